@@ -1,4 +1,4 @@
-"""``mograder config``: which settings are in force, and where each came from."""
+"""``mograder config``: the settings in force, and the source of each."""
 
 from __future__ import annotations
 

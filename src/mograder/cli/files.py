@@ -10,11 +10,11 @@ _MOST_BYTES = 20_000_000
 
 
 def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
-    """Return a file's bytes, bounded.
+    """Return a file's bytes, at most ``limit`` of them.
 
     Raises:
         InvalidInput: It cannot be read, or is too large.
-        NotFound: There is none.
+        NotFound: It does not exist.
     """
     try:
         with file.open("rb") as stream:

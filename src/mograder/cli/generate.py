@@ -1,4 +1,4 @@
-"""``mograder generate``: releases of sources, with every mistake told before a student meets it."""
+"""``mograder generate``: releases of sources; mistakes are reported before students meet them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mograder.cli.shared.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author_runs import CheckOutcome, How, open_runs
 from mograder.grading.generate import generate as generate_items
-from mograder.grading.generate_output import Generated, UploadOptions, Watch
+from mograder.grading.generate_output import Generated, GenerateOptions, Watch
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -85,7 +85,7 @@ def generate(  # noqa: PLR0913  # one argument per option
     dirs = loaded.settings.dirs
     sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
     items = _items(assignments, sources)
-    wishes = UploadOptions(
+    options = GenerateOptions(
         sources=sources,
         releases=releases,
         output=output_dir or releases,
@@ -102,16 +102,16 @@ def generate(  # noqa: PLR0913  # one argument per option
         talk = _Talk(events=progress, report=report)
         talk.event("start", assignments=[item.name for item in items])
         runs = 2 * sum(len(item.notebooks) for item in items)
-        # Where nothing runs, there is nothing to prepare.
+        # If nothing runs, no environment is needed.
         sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
         how = How(runs=runs, jobs=jobs, sandbox=sandbox, own_python=own_python)
-        outcomes = asyncio.run(_generate(items, wishes, loaded, talk, how))
+        outcomes = asyncio.run(_generate(items, options, loaded, talk, how))
     ctx.exit(_tell(outcomes, talk))
 
 
 @dataclass(frozen=True, slots=True)
 class _Talk:
-    """Tells what goes on: to a program as JSON lines, or to a person.
+    """Reports progress: as JSON lines with ``--json``, else as text.
 
     See compatibility-0.3.16.md 9.
     """
@@ -120,18 +120,18 @@ class _Talk:
     report: Callable[[str], None]
 
     def event(self, kind: str, **facts: object) -> None:
-        """Tell a program; people read the same in other words."""
+        """Print an event as JSON; nothing without ``--json``."""
         if self.events:
             click.echo(json.dumps({"event": kind, **facts}, ensure_ascii=False), err=True)
 
     def warn(self, message: str) -> None:
-        """Tell of something that concerns the whole command."""
+        """Print a warning about the whole command."""
         self.event("warning", message=message)
         if not self.events:
             click.echo(f"Warning: {message}", err=True)
 
     def watch(self) -> Watch:
-        """Return who is told by the generator."""
+        """Return the callbacks for the generator."""
         return Watch(progress=self._progress, check=self._check)
 
     def _progress(self, name: str, message: str) -> None:
@@ -143,7 +143,7 @@ class _Talk:
 
 
 def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
-    """Find what is asked for, each once: one directory must not be written by two."""
+    """Return the items named by the arguments without duplicates, as each has one directory."""
     found: dict[Path, SourceItem] = {}
     for argument in arguments:
         item = find_source(argument, sources)
@@ -161,17 +161,17 @@ def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
 
 async def _generate(
     items: Sequence[SourceItem],
-    wishes: UploadOptions,
+    options: GenerateOptions,
     loaded: LoadedSettings,
     talk: _Talk,
     how: How,
 ) -> tuple[Generated, ...]:
     async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
-        return await generate_items(items, runs, wishes, talk.watch())
+        return await generate_items(items, runs, options, talk.watch())
 
 
 def _tell(outcomes: Sequence[Generated], talk: _Talk) -> int:
-    """Print what came of each item, mistakes on stderr; return the exit status."""
+    """Print the outcome of each item, mistakes on stderr; return the exit status."""
     for outcome in outcomes:
         for line in outcome.lines:
             click.echo(str(line))

@@ -1,7 +1,7 @@
-"""The console script: the root command, and the boundary where failures become exit codes.
+"""The console script: the root command, and the handler that turns failures into exit codes.
 
-Nothing heavy is imported here; each group loads when it is asked for. Whatever happens below, a
-person sees a sentence and a remedy, never a traceback (decision 12).
+Nothing heavy is imported here; each group is loaded when it is used. Users are shown a sentence and
+a remedy for any failure, never a traceback (decision 12).
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
         SandboxUnavailable: 78,
     }
 )
-"""Family → exit status, looked up by class ancestry; `web.problems` holds the HTTP side."""
+"""Exception class → exit status, looked up by ancestry; `web.problems` has the HTTP statuses."""
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-"""What a shell reports for a program that its reader left: 128 + SIGPIPE."""
+"""The status that shells report after SIGPIPE, when the output's reader is gone: 128 + 13."""
 
 
 @dataclass(slots=True)
 class _Wishes:
-    """What the root command's options asked of the error boundary."""
+    """The root command's options for error handling."""
 
     debug: bool = False
 
@@ -130,7 +130,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str], command: click.Command = root) -> int:
-    """Run one command line and return its exit status; every failure is told on stderr."""
+    """Run one command line and return its exit status; every failure is printed to stderr."""
     wishes = _Wishes()
     stdout = sys.stdout
     try:
@@ -149,9 +149,9 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
         _tell(error, debug=wishes.debug)
         return exit_code(type(error))
     except SystemExit as error:
-        # click puts a stand-in over a stdout that nobody reads any more, and leaves.
+        # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
-    except Exception as error:  # noqa: BLE001  # the last door: nobody is shown a traceback
+    except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
         _tell(error, debug=wishes.debug)
         return EXIT_BUG
 
@@ -168,7 +168,7 @@ def _show_version(ctx: click.Context) -> NoReturn:
 
 
 def _tell(error: Exception, *, debug: bool) -> None:
-    from mograder.cli.shared.failures import tell  # noqa: PLC0415  # a success does not pay for it
+    from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
 
     tell(error, debug=debug)
 
@@ -183,6 +183,6 @@ def _status_of(error: SystemExit) -> int:
 
 
 def _leave_the_pipe() -> int:
-    """Point stdout at nothing, so that the interpreter's last flush is quiet too."""
+    """Redirect stdout to the null device, so that the interpreter's last flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return EXIT_BROKEN_PIPE

@@ -1,4 +1,4 @@
-"""What ``mograder serve`` does, loaded only then."""
+"""The implementation of ``mograder serve``, loaded when the command runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HIGHEST = 65535
 
 
 class _Given(BaseModel):
-    """The options as they were given."""
+    """The options as given on the command line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,9 @@ class _Given(BaseModel):
 def run(directory: Path, options: Mapping[str, object]) -> None:
     """Serve, or print tokens if that was asked for.
 
-    Raises: ``click.UsageError``, and as :func:`serve_course` and :func:`print_tokens` do.
+    Raises:
+        click.UsageError: Options contradict each other.
+        MograderError: As :func:`serve_course` and :func:`print_tokens`.
     """
     given = _Given.model_validate(options)
     code = _code(given)
@@ -81,7 +83,7 @@ def print_tokens(root: Path, file: Path) -> None:
 
 
 def _code(given: _Given) -> str:
-    """The enrollment code, "" where there is none."""
+    """Return the enrollment code, empty if there is none."""
     told = read_environ().enrollment_code
     text = given.enrollment_code
     if text is None and told is not None:
@@ -104,7 +106,7 @@ def _code(given: _Given) -> str:
 
 
 def _listening(given: _Given) -> Listening:
-    """Where to listen: as told, else where a hosting platform wants it, else here only."""
+    """Return the address to listen on: the options, else the hosting platform's, else loopback."""
     text = read_environ().port.strip()
     if text and (not text.isascii() or not text.isdigit() or int(text[:9]) > _HIGHEST):
         raise click.UsageError(f"$PORT is no port: {text!r}")

@@ -1,4 +1,4 @@
-"""``mograder student``: a student's own dashboard of a course, on their own machine."""
+"""``mograder student``: a student's dashboard of a course, on their own machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def student(course_dir_or_url: str, *, port: int | None, headless: bool, no_toke
     grades and feedback. DIR_OR_URL is the folder that your work is to lie in, or the address of
     the course's assignment server; then your work lies in the folder where you are.
     """
-    # The server is heavy, and the settings' mistakes are told before it is loaded.
+    # Report mistakes in the settings before loading the server, which is slow to import.
     is_url = "://" in course_dir_or_url
     place = _place(Path() if is_url else Path(course_dir_or_url))
     overrides = {"https.url": course_dir_or_url, "transport": "https"} if is_url else {}
@@ -53,7 +53,7 @@ def student(course_dir_or_url: str, *, port: int | None, headless: bool, no_toke
 
 
 def _place(folder: Path) -> Path:
-    """Return the folder for the work, made if it is not there."""
+    """Return the folder for the work; create it if it is missing."""
     try:
         folder.expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:

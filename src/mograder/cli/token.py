@@ -21,14 +21,14 @@ _LIMIT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the secret comes from; at most one of the three."""
+    """The source of the secret; at most one of the three is given."""
 
     file: Path | None
     stdin: bool
     text: str | None
 
     def read(self) -> str:
-        """The secret.
+        """Return the secret.
 
         Raises: ``click.UsageError``, :class:`InvalidInput`.
         """
@@ -46,11 +46,11 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The secret's file, where it comes from one."""
+        """The secret's file, if it is read from one."""
         return self.file or Path(SECRET_FILE)
 
     def people(self) -> NameRegistry | None:
-        """The names of the server whose secret it is, where that is here."""
+        """Return the names registered at the server of the secret, if its directory is known."""
         if self.stdin or self.text is not None or self.path.name != SECRET_FILE:
             return None
         return NameRegistry(self.path.parent / PEOPLE_FILE)
@@ -96,7 +96,7 @@ def token(
 
 
 def _parse(name: str, *, instructor: bool) -> Username:
-    """The person's name; the instructor's own token may be ended too."""
+    """Return the person's name; the instructor's is accepted too, to end its tokens."""
     return Username.of_account(name) if instructor and name == INSTRUCTOR else parse_username(name)
 
 
@@ -111,7 +111,7 @@ def _end(people: NameRegistry | None, names: tuple[Username, ...], how: How) -> 
 
 
 def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
-    """Note that the names are given out; who may only read the secret still gets the tokens."""
+    """Record the names as given out; without write permission, tokens are still printed."""
     try:
         people.note(names, How.ISSUED, SystemClock().now())
     except (OSError, MograderError) as error:

@@ -91,7 +91,7 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     loaded = load_course(Given(), course_dir)
     if no_sandbox and loaded.settings.security.use_bubblewrap:
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
-    if fix:  # known to 0.3.16, which changed the student's file
+    if fix:  # accepted for 0.3.16, which changed the student's file
         click.echo("Warning: --fix has no effect: no file is changed.", err=True)
     if no_sandbox:
         click.echo("Warning: nothing protects this machine from what runs now.", err=True)
@@ -122,7 +122,7 @@ def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, 
 
 
 def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
-    """Where a release may lie: made here, published here, or fetched by a student.
+    """Return where a release may be: made here, published here, or fetched by a student.
 
     See compatibility-0.3.16.md 4.
     """
@@ -155,17 +155,17 @@ async def _validate_all(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What all runs of one call share."""
+    """State shared by all runs of one call."""
 
     workbench: Workbench
     seconds: int
     say: Callable[[str], None]
 
     async def validate(self, path: Path, text: str, release: str | None) -> ValidationReport:
-        """Validate one; what is wrong with its own header is a report like any other."""
+        """Validate one notebook; an error in its own header gives a report like any other."""
         bench, name = self.workbench, shown(path)
         try:
-            # The release's own header, where there is one: a student's chooses no packages.
+            # If there is a release, its header decides: students must not choose packages.
             environment = await bench.environment(text if release is None else release, self.say)
         except InvalidInput as error:
             return ValidationReport(name, Outcome.UNREADABLE, str(error))
@@ -178,7 +178,7 @@ class _Work:
 
 
 def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> tuple[str, str | None]:
-    """Return a notebook's text and that of its release; a source has none to be held against."""
+    """Return a notebook's text and that of its release; None for a source, which has no release."""
     text = read_notebook(path)
     sources = loaded.path(loaded.settings.dirs.source)
     if release is not None and release.is_file():
@@ -198,6 +198,6 @@ def _write_pages(
     directory.mkdir(parents=True, exist_ok=True)
     stems = Counter(path.stem for path in notebooks)
     for path, report in zip(notebooks, reports, strict=True):
-        # Submissions of one assignment have one name, in a directory for each student.
+        # Submissions of one assignment share a file name, each in a student's directory.
         name = path.stem if stems[path.stem] == 1 else f"{path.parent.name}-{path.stem}"
         atomic_write(directory / f"{name}.html", render_html(report).encode())

@@ -1,4 +1,4 @@
-"""The certificate of a server: whether it is accepted, what is wrong with it, how long it lasts."""
+"""A server's certificate: whether it is trusted, why not, and when it expires."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 
 _SECONDS = 10.0
 _NO_CHECK_TIME = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python does not define."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's certificate: ``trouble`` says why it is not trusted, ``remedy`` how to mend it."""
+    """A server's certificate: ``trouble`` is why it is not trusted, ``remedy`` how to fix it."""
 
     names: tuple[str, ...]
     issuer: str
@@ -33,7 +33,8 @@ class Certificate:
 def trusting(authority: Path | None) -> ssl.SSLContext:
     """Return a TLS context that trusts the usual authorities and ``authority``.
 
-    Raises: :class:`InvalidInput` for a file that cannot be read or holds no certificate.
+    Raises:
+        InvalidInput: The file cannot be read or has no certificate.
     """
     context = httpx.create_ssl_context()
     if authority is None:
@@ -51,9 +52,10 @@ def trusting(authority: Path | None) -> ssl.SSLContext:
 
 
 def look_at_certificate(host: str, port: int, context: ssl.SSLContext) -> Certificate:
-    """Ask a server for its certificate, and whether ``context`` accepts it.
+    """Connect to a server and return its certificate, checked with ``context``.
 
-    Raises: :class:`RemoteFailed` when nothing answers there, or it does not speak TLS.
+    Raises:
+        RemoteFailed: The server does not answer, or does not use TLS.
     """
     try:
         try:
@@ -76,9 +78,9 @@ def _shake_hands(host: str, port: int, context: ssl.SSLContext) -> dict[str, obj
 
 
 def _shown_anyway(host: str, port: int) -> dict[str, object]:
-    """Return what is written in a certificate that is not accepted.
+    """Return the content of a certificate that is not trusted.
 
-    Python only parses a certificate that it accepts, so the certificate itself is made the trusted
+    Python only parses certificates that it trusts, so the certificate itself is made the trusted
     authority, and its name and dates are not checked.
     """
     shown = ssl.get_server_certificate((host, port), timeout=_SECONDS)
@@ -89,7 +91,7 @@ def _shown_anyway(host: str, port: int) -> dict[str, object]:
     alone.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:
         return _shake_hands(host, port, alone)
-    except ssl.SSLCertVerificationError:  # the trouble is known anyway
+    except ssl.SSLCertVerificationError:  # the problem is known already
         return {}
 
 

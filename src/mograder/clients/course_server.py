@@ -1,8 +1,8 @@
-"""Where a course lives, as one person sees it: the port between our journeys and other servers.
+"""The port between one person's commands and the server of a course.
 
-An HTTPS assignment server and a Moodle keep assignments, take submissions and give grades back,
-each in its own words. What they have in common is here; what only one of them can do is a method
-of its own class. All calls block, and may be made from any one thread at a time.
+An HTTPS assignment server and a Moodle both keep assignments, accept submissions and return grades.
+Their common operations are here; an operation that only one of them has is a method of its class.
+All calls block; an instance may be used from any thread, but from one at a time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mograder.core.single_flight import Progress
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file that the server offers; ``size`` in bytes and ``digest`` are None where untold.
+    """A file that the server offers; ``size`` in bytes and ``digest`` are None if not given.
 
-    ``address`` is what the transport needs to get it, and means nothing to anybody else.
+    ``address`` is for the transport only.
     """
 
     name: str
@@ -32,9 +32,9 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RemoteAssignment:
-    """An assignment on the server; dates are aware, None where there is none.
+    """An assignment on the server; dates have a time zone, and are None if not set.
 
-    ``key`` is the server's own name for it (a Moodle number as text), ``name`` what people see.
+    ``key`` is the server's own identifier (a Moodle number as text), ``name`` the displayed one.
     """
 
     key: str
@@ -47,7 +47,7 @@ class RemoteAssignment:
 
 
 class WorkState(StrEnum):
-    """How far one person's work is."""
+    """The progress of one person's work."""
 
     NEW = "new"
     DRAFT = "draft"
@@ -56,12 +56,12 @@ class WorkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the server holds of one person's work on one assignment.
+    """The server's record of one person's work on one assignment.
 
     ``grade`` is as the server shows it, ``feedback`` a text, ``feedback_available`` whether there
-    is a document to open. ``can_submit`` is False where the server would refuse now, and
-    ``why_not`` then says why in words for a student. ``graded_attempt`` is the number of an
-    earlier attempt, counted from 1, that grade and feedback are for; 0: they are for this one.
+    is a document to open. ``can_submit`` is False if the server would refuse now, and ``why_not``
+    is then the reason in words for a student. ``graded_attempt`` is the number of an earlier
+    attempt, counted from 1, that grade and feedback are for; 0: they are for this one.
     """
 
     state: WorkState
@@ -80,8 +80,8 @@ class Standing:
 class Handed:
     """A submission that the server has acknowledged.
 
-    ``receipt`` is the signed receipt as JSON text, empty where the server gives none.
-    ``repeated``: the server held these very bytes already.
+    ``receipt`` is the signed receipt as JSON text, empty if the server gives none. ``repeated``:
+    the server held these very bytes already.
     """
 
     filename: str
@@ -93,17 +93,17 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A piece of feedback: a file name and its bytes."""
+    """A feedback document: a file name and its bytes."""
 
     name: str
     content: bytes
 
 
 class WouldReplaceOnTime(Conflict):
-    """A late submission has arrived, and would replace one that was on time: ask the person.
+    """A late submission would replace one that was on time, and needs the student's consent.
 
-    ``receipt`` is that of the late one, as JSON text, where the server has kept it; submitting
-    again with ``late`` lets it count.
+    ``receipt`` is that of the late one, as JSON text, if the server has kept it; submitting again
+    with ``late`` makes it count.
     """
 
     def __init__(self, message: str, *, hint: str = "", receipt: str = "") -> None:
@@ -114,38 +114,38 @@ class WouldReplaceOnTime(Conflict):
 class Transport(Protocol):
     """One person's connection to a course on another server.
 
-    Every method raises a :class:`~mograder.core.errors.MograderError` that says what to do:
-    RemoteFailed (unreachable, or an answer that makes no sense), NotAuthenticated, Forbidden,
-    NotFound, Conflict (WouldReplaceOnTime: by a late one; or the time is over), Busy.
+    Every method raises a :class:`~mograder.core.errors.MograderError` with a remedy: RemoteFailed
+    (unreachable, or an invalid answer), NotAuthenticated, Forbidden, NotFound, Conflict
+    (WouldReplaceOnTime: by a late one; or the deadline has passed), Busy.
     """
 
     @property
     def user(self) -> str:
-        """Who is signed in, as the server names them."""
+        """The signed-in user, by the server's name for them."""
         ...
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        """Return what this person may see, in the server's order."""
+        """Return the assignments that this person may see, in the server's order."""
         ...
 
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
-        """Write a file's bytes to ``to``, whole and verified or not at all; resumes if it can."""
+        """Write a file's bytes to ``to``, complete and verified or not at all; may resume."""
         ...
 
     def standing(self, assignment: RemoteAssignment) -> Standing:
-        """Return where this person's work stands."""
+        """Return the standing of this person's work."""
         ...
 
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Handed:
-        """Hand a notebook in; ``late`` agrees to replace an on-time submission by a late one."""
+        """Submit a notebook; ``late`` allows a late one to replace a submission on time."""
         ...
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
-        """Return the documents of feedback on this person's work; empty when there are none."""
+        """Return the feedback documents on this person's work; empty if there are none."""
         ...
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close all connections."""
         ...

@@ -1,10 +1,10 @@
 """Downloads that continue after a broken connection, and are verified before they are used.
 
-A file grows beside its place as ``.<name>.part``, with the ETag that it belongs to. The next try,
-also one of a later command, asks for the rest only (``Range`` with ``If-Range``, RFC 9110) and
-accepts it only with the same ETag and the right ``Content-Range``; a server without ranges, such as
-0.3.16, sends the whole again. Only a complete file whose digest, or else size, is what the server
-announced takes its place (decision 30).
+A partial file is kept beside its target as ``.<name>.part``, with the ETag that it belongs to. The
+next try, also one of a later command, requests only the rest (``Range`` with ``If-Range``, RFC
+9110) and accepts it only with the same ETag and the right ``Content-Range``; a server without
+ranges, such as 0.3.16, sends the whole again. Only a complete file whose digest, or else size, is
+the one that the server announced is renamed to its target (decision 30).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.single_flight import Progress
 
 MAX_FILE = 1_000_000_000
-"""Bytes of one file: what a release may hold altogether."""
+"""Largest file in bytes: the size limit of a whole release."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _STRONG = re.compile(r'"[^"\x00-\x20]+"')
 _REPR_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):")
 
 IDENTITY = {"Accept-Encoding": "identity"}
-"""The header for bytes that are not compressed: a range of compressed bytes cannot be appended."""
+"""Header for an uncompressed body: a range of compressed bytes cannot be appended."""
 
 Ask = Callable[[Mapping[str, str]], AbstractContextManager[httpx.Response]]
 """Sends a request for a file with these headers and yields the answer, its body unread.
@@ -51,27 +51,27 @@ httpx while the body is read are not translated.
 
 
 class Meter(Protocol):
-    """Is told how many bytes of how many have arrived; ``total`` is None where it is not known."""
+    """Callback for bytes received and the total, which is None if it is not known."""
 
     def __call__(self, name: str, done: int, total: int | None, /) -> None: ...
 
 
 def no_meter(name: str, done: int, total: int | None, /) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class DigestCheck:
-    """How a server announces what a file must be: hashlib's ``algorithm``, and where to read it.
+    """The digest that a server announces for a file: hashlib's ``algorithm``, and where it is.
 
-    ``announced`` returns the digest of the whole file that an answer tells, in hex, or "".
+    ``announced`` returns the digest of the whole file in an answer's headers, in hex, or "".
     """
 
     algorithm: str
     announced: Callable[[httpx.Response], str]
 
     def of(self, stream: io.BufferedReader | io.BytesIO) -> str:
-        """Return the digest of what a stream holds, in hex."""
+        """Return the digest of a stream's content, in hex."""
         return hashlib.file_digest(stream, self._new).hexdigest()
 
     def is_digest(self, text: str) -> bool:
@@ -88,11 +88,11 @@ def _repr_digest(response: httpx.Response) -> str:
 
 
 SHA256 = DigestCheck("sha256", _repr_digest)
-"""SHA-256 as a list of files or the header ``Repr-Digest`` (RFC 9530) tells it."""
+"""SHA-256, from a list of files or the header ``Repr-Digest`` (RFC 9530)."""
 
 
 class _Memory(BaseModel):
-    """What a part on disk belongs to."""
+    """The file and ETag of a partial file on disk."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -101,7 +101,7 @@ class _Memory(BaseModel):
 
 
 class _Part:
-    """A file as far as it has arrived, locked: only one process at a time may add to it."""
+    """A partial file, locked: only one process at a time may append to it."""
 
     def __init__(self, to: Path, address: str) -> None:
         self.path = to.with_name(f".{to.name}.part")
@@ -124,7 +124,7 @@ class _Part:
         self._file.close()
 
     def headers(self) -> dict[str, str]:
-        """Return headers that ask for the rest, or for the whole if nothing can be continued."""
+        """Return headers that request the rest, or the whole if nothing can be continued."""
         etag, size = self._etag(), self.size()
         if not etag or not size:
             return dict(IDENTITY)
@@ -134,7 +134,7 @@ class _Part:
         return os.fstat(self._file.fileno()).st_size
 
     def begin(self, etag: str = "") -> None:
-        """Empty the part; remember the ETag only if it is strong, so that it means equal bytes."""
+        """Empty the part; keep the ETag only if it is strong, since only those mean equal bytes."""
         self._memory.unlink(missing_ok=True)
         self._file.truncate(0)
         if _STRONG.fullmatch(etag):
@@ -151,12 +151,12 @@ class _Part:
             return check.of(stream)
 
     def drop(self) -> None:
-        """Leave nothing behind."""
+        """Remove the partial file."""
         self._memory.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     def move(self, to: Path) -> None:
-        """Let the complete file take its place."""
+        """Rename the complete file to its target."""
         self._memory.unlink(missing_ok=True)
         move_file(self.path, to)
 
@@ -177,7 +177,7 @@ class _Part:
                     f"Somebody else is fetching {self.path.name[1:-5]} here at the moment.",
                     hint="Wait until it is done.",
                 )
-            # Another may have moved it to its place between our two calls.
+            # Another process may have renamed it between our two calls.
             if _is_still(self.path, file):
                 return file
             file.close()
@@ -185,7 +185,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Downloads from one kind of server; no file may have more than ``largest`` bytes."""
+    """Downloads from one kind of server; files of more than ``largest`` bytes are refused."""
 
     retry: RetryPolicy
     check: DigestCheck = SHA256
@@ -194,14 +194,14 @@ class Downloader:
     def download(
         self, ask: Ask, file: RemoteFile, to: Path, progress: Progress, meter: Meter = no_meter
     ) -> None:
-        """Write a file to ``to``, whole and verified or not at all.
+        """Write a file to ``to``, complete and verified or not at all.
 
         Raises:
-            RemoteFailed: The connection broke too often, or what arrived is not what the server
+            RemoteFailed: The connection broke too often, or the file is not the one that the server
                 announced.
             InvalidInput: The file cannot be written; :class:`TooLarge` above ``largest``.
             Conflict: Another process downloads it to the same place.
-            MograderError: What ``ask`` raises.
+            MograderError: As raised by ``ask``.
         """
         try:
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ class Downloader:
                 resumed = "Range" in part.headers()
                 self._complete(ask, file, part, progress, meter)
                 if resumed and self._problem(part, file):
-                    # The beginning was of another file, whatever the ETag said.
+                    # The part was of another file, although the ETag was the same.
                     part.begin()
                     self._complete(ask, file, part, progress, meter)
                 if problem := self._problem(part, file):
@@ -222,14 +222,14 @@ class Downloader:
     def _complete(
         self, ask: Ask, file: RemoteFile, part: _Part, progress: Progress, meter: Meter
     ) -> None:
-        """Receive all that is missing, over as many connections as it needs."""
+        """Receive the missing bytes, over as many connections as necessary."""
         failures = 0
         while failures < self.retry.tries:
             before = part.size()
             with suppress(httpx.HTTPError):
                 if self._receive(ask, file, part, meter):
                     return
-            # As long as every connection brings something, it will end.
+            # As long as every connection brings bytes, the download ends at some time.
             failures = 1 if part.size() > before else failures + 1
             if failures < self.retry.tries:
                 progress(f"{file.name} is not complete, going on")
@@ -240,7 +240,7 @@ class Downloader:
         )
 
     def _receive(self, ask: Ask, file: RemoteFile, part: _Part, meter: Meter) -> bool:
-        """Append what one answer brings; return whether the file is complete."""
+        """Append the body of one answer; return whether the file is complete."""
         headers = part.headers()
         with ask(headers) as response:
             etag = str(response.headers.get("etag", ""))
@@ -275,7 +275,7 @@ class Downloader:
         return total is None or done >= total
 
     def _problem(self, part: _Part, file: RemoteFile) -> str:
-        """Say what is wrong with a complete file; "" if nothing is."""
+        """Return the problem of a complete file; "" if it has none."""
         told = ((file.digest or "").lower(), part.announced)
         digest = next(filter(self.check.is_digest, told), "")
         if digest and part.digest(self.check) == digest:
@@ -290,7 +290,7 @@ class Downloader:
 
 
 def other_bytes(name: str) -> str:
-    """Return the sentence for a file whose digest is not the announced one."""
+    """Return the message for a file whose digest is not the announced one."""
     return f"{name} arrived with other bytes than the server announced."
 
 

@@ -1,7 +1,4 @@
-"""Probe what a web server in front of a hub does with requests (`hub check --url`).
-
-No request needs a sign-in, so that any hub can be probed at any time.
-"""
+"""Probe how a web server in front of a hub handles requests (`hub check --url`)."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _PASSED = 0
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer: its status, the headers that matter here, and where it led."""
+    """One answer: its status, the headers that matter here, and its redirect target."""
 
     status: int
     policy: str
@@ -34,10 +31,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class FrontSeen:
-    """The answers: ``own`` from a page of the hub's, ``session`` from below ``/s/``.
+    """The answers: ``own`` to a request for a page of the hub, ``session`` to one below ``/s/``.
 
-    ``websocket`` is the status with which a WebSocket was refused, ``websocket_trouble`` why
-    there was none.
+    ``websocket`` is the status with which a WebSocket was refused, ``websocket_trouble`` the error
+    if there was no such answer.
     """
 
     origin: str
@@ -54,9 +51,9 @@ def look_at_front(
     transport: httpx.BaseTransport | None = None,
     trust: ssl.SSLContext | None = None,
 ) -> FrontSeen:
-    """Ask the public address for a page, a session path and a WebSocket.
+    """Request a page, a session path and a WebSocket at the public address.
 
-    ``trust`` decides which certificates a WebSocket accepts; for the others ``transport`` does.
+    ``trust`` is the TLS context of the WebSocket; the other requests use ``transport``.
 
     Raises:
         InvalidInput: ``url`` is not valid.
@@ -74,7 +71,7 @@ def look_at_front(
 
 
 def is_hub(url: str) -> bool:
-    """Whether a hub answers at an address of this machine; False if nothing or another program."""
+    """Whether a hub answers at an address of this machine."""
     try:
         with make_client(url, read=_SHORT_SECONDS) as client:
             answer = client.get(f"{url}/health")
@@ -94,9 +91,9 @@ def _answered(response: httpx.Response) -> Answered:
 
 
 def _try_websocket(base: str, trust: ssl.SSLContext | None) -> tuple[int, str]:
-    """Ask for a WebSocket where the hub has none: it refuses, if the question reaches it.
+    """Request a WebSocket at /health, which has none, so the hub refuses if the request reaches it.
 
-    A front that drops the upgrade asks the hub for the page of that name, which there is.
+    A front that drops the upgrade gets the normal page at /health.
     """
     address = "ws" + base.removeprefix("http") + "/health"
     proxy: Literal[True] | None = None if is_loopback(httpx.URL(base).host) else True

@@ -1,7 +1,7 @@
 """Test whether a forged header lets a client into a hub at its public address (security.md).
 
-A front that passes on a client's own ``X-Remote-User`` lets anybody in as anybody. Only asking
-through the front itself shows whether this one does.
+If a front passes on a client's own ``X-Remote-User``, any client can sign in as any user. Only a
+request through the front itself shows this.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Spoof(Enum):
     REFUSED = auto()
     BELIEVED = auto()
     OPEN = auto()
-    """The hub lets everybody in, with or without the header."""
+    """The hub accepts all requests, with or without the header."""
 
 
 def try_spoof(
     url: str, header: str, user: str, *, transport: httpx.BaseTransport | None = None
 ) -> Spoof:
-    """Ask once without the header and once with ``user`` in it, and compare the answers.
+    """Send a request without the header and one with ``user`` in it, and compare the answers.
 
-    A hub that knows the user refuses one who is not on the course's list with a page, and a client
-    without a name with plain text; so a page means that the header was believed.
+    A hub refuses a known user who is not on the course's list with a page, and a client without a
+    name with plain text; so a page means that the header was believed.
 
     Raises:
         InvalidInput: The URL is not valid.
@@ -63,7 +63,7 @@ def _demand_hub(client: httpx.Client, base: str) -> None:
 
 
 def _is_inside(named: httpx.Response, anonymous: httpx.Response) -> bool:
-    """Tell whether the hub took the name: it answers, or refuses with a page of its own."""
+    """Return whether the hub believed the name: it answers, or refuses with an HTML page."""
     if named.status_code == httpx.codes.OK:
         return True
     return named.status_code == httpx.codes.FORBIDDEN and _form(named) != _form(anonymous)

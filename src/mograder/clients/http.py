@@ -1,7 +1,7 @@
-"""What all HTTP clients of this package share: connections, failures, bodies, retries.
+"""Code shared by all HTTP clients of this package: connections, failures, bodies, retries.
 
-No client follows a redirect: a token must not reach another server, and a POST that is followed
-loses its body.
+No client follows redirects: a token must not reach another server, and a redirected POST loses its
+body.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ def make_client(
 ) -> httpx.Client:
     """Return a client for the server at ``url``, which sends ``token`` with every request.
 
-    ``read`` and ``write`` are the longest silences in seconds; ``write`` is ``read`` by default.
+    ``read`` and ``write`` are timeouts in seconds between bytes; ``write`` is ``read`` by default.
     """
     return httpx.Client(
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=httpx.Timeout(read, connect=min(read, _CONNECT_SECONDS), write=write or read),
         follow_redirects=False,
-        # A session cookie beside a token would mix up accounts.
+        # No cookies: a session cookie beside a token would mix up accounts.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        # A proxy from the environment must not carry a token that is meant for this machine.
+        # A proxy from the environment must not receive a token for this machine.
         trust_env=not is_loopback(httpx.URL(url).host),
         transport=transport,
     )
 
 
 def check_token(token: str, hint: str) -> str:
-    """Return the token if a header can carry it; ``hint`` says how to get one.
+    """Return the token if a header can carry it; ``hint`` is the remedy in the error.
 
     Raises:
         InvalidInput: The token is empty or holds a space, a control or a non-ASCII character.
@@ -68,9 +68,8 @@ def check_token(token: str, hint: str) -> str:
 class Server:
     """A server as error messages name it: "The hub at https://… cannot be reached".
 
-    ``unreachable``, ``silent`` and ``broken`` are the hints for a failed connection, for an answer
-    that does not come in time, and for a connection that ends early. ``timeout`` is the error
-    family of the second one.
+    ``unreachable``, ``silent`` and ``broken`` are the hints for a failed connection, for a timeout,
+    and for a connection that ends early. ``timeout`` is the exception class for a timeout.
     """
 
     name: str
@@ -82,10 +81,10 @@ class Server:
 
     @contextmanager
     def errors(self, asked: str = "", note: str = "") -> Iterator[None]:
-        """Translate what httpx raises; the messages never hold the request's headers or body.
+        """Translate exceptions of httpx; the messages never have the request's headers or body.
 
-        ``asked`` names the request; ``note`` is added to the hint where the request may have
-        reached the server.
+        ``asked`` names the request; ``note`` is added to the hint if the request may have reached
+        the server.
 
         Raises:
             RemoteFailed: The server cannot be reached, or the connection ended early.
@@ -159,7 +158,7 @@ def bounded_body(
 
 
 def one_line(text: object) -> str:
-    """Return a text of another program as one line without control characters or final stop."""
+    """Return another program's text as one line without control characters or final period."""
     printable = "".join(each if each.isprintable() else " " for each in str(text))
     return " ".join(printable.split())[:_LONGEST_TEXT].rstrip(". ")
 
@@ -168,10 +167,10 @@ def one_line(text: object) -> str:
 class RetryPolicy:
     """Which requests are sent again, how often, and after how long; all times in seconds.
 
-    ``failures`` and ``statuses`` are what is tried again; a certificate that is not accepted never
-    is. Pauses grow by ``factor`` up to ``longest``, and each is shorter by a random part of up to
-    ``spread``, so that clients which were refused together do not come back together. A server
-    that asks for a pause above ``longest`` (Retry-After) is not asked again.
+    ``failures`` and ``statuses`` are retried; a certificate that is not accepted never is. Pauses
+    grow by ``factor`` up to ``longest``, and each is shorter by a random part of up to ``spread``,
+    so that clients which were refused together do not retry together. If a server asks for a pause
+    above ``longest`` (Retry-After), there is no retry.
     """
 
     tries: int = 5
@@ -188,7 +187,7 @@ class RetryPolicy:
     sleep: Callable[[float], None] = time.sleep
 
     def pause(self, failures: int, asked_for: float = 0.0) -> None:
-        """Wait after so many failures, for at least the seconds that the server asked for."""
+        """Wait after ``failures`` failures, for at least ``asked_for`` seconds (Retry-After)."""
         backoff = min(self.first_pause * self.factor ** (failures - 1), self.longest)
         share = random.uniform(1 - self.spread, 1.0)  # noqa: S311  # no secret
         self.sleep(max(backoff * share, asked_for * (1.5 - share / 2)))
@@ -206,11 +205,11 @@ def send(
 ) -> httpx.Response:
     """Send a request until it is answered, and return the answer, its body unread.
 
-    ``build`` makes the request anew for each try. An answer whose status is tried again is
-    returned after the last try.
+    ``build`` makes a new request for each try. An answer whose status is retried is returned after
+    the last try.
 
     Raises:
-        httpx.HTTPError: The last try failed, or a failure that is not tried again.
+        httpx.HTTPError: The last try failed, or the failure is one that is not retried.
     """
     for failures in range(1, retry.tries + 1):
         last = failures == retry.tries
@@ -232,7 +231,7 @@ def send(
 
 
 def retry_after(response: httpx.Response) -> float:
-    """Return the seconds for which a server wants to be left alone, 0 where it does not say."""
+    """Return the seconds to wait that a server asks for (Retry-After), 0 if it does not."""
     text = str(response.headers.get(_RETRY_AFTER, "")).strip()
     if text.isdecimal():
         return float(text[:9])

@@ -1,8 +1,8 @@
-"""A running hub, as the command line sees it: a typed client for its HTTP interface.
+"""A typed client for the HTTP interface of a running hub, for the command line.
 
-It speaks to our hub, which streams its progress, and to a hub of 0.3.16, which answers once
-(compatibility-0.3.16.md 2.3). Failures of the network and refusals of the hub become our own errors
-here.
+It supports our hub, which streams its progress, and a hub of 0.3.16, which answers once
+(compatibility-0.3.16.md 2.3). Failures of the network and refusals of the hub are converted to our
+own errors here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WRITE_SECONDS = 120.0
 _READ_SECONDS = 960.0
 """Longer than a hub gives one environment build ([limits] build_timeout): uv may be silent."""
 _ANSWER_SECONDS = 60.0
-"""How long an answer may take once it has begun; progress is no answer and may take longer."""
+"""Seconds that the body of an answer may take; a stream of progress may take longer."""
 _MAX_ANSWER = 1_000_000
 _NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _MAX_DETAIL = 20_000
@@ -51,7 +51,7 @@ _HOW_TO_GET_ONE = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The release on the hub; ``warmed`` tells whether its environment is prepared as well."""
+    """A published release; ``warmed``: its environment is prepared as well."""
 
     files: tuple[str, ...]
     kind: str
@@ -60,7 +60,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """Whose environments stand ready on the hub, and by item why others do not."""
+    """Items whose environments are prepared on the hub, and the reasons of failures by item."""
 
     ready: tuple[str, ...]
     failed: Mapping[str, str]
@@ -70,9 +70,9 @@ class Warmed:
 class Held:
     """The files that the hub holds of an item, with their SHA-256.
 
-    ``kind`` is empty where the hub does not tell (0.3.16), or holds nothing; ``complete``: there
-    is nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and
-    ``most_files`` are the most that the hub takes in one release, 0 where it does not tell.
+    ``kind`` is empty if the hub does not give it (0.3.16), or holds nothing; ``complete``: there is
+    nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and ``most_files``
+    are the hub's limits for one release, 0 if it does not give them.
     """
 
     files: Mapping[str, str]
@@ -82,10 +82,10 @@ class Held:
     most_files: int = 0
 
     def check(self, size: int, count: int) -> None:
-        """Check that the hub takes a release of so many bytes and files.
+        """Check that the hub accepts a release of ``size`` bytes and ``count`` files.
 
         Raises:
-            TooLarge: It does not, so that nothing need be sent.
+            TooLarge: It does not accept it; nothing needs to be sent.
         """
         if self.most_mb and size > self.most_mb * 2**20:
             raise TooLarge(
@@ -103,7 +103,7 @@ class Held:
 class HubClient(Closing):
     """A connection to one hub as one person; use it as a context manager.
 
-    ``url`` is what the browser shows, path prefix included (``https://host/live/hub/``).
+    ``url`` is the address in the browser, path prefix included (``https://host/live/hub/``).
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class HubClient(Closing):
         insecure: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Check the address before the token goes anywhere.
+        """Check the address before the token is sent anywhere.
 
         Raises:
             InvalidInput: The URL is not valid or would send the token in the clear to another
@@ -140,7 +140,7 @@ class HubClient(Closing):
     def publish(
         self, name: str, kind: str, files: Sequence[Upload], progress: Progress
     ) -> Published:
-        """Replace the hub's release of an item, telling progress while its environment is built.
+        """Replace the hub's release of an item, with progress while its environment is built.
 
         Raises:
             MograderError: The hub refused or could not be reached; the old release stays.
@@ -170,7 +170,7 @@ class HubClient(Closing):
         return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
 
     def held(self, name: str, files: Sequence[str]) -> Held:
-        """Return what the hub holds of an item; of a hub of 0.3.16, these files are asked for.
+        """Return the files that the hub holds of an item; 0.3.16 is asked for each of ``files``.
 
         Raises:
             MograderError: The hub refused or could not be reached.
@@ -187,7 +187,7 @@ class HubClient(Closing):
             return Held({file: digest for file, digest in found if digest}, "", complete=False)
 
     def ask(self, method: str, path: str, body: object = None) -> bytes:
-        """Return the JSON that the hub answers to a short question; ``path`` begins with a slash.
+        """Return the JSON of the hub's answer to a short request; ``path`` begins with a slash.
 
         Raises:
             MograderError: The hub refused or could not be reached.
@@ -201,7 +201,7 @@ class HubClient(Closing):
         raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
 
     def _digest(self, url: str) -> str:
-        """Return the SHA-256 of what is there, or nothing."""
+        """Return the SHA-256 of the file at a URL, "" if there is none."""
         digest = hashlib.sha256()
         with self._sent(self._client.build_request("GET", url)) as response:
             if response.status_code == HTTPStatus.NOT_FOUND:
@@ -226,7 +226,7 @@ class HubClient(Closing):
         return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed)
 
     def _result(self, response: httpx.Response, progress: Progress) -> dict[str, object]:
-        """Return the answer, from the end of a stream of progress or as it came."""
+        """Return the answer, from the end of a stream of progress or from a plain body."""
         if _media_type(response) != _STREAM:
             return self._answer(response)
         for line in _bounded_lines(response.iter_bytes()):
@@ -244,7 +244,7 @@ class HubClient(Closing):
         )
 
     def _answer(self, response: httpx.Response) -> dict[str, object]:
-        """Return the JSON object of a plain answer, or raise what a refusal means."""
+        """Return the JSON object of a plain answer, or raise the error for a refusal."""
         status = response.status_code
         body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
         if status == HTTPStatus.OK:
@@ -254,7 +254,7 @@ class HubClient(Closing):
 
 
 def _refusal(status: int, detail: str, url: str) -> MograderError:
-    """Name the hub's refusal; pure. uv's own words arrive in ``detail`` and stay whole."""
+    """Return the error for the hub's refusal; pure. ``detail`` has uv's own words, unchanged."""
     said = detail or f"The hub answered {status} {_phrase(status)}."
     match status:
         case 401 | 403:
@@ -287,7 +287,7 @@ def _forbidden(detail: str) -> Forbidden:
 
 
 def _said(media_type: str, body: bytes) -> str:
-    """Return what an error answer says: JSON ``detail``, or plain text; never a page."""
+    """Return the text of an error answer: JSON ``detail``, or plain text; never a page."""
     if media_type == "application/json":
         try:
             return _detail(_object(body, ""))

@@ -1,4 +1,4 @@
-"""What instructors ask a hub about the course: its list, its items, what shows.
+"""An instructor's requests to a hub about the course: its users, its items, their visibility.
 
 See compatibility-0.3.16.md 2.3.
 """
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What students see of an item: all, nothing, or all from a time on."""
+    """The visibility of an item to students: all, nothing, or all from a given time on."""
 
     hidden: bool = False
     visible_from: datetime | None = None
@@ -53,9 +53,10 @@ _COUNT = TypeAdapter(_Count)
 
 
 def sync_users(client: HubClient, users: Sequence[str]) -> int:
-    """Replace the hub's list of those who may come in; return how many are on it.
+    """Replace the hub's list of users; return how many are on it.
 
-    Raises: :class:`~mograder.core.errors.MograderError` as all of these do.
+    Raises:
+        MograderError: The hub refused or could not be reached, as for all functions here.
     """
     answer = client.ask("POST", "/sync-users", {"users": list(users)})
     return _read(_COUNT, answer, client).count
@@ -68,20 +69,20 @@ def items(client: HubClient) -> Mapping[str, str]:
 
 
 def rules(client: HubClient) -> Mapping[str, Rule]:
-    """Return what students see, of the items that have a rule."""
+    """Return the visibility rules by item, for items that have one."""
     answer = client.ask("GET", "/visibility")
     found = _read(_RULES, answer, client)
     return {name: Rule(each.hidden, each.visible_from) for name, each in found.items()}
 
 
 def set_rules(client: HubClient, changes: Mapping[str, Rule], *, replace: bool = False) -> None:
-    """Set rules, with ``replace`` instead of all others."""
+    """Set rules; with ``replace``, remove all others."""
     body = {"items": {name: _words(rule) for name, rule in changes.items()}, "replace": replace}
     client.ask("POST", "/visibility", body)
 
 
 def revoke_token(client: HubClient, username: str) -> None:
-    """End all tokens, logins and open pages of a person."""
+    """End all tokens, sign-ins and open pages of a person."""
     client.ask("POST", f"/revoke-token/{quote(username, safe='')}")
 
 

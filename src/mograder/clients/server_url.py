@@ -1,4 +1,4 @@
-"""The address of a hub: what is one, and when a token may travel to it."""
+"""The address of a hub: its validation, and whether a token may be sent to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mograder.core.errors import InvalidInput
 
 
 def parse_hub_url(text: str, *, insecure: bool = False, what: str = "hub") -> str:
-    """Return the base URL of a hub, or of ``what`` it is, without its trailing slash.
+    """Return the base URL of a hub without a trailing slash; ``what`` names it in messages.
 
     Raises:
-        InvalidInput: It is no http(s) URL, or plain http to another machine without `insecure`.
+        InvalidInput: It is not an http(s) URL, or plain http to another machine without `insecure`.
     """
     hint = f"Give it as https://{what}.example.org, with the path prefix if the {what} has one."
     try:
@@ -35,7 +35,7 @@ def parse_hub_url(text: str, *, insecure: bool = False, what: str = "hub") -> st
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name means this machine, without asking the network."""
+    """Return whether a host name means this machine, without a DNS lookup."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached, as far as it makes a difference to what there is to do."""
+"""The reason of a failed TLS connection, as far as the remedy depends on it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
         64: ("is for another address", _WRONG_NAME),
     }
 )
-"""OpenSSL's code → what is wrong with a certificate, and the remedy."""
+"""OpenSSL's code → the problem of a certificate, and the remedy."""
 
 _OTHER = ("is signed by no authority that this machine trusts", _UNTRUSTED)
 
 
 def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-    """Return what is wrong with a certificate that was not accepted, and the remedy."""
+    """Return the problem of a certificate that was not accepted, and the remedy."""
     return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
 
 
 def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
-    """Return what is wrong with a server's certificate and the remedy, if that is the reason."""
+    """Return the problem of a server's certificate and the remedy; None for another error."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return trouble_of(error)
@@ -49,11 +49,11 @@ def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
 
 
 def is_untrusted(error: BaseException | None) -> bool:
-    """Whether the server's certificate is the reason."""
+    """Whether the error is caused by the server's certificate."""
     return certificate_trouble(error) is not None
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
-    """Return what to do: of a certificate, or else what the caller says."""
+    """Return the remedy for a certificate error, ``otherwise`` for any other."""
     trouble = certificate_trouble(error)
     return otherwise if trouble is None else trouble[1]

@@ -1,9 +1,9 @@
-"""The tokens that a person has signed in with, kept between commands, one for each server (B148).
+"""The tokens of a person, stored between commands, one for each server (B148).
 
-0.3.16 keeps one token of each kind, of the server signed in to last, in ``https_token.json`` and
-``token.json`` (compatibility-0.3.16.md 1). We keep all of a kind in ``https_tokens.json`` and
-``moodle_tokens.json`` beside them, and go on writing the old files, so that both programs can be
-used by turns: what an old file says of its server is never older than ours (decision 30).
+0.3.16 stores one token of each kind, of the server signed in to last, in ``https_token.json`` and
+``token.json`` (compatibility-0.3.16.md 1). We store all of a kind in ``https_tokens.json`` and
+``moodle_tokens.json`` beside them, and still write the old files, so that both programs can be used
+alternately: an old file's token for its server is never older than ours (decision 30).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from mograder.core.errors import InvalidInput
 T = TypeVar("T", bound=BaseModel)
 
 _WHERE = Path(".config", "mograder")
-"""Below the home directory, wherever XDG_CONFIG_HOME points: 0.3.16 looks nowhere else."""
+"""Below the home directory, whatever XDG_CONFIG_HOME is, since 0.3.16 ignores it."""
 
 _LARGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class CachedToken:
-    """A token for one server; ``user`` and ``full_name`` are empty where they are not known.
+    """A token for one server; ``user`` and ``full_name`` are empty if they are not known.
 
-    ``url`` has no slash at its end.
+    ``url`` has no trailing slash.
     """
 
     url: str
@@ -46,7 +46,7 @@ class CachedToken:
 
 
 class _Entry(BaseModel):
-    """A token as the files hold it; each kind writes the fields it needs."""
+    """A token in the form of the files; each kind uses the fields it needs."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -86,9 +86,9 @@ class Kind:
 
 
 def server_key(url: str) -> str:
-    """Return one spelling for all addresses of one server: host in small letters, no last slash."""
+    """Return one spelling for all addresses of a server: host in lower case, no trailing slash."""
     try:
-        # Twice: a default port is dropped only behind a scheme in small letters.
+        # Twice: a default port is dropped only behind a scheme in lower case.
         return str(httpx.URL(str(httpx.URL(url.strip())))).rstrip("/")
     except httpx.InvalidURL:
         return url.strip().rstrip("/")
@@ -136,16 +136,16 @@ class TokenStore:
         return self._directory / self._kind.ours
 
     def find(self, url: str) -> CachedToken | None:
-        """Return the token for a server, whichever program kept it.
+        """Return the token for a server, whichever program stored it.
 
-        A damaged file counts as empty: signing in again mends it.
+        A damaged file counts as empty; signing in again replaces it.
         """
         key = self._kind.key(url)
         entry = self._all().get(key)
         return None if entry is None else _cached(key, entry)
 
     def save(self, url: str, token: str, user: str = "", full_name: str = "") -> CachedToken:
-        """Keep a token for a server, readable by its owner only, beside those of all others.
+        """Store a token for a server, readable by its owner only, beside those of all others.
 
         Raises:
             InvalidInput: The directory cannot be written.
@@ -156,8 +156,8 @@ class TokenStore:
         )
         with self._changing():
             entries = self._all()
-            # First what only the old file knows, then that file: it is believed, so a crash in
-            # between leaves the new token.
+            # Copy the entry of the old file first, then write that file: its entry takes
+            # precedence, so a crash in between leaves the new token.
             self._write(entries)
             _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
             entries[key] = old
@@ -165,7 +165,7 @@ class TokenStore:
         return _cached(key, old)
 
     def forget(self, url: str) -> bool:
-        """Drop the token for a server from both files; return whether there was one.
+        """Remove the token for a server from both files; return whether there was one.
 
         Raises:
             InvalidInput: The directory cannot be written.
@@ -186,18 +186,18 @@ class TokenStore:
         return self._directory / self._kind.old
 
     def _all(self) -> dict[str, _Entry]:
-        """Return the entries of both files by server; what the old one says counts."""
+        """Return the entries of both files by server; the old file's entry takes precedence."""
         ours = _read(_Ours, self.path) or _Ours()
         entries = {**ours.servers, **ours.sites}
         for key, old in self._old().items():
             known = entries.get(key)
-            # 0.3.16 keeps no user name of a Moodle.
+            # 0.3.16 stores no user name for a Moodle.
             same = known if known is not None and known.token == old.token else old
             entries[key] = old.model_copy(update={"username": same.username})
         return entries
 
     def _old(self) -> dict[str, _Entry]:
-        """Return the entry of the old file by server, or nothing."""
+        """Return the entry of the old file by server, {} if there is none."""
         found = _read(_Old, self._old_path)
         with suppress(InvalidInput):
             return {} if found is None else {self._kind.key(found.url): found}
@@ -210,7 +210,7 @@ class TokenStore:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Let one process at a time change the files, so that of two sign-ins at once both stay.
+        """Lock the files for one process, so that of two concurrent sign-ins both stay.
 
         Raises:
             InvalidInput: The directory cannot be written.
@@ -228,7 +228,7 @@ class TokenStore:
 
 
 def _read(shape: type[T], path: Path) -> T | None:
-    """Return what a file of tokens holds; None if it is missing, damaged or something else."""
+    """Return the content of a file of tokens; None if it is missing or not valid."""
     try:
         with path.open("rb") as stream:
             return shape.model_validate_json(stream.read(_LARGEST))

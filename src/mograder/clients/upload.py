@@ -1,4 +1,4 @@
-"""Files on their way to another server: named, opened when they are sent, streamed from disk."""
+"""Files to upload: named, opened when they are sent, streamed from disk."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mograder.core.errors import InvalidInput
 from mograder.core.single_flight import Progress
 
 _LARGE = 4 << 20
-"""What is smaller has gone before anybody reads how far it is."""
+"""Bytes; smaller uploads are sent too fast for a progress report."""
 
 _STEPS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file to send: ``name`` is what the other server calls it, such as ``public/x.png``."""
+    """One file to send: ``name`` is its name on the other server, such as ``public/x.png``."""
 
     name: str
     path: Path
 
 
 class _Told(io.BufferedReader):
-    """A file that tells how many bytes of it were read."""
+    """A file that reports how many of its bytes were read."""
 
     def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(path))
@@ -41,7 +41,7 @@ class _Told(io.BufferedReader):
 
 
 class _Sent:
-    """How much has gone, told in quarters."""
+    """The bytes sent so far, reported in quarters."""
 
     def __init__(self, progress: Progress) -> None:
         self.total = 0
@@ -63,7 +63,7 @@ def opened(
 ) -> Iterator[list[tuple[str, BinaryIO]]]:
     """Open all files at once, so that a missing one is found before anything is sent.
 
-    ``progress`` is told how far a large upload is, as the files are read.
+    ``progress`` receives the state of a large upload, as the files are read.
 
     Raises:
         InvalidInput: A file cannot be read.

@@ -1,6 +1,6 @@
-"""Work on its way to and from another server, over whatever transport reaches it.
+"""The exchange of assignments, submissions and grades with other servers, over any transport.
 
-Three packages: ``student``, ``assignment_server`` and ``moodle`` (both for instructors). What they
-share is here: finding an assignment by name, reading CSV files and archives, and the directory of
-collected submissions.
+Three packages: ``student``, ``assignment_server`` and ``moodle`` (both for instructors). Here is
+the code that they share: finding an assignment by name, reading CSV files and archives, and the
+directory of collected submissions.
 """

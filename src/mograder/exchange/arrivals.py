@@ -1,8 +1,8 @@
-"""The directory that files arrive in, below the one that they are fetched into.
+"""The directory for files being downloaded, below the directory that they are fetched into.
 
 Files arrive in ``.fetching/`` below the target directory. A run that is interrupted, by a signal or
-by the network, leaves there what had arrived, and the next run goes on from it; a run in which
-everything arrived removes the directory.
+by the network, leaves the files that had arrived there, and the next run continues from them; a run
+in which everything arrived removes the directory.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _TRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """The directory that files arrive in, held by one run."""
+    """The directory for files being downloaded, locked by one run."""
 
     path: Path
 
     @property
     def growing(self) -> Path:
-        """Where files are written before they are renamed into their places."""
+        """The directory where files are written before they are renamed into their places."""
         return self.path / _GROWING
 
     def place(self, owner: str, file: RemoteFile, modified: datetime | None) -> Path:
-        """Return where a file arrives: the same place in the next run, if it has not changed."""
+        """Return the path where a file arrives: the same in the next run if it is unchanged."""
         told = (owner, file.address, file.name, file.size, file.digest, modified)
         return self.path / hashlib.sha256(repr(told).encode()).hexdigest()[:40]
 
@@ -58,11 +58,11 @@ class Arrivals:
 
 @contextmanager
 def arrivals(directory: Path) -> Iterator[Arrivals]:
-    """Hold the directory for arriving files below a target directory; remove it if it is empty.
+    """Lock the directory for arriving files below a target directory; remove it if it is empty.
 
     Raises:
         Busy: Another run fetches into the same directory.
-        InvalidInput: Nothing can be written there.
+        InvalidInput: The directory cannot be written to.
     """
     try:
         descriptor = _hold(directory)
@@ -80,7 +80,7 @@ def arrivals(directory: Path) -> Iterator[Arrivals]:
 
 
 def clean(directory: Path) -> None:
-    """Remove what interrupted runs left below a target directory, unless a run is under way."""
+    """Remove leftovers of interrupted runs below a target directory, unless a run is active."""
     if not (directory / _FETCHING).is_dir() and not _left_by_earlier_versions(directory):
         return
     with suppress(Busy), arrivals(directory) as held:

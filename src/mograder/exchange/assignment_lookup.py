@@ -1,8 +1,7 @@
-"""Which assignment on a server a typed name means, and what an assignment is called here; pure.
+"""Look up the assignment that a typed name means, and an assignment's local name; pure.
 
-The rules are those of :mod:`mograder.core.lookup`. An assignment on Moodle is also found by what it
-is called here: its ``dir`` and ``name`` in mograder.toml, or the item's directory that belongs to
-it.
+The rules are those of :mod:`mograder.core.lookup`. An assignment on Moodle is also found by its
+local names: its ``dir`` and ``name`` in mograder.toml, or the item's directory that belongs to it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def choose_assignment(
     ``directories`` are the names of the course's items on this machine.
 
     Raises:
-        NotFound: No assignment matches; the hint lists those that there are.
+        NotFound: No assignment matches; the hint lists all assignments.
         InvalidInput: Several match; the message lists them.
     """
     items = _items_of(there, configured, directories)
@@ -53,7 +52,7 @@ def choose_remote(
     there: Sequence[RemoteAssignment],
     configured: Sequence[Configured] = (),
 ) -> RemoteAssignment:
-    """Return what a transport lists under the name or number that an argument means.
+    """Return the transport's assignment with the name or number in an argument.
 
     Raises:
         MograderError: As :func:`choose_assignment`.
@@ -66,7 +65,7 @@ def choose_remote(
 
 
 def folder_of(assignment: RemoteAssignment) -> str:
-    """Return a directory's name for an assignment: its own, made safe where it is not; pure."""
+    """Return a directory name for an assignment: its own name, made safe if necessary; pure."""
     for text in (assignment.name, _NOT_IN_A_NAME.sub("_", assignment.name), assignment.key):
         try:
             return ItemName.parse(text.strip(" .")[:100])
@@ -76,9 +75,10 @@ def folder_of(assignment: RemoteAssignment) -> str:
 
 
 def choose_course(courses: Sequence[Course], wanted: int) -> int:
-    """Return the course's number: as told, else the only one that there is.
+    """Return the course's number: ``wanted``, else the only course that there is.
 
-    Raises: :class:`InvalidInput` listing the courses when there are several, or none.
+    Raises:
+        InvalidInput: There are several courses, which the message lists, or none.
     """
     if wanted:
         return wanted
@@ -101,7 +101,7 @@ def local_name(
     directories: Sequence[str],
     chosen: Assignment | None = None,
 ) -> str:
-    """Return the name that an assignment has here, in submitted/, feedback/ and the gradebook.
+    """Return an assignment's local name, used in submitted/, feedback/ and the gradebook.
 
     It is the ``dir`` of mograder.toml, else the item's directory that belongs to the assignment,
     else the assignment's own name, made safe as a directory's name. However the assignment was
@@ -109,7 +109,7 @@ def local_name(
     Moodle was not asked, ``argument`` is looked up in mograder.toml and among ``directories``.
 
     Raises:
-        InvalidInput: ``argument`` may mean several.
+        InvalidInput: ``argument`` matches several assignments.
     """
     if chosen is None:
         return _looked_up(argument, configured, directories)
@@ -155,7 +155,7 @@ def _folder(name: str, number: int) -> str:
 def _items_of(
     there: Sequence[Assignment], configured: Sequence[Configured], directories: Sequence[str]
 ) -> dict[int, list[str]]:
-    """Return, for each assignment on Moodle, the items here that belong to it by their names."""
+    """Return the names of the local items that belong to each assignment on Moodle, by its id."""
     names = [each.name for each in there]
     taken = {each.dir for each in configured}
     found: dict[int, list[str]] = {each.id: [] for each in there}
@@ -169,7 +169,7 @@ def _items_of(
 def _configured_names(
     number: int | None, name: str, configured: Sequence[Configured]
 ) -> tuple[str, ...]:
-    """Return the names that mograder.toml has for an assignment, found by number or by name."""
+    """Return the names in mograder.toml of an assignment, found by number or by name."""
     tables = [
         each
         for each in configured

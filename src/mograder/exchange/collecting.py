@@ -1,8 +1,8 @@
-"""A directory of collected submissions, whichever server they come from.
+"""A directory of collected submissions, the same for every kind of server.
 
 ``<user>.py`` is the latest notebook of each person, named as 0.3.16 names it. The one that it
-replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` says when each was
-handed in, which is what penalties count from (compatibility-0.3.16.md 4, 9).
+replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` has the time of each
+submission, from which penalties are computed (compatibility-0.3.16.md 4, 9).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LATEST = 1 << 53
 _MODE = 0o600
 _PRIVATE = NewFile(mode=_MODE)
 _OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
-"""A submission that a hub or an assignment server keeps, as ``<user>_<time>.py``."""
+"""The name of a submission in the history of a hub or assignment server: ``<user>_<time>.py``."""
 
 
 class CollectOutcome(StrEnum):
-    """What becomes of one person's submission here."""
+    """The outcome of collecting one person's submission."""
 
     NEW = "new"
     UPDATED = "updated"
@@ -50,23 +50,23 @@ class CollectOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A file in its place: new, updated or unchanged; ``kept`` is what was there before."""
+    """A file in its place: new, updated or unchanged; ``kept`` is the path of the replaced one."""
 
     fate: CollectOutcome
     kept: Path | None = None
 
 
 class CollectedFolder:
-    """The files of one directory of submissions; no name leads out of it."""
+    """The files of one directory of submissions; no name may lead out of it."""
 
     def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
-        """``now`` is when the run began, and names the directory for what it replaces."""
+        """``now`` is when the run began, and names the directory for replaced files."""
         self._directory = directory
         self._beneath = UntrustedDir(directory, staging=held.growing)
         self._stamp = _free(directory / REPLACED, f"{now.astimezone():%Y%m%dT%H%M%S}")
 
     def put(self, name: str, content: bytes, modified: datetime | None = None) -> Placed:
-        """Write a file, with the time that it was ``modified``; what was there and differs is kept.
+        """Write a file with ``modified`` as its time; a different file in its place is kept.
 
         A link to a submission of a hub's or server's history is replaced, since its target has a
         name of its own. Any other link, or a directory, is kept beside the file.
@@ -91,7 +91,7 @@ class CollectedFolder:
         return Placed(CollectOutcome.UPDATED, kept)
 
     def write_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
-        """Write a JSON file of numbers by username; nothing is kept of the one before."""
+        """Write a JSON file of numbers by username; an earlier file is overwritten."""
         plain = {each: int(at) if at == int(at) else at for each, at in sorted(numbers.items())}
         text = json.dumps(plain, ensure_ascii=False, indent=2)
         self._beneath.write(name, f"{text}\n".encode(), _PRIVATE)
@@ -110,14 +110,14 @@ class CollectedFolder:
         self._beneath.move(old, self._place_of(old))
 
     def _linked(self, name: str) -> str:
-        """Return the submission of the history that a link means, empty if it is no such link."""
+        """Return the history's submission that a link points to, empty if it is no such link."""
         path = self._directory / name
         target = str(path.readlink()) if path.is_symlink() else ""
         found = _OF_HISTORY.fullmatch(target)
         return target if found and f"{found['stem']}.py" == name else ""
 
     def _keep(self, name: str, content: bytes) -> Path:
-        """Keep the file that is there, with its time."""
+        """Keep the existing file, with its time."""
         kept = self._place_of(name)
         modified_ns = self._beneath.stat(name).modified_ns
         self._beneath.write(kept, content, NewFile(mode=_MODE, modified_ns=modified_ns))
@@ -142,7 +142,7 @@ class CollectedFolder:
 
 
 def read_numbers(directory: Path, name: str = METADATA) -> dict[str, float]:
-    """Return the numbers by username that an earlier run, or 0.3.16, wrote; none if unreadable."""
+    """Return the numbers by username in a file of an earlier run or of 0.3.16, {} if unreadable."""
     try:
         found = json.loads((directory / name).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -154,7 +154,7 @@ def read_numbers(directory: Path, name: str = METADATA) -> dict[str, float]:
 
 
 def _free(directory: Path, name: str) -> str:
-    """Return a name that nothing in a directory has, made of this one."""
+    """Return an unused name in a directory, made from ``name``."""
     names = (f"{name}-{number}" if number else name for number in count())
     return next(each for each in names if not (directory / each).exists())
 

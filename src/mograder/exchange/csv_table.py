@@ -1,4 +1,4 @@
-"""CSV files that people write: commas, semicolons or tabs, in UTF-8 with or without a BOM; pure."""
+"""CSV files written by people: commas, semicolons or tabs, UTF-8 with or without a BOM; pure."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ class Row:
     cells: tuple[str, ...]
 
     def cell(self, column: int | None) -> str:
-        """Return a cell without the spaces around it; empty where the row or the file ends."""
+        """Return a cell without surrounding spaces; empty beyond the end of the row."""
         return self.cells[column] if column is not None and column < len(self.cells) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns as the first line names them, and the rows below."""
+    """The columns named in the first line, and the rows below."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
     def column(self, *names: str) -> int | None:
-        """Return the number of the first of these columns that the file has, in any case."""
+        """Return the index of the first of these columns that the file has, in any case."""
         return next(iter(self.columns_of(*names)), None)
 
     def columns_of(self, *names: str) -> tuple[int, ...]:
-        """Return the numbers of those of these columns that the file has, in the order given."""
+        """Return the indexes of those of these columns that the file has, in the order given."""
         known = [column.lower() for column in self.columns]
         return tuple(known.index(name) for name in names if name in known)
 
 
 def read_table(data: bytes, name: str) -> Table:
-    """Read a CSV file whose first line names its columns; ``name`` is what messages call it.
+    """Read a CSV file whose first line names its columns; ``name`` is its name in messages.
 
-    The first line tells the delimiter. Blank rows are left out.
+    The delimiter is taken from the first line. Blank rows are left out.
 
     Raises:
-        InvalidInput: It is no CSV in UTF-8, or a row has more values than there are columns.
+        InvalidInput: It is not CSV in UTF-8, or a row has more values than there are columns.
         TooLarge: It has more than 100 000 rows.
     """
     try:

@@ -1,8 +1,8 @@
-"""The CSV that grading writes and that uploads read: who, which mark, what to say; pure.
+"""The CSV that grading writes and uploads read: person, mark and comment; pure.
 
 Columns as `mograder feedback --grades-csv` of 0.3.16 writes them (compatibility-0.3.16.md 9:
 student, mark, auto_mark, feedback, penalty_pct, penalised_mark); username, userid and grade are
-understood too.
+accepted too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PERSON = (
     "identifier",
 )
 _MARK = ("penalised_mark", "mark", "grade", "total_mark")
-"""The first of these that is filled counts: the mark after a penalty before the one without."""
+"""The first filled one of these counts: the mark after a penalty before the one without."""
 _COMMENT = ("feedback", "comment", "comments", "feedback comments")
 _FORMAT = "feedback_format"
 _FORMATS = {"": False, "text": False, "html": True}
@@ -38,16 +38,16 @@ _ON_SERVER = {
     "grade": ("grade", *_MARK),
     "feedback": _COMMENT,
 }
-"""Columns that an assignment server understands, and those whose value each may get."""
+"""Columns of an assignment server, each with the columns that its value may be taken from."""
 _NOBODY = "the row names nobody."
 _FILL_IN = "Fill in its username."
 
 
 @dataclass(frozen=True, slots=True)
 class GradeLine:
-    """The mark and comment for one person; ``comment`` is None where the file has no such column.
+    """The mark and comment for one person; ``comment`` is None if the file has no such column.
 
-    The comment is text, or HTML where ``is_html``.
+    The comment is text, or HTML if ``is_html``.
     """
 
     line: int
@@ -59,7 +59,7 @@ class GradeLine:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The column numbers of a file; None for a column that it does not have."""
+    """The column indexes of a file; None for a column that it does not have."""
 
     person: tuple[int, ...]
     marks: tuple[int, ...]
@@ -68,9 +68,9 @@ class _Columns:
 
 
 def line_html(line: GradeLine, *, clear: bool) -> str | None:
-    """Return a line's comment as HTML; None leaves the one on Moodle, empty erases it.
+    """Return a line's comment as HTML; None keeps the one on Moodle, empty erases it.
 
-    ``clear``: an empty comment erases; a file without such a column never does.
+    With ``clear``, an empty comment erases; a file without such a column never does.
     """
     if line.comment is None:
         return None
@@ -122,12 +122,13 @@ def parse_grades(
 def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
     """Read a file of grades for an assignment server (B154).
 
-    The columns are sent as they are. A server merges by ``username`` or ``userid`` and shows
-    ``grade`` and ``feedback``; an empty one of these gets its value from the other names of it.
+    The columns are sent unchanged. A server merges by ``username`` or ``userid`` and shows
+    ``grade`` and ``feedback``; if one of these is empty, its value is taken from an equivalent
+    column.
 
     Raises:
-        InvalidInput: There is no column with usernames, a row names nobody, or two rows name one
-            person.
+        InvalidInput: There is no column with usernames, a row has no username, or two rows have the
+            same one.
         TooLarge: As :func:`~mograder.exchange.csv_table.read_table`.
     """
     table = read_table(data, name)
@@ -172,9 +173,10 @@ def _first(row: Row, columns: Sequence[int]) -> str:
 
 
 def from_gradebook(rows: Sequence[Marks], *, scale: Scale | None = None) -> tuple[GradeLine, ...]:
-    """Return the same from the gradebook: fractional marks, as they were given.
+    """Return the lines for the marks in the gradebook, fractional marks unrounded.
 
-    Raises: :class:`InvalidInput` for a mark that is not the number of an item of ``scale``.
+    Raises:
+        InvalidInput: A mark is not the number of an item of ``scale``.
     """
     return tuple(
         GradeLine(
@@ -220,7 +222,7 @@ def _refuse(problems: Sequence[str], name: str, scale: Scale | None) -> None:
 
 
 def _refuse_twice(people: Iterable[tuple[int, str, Hashable]], name: str) -> None:
-    """Refuse two rows for one person; ``people`` are line, name, and what makes names the same."""
+    """Raise if two rows are for one person; ``people`` are line, name, and key of comparison."""
     seen: dict[Hashable, int] = {}
     for line, who, key in people:
         first = seen.setdefault(key, line)

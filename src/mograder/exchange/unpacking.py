@@ -1,7 +1,7 @@
-"""Zips from another server, unpacked with limits: no path leaves its directory, no bomb goes off.
+"""Unpack zips from another server with limits on paths, sizes and the number of files.
 
-What an archive's directory says of sizes is a claim, so the bytes are counted as they come
-(security.md, "Input").
+Sizes in an archive's directory may be false, so the bytes are counted while unpacking (security.md,
+"Input").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mograder.core.errors import InvalidInput, TooLarge
 
 MAX_ENTRIES = 10_000
 MAX_UNPACKED = 1_000_000_000
-"""Bytes of everything in one archive, unpacked."""
+"""The most bytes that one archive may unpack to."""
 
 _MAX_DEPTH = 10
 _LONGEST_NAME = 255
@@ -29,10 +29,10 @@ _NOT_WANTED = "__MACOSX"
 
 
 def safe_path(name: str) -> str:
-    """Return a relative path from elsewhere, each step a plain name that every system can write.
+    """Return a relative path from an untrusted source if each step is a valid name on all systems.
 
     Raises:
-        InvalidInput: It is absolute, leads up, or holds what no name should.
+        InvalidInput: It is absolute, leads up, or has characters that are not allowed.
     """
     steps = unicodedata.normalize("NFC", name).split("/")
     fits = all(step and len(step.encode("utf-8", "replace")) <= _LONGEST_NAME for step in steps)
@@ -63,7 +63,7 @@ def visible_path(name: str) -> str:
 
 
 def is_hidden(path: str) -> bool:
-    """Tell whether a path is a dotfile, below one, or what macOS puts into archives; pure."""
+    """Return whether a path is a dotfile, below one, or one of macOS's archive entries; pure."""
     return any(step.startswith(".") or step == _NOT_WANTED for step in path.split("/"))
 
 
@@ -71,8 +71,8 @@ def unpack(archive: Path, into: Path) -> tuple[str, ...]:
     """Unpack all plain files of a zip below an empty directory; return their relative paths.
 
     Raises:
-        InvalidInput: It is no zip, is damaged, or names a file that is not safe;
-            :class:`TooLarge` beyond ten thousand files or a gigabyte.
+        InvalidInput: It is not a zip, is damaged, or names a file that is not safe.
+        TooLarge: It has more than ten thousand files or a gigabyte.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -82,7 +82,8 @@ def unpack(archive: Path, into: Path) -> tuple[str, ...]:
                 left -= _extract(opened, entry, into / PurePosixPath(path), left)
             return tuple(wanted)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # An encrypted entry is a RuntimeError, an unknown method a NotImplementedError.
+        # zipfile raises RuntimeError for an encrypted entry, NotImplementedError for an unknown
+        # method.
         raise InvalidInput(f"{archive.name} cannot be unpacked: {error}.") from error
 
 
@@ -97,7 +98,7 @@ def _wanted(opened: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
 
 
 def _plain_files(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    """Yield what is a file: never a link, which could lead anywhere."""
+    """Yield the plain files: never a link, which could lead anywhere."""
     seen: set[str] = set()
     for entry in entries:
         path = safe_path(entry.filename.rstrip("/"))

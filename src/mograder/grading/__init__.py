@@ -1,1 +1,1 @@
-"""Making releases of sources, and judging what notebooks are worth."""
+"""Making releases of source notebooks, and validating students' notebooks."""

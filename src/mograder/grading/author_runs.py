@@ -1,4 +1,4 @@
-"""Running an author's notebook, in a sandbox or without one, and what generating learns of it."""
+"""Runs of an author's notebook, with or without a sandbox, and their reports for `generate`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """What one check came to; ``messages`` are those of the conditions that failed."""
+    """The outcome of one check; ``messages`` are those of the conditions that failed."""
 
     label: str
     status: CheckStatus
@@ -42,7 +42,7 @@ class CheckOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run of a notebook; ``problem`` says why it did not come to its end, if it did not."""
+    """One run of a notebook; ``problem`` says why it did not run to its end, empty if it did."""
 
     cell_errors: tuple[Finding, ...] = ()
     checks: tuple[CheckOutcome, ...] = ()
@@ -52,9 +52,9 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How an author wants notebooks run; ``runs`` is how often, ``jobs`` how many at a time.
+    """How to run an author's notebooks: ``runs`` is how often, ``jobs`` how many at a time.
 
-    ``own_python`` uses the python that runs mograder, which no sandbox knows.
+    ``own_python`` uses the Python that runs mograder; sandboxes do not have it.
     """
 
     runs: int
@@ -69,15 +69,15 @@ class Runs(Protocol):
     async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
         """Run ``notebook`` with the files of the directory ``support`` beside it.
 
-        Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` when
-        nothing can be run at all.
+        Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` if nothing
+        can be run at all.
         """
 
 
 class TrustedRuns:
     """Runs an author's own notebook on their own machine, as opening it in marimo would.
 
-    Without a sandbox, so never for what a student wrote.
+    There is no sandbox, so this is never used for a student's notebook.
     """
 
     def __init__(self, environment: AuthorEnvironment, *, seconds: float) -> None:
@@ -95,9 +95,9 @@ class TrustedRuns:
 
 
 class SandboxedRuns:
-    """Runs an author's notebook as a session would: without a network, within its limits.
+    """Runs an author's notebook as a session would: without a network, within a session's limits.
 
-    So a mistake that only a hub would show is found before there is a student.
+    Mistakes that show only on a hub are found before students meet them.
     """
 
     def __init__(self, bench: Workbench, *, seconds: float) -> None:
@@ -130,10 +130,10 @@ async def open_runs(
     how: How,
     warn: Callable[[str], None],
 ) -> AsyncIterator[Runs]:
-    """Yield what runs an author's notebooks: a sandbox, or nothing between them and this machine.
+    """Yield a runner of an author's notebooks, in a sandbox or directly on this machine.
 
-    An author's notebook is what its author would run anyway, so a machine that makes no sandbox
-    may run it: ``warn`` is told so.
+    Authors would run their own notebooks anyway, so they run without a sandbox where none can be
+    made; ``warn`` is called with a message then.
 
     Raises:
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
@@ -145,7 +145,8 @@ async def open_runs(
             yield SandboxedRuns(bench, seconds=seconds)
             return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
-        # Kept with the course: uv finds again what it installed for the same wheel.
+        # In the course's directory: at the same path, uv finds what it installed for the same
+        # wheel.
         wheels = loaded.state_dir / "runtime"
         environment = AuthorEnvironment(wheels, variables, own=how.own_python)
         stack.push_async_callback(environment.close)
@@ -174,7 +175,7 @@ async def _open_bench(
 
 
 def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
-    """Say of a run what its author needs to know; the last result of each check counts."""
+    """Return the report of a run for the author; the last result of each check counts."""
     cells = parse_cells(text, filename).cells
     checks = (CheckOutcome(c.label, CheckStatus(c.status), c.details) for c in result.checks)
     last = {check.label: check for check in checks}
@@ -187,7 +188,7 @@ def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -
 
 
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:
-    """Say why a notebook did not come to its end, in a sentence for its author."""
+    """Return why a notebook did not run to its end, in a sentence for its author."""
     running = (each for each in result.cells if each.status is CellStatus.INTERRUPTED)
     index = next((each.index for each in running), len(cells))
     where = f" in the cell at line {cells[index].first}" if index < len(cells) else ""
@@ -223,7 +224,7 @@ def _failures(cells: tuple[Cell, ...], filename: str, result: ExecutionResult) -
 
 
 def _plain(shown: str) -> str:
-    """Return the text of a cell's output without its HTML, but with what attributes hold."""
+    """Return the text of a cell's output without HTML tags, but with the attributes' values."""
     return html.unescape(_TAGS.sub(_attributes, _EMBEDDED.sub("", shown)))
 
 

@@ -1,8 +1,8 @@
-"""``mograder generate``: a source that works becomes a release that runs and gives nothing away.
+"""``mograder generate``: make a release without solutions of a source, and run both.
 
-The new release is made beside the old one. Source and release run at the same time; only when both
-came out well does the new release take the old one's place, in one step. So every mistake is told
-before a student can meet it, and nothing is ever half written (compatibility-0.3.16.md 7).
+The new release is made beside the old one. Source and release run at the same time; only if both
+succeed does the new release replace the old one, in one step. So mistakes are reported before a
+student can meet them, and no release is ever half written (compatibility-0.3.16.md 7).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.author_runs import RunReport, Runs
-from mograder.grading.generate_output import Generated, Line, Step, UploadOptions, Watch
+from mograder.grading.generate_output import Generated, Line, Step, GenerateOptions, Watch
 from mograder.grading.lecture import (
     copy_support,
     generate_lecture,
@@ -45,7 +45,7 @@ from mograder.store.files import entry_named
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One notebook on its way: the source's text and the release's."""
+    """One notebook of an item: the text of the source and that of the release."""
 
     source: Path
     text: str
@@ -54,7 +54,7 @@ class _Made:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One of the runs that an item needs, under the name that people know the file by."""
+    """One of the runs that an item needs; its name is the file name shown to people."""
 
     made: _Made
     notebook: Path
@@ -64,36 +64,36 @@ class _Run:
 
 
 async def generate(
-    items: Sequence[SourceItem], runs: Runs, wishes: UploadOptions, watch: Watch
+    items: Sequence[SourceItem], runs: Runs, options: GenerateOptions, watch: Watch
 ) -> tuple[Generated, ...]:
-    """Make the releases of several items at a time; the outcomes are in the items' order.
+    """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
-    One item's failure is its own outcome and stops no other.
+    A failure of one item is reported in its own outcome and does not stop the others.
     """
-    room = asyncio.Semaphore(max(1, wishes.jobs))
-    generators = [_Generator(item, runs, wishes, watch, room) for item in items]
+    room = asyncio.Semaphore(max(1, options.jobs))
+    generators = [_Generator(item, runs, options, watch, room) for item in items]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.outcome()) for each in generators]
     return tuple(task.result() for task in tasks)
 
 
 class _Generator:
-    """Makes one item's release, and keeps the lines that tell of it."""
+    """Makes one item's release and collects the lines of its report."""
 
     def __init__(
         self,
         item: SourceItem,
         runs: Runs,
-        wishes: UploadOptions,
+        options: GenerateOptions,
         watch: Watch,
         room: asyncio.Semaphore,
     ) -> None:
         self._item = item
         self._runs = runs
-        self._wishes = wishes
+        self._options = options
         self._watch = watch
         self._room = room
-        self._target = entry_named(wishes.output, item.name)
+        self._target = entry_named(options.output, item.name)
         self._lines: list[Line] = []
 
     async def outcome(self) -> Generated:
@@ -104,13 +104,13 @@ class _Generator:
         return Generated(self._item.name, tuple(self._lines), tuple(problems))
 
     async def _generate(self) -> Sequence[str]:
-        if self._wishes.lecture:
-            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._wishes)
+        if self._options.lecture:
+            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._options)
             return ()
         made = await asyncio.to_thread(self._make_all)
         if not made:
             return ()
-        if self._wishes.dry_run:
+        if self._options.dry_run:
             await asyncio.to_thread(self._preview, made)
             return ()
         stack = ExitStack()
@@ -123,7 +123,7 @@ class _Generator:
     async def _release(self, made: Sequence[_Made], stage: ReleaseBuild) -> Sequence[str]:
         written = await asyncio.to_thread(self._fill, made, stage)
         checked: list[Line] = []
-        if self._wishes.validate:
+        if self._options.validate:
             problems = await self._check(made, stage, checked)
             if problems:
                 return problems
@@ -152,7 +152,7 @@ class _Generator:
         return tuple(made)
 
     def _make(self, text: str, filename: str) -> ReleaseText | None:
-        url, name = self._wishes.submit_url, self._item.name
+        url, name = self._options.submit_url, self._item.name
         if url:
             text = with_submit_cells(text, url=url, assignment=name)
         release = make_release(text, filename=filename, assignment=name)
@@ -162,8 +162,8 @@ class _Generator:
         return release
 
     def _objections(self, text: str, filename: str) -> Sequence[Finding]:
-        """What a hub would say to students who solve it as the author did."""
-        denied = self._wishes.denied
+        """Return what a hub would object to if students wrote the author's solution."""
+        denied = self._options.denied
         return () if denied is None else screen_source(text, filename, denied)
 
     def _released(self, filename: str) -> str:
@@ -181,7 +181,7 @@ class _Generator:
         self._lines += left_out(self._item, support)
 
     def _fill(self, made: Sequence[_Made], stage: ReleaseBuild) -> list[Line]:
-        """Write all that the release consists of into the stage; return what to tell of it."""
+        """Write all files of the release into the stage; return the lines to report."""
         lines = []
         for each in made:
             stage.write(each.source.name, each.release.text.encode("utf-8", "surrogatepass"))
@@ -203,7 +203,7 @@ class _Generator:
     async def _check(
         self, made: Sequence[_Made], stage: ReleaseBuild, lines: list[Line]
     ) -> list[str]:
-        """Run sources and releases side by side; return what is wrong with either."""
+        """Run sources and releases in parallel; return what is wrong with either."""
         wanted = []
         for each in made:
             source, name = each.source, each.source.name
@@ -230,7 +230,7 @@ class _Generator:
         return tuple(task.result() for task in tasks)
 
     async def _run(self, run: _Run) -> RunReport:
-        """Run a notebook when there is room; what keeps it from running is a problem of its own."""
+        """Run a notebook when a slot is free; an error that prevents it is its problem."""
         name = self._item.name
         async with self._room:
             self._watch.progress(name, f"Running {run.filename}")
@@ -249,7 +249,7 @@ class _Generator:
 
 
 def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
-    """Return the source, or a copy without the mark at its beginning that marimo cannot open."""
+    """Return the source, or a copy without the byte order mark, which marimo cannot open."""
     plain = without_mark(made.text)
     if plain == made.text:
         return made.source

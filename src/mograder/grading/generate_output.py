@@ -1,4 +1,4 @@
-"""What generating tells: lines with 0.3.16's prefixes, and what came of each item."""
+"""Output of `generate`: lines with 0.3.16's prefixes, and the outcome of each item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mograder.notebook.denied_code import Denied
 
 
 class Step(StrEnum):
-    """The subject of a line (compatibility-0.3.16.md 7); ``ADVICE`` and ``LEFT-OUT`` are ours."""
+    """The prefix of a line (compatibility-0.3.16.md 7); ``ADVICE`` and ``LEFT-OUT`` are ours."""
 
     VALIDATE = "VALIDATE"
     VALID = "VALID"
@@ -28,7 +28,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line for people and for scripts written for 0.3.16."""
+    """One line of output, for people and for scripts written for 0.3.16."""
 
     step: Step
     text: str
@@ -38,12 +38,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class UploadOptions:
-    """What is to be made of the sources, and where.
+class GenerateOptions:
+    """Options for making releases, and the directories.
 
-    ``sources`` and ``releases`` are the course's own directories, which tell what a lecture's
-    links lead to; ``output`` is where releases are written. ``jobs`` bounds how many notebooks
-    run at a time; ``denied`` is what students' answers should do without, None for anything goes.
+    ``sources`` and ``releases`` are the course's own directories, where the targets of a lecture's
+    links are looked up; ``output`` is where releases are written. ``jobs`` is the largest number of
+    notebooks that run at a time; ``denied`` is the code that students' answers should not use, None
+    for no restriction.
     """
 
     sources: Path
@@ -59,7 +60,7 @@ class UploadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What came of one item: its lines in order, and why nothing was written, if so."""
+    """The outcome of one item: its lines in order, and why nothing was written, if so."""
 
     name: str
     lines: tuple[Line, ...]
@@ -81,7 +82,7 @@ def _unseen(_name: str, _check: CheckOutcome) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told while it goes on: ``progress`` in words, ``check`` what each check came to."""
+    """Callbacks for progress: ``progress`` gets sentences, ``check`` the outcome of each check."""
 
     progress: Callable[[str, str], None] = field(default=_silent)
     check: Callable[[str, CheckOutcome], None] = field(default=_unseen)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.generate_output import Line, Step, UploadOptions
+from mograder.grading.generate_output import Line, Step, GenerateOptions
 from mograder.notebook.findings import refuse
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.imports import undeclared
@@ -30,17 +30,17 @@ from mograder.store.course import (
 _MODES = {"lecture": "run", "demo": "run", "assignment": "edit"}
 
 
-def generate_lecture(item: SourceItem, wishes: UploadOptions) -> list[Line]:
-    """Write a lecture's release, without running it; return what to tell of it.
+def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
+    """Write a lecture's release without running it; return the lines to report.
 
     Raises:
-        InvalidInput: The notebook cannot be published; each mistake with its line.
+        InvalidInput: The notebook cannot be published; the message has each mistake with its line.
     """
     lines: list[Line] = []
     for source in item.notebooks:
-        filename, target = shown(source), wishes.output / source.stem
+        filename, target = shown(source), options.output / source.stem
         text = read_notebook(source)
-        modes = {name: _mode(name, wishes) for name in linked_items(text)}
+        modes = {name: _mode(name, options) for name in linked_items(text)}
         support = _support(item, source, text)
         kept = support.files
         lecture = to_lecture(text, filename=filename, mode_of=modes.get, kept=kept)
@@ -51,7 +51,7 @@ def generate_lecture(item: SourceItem, wishes: UploadOptions) -> list[Line]:
             *missing_files(item, source, text),
             *packages(source, text),
         ]
-        if wishes.dry_run:
+        if options.dry_run:
             lines.append(Line(Step.DRY_RUN, told))
             lines += [Line(Step.DRY_RUN, f"would copy {name}, if it is newer") for name in kept]
             lines += left
@@ -65,7 +65,7 @@ def generate_lecture(item: SourceItem, wishes: UploadOptions) -> list[Line]:
 
 
 def left_out(item: SourceItem, support: Belongings) -> list[Line]:
-    """Return a line for each file or folder that is not handed out."""
+    """Return a line for each file or folder that is not part of the release."""
     place = shown(item.directory)
     return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
 
@@ -82,7 +82,7 @@ def missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
 def packages(source: Path, text: str) -> list[Line]:
     """Return a line for each import that the header does not declare.
 
-    None without a header, which another check reports of an assignment.
+    Empty if there is no header; for assignments another check reports that.
     """
     if not has_block(text):
         return []
@@ -91,9 +91,9 @@ def packages(source: Path, text: str) -> list[Line]:
 
 
 def _support(item: SourceItem, source: Path, text: str) -> Belongings:
-    """Return what goes with a lecture: all that lies beside it in a folder of its own name.
+    """Return the files that belong to a lecture: all others in a folder of the lecture's name.
 
-    Beside other lectures only the files go along that ``marimo.App(...)`` names.
+    If the folder holds other lectures too, only the files that ``marimo.App(...)`` names.
     """
     found = support_files(item, [text])
     if item.directory.name == source.stem:
@@ -106,7 +106,7 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
 def copy_support(
     item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
 ) -> list[Line]:
-    """Copy what lies beside a notebook and is newer than the release's; return what to tell."""
+    """Copy files beside a notebook that are newer than the release's; return lines to report."""
     lines = []
     for name in names:
         source = item.directory / name
@@ -118,10 +118,10 @@ def copy_support(
     return lines
 
 
-def _mode(name: str, wishes: UploadOptions) -> str | None:
-    """Tell how the hub opens an item: as its release says, else its source, else its name."""
+def _mode(name: str, options: GenerateOptions) -> str | None:
+    """Return how the hub opens an item, from its release, else its source, else its name."""
     there = False
-    for base in (wishes.output, wishes.releases, wishes.sources):
+    for base in (options.output, options.releases, options.sources):
         notebook = base / name / f"{name}.py"
         if not notebook.is_file():
             continue

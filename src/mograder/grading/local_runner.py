@@ -1,7 +1,7 @@
-"""What a command needs to run notebooks here: a supervisor of its own, and environments.
+"""A temporary supervisor and environments, for commands that run notebooks on this machine.
 
-For a short while only: when the command ends, the supervisor and all that it runs are gone. What
-was built stays, for the next time.
+When the command ends, the supervisor and its sessions end too. The environments that were built are
+kept for the next time.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from mograder.store.files import remove_tree
 _log = get_logger(__name__)
 
 _WARM_FROM = 2
-"""Runs for which it pays to import marimo once for all of them."""
+"""Number of runs from which importing marimo once for all of them pays."""
 _WARM_ENVIRONMENTS = 4
 _AUTHORS = CopyBounds(files=10_000, mb=1000)
-"""As much as a release may hold beside its notebooks."""
+"""The same limits as for the files of a release beside its notebooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Workbench:
     warm: Callable[[Path], Awaitable[object]]
 
     async def environment(self, text: str, say: Callable[[str], None]) -> Path:
-        """Return the environment of a notebook, built first if need be, and warm if that pays.
+        """Return a notebook's environment, built if missing, and pre-imported if that pays.
 
         Raises:
-            InvalidInput: The header is wrong, or what it asks for cannot be had.
+            InvalidInput: The header is wrong, or its packages cannot be installed.
         """
         directory = (await self.environments.prepare(read_script(text), say)).directory
         await self.warm(directory)
@@ -67,14 +67,14 @@ async def open_workbench(
     runs: int = 1,
     jobs: int = 2,
 ) -> AsyncIterator[Workbench]:
-    """Yield a workbench for so many runs, ``jobs`` at a time.
+    """Yield a workbench for ``runs`` runs, ``jobs`` at a time.
 
-    With ``trusted``, as much may lie beside a notebook as beside an author's.
-    Without ``sandbox``, or where the settings switch it off, nothing protects this machine from
-    the notebooks.
+    With ``trusted``, the files beside a notebook may be as many and as large as an author's.
+    Without ``sandbox``, or if the settings switch it off, this machine is not protected from the
+    notebooks.
 
     Raises:
-        SandboxUnavailable: A sandbox is wanted and none can be made.
+        SandboxUnavailable: A sandbox is wanted and cannot be made.
     """
     place, environments_dir = _places(loaded, environ)
     runtime = Path(tempfile.mkdtemp(prefix="mograder-"))
@@ -94,7 +94,7 @@ async def open_workbench(
             marimo=metadata.version("marimo"),
             timeout=loaded.settings.limits.build_timeout,
         )
-        # What a session may use, by the names that the settings have for it.
+        # The limits of a session, by the names of the settings.
         limits = loaded.settings.limits.model_dump(include=set(Limits.model_fields))
         bounds = _AUTHORS if trusted else CopyBounds()
         copies = runtime / "copies"
@@ -109,7 +109,7 @@ async def open_workbench(
 
 
 class _Warming:
-    """Has environments warm before their notebooks run, where the supervisor keeps any warm."""
+    """Has environments pre-imported before their notebooks run, if the supervisor supports it."""
 
     def __init__(self, client: SupervisorClient) -> None:
         self._client = client
@@ -122,7 +122,7 @@ class _Warming:
 
 
 def _places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
-    """Where wheels and environments stay: with the course, or else in the user's own cache."""
+    """Return the directories of wheels and environments: the course's, else the user's cache."""
     if (loaded.course_dir / FILE_NAME).is_file():
         return loaded.state_dir, loaded.path(loaded.settings.hub.environments_dir)
     cache = environ.home / ".cache" / "mograder"

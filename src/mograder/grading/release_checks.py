@@ -1,7 +1,7 @@
-"""What a run of a source, or of the release made of it, says about the notebook.
+"""Findings about a notebook from a run of its source, or of the release made of it.
 
-Every place that is told is one of the source: a release that is refused is never written, and the
-source is what its author changes.
+All line numbers are the source's: a release that is refused is never written, and authors edit the
+source.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def judge_source(text: str, filename: str, report: RunReport) -> tuple[Finding, 
 def judge_release(
     source: str, release: str, filename: str, report: RunReport
 ) -> tuple[Finding, ...]:
-    """Return what keeps a release from being handed out, by the source's lines.
+    """Return the findings that prevent a release, at the source's lines.
 
-    Errors of cells, checks that pass though nothing is answered, and what the outputs give away.
-    Where the notebook says what earns marks, any other check may pass from the start.
+    These are errors of cells, checks that pass without an answer, and solutions in the outputs. If
+    the notebook declares which checks earn marks, any other check may pass from the start.
     """
     if report.problem:
         return (Finding(filename, 1, f"without its solutions it did not run: {report.problem}"),)
@@ -51,19 +51,19 @@ def judge_release(
 def advise_release(
     source: str, release: str, filename: str, report: RunReport
 ) -> tuple[Finding, ...]:
-    """Return what an author should look at in a release that may be handed out."""
+    """Return advice for the author on a release that may be handed out."""
     return in_source(source, release, filename, _partly(release, filename, report))
 
 
 def in_source(
     source: str, release: str, filename: str, findings: Iterable[Finding]
 ) -> tuple[Finding, ...]:
-    """Return findings about a release under the source's name, at the lines they came from."""
+    """Return findings about a release under the source's name and line numbers."""
     matcher = SequenceMatcher(None, split_lines(source), split_lines(release), autojunk=False)
     blocks = matcher.get_matching_blocks()
 
     def line_of(line: int) -> int:
-        """The same line where it is in both, else where it was put in."""
+        """Return the source's line: of the same text, else of the insertion."""
         before = [block for block in blocks if block.size and block.b < line]
         if not before:
             return 1
@@ -97,7 +97,7 @@ def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
 def _counted(
     text: str, filename: str, report: RunReport, status: CheckStatus
 ) -> Iterator[tuple[str, int]]:
-    """Yield label and line of the checks that earn marks and came to this."""
+    """Yield label and line of the checks that earn marks and have this status."""
     lines, marks = _lines_of_checks(text, filename), marks_of(parse_cells(text, filename))
     for check in report.checks:
         if check.status is status and (marks is None or key_of(check.label) in marks):

@@ -1,4 +1,4 @@
-"""What validation found: the shape that the command line, the hub and the pages share."""
+"""The result of a validation, as the command line, the hub and the pages use it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from mograder.sandbox.execution.report import Outcome
 
 
 class CheckStatus(StrEnum):
-    """What a check says; the first four are the sidecar's words (compatibility-0.3.16.md 8)."""
+    """The status of a check; the first four are the sidecar's words (compatibility-0.3.16.md 8)."""
 
     SUCCESS = "success"
     PARTIAL = "partial"
     DANGER = "danger"
     WARN = "warn"
-    """It waits for an answer."""
+    """The check waits for an answer."""
     NOT_RUN = "not_run"
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedCheck:
-    """One check of the notebook; ``line`` is where it stands in the student's file, if it does,
-    and ``index`` the number of its cell there, from 0.
+    """One check of the notebook.
 
-    ``earned`` and ``available`` are marks, None for a question without any. ``hidden`` says that
-    tests of it are still to come, and ``waits`` that all of them are, so that waiting is right.
+    ``line`` is its line in the student's file, if it is there, and ``index`` the number of its cell
+    there, from 0. ``earned`` and ``available`` are marks, None for a question without any.
+    ``hidden``: some of its tests run only when it is graded; ``waits``: all of them do, so that a
+    waiting status is correct.
     """
 
     label: str
@@ -44,17 +45,17 @@ class ValidatedCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is left to do about it."""
+        """Whether the student has nothing left to do about it."""
         waits = self.waits and self.status is CheckStatus.WARN
         return waits or self.status is CheckStatus.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
 class CellError:
-    """A cell that did not end well; ``line`` is one of the student's file, if it is there.
+    """A cell that failed; ``line`` is the line in the student's file, if the cell is there.
 
-    ``code`` is what stands in that line: an editor shows no lines of the file. ``index`` is the
-    number of the cell in that file, from 0.
+    ``code`` is the text of that line, since marimo's editor shows no line numbers of the file.
+    ``index`` is the number of the cell in that file, from 0.
     """
 
     cell: str
@@ -68,7 +69,7 @@ class CellError:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityFindings:
-    """What the notebook was compared with, and what differs."""
+    """The release that the notebook was compared with, and the differences."""
 
     level: Level = Level.NONE
     warnings: tuple[Finding, ...] = ()
@@ -76,7 +77,7 @@ class IntegrityFindings:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """All of it; ``problem`` says why the notebook did not run to its end, or nothing."""
+    """The whole report; ``problem`` says why the run did not reach its end, empty if it did."""
 
     filename: str
     outcome: Outcome
@@ -99,7 +100,7 @@ class ValidationReport:
 
     @property
     def marks(self) -> tuple[float, float] | None:
-        """Marks earned and available, by the last check of each question; None without marks."""
+        """Marks earned and available, from the last check of each question; None without marks."""
         last = {check.key: check for check in self.checks if check.available is not None}
         if not last:
             return None

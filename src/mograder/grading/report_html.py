@@ -1,8 +1,8 @@
-"""A validation report as a page of its own: no script, nothing from elsewhere, both themes.
+"""A validation report as an HTML page without scripts or external resources, light and dark.
 
 All text is a student's or comes from their code: the template ``report.html.j2`` escapes every
-value, and what would change how the page reads (control characters, turned directions) is taken out
-before.
+value, and characters that would change how the page reads (control characters, changes of text
+direction) are removed before.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def render_html(report: ValidationReport) -> str:
 
 
 def has_our_elements_only(page: bytes) -> bool:
-    """Whether a page that is read as UTF-8 holds no element that :func:`render_html` never writes.
+    """Whether a page in UTF-8 has only elements that :func:`render_html` writes.
 
-    Who may have written it is not to choose what a browser loads; a report of 0.3.16's, which is
-    nothing without its scripts, is none of these either.
+    The page may have been written by a student, who must not choose what a browser loads. Reports
+    of 0.3.16, which need scripts, do not pass either.
     """
     names = (found[1].removeprefix(b"/").decode() for found in _OPENINGS.finditer(page))
     return all(name in _ELEMENTS or name == "!doctype html>" for name in names)
@@ -85,7 +85,7 @@ def _environment() -> Environment:
 
 
 def _readable(value: object) -> object:
-    """Take out of a value what would change how the page reads; a template's own markup stays."""
+    """Remove characters that would change how the page reads; a template's own markup stays."""
     if hasattr(value, "__html__"):
         return value
     return _UNSEEN.sub("\ufffd", _COLOURS.sub("", str(value)))
@@ -96,9 +96,9 @@ def _place(line: int | None) -> str:
 
 
 def _styled(text: str) -> Iterator[tuple[str, str]]:
-    """Split an author's text for a check into elements and their words.
+    """Split an author's text for a check into elements and their text.
 
-    Code and stress of its markdown are shown as such; the element of other words is "".
+    Code and emphasis in its markdown become elements; other text has the element "".
     """
     for index, part in enumerate(_CODE.split(text)):
         if index % 2:

@@ -30,7 +30,7 @@ class _Answer(BaseModel):
 
 
 class CheckAnswer(_Answer):
-    """One check. A client of 0.3.16 knows four words: what never ran waits, and says so."""
+    """One check. Clients of 0.3.16 know four statuses: a check that never ran counts as waiting."""
 
     label: str
     status: _Word
@@ -45,7 +45,7 @@ class CheckAnswer(_Answer):
 
 
 class ErrorAnswer(_Answer):
-    """A cell that did not end well."""
+    """A cell that failed."""
 
     cell: str
     line: int | None
@@ -56,7 +56,7 @@ class ErrorAnswer(_Answer):
 
 
 class ValidationAnswer(_Answer):
-    """What POST /validate answers, and ``mograder validate --json`` prints for each notebook."""
+    """The answer of POST /validate, and ``mograder validate --json`` for each notebook."""
 
     file: str
     ok: bool
@@ -75,14 +75,14 @@ class ValidationAnswer(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """What a validation found, and when."""
+    """The report of a validation, and its time."""
 
     at: datetime
     answer: ValidationAnswer
 
 
 def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:
-    """Return the report as both sides of the wire know it."""
+    """Return the report in the form of the JSON answer."""
     errors = tuple(
         ErrorAnswer(
             cell=each.cell,

@@ -13,18 +13,18 @@ WORDS = {
     CheckStatus.WARN: "WAIT",
     CheckStatus.NOT_RUN: "NOT RUN",
 }
-"""What a status is called, everywhere that people read it."""
+"""The name of each status in all output for people."""
 
 _OUTPUT_LINES = 10
 
 
 def render_text(report: ValidationReport) -> str:
-    """Return the report as lines that each stand for themselves."""
+    """Return the report as lines, each of which can be read on its own."""
     return "\n".join(_lines(report)) + "\n"
 
 
 def headline(report: ValidationReport) -> str:
-    """Return the whole in a sentence."""
+    """Return a summary of the report in one sentence."""
     if report.problem:
         return report.problem
     parts = [f"{sum(check.passed for check in report.checks)} of {len(report.checks)} checks pass"]
@@ -40,12 +40,12 @@ def headline(report: ValidationReport) -> str:
 
 
 def place_of(line: int | None) -> str:
-    """Return where something stands in the student's file, in words."""
+    """Return a line of the student's file in words."""
     return "put back from the release" if line is None else f"line {line}"
 
 
 def marks_of_check(check: ValidatedCheck) -> str:
-    """Return the marks of a check as ``5/10``, or nothing."""
+    """Return the marks of a check as ``5/10``, empty if it has none."""
     if check.available is None:
         return ""
     return f"{check.earned or 0.0:g}/{check.available:g}"
@@ -74,5 +74,5 @@ def _error_lines(error: CellError) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Without what a terminal would obey, and in one line."""
+    """Return a text as one line without control characters."""
     return "".join(char if char.isprintable() else " " for char in text).strip()

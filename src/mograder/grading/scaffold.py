@@ -1,6 +1,6 @@
-"""``mograder new``: a course that works from its first minute, and new items in one.
+"""``mograder new``: a course with working examples, and new items in a course.
 
-Nothing that exists is ever overwritten.
+Existing files are never overwritten.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FIRST_LECTURE = ItemName.parse("L01-Welcome")
 
 
 def new_course(directory: Path) -> tuple[Path, ...]:
-    """Begin a course in a directory, new or not; return what was written.
+    """Create a course in a directory, which may exist; return the files that were written.
 
     Raises:
-        Conflict: Something of it is there already; nothing is written then.
+        Conflict: One of the files exists already; nothing is written then.
         InvalidInput: The directory cannot be made or written to.
         SandboxUnavailable: Our wheel for notebooks cannot be written.
     """
@@ -48,7 +48,7 @@ def new_course(directory: Path) -> tuple[Path, ...]:
 
 
 def new_assignment(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
-    """Begin an assignment in a course; return what was written.
+    """Create an assignment in a course; return the files that were written.
 
     ``runtime`` is the course's directory for our wheel, which is put there.
 
@@ -61,7 +61,7 @@ def new_assignment(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, 
 
 
 def new_lecture(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
-    """Begin a lecture in a course; return what was written.
+    """Create a lecture in a course; return the files that were written.
 
     Raises: as :func:`new_course`.
     """

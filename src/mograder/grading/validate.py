@@ -1,9 +1,9 @@
-"""Run a student's notebook against its own checks, and say what came of it.
+"""Run a student's notebook against its own checks, and report the results.
 
-Integrity first, which decides what runs and whose checks count; then the run, on a copy, in the
-sandbox. A result counts if it was written while a cell ran that holds that very check and counts.
-What nobody can tell from outside (a runtime patched from within, notebook/integrity.py) stays
-possible: whoever gives marks for it grades on a machine of theirs.
+First the integrity check, which decides which cells run and whose checks count; then the run, on a
+copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
+very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot be
+detected from outside: marks that count have to be given on a machine of the graders.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _NO_CELLS = (
 class Submission:
     """A notebook to validate: its text, and where and how it may run.
 
-    ``filename`` is what messages call it. ``release`` is the text it was made from, None where
-    nobody has that. ``folder`` holds the files beside it.
+    ``filename`` is its name in messages. ``release`` is the text it was made from, None if that is
+    not available. ``folder`` holds the files beside it.
     """
 
     text: str
@@ -73,14 +73,14 @@ class Submission:
 async def validate(
     submission: Submission, runs: Executes, apart: IsolatedCall | None = None
 ) -> ValidationReport:
-    """Check the integrity of a notebook, run it, and judge what it says.
+    """Check the integrity of a notebook, run it, and return the report.
 
-    Where others wait meanwhile, as on a hub, ``apart`` is where a large text is parsed. The
-    student's file is not touched: what runs is a copy, with the released checks put back.
+    ``apart`` parses large texts in another process, for callers such as a hub that must not block
+    meanwhile. The student's file is not changed: a copy runs, with the released checks restored.
 
     Raises:
-        InvalidInput: The release is no notebook.
-        MograderError: It could not be run at all, which is no fault of the notebook's.
+        InvalidInput: The release is not a notebook.
+        MograderError: It could not be run at all, for a reason that is not the notebook's fault.
     """
     apart = apart or IsolatedCall()
     size = len(submission.text) + len(submission.release or "")
@@ -93,7 +93,7 @@ async def validate(
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What is to run, and what its results are compared with."""
+    """The text to run, and the cells and checks that its results are compared with."""
 
     request: ExecutionRequest
     filename: str
@@ -120,7 +120,7 @@ def _judge(of: tuple[_Prepared, ExecutionResult]) -> ValidationReport:
 
 
 def _prepare(submission: Submission) -> _Prepared | ValidationReport:
-    """Check the integrity; a text that is no notebook has its report already."""
+    """Check the integrity; for a text that is not a notebook, return the report at once."""
     filename, release = submission.filename, submission.release
     released = None if release is None else parse_cells(release, filename)
     try:
@@ -157,7 +157,7 @@ def _not_run(label: str, marks: Mapping[str, float], why: str) -> ValidatedCheck
 
 
 class _Judging:
-    """One run, compared with what the notebook and its release say."""
+    """One run, compared with the cells and checks of the notebook and its release."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class _Judging:
                 self._places[check.label].append((check.cell, check.line))
 
     def problem(self, seconds: float) -> str:
-        """Say why the notebook did not run to its end, in a sentence for its student."""
+        """Return why the notebook did not run to its end, in a sentence for its student."""
         result = self._result
         where = self._where_it_was()
         match result.outcome:
@@ -214,7 +214,7 @@ class _Judging:
         return " in a cell that was put back" if line is None else f" in the cell at line {line}"
 
     def checks(self) -> Iterator[ValidatedCheck]:
-        """Yield every check that should have run, then those whose labels only a run can tell."""
+        """Yield every check that should have run, then those that only the run reveals."""
         for label, places in self._places.items():
             yield self._check(label, places)
         for label, (cell, results) in self._dynamic().items():
@@ -248,7 +248,7 @@ class _Judging:
         return "its cell ran without it"
 
     def _dynamic(self) -> dict[str, tuple[Cell, list[CheckResult]]]:
-        """Results of calls like ``check(f"Q{n}", …)``, from cells that count and hold such."""
+        """Return results of calls like ``check(f"Q{n}", …)`` in cells that count."""
         dynamic = {
             cell.index: cell
             for cell in self._to_run.cells
@@ -268,7 +268,7 @@ class _Judging:
     def _judged(
         self, label: str, results: list[CheckResult], cell: Cell, line: int
     ) -> ValidatedCheck:
-        """The worst of what was said: a result that was written twice is not to be trusted."""
+        """Return the worst of several results: a result that was written twice is not trusted."""
         worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
         key, status, hidden = key_of(label), CheckStatus(worst.status), _HIDDEN in cell.code
         available = self._marks.get(key)
@@ -288,7 +288,7 @@ class _Judging:
         )
 
     def errors(self) -> Iterator[CellError]:
-        """Yield the cells that did not end well, in the order of the file."""
+        """Yield the cells that failed, in the order of the file."""
         for told in self._result.cells:
             if told.index >= len(self._to_run.cells):
                 continue
@@ -305,12 +305,12 @@ class _Judging:
         return CellError(cell.name, line, kind, message, told.output_tail, code, index)
 
     def _index(self, cell: Cell) -> int | None:
-        """Return which cell of the student's own file this is."""
+        """Return the number of a cell in the student's own file."""
         own = self._own.get(cell.code.strip())
         return None if own is None else own.index
 
     def _line(self, cell: Cell, line: int) -> int | None:
-        """Return where a line of a cell's code stands in the student's own file."""
+        """Return the line in the student's own file for a line of a cell's code."""
         own = self._own.get(cell.code.strip())
         inside = 1 <= line <= cell.code.count("\n") + 1
         return None if own is None else own.line_of(line if inside else 1)
@@ -322,7 +322,7 @@ def _line_of(code: str, number: int) -> str:
 
 
 def _earned(result: CheckResult, status: CheckStatus, available: float) -> float:
-    """Marks to one decimal, as the notebook itself shows them (compatibility-0.3.16.md 8)."""
+    """Return marks to one decimal, as the notebook shows them (compatibility-0.3.16.md 8)."""
     if status is CheckStatus.SUCCESS:
         return available
     if status is not CheckStatus.PARTIAL or not 0 < result.earned_weight < result.total_weight:

@@ -1,7 +1,7 @@
-"""Validation for a hub: a student's notebook, a few at a time, once for each student.
+"""Validation for a hub: a few notebooks at a time, and one for each student.
 
-A student who asks twice for the same text waits for one run; whoever wants another while the
-first goes on is told to wait, so that nobody takes the others' turns.
+Two requests of a student for the same text share one run. A request for another text during that
+run is refused as busy, so that no student takes the others' turns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _RETRY_SECONDS = 5
 
 
 class Validations:
-    """Validates notebooks of students who all ask at once.
+    """Validates students' notebooks that are requested concurrently.
 
-    Mutable state: ``_last``, by student the key of a validation that goes on.
+    Mutable state: ``_last``, the key of the validation in progress by student.
     """
 
     def __init__(self, runs: Executes) -> None:
-        """``runs`` bounds how many run at a time."""
+        """``runs`` limits how many run at a time."""
         self._runs = runs
         self._apart = IsolatedCall()
         self._last: dict[str, str] = {}
@@ -38,7 +38,7 @@ class Validations:
         """Validate a student's notebook.
 
         Raises:
-            Busy: Another text of this student's is being validated, or too many wait.
+            Busy: Another text of this student is being validated, or too many wait.
             MograderError: As :func:`~mograder.grading.validate.validate`.
         """
         text = f"{submission.filename}\0{submission.text}"
@@ -61,5 +61,5 @@ class Validations:
         self._last[student] = key
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel all validations in progress."""
         await self._shared.close()

@@ -14,7 +14,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.single_flight import Progress
 from mograder.grading.author_runs import CheckOutcome, RunReport
 from mograder.grading.generate import generate
-from mograder.grading.generate_output import Generated, UploadOptions, Watch
+from mograder.grading.generate_output import Generated, GenerateOptions, Watch
 from mograder.grading.report import CheckStatus
 from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
@@ -62,8 +62,8 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def wishes(course: Path, **other: object) -> UploadOptions:
-    base = UploadOptions(course / "source", course / "release", course / "release")
+def wishes(course: Path, **other: object) -> GenerateOptions:
+    base = GenerateOptions(course / "source", course / "release", course / "release")
     for name, value in other.items():
         object.__setattr__(base, name, value)
     return base

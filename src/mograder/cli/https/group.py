@@ -123,7 +123,7 @@ def register_command(
 
 
 def _code() -> str:
-    """Take the code from the environment, or ask whoever sits there."""
+    """Return the code from the environment, else from a prompt."""
     given = read_environ().enrollment_code
     if given is not None:
         return given.get_secret_value().strip()
@@ -133,7 +133,7 @@ def _code() -> str:
 
 
 def _check(server: Server, token: str) -> Identity | None:
-    """Ask the server whom it takes the token for; None when it cannot be reached."""
+    """Ask the server for the token's identity; None if the server cannot be reached."""
     once = RetryPolicy(tries=1)
     with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:

@@ -1,4 +1,4 @@
-"""``mograder https receipt``: what a student has in hand after submitting."""
+"""``mograder https receipt``: the proof of a submission that a student keeps."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def verify(
     """
     path = Path(receipt_or_assignment)
     kept = open_receipt(path) if path.is_file() else _find(receipt_or_assignment, directory)[0]
-    # The file may be anybody's: the server that we know is asked first, and none gets our token.
+    # The receipt may be forged: prefer the server that we know, and send no token to either.
     url = kept.server if kept.server and not server.knows_url else server.url
     with HttpsTransport(url, "") as transport:
         verdict = transport.verify_receipt(kept.receipt.text)
@@ -105,7 +105,7 @@ def verify(
 
 
 def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
-    """Return the receipts here and one level below; one level, since each has its own directory."""
+    """Return the receipts here and one level below, since each assignment has its own directory."""
     below = sorted(path for path in directory.iterdir() if path.is_dir())
     found = [kept for each in (directory, *below) for kept in kept_receipts(each)]
     try:

@@ -1,7 +1,7 @@
-"""The assignment server that a command speaks to: which, as whom, and how it is found (B152, B155).
+"""The assignment server of a command: its address, and the user's token (B152, B155).
 
-The token is looked for where the address leads: 0.3.16 looked for that of the configured server
-whatever ``--url`` said, so that `login --url X` was of no use to `fetch --url X`.
+The token is looked up by the address in use. 0.3.16 used the configured server's token whatever
+``--url`` said, so that `login --url X` was of no use to `fetch --url X`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What stood on the command line, over what the course's settings say."""
+    """The options of the command line, which override the course's settings."""
 
     loaded: LoadedSettings
     given_url: str | None
@@ -38,7 +38,7 @@ class Server:
 
     @property
     def knows_url(self) -> bool:
-        """Whether anybody named a server."""
+        """Whether the command line, the environment or the settings name a server."""
         return bool((self.given_url or self.loaded.settings.https.url).strip())
 
     @property
@@ -46,7 +46,7 @@ class Server:
         """The server's address.
 
         Raises:
-            click.UsageError: Nobody named one.
+            click.UsageError: None is configured.
         """
         if not self.knows_url:
             raise click.UsageError(_NO_URL)
@@ -56,7 +56,7 @@ class Server:
     def token(self) -> str:
         """The token: from the option, the environment, the cache for this address, the settings.
 
-        The one in ``mograder.toml`` is for the server named there, and goes to no other.
+        The one in ``mograder.toml`` is for the server named there, and is sent to no other.
         """
         if self.given_token and self.given_token.strip():
             return self.given_token.strip()
@@ -72,15 +72,15 @@ class Server:
 
     @property
     def tokens(self) -> TokenStore:
-        """Where tokens are kept."""
+        """The store of the tokens."""
         return TokenStore(read_environ().home, HTTPS)
 
     @contextmanager
     def connected(self, *, quiet: bool = False) -> Iterator[tuple[HttpsTransport, Transfers]]:
-        """Yield a connection, and what shows its transfers.
+        """Yield a connection, and the display of its transfers.
 
         Raises:
-            MograderError: The address is none, or the token would travel in the clear.
+            MograderError: The address is not valid, or the token would be sent unencrypted.
         """
         with (
             transferring(quiet=quiet) as transfers,
@@ -92,7 +92,7 @@ class Server:
 
 
 def server_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--url --token --insecure -C``; the command gets them as ``server``."""
+    """Add ``--url --token --insecure -C``; the command receives them as ``server``."""
 
     @wraps(command)
     def with_server(
@@ -128,10 +128,10 @@ def server_options(command: Callable[..., object]) -> Callable[..., object]:
 def wanted(transport: HttpsTransport, name: str, *, dry_run: bool = False) -> RemoteAssignment:
     """Return the assignment that a name means on the server.
 
-    A dry run changes nothing there, so it takes the name as it is where the server is away.
+    A dry run changes nothing there, so it takes the name as it is if the server is unreachable.
 
     Raises:
-        MograderError: There is none, several fit, or the server refuses or cannot be reached.
+        MograderError: No assignment or several match, or the server refuses or cannot be reached.
     """
     try:
         return choose_remote(name, transport.list_assignments())

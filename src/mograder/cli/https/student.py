@@ -110,7 +110,7 @@ def _submit(
     *,
     late: bool,
 ) -> Submission:
-    """Submit; where it is late and would replace what was on time, ask whoever sits there."""
+    """Submit; ask for confirmation if a late submission would replace one that was on time."""
     try:
         return submit(transport, assignment, file, say, server=transport.url, late=late)
     except WouldReplaceOnTime as problem:
@@ -162,7 +162,7 @@ def _print_fetched(
 
 
 def _fate(file: FetchedFile) -> str:
-    """Say what became of a file, in the words of 0.3.16 where it has some."""
+    """Describe what was done with a file, in 0.3.16's words where it has some."""
     arrived = "Extracted" if file.archive else "Downloaded"
     words = {Change.NEW: arrived, Change.UPDATED: "Updated", Change.UNCHANGED: "Unchanged"}
     kept = "" if file.kept is None else f"  (what you had is kept as {file.kept.name})"
@@ -222,7 +222,7 @@ def _print_submission(
 
 
 def _standing_lines(assignment: RemoteAssignment, returned: Returned) -> list[str]:
-    """Say how the work stands; the first lines are those of 0.3.16."""
+    """Return lines about the state of the work; the first ones are those of 0.3.16."""
     standing = returned.standing
     lines = [f"Assignment: {plain(assignment.name)}", f"Status: {standing.state}"]
     if standing.submitted_at is not None:

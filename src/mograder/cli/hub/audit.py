@@ -64,7 +64,7 @@ def _new(file: Path) -> IO[str]:
 
 
 def _keep(target: IO[str], rows: Sequence[AuditRow]) -> None:
-    """Have the lines on the disk before they leave the database."""
+    """Write the rows and sync them to the disk, before they are deleted from the database."""
     for row in rows:
         line = {
             "number": row.number,

@@ -1,6 +1,6 @@
-"""``mograder hub backup`` and ``restore``: a course in one file, and back.
+"""``mograder hub backup`` and ``restore``: write a course to one file, and read it back.
 
-``backup`` ends with :data:`EXIT_INCOMPLETE` when it has written a file and left something out.
+``backup`` exits with :data:`EXIT_INCOMPLETE` if it has written a file and left something out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHOWN = 20
 
 
 EXIT_INCOMPLETE = 6
-"""A backup was written, and something is not in it or is wrong with it."""
+"""Exit status: a backup was written, but files are missing from it or damaged."""
 
 
 @click.command("backup")
@@ -117,9 +117,9 @@ def _to_file(loaded: LoadedSettings, file: Path, *, as_json: bool) -> bool:
 
 
 def _tell(made: Made, *, aside: bool, missing: int) -> None:
-    """Say what was made; ``aside``, on stderr, where the backup itself is on stdout.
+    """Print a summary; ``aside``: on stderr, since the backup itself is on stdout.
 
-    With something ``missing`` that is an error.
+    If files are ``missing``, that is printed as an error.
     """
     _tell_left_out(made.left_out)
     for line in made.unsettled[:_SHOWN]:

@@ -1,4 +1,4 @@
-"""``mograder hub check``: what keeps a hub from running here (B46, B81-B85)."""
+"""``mograder hub check``: find the problems that prevent a hub from running (B46, B81-B85)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEVELS = {
     Level.PROBLEM: "problem",
     Level.PLAIN: "told",
 }
-"""What programs read."""
+"""The names of the levels in JSON."""
 
 
 @click.command("check")

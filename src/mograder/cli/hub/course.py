@@ -134,7 +134,7 @@ def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo, *, as_json:
 
 
 def _lines(published: Mapping[str, str], rules: Mapping[str, Rule], zone: ZoneInfo) -> list[str]:
-    """The lines: name, type, state, and whether it is published (compatibility-0.3.16.md 10)."""
+    """Return lines with name, type, state and publication (compatibility-0.3.16.md 10)."""
     kinds = {**published, **{name: "-" for name in rules if name not in published}}
     wide = max((len(name) for name in kinds), default=0)
     now = SystemClock().now()

@@ -1,4 +1,4 @@
-"""``mograder hub return-database``: the database of before an upgrade, for an older version."""
+"""``mograder hub return-database``: put back the database from before an upgrade."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def return_database(given: Given, /, course_dir: Path | None) -> None:
     hub rollback` runs this.
     """
     loaded = load_course(given, course_dir)
-    # Both are looked at before either is changed.
+    # Find both before changing either.
     found = [find_earlier(database_url(loaded.settings.database.url, loaded.course_dir))]
     gradebook = loaded.path(loaded.settings.gradebook.path)
     if gradebook.is_file():

@@ -22,7 +22,7 @@ _SETTINGS: Mapping[str, str] = MappingProxyType(
         "base_url": "hub.base_url",
     }
 )
-"""Option → setting: an option that is not given leaves the setting as the course has it."""
+"""Option → setting. If an option is not given, the course's setting is used."""
 
 
 class _Hub(LazyGroup):
@@ -150,7 +150,7 @@ def hub(
 
 
 def overrides_of(*, instructors: object, **options: object) -> dict[str, object]:
-    """Return the settings that options override; None stands for an option that is not given."""
+    """Return the settings that options override; None means that an option is not given."""
     overrides = {key: options[name] for name, key in _SETTINGS.items()}
     overrides["hub.instructors"] = _names(instructors) if isinstance(instructors, str) else None
     return overrides

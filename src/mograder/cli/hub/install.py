@@ -105,7 +105,7 @@ def _run(ctx: click.Context, *arguments: str, dry_run: bool) -> None:
 
 
 def _program() -> Path:
-    """Return the environment that we are installed in, which the service is to use."""
+    """Return the environment that mograder is installed in, for the service to use."""
     place = Path(sys.prefix)
     if not (place / _PROGRAM).is_file():
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""``mograder hub publish``: send a release to a hub and follow its environment being built."""
+"""``mograder hub publish``: send a release to a hub and follow the build of its environment."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
 
 @dataclass(frozen=True, slots=True)
 class _Wishes:
-    """What the command line asks for, beside the assignment and the hub.
+    """The command's options, except the assignment and the hub.
 
-    ``kind`` is what the item is to be published as, None for what its notebook says;
-    ``on_moodle`` the assignment's name there, empty for the item's own.
+    ``kind`` is the kind to publish the item as, None for the kind that its notebook declares;
+    ``on_moodle`` is the assignment's name on Moodle, empty for the item's own.
     """
 
     kind: ItemKind | None
@@ -45,7 +45,7 @@ class _Wishes:
 
     @property
     def say(self) -> Callable[[str], None]:
-        """Print for people, unless a program reads."""
+        """Print for people; nothing with ``--json``."""
         return (lambda _: None) if self.as_json else click.echo
 
 
@@ -112,7 +112,7 @@ def publish(  # noqa: PLR0913  # one argument per option
 
 
 def _find(assignment: str, release_dir: Path) -> LocalRelease:
-    """Find and list the release; what is wrong here ends with 1, as it always did."""
+    """Find the release and list its files; errors here exit with 1, as in 0.3.16."""
     try:
         return read_release(find_release(assignment, release_dir))
     except (NotFound, InvalidInput) as error:
@@ -133,12 +133,12 @@ def _announce(release: LocalRelease, kind: ItemKind, wishes: _Wishes) -> None:
 
 
 def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes: _Wishes) -> None:
-    """Compare every file with what Moodle hands out (B86, B89; compatibility-0.3.16.md 10).
+    """Compare every file with Moodle's attachments (B86, B89; compatibility-0.3.16.md 10).
 
     Raises:
-        click.ClickException: Something differs, or Moodle cannot be asked; nothing was sent.
+        click.ClickException: A file differs, or Moodle cannot be asked; nothing was sent.
     """
-    # Courses without Moodle do not pay for its client.
+    # Imported here: courses without Moodle need not load its client.
     from mograder.cli.moodle.check import local_digests, verify  # noqa: PLC0415
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
 
@@ -163,7 +163,7 @@ def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes
 
 
 def _remedy(release: LocalRelease, found: Differences) -> list[str]:
-    """Say how the two come together again."""
+    """Return lines that say how to make the files here and on Moodle equal again."""
     lines = ["Nothing was sent. To fix it:"]
     if found.missing or found.differing:
         lines.append(f"  - `mograder moodle upload {release.name}` puts what is here on Moodle;")
@@ -179,7 +179,7 @@ def _remedy(release: LocalRelease, found: Differences) -> list[str]:
 
 
 def _preview(release: LocalRelease, kind: ItemKind, address: Address, wishes: _Wishes) -> None:
-    """Tell what would change on the hub; without a hub, what would be sent was told already."""
+    """Print what would change on the hub; without a hub, the files were printed already."""
     found: Changes | None = None
     if address.complete:
         with address.client() as client:

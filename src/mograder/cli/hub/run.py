@@ -1,4 +1,4 @@
-"""Starting the hub's own processes: the server, and the supervisor of a shipped deployment."""
+"""Start the hub's own processes: the server, and the supervisor of a shipped deployment."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
             "MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
         )
     loaded = load_settings(given.course_dir, overrides=given.overrides)
-    # Nothing is garbage until the hub serves, and to search for some takes 0.2 s: the server
-    # enables it then.
+    # Nothing becomes garbage during startup, and searching for it takes 0.2 s; the server enables
+    # the collector when it serves.
     gc.disable()
     try:
-        # Mistakes so far are told at once; only a hub that may start pays for the framework. The
-        # server tells the settings' warnings itself, in its log.
+        # Imported here, so that mistakes in the settings are reported without loading the
+        # framework. The server writes the settings' warnings to its log.
         from mograder.web.hub.server import HubOptions, serve_hub  # noqa: PLC0415
 
         put_first()

@@ -1,6 +1,6 @@
 """``mograder hub supervisor``: the process that owns sessions, as the shipped unit runs it.
 
-A hub that is started by hand starts its own; this one outlives hubs (decision 3).
+A hub that is started by hand starts its own supervisor; this one outlives hubs (decision 3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tokens and sign-in links, made where the hub's secret or its database is (B47, B105)."""
+"""Tokens and sign-in links, made on the machine with the hub's secret or database (B47, B105)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def login_link(
 
 @contextmanager
 def _state_of(loaded: LoadedSettings) -> Iterator[HubState | None]:
-    """Open the hub's database, but never make one: it would be of the wrong owner or place."""
+    """Open the hub's database; never create it, as it would have the wrong owner or directory."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
     if file is not None and not file.exists():
@@ -159,7 +159,7 @@ def _now() -> datetime:
 
 
 def _base_url(loaded: LoadedSettings, url: str | None) -> str:
-    """Return where browsers find the hub: as told, else as configured, else on this machine."""
+    """Return the hub's URL for browsers: the option, else the setting, else this machine."""
     told = url or read_environ().hub_url
     if told:
         return parse_hub_url(told, insecure=True)

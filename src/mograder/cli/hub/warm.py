@@ -1,4 +1,4 @@
-"""``mograder hub warm-cache``: packages are there before the first student comes (B100-B104)."""
+"""``mograder hub warm-cache``: install packages before the first student starts (B100-B104)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _NOTHING = "No notebooks specified. Use --all or pass notebook paths."
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of one notebook; ``dependencies`` as its header has them."""
+    """The outcome for one notebook; ``dependencies`` as in its header."""
 
     path: str
     dependencies: tuple[str, ...] = ()
     status: str = ""
-    """``ok``, ``failed``, or nothing where there was nothing to do."""
+    """``ok``, ``failed``, or empty if there was nothing to do."""
     error: str = ""
 
 
@@ -83,7 +83,7 @@ def warm_cache(
 
 
 def _warm_remote(address: Address, *, as_json: bool) -> None:
-    """Have the hub do it (B103)."""
+    """Have the hub prepare the environments (B103)."""
     with address.client() as client, reporting(quiet=as_json) as report:
         warmed = client.warm_cache(report)
     if as_json:
@@ -99,7 +99,7 @@ def _warm_remote(address: Address, *, as_json: bool) -> None:
 
 
 def _published(loaded: LoadedSettings) -> list[Path]:
-    """Return every notebook of every release, without what the hub is just staging (B101)."""
+    """Return every notebook of every release, except releases being staged (B101)."""
     root = loaded.path(loaded.settings.hub.release_dir)
     found = (path for path in root.glob("*/*.py") if path.is_file())
     return sorted(path for path in found if not path.parent.name.startswith("."))
@@ -108,7 +108,7 @@ def _published(loaded: LoadedSettings) -> list[Path]:
 async def _warm(
     loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool, as_json: bool
 ) -> list[_Outcome]:
-    """Prepare one notebook after the other, each told as it comes."""
+    """Prepare one notebook after the other, and print each outcome at once."""
     tell = (lambda _: None) if as_json else click.echo
     scripts, unreadable = _read_all(paths)
     needed = any(script.dependencies for script in scripts.values())
@@ -128,7 +128,7 @@ async def _warm(
 
 
 def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, _Outcome]]:
-    """Return what the notebooks ask for, and the outcome of those that cannot be read."""
+    """Return the headers of the notebooks, and the outcomes of those that cannot be read."""
     scripts: dict[Path, Script] = {}
     unreadable: dict[Path, _Outcome] = {}
     for path in paths:
@@ -142,7 +142,7 @@ def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, 
 async def _prepare(
     path: Path, script: Script, environments: Preparer | None, *, quiet: bool
 ) -> _Outcome:
-    """Prepare one notebook; without ``environments`` only say what it needs."""
+    """Prepare one notebook; without ``environments`` only report its requirements."""
     if environments is None or not script.dependencies:
         return _Outcome(str(path), script.dependencies)
     try:

@@ -1,4 +1,4 @@
-"""Compare what is here with what Moodle hands out, for `hub publish` and `moodle upload`."""
+"""Compare local files with Moodle's attachments, for `hub publish` and `moodle upload`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from mograder.publishing.moodle_check import MOST_BYTES, Differences, compare, r
 def differences(
     client: MoodleClient, chosen: Assignment, local: Mapping[str, str], item: str
 ) -> Differences:
-    """Return how an assignment's attachments differ from these SHA-256 by name.
+    """Return how an assignment's attachments differ from ``local``, SHA-256 by file name.
 
     Raises:
-        MograderError: A file on Moodle cannot be had.
+        MograderError: A file on Moodle cannot be downloaded.
     """
     held = remote_digests(chosen.attachments, lambda file: client.read(file, MOST_BYTES), item)
     return compare(local, held)
 
 
 def local_digests(files: Sequence[Upload], item: str) -> Mapping[str, str]:
-    """Return the SHA-256 of what students would get of these files: a zip counts by its content.
+    """Return the SHA-256 of these files as students get them: a zip counts by its content.
 
     Raises:
         MograderError: A file cannot be read or opened.
@@ -41,11 +41,11 @@ def local_digests(files: Sequence[Upload], item: str) -> Mapping[str, str]:
 def verify(
     site: Site, loaded: LoadedSettings, named: str, local: Mapping[str, str], item: str
 ) -> tuple[Assignment, Differences]:
-    """Find the assignment on Moodle and compare it with what is here.
+    """Find the assignment on Moodle and compare its attachments with the local files.
 
     Raises:
         NotFound: Moodle has no such assignment.
-        MograderError: Nobody is signed in, or Moodle fails.
+        MograderError: There is no token for Moodle, or Moodle fails.
     """
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, named)

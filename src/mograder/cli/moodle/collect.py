@@ -1,4 +1,4 @@
-"""``mograder moodle fetch-submissions``: what students handed in, one notebook each."""
+"""``mograder moodle fetch-submissions``: fetch students' submissions, one notebook each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from mograder.exchange.moodle.work import Target, Work
 from mograder.store.gradebook import Gradebook
 
 _MOST_BYTES = 2_000_000_000
-"""Of a zip with everybody's work."""
+"""The largest zip with all submissions, in bytes."""
 
 
 @click.command("fetch-submissions")
@@ -121,7 +121,7 @@ def _from_zip(
     output_dir: Path | None,
     dry_run: bool,
 ) -> tuple[Target, tuple[Work, ...]]:
-    """Read the zip, and the worksheet that says who is who in it, where there is one."""
+    """Read the zip, and the worksheet with the people in it, if there is one."""
     name = item_name(assignment, loaded)
     directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
     handed_out = [
@@ -148,7 +148,7 @@ def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: b
 
 
 def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
-    """Name the notebooks that were handed out, among which a student's is to be found."""
+    """Return the names of the released notebooks, to find a student's notebook by."""
     handed_out = (PurePosixPath(file.name).name for file in chosen.attachments)
     return (f"{name}.py", *(each for each in handed_out if each.endswith(".py")))
 
@@ -156,7 +156,7 @@ def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
 def _extensions(
     client: MoodleClient, chosen: Assignment, participants: Participants
 ) -> Mapping[int, datetime] | None:
-    """Return the extended deadlines, None where Moodle does not tell this account."""
+    """Return extended deadlines by user id, None if this account may not see them."""
     if chosen.due is None or not any(person.extended for person in participants.people):
         return {}
     try:
@@ -166,7 +166,7 @@ def _extensions(
 
 
 def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> None:
-    """Keep the names for the graders; under anonymous marking there is nothing to keep."""
+    """Record the names for the graders; under anonymous marking there is nothing to record."""
     if any(user for user in participants.known.usernames) and not any(
         p.participant for p in participants.people
     ):
@@ -189,7 +189,7 @@ def _tell(works: Sequence[Work], directory: Path, *, dry_run: bool) -> None:
 
 
 def _remarks(work: Work) -> str:
-    """Return what is said of one student's work beside what became of it."""
+    """Return remarks on one student's work, beside its outcome."""
     when = f"{work.modified.astimezone():%Y-%m-%d %H:%M}" if work.modified else ""
     late = f"late by {_duration(work.late)}" if work.late else ""
     team = f"team {work.team}".rstrip() if work.team or work.mates else ""
@@ -207,7 +207,7 @@ def _duration(late: timedelta) -> str:
 
 
 def _note_names(participants: Participants) -> None:
-    """Say once why files are not called by usernames, and what changes that."""
+    """Say once why files are not named by usernames, and how to change that."""
     if participants.groups:
         click.echo(
             f"Note: Moodle shows you only the students of {listed(participants.groups)}.", err=True

@@ -1,4 +1,4 @@
-"""``mograder moodle sync``: the course's assignments, written into ``mograder.toml``."""
+"""``mograder moodle sync``: write the course's assignments into ``mograder.toml``."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _hidden(client: MoodleClient, course: int) -> frozenset[int]:
     """Return the numbers of the assignments that students do not see.
 
     Raises:
-        Forbidden: Moodle does not tell this account; nothing is written then.
+        Forbidden: Moodle does not show this to the account; nothing is written then.
     """
     try:
         modules = client.contents(course)

@@ -1,4 +1,4 @@
-"""``mograder moodle export``: the worksheet and the zip that a person uploads to Moodle by hand."""
+"""``mograder moodle export``: the worksheet and the zip to upload to Moodle by hand."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def export(  # noqa: PLR0913  # one argument per option
 
 
 def _file_name(typed: str, item: str) -> str:
-    """Return what the files are called: as the item, or by its label (A1) where that was typed."""
+    """Return the files' name: the item's, or its label (A1) if that was typed."""
     return typed if item.startswith(typed) and is_label_of(typed, item) else item
 
 

@@ -1,4 +1,4 @@
-"""``mograder moodle upload-feedback``: grades, comments and feedback files to Moodle."""
+"""``mograder moodle upload-feedback``: send grades, comments and feedback files to Moodle."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Comments:
 
 
 def comment_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--clear-comments --html-comments``; the command gets them as ``comments``."""
+    """Add ``--clear-comments --html-comments``; the command receives them as ``comments``."""
     clear = click.option(
         "--clear-comments",
         is_flag=True,
@@ -130,7 +130,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     wishes = UploadOptions(WorkflowState(workflow_state), exact, force)
     book = loaded.path(loaded.settings.gradebook.path)
     if not dry_run and book.is_file():
-        Gradebook(book).close()  # Brings one of an older version up to date before it is read.
+        Gradebook(book).close()  # Upgrade a gradebook of an older version before reading it.
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         name = item_name(assignment, loaded, chosen)
@@ -152,7 +152,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
 
 
 def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
-    """Print the summary; the exit code is 1 where a mark was skipped or failed."""
+    """Print the summary; the exit code is 1 if a mark was skipped or failed."""
     if as_json:
         click.echo(json.dumps([_as_json(line) for line in told], ensure_ascii=False))
     else:

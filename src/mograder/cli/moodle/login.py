@@ -1,4 +1,4 @@
-"""``mograder moodle login``: a password, a token that one has, or the browser."""
+"""``mograder moodle login``: by password, by an existing token, or with the browser."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -
 
 
 def _password() -> str:
-    """Ask for the password unseen; a script gives it as a line of its standard input."""
+    """Prompt for the password without echo; in a script, read it as a line of standard input."""
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, type=str))
     return sys.stdin.readline().rstrip("\r\n")
 
 
 def _demand_open(config: PublicConfig) -> None:
-    """Say at once what would otherwise fail after the password was typed."""
+    """Report early what would otherwise fail after the password was typed."""
     if config.maintenance:
         raise RemoteFailed(
             f"{config.name} is down for maintenance. {config.message}".strip(),

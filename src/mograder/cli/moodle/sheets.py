@@ -1,4 +1,4 @@
-"""The grading worksheet that a person downloaded, and whom its rows mean."""
+"""The downloaded grading worksheet, and the people that its rows mean."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mograder.store.gradebook import Identity, existing_gradebook
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
-    """Return where the downloaded worksheet is: import/NAME.csv, else [moodle] csv.
+    """Return the path of the downloaded worksheet: import/NAME.csv, else [moodle] csv.
 
     Raises:
-        NotFound: It is nowhere.
+        NotFound: Neither file exists.
     """
     places = [loaded.path(loaded.settings.dirs.import_) / f"{name}.csv" for name in names]
     if loaded.settings.moodle.csv:
@@ -37,7 +37,7 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
 def worksheet_people(
     loaded: LoadedSettings, worksheet: Path | None, *names: str
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
-    """Return a worksheet's people and their usernames, nobody where there is no worksheet.
+    """Return a worksheet's people and their usernames; both empty without a worksheet.
 
     Raises:
         MograderError: The worksheet cannot be read.
@@ -61,7 +61,7 @@ def people_in(
 
 
 def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str, str]]:
-    """Return whom the gradebook knows: on this course's Moodle, and by name."""
+    """Return the gradebook's people of this course's Moodle, and by name."""
     gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
     if gradebook is None:
         return (), {}

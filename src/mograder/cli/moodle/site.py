@@ -1,4 +1,4 @@
-"""The Moodle that a command speaks to: its address, a token and the course.
+"""The Moodle of a command: its address, a token and the course.
 
 See compatibility-0.3.16.md 1.
 
@@ -29,7 +29,7 @@ _NO_URL = "No Moodle URL configured. Provide --url or set [moodle] url in mograd
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What stood on the command line; what did not comes from the settings."""
+    """The options of the command line; the settings supply those that are not given."""
 
     url: str | None
     token: str | None
@@ -41,14 +41,14 @@ class Site:
 
         Raises:
             click.UsageError: No address is known.
-            MograderError: Nobody is signed in there, or the address is none.
+            MograderError: There is no token for it, or the address is not valid.
         """
         url = moodle_url(self.url, loaded)
         with MoodleClient(url, self._token(url)) as client:
             yield client
 
     def course(self, client: MoodleClient, loaded: LoadedSettings) -> int:
-        """Return the course's number: as told, as configured, else the only one there is."""
+        """Return the course's number: the option, else the setting, else the only course."""
         told = self.course_id or loaded.settings.moodle.course_id
         return told or choose_course(client.courses(), 0)
 
@@ -56,7 +56,7 @@ class Site:
         """Return the assignment that an argument means.
 
         Raises:
-            MograderError: None or several match.
+            MograderError: No assignment or several match.
         """
         there = client.assignments(self.course(client, loaded))
         return choose_assignment(named, there, loaded.settings.assignments, items_of(loaded))
@@ -75,11 +75,11 @@ class Site:
 
 
 def moodle_url(told: str | None, loaded: LoadedSettings) -> str:
-    """Return the site's address and warn where it is not encrypted.
+    """Return the site's address and warn if it is not encrypted.
 
     Raises:
-        click.UsageError: None is known.
-        InvalidInput: It is no address.
+        click.UsageError: No address is known.
+        InvalidInput: The address is not valid.
     """
     text = told or loaded.settings.moodle.url
     if not text.strip():
@@ -98,7 +98,7 @@ def token_store() -> TokenStore:
 
 
 def items_of(loaded: LoadedSettings) -> list[str]:
-    """Name the items that this course has, which Moodle's names are matched with."""
+    """Return the names of the course's items, to match with the names on Moodle."""
     dirs = loaded.settings.dirs
     found: set[str] = set()
     for base in (loaded.path(dirs.source), loaded.path(dirs.release)):
@@ -108,19 +108,19 @@ def items_of(loaded: LoadedSettings) -> list[str]:
 
 
 def item_name(named: str, loaded: LoadedSettings, chosen: Assignment | None = None) -> str:
-    """Return what an assignment is called here, in submitted/, feedback/ and the gradebook."""
+    """Return an assignment's name here, in submitted/, feedback/ and the gradebook."""
     return local_name(named, loaded.settings.assignments, items_of(loaded), chosen)
 
 
 def feedback_dir_of(loaded: LoadedSettings, *names: str) -> Path:
-    """Return where an assignment's feedback is: under its name here, or another of ``names``."""
+    """Return an assignment's feedback directory: by its name here, or by another of ``names``."""
     base = loaded.path(loaded.settings.dirs.feedback)
     places = [base / name for name in names]
     return next((place for place in places if place.is_dir()), places[-1])
 
 
 def site_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--course-id --url --token``; the command gets them as ``site``."""
+    """Add ``--course-id --url --token``; the command receives them as ``site``."""
     course = click.option(
         "-c",
         "--course-id",

@@ -1,6 +1,6 @@
-"""``mograder moodle fetch``, ``submit`` and ``feedback``: a course on Moodle as a student sees it.
+"""``mograder moodle fetch``, ``submit`` and ``feedback``: the commands for students.
 
-The journeys are those of `mograder https`: only the transport differs.
+They share their code with `mograder https`; only the transport differs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _Directory = click.Path(file_okay=False, path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """One person's connection to one course, and how it finds an assignment there."""
+    """One person's connection to one course, with the lookup of its assignments."""
 
     transport: MoodleTransport
     find: Callable[[str], RemoteAssignment]
@@ -165,10 +165,10 @@ def feedback(
 
 
 def _preview(desk: _Desk, found: RemoteAssignment, file: Path, *, as_json: bool) -> None:
-    """Say what would be sent, and refuse what Moodle would refuse.
+    """Print what would be sent, and refuse what Moodle would refuse.
 
     Raises:
-        Conflict: It cannot be handed in now.
+        Conflict: It cannot be submitted now.
     """
     standing = desk.transport.standing(found)
     if not standing.can_submit:
@@ -202,7 +202,7 @@ def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     for each in offered:
         names = ", ".join(file.name for file in each.files)
         table.add_row(str(each.number or ""), plain(each.name), when(each.due), plain(names))
-    # As wide as it needs to be: a cut name could not be copied.
+    # As wide as needed: names that are cut off could not be copied.
     width = Console(width=10_000).measure(table).maximum
     console = Console(file=sys.stdout, width=max(width, 40), highlight=False, markup=False)
     console.print(table)

@@ -1,8 +1,8 @@
-"""``mograder moodle upload``: an assignment's files become its attachments on Moodle (B112).
+"""``mograder moodle upload``: attach an assignment's files to it on Moodle (B112).
 
-Moodle's web services can attach nothing to an assignment that exists: `core_course_edit_module`
-only shows, hides, copies and deletes. So we build the exact files, open the page on which a person
-attaches them, wait, and then check that Moodle hands out what we built.
+Moodle's web services cannot attach files to an existing assignment: `core_course_edit_module` only
+shows, hides, copies and deletes. So this builds the files, opens the page for attaching them by
+hand, waits, and then checks that Moodle hands out what was built.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mograder.store.files import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """What Moodle is to hand out, by SHA-256, and the files that a person attaches for it."""
+    """The files to attach by hand, and the SHA-256 of what Moodle should hand out then."""
 
     item: str
     digests: Mapping[str, str]
@@ -41,7 +41,7 @@ class _Parcel:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One look at Moodle."""
+    """The assignment as read from Moodle once."""
 
     assignment: Assignment
     page: str
@@ -105,7 +105,7 @@ def upload(
 def _parcel(
     assignment: str, files: tuple[Path, ...], loaded: LoadedSettings, *, write: bool
 ) -> _Parcel:
-    """Decide which files go to Moodle: those named, else the notebook, or all of it as one zip."""
+    """Return the files for Moodle: those named, else the notebook, or all as one zip."""
     if files:
         given = tuple(Upload(path.name, path) for path in files)
         return _Parcel(assignment, local_digests(given, assignment), files)
@@ -135,7 +135,7 @@ def _release(assignment: str, loaded: LoadedSettings) -> Path:
 
 
 def _attach(parcel: _Parcel, found: _Found, look: Callable[[], _Found], *, opens: bool) -> _Found:
-    """Say what to do on which page, and look again whenever the person says that it is done."""
+    """Print the page and what to do there; check again whenever the user confirms."""
     _explain(parcel, found)
     if opens:
         webbrowser.open(found.page)

@@ -1,4 +1,4 @@
-"""``mograder moodle sync-users``: the course's students may use the hub (B28 to B34)."""
+"""``mograder moodle sync-users``: admit the course's students to the hub (B28 to B34)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 
 def naming_options(command: _F) -> _F:
-    """Add ``--map`` and ``--username-from``, for sites that show teachers no usernames."""
+    """Add ``--map`` and ``--username-from``, for sites that do not show usernames to teachers."""
     mapping = click.option(
         "--map",
         "map_file",
@@ -50,7 +50,7 @@ def naming_options(command: _F) -> _F:
 
 
 def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
-    """Read what the options of :func:`naming_options` say.
+    """Return the naming that the options of :func:`naming_options` describe.
 
     Raises:
         InvalidInput: The file cannot be read or used.
@@ -123,7 +123,7 @@ def _write(
     address: Address | None,
     say: Callable[[str], None],
 ) -> None:
-    """Keep the names, then replace the list of those who may come in."""
+    """Record the names, then replace the hub's list of users."""
     users = participants.users()
     if not users:
         raise NotFound(

@@ -1,1 +1,1 @@
-"""What several commands share: settings, options, output, progress."""
+"""Helpers shared by several commands: settings, options, output, progress."""

@@ -1,6 +1,6 @@
-"""What the commands for authors share: what their course denies, and our wheel for its notebooks.
+"""Helpers for the authors' commands: the course's denied code, and our wheel for its notebooks.
 
-Apart from ``cli.course``, which commands need that load no parser.
+Separate from ``cli.shared.course_settings``, so that other commands load no parser.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from mograder.sandbox.environments.runtime_wheel import offer_runtime
 
 
 def denied_code(loaded: LoadedSettings) -> Denied | None:
-    """Return what students' answers should do without; None where nobody looks."""
+    """Return the code that students' answers should not use; None if it is not checked."""
     off = loaded.settings.security.safety_scan == "off"
     return None if off else denied_by(loaded.settings.safety)
 
 
 def keep_runtime(loaded: LoadedSettings) -> None:
-    """Put our wheel for notebooks where the headers of the course's notebooks say that it is."""
+    """Put our wheel for notebooks at the path that the headers of the course's notebooks name."""
     offer_runtime(loaded.state_dir / "runtime")

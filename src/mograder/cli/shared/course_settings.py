@@ -1,4 +1,4 @@
-"""The course that a command is about: its settings, with the command line laid over them."""
+"""The settings of a command's course, overridden by the command line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mograder.core.settings import LoadedSettings, load_settings
 
 
 def load_course(given: Given, course_dir: Path | None = None) -> LoadedSettings:
-    """Load the settings and tell their warnings on stderr.
+    """Load the settings and print their warnings to stderr.
 
-    ``course_dir`` is a subcommand's own ``-C``, which is nearer than the group's.
+    ``course_dir`` is a subcommand's own ``-C``, which takes precedence over the group's.
     """
     loaded = load_settings(course_dir or given.course_dir, overrides=given.overrides)
     for warning in loaded.warnings:

@@ -1,4 +1,4 @@
-"""What a person reads when a command fails; loaded only then."""
+"""The messages for failed commands; loaded only on failure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mograder.core.errors import MograderError, is_disk_full
 
 
 def tell(error: Exception, *, debug: bool) -> None:
-    """Print a failure to stderr: its sentence and remedy, or a bug's reference.
+    """Print a failure to stderr: its sentence and remedy, or a reference for a bug.
 
-    The traceback, which means nothing to a teacher, comes only with ``debug``.
+    The traceback, which does not help teachers, is printed only with ``debug``.
     """
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

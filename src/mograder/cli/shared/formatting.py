@@ -1,4 +1,4 @@
-"""What the commands of a course elsewhere say alike, whichever server holds it."""
+"""Output shared by the commands for assignment servers and for Moodle."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _MOMENT = "%a %d %b %Y, %H:%M"
 
 
 def when(moment: datetime | None) -> str:
-    """A date in the reader's own zone, for people."""
+    """Return a time in the reader's own zone, for people."""
     return "No deadline" if moment is None else f"{moment.astimezone():{_MOMENT}}"
 
 
 def iso(moment: datetime | None) -> str | None:
-    """A date for programs."""
+    """Return a time in ISO format, for programs."""
     return None if moment is None else moment.isoformat()
 
 
 def plain(text: str) -> str:
-    """Keep a server's words from moving the terminal's cursor."""
+    """Remove control characters from a server's text, so that they do not reach the terminal."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
 def closed(standing: Standing) -> list[str]:
-    """Why nothing can be handed in now, if so."""
+    """Return a line with the reason if nothing can be submitted now, else none."""
     return [] if standing.can_submit or not standing.why_not else [plain(standing.why_not)]
 
 
 def standing_json(
     assignment: RemoteAssignment, returned: Returned, *, saved_as: str
 ) -> dict[str, object]:
-    """How the work stands, for programs; ``saved_as`` names the list of what was saved."""
+    """Return the state of the work for programs; ``saved_as`` is the key of the saved files."""
     standing = returned.standing
     return {
         "assignment": assignment.name,
@@ -57,7 +57,7 @@ def standing_json(
 def fetched_json(
     assignment: RemoteAssignment, out: Path, files: Sequence[FetchedFile]
 ) -> dict[str, object]:
-    """What came of fetching an assignment into ``out``, as both ``fetch --json`` print it."""
+    """Return the files fetched into ``out``, as ``fetch --json`` prints them for either server."""
     listed = [
         {
             "name": file.name,

@@ -1,7 +1,7 @@
-"""Groups of commands that are imported when they are asked for.
+"""Command groups that import a command only when it runs.
 
-``mograder --help`` must not pay for a web framework (performance.md), so a group knows its
-commands' one-line descriptions and where each one lives, and nothing more.
+``mograder --help`` must not load a web framework (performance.md), so a group has only its
+commands' one-line descriptions and import paths.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class LazyGroup(click.Group):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType({})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the table's order, which is the order of use."""
+        """Return the commands' names in the table's order, which is the order of use."""
         return [name for name, lazy in self.table.items() if not lazy.hidden]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the one command that is wanted."""
+        """Import and return one command."""
         lazy = self.table.get(cmd_name)
         return lazy.load() if lazy else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the table, importing none."""
+        """Write the list of commands from the table, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(
                 [(name, self.table[name].summary) for name in self.list_commands(ctx)]

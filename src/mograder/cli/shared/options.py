@@ -1,6 +1,6 @@
-"""Options that several commands share, and what the `hub` group hands to its subcommands.
+"""Options shared by several commands, and the `hub` group's values for its subcommands.
 
-Light on purpose: `mograder hub --help` imports this and no settings (performance.md).
+Imports little: `mograder hub --help` loads this module but no settings (performance.md).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What stood on the command line: only what was given overrides the settings (B14-B17)."""
+    """The options of the command line; those that are given override the settings (B14-B17)."""
 
     course_dir: Path | None = None
     overrides: Mapping[str, object] = field(default_factory=dict)
 
 
 def course_dir_option(command: _F) -> _F:
-    """Add ``-C``; without it MOGRADER_COURSE_DIR counts, then the working directory (B73)."""
+    """Add ``-C``; the defaults are MOGRADER_COURSE_DIR, then the working directory (B73)."""
     return click.option(
         "-C",
         "--course-dir",
@@ -47,7 +47,7 @@ def hub_token_option(command: _F) -> _F:
 
 
 def insecure_option(command: _F) -> _F:
-    """Add ``--insecure``, for a hub that is only reached over plain http."""
+    """Add ``--insecure``, for a hub that can only be reached over plain http."""
     return click.option(
         "--insecure", is_flag=True, help="Send the token over plain http to another machine."
     )(command)
@@ -61,7 +61,7 @@ def json_option(command: _F) -> _F:
 
 
 def what_to_fetch(command: _F) -> _F:
-    """Add what ``fetch`` takes, whatever the course's server is."""
+    """Add the arguments and options of ``fetch``, the same for every kind of server."""
     directory = click.Path(file_okay=False, path_type=Path)
     for add in (
         click.option(

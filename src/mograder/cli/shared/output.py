@@ -1,4 +1,4 @@
-"""How commands talk while something takes time: a spinner for people, lines for logs."""
+"""Progress output of commands: a spinner on a terminal, lines in logs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Report = Callable[[str], None]
 
 @contextmanager
 def reporting(*, quiet: bool = False) -> Iterator[Report]:
-    """Yield a function that shows what is going on; saying the same again is no news.
+    """Yield a function that prints progress; a repeated sentence is printed once.
 
-    On a terminal the last sentence stands beside a spinner and every earlier one above it;
-    elsewhere each is a line. It goes to stderr, so that stdout holds results only.
+    On a terminal the last sentence is shown with a spinner and the earlier ones above it; elsewhere
+    each is a line. All goes to stderr, so that stdout has results only.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     last = ""
@@ -36,5 +36,5 @@ def reporting(*, quiet: bool = False) -> Iterator[Report]:
 
 
 def _plain(message: str) -> str:
-    """Keep a remote's words from being read as markup, and to one line of the spinner."""
+    """Escape markup in a remote's text, and join it to one line for the spinner."""
     return message.partition("\n")[0].replace("[", r"\[")

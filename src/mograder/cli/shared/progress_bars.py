@@ -1,4 +1,4 @@
-"""How commands show files that travel: bars for people, a line for each in logs."""
+"""Progress of file transfers: bars on a terminal, a line for each file in logs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from mograder.clients.downloads import Meter
 
 _WORTH_A_BAR = 1 << 17
-"""Bytes: what is smaller has come before anybody looks."""
+"""Bytes; smaller transfers are over too soon for a bar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfers:
-    """``say`` tells what goes on, ``meter`` how far a file is."""
+    """Callbacks: ``say`` prints a sentence, ``meter`` shows a file's progress in bytes."""
 
     say: Callable[[str], None]
     meter: Meter
@@ -25,7 +25,7 @@ class Transfers:
 
 @contextmanager
 def transferring(*, quiet: bool = False) -> Iterator[Transfers]:
-    """Yield what shows transfers on stderr, so that stdout holds results only."""
+    """Yield callbacks that show transfers on stderr, so that stdout has results only."""
     console = Console(stderr=True, quiet=quiet, highlight=False)
     columns = (TextColumn("  {task.description}", markup=False), BarColumn(), DownloadColumn())
     shown = console.is_terminal and not quiet

@@ -1,4 +1,4 @@
-"""The hub that a command speaks to: its address, or a tunnel to it, and a token (B97, B98)."""
+"""The hub of a command: its address, or a tunnel to it, and a token (B97, B98)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mograder.core.settings import read_environ
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What stood on the command line; what did not comes from the environment."""
+    """The options of the command line; the environment supplies those that are not given."""
 
     url: str | None
     token: str | None
@@ -37,19 +37,19 @@ class Address:
 
     @property
     def complete(self) -> bool:
-        """Whether there is a hub and a token for it."""
+        """Whether a hub and a token for it are known."""
         return self.known and bool(self._token())
 
     @contextmanager
     def client(self) -> Iterator[HubClient]:
-        """Yield a connection, through an SSH tunnel where one is asked for.
+        """Yield a connection, through an SSH tunnel if one is requested.
 
         ``--url`` wins over a host in the environment, ``--ssh`` over a URL there.
 
         Raises:
             click.ClickException: There is no token or no hub, in the words of
-            compatibility-0.3.16.md 10.
-            MograderError: The tunnel cannot be opened, or the URL is none.
+                compatibility-0.3.16.md 10.
+            MograderError: The tunnel cannot be opened, or the URL is not valid.
         """
         environ = read_environ()
         token = self._token()
@@ -57,7 +57,7 @@ class Address:
             raise click.ClickException("--token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
         host = self.ssh or ("" if self.url else environ.hub_ssh)
         if host:
-            # Processes are not every command's to pay for.
+            # Imported here, since only some commands start processes.
             from mograder.processes.ssh_tunnel import ssh_tunnel  # noqa: PLC0415
 
             with (
@@ -78,7 +78,7 @@ class Address:
 
 
 def hub_address_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--url --token --ssh --ssh-port --insecure``; the command gets them as ``address``."""
+    """Add ``--url --token --ssh --ssh-port --insecure``, passed to the command as ``address``."""
     port = click.option(
         "--ssh-port",
         type=click.IntRange(1, 65535),

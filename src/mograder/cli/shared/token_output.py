@@ -1,4 +1,4 @@
-"""How tokens are printed, by whichever command makes them (compatibility-0.3.16.md 1)."""
+"""The printed form of tokens, for all commands that make some (compatibility-0.3.16.md 1)."""
 
 from __future__ import annotations
 

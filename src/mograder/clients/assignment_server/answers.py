@@ -1,8 +1,8 @@
-"""What assignment servers answer, and what it means to us: pydantic in, our own types out.
+"""Answers of assignment servers: checked by pydantic, and converted to our own types.
 
-0.3.16 leaves out what our server adds, and passes on an ``assignments.json`` as its teacher wrote
-it (compatibility-0.3.16.md 4); so what is absent is unknown, and what is of another type is
-ignored.
+0.3.16 leaves out the fields that our server adds, and passes on an ``assignments.json`` as its
+teacher wrote it (compatibility-0.3.16.md 4); so a missing field is unknown, and one of another type
+is ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _YEARS = range(1970, 3000)
 
 @dataclass(frozen=True, slots=True)
 class RemoteSubmission:
-    """What an instructor sees of one person's latest submission; None and "" where untold."""
+    """A person's latest submission as an instructor sees it; None and "" if not given."""
 
     username: str
     file: RemoteFile
@@ -45,7 +45,7 @@ class RemoteSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a server takes us for; ``role`` is empty where it does not tell (0.3.16)."""
+    """The owner of the token; ``role`` is empty if the server does not give it (0.3.16)."""
 
     user: str
     role: str = ""
@@ -53,7 +53,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a server says of a receipt: that it signed it, still holds the file, and counts it."""
+    """The server's statement on a receipt: signed by it, the file still held, and counted."""
 
     valid: bool
     stored: bool
@@ -70,14 +70,14 @@ class Registered:
 
 
 def _moment(value: object) -> datetime | None:
-    """Read unix seconds or ISO text; 0 and nonsense are "none", as 0.3.16 has them."""
+    """Return the time in unix seconds or ISO text; None for 0 and invalid values, as in 0.3.16."""
     if isinstance(value, str) and value:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        # Where a calendar ends, no time zone can be reckoned with.
+        # Times near a calendar's limits cannot be converted between time zones.
         return aware if aware.year in _YEARS else None
     if isinstance(value, int | float) and 0 < value <= _LATEST:
         return datetime.fromtimestamp(value, UTC)
@@ -127,7 +127,7 @@ class Entry(_Answer):
 
 
 class Receipt(_Answer):
-    """What we read of a receipt; it is kept whole as it came."""
+    """The fields of a receipt that we use; the receipt itself is kept unchanged."""
 
     received: TemporarySupervisor = None
     sha256: Text = ""
@@ -136,7 +136,7 @@ class Receipt(_Answer):
 
 
 class Status(_Answer):
-    """One person's work on one assignment."""
+    """The state of one person's work on one assignment."""
 
     status: str
     graded: bool = False
@@ -150,7 +150,7 @@ class Status(_Answer):
 
 
 class Submitted(_Answer):
-    """The acknowledgement of a submission; the receipt is kept as it came."""
+    """The acknowledgement of a submission; the receipt is kept unchanged."""
 
     status: str
     filename: Text = ""
@@ -172,35 +172,35 @@ class Submission(_Answer):
 
 
 class Counted(_Answer):
-    """How many grades the server holds of an assignment now."""
+    """The number of grades that the server holds of an assignment now."""
 
     status: Text = ""
     count: int
 
 
 class Stored(_Answer):
-    """Which files of feedback the server has stored."""
+    """The names of the feedback files that the server has stored."""
 
     status: Text = ""
     files: tuple[str, ...]
 
 
 class Token(_Answer):
-    """What a registration gives."""
+    """The answer to a registration."""
 
     token: str
     user: str
 
 
 class Me(_Answer):
-    """Whom the server takes a token for."""
+    """The owner of a token."""
 
     user: Text = ""
     role: Text = ""
 
 
 class Verdict(_Answer):
-    """What the server says of a receipt."""
+    """The server's statement on a receipt."""
 
     valid: bool
     stored: bool = False
@@ -221,10 +221,10 @@ ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 
 
 def assignment_of(entry: Entry) -> RemoteAssignment:
-    """Return an assignment as the port knows it.
+    """Return an assignment in the form of :mod:`mograder.clients.course_server`.
 
     Raises:
-        RemoteFailed: A file of it lies on another server.
+        RemoteFailed: The URL of one of its files is on another server.
     """
     return RemoteAssignment(
         key=entry.name,
@@ -238,7 +238,7 @@ def assignment_of(entry: Entry) -> RemoteAssignment:
 
 
 def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
-    """Return a submission as an instructor's journey knows it."""
+    """Return a submission in the form for instructors."""
     usual = path_of(assignment, "submissions", answer.filename)
     place = _address(answer.url, usual, f"/assignments/{assignment}/submissions/{answer.filename}")
     file = RemoteFile(answer.filename, place, answer.size, answer.sha256 or None)
@@ -246,7 +246,7 @@ def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
 
 
 def standing_of(status: Status) -> Standing:
-    """Return one person's standing; whatever is not ``submitted`` is new work."""
+    """Return one person's standing; every state except ``submitted`` is new work."""
     state = WorkState.SUBMITTED if status.status == "submitted" else WorkState.NEW
     return Standing(
         state=state,
@@ -262,18 +262,18 @@ def standing_of(status: Status) -> Standing:
 
 
 def handed_of(answer: Submitted) -> Handed:
-    """Return an acknowledgement; the receipt becomes JSON text that can be kept as it is."""
+    """Return an acknowledgement, with the receipt as JSON text for storing unchanged."""
     when = Receipt.model_validate(answer.receipt).received if answer.receipt else None
     return Handed(answer.filename, when, answer.late, answer.repeated, receipt_text(answer.receipt))
 
 
 def receipt_text(receipt: Mapping[str, object] | None) -> str:
-    """Return a receipt as JSON text, or nothing."""
+    """Return a receipt as JSON text, empty for None."""
     return json.dumps(receipt, indent=2, ensure_ascii=False) if receipt else ""
 
 
 def path_of(assignment: str, *steps: str) -> str:
-    """Return the path of something of an assignment, each step encoded on its own."""
+    """Return the URL path of an assignment's resource, each step encoded separately."""
     return "/".join(["/assignments", *(quote(step, safe="") for step in (assignment, *steps))])
 
 
@@ -284,9 +284,13 @@ def _file_of(assignment: str, file: File) -> RemoteFile:
 
 
 def _address(given: str, usual: str, plain: str) -> str:
-    """Return where to ask: where the server says, as long as that is on this server.
+    """Return the URL path that the server gives, if it is on this server.
 
-    0.3.16 does not encode the addresses it gives, so what it calls ``plain`` is the ``usual``.
+    0.3.16 does not encode the addresses it gives; if the given one equals ``plain``, ``usual`` is
+    returned.
+
+    Raises:
+        RemoteFailed: It is on another server, or leads up.
     """
     if not given or given == plain:
         return usual

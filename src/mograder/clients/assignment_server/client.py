@@ -1,7 +1,7 @@
-"""An assignment server as one person sees it: `mograder serve`, ours or that of 0.3.16.
+"""One person's client of an assignment server: `mograder serve`, ours or that of 0.3.16.
 
-The port's methods are what students do; below them is what only instructors may, and what only this
-kind of server knows: submissions, grades, feedback, registration (compatibility-0.3.16.md 4,
+The methods of the port are for students; the others are for instructors, and for features of this
+kind of server only: submissions, grades, feedback, registration (compatibility-0.3.16.md 4,
 B135-B158).
 """
 
@@ -44,11 +44,11 @@ from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLa
 from mograder.core.single_flight import Progress
 
 LARGEST_SUBMISSION = 100_000_000
-"""Bytes of a notebook that is handed in; servers take less."""
+"""Largest submitted notebook in bytes; servers accept less."""
 
 _LARGEST_FEEDBACK = 64_000_000
 _DETAIL = {"detail": "1"}
-"""Asks for what 0.3.16 does not have; its server takes no notice."""
+"""Requests fields that 0.3.16 does not have; its server ignores the parameter."""
 
 _RETRY_KEY_BYTES = 24
 _PYTHON, _HTML = "text/x-python", "text/html"
@@ -62,15 +62,15 @@ class GradeRow:
 
     @property
     def who(self) -> str:
-        """The person of the row, by either of the columns that servers merge by."""
+        """The row's person, from either of the columns that servers merge by."""
         return self.values.get("username") or self.values.get("userid") or ""
 
 
 class HttpsTransport(Closing):
     """One person's connection to an assignment server; use it as a context manager.
 
-    It implements :class:`~mograder.clients.course_server.Transport`. Without a token it speaks to
-    a server that asks for none, as the ``user`` it is told.
+    It implements :class:`~mograder.clients.course_server.Transport`. Without a token it connects as
+    ``user`` to a server that requires no token.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class HttpsTransport(Closing):
         retry: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Check the address before the token goes anywhere.
+        """Check the address before the token is sent anywhere.
 
         Raises:
             InvalidInput: The URL is not valid or would send the token in the clear to another
@@ -98,7 +98,7 @@ class HttpsTransport(Closing):
 
     @property
     def url(self) -> str:
-        """The server's address, without a slash at its end."""
+        """The server's address, without a trailing slash."""
         return self._connection.url
 
     @property
@@ -107,12 +107,12 @@ class HttpsTransport(Closing):
         return self._user
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        """Return what the server offers, in its order (B149)."""
+        """Return the server's assignments, in its order (B149)."""
         listing = self._connection.ask(Call("GET", "/assignments", params=_DETAIL), answers.LISTING)
         return tuple(answers.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
-        """Write a file's bytes to ``to``, whole and verified or not at all; resumes."""
+        """Write a file's bytes to ``to``, complete and verified or not at all; resumes."""
 
         @contextmanager
         def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
@@ -127,7 +127,7 @@ class HttpsTransport(Closing):
         Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
 
     def standing(self, assignment: RemoteAssignment) -> Standing:
-        """Return where this person's work stands (B151)."""
+        """Return the standing of this person's work (B151)."""
         call = Call(
             "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
         )
@@ -141,10 +141,10 @@ class HttpsTransport(Closing):
         *,
         late: bool = False,
     ) -> Handed:
-        """Hand a notebook in; ``late`` agrees to replace an on-time submission by a late one.
+        """Submit a notebook; ``late`` allows a late one to replace a submission on time.
 
-        A connection that breaks is tried again: our server knows the same bytes again, and that
-        of 0.3.16 keeps them twice.
+        If the connection breaks, the request is repeated: our server recognizes the same bytes, and
+        that of 0.3.16 stores them twice.
         """
         data = _read(file)
         progress(f"Submitting {file.name}")
@@ -158,7 +158,7 @@ class HttpsTransport(Closing):
         return answers.handed_of(self._connection.ask(call, answers.SUBMITTED, progress))
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
-        """Return the page of feedback on this person's work; empty when there is none."""
+        """Return the feedback page on this person's work; empty if there is none."""
         path = path_of(assignment.key, "feedback", self._who())
         try:
             content = self._connection.read(Call("GET", path), _LARGEST_FEEDBACK)
@@ -167,7 +167,7 @@ class HttpsTransport(Closing):
         return (Document(f"{self._who()}.html", content),)
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
-        """Return everybody's latest submission (instructors; B147, B153)."""
+        """Return the latest submission of every person (instructors; B147, B153)."""
         call = Call("GET", path_of(assignment.key, "submissions"), params=_DETAIL)
         listed = self._connection.ask(call, answers.SUBMISSIONS)
         return tuple(answers.submission_of(assignment.key, each) for each in listed)
@@ -185,7 +185,7 @@ class HttpsTransport(Closing):
     def upload_feedback(
         self, assignment: RemoteAssignment, pages: Sequence[Path], progress: Progress
     ) -> tuple[str, ...]:
-        """Store pages of feedback, one ``<user>.html`` each; return their names (instructors)."""
+        """Store feedback pages, one ``<user>.html`` each; return their names (instructors)."""
         contents = [(page.name, _read(page)) for page in pages]
         progress(f"Sending {len(contents)} pages of feedback")
 
@@ -196,7 +196,7 @@ class HttpsTransport(Closing):
         return self._connection.ask(call, answers.STORED, progress).files
 
     def who_am_i(self) -> Identity:
-        """Return whom the server takes us for; one of 0.3.16 says only whether the token is good.
+        """Return the token's identity; a server of 0.3.16 only confirms that the token is valid.
 
         Raises:
             NotAuthenticated: The token is not one of this server's.
@@ -209,23 +209,23 @@ class HttpsTransport(Closing):
         return Identity(me.user or self._user, me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
-        """Ask the server whether it signed a receipt and holds what it says; anybody may.
+        """Ask the server whether it signed a receipt and holds its file; no token is needed.
 
         Raises:
-            InvalidInput: That is no receipt.
-            NotFound: The server gives none (0.3.16).
+            InvalidInput: It is not a receipt.
+            NotFound: The server gives no receipts (0.3.16).
         """
         call = Call("POST", "/receipts/verify", content=receipt.encode())
         said = self._connection.ask(call, answers.VERDICT)
         return Verification(said.valid, said.stored, said.counts, said.message)
 
     def reset_registration(self, user: str) -> None:
-        """End a name's tokens and give it free, for who has lost theirs (instructors)."""
+        """End a name's tokens and let it be registered again, after a loss (instructors)."""
         call = Call("POST", f"/people/{quote(user, safe='')}/reset")
         self._connection.ask(call, answers.ANYTHING)
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close all connections."""
         self._connection.close()
 
     def _who(self) -> str:
@@ -238,7 +238,7 @@ class HttpsTransport(Closing):
 
 
 class _Metered(io.BytesIO):
-    """A file in memory that tells how much of it has gone."""
+    """A file in memory that reports how many of its bytes were sent."""
 
     def __init__(self, name: str, data: bytes, meter: Meter) -> None:
         super().__init__(data)
@@ -260,16 +260,16 @@ def register(
     retry: RetryPolicy | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Registered:
-    """Join a course with the code that its teacher gave out; return the personal token (B141).
+    """Join a course with the enrollment code of its teacher; return the personal token (B141).
 
-    A name is given out once; the key of our own that goes along lets us ask again when the
-    answer was lost, and so does the name's own ``token``.
+    Each name is given out once. The request can be repeated after a lost answer, because it has a
+    random key of ours, or the name's existing ``token``.
 
     Raises:
-        MograderError: The code or the name is refused, the name is taken, or the server cannot
-            be reached.
+        MograderError: The code or the name is refused, the name is taken, or the server cannot be
+            reached.
     """
-    # The code is worth protecting as much as a token.
+    # The enrollment code is protected like a token.
     parse_hub_url(url, insecure=insecure, what="server")
     connection = Connection(url, token, insecure=True, retry=retry, transport=transport)
     try:

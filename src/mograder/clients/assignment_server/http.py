@@ -1,7 +1,7 @@
-"""Requests to an assignment server, which are tried again, and answers, which are checked.
+"""Requests to an assignment server, with retries, and checks of its answers.
 
-Our server and that of 0.3.16 speak the same protocol (compatibility-0.3.16.md 4). Refusals of the
-server become our own errors here.
+Our server and that of 0.3.16 have the same protocol (compatibility-0.3.16.md 4). Refusals of the
+server are converted to our own errors here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from mograder.core.single_flight import Progress
 
 T = TypeVar("T")
 Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
-"""A form's files: field name, then file name, content and type."""
+"""The files of a form: field name, then file name, content and media type."""
 
 _SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
@@ -76,13 +76,13 @@ class Connection:
         transport: httpx.BaseTransport | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        """Check the address before anything secret goes anywhere.
+        """Check the address before a secret is sent anywhere.
 
         Raises:
             InvalidInput: The URL is not valid or would send the token in the clear to another
                 host; or the token is not valid.
         """
-        # Where nothing secret is sent, nothing can be overheard.
+        # Without a token, a request has no secret.
         self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
         if token:
             check_token(token, SIGN_IN)
@@ -98,7 +98,7 @@ class Connection:
 
     @contextmanager
     def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
-        """Yield the answer to a call, good or not, its body unread.
+        """Yield the answer to a call, whatever its status, its body unread.
 
         Raises:
             RemoteFailed: The server cannot be reached or does not answer.
@@ -111,10 +111,10 @@ class Connection:
             response.close()
 
     def ask(self, call: Call, shape: TypeAdapter[T], progress: Progress = lambda _: None) -> T:
-        """Return what the server answers, in the shape that it must have.
+        """Return the server's answer, validated as ``shape``.
 
         Raises:
-            MograderError: It refused, cannot be reached, or is no assignment server.
+            MograderError: It refused, cannot be reached, or is not an assignment server.
         """
         body = self.read(call, _LARGEST_ANSWER, progress)
         try:
@@ -123,7 +123,7 @@ class Connection:
             raise self.no_server() from error
 
     def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
-        """Return the body of a good answer, at most ``limit`` bytes of it.
+        """Return the body of a successful answer, at most ``limit`` bytes.
 
         Raises:
             MograderError: As :meth:`ask`.
@@ -133,7 +133,7 @@ class Connection:
             return bounded_body(response, limit, _ANSWER_SECONDS)
 
     def demand(self, response: httpx.Response, *wanted: HTTPStatus) -> None:
-        """Raise the error that an answer means, unless its status is one of ``wanted``."""
+        """Raise the error for an answer unless its status is one of ``wanted``."""
         if response.status_code in wanted:
             return
         status = response.status_code
@@ -143,7 +143,7 @@ class Connection:
         raise _refusal(status, _said(body), int(retry_after(response)))
 
     def no_server(self) -> RemoteFailed:
-        """The failure of something that answers, but not as an assignment server does."""
+        """Return the error for an answer that is not an assignment server's."""
         return RemoteFailed(
             f"What answers at {self.url} is not a mograder assignment server.",
             hint="Check the address.",
@@ -162,7 +162,7 @@ class Connection:
 
 
 class _Refusal(BaseModel):
-    """The body of a refusal: ``error``, or ``detail`` where a hub answers."""
+    """The body of a refusal: ``error``, or ``detail`` from a hub."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -174,7 +174,7 @@ class _Refusal(BaseModel):
 
 
 def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
-    """Name a refusal by its status; the server's words stay as they are."""
+    """Return the error for a refusal's status; the server's words are kept."""
     words = _sentence(said.error or said.detail) or f"The server answered {status}."
     hint = one_line(said.hint)
     match status:

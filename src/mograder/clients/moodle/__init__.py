@@ -1,5 +1,5 @@
-"""A Moodle course, seen from our commands: a typed client that catches what Moodle does silently.
+"""A typed client for a Moodle course that detects Moodle's silent failures.
 
-``client.py`` has one method for each web-service function in use, ``transport.py`` what a student
-does, ``grading.py`` the teacher's marks sent and read back, ``login.py`` the ways to a token.
+``client.py`` has one method for each web-service function in use, ``transport.py`` the students'
+operations, ``grading.py`` sends and reads back marks, ``login.py`` gets tokens.
 """

@@ -1,4 +1,4 @@
-"""The address of a Moodle: what is one, and how it is written in settings and caches."""
+"""The address of a Moodle: validation, and its form in settings and caches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _HINT = (
     "MOGRADER_MOODLE_URL, or [moodle] url in mograder.toml."
 )
 _PAGE = re.compile(r"/(?:[\w-]+\.php|(?:my|login|course|mod|webservice)(?:/.*)?)$")
-"""What a browser shows behind the site's own path when somebody copies the address of a page."""
+"""Paths behind the site's own path, in addresses copied from a browser."""
 
 
 def parse_moodle_url(text: str) -> str:
-    """Return a site's address as we keep it: no page, no query, no trailing slash.
+    """Return a site's address in our form: no page, no query, no trailing slash.
 
     Raises:
-        InvalidInput: It is no http(s) address.
+        InvalidInput: It is not an http(s) address.
     """
     try:
         url = httpx.URL(text.strip())
@@ -36,16 +36,17 @@ def parse_moodle_url(text: str) -> str:
 
 
 def is_insecure(url: str) -> bool:
-    """Tell whether a token or a password would travel unencrypted to another machine.
+    """Return whether a token or a password would be sent unencrypted to another machine.
 
-    A token goes there with a warning (compat 1), a password not at all (:func:`refuse_password`).
+    A token is sent there with a warning (compat 1), a password not at all
+    (:func:`refuse_password`).
     """
     parsed = httpx.URL(url)
     return parsed.scheme == "http" and not is_loopback(parsed.host)
 
 
 def refuse_password(url: str, *, insecure: bool = False, remedy: str = "") -> None:
-    """Raise where a password would travel unencrypted; ``insecure`` allows it.
+    """Raise if a password would be sent unencrypted; ``insecure`` allows it.
 
     ``remedy`` is added to the hint.
 

@@ -1,8 +1,8 @@
-"""A Moodle site as one person: one method for each web-service function in use.
+"""A client of a Moodle site as one person: one method for each web-service function in use.
 
-Whoever changes something uses ``grading.py`` (marks) or ``transport.py`` (submissions), which read
-back what Moodle made of it; the methods here send one request each and raise
-:class:`~mograder.core.errors.MograderError` with what to do, as all of this room.
+To change something, use ``grading.py`` (marks) or ``transport.py`` (submissions), which read back
+the result; the methods here send one request each and raise
+:class:`~mograder.core.errors.MograderError` with a remedy, like all of this package.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _REPORT = TypeAdapter(ReportModel)
 _FLAGS = TypeAdapter(FlagsModel)
 
 _HTML = 1
-"""Moodle's number for the format that every comment is sent in."""
+"""Moodle's number of the HTML format, in which all comments are sent."""
 
 
 class MoodleClient(Closing):
@@ -94,7 +94,7 @@ class MoodleClient(Closing):
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check address and token before anything is sent; http is for the caller to warn of.
+        """Check address and token before anything is sent; the caller has to warn about http.
 
         Raises:
             InvalidInput: The address or the token is not valid.
@@ -111,13 +111,13 @@ class MoodleClient(Closing):
         return self._wire.url
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close all connections."""
         self._wire.close()
 
     # The site and the course.
 
     def site(self) -> Site:
-        """Return the site and who we are on it; asked once and kept."""
+        """Return the site and the signed-in user; requested once and cached."""
         if self._site is None:
             self._site = self._ask.read(_SITE, "core_webservice_get_site_info", {}).record()
             self._ask.offered = self._site.functions
@@ -134,8 +134,8 @@ class MoodleClient(Closing):
         """Return a course's assignments; a student's list has no hidden ones.
 
         Raises:
-            NotFound: There is no such course for this account: Moodle says so in a warning only.
-            Forbidden: Moodle refuses this account the course, and the warning says why.
+            NotFound: There is no such course for this account; Moodle only returns a warning.
+            Forbidden: Moodle refuses this account the course; the message has its reason.
         """
         found = self._ask.read(
             _ASSIGNMENTS, "mod_assign_get_assignments", listed("courseids", [course_id])
@@ -156,10 +156,10 @@ class MoodleClient(Closing):
         return tuple(module for section in found for module in section.records())
 
     def grading_method(self, assignment: Assignment) -> GradingMethod:
-        """Return how an assignment wants to be graded.
+        """Return the grading method of an assignment.
 
-        Moodle offers the grading worksheet only where no rubric or guide is active, so that most
-        assignments need no question. UNKNOWN where the service or the role does not tell.
+        Moodle offers the grading worksheet only if no rubric or guide is active, so most
+        assignments need no request. UNKNOWN if the service or the role does not give it.
         """
         if assignment.feedback.worksheet:
             return GradingMethod.SIMPLE
@@ -174,17 +174,17 @@ class MoodleClient(Closing):
     def scale_items(self, assignment: Assignment) -> tuple[str, ...]:
         """Return the names of the items of an assignment's scale, the lowest first.
 
-        Empty where the service or the role does not tell: Moodle tells those who may edit the
-        assignment.
+        Empty if the service or the role does not give them: Moodle gives them to those who may edit
+        the assignment.
         """
         fields: dict[str, Value] = {"cmid": assignment.cmid}
         module = self._optional(_MODULE, "core_course_get_course_module", fields)
         return () if module is None else module.scale_items()
 
     def scale_size(self, assignment: Assignment, user_id: int) -> int:
-        """Return how many items an assignment's scale has, 0 where Moodle does not tell.
+        """Return how many items an assignment's scale has, 0 if Moodle does not give it.
 
-        Moodle's report on any one participant of the course says so.
+        It is read from Moodle's grade report on any one participant of the course.
         """
         fields: dict[str, Value] = {"courseid": assignment.course_id, "userid": user_id}
         report = self._optional(_REPORT, "gradereport_user_get_grade_items", fields)
@@ -193,7 +193,7 @@ class MoodleClient(Closing):
     def _optional(
         self, shape: TypeAdapter[T], function: str, fields: Mapping[str, Value]
     ) -> T | None:
-        """Return an answer, None where the service lacks the function or Moodle refuses it."""
+        """Return an answer, None if the service lacks the function or Moodle refuses it."""
         if function not in self.site().functions:
             return None
         try:
@@ -206,8 +206,8 @@ class MoodleClient(Closing):
     def participants(self, assignment_id: int, group: int = 0) -> tuple[Participant, ...]:
         """Return the participants: no teachers, no suspended accounts.
 
-        With separate groups Moodle gives an empty list for ``group`` 0 to a teacher who may not see
-        all groups; such a teacher asks for each of :meth:`allowed_groups`.
+        With separate groups, Moodle returns an empty list for ``group`` 0 to a teacher who may not
+        see all groups; call it for each of :meth:`allowed_groups` then.
         """
         fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
         found = self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
@@ -221,9 +221,9 @@ class MoodleClient(Closing):
     def enrolled(
         self, course_id: int, *, capability: str = "", only_active: bool = False
     ) -> tuple[Person, ...]:
-        """Return who is in a course: teachers and suspended users too, unless restricted.
+        """Return the people in a course: teachers and suspended users too, unless restricted.
 
-        ``capability`` such as ``mod/assign:submit`` leaves those who have it.
+        ``capability`` such as ``mod/assign:submit`` limits the list to those who have it.
         """
         options: list[tuple[str, Value]] = []
         if capability:
@@ -244,13 +244,13 @@ class MoodleClient(Closing):
         )
         return {m.id: m.userid for each in found.assignments for m in each.mappings}
 
-    # Work.
+    # Submissions.
 
     def submissions(self, assignment_id: int) -> tuple[Submission, ...]:
-        """Return the latest attempts, among them rows that hold no work and the teacher's own.
+        """Return the latest attempts, including rows without work and the teacher's own.
 
         Raises:
-            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
         function = "mod_assign_get_submissions"
         found = self._ask.read(_SUBMISSIONS, function, listed("assignmentids", [assignment_id]))
@@ -259,9 +259,10 @@ class MoodleClient(Closing):
         return tuple(row.record() for row in rows)
 
     def submission_status(self, assignment_id: int, user_id: int | None = None) -> Status:
-        """Return where our own work stands, or somebody's.
+        """Return the state of our own work, or of the user's.
 
-        With ``user_id`` Moodle makes an empty row for who has none: prefer :meth:`submissions`.
+        With ``user_id`` Moodle creates an empty row for a user without one: prefer
+        :meth:`submissions`.
         """
         fields: dict[str, Value] = {"assignid": assignment_id}
         if user_id is not None:
@@ -269,11 +270,11 @@ class MoodleClient(Closing):
         return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record()
 
     def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
-        """Return the comment and files of a person's latest grade as Moodle keeps them.
+        """Return the comment and files of a person's latest grade as stored in Moodle.
 
-        The text comes as it is in Moodle's database (``moodlewssettingraw``), so that it can be
-        sent back unchanged. Ask only about people who have a grade: Moodle makes an empty
-        submission for others. None: there is nothing, or the marking workflow hides it.
+        The text is the one in Moodle's database (``moodlewssettingraw``), so that it can be sent
+        back unchanged. Call it only for people who have a grade: Moodle creates an empty submission
+        for others. None: there is nothing, or the marking workflow hides it.
         """
         fields: dict[str, Value] = {
             "assignid": assignment_id,
@@ -286,9 +287,9 @@ class MoodleClient(Closing):
     def save_submission(
         self, assignment_id: int, *, draft: int | None = None, text: str | None = None
     ) -> None:
-        """Save our work; the files of ``draft`` replace all that were there.
+        """Save our work; the files of ``draft`` replace all previous ones.
 
-        Moodle drops what is too large or too many and still says yes: read back.
+        Moodle drops files that are too large or too many and still reports success: read it back.
 
         Raises:
             Conflict: It was not saved.
@@ -303,10 +304,10 @@ class MoodleClient(Closing):
         self._ask.warned("mod_assign_save_submission", fields)
 
     def submit_for_grading(self, assignment_id: int, *, accept_statement: bool) -> None:
-        """Hand a draft in; where saving hands in already, Moodle refuses this.
+        """Submit a draft for grading; Moodle refuses if saving submits already.
 
         Raises:
-            Conflict: It was not handed in.
+            Conflict: It was not submitted.
         """
         fields: dict[str, Value] = {
             "assignmentid": assignment_id,
@@ -320,7 +321,7 @@ class MoodleClient(Closing):
         """Return the grades of the latest attempts.
 
         Raises:
-            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
         function = "mod_assign_get_grades"
         found = self._ask.read(_GRADES, function, listed("assignmentids", [assignment_id]))
@@ -339,8 +340,8 @@ class MoodleClient(Closing):
     ) -> None:
         """Save one grade of the latest attempt, unchecked: use :mod:`.grading`.
 
-        The comment goes along always, None as an empty one: Moodle's database refuses a grade
-        without a comment where there was one before.
+        The comment is always sent, None as an empty one: Moodle's database refuses a grade without
+        a comment if there was one before.
         """
         fields: dict[str, Value] = {
             "assignmentid": assignment_id,
@@ -365,16 +366,16 @@ class MoodleClient(Closing):
         self._ask.change("mod_assign_save_grade", fields)
 
     def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
-        """Return the marking workflow states by user id; who has none is missing.
+        """Return the marking workflow states by user id; users without one are missing.
 
         Raises:
-            Forbidden: This account may not see them: Moodle answers an empty list and a warning.
+            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
         flags = self._flags(assignment_id)
         return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
 
     def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
-        """Return until when the deadline was extended, by user id, for those who have more time.
+        """Return the extended deadlines by user id, for users who have an extension.
 
         Raises:
             Forbidden: As :meth:`workflow_states`.
@@ -391,11 +392,11 @@ class MoodleClient(Closing):
     # Files.
 
     def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
-        """Upload into one new draft area; every file arrived whole, or this raises."""
+        """Upload into one new draft area; raises unless every file arrived whole."""
         return self._files.upload(files, progress)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
-        """Write a file to ``to``, verified by its SHA-1, whole or not at all; resumes."""
+        """Write a file to ``to``, verified by its SHA-1, complete or not at all; resumes."""
         self._files.download(file, to, progress)
 
     def download_all(
@@ -405,7 +406,7 @@ class MoodleClient(Closing):
         *,
         workers: int = 4,
     ) -> None:
-        """Download a few at a time; the first failure stops it and what is whole stays."""
+        """Download a few at a time; the first failure stops it, and complete files stay."""
         self._files.download_all(files, progress, workers)
 
     def read(self, file: RemoteFile, limit: int) -> bytes:

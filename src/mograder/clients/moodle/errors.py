@@ -1,8 +1,8 @@
-"""Moodle's refusals in our words: by error code, never by class name or HTTP status.
+"""Convert Moodle's refusals to our errors: by error code, not by class name or HTTP status.
 
-Almost every refusal of Moodle is HTTP 200, its class names move between versions, and some codes
-have two spellings. What the person can do about it depends on what was asked, so each door of
-Moodle (the functions, the login, uploads, downloads) may say it differently.
+Almost every refusal of Moodle is HTTP 200, its class names change between versions, and some codes
+have two spellings. The remedy depends on the request, so each kind of endpoint (the functions, the
+login, uploads, downloads) may have its own message.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mograder.core.errors import (
 
 
 class Door(Enum):
-    """Which of Moodle's entrances answered."""
+    """The kind of Moodle's endpoint that answered."""
 
     FUNCTION = auto()
     LOGIN = auto()
@@ -34,9 +34,10 @@ class Door(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What Moodle said: its code, its words, and what had been asked of which door.
+    """Moodle's refusal: its code, its message, and the request that it answers.
 
-    ``asked`` is a function, a file name or a user name; ``detail`` comes from sites that debug.
+    ``asked`` is a function, a file name or a user name; ``detail`` is sent by sites with debugging
+    on.
     """
 
     code: str
@@ -48,7 +49,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What a code means: ``message`` may hold {asked}, {deed} and {message}."""
+    """Our error for a code: ``message`` may have {asked}, {deed} and {message}."""
 
     family: type[MograderError]
     message: str
@@ -192,7 +193,7 @@ _DEEDS = {
     "mod_assign_submit_for_grading": "hand work in",
     "core_enrol_get_enrolled_users": "see who is in the course",
 }
-"""What a function does, in the words of who asked for it."""
+"""The action of each function, in the words of messages."""
 
 _SAME_AS = {
     "invalidrecord": "invalidrecordunknown",
@@ -203,14 +204,14 @@ _SAME_AS = {
     "userquotalimit": "fileoversized",
     "maxbytes": "fileoversized",
 }
-"""Codes that say the same: Moodle's spelling depends on its debugging level and its door."""
+"""Codes with the same meaning: the spelling depends on the debugging level and the endpoint."""
 
 
 def as_error(refusal: Refusal) -> MograderError:
-    """Return our error for a refusal; one that we do not know keeps Moodle's own words."""
+    """Return our error for a refusal; an unknown code keeps Moodle's own words."""
     code = _SAME_AS.get(refusal.code, refusal.code)
     if code == "missingparam" and refusal.door is Door.UPLOAD:
-        # Past PHP's post_max_size the whole body is dropped, the token with it.
+        # Above PHP's post_max_size the whole body is dropped, and the token with it.
         code = "fileoversized"
     asked = refusal.asked or "this"
     if code not in _TABLE:
@@ -228,7 +229,7 @@ def as_error(refusal: Refusal) -> MograderError:
 
 
 def as_page_error(status: int, location: str, url: str) -> MograderError:
-    """Return our error for an answer that is no JSON: a page, a redirect, nothing at all."""
+    """Return our error for an answer that is not JSON: a page, a redirect, an empty body."""
     if 300 <= status < 400:
         return InvalidInput(
             f"{url} redirects to {location or 'another address'}, where our request would be lost.",
@@ -262,7 +263,7 @@ def as_page_error(status: int, location: str, url: str) -> MograderError:
 
 
 def _with_detail(text: str, refusal: Refusal) -> str:
-    """Add what Moodle tells beyond the code: the missing right, or a debugging site's words."""
+    """Add Moodle's details: the missing right, or a debugging site's words."""
     told = refusal.detail or refusal.message
     empty = {"", "error/nopermission", "Invalid parameter value detected"}
     return text if told in empty else f"{text[:-1]}: {_sentence(told[:500])}"

@@ -1,7 +1,7 @@
-"""Files to and from Moodle: drafts that arrived whole, downloads that are what Moodle holds.
+"""Files to and from Moodle: uploads checked for completeness, downloads verified by SHA-1.
 
-Moodle drops an upload that is too large and goes on; a download with a bad token is HTTP 200. Its
-ETag is the SHA-1 of the content, and with that every byte is checked.
+Moodle drops an upload that is too large without an error; a download with a bad token is HTTP 200.
+The ETag of a file is the SHA-1 of its content, by which downloads are verified.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _UPLOADED = TypeAdapter(list[UploadedModel])
 
 @dataclass(slots=True)
 class _Quarters:
-    """Tells how far a large download is, in quarters."""
+    """Reports the progress of a large download in quarters."""
 
     progress: Progress
     step: int = 0
@@ -60,7 +60,7 @@ class _Quarters:
 
 
 def _content_hash(response: httpx.Response) -> str:
-    """Return the SHA-1 of the content, which is Moodle's ETag; a proxy may have marked it weak."""
+    """Return the content's SHA-1 from Moodle's ETag; a proxy may have marked it weak."""
     match = _SHA1.match(response.headers.get("etag", ""))
     return match[1] if match else ""
 
@@ -77,11 +77,11 @@ class Files:
         self._downloader = Downloader(wire.retry, _CHECK, _LARGEST)
 
     def upload(self, files: Sequence[Upload], progress: Progress) -> Draft:
-        """Upload into one new draft area and check each name and size that comes back.
+        """Upload into one new draft area and check each name and size that Moodle returns.
 
         Raises:
-            InvalidInput: A file cannot be read, there is none, or two have one name.
-            TooLarge: One is larger than the site takes.
+            InvalidInput: A file cannot be read, there are no files, or two have one name.
+            TooLarge: A file is larger than the site allows.
         """
         names = [file.name for file in files]
         if not files or len(set(names)) < len(names):
@@ -98,13 +98,14 @@ class Files:
         return Draft(item, tuple(arrived))
 
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
-        """Write a file to ``to``, verified, whole or not at all.
+        """Write a file to ``to``, verified, complete or not at all.
 
-        What arrived before a connection broke is kept beside ``to`` and continued later.
+        Bytes that arrived before a connection broke are kept beside ``to``, and the next call
+        continues.
 
         Raises:
-            NotFound: It is gone, or not for this account.
-            RemoteFailed: What came is not what Moodle holds.
+            NotFound: It does not exist any more, or not for this account.
+            RemoteFailed: The content is not the one that Moodle announced.
         """
         form = self._form(file)
         progress(f"Fetching {file.name}")
@@ -118,7 +119,7 @@ class Files:
         """Download a few at a time; ``progress`` is called from this thread only.
 
         Raises:
-            MograderError: One failed; those that had arrived stay.
+            MograderError: A download failed; files that had arrived stay.
         """
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             waiting = {
@@ -157,7 +158,7 @@ class Files:
             {"token": self._token, "itemid": item, "filearea": "draft"},
             Door.UPLOAD,
             ", ".join(name for name, _ in parts),
-            # A draft that nobody saves vanishes by itself.
+            # Moodle deletes a draft area that is never saved.
             safe=item == 0,
             files=parts,
         )
@@ -181,7 +182,7 @@ class Files:
         return uploaded
 
     def _form(self, file: RemoteFile) -> Form:
-        """Return the request for a file of this very site: a token goes nowhere else."""
+        """Return the request for a file; its address must be on this site, as the token is sent."""
         try:
             address = httpx.URL(file.address)
         except httpx.InvalidURL as error:
@@ -195,13 +196,13 @@ class Files:
                 hint="Download it in Moodle with your browser.",
             )
         fields = dict(parse_qsl(address.query.decode("ascii"), keep_blank_values=True))
-        # Sites without "slash arguments" name the file in the query; in the body it is as good.
+        # Sites without "slash arguments" have the path in the query; it works in the body too.
         path = f"/webservice/pluginfile.php{match['rest'] or ''}"
         return Form(path, {**fields, "token": self._token}, Door.DOWNLOAD, file.name, safe=True)
 
     @contextmanager
     def _asked(self, form: Form, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """Ask for a file and yield the answer, its body unread; raise a refusal."""
+        """Request a file and yield the answer, its body unread; raise a refusal."""
         good = {httpx.codes.OK}
         if "Range" in headers:
             good |= {httpx.codes.PARTIAL_CONTENT, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
@@ -213,7 +214,7 @@ class Files:
             yield response
 
     def _demand_file(self, response: httpx.Response, form: Form) -> None:
-        """Raise the refusal that came instead of a file; all files of Moodle have an ETag."""
+        """Raise the refusal if the answer is not a file; all files of Moodle have an ETag."""
         kind = str(response.headers.get("content-type", ""))
         if kind.startswith("application/json"):
             with self._wire.errors(form):

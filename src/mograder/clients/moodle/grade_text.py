@@ -1,7 +1,7 @@
-"""Marks and comments as Moodle takes them: what a person typed, made safe to send.
+"""Marks and comments typed by people, converted to the form that Moodle needs.
 
-Pure. Moodle's own CSV import reads "abc" as 0 and "71,5" as 71, and its web services drop a
-grade above the maximum without a word, so nothing leaves here that could be misread.
+Pure. Moodle's own CSV import reads "abc" as 0 and "71,5" as 71, and its web services silently drop
+a grade above the maximum, so ambiguous values are refused here.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from mograder.core.errors import InvalidInput
 
 _MARK = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
 _PLACES = Decimal("0.00001")
-"""Moodle keeps five decimal places."""
+"""The precision of grades on Moodle: five decimal places."""
 _NO_MARK = frozenset({"", "-", "–", "—"})
 _SPACES = re.compile(r" {2,}")
-"""Spaces that a browser would fold into one, such as indentation."""
+"""Spaces that a browser would collapse into one, such as indentation."""
 _OPEN_SUMMARY = re.compile(r"<summary\b[^>]*>", re.IGNORECASE)
 _OPEN_DETAILS = re.compile(r"<details\b[^>]*>", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def parse_mark(text: str) -> Decimal | None:
-    """Return a mark that a person typed, with a point or a decimal comma; None for none.
+    """Return a mark that a person typed, with a point or a decimal comma; None if empty.
 
-    Raises: :class:`InvalidInput` for anything that is no plain number.
+    Raises:
+        InvalidInput: The text is not a plain number.
     """
     stripped = text.strip()
     if stripped in _NO_MARK:
@@ -45,16 +46,17 @@ def parse_mark(text: str) -> Decimal | None:
 class Scale:
     """A scale of Moodle's: how many items it has, and their names, the lowest first.
 
-    ``items`` is empty where Moodle does not tell this account the names.
+    ``items`` is empty if Moodle does not give the names to this account.
     """
 
     count: int
     items: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Decimal | None:
-        """Return the number of an item that a person named, or numbered from 1; None for none.
+        """Return the number of a scale's item from its name or number (from 1); None if empty.
 
-        Raises: :class:`InvalidInput` for what is no item.
+        Raises:
+            InvalidInput: There is no such item.
         """
         wanted = " ".join(text.split()).casefold()
         if wanted in _NO_MARK:
@@ -82,7 +84,7 @@ def mark_text(mark: Decimal) -> str:
 
 
 def comment_html(text: str, *, is_html: bool = False) -> str:
-    """Return feedback as HTML that shows a text as it was written; empty lines part paragraphs.
+    """Return feedback as HTML that shows a text as it was written; empty lines end paragraphs.
 
     ``is_html``: it is HTML already. Moodle refuses NUL, and strips ``<details>``: its summary
     becomes a bold line.

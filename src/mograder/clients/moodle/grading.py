@@ -1,8 +1,8 @@
 """A teacher's marks: planned without a change, sent, and read back.
 
-Moodle says "null" to a grade it drops, to a user that does not exist, to a rubric that it resets
-and to a word that is no workflow state. So everything that it would get wrong is refused before
-anything is sent, and afterwards we ask what it holds.
+Moodle answers "null" to a grade it drops, to a user that does not exist, to a rubric that it resets
+and to an unknown workflow state. So everything that it would get wrong is refused before anything
+is sent, and the result is read back afterwards.
 """
 
 from __future__ import annotations
@@ -40,39 +40,39 @@ from mograder.core.errors import (
 from mograder.core.single_flight import Progress
 
 _NO_GRADE = Decimal(-1)
-"""What Moodle writes where there is none."""
+"""Moodle's value for a missing grade."""
 
 _KEPT = Decimal("0.00001")
-"""Moodle keeps five decimals."""
+"""The precision of grades on Moodle."""
 
 _AT_ONCE = 4
-"""Questions on their way at the same time."""
+"""Concurrent requests."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _HOPELESS = (NotAuthenticated, Forbidden, Busy, TimedOut)
-"""Failures that the next mark would meet as well."""
+"""Failures that the next mark would have as well."""
 
 _NO_WORK = {SubmissionState.NEW, SubmissionState.REOPENED}
 
 
 class Result(StrEnum):
-    """What became of one mark."""
+    """The outcome of one mark."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
-    """Moodle holds this grade already, and there is no comment, file or state to send."""
+    """Moodle has this grade already, and there is no comment, file or state to send."""
     SKIPPED = "skipped"
-    """Refused before anything was sent: ``why`` tells."""
+    """Refused before anything was sent; the reason is in ``why``."""
     FAILED = "failed"
-    """Sent, and Moodle did not keep it: ``why`` tells."""
+    """Sent, and Moodle did not keep it; the reason is in ``why``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became, or (of a plan) would become, of one mark. Grades before and after.
+    """The outcome of one mark, actual or (in a plan) expected, with the grades before and after.
 
-    ``state`` is the workflow state to send, empty where the assignment has no workflow. ``held`` is
-    what Moodle held before; ``kept`` is the grade that it holds after sending, and ``names`` are
+    ``state`` is the workflow state to send, empty if the assignment has no workflow. ``held`` is
+    Moodle's state before; ``kept`` is the grade that it holds after sending, and ``names`` are
     Moodle's names of the files that were sent.
     """
 
@@ -89,7 +89,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What sending would do; ``outcomes`` in the order of the marks, for --dry-run."""
+    """The expected outcomes, in the order of the marks, for --dry-run."""
 
     assignment: Assignment
     outcomes: tuple[Outcome, ...]
@@ -97,7 +97,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What Moodle holds for the whole assignment before anything is sent."""
+    """Moodle's data of the whole assignment before anything is sent."""
 
     people: frozenset[int]
     grades: Mapping[int, Grade]
@@ -107,9 +107,9 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """One mark on its way: the names of its files on Moodle, or why it failed.
+    """One mark being sent: the names of its files on Moodle, or the reason of its failure.
 
-    ``unsure``: Moodle may have saved it all the same.
+    ``unsure``: Moodle may have saved it nevertheless.
     """
 
     names: tuple[str, ...] = ()
@@ -126,14 +126,14 @@ def plan_marks(
     marks: Sequence[Mark],
     people: Set[int],
 ) -> Plan:
-    """Decide from what Moodle holds now what to do with each mark; changes nothing.
+    """Plan what to do with each mark, from Moodle's present state; changes nothing.
 
     ``people`` are the user ids of the participants.
 
     Raises:
         Conflict: The assignment cannot take such marks at all: a rubric without choices, feedback
             of a type that is switched off.
-        InvalidInput: Two marks are for one person, or there are no points to give.
+        InvalidInput: Two marks are for one person, or the assignment has no points.
         Forbidden: This account may not grade here.
     """
     _demand_possible(assignment, marks)
@@ -145,7 +145,7 @@ def plan_marks(
 def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
     """Read the comments and files that Moodle holds for the marks that are to be sent.
 
-    Only for people with a grade on Moodle: others have no feedback, and asking would create an
+    Only for people with a grade on Moodle: others have no feedback, and the request would create an
     empty submission.
     """
 
@@ -171,11 +171,11 @@ HIDDEN = (
     "alone would erase it. Without --grades-only, add a column feedback with the comment (empty, "
     "with --clear-comments, to erase it)."
 )
-"""Why a grade without a comment is not sent."""
+"""The reason why a grade without a comment is not sent."""
 
 
 def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:
-    """Tell whether a mark without a comment could erase one that this account cannot read."""
+    """Return whether a mark without a comment could erase one that this account cannot read."""
     held = outcome.held
     may_hold = assignment.feedback.comments and held.grade is not None and held.is_read
     return bool(may_hold) and held.feedback is None and outcome.mark.comment is None
@@ -186,9 +186,9 @@ def send_marks(
 ) -> tuple[Outcome, ...]:
     """Save the marks that are CHANGED, then read back grades and states and return the results.
 
-    Saving one mark twice leaves the same, so that the whole may be repeated after a failure. A mark
-    whose answer was lost is CHANGED where Moodle holds it. Where Moodle cannot be asked afterwards,
-    what was sent is FAILED, and ``why`` says that Moodle may hold it.
+    Saving a mark twice gives the same result, so the whole may be repeated after a failure. A mark
+    whose answer was lost is CHANGED if Moodle holds it. If Moodle cannot be read afterwards, sent
+    marks are FAILED, and ``why`` says that Moodle may hold them.
     """
     plan = read_feedback(client, plan)
     sent = _send_all(client, plan, progress)
@@ -209,7 +209,7 @@ def send_marks(
 
 
 def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int, _Sending]:
-    """Send one mark after the other; after a failure that the next would meet too, no more."""
+    """Send one mark after the other; stop after a failure that the next would have too."""
     todo = [each for each in plan.outcomes if each.result is Result.CHANGED]
     sent: dict[int, _Sending] = {}
     for count, outcome in enumerate(todo, 1):
@@ -297,14 +297,14 @@ def _held(
 ) -> _State:
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
     work = {row.user_id: row for row in client.submissions(assignment.id) if row.user_id}
-    # An empty row proves nothing: a teacher who looks at an assignment gets one too.
+    # An empty row proves nothing: Moodle creates one for a teacher who opens an assignment.
     working = {user for user, row in work.items() if row.state not in _NO_WORK or row.attempt}
     known = frozenset(people | working)
     states: Mapping[int, str] = {}
     if assignment.workflow:
         states = {user: row.grading_status for user, row in work.items()}
         if {mark.user_id for mark in marks} & known - set(states):
-            # A state may stand without any row of work.
+            # A user may have a state without a row of work.
             states = {**client.workflow_states(assignment.id), **states}
     return _State(known, grades, work, states)
 
@@ -327,12 +327,12 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
 
 
 def kept_state(state: str) -> str:
-    """Return what keeps a state: Moodle shows none as "not marked", and none must stay none."""
+    """Return the state to send to keep a state: "" if Moodle shows "not marked"."""
     return "" if state == WorkflowState.NOT_MARKED else state
 
 
 def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
-    """Return why a mark must not be sent, or nothing."""
+    """Return the reason why a mark must not be sent, or ""."""
     if mark.user_id not in held.people:
         return (
             "Not a participant of this assignment (a teacher, suspended, or unknown): Moodle "
@@ -360,7 +360,7 @@ def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
 
 
 def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> tuple[str, ...]:
-    """Send one mark, with the comment that Moodle holds where the mark has none.
+    """Send one mark, with Moodle's present comment if the mark has none.
 
     Returns the names of its files on Moodle.
     """
@@ -386,7 +386,7 @@ def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> tup
 def _read_back(
     client: MoodleClient, assignment: Assignment, outcomes: Sequence[Outcome], asked: Set[int]
 ) -> tuple[Outcome, ...]:
-    """Return the outcomes with what Moodle really holds."""
+    """Return the outcomes with the grades and states that Moodle holds."""
     grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
     sent = [each for each in outcomes if each.mark.user_id in asked]
     states = _states(client, assignment) if any(each.state for each in sent) else {}
@@ -399,7 +399,7 @@ def _read_back(
 
 
 def _states(client: MoodleClient, assignment: Assignment) -> Mapping[int, str]:
-    """Return the workflow states as they are written, or where that is not offered, as shown."""
+    """Return the workflow states as stored, or if the site does not offer that, as shown."""
     if "mod_assign_get_user_flags" in client.site().functions:
         return client.workflow_states(assignment.id)
     return {row.user_id: row.grading_status for row in client.submissions(assignment.id)}
@@ -437,7 +437,7 @@ def _checked(
 
 
 def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, str]) -> Outcome:
-    """Return what became of a mark whose answer was lost, by the grade that Moodle holds now."""
+    """Return the outcome of a mark whose answer was lost, by the grade that Moodle holds now."""
     actual, wanted = grade.grade if grade else None, _wanted(outcome)
     before = outcome.held.grade
     saved = grade is not None and (before is None or grade.modified != before.modified)

@@ -48,12 +48,12 @@ def plain(markup: str) -> str:
 
 
 def as_text(comment: str) -> str:
-    """Return a comment as text that keeps its lines and their indentation."""
+    """Return a comment as text with its lines and their indentation."""
     folded = (_FOLDED.sub(" ", line).strip(" ") for line in _text(comment).splitlines())
     lines = (line.replace("\xa0", " ").rstrip() for line in folded)
     return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
 
 
 def same_comment(one: str, other: str) -> bool:
-    """Whether two comments read the same, however Moodle rewrote their markup."""
+    """Whether two comments have the same text, however Moodle rewrote their markup."""
     return _text(one).split() == _text(other).split()

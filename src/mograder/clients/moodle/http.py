@@ -1,7 +1,7 @@
-"""One request to a Moodle and its answer: forms out, JSON in, refusals as our errors.
+"""One request to a Moodle and its answer: forms sent, JSON received, refusals as our errors.
 
-A token goes into the body only: addresses end up in logs, of proxies too. A request that only reads
-is tried again when the network fails, one that changes something only if nothing was sent.
+A token is sent in the body only: addresses are written to logs, of proxies too. A request that only
+reads is retried when the network fails, one that changes something only if nothing was sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mograder.clients.moodle.models import Refused
 from mograder.core.errors import MograderError, TimedOut
 
 Value = str | int | bool | Decimal
-"""The value of a form field; booleans are sent as 0 and 1, Moodle refuses "True"."""
+"""The value of a form field; booleans are sent as 0 and 1, as Moodle refuses "True"."""
 
 Pause = Callable[[float], None]
 
@@ -45,18 +45,18 @@ _READING = RetryPolicy(
     factor=4.0,
     spread=0.0,
     failures=(httpx.TransportError,),
-    # A proxy's, or those of a server that failed or is busy. Maintenance (503) takes longer.
+    # From a proxy, or a server that failed or is busy. Maintenance (503) takes longer.
     statuses=frozenset({429, 500, 502, 504}),
 )
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
-"""Failures before the request was sent, so that it may be sent again whatever it does."""
+"""Failures before the request was sent, after which any request may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A request to one of Moodle's doors: ``asked`` names it in messages.
+    """A request to one of Moodle's endpoints; ``asked`` is its name in messages.
 
-    ``safe``: repeating it changes nothing, so that it may be tried again.
+    ``safe``: it changes nothing, so that it may be retried.
     """
 
     path: str
@@ -70,7 +70,7 @@ class Form:
 
 
 class Wire:
-    """The connections to one site; several threads may ask at once."""
+    """The connections to one site; may be used by several threads."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Wire:
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check the address before anything goes there.
+        """Check the address before anything is sent.
 
         Raises:
             InvalidInput: The address is not valid.
@@ -100,7 +100,7 @@ class Wire:
         self._client.close()
 
     def call(self, function: str, token: str, fields: Mapping[str, Value], *, safe: bool) -> object:
-        """Return what a web-service function answers; ``None`` is a success too.
+        """Return a web-service function's answer; ``None`` is a success too.
 
         Raises:
             MograderError: Moodle refused, or could not be reached.
@@ -121,7 +121,7 @@ class Wire:
         return self._parsed(body, response, form)
 
     def ask_json(self, path: str, body: str, asked: str) -> object:
-        """Send JSON to the one door that reads it: what a site tells before a sign-in.
+        """Send JSON to the one endpoint that accepts it, for a site's data before a sign-in.
 
         Raises:
             MograderError: Moodle refused, or could not be reached.
@@ -148,12 +148,12 @@ class Wire:
             response.close()
 
     def errors(self, form: Form) -> AbstractContextManager[None]:
-        """Translate what httpx raises while the body of an answer to ``form`` is read."""
+        """Translate exceptions of httpx while the body of an answer to ``form`` is read."""
         unsure = "" if form.safe else "It may have been done all the same: look in Moodle first."
         return self._server.errors(form.asked, unsure)
 
     def refuse(self, response: httpx.Response, form: Form) -> None:
-        """Raise the error that an answer other than 200 means."""
+        """Raise the error for a status other than 200."""
         with self.errors(form):
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         refused = _refusal(body)
@@ -189,7 +189,7 @@ class Wire:
 
 
 def written(value: Value) -> str:
-    """Return a form field as Moodle reads it: 0 and 1 for booleans, a point in numbers."""
+    """Return a form field in Moodle's format: 0 and 1 for booleans, a point in numbers."""
     if isinstance(value, bool):
         return "1" if value else "0"
     return format(value, "f") if isinstance(value, Decimal) else str(value)
@@ -201,22 +201,22 @@ def listed(name: str, values: Sequence[Value]) -> dict[str, Value]:
 
 
 def check_token(token: str) -> str:
-    """Return the token if it can be one.
+    """Return the token if it is well-formed.
 
     Raises:
-        InvalidInput: The token is empty or holds characters that no token has.
+        InvalidInput: The token is empty or has characters that are not allowed.
     """
     return http.check_token(token, "Get one: `mograder moodle login`.")
 
 
 def refusal_in(body: bytes, form: Form) -> MograderError | None:
-    """Return the error in a body that should have been a file, or nothing."""
+    """Return the error in a body that should have been a file, None if there is none."""
     refused = _refusal(body)
     return None if refused is None else _translated(refused, form)
 
 
 def _refusal(body: bytes) -> Refused | None:
-    """Return a refusal if this is one: all doors give ``errorcode``, with either word."""
+    """Return a refusal, None for other bodies: all endpoints give ``errorcode``."""
     try:
         refused = Refused.model_validate_json(body)
     except ValidationError:

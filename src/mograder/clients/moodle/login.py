@@ -1,7 +1,7 @@
-"""The three ways to a token: a password, a token that one has, the browser.
+"""The three ways to get a token: a password, an existing token, the browser.
 
 A site with single sign-on accepts no passwords here: its users sign in with the browser, and Moodle
-hands the token over in a link of its app, signed with a number that we chose.
+puts the token into a link of its app, signed with a random number of ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mograder.clients.moodle.records import PublicConfig
 from mograder.core.errors import InvalidInput, NotAuthenticated, RemoteFailed
 
 SERVICE = "moodle_mobile_app"
-"""The service that almost every site offers to everybody (compatibility-0.3.16.md 9)."""
+"""The service that almost every site offers to all users (compatibility-0.3.16.md 9)."""
 
 _SCHEME = "moodlemobile"
 _AJAX = "/lib/ajax/service-nologin.php"
@@ -44,9 +44,9 @@ _CONFIGS = TypeAdapter(list[PublicConfigModel])
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A sign-in that goes on in the browser: open ``url``, bring back the link it ends in.
+    """A sign-in in the browser: the user opens ``url`` and copies the link at its end.
 
-    ``site`` and ``passport`` are what that link must be signed with.
+    ``site`` and ``passport`` are the values that the link must be signed with.
     """
 
     url: str
@@ -55,11 +55,11 @@ class Launch:
 
 
 def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> PublicConfig:
-    """Return what a site tells before anybody signs in.
+    """Return a site's public configuration, which needs no sign-in.
 
     Raises:
-        RemoteFailed: It cannot be reached, is no Moodle, or is too old to tell.
-        InvalidInput: The address is none, or not the site's own.
+        RemoteFailed: It cannot be reached, is not a Moodle, or is too old for this request.
+        InvalidInput: The address is not valid, or not the site's own.
     """
     call = _Call(methodname="tool_mobile_get_public_config")
     wire = Wire(url, transport=transport)
@@ -91,8 +91,8 @@ def login_with_password(
     """Return a token for a name and a password; Moodle gives the same one each time.
 
     Raises:
-        InvalidInput: The password would travel unencrypted, and ``insecure`` does not allow that.
-        NotAuthenticated: Name or password are wrong, or the site wants the browser.
+        InvalidInput: The password would be sent unencrypted, and ``insecure`` does not allow that.
+        NotAuthenticated: Name or password are wrong, or the site requires the browser.
         Forbidden: The account may not have a token.
         RemoteFailed: Web services are off, or the site cannot be reached.
     """
@@ -110,10 +110,10 @@ def login_with_password(
 
 
 def launch(config: PublicConfig) -> Launch:
-    """Begin a sign-in in the browser (``mograder moodle login --sso``).
+    """Start a sign-in in the browser (``mograder moodle login --sso``).
 
     Raises:
-        RemoteFailed: The site does not let the browser hand out tokens.
+        RemoteFailed: The site does not give tokens to browsers.
     """
     if not config.browser_login or not config.launch_url:
         raise RemoteFailed(
@@ -129,13 +129,13 @@ def launch(config: PublicConfig) -> Launch:
 
 
 def token_of(link: str, started: Launch) -> str:
-    """Return the token in the link that the sign-in ended in.
+    """Return the token in the link at the end of the sign-in.
 
-    The signature binds it to this sign-in: a link from elsewhere would sign one in as somebody
-    else.
+    The signature binds it to this sign-in: a link from elsewhere would sign the user in to another
+    account.
 
     Raises:
-        InvalidInput: It is no such link.
+        InvalidInput: It is not such a link.
         NotAuthenticated: It is of another sign-in, or of another site.
     """
     text = unquote(link.strip()[:_MAX_LINK])
@@ -160,7 +160,7 @@ def token_of(link: str, started: Launch) -> str:
 
 
 def _signature(started: Launch) -> str:
-    """Return Moodle's own signature; MD5 is its choice, and the number is ours and random."""
+    """Return Moodle's signature; MD5 is its choice, and the random number is ours."""
     text = f"{started.site}{started.passport}".encode()
     return hashlib.md5(text, usedforsecurity=False).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Moodle's JSON as it comes, checked once and turned into our records.
+"""Moodle's JSON, validated once and converted to our records.
 
-Moodle adds fields with every version, so what we do not know is ignored; what we need and do not
-get is an error. Only ``client.py`` and ``login.py`` read these.
+Moodle adds fields with every version, so unknown fields are ignored; a missing field that we need
+is an error. Only ``client.py`` and ``login.py`` use these.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mograder.clients.moodle.records import (
 
 
 def moment(seconds: int | None) -> datetime | None:
-    """Return an aware time; Moodle's 0 means none, and so does what no calendar holds."""
+    """Return an aware time; None for Moodle's 0 and for times out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (OverflowError, ValueError, OSError):
@@ -38,7 +38,7 @@ def moment(seconds: int | None) -> datetime | None:
 
 
 def number(text: str | float | None) -> Decimal | None:
-    """Return a grade as Moodle keeps it; it writes "-1.00000" for none."""
+    """Return a grade as Moodle stores it; None for its "-1.00000"."""
     if text is None or text == "":
         return None
     try:
@@ -59,22 +59,22 @@ def _none_as_empty(value: object) -> object:
 
 
 def list_as_nothing(value: object) -> object:
-    """Return what PHP meant: it writes an empty object as an empty list."""
+    """Return an empty object for PHP's empty list."""
     return None if value == [] else value
 
 
 Text = Annotated[str, BeforeValidator(_none_as_empty)]
-"""A text that Moodle may also leave null."""
+"""A text that may also be null in Moodle's JSON."""
 
 
 class Loose(BaseModel):
-    """The base of all: unknown fields are ignored, and no value is repeated in an error."""
+    """The base of all models: unknown fields are ignored, and no value is repeated in an error."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
 
 class Refused(Loose):
-    """A refusal: REST says ``exception`` and ``message``, the other doors ``error``."""
+    """A refusal: REST has ``exception`` and ``message``, the other endpoints ``error``."""
 
     errorcode: Text = ""
     exception: Text = ""
@@ -84,7 +84,7 @@ class Refused(Loose):
 
 
 class Warned(Loose):
-    """A warning in an answer that otherwise succeeded; ``warningcode`` tells them apart."""
+    """A warning in an answer that otherwise succeeded; ``warningcode`` distinguishes them."""
 
     item: Text = ""
     itemid: int | None = None
@@ -102,7 +102,7 @@ class FileModel(Loose):
     type: str = "file"
 
     def record(self) -> RemoteFile:
-        """A file in a folder keeps the folder in its name."""
+        """Return the record; the name of a file in a folder includes the folder."""
         return RemoteFile(
             f"{self.filepath}{self.filename}".lstrip("/"), self.fileurl, self.filesize
         )
@@ -127,7 +127,7 @@ class SiteModel(Loose):
     release: Text = ""
 
     def record(self) -> Site:
-        """A limit of -1 or 0 is none."""
+        """Return the record; a size limit of -1 or 0 means no limit."""
         limit = self.usermaxuploadfilesize or 0
         return Site(
             name=plain(self.sitename),
@@ -151,7 +151,7 @@ class CourseModel(Loose):
     fullname: Text = ""
 
     def record(self) -> Course:
-        """Names as text."""
+        """Return the record, with names as text."""
         return Course(self.id, plain(self.shortname), plain(self.fullname))
 
 
@@ -187,7 +187,7 @@ class AssignmentModel(Loose):
     introfiles: list[FileModel] = Field(default_factory=list)
 
     def record(self) -> Assignment:
-        """Settings of plugins that are off count as absent."""
+        """Return the record; settings of plugins that are off count as absent."""
         statement = plain(self.submissionstatement) or "This submission is my own work."
         return Assignment(
             id=self.id,
@@ -270,7 +270,7 @@ class SectionModel(Loose):
     modules: list[_Module] = Field(default_factory=list)
 
     def records(self) -> tuple[CourseModule, ...]:
-        """The activities; their contents are files, but for links and folders' heads."""
+        """Return the activities; ``contents`` are files, except for links and folder entries."""
         return tuple(
             CourseModule(
                 cmid=module.id,
@@ -302,11 +302,11 @@ class CourseModuleModel(Loose):
     cm: _CourseModuleDetails
 
     def scale_items(self) -> tuple[str, ...]:
-        """Return the names of the items of the scale, the lowest first; empty where not told."""
+        """Return the names of the items of the scale, the lowest first; empty if not given."""
         return tuple(plain(item) for item in self.cm.scale.split(",")) if self.cm.scale else ()
 
     def method(self) -> str | None:
-        """Return the active grading method, empty for simple; None where this role is not told."""
+        """Return the active grading method, empty for simple; None if not given to this role."""
         areas = [a.method for a in self.cm.advancedgrading or () if a.area == "submissions"]
         return areas[0] if areas else None
 
@@ -316,7 +316,7 @@ class _Role(Loose):
 
 
 class PersonModel(Loose):
-    """Anybody in any list; who may see what decides Moodle."""
+    """A person in any list; Moodle decides which fields the account may see."""
 
     id: int
     fullname: Text = ""
@@ -326,7 +326,7 @@ class PersonModel(Loose):
     roles: list[_Role] = Field(default_factory=list)
 
     def person(self) -> Person:
-        """What this account may not see is empty."""
+        """Return the record; fields that this account may not see are empty."""
         return Person(
             user_id=self.id,
             full_name=plain(self.fullname),
@@ -348,7 +348,7 @@ class ParticipantModel(PersonModel):
     grantedextension: bool = False
 
     def record(self) -> Participant:
-        """Under blind marking Moodle gives nothing but "Participant N"."""
+        """Return the record; under blind marking Moodle gives nothing but "Participant N"."""
         return Participant(
             person=self.person(),
             submitted=self.submitted,
@@ -371,7 +371,7 @@ class GroupsModel(Loose):
     groups: list[_GroupModel] = Field(default_factory=list)
 
     def records(self) -> tuple[Group, ...]:
-        """The groups of an activity that this account may see."""
+        """Return the groups of an activity that this account may see."""
         return tuple(Group(each.id, plain(each.name)) for each in self.groups)
 
 
@@ -399,7 +399,7 @@ class PublicConfigModel(Loose):
     data: _ConfigData | None = None
 
     def record(self) -> PublicConfig | None:
-        """None where the site refuses to tell. Types of login above 1 are in a browser."""
+        """Return the record, None if the site refuses. Login types above 1 need a browser."""
         if self.error or self.data is None:
             return None
         data = self.data

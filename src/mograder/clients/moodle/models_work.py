@@ -1,6 +1,6 @@
-"""Moodle's JSON of work and grades as it comes, checked once; see ``models.py``.
+"""Moodle's JSON of submissions and grades, validated once; see ``models.py``.
 
-Only ``client.py`` reads these.
+Only ``client.py`` uses these.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SubmissionModel(Loose):
     gradingstatus: Text = ""
 
     def record(self) -> Submission:
-        """Files and online text are plugins to Moodle."""
+        """Return the record; files and online text are plugins in Moodle's JSON."""
         files = [plugin.files() for plugin in self.plugins if plugin.type == "file"]
         texts = [plugin.text() for plugin in self.plugins if plugin.type == "onlinetext"]
         return Submission(
@@ -103,7 +103,7 @@ class GradeModel(Loose):
     grade: Text = ""
 
     def record(self) -> Grade:
-        """None where Moodle holds no number."""
+        """Return the record; the grade is None if Moodle holds no number."""
         value = number(self.grade)
         return Grade(self.userid, self.attemptnumber, value, self.grader, moment(self.timemodified))
 
@@ -174,14 +174,14 @@ class _PreviousAttempt(Loose):
 
 
 class StatusModel(Loose):
-    """mod_assign_get_submission_status; ``lastattempt`` is missing for who cannot submit."""
+    """mod_assign_get_submission_status; without ``lastattempt`` the user cannot submit."""
 
     lastattempt: Annotated[_Attempt | None, BeforeValidator(list_as_nothing)] = None
     feedback: Annotated[_FeedbackModel | None, BeforeValidator(list_as_nothing)] = None
     previousattempts: list[_PreviousAttempt] = Field(default_factory=list)
 
     def record(self) -> Status:
-        """Where somebody stands; without an attempt nothing is possible."""
+        """Return the state of a user's work; without an attempt nothing is possible."""
         last = self.lastattempt or _Attempt(submissionsenabled=False)
         return Status(
             submission=last.submission.record() if last.submission else None,
@@ -227,7 +227,7 @@ class ReportModel(Loose):
     usergrades: list[_ReportUser] = Field(default_factory=list)
 
     def largest(self, assignment_id: int) -> int:
-        """Return the largest grade of an assignment: of a scale, the number of its items."""
+        """Return the largest grade of an assignment: for a scale, the number of its items."""
         found = (
             item.grademax or 0
             for user in self.usergrades
@@ -238,7 +238,7 @@ class ReportModel(Loose):
 
 
 class FlagModel(Loose):
-    """What Moodle keeps of one person on one assignment, beside the work."""
+    """Moodle's flags for one person on one assignment, beside the work."""
 
     userid: int
     workflowstate: Text = ""
@@ -274,7 +274,7 @@ class MappingsModel(Loose):
 
 
 class UploadedModel(Loose):
-    """One item of upload.php's list: with ``errortype`` it did not arrive."""
+    """One item of upload.php's list: with ``errortype`` its upload failed."""
 
     filename: Text = ""
     itemid: int | None = None

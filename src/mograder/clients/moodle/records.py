@@ -1,7 +1,7 @@
-"""What Moodle tells us, in our own words: the types that leave this room.
+"""Our own types for Moodle's data: the public types of this package.
 
-Names are plain text here: Moodle sends them escaped for HTML, in places twice. Times are aware,
-None where Moodle says 0. Whoever keys on people keys on ``user_id``: an ordinary teacher sees no
+Names are plain text here: Moodle sends them escaped for HTML, in places twice. Times have a time
+zone, and are None for Moodle's 0. Use ``user_id`` as the key of people: an ordinary teacher sees no
 usernames.
 """
 
@@ -18,7 +18,7 @@ from mograder.clients.upload import Upload
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The site and who is signed in. ``max_upload`` in bytes, None where untold."""
+    """The site and the signed-in user. ``max_upload`` in bytes, None if not given."""
 
     name: str
     url: str
@@ -34,7 +34,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course that somebody is enrolled in."""
+    """A course that the user is enrolled in."""
 
     id: int
     short_name: str
@@ -60,7 +60,7 @@ class CourseModule:
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """What students may hand in; ``file_types`` is empty where anything goes."""
+    """The accepted kinds of submissions; ``file_types`` is empty if all types are allowed."""
 
     files: bool = False
     online_text: bool = False
@@ -71,21 +71,20 @@ class Accepts:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackTypes:
-    """What teachers may give back; what is off is dropped by Moodle without a word."""
+    """The active feedback types; Moodle silently drops feedback of the others."""
 
     comments: bool = False
     files: bool = False
     worksheet: bool = False
-    """On only where no rubric or marking guide is active: Moodle hides it then."""
+    """True only if no rubric or marking guide is active: Moodle hides it then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """An assignment and those of its settings that change what a client must do.
 
-    ``maximum`` is None where there is no number of points to give: ungraded, or a scale, and then
-    ``scale`` is the scale's id, else 0. ``drafts``: saving does not hand in. ``attempts`` is None
-    for any number.
+    ``maximum`` is None if there are no points: ungraded, or a scale, and then ``scale`` is the
+    scale's id, else 0. ``drafts``: saving does not submit. ``attempts`` is None for any number.
     """
 
     id: int
@@ -99,7 +98,7 @@ class Assignment:
     scale: int = 0
     drafts: bool = False
     statement: str = ""
-    """What must be accepted to hand in; empty where nothing must."""
+    """The statement to accept when submitting; empty if there is none."""
     team: bool = False
     blind: bool = False
     revealed: bool = False
@@ -113,7 +112,7 @@ class Assignment:
 
 
 class GradingMethod(StrEnum):
-    """How Moodle wants an assignment graded; UNKNOWN where it does not tell this account."""
+    """The grading method; UNKNOWN if Moodle does not give it to this account."""
 
     SIMPLE = "simple"
     RUBRIC = "rubric"
@@ -123,7 +122,7 @@ class GradingMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody in a course; what this account may not see is empty."""
+    """A person in a course; fields that this account may not see are empty."""
 
     user_id: int
     full_name: str
@@ -135,7 +134,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """Somebody who is to hand in one assignment.
+    """A person who should submit an assignment.
 
     Under blind marking the name is "Participant N" and all else is empty.
     """
@@ -147,7 +146,7 @@ class Participant:
     group_id: int = 0
     group_name: str = ""
     extended: bool = False
-    """The person has an extension of the deadline; :meth:`.MoodleClient.extensions` tells it."""
+    """The deadline is extended for this person, see :meth:`.MoodleClient.extensions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ class Group:
 
 
 class SubmissionState(StrEnum):
-    """How far a submission is; Moodle makes NEW and REOPENED rows that hold no work."""
+    """The state of a submission; Moodle creates NEW and REOPENED rows without work."""
 
     NEW = "new"
     DRAFT = "draft"
@@ -171,8 +170,8 @@ class SubmissionState(StrEnum):
 class Submission:
     """One attempt of one person, or of a team: then ``user_id`` is 0 and ``group_id`` is not.
 
-    ``grading_status`` is the marking workflow state where the assignment has one, otherwise
-    ``graded`` or ``notgraded``. ``text`` is online text as HTML.
+    ``grading_status`` is the marking workflow state if the assignment has one, otherwise ``graded``
+    or ``notgraded``. ``text`` is online text as HTML.
     """
 
     id: int
@@ -188,7 +187,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a student is shown: ``shown`` is the grade as Moodle displays it, as plain text."""
+    """Feedback as shown to a student; ``shown`` is the displayed grade, as plain text."""
 
     grade: Decimal | None = None
     shown: str = ""
@@ -209,9 +208,9 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where one person's work stands.
+    """The state of one person's work.
 
-    ``submission`` is None before the first save; ``team`` holds a team's files. ``graded`` may be
+    ``submission`` is None before the first save; ``team`` has a team's files. ``graded`` may be
     true while ``feedback`` is None: the marking workflow has not released it. ``takes_part`` is
     False for an account that cannot submit here, such as a teacher's. ``earlier`` is the newest
     attempt before the latest one that has a grade or feedback.
@@ -232,13 +231,13 @@ class Status:
 
     @property
     def work(self) -> Submission | None:
-        """The row that holds the files: the team's, where there is one."""
+        """The row with the files: the team's, if there is one."""
         return self.team or self.submission
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """A grade as Moodle keeps it, of the latest attempt; None where it holds no number."""
+    """A grade as Moodle stores it, of the latest attempt; None if it holds no number."""
 
     user_id: int
     attempt: int
@@ -249,11 +248,11 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What Moodle holds for one person before a mark is sent.
+    """Moodle's data for one person before a mark is sent.
 
-    ``attempt`` is the number of the latest attempt, counted from 0; ``grade`` is its grade, None
-    where Moodle has no row for it; ``state`` the workflow state. ``feedback`` is None where it was
-    not read (``is_read`` False), or where the marking workflow hides it from this account.
+    ``attempt`` is the number of the latest attempt, counted from 0; ``grade`` is its grade, None if
+    Moodle has no row for it; ``state`` the workflow state. ``feedback`` is None if it was not read
+    (``is_read`` False), or if the marking workflow hides it from this account.
     """
 
     attempt: int = 0
@@ -264,7 +263,7 @@ class Held:
 
 
 class WorkflowState(StrEnum):
-    """The states of Moodle's marking workflow; it would take any other word and hide the grade."""
+    """The states of Moodle's marking workflow; with any other word, it would hide the grade."""
 
     NOT_MARKED = "notmarked"
     IN_MARKING = "inmarking"
@@ -285,11 +284,11 @@ class RubricChoice:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What to save for one person.
+    """The mark to save for one person.
 
-    ``grade`` None keeps what Moodle holds. ``comment`` is HTML and replaces the one before; empty
+    ``grade`` None keeps Moodle's grade. ``comment`` is HTML and replaces the one before; empty
     erases it, None keeps it. Without ``files`` earlier files stay. ``workflow`` None keeps the
-    state. ``choices`` are for a rubric, where ``grade`` counts nothing.
+    state. ``choices`` are for a rubric, which ignores ``grade``.
     """
 
     user_id: int
@@ -302,7 +301,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class PublicConfig:
-    """What a site tells before anybody signs in: whether and how one may get a token."""
+    """A site's public configuration: whether and how a user can get a token."""
 
     url: str
     name: str
@@ -317,9 +316,10 @@ class PublicConfig:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Files that wait on Moodle to be saved somewhere: ``item`` is the number of their area.
+    """Uploaded files that are not saved anywhere yet: ``item`` is the number of their draft area.
 
-    ``names`` are Moodle's, in the order of the upload: it takes out what it does not like.
+    ``names`` are Moodle's, in the order of the upload: it removes characters that it does not
+    allow.
     """
 
     item: int

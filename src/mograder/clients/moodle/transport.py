@@ -1,8 +1,8 @@
-"""A Moodle course as a student sees it: the port of ``clients/course_server.py`` over Moodle.
+"""The port of ``clients/course_server.py`` for Moodle: a student's operations.
 
-Moodle says yes to a submission whose files it dropped, and saves a draft that nobody grades. So
-every submission is looked at afterwards, and what Moodle would refuse is refused before anything
-is sent, with a reason: its own is "the due date has passed" for four different things.
+Moodle reports success for a submission whose files it dropped, and saves drafts that are never
+graded. So every submission is read back, and what Moodle would refuse is refused before anything is
+sent, with a reason: its own is "the due date has passed" for four different things.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _STATES = {
 
 
 class MoodleTransport:
-    """One student's connection to a Moodle course; owns the client that it is given.
+    """One student's connection to a Moodle course; closes the client that it is given.
 
-    ``user`` is who signed in, if that is known already; otherwise the site is asked.
+    ``user`` is the signed-in user, if known already; otherwise the site is asked.
     """
 
     def __init__(
@@ -62,18 +62,18 @@ class MoodleTransport:
 
     @property
     def user(self) -> str:
-        """Return the name that Moodle signs us in by."""
+        """Return the username that the user signs in to Moodle with."""
         if not self._user:
             site = self._client.site()
             self._user = site.username or site.full_name
         return self._user
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close all connections."""
         self._client.close()
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        """Return what this person may see; hidden ones are missing."""
+        """Return the assignments that this person may see; hidden ones are missing."""
         found = self._client.assignments(self._course_id)
         self._settings = {str(assignment.id): assignment for assignment in found}
         return tuple(
@@ -90,14 +90,14 @@ class MoodleTransport:
         )
 
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
-        """Write a file's bytes to ``to``, checked by Moodle's SHA-1, whole or not at all."""
+        """Write a file's bytes to ``to``, verified by Moodle's SHA-1, complete or not at all."""
         self._client.download(file, to, progress)
 
     def standing(self, assignment: RemoteAssignment) -> Standing:
-        """Return where this person's work stands.
+        """Return the standing of this person's work.
 
-        A mark that the marking workflow has not released does not count as graded: the student is
-        shown nothing of it, though Moodle calls it graded.
+        A mark that the marking workflow has not released does not count as graded: it is hidden
+        from the student, though Moodle calls it graded.
         """
         settings = self._of(assignment)
         status = self._client.submission_status(settings.id)
@@ -106,18 +106,18 @@ class MoodleTransport:
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Handed:
-        """Hand a file in for grading and see that Moodle holds it.
+        """Submit a file for grading and check that Moodle holds it.
 
         Raises:
-            Conflict: Moodle would not take it, did not keep it, or it would replace work that was
-                on time by late work and ``late`` does not agree to that.
+            Conflict: Moodle would not accept it, did not keep it, or it is late and would replace
+                work that was on time, which only ``late`` allows.
         """
         return self._hand_in(assignment, file, progress, late=late, final=True)
 
     def save_draft(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Handed:
-        """Save a file without handing it in, where the assignment has drafts (--no-finalize).
+        """Save a file without submitting it, if the assignment has drafts (--no-finalize).
 
         Raises:
             Conflict: As :meth:`submit`.
@@ -125,7 +125,7 @@ class MoodleTransport:
         return self._hand_in(assignment, file, progress, late=late, final=False)
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
-        """Return the released feedback files; empty when there are none."""
+        """Return the released feedback files; empty if there are none."""
         status = self._client.submission_status(self._of(assignment).id)
         feedback = status.feedback
         if status.earlier is not None and not status.graded:
@@ -134,7 +134,7 @@ class MoodleTransport:
         return tuple(Document(f.name, self._client.read(f, _MAX_FEEDBACK)) for f in files)
 
     def _of(self, assignment: RemoteAssignment) -> Assignment:
-        """Return the settings; the key may come from an earlier list."""
+        """Return the settings of an assignment; its key may be from an earlier list."""
         if assignment.key not in self._settings:
             self.list_assignments()
         if assignment.key not in self._settings:
@@ -191,7 +191,7 @@ class MoodleTransport:
         return self._handed(settings, status, kept.name)
 
     def _finalise(self, settings: Assignment, file: RemoteFile, progress: Progress) -> Handed:
-        """Hand a saved draft in; where drafts are off, saving did that already."""
+        """Submit a saved draft; if drafts are off, saving did that already."""
         if settings.statement:
             progress(f"By handing in you confirm: {settings.statement}")
         self._client.submit_for_grading(settings.id, accept_statement=True)
@@ -209,7 +209,7 @@ class MoodleTransport:
         return Handed(name, submitted_at=at, late=_is_late(settings, status, at))
 
     def _is_handed_in(self, work: Submission | None, file: Path) -> bool:
-        """Tell whether these very bytes are handed in already, and nothing else.
+        """Return whether exactly this file's bytes are submitted already.
 
         Saving them again would give them a later time.
         """
@@ -243,7 +243,7 @@ class MoodleTransport:
 
 
 def why_not(settings: Assignment, status: Status, now: datetime) -> str:
-    """Return why Moodle would refuse now, or nothing; it says only that one cannot edit."""
+    """Return the reason why Moodle would refuse now, or ""; Moodle says only "cannot edit"."""
     if not settings.accepts.files:
         if settings.accepts.online_text:
             return "It takes text only, typed into Moodle; open it with your browser."
@@ -277,10 +277,10 @@ def _is_late(settings: Assignment, status: Status, at: datetime | None) -> bool:
 
 
 def demand_acceptable(settings: Assignment, file: Path) -> None:
-    """Raise for a file that the assignment does not take; Moodle would drop it silently.
+    """Raise for a file that the assignment does not accept; Moodle would drop it silently.
 
     Raises:
-        InvalidInput: It is of another type, or cannot be read; TooLarge above the limit.
+        InvalidInput: Its type is not allowed, or it cannot be read; TooLarge above the limit.
     """
     try:
         size = file.stat().st_size
@@ -305,7 +305,7 @@ def demand_acceptable(settings: Assignment, file: Path) -> None:
 
 
 def _amount(size: int) -> str:
-    """Return a size in the largest unit of which there is one, as Moodle counts: 1 KB is 1024."""
+    """Return a size in the largest unit that it reaches, as Moodle counts: 1 KB is 1024 bytes."""
     for unit, bytes_of_one in (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)):
         if size >= bytes_of_one:
             return f"{size / bytes_of_one:.2f}".rstrip("0").rstrip(".") + f" {unit}"
@@ -315,7 +315,7 @@ def _amount(size: int) -> str:
 def tell_what_goes(
     settings: Assignment, work: Submission | None, file: Path, progress: Progress
 ) -> None:
-    """Say what saving replaces: Moodle replaces the whole set of files."""
+    """Report the files that saving removes: Moodle replaces the whole set of files."""
     if settings.team:
         progress("This is handed in for your whole team.")
     others = [held.name for held in (work.files if work else ()) if held.name != file.name]
@@ -324,10 +324,10 @@ def tell_what_goes(
 
 
 def demand_kept(settings: Assignment, status: Status, name: str, size: int) -> RemoteFile:
-    """Return the one file that Moodle kept, as it calls it.
+    """Return the one file that Moodle kept, under its name there.
 
     Raises:
-        Conflict: It dropped it, or kept another one.
+        Conflict: Moodle dropped the file, or kept another one.
     """
     files = status.work.files if status.work else ()
     for held in files:

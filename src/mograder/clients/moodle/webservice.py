@@ -1,4 +1,4 @@
-"""Asking for one web-service function: what it answers in its shape, or why not."""
+"""Calls of web-service functions: the validated answer, or an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Functions:
         self._token = token
 
     def read(self, shape: TypeAdapter[T], function: str, fields: Mapping[str, Value]) -> T:
-        """Return the answer to a question, asked again if the network fails.
+        """Return the answer to a read-only call, retried if the network fails.
 
         Raises:
             MograderError: Moodle refused, cannot be reached, or answers in another form.
@@ -35,7 +35,7 @@ class Functions:
         return _shaped(shape, function, self._call(function, fields, safe=True))
 
     def change(self, function: str, fields: Mapping[str, Value]) -> None:
-        """Ask for a change once; an answer says nothing about what became of it.
+        """Call a function that changes something, once; its answer does not show the result.
 
         Raises:
             MograderError: Moodle refused, or cannot be reached.
@@ -43,7 +43,7 @@ class Functions:
         self._call(function, fields, safe=False)
 
     def warned(self, function: str, fields: Mapping[str, Value]) -> None:
-        """Ask for a change whose refusal is a list of warnings.
+        """Call a function whose refusal is a list of warnings.
 
         Raises:
             MograderError: Moodle warned, refused, or cannot be reached.
@@ -67,10 +67,10 @@ class Functions:
 
 
 def demand_access(warnings: Sequence[Warned], function: str) -> None:
-    """Raise where a list is empty because we may not read it: Moodle only warns.
+    """Raise if a list is empty because we may not read it: Moodle only warns.
 
     Raises:
-        Forbidden: A warning says so.
+        Forbidden: A warning says that access is denied.
     """
     denied = [warning for warning in warnings if warning.warningcode == "1"]
     if denied:
@@ -78,13 +78,13 @@ def demand_access(warnings: Sequence[Warned], function: str) -> None:
 
 
 def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
-    """Raise if Moodle refuses a course and gives the reason, such as an incomplete profile.
+    """Raise if Moodle refuses a course with a reason, such as an incomplete profile.
 
     Raises:
-        Forbidden: A warning says so, in Moodle's words.
+        Forbidden: A warning refuses the course; the message has Moodle's words.
     """
     told = (each for each in warnings if each.warningcode == "1" and each.itemid == course_id)
-    # Some versions of Moodle append the stack of their exception.
+    # Some versions of Moodle append the stack trace of their exception.
     reasons = [plain(each.message.partition("#0 ")[0]).rstrip(". ") for each in told]
     reason = next(filter(None, reasons), "")
     if reason:

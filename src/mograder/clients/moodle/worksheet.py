@@ -1,9 +1,9 @@
-"""Moodle's offline grading worksheet: read it, fill marks in, write it back.
+"""Moodle's offline grading worksheet: read it, fill in marks, write it.
 
 See compatibility-0.3.16.md 9.
 
-Pure: bytes in, bytes out. Which columns there are depends on the site and on the assignment, so
-all but Identifier, Grade and "Last modified (grade)", which Moodle's import needs, may be missing.
+Pure: bytes in, bytes out. The columns depend on the site and on the assignment, so all except
+Identifier, Grade and "Last modified (grade)", which Moodle's import needs, may be missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAXIMUM = "Maximum grade"
 GRADED = "Last modified (grade)"
 COMMENTS = "Feedback comments"
 NEEDED = (IDENTIFIER, GRADE, GRADED)
-"""Without one of these, Moodle says that it cannot read the worksheet."""
+"""The required columns; without one of them, Moodle cannot read the worksheet."""
 
 _LOCKED = "Grade can be changed"
 _PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
@@ -46,9 +46,9 @@ _HINT = (
 
 @dataclass(frozen=True, slots=True)
 class WorksheetRow:
-    """One student's line; ``participant`` is the number of this assignment's own identifier.
+    """One student's line; ``participant`` is the number in this assignment's identifier.
 
-    ``cells`` are all columns as they stand, in the order of the sheet.
+    ``cells`` are all columns unchanged, in the order of the sheet.
     """
 
     participant: int
@@ -64,13 +64,14 @@ class Worksheet:
     delimiter: str = ","
 
     def cell(self, row: WorksheetRow, column: str) -> str:
-        """Return what a row has in a column, nothing where the sheet has no such column."""
+        """Return a row's cell in a column, "" if the sheet has no such column."""
         return row.cells[self.columns.index(column)] if column in self.columns else ""
 
     def mark(self, row: WorksheetRow) -> Decimal | None:
-        """Return the mark that stands in the sheet, if there is one.
+        """Return the mark in the sheet, None if the cell is empty.
 
-        Raises: :class:`InvalidInput` when somebody typed what is no number.
+        Raises:
+            InvalidInput: The cell is not a number.
         """
         try:
             return parse_mark(self.cell(row, GRADE))
@@ -78,11 +79,11 @@ class Worksheet:
             raise InvalidInput(f"{self.cell(row, IDENTIFIER)}: {error.message}") from error
 
     def maximum(self, row: WorksheetRow) -> Decimal | None:
-        """Return the most that the assignment gives, where the sheet tells."""
+        """Return the assignment's maximum, None if the sheet does not have it."""
         return parse_mark(self.cell(row, MAXIMUM))
 
     def changeable(self, row: WorksheetRow) -> bool:
-        """Whether Moodle takes a new grade for this row."""
+        """Whether Moodle accepts a new grade for this row."""
         return self.cell(row, _LOCKED).strip().lower() not in {"no", "non", "nein", "0"}
 
 
@@ -96,20 +97,22 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The worksheet with marks in it: which rows changed, and which could not and why."""
+    """The filled worksheet: which rows changed, and which could not and why."""
 
     sheet: Worksheet
     changed: tuple[int, ...]
     unchanged: tuple[int, ...]
     skipped: Mapping[int, str]
     erased: Mapping[int, str]
-    """The comments that stood in the sheet and are empty now."""
+    """The comments of the sheet that were erased, by participant."""
 
 
 def parse_worksheet(data: bytes) -> Worksheet:
     """Read a worksheet: UTF-8 with or without BOM, separated by commas, semicolons or tabs.
 
-    Raises: :class:`InvalidInput` saying which column or row is wrong, :class:`TooLarge`.
+    Raises:
+        InvalidInput: A column or row is wrong; the message names it.
+        TooLarge: It is too large.
     """
     if len(data) > _MOST_BYTES:
         raise TooLarge(f"The worksheet is larger than {_MOST_BYTES // 1_000_000} MB.")
@@ -139,7 +142,7 @@ def parse_worksheet(data: bytes) -> Worksheet:
 
 
 def render_worksheet(sheet: Worksheet) -> bytes:
-    """Write a worksheet as Moodle does: UTF-8 with BOM, every column that there was."""
+    """Write a worksheet as Moodle does: UTF-8 with BOM, all columns of the original."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, delimiter=sheet.delimiter, lineterminator="\n")
     writer.writerow(sheet.columns)
@@ -150,12 +153,13 @@ def render_worksheet(sheet: Worksheet) -> bytes:
 def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Filled:
     """Put marks and comments into the rows of these participants.
 
-    A row that changes gets ``now`` as its date, in the reader's own time: Moodle skips a row whose
-    date is older than the grade that it holds, so the same sheet could not be corrected twice.
-    Rows that stay as they are keep their date.
+    A row that changes gets ``now`` as its date, in local time: Moodle skips a row whose date is
+    older than the grade that it holds, so the same sheet could not be corrected twice. Rows that
+    stay as they are keep their date.
 
-    Raises: :class:`InvalidInput` for a mark above the maximum, before anything is written: Moodle
-    would skip that row without a word.
+    Raises:
+        InvalidInput: A mark is above the maximum; raised before anything is written, since Moodle
+            would silently skip that row.
     """
     rows: list[WorksheetRow] = []
     changed: list[int] = []
@@ -182,7 +186,7 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
 
 
 def moodle_date(moment: datetime) -> str:
-    """Return a time as Moodle's worksheet writes it, in whatever language this machine speaks."""
+    """Return a time in the format of Moodle's worksheet, whatever this machine's locale."""
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
     hour = moment.hour % 12 or 12
     half = "AM" if moment.hour < 12 else "PM"
@@ -212,7 +216,7 @@ def _filled(sheet: Worksheet, row: WorksheetRow, entry: Entry, now: datetime) ->
 
 
 def _mark_or_none(sheet: Worksheet, row: WorksheetRow) -> Decimal | None:
-    """What stands there is replaced, so that it need not be a number."""
+    """Return a row's mark, None if the cell, which is about to be replaced, is not a number."""
     try:
         return sheet.mark(row)
     except MograderError:

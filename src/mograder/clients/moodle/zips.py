@@ -1,8 +1,8 @@
-"""Moodle's zips of submissions and of feedback files: who, and which file.
+"""Moodle's zips of submissions and of feedback files, with the person of each file.
 
 See compatibility-0.3.16.md 9.
 
-Pure: bytes in, bytes out. Nothing is written under a name from a zip here; whoever does so parses
+Pure: bytes in, bytes out. Nothing is written here under a name from a zip; callers must validate
 the name first.
 """
 
@@ -26,7 +26,7 @@ _ENTRY = re.compile(
     re.DOTALL,
 )
 _DATED = (2025, 1, 1, 0, 0, 0)
-"""One fixed date, so that the same feedback gives the same zip."""
+"""A fixed date, so that the same feedback gives the same zip."""
 _MOST_ENTRIES = 100_000
 _MOST_BYTES = 4_000_000_000
 _MOST_OF_ONE = 500_000_000
@@ -39,7 +39,7 @@ class Submitted:
     """One file of a zip of submissions.
 
     ``participant`` is the number that Moodle's identifier has for this assignment; ``person`` the
-    name as the zip spells it, with punctuation gone; ``path`` is the student's own file name.
+    name in the zip's spelling, without punctuation; ``path`` is the student's own file name.
     """
 
     participant: int
@@ -51,7 +51,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackFile:
-    """One file of a zip of feedback: for whom, called what, holding what."""
+    """One file of a zip of feedback: its person, name and content."""
 
     participant: int
     full_name: str
@@ -62,8 +62,9 @@ class FeedbackFile:
 def read_submissions(data: bytes) -> tuple[Submitted, ...]:
     """Return all files of a zip of submissions, in folders or flat.
 
-    Raises: :class:`InvalidInput` for what is no such zip (Moodle answers a web page when nothing
-    was submitted), :class:`TooLarge` for one that unpacks to too much.
+    Raises:
+        InvalidInput: It is not such a zip (Moodle sends a web page if nothing was submitted).
+        TooLarge: It unpacks to too many bytes.
     """
     if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise InvalidInput(
@@ -82,7 +83,8 @@ def read_submissions(data: bytes) -> tuple[Submitted, ...]:
 def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
     """Return a zip that Moodle's "Upload multiple feedback files in a zip" takes.
 
-    Raises: :class:`InvalidInput` when one person would get two files of one name.
+    Raises:
+        InvalidInput: Two files of one person have the same name.
     """
     buffer = io.BytesIO()
     seen: set[tuple[int, str]] = set()
@@ -123,9 +125,10 @@ def _submissions(archive: zipfile.ZipFile) -> Iterator[Submitted]:
 def read_entry(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, too_much: str
 ) -> bytes:
-    """Read one file by what it really unpacks to, since a header may lie.
+    """Read one file, counting the bytes that it unpacks to, since a header may be false.
 
-    Raises: :class:`TooLarge` saying ``too_much`` when that is more than ``limit`` bytes.
+    Raises:
+        TooLarge: It has more than ``limit`` bytes; ``too_much`` is the message.
     """
     parts: list[bytes] = []
     size = 0

@@ -1,4 +1,4 @@
-"""Collecting what was handed in on an assignment server: the latest of each person (B153)."""
+"""Collect the latest submission of each person from an assignment server (B153)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mograder.exchange.collecting import METADATA, CollectedFolder, CollectOutco
 
 
 class Source(Protocol):
-    """A server that gives an instructor what was handed in."""
+    """A server that lists and serves submissions to an instructor."""
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]: ...
 
@@ -27,7 +27,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One person's submission in its place; ``kept`` is where the one before it is now."""
+    """One person's submission in its place; ``kept`` is the new path of the one it replaced."""
 
     username: str
     path: Path
@@ -49,12 +49,12 @@ def collect(
 ) -> tuple[Collected, ...]:
     """Fetch the latest submission of each person to ``<out>/<user>.py``.
 
-    A file that is as new as the server's is left alone, unless ``force`` is given. A submission
-    that cannot be fetched does not keep the others back; its result has a ``problem``.
+    A file that is as new as the server's is left alone, unless ``force`` is given. If a submission
+    cannot be fetched, its result has a ``problem`` and the others are still fetched.
 
     Raises:
         Busy: Another command fetches into the same directory.
-        MograderError: The list cannot be had, or nothing can be written.
+        MograderError: The list cannot be fetched, or nothing can be written.
     """
     listed = source.submissions(assignment)
     try:
@@ -72,12 +72,12 @@ def collect(
 
 
 def problems(collected: Sequence[Collected]) -> tuple[Collected, ...]:
-    """Return those that could not be fetched."""
+    """Return the submissions that could not be fetched."""
     return tuple(each for each in collected if each.problem)
 
 
 class _Collecting:
-    """One run: the directory of submissions, and when each of them was handed in."""
+    """One run: the directory of submissions, and the times of submission."""
 
     def __init__(self, source: Source, out: Path, held: Arrivals, now: datetime) -> None:
         self._source = source
@@ -101,16 +101,16 @@ class _Collecting:
             return Collected(
                 one.username, self._out / "?", CollectOutcome.SKIPPED, problem=str(error)
             )
-        if at is None:  # a server of 0.3.16: the file's own time has to do
+        if at is None:  # 0.3.16 sends no time; the one of the file is used
             self._times.pop(name, None)
         else:
             self._times[name] = at.timestamp()
         return Collected(one.username, path, placed.fate, at, one.late, placed.kept)
 
     def write_times(self) -> None:
-        """Write when each was handed in."""
+        """Write the times of submission."""
         self._folder.write_numbers(METADATA, self._times)
 
     def _is_current(self, name: str, at: datetime | None, path: Path) -> bool:
-        """Tell whether the file here is the server's; without times it has to be fetched."""
+        """Return whether the local file is the server's; False without a time of submission."""
         return at is not None and path.is_file() and self._times.get(name) == at.timestamp()

@@ -1,4 +1,4 @@
-"""Pages of feedback in a directory, ready to be sent to an assignment server."""
+"""Feedback pages in a directory, to be sent to an assignment server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mograder.core.names import Username
 
 _PAGE = ".html"
 _ONE_UPLOAD = 20_000_000
-"""Bytes."""
+"""Bytes of one upload."""
 
 
 def find_pages(directory: Path) -> tuple[Path, ...]:
-    """Return the pages of feedback in a directory: ``<user>.html``, one for each person.
+    """Return the feedback pages in a directory: ``<user>.html``, one for each person.
 
     Raises:
         NotFound: There is no such directory, or no page in it.
-        InvalidInput: A page is called as nobody can be.
+        InvalidInput: The name of a page is not a valid username.
     """
     if not directory.is_dir():
         raise NotFound(f"There is no directory {directory}.", hint="Give it by --feedback-dir.")
@@ -35,7 +35,7 @@ def find_pages(directory: Path) -> tuple[Path, ...]:
 
 
 def batches(pages: Sequence[Path], most: int = _ONE_UPLOAD) -> tuple[tuple[Path, ...], ...]:
-    """Split pages into parts of so many bytes, one page at least: what fronts let through."""
+    """Split pages into uploads of at most ``most`` bytes, or one page: web servers limit bodies."""
     parts: list[list[Path]] = []
     left = 0
     for page in pages:

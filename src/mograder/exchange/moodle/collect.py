@@ -1,6 +1,6 @@
-"""``mograder moodle fetch-submissions``: what was handed in on Moodle, one notebook a student.
+"""``mograder moodle fetch-submissions``: fetch submissions from Moodle, one notebook a student.
 
-The plan says whose work would be fetched, and why that of the others would not. Fetching downloads
+The plan has the submissions to fetch, and the reasons why others are not. Fetching downloads
 everything first and then puts each file into its place (:mod:`mograder.exchange.collecting`).
 """
 
@@ -23,7 +23,7 @@ from mograder.exchange.moodle.identities import Participants, Person, participan
 from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
 
 LATE = ".fetch_late.json"
-"""Seconds after the deadline by username, extensions included, of those who were late."""
+"""File of seconds after the deadline, extensions included, by username of late students."""
 
 _MOST_FILES = 100
 
@@ -35,12 +35,13 @@ def plan_collection(
     target: Target,
     extensions: Mapping[int, datetime] | None = None,
 ) -> tuple[Work, ...]:
-    """Decide what to fetch, from what Moodle says and what is here; changes nothing.
+    """Decide what to fetch, from Moodle's data and the local files; changes nothing.
 
-    ``extensions`` are the later deadlines by user id; without them the lateness of people with
-    an extension stays unknown.
+    ``extensions`` are the later deadlines by user id; without them the lateness of people with an
+    extension stays unknown.
 
-    Raises: :class:`InvalidInput` when the assignment takes no files at all.
+    Raises:
+        InvalidInput: The assignment takes no files at all.
     """
     if not assignment.accepts.files:
         raise InvalidInput(
@@ -65,14 +66,14 @@ def plan_collection(
 def collect(
     client: MoodleClient, works: Sequence[Work], target: Target, progress: Progress, now: datetime
 ) -> tuple[Work, ...]:
-    """Fetch what the plan has, verified, and tell what became of each.
+    """Fetch the planned submissions, verified, and return the outcome of each.
 
-    What is here and differs is kept in ``.replaced/``. What arrived before a failure is put in its
-    place, so that the command can be repeated for the rest.
+    Local files that differ are kept in ``.replaced/``. Files that arrived before a failure are put
+    in their places, so that the command can be repeated for the rest.
 
     Raises:
         Busy: Another command fetches into the same directory.
-        MograderError: Nothing arrives.
+        MograderError: No file arrived.
     """
     wanted = [work for work in works if work.fate is CollectOutcome.FETCHED]
     if not wanted and not any(work.fate is CollectOutcome.UNCHANGED for work in works):
@@ -128,9 +129,10 @@ def _download(
     places: Mapping[str, list[tuple[RemoteFile, Path]]],
     progress: Progress,
 ) -> str:
-    """Bring all files that an interrupted run has not brought; return what went wrong, if anything.
+    """Download the files that an interrupted run did not; return a failure's message, or "".
 
-    Raises: :class:`~mograder.core.errors.MograderError` when not one file arrived.
+    Raises:
+        MograderError: Not one file arrived.
     """
     files = [(file, path) for each in places.values() for file, path in each]
     waiting = [(file, path) for file, path in files if not path.is_file()]
@@ -144,7 +146,7 @@ def _download(
 
 
 def _take_over(work: Work, folder: CollectedFolder, times: dict[str, float]) -> None:
-    """Give work that was fetched while the marking was anonymous the name of its student."""
+    """Rename work that was fetched while the marking was anonymous to its student's name."""
     if not work.before:
         return
     for end in (".py", ".files"):
@@ -163,7 +165,7 @@ class _Here:
     force: bool
 
     def holds(self, name: str, work: Work) -> bool:
-        """Tell whether the work is here under a name, and as new as on Moodle."""
+        """Return whether the work is here under a name, and as new as on Moodle."""
         if self.force or work.modified is None:
             return False
         if int(self.times.get(name, -1)) != int(work.modified.timestamp()):
@@ -171,7 +173,7 @@ class _Here:
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
     def has(self, name: str) -> bool:
-        """Tell whether anything of that name is here."""
+        """Return whether a file or directory of that name is here."""
         return any((self.directory / f"{name}{end}").exists() for end in (".py", ".files"))
 
 
@@ -215,7 +217,7 @@ def _late(
     due: datetime | None,
     extensions: Mapping[int, datetime] | None,
 ) -> timedelta | None:
-    """Return by how much work came after the deadline of its student."""
+    """Return how long after the student's deadline work was submitted, None if it was not late."""
     if modified is None or due is None or modified <= due:
         return None
     if person.extended and extensions is None:
@@ -225,7 +227,7 @@ def _late(
 
 
 def _mates(person: Person, participants: Participants) -> tuple[str, ...]:
-    """Return the names here of the other members of a person's team."""
+    """Return the local names of the other members of a person's team."""
     if not person.group:
         return ()
     others = (each for each in participants.people if each.group == person.group and each != person)
@@ -233,7 +235,7 @@ def _mates(person: Person, participants: Participants) -> tuple[str, ...]:
 
 
 def _apart(works: Sequence[Work]) -> list[Work]:
-    """Refuse to put two people's work under one name; two of them may share an email address."""
+    """Skip work whose name another person's has; two people may share an email address."""
     counted = Counter(work.name.casefold() for work in works)
     why = "another student has the same name here: give each a username by --map"
     return [

@@ -1,8 +1,7 @@
-"""``mograder moodle sync`` in the file: assignments and [moodle] go into ``mograder.toml``.
+"""``mograder moodle sync``: write assignments and [moodle] into ``mograder.toml``.
 
-Pure but for one atomic write. What a teacher wrote there stays: comments, order, other sections,
-their own keys of an assignment (B32; compatibility-0.3.16.md 9 has it that 0.3.16 loses the
-comments).
+Pure except for one atomic write. The teacher's own content stays: comments, order, other sections,
+their own keys of an assignment (B32; compatibility-0.3.16.md 9: 0.3.16 loses the comments).
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from mograder.core.lookup import counterpart
 from mograder.store.files import atomic_write
 
 EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
-"""marimo's own online editor, as `wasm-edit-links` has it too."""
+"""marimo's own online editor, as in `wasm-edit-links`."""
 
 
 _TIGHT = re.compile(r'^(url = "[^"\n]*"|course_id = \d+|duedate = \d+)\n\[', re.MULTILINE)
 _OURS = frozenset({"name", "id", "cmid", "duedate", "dir", "files"})
-"""The keys of an assignment that Moodle decides, and ``dir``."""
+"""The keys of an assignment that are set from Moodle, and ``dir``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The new text of the file, and what it says differently, by assignment name."""
+    """The new text of the file, and the changes by assignment name."""
 
     text: str
     added: tuple[str, ...] = ()
@@ -47,9 +46,9 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class CourseOnMoodle:
-    """What sync found: where, and which assignments.
+    """The course and the assignments that sync found.
 
-    ``complete``: these are all that there are, so that others in the file are gone from Moodle.
+    ``complete``: these are all assignments, so that others in the file are gone from Moodle.
     ``hidden`` are the numbers of those that students do not see. The file is handed to students, so
     they are not added to it; those that it has already are kept and updated.
     """
@@ -63,9 +62,10 @@ class CourseOnMoodle:
 
 
 def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) -> Merged:
-    """Return the file's text with the course in it; ``directories`` are the items here.
+    """Return the file's text with the course merged; ``directories`` are the local items.
 
-    Raises: :class:`InvalidInput` when the text is no TOML.
+    Raises:
+        InvalidInput: The text is not TOML.
     """
     try:
         document = tomlkit.parse(text)
@@ -109,7 +109,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
 
 
 def replace_course_file(path: Path, text: str) -> None:
-    """Write the file in one step; a link that the teacher made stays one."""
+    """Write the file atomically; a symbolic link stays one."""
     target = path.resolve()
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
     atomic_write(target, text.encode(), mode)
@@ -128,7 +128,7 @@ class _Changes:
 
 
 def _with_gaps(text: str) -> str:
-    """Leave a line between our last list of files and the next table, for the eye."""
+    """Put an empty line between our last list of files and the next table, for readability."""
     return _TIGHT.sub(r"\1\n\n[", text).rstrip("\n") + "\n"
 
 
@@ -141,13 +141,13 @@ def _set_site(document: TOMLDocument, course: CourseOnMoodle) -> None:
 
 
 def _section(document: TOMLDocument) -> MutableMapping[str, object] | None:
-    """Return [moodle], also where it is written inline, with dots, or in several places."""
+    """Return [moodle], also if it is written inline, with dots, or in several places."""
     moodle = document.get("moodle")
     return moodle if isinstance(moodle, MutableMapping) else None
 
 
 def _tables(document: TOMLDocument) -> AoT:
-    """Return [[assignments]]; [[moodle.assignments]] of old files moves there.
+    """Return [[assignments]]; [[moodle.assignments]] of old files is moved there.
 
     See compatibility-0.3.16.md 6.
     """
@@ -172,7 +172,7 @@ def _tables(document: TOMLDocument) -> AoT:
 
 
 def _as_table(inline: Mapping[str, object]) -> Table:
-    """Return an inline table as one of its own."""
+    """Convert an inline table to a table of its own."""
     table = tomlkit.table()
     for key, value in inline.items():
         table[key] = value
@@ -180,9 +180,10 @@ def _as_table(inline: Mapping[str, object]) -> Table:
 
 
 def _demand_nothing_lost(before: str, after: str, removed: Sequence[str]) -> None:
-    """See that only what Moodle decides differs, however oddly the file is written.
+    """Check that only keys set from Moodle differ, whatever the file's layout.
 
-    Raises: :class:`InvalidInput`; nothing was written.
+    Raises:
+        InvalidInput: Something else differs; nothing was written.
     """
     if _theirs(before, removed) != _theirs(after, ()):
         raise InvalidInput(
@@ -193,7 +194,7 @@ def _demand_nothing_lost(before: str, after: str, removed: Sequence[str]) -> Non
 
 
 def _theirs(text: str, removed: Sequence[str]) -> tuple[object, ...]:
-    """Return what a file says beside that which comes from Moodle."""
+    """Return the content of a file that is not set from Moodle."""
     tree = tomllib.loads(text)
     moodle = tree.pop("moodle", {})
     old = moodle.pop("assignments", [])
@@ -209,7 +210,7 @@ def _theirs(text: str, removed: Sequence[str]) -> tuple[object, ...]:
 
 
 def _table_of(assignment: Assignment, tables: AoT) -> Table | None:
-    """Find an assignment's table: by its number, else by its name where no number stands."""
+    """Find an assignment's table: by its number, else by name if the table has no number."""
     listed = [table for table in tables if isinstance(table, Table)]
     for table in listed:
         if table.get("id") == assignment.id:
@@ -229,7 +230,7 @@ def _fill(table: Table, assignment: Assignment) -> bool:
 
 
 def _fill_files(table: Table, assignment: Assignment, *, gap: bool) -> bool:
-    """Replace the list of files if it differs; ``gap`` leaves a line before what follows it."""
+    """Replace the list of files if it differs; ``gap`` adds an empty line after it."""
     wanted = [(file.name, file.address) for file in assignment.attachments]
     held = [(each.get("name"), each.get("url")) for each in table.get("files", [])]
     if held == wanted:
@@ -251,7 +252,7 @@ def _fill_files(table: Table, assignment: Assignment, *, gap: bool) -> bool:
 def _fill_directory(
     table: Table, assignment: Assignment, directories: Sequence[str], used: set[str]
 ) -> bool:
-    """Name the item's directory here, unless the teacher did, or another assignment has it."""
+    """Set the item's local directory, unless the teacher did, or another assignment has it."""
     if table.get("dir"):
         return False
     found = counterpart(assignment.name, directories)
@@ -275,7 +276,7 @@ def _remove_gone(tables: AoT, course: CourseOnMoodle) -> tuple[str, ...]:
 
 
 def _set(table: MutableMapping[str, object], key: str, value: str | int) -> bool:
-    """Set a key where it says something else; an equal value keeps its own spelling."""
+    """Set a key if its value differs; an equal value keeps its own spelling."""
     if key in table and table[key] == value:
         return False
     table[key] = value

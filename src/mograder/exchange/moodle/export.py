@@ -1,8 +1,7 @@
 """``mograder moodle export``: the files that a person uploads to Moodle by hand.
 
-Pure: the grading worksheet that Moodle gave comes back with marks and comments in it, and the
-feedback files go into one zip (compatibility-0.3.16.md 9). For courses where web services are off,
-too.
+Pure: Moodle's grading worksheet is filled with marks and comments, and the feedback files are
+packed into one zip (compatibility-0.3.16.md 9). This also works for courses without web services.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _STATUS = "Status"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The filled worksheet, the zip (empty without feedback files), and who matched nobody."""
+    """The filled worksheet, the zip (empty without feedback files), and names without a match."""
 
     filled: Filled
     archive: bytes
@@ -46,12 +45,11 @@ def export(
 ) -> Exported:
     """Fill a worksheet and pack the feedback files of the people in it.
 
-    ``known`` are the worksheet's people by
-    :func:`~mograder.exchange.moodle.identities.people_of`. An empty comment leaves the one in the
-    worksheet as it is, unless ``clear_comments`` is given.
+    ``known`` are the worksheet's people by :func:`~mograder.exchange.moodle.identities.people_of`.
+    An empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given.
 
-    Raises: :class:`InvalidInput` when nobody matches, a name may mean two people, or a mark is
-    above the maximum.
+    Raises:
+        InvalidInput: No name matches, a name matches two people, or a mark is above the maximum.
     """
     entries: dict[int, Entry] = {}
     unmatched: list[str] = []

@@ -1,9 +1,9 @@
-"""``mograder moodle upload-feedback``: marks, comments and feedback files to Moodle.
+"""``mograder moodle upload-feedback``: send marks, comments and feedback files to Moodle.
 
-First everything is matched and decided, which changes nothing and is what ``--dry-run`` prints;
-then each mark is sent and read back (``clients.moodle.grading``). What is to be sent is written
-into the gradebook before, and what Moodle confirmed afterwards, so that the same command again
-changes nothing, and goes on where an interrupted one ended.
+First everything is matched and planned, which changes nothing; ``--dry-run`` prints the plan. Then
+each mark is sent and read back (``clients.moodle.grading``). The marks to send are recorded in the
+gradebook before, and Moodle's confirmed state afterwards, so that the same command again changes
+nothing, and continues where an interrupted one ended.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class GradeInput:
 
 @dataclass(frozen=True, slots=True)
 class UploadOptions:
-    """How marks are to be sent.
+    """Options for sending marks.
 
-    ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher asked
-    for by name, which may also take back a release. ``force`` overwrites what somebody changed on
-    Moodle since our last upload.
+    ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher named,
+    which may also take back a release. ``force`` overwrites changes made on Moodle since our last
+    upload.
     """
 
     state: WorkflowState | None
@@ -85,7 +85,7 @@ class Draft:
 def feedback_files(directory: Path) -> Mapping[str, tuple[Upload, ...]]:
     """Return the feedback files of a directory by student.
 
-    ``<student>.html`` and the like, and all that is in a folder ``<student>/``.
+    They are ``<student>.html`` and the like, and all files in a folder ``<student>/``.
     """
     found: dict[str, list[Upload]] = {}
     for path in _visible(directory):
@@ -115,7 +115,8 @@ def gather(
 
     An empty comment leaves the one on Moodle as it is, unless ``clear_comments`` is given.
 
-    Raises: :class:`InvalidInput` when a name may mean two people, or one person comes twice.
+    Raises:
+        InvalidInput: A name may mean two people, or two inputs are for one person.
     """
     marks: dict[int, Mark] = {}
     unmatched: list[str] = []
@@ -149,10 +150,11 @@ def draft(
     wishes: UploadOptions,
     scale: Scale | None = None,
 ) -> Draft:
-    """Decide what sending would do; changes nothing.
+    """Plan what to send; changes nothing.
 
-    Raises: :class:`NotFound` when there is nothing to send, and as
-    :func:`~mograder.clients.moodle.grading.plan_marks` for what Moodle would lose or spoil.
+    Raises:
+        NotFound: There is nothing to send.
+        MograderError: As :func:`~mograder.clients.moodle.grading.plan_marks`.
     """
     if not gathered.marks:
         listed = ", ".join(gathered.unmatched[:5])
@@ -197,7 +199,7 @@ def _without_known(plan: Plan, remembered: Remembered) -> Plan:
 def _graders(
     client: MoodleClient, assignment: Assignment, verdicts: Sequence[Verdict]
 ) -> Mapping[int, str]:
-    """Return the names of those who changed something, as far as this account may see them."""
+    """Return full names by user id; empty if nothing changed on Moodle, or Moodle refuses them."""
     if not any(each.changed for each in verdicts):
         return {}
     try:
@@ -214,9 +216,10 @@ def send(
     progress: Progress,
     now: datetime,
 ) -> tuple[Outcome, ...]:
-    """Write down what is about to be sent, send it, read it back, and write down the result.
+    """Record the marks to send, send them, read them back, and record the result.
 
-    Raises: :class:`Busy` when the gradebook cannot be written before anything is sent.
+    Raises:
+        Busy: The gradebook cannot be written before anything is sent.
     """
     number = drafted.plan.assignment.id
     me = client.site().user_id
@@ -237,7 +240,7 @@ def send(
 
 
 def _settle(client: MoodleClient, drafted: Draft, gradebook: Gradebook, now: datetime) -> Draft:
-    """Put on record what an interrupted upload saved, before its intents are written over."""
+    """Record what an interrupted upload saved, before its intents are overwritten."""
     sent, intended = drafted.remembered.sent, drafted.remembered.intended
     found = [
         settled(verdict, sent.get(user), intended.get(user))
@@ -253,7 +256,7 @@ def _settle(client: MoodleClient, drafted: Draft, gradebook: Gradebook, now: dat
 
 
 def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
-    """Tell whether Moodle holds all of a mark: it was sent now, or read and found to be equal."""
+    """Return whether Moodle holds all of a mark: it was sent now, or read and found to be equal."""
     if outcome.result is Result.CHANGED:
         return True
     planned = drafted.verdicts[outcome.mark.user_id].outcome
@@ -272,7 +275,7 @@ def _says(mark: Mark) -> bool:
 
 
 def _demand_feedback_types(assignment: Assignment, marks: Sequence[Mark]) -> None:
-    """Refuse what the assignment would drop without a word (recording 304)."""
+    """Raise for marks that the assignment would drop silently (recording 304)."""
     comments = any(mark.comment for mark in marks) and not assignment.feedback.comments
     files = any(mark.files for mark in marks) and not assignment.feedback.files
     off = ["“Feedback comments”"] * comments + ["“Feedback files”"] * files
@@ -285,7 +288,7 @@ def _demand_feedback_types(assignment: Assignment, marks: Sequence[Mark]) -> Non
 
 
 def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Mapping[int, str]:
-    """Return how far everybody's marking is; asked for by name only where no work tells it."""
+    """Return workflow states by user id; requested separately only if submissions lack some."""
     if not assignment.workflow:
         return {}
     states = {each.user_id: each.grading_status for each in client.submissions(assignment.id)}
@@ -300,7 +303,7 @@ def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Ma
 
 
 def with_state(mark: Mark, held: str, assignment: Assignment, wishes: UploadOptions) -> Mark:
-    """Set the workflow state; what is further along stays, unless it was asked for by name."""
+    """Set the workflow state; a later state stays, unless the teacher named one."""
     if not assignment.workflow or wishes.state is None:
         return mark
     further = held in _ORDER and _ORDER.index(WorkflowState(held)) > _ORDER.index(wishes.state)

@@ -1,9 +1,9 @@
-"""Identities: a Moodle user, and the same person's username on the hub and in our files; pure.
+"""Identities: a Moodle user's username on the hub and in our files; pure.
 
-An ordinary teacher sees no usernames on Moodle, so a person is known by the user id there, by email
-and by ID number. The username comes from Moodle where it shows one, from what the gradebook
-remembers, or from a mapping file that the teacher gives. In a grading worksheet, a person is known
-by the number of "Participant N" and by what the site shows beside it.
+An ordinary teacher sees no usernames on Moodle, so a person is identified by the user id there, by
+email and by ID number. The username is taken from Moodle if it shows one, from the gradebook, or
+from a mapping file that the teacher gives. In a grading worksheet, a person is identified by the
+number of "Participant N" and by the other columns that the site shows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEY_COLUMNS: Mapping[str, str] = {
     "full_name": "full_name",
     "name": "full_name",
 }
-"""Columns of a mapping file, in small letters, and what of a Moodle user each one names."""
+"""Columns of a mapping file, in lower case, and the attribute of a Moodle user each one has."""
 
 _USERNAME = "Username"
 _EMAIL = "Email address"
@@ -45,7 +45,7 @@ _BLIND = re.compile(r"\D*(\d{1,18})")
 
 
 class NamedBy(StrEnum):
-    """What becomes the username of a person whose username Moodle does not show."""
+    """The source of usernames that Moodle does not show."""
 
     EMAIL = "email"
     EMAIL_NAME = "email-name"
@@ -54,12 +54,11 @@ class NamedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A participant as Moodle shows them to this teacher; empty is "not shown".
+    """A participant as Moodle shows them to this teacher; empty means "not shown".
 
-    ``participant`` is the number of "Participant N" where the marking is blind, else 0;
-    ``formerly`` is that number where it was blind and the identities have been revealed. ``group``
-    and ``team`` are the number and the name of the team. ``extended``: there is an extension of
-    the deadline.
+    ``participant`` is the number of "Participant N" if the marking is blind, else 0; ``formerly``
+    is that number if it was blind and the identities have been revealed. ``group`` and ``team`` are
+    the number and the name of the team. ``extended``: there is an extension of the deadline.
     """
 
     user_id: int
@@ -75,13 +74,13 @@ class Person:
 
     @property
     def shown(self) -> str:
-        """How a message names this person."""
+        """The person's name in messages."""
         return self.full_name or self.email or f"user {self.user_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class MappingRow:
-    """One line of a mapping file: a username, and what it is found by."""
+    """One line of a mapping file: a username, and the keys to find its person by."""
 
     line: int
     username: Username
@@ -90,7 +89,7 @@ class MappingRow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The participants whose username is known, by Moodle's id, and those whose is not."""
+    """Usernames by Moodle's user id, and the participants without a known username."""
 
     usernames: Mapping[int, Username]
     unnamed: tuple[Person, ...]
@@ -98,7 +97,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How a person whose username Moodle does not show is named: by a file, or by ``by``."""
+    """The source of usernames that Moodle does not show: a mapping file, or ``by``."""
 
     mapping: Sequence[MappingRow] = ()
     by: NamedBy | None = None
@@ -106,7 +105,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """The people who take part in one assignment, and what is known of their usernames."""
+    """The participants of one assignment, and their usernames as far as known."""
 
     people: tuple[Person, ...]
     known: Known
@@ -126,9 +125,9 @@ class Participants:
         return dict(sorted(names.items()))
 
     def local_name(self, person: Person) -> str:
-        """Return what a person's files are called: the username, else the email address.
+        """Return the name of a person's files: the username, else the email address.
 
-        Where the marking is anonymous it is "Participant-N", so that nobody is told who it is.
+        If the marking is anonymous it is "Participant-N", so that nothing reveals the person.
         """
         if person.participant:
             return participant_name(person.participant)
@@ -136,7 +135,7 @@ class Participants:
         return known or parse_username(person.email) or f"moodle-{person.user_id}"
 
     def find(self, text: str) -> Person | None:
-        """Return the person that a file's name or a line of grades means, None for a stranger.
+        """Return the person that a file's name or a line of grades means, None if none matches.
 
         Raises:
             InvalidInput: It may mean two people.
@@ -148,7 +147,7 @@ class Participants:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of the worksheet name a person: ``[moodle] match_column, name_column``."""
+    """The worksheet's columns that identify a person: ``[moodle] match_column, name_column``."""
 
     match: str = _USERNAME
     name: str = "Full name"
@@ -157,7 +156,8 @@ class Columns:
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
     """Read a mapping file: CSV with a username column and at least one of id, email, idnumber.
 
-    Raises: :class:`InvalidInput` naming the line that is wrong.
+    Raises:
+        InvalidInput: A line is wrong; the message names it.
     """
     table = read_table(data, name)
     user = table.column(*USERNAME_COLUMNS)
@@ -180,9 +180,10 @@ def name_people(
     mapping: Sequence[MappingRow] = (),
     by: NamedBy | None = None,
 ) -> Known:
-    """Find everybody's username: the file first, then Moodle, then memory, then ``by``.
+    """Find all usernames: in the file, else on Moodle, else in the gradebook, else by ``by``.
 
-    Raises: :class:`InvalidInput` when two people would have one username, or one cannot be used.
+    Raises:
+        InvalidInput: Two people would have one username, or a username is not valid.
     """
     memory = {each.user_id: each.username for each in remembered}
     mapped = _mapped(people, mapping)
@@ -204,7 +205,7 @@ def name_people(
 
 
 def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
-    """Say that usernames are missing, and what solves it: a right, a file, or an option."""
+    """Return the error for missing usernames, with the remedies: a right, a file, or an option."""
     listed = ", ".join(person.shown for person in unnamed[:3])
     more = f" and {len(unnamed) - 3} more" if len(unnamed) > 3 else ""
     told = "any usernames" if len(unnamed) == total else f"the usernames of {listed}{more}"
@@ -226,9 +227,10 @@ def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
 def find_person(
     text: str, people: Sequence[Person], usernames: Mapping[int, Username]
 ) -> Person | None:
-    """Return whom a line of a grades file means: by username, email, ID number, id or number.
+    """Return the person of a line of grades: by username, email, ID number, id or number.
 
-    Raises: :class:`InvalidInput` when it may mean two people.
+    Raises:
+        InvalidInput: It may mean two people.
     """
     wanted = text.strip().casefold()
     if not wanted:
@@ -279,8 +281,8 @@ def people_of(
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
     """Return the people of a grading worksheet, and those of their usernames that are known.
 
-    From the match column where the site shows it, else from what the gradebook remembers by email,
-    ID number or full name.
+    Usernames are taken from the match column if the site shows it, else from the gradebook by
+    email, ID number or full name.
     """
     people = tuple(_person_in(sheet, row, columns) for row in sheet.rows)
     usernames: dict[int, Username] = {}
@@ -293,12 +295,12 @@ def people_of(
 
 
 def participant_name(number: int) -> str:
-    """Return what the files of an anonymous participant are called."""
+    """Return the name of an anonymous participant's files."""
     return f"Participant-{number}"
 
 
 def parse_username(text: str) -> Username | None:
-    """Return a username, or None for what is none."""
+    """Return a username, or None if it is not valid."""
     try:
         return Username.parse(text.strip())
     except InvalidInput:
@@ -306,7 +308,7 @@ def parse_username(text: str) -> Username | None:
 
 
 def identities(people: Sequence[Person], usernames: Mapping[int, Username]) -> list[Identity]:
-    """Return what the gradebook should remember of those whose username is known."""
+    """Return the identities to record in the gradebook: people whose username is known."""
     return [
         Identity(
             person.user_id,
@@ -321,7 +323,7 @@ def identities(people: Sequence[Person], usernames: Mapping[int, Username]) -> l
 
 
 def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tuple[Person, ...]:
-    """Complete what Moodle shows now by what it showed earlier."""
+    """Complete people's data from Moodle by what it showed earlier."""
     memory = {each.user_id: each for each in remembered}
     return tuple(
         replace(
@@ -336,7 +338,7 @@ def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tup
 
 
 def _person_in(sheet: Worksheet, row: WorksheetRow, columns: Columns) -> Person:
-    # There is no user id in a worksheet: the participant's number, negative, stands for it.
+    # A worksheet has no user ids: the participant's number, negative, is used instead.
     return Person(
         user_id=-row.participant,
         full_name=sheet.cell(row, columns.name) or sheet.cell(row, IDENTIFIER),
@@ -361,7 +363,7 @@ def _by_name(person: Person, names: Mapping[str, str]) -> str:
 
 
 def _is_participant(person: Person, text: str) -> bool:
-    """Tell whether "Participant N" is this person, also after identities were revealed."""
+    """Return whether "Participant N" is this person, also after identities were revealed."""
     number = _participant(text)
     return bool(number) and number in (person.participant, person.formerly)
 
@@ -383,7 +385,7 @@ def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> Map
 
 
 def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:
-    """Match the lines of a mapping with people, by the most certain column that a line fills."""
+    """Match the lines of a mapping with people, by the most reliable column that a line fills."""
     found: dict[int, str] = {}
     for row in mapping:
         for key in ("user_id", "email", "idnumber", "full_name"):

@@ -1,4 +1,4 @@
-"""The participants of the course, as Moodle and the gradebook know them (B28 to B34)."""
+"""The participants of the course, from Moodle and the gradebook (B28 to B34)."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class OnMoodle:
 
     @classmethod
     def of(cls, assignment: Assignment) -> Self:
-        """Return it for an assignment as Moodle describes it."""
+        """Return the facts of an assignment of Moodle's."""
         return cls(assignment.id, assignment.cmid, assignment.revealed)
 
 
 def list_participants(
     client: MoodleClient, work: OnMoodle, remembered: Sequence[Identity], naming: Naming
 ) -> Participants:
-    """Ask Moodle who takes part in an assignment, and find their usernames.
+    """List the participants of an assignment on Moodle, and find their usernames.
 
-    A teacher who may not see all groups is shown the people of their own groups; Moodle gives
-    these only if it is asked for each group.
+    A teacher who may not see all groups is shown the people of their own groups; Moodle gives these
+    only if it is asked for each group.
 
     Raises:
-        NotFound: Moodle shows this account nobody.
+        NotFound: Moodle shows no participants to this account.
         InvalidInput: Two people would have one username.
         MograderError: Moodle refuses, or cannot be reached.
     """
@@ -71,7 +71,8 @@ def list_participants(
 def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
     """Return the configured assignments that are on Moodle.
 
-    Raises: :class:`NotFound` when `mograder moodle sync` has not been run yet.
+    Raises:
+        NotFound: `mograder moodle sync` has not been run yet.
     """
     found = tuple(each for each in assignments if each.id > 0)
     if not found:
@@ -92,7 +93,7 @@ def list_first_participants(
 
     Raises:
         Conflict: All assignments are marked anonymously.
-        Forbidden: Moodle shows this account some groups only; the others would be locked out.
+        Forbidden: Moodle shows only some groups to this account; the others would be locked out.
         MograderError: As :func:`list_participants`.
     """
     for each in on_moodle:
@@ -130,7 +131,7 @@ def _of_groups(
 
 
 def _former_numbers(client: MoodleClient, work: OnMoodle) -> Mapping[int, int]:
-    """Return the numbers of "Participant N" by user id, where identities have been revealed.
+    """Return the numbers of "Participant N" by user id, if identities have been revealed.
 
     Files and lines of grades from the anonymous phase are named by these numbers.
     """
@@ -143,7 +144,7 @@ def _former_numbers(client: MoodleClient, work: OnMoodle) -> Mapping[int, int]:
 
 
 def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:
-    """Return whom of a site the gradebook knows, without making or changing one."""
+    """Return a site's people from the gradebook, without creating or changing it."""
     gradebook = existing_gradebook(path)
     if gradebook is None:
         return ()
@@ -152,9 +153,10 @@ def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:
 
 
 def remember(gradebook: Gradebook, site: str, participants: Participants) -> None:
-    """Keep who is who, and the full names that graders see (B31).
+    """Record identities, and the full names that graders see (B31).
 
-    Raises: :class:`Conflict` when the gradebook knows one username as somebody else.
+    Raises:
+        Conflict: The gradebook has another person for one of the usernames.
     """
     known = identities(participants.people, participants.known.usernames)
     gradebook.put_identities(site, known)

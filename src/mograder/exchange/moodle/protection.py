@@ -1,8 +1,8 @@
-"""Decides which marks are sent: not those that Moodle holds already, nor over changes made there.
+"""Decides which marks are sent: not those that Moodle has already, nor over changes made there.
 
-What Moodle holds is compared with what our last upload left there (``SentGrade``), and with what an
-upload that was interrupted was about to send (the intent). Each of grade, comment and files is
-ours if it equals one of the two.
+Moodle's data is compared with the record of our last upload (``SentGrade``), and with the marks
+that an interrupted upload was about to send (the intent). Each of grade, comment and files is ours
+if it equals one of the two.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Verdict:
     outcome: Outcome
     changed: tuple[str, ...] = ()
     files: tuple[SentFile, ...] | None = None
-    """The files that Moodle holds, None where that is not known."""
+    """The files that Moodle holds, None if that is not known."""
 
 
 def grade_text(grade: Decimal | None) -> str:
-    """Return a grade as text, empty for none."""
+    """Return a grade as text, empty for None."""
     return "" if grade is None else mark_text(grade)
 
 
@@ -128,8 +128,8 @@ def judge(
 ) -> Verdict:
     """Decide about one mark whose comment and files on Moodle were read.
 
-    UNCHANGED: Moodle holds all of it. SKIPPED: somebody changed it on Moodle since our upload, or
-    it is the mark of an attempt before the latest one.
+    UNCHANGED: Moodle holds all of it. SKIPPED: it was changed on Moodle since our upload, or it is
+    the mark of an attempt before the latest one.
     """
     if outcome.result is not Result.CHANGED:
         return Verdict(outcome)
@@ -194,7 +194,7 @@ def changes(
     found = _overwritten(outcome, files, known, sent, saved=saved)
     hidden = held.feedback is None and held.is_read
     if hidden and saved and sent.modified and not found and intent is None:
-        # The workflow hides the comment: the time of the grade is all that tells.
+        # The workflow hides the comment: a change shows only in the time of the grade.
         return ("the grade or the feedback was saved again",)
     return found
 
@@ -235,7 +235,7 @@ def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int
 
 
 def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) -> SentGrade | None:
-    """Return what Moodle holds after an interrupted upload, None where that upload saved nothing.
+    """Return Moodle's state after an interrupted upload, None if that upload saved nothing.
 
     It is recorded before a new intent replaces ``intent``. Changes by another person are not
     recorded as ours; marks that would overwrite such changes give None.
@@ -327,7 +327,7 @@ def _overwritten(
 
 
 def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
-    """Tell whether a mark is on Moodle in full; ``comment`` and ``files`` are those held there."""
+    """Return whether a mark is on Moodle in full; ``comment`` and ``files`` are held there."""
     return (
         outcome.after == outcome.before
         and outcome.state == kept_state(outcome.held.state)
@@ -337,7 +337,7 @@ def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...
 
 
 def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
-    """Tell whether a comment and files are those of a mark, as far as the mark has any."""
+    """Return whether a comment and files are those of a mark, as far as the mark has any."""
     return (mark.comment is None or mark.comment == comment) and (
         not mark.files or _same_content(fingerprints(mark.files), files)
     )
@@ -346,7 +346,7 @@ def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) 
 def _held_files(
     client: MoodleClient, outcome: Outcome, known: Sequence[SentGrade]
 ) -> tuple[SentFile, ...] | None:
-    """Return Moodle's files; hashed where one of ours has the same name and size."""
+    """Return Moodle's files; hashed if one of ours has the same name and size."""
     held = outcome.held
     if held.feedback is None:
         return () if held.grade is None else None
@@ -375,7 +375,7 @@ def _held_file(
 
 
 def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | None) -> bool:
-    """Tell whether the files on Moodle have the same contents; names are not compared."""
+    """Return whether the files on Moodle have the same contents; names are not compared."""
     if held is None:
         return False
     return sorted((each.size, each.sha256) for each in wanted) == sorted(
@@ -384,7 +384,7 @@ def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | Non
 
 
 def _are_one(files: tuple[SentFile, ...] | None, known: Sequence[SentGrade]) -> bool:
-    """Tell whether the files are those of one of the records, or cannot be compared."""
+    """Return whether the files are those of one of the records, or cannot be compared."""
     recorded = [each.files for each in known if each.files is not None]
     if files is None or not recorded:
         return True
@@ -400,7 +400,7 @@ def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool
 
 
 def _loses_comment(outcome: Outcome, known: Sequence[SentGrade], *, saved: bool) -> bool:
-    """Tell whether the mark replaces a comment on Moodle that is not among the recorded ones.
+    """Return whether the mark replaces a comment on Moodle that is not among the recorded ones.
 
     ``saved``: the grade on Moodle has another time than our upload. If not, only a different text
     counts as a change (uploading a worksheet with comments alone leaves the time), not different

@@ -1,4 +1,4 @@
-"""The scale of an assignment on Moodle, as far as Moodle tells this account."""
+"""The scale of an assignment on Moodle, as far as Moodle shows it to this account."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from mograder.exchange.moodle.identities import Participants
 def scale_of(
     client: MoodleClient, assignment: Assignment, participants: Participants
 ) -> Scale | None:
-    """Return the scale that an assignment is graded by, None where it is graded by points.
+    """Return the scale that an assignment is graded by, None if it is graded by points.
 
-    Raises: :class:`~mograder.core.errors.Forbidden` where Moodle tells neither the names nor the
-    number of the items: it would reset the grade of somebody who gets a number that is too large.
+    Raises:
+        Forbidden: Moodle shows neither the names nor the number of the items, so a number that is
+            too large could not be refused; Moodle would reset the grade.
     """
     if not assignment.scale:
         return None

@@ -1,7 +1,7 @@
-"""Submissions that a person downloaded from Moodle as one zip, where web services are off.
+"""Submissions downloaded from Moodle by hand as one zip, for sites without web services.
 
-The zip names people by the number that they have for this assignment; the grading worksheet says
-who that is, and the gradebook remembers (compatibility-0.3.16.md 9).
+The zip identifies people by their number for this assignment; the grading worksheet and the
+gradebook have the person of each number (compatibility-0.3.16.md 9).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def plan_zip(
     usernames: Mapping[int, Username],
     target: Target,
 ) -> tuple[Work, ...]:
-    """Decide what a zip brings for whom; changes nothing.
+    """Plan the placement of a zip's files by person; changes nothing.
 
-    ``people`` are those of the worksheet, by their number; who is not among them, or whose username
-    is unknown, is called "Participant-N".
+    ``people`` are those of the worksheet, by their number; a person who is not among them, or whose
+    username is unknown, is called "Participant-N".
     """
     known = {person.participant: person for person in people}
     works = []
@@ -53,7 +53,7 @@ def plan_zip(
 def unpack_zip(
     submitted: Sequence[Submitted], works: Sequence[Work], target: Target, now: datetime
 ) -> tuple[Work, ...]:
-    """Put what the plan has into its places, and tell what became of each.
+    """Put the planned files into their places, and return the outcome of each work.
 
     Raises:
         Busy: Another command fetches into the same directory.
@@ -76,7 +76,7 @@ def _is_file_of(file: Submitted, number: int) -> bool:
 
 
 def _listed(file: Submitted) -> RemoteFile:
-    """The file as a server would list it; the number tells two students' files apart."""
+    """Return the file as a server would list it; the number distinguishes two students' files."""
     return RemoteFile(str(file.path), str(file.participant), len(file.content))
 
 

@@ -16,9 +16,9 @@ _MOST_SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One line of the summary: the person, the result, the grade before and after, and why.
+    """One line of the summary: the person, the result, the grade before and after, and the reason.
 
-    ``along`` names what is sent beside a grade. ``changed`` names what somebody changed on Moodle
+    ``along`` names what is sent beside a grade. ``changed`` names the fields changed on Moodle
     since our upload, with ``grader`` and ``changed_at``. ``erased`` is the comment on Moodle that
     is erased, ``replaced`` the feedback files there that are removed. ``team_of`` names the member
     whose row this person gets; ``not_for`` names the members who do not get this person's row.
@@ -110,7 +110,7 @@ def _team_words(team_of: str, not_for: Sequence[str], because: Sequence[str]) ->
 
 
 def _changed_by(outcome: Outcome, drafted: Draft) -> tuple[str, str]:
-    """Return who saved the grade on Moodle last, and when in UTC."""
+    """Return the last grader on Moodle, and the time in UTC."""
     row = outcome.held.grade
     if row is None:
         return "", ""
@@ -119,7 +119,7 @@ def _changed_by(outcome: Outcome, drafted: Draft) -> tuple[str, str]:
 
 
 def _along(outcome: Outcome, erased: str, replaced: Sequence[str]) -> str:
-    """Name what goes beside the grade."""
+    """Return the names of what is sent beside the grade."""
     mark = outcome.mark
     files = "1 file" if len(mark.files) == 1 else f"{len(mark.files)} files"
     short = erased if len(erased) <= _MOST_SHOWN else f"{erased[: _MOST_SHOWN - 1]}…"
@@ -135,7 +135,7 @@ def _along(outcome: Outcome, erased: str, replaced: Sequence[str]) -> str:
 
 
 def _shown(grade: Decimal | None, scale: Sequence[str]) -> str:
-    """Return a grade as text: of a scale the item, where its name is known."""
+    """Return a grade as text: for a scale the item's name, if it is known."""
     if grade is None or not scale:
         return grade_text(grade)
     whole = grade == grade.to_integral_value() and 1 <= grade <= len(scale)

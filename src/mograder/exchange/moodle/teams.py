@@ -1,8 +1,8 @@
-"""When one row of grades stands for a whole team on Moodle, and when for one person only.
+"""Decides whether a row of grades is for a whole team on Moodle, or for one person only.
 
-It stands for the team if no other member holds anything else: no row or file here, no upload of
-their own on record, and nothing on Moodle but what an earlier upload for the whole team left there.
-Each member is then sent separately, so that each is listed, checked and protected.
+It is for the team if no other member has anything else: no row or file here, no upload of their own
+on record, and on Moodle only the result of an earlier upload for the whole team. Each member is
+then sent separately, so that each is listed, checked and protected.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _holders(
     *,
     force: bool,
 ) -> dict[int, str]:
-    """Tell of each member whether they hold something else: empty, their own, or changed."""
+    """Return, for each member, whether they hold something else: empty, their own, or changed."""
     if force:
         own = {user for user, sent in remembered.sent.items() if not sent.team}
         return {mark.user_id: _OWN if mark.user_id in own else "" for mark in wanted}
@@ -95,7 +95,7 @@ def _holders(
         users = {mark.user_id for mark in wanted}  # members, and so participants
         plan = read_feedback(client, plan_marks(client, assignment, wanted, users))
     except InvalidInput:
-        # The marks themselves cannot be used, which planning them all says better.
+        # The marks themselves are not valid; planning all of them gives a better message.
         return {mark.user_id: "" for mark in wanted}
     found = {}
     for outcome in plan.outcomes:
@@ -115,7 +115,7 @@ def _holders(
 
 
 def _holds_something(outcome: Outcome) -> bool:
-    """Tell whether Moodle holds a grade, a comment or a file; a hidden one counts as held."""
+    """Return whether Moodle holds a grade, a comment or a file; a hidden one counts as held."""
     held = outcome.held
     if held.grade is None:
         return False

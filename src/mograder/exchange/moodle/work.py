@@ -1,4 +1,4 @@
-"""One student's work on Moodle: which file is the notebook, and where its files go here."""
+"""One student's work on Moodle: its notebook, and the local places of its files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mograder.exchange.unpacking import visible_path
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One student's work: ``name`` is what its file is called here; ``why`` explains a skip.
+    """One student's work: ``name`` is the local name of its file; ``why`` explains a skip.
 
-    ``late`` is by how much it came after the deadline, None if it was on time or that is unknown.
-    ``mates`` are the names here of those who handed it in together, ``team`` their group's name.
-    ``before`` is the name that it had while the marking was anonymous, empty if it had none.
+    ``late`` is the time after the deadline, None if it was on time or that is unknown. ``mates``
+    are the local names of those who submitted it together, ``team`` their group's name. ``before``
+    is the name that it had while the marking was anonymous, empty if it had none.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Work:
         return tuple(found)
 
     def renamed(self) -> tuple[tuple[str, str], ...]:
-        """Return what students called a file and its path here, where the two differ."""
+        """Return the students' file names and the local paths, if the two differ."""
         return tuple(
             (file.name, path)
             for file, path in self.places()
@@ -63,9 +63,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where submissions go, and how an assignment's notebook is called when there are several.
+    """The directory for submissions, and the names of an assignment's notebook among several files.
 
-    ``force`` fetches again what is here already.
+    ``force`` fetches local files again.
     """
 
     directory: Path
@@ -74,7 +74,7 @@ class Target:
 
 
 def choose_notebook(files: Sequence[RemoteFile], expected: Sequence[str]) -> RemoteFile | None:
-    """Return the notebook among what somebody handed in: the released one's name, or the only."""
+    """Return the notebook in a submission: the file with an expected name, or the only one."""
     notebooks = [file for file in files if PurePosixPath(file.name).suffix.lower() == ".py"]
     named = [file for file in notebooks if PurePosixPath(file.name).name in expected]
     if len(named) == 1:
@@ -83,7 +83,7 @@ def choose_notebook(files: Sequence[RemoteFile], expected: Sequence[str]) -> Rem
 
 
 def put_work(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> Work:
-    """Put one student's files into their places; what was there and differs is kept.
+    """Put one student's files into their places; existing files that differ are kept.
 
     ``contents`` are those of :meth:`Work.places`, in its order.
     """

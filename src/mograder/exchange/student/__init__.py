@@ -1,1 +1,1 @@
-"""A student's side of a course, over any transport: fetch, hand in, receipts, feedback."""
+"""A student's side of a course, over any transport: fetch, submit, receipts, feedback."""

@@ -1,9 +1,9 @@
-"""One student's course between their own folder and a server that may be away.
+"""One student's course: their own folder, and a server that may be unreachable.
 
-What the server said last is remembered, so that the course can be looked at without it. A notebook
-that is submitted is kept first and sent then: whatever happens in between, it waits here with its
-reason until somebody sends it again, and nothing is said to be submitted that no server has
-acknowledged (decision 31). All of it blocks.
+The server's last answers are stored, so that the course can be shown offline. A submitted notebook
+is stored first and sent then: whatever happens in between, it stays queued here with its reason
+until it is sent again, and nothing is shown as submitted unless a server has acknowledged it
+(decision 31). All calls block.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from mograder.store.student_folder import Notebook, SentNotebook, StudentFolder,
 T = TypeVar("T")
 
 _NOT_NOW = (RemoteFailed, Busy, TimedOut, NotAuthenticated)
-"""Failures that time or signing in may mend: what was to be sent waits for that."""
+"""Failures that may pass with time or after signing in: the submission stays queued."""
 
 _ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
-"""Failures of one assignment, of which the others must not suffer."""
+"""Failures of one assignment, after which the others are still processed."""
 
 
 class KnownItem(BaseModel):
-    """An assignment as the server described it, and where it lies here."""
+    """An assignment as the server described it, and its local folder."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -64,16 +64,16 @@ class KnownItem(BaseModel):
     assignment: RemoteAssignment
     standing: Standing | None = None
     fetched: tuple[RemoteFile, ...] = ()
-    """The files as they were offered when they were fetched."""
+    """The server's files at the time of the last fetch."""
 
     @property
     def updated(self) -> bool:
-        """Whether other files are offered now than were fetched."""
+        """Whether the server's files have changed since they were fetched."""
         return bool(self.fetched) and self.fetched != self.assignment.files
 
 
 class Known(BaseModel):
-    """All that the server said when it was asked last, and who asked."""
+    """The server's answers of the last sync, and the user who made it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -83,7 +83,7 @@ class Known(BaseModel):
     items: tuple[KnownItem, ...] = ()
 
     def item(self, folder: str) -> KnownItem:
-        """The assignment that lies in a folder. Raises: NotFound."""
+        """Return the assignment in a folder. Raises: NotFound."""
         for each in self.items:
             if each.folder == folder:
                 return each
@@ -92,7 +92,7 @@ class Known(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What came of a submission: acknowledged, or kept here because of ``why``."""
+    """The outcome of a submission: acknowledged, or queued here because of ``why``."""
 
     folder: str
     handed: Handed | None
@@ -100,7 +100,7 @@ class Submitted:
 
 
 class StudentCourse:
-    """The journeys of one student; ``dirs`` says which folders the course chose itself."""
+    """A student's operations on a course; ``dirs`` has the folders that the course configures."""
 
     def __init__(
         self, folder: StudentFolder, clock: Clock, dirs: Mapping[str, str] | None = None
@@ -110,14 +110,14 @@ class StudentCourse:
         self._dirs = dict(dirs or {})
 
     def known(self) -> Known | None:
-        """What the server said last; None before anybody asked it."""
+        """Return the server's answers of the last sync; None before the first one."""
         return self.folder.known(Known)
 
     def sync(self, transport: Transport, server: str, progress: Progress) -> Known:
-        """Ask the server for everything and remember it; feedback is fetched along.
+        """Ask the server for everything and store it; feedback is fetched too.
 
         Raises:
-            MograderError: The server cannot be asked; what was known stays.
+            MograderError: The server cannot be asked; the stored answers stay.
         """
         progress("Asking for the assignments")
         known = self.known()
@@ -138,9 +138,10 @@ class StudentCourse:
     def fetch(
         self, transport: Transport, folder: str, progress: Progress
     ) -> tuple[FetchedFile, ...]:
-        """Bring an assignment's files into its folder; an edited one is kept beside the new.
+        """Fetch an assignment's files into its folder; an edited one is kept beside the new one.
 
-        Raises: MograderError, and nothing has changed then.
+        Raises:
+            MograderError: The fetch failed; nothing has changed then.
         """
         item = self._item(folder)
         place, now = self.folder.directory(folder), self._clock.now()
@@ -151,12 +152,13 @@ class StudentCourse:
     def submit(
         self, transport: Transport | None, folder: str, progress: Progress, *, late: bool = False
     ) -> Submitted:
-        """Hand in the notebook as it was saved last, or keep it where the server is away.
+        """Submit the notebook as last saved, or queue it if the server is unreachable.
 
-        Without a ``transport`` it is kept.
+        Without a ``transport`` it is queued.
 
         Raises:
-            WouldReplaceOnTime: By a late one; ``late`` agrees to that.
+            WouldReplaceOnTime: It is late and would replace a submission on time; ``late`` agrees
+                to that.
             MograderError: The server refused; the notebook is as it was.
         """
         item, notebook = self._item(folder), self._notebook(folder)
@@ -172,18 +174,18 @@ class StudentCourse:
         except MograderError as error:
             if before is not None and before.digest == waiting.digest:
                 self._stays(folder, waiting, error.message)
-            else:  # it is still where it was: the student's own file
+            else:  # it is the student's own file, still in its place
                 self.folder.forget_waiting(folder)
             raise
 
     def send(
         self, transport: Transport, folder: str, progress: Progress, *, late: bool = False
     ) -> Submitted:
-        """Send what waits of an assignment; if it is refused, it waits on with the reason.
+        """Send an assignment's queued submission; if refused, it stays queued with the reason.
 
         Raises:
             WouldReplaceOnTime: As :meth:`submit`.
-            NotFound: Nothing waits.
+            NotFound: Nothing is queued.
         """
         item, waiting = self._item(folder), self.folder.waiting(folder)
         if waiting is None:
@@ -201,17 +203,17 @@ class StudentCourse:
             return self._stays(folder, waiting, str(error))
 
     def send_all(self, transport: Transport, progress: Progress) -> tuple[Submitted, ...]:
-        """Send all that waits; what has to be decided first waits on."""
+        """Send all queued submissions; those that need a decision of the student stay queued."""
         known = self.known()
         waiting = [i for i in known.items if self.folder.waiting(i.folder)] if known else []
         return tuple(self._try(transport, item.folder, progress) for item in waiting)
 
     def give_up(self, folder: str) -> None:
-        """Send it no more; the notebook that waited is set aside."""
+        """Drop a queued submission; its notebook is set aside."""
         self.folder.set_aside(folder, self._clock.now())
 
     def refresh(self, transport: Transport, folder: str) -> None:
-        """Ask anew where one assignment stands."""
+        """Ask the server again for the state of one assignment."""
         item = self._item(folder)
         standing = _unless_refused(lambda: transport.standing(item.assignment))
         self._put(item.model_copy(update={"standing": standing or item.standing}))
@@ -267,19 +269,19 @@ class StudentCourse:
             receipt=self._keep_receipt(handed, item),
         )
         self.folder.acknowledged(notebook, sent, self._clock.now())
-        with suppress(MograderError):  # it is submitted; the next look tells the rest
+        with suppress(MograderError):  # it is submitted; the next sync fetches the rest
             self.refresh(transport, folder)
         return Submitted(folder, handed)
 
     def receipt(self, sent: SentNotebook) -> str:
-        """The receipt of a submission as the server gave it; empty where there is none."""
+        """Return the receipt of a submission as the server gave it; empty if there is none."""
         with suppress(MograderError):
             if sent.receipt:
                 return open_receipt(self.folder.root / sent.receipt).receipt.text
         return ""
 
     def _keep_receipt(self, handed: Handed, item: KnownItem) -> str:
-        """Keep a receipt where `mograder https receipt` finds it; an odd one is as good as none."""
+        """Store a receipt where `mograder https receipt` finds it; an invalid one is ignored."""
         known = self.known()
         place = self.folder.directory(item.folder)
         with suppress(InvalidInput):
@@ -288,7 +290,7 @@ class StudentCourse:
         return ""
 
     def _as_it_is_now(self, transport: Transport, item: KnownItem) -> RemoteAssignment:
-        """Ask for the assignment anew: its deadline may have been moved since the last look."""
+        """Fetch the assignment again: its deadline may have been moved since the last sync."""
         listed = transport.list_assignments()
         found = next((each for each in listed if each.key == item.assignment.key), item.assignment)
         if found != item.assignment:
@@ -298,7 +300,7 @@ class StudentCourse:
     def _look_before(
         self, transport: Transport, assignment: RemoteAssignment, sent: SentNotebook | None
     ) -> None:
-        """Ask the student first where the server might not: 0.3.16 only passes due dates on."""
+        """Raise if a late submission would replace one on time: 0.3.16 does not check that."""
         due = assignment.due
         if due is None or self._clock.now() <= due:
             return
@@ -336,9 +338,9 @@ class StudentCourse:
         return notebook
 
     def _folder_of(self, assignment: RemoteAssignment, taken: set[str]) -> str:
-        """Two assignments never share a folder, whatever the server calls them.
+        """Return a folder for an assignment that no other one has (``taken``), whatever its name.
 
-        And each keeps its own, in whatever order the server names them later.
+        Each keeps its own, in whatever order the server lists them later.
         """
         chosen = self._dirs.get(assignment.key) or self._dirs.get(assignment.name)
         named = replace(assignment, name=chosen) if chosen else assignment
@@ -348,7 +350,7 @@ class StudentCourse:
 
 
 def _unless_refused(ask: Callable[[], T]) -> T | None:
-    """What the server says of one assignment, or None where it will not; away is away."""
+    """Return the server's answer, or None if it refuses for this assignment only."""
     try:
         return ask()
     except _ABOUT_ONE:

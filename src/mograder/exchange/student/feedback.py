@@ -1,4 +1,4 @@
-"""Feedback, read by the person it is for (B151)."""
+"""Feedback for the person signed in (B151)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mograder.store.files import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """One person's standing, and the pages of feedback that were written for it."""
+    """One person's standing, and the pages of feedback on it."""
 
     standing: Standing
     pages: tuple[Path, ...] = ()
@@ -22,7 +22,7 @@ class Returned:
 def read_feedback(
     transport: Transport, assignment: RemoteAssignment, out: Path | None = None
 ) -> Returned:
-    """Return how one's own work stands; with ``out`` the pages of feedback are written there.
+    """Return the standing of one's own work; with ``out`` the pages of feedback are written there.
 
     Raises:
         MograderError: The server refuses or fails, or nothing can be written.

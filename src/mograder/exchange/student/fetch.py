@@ -1,8 +1,8 @@
-"""Fetching an assignment: its files arrive together, and nobody's edits are lost (B149).
+"""Fetch an assignment: its files are installed together, and no student's edits are lost (B149).
 
-Everything is brought and unpacked beside the course first. Then each file takes its place: one
-that a student has edited is kept under another name, one that is as it was fetched is renewed,
-and one that is the same stays untouched.
+Everything is downloaded and unpacked beside the course first. Then each file is installed: one that
+a student has edited is kept under another name, one that is as it was fetched is replaced, and one
+that is the same is not touched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mograder.store.files import remove_tree
 from mograder.store.untrusted_dir import UntrustedDir
 
 OURS = ".mograder"
-"""The program's own directory in a student's."""
+"""The program's own directory in a student's folder."""
 
 _MOST_FILES = 500
 _SAME_SECOND = 1000
@@ -36,7 +36,7 @@ _RECORD = ".fetched.json"
 
 
 class Change(StrEnum):
-    """What became of a file here."""
+    """The outcome for one fetched file."""
 
     NEW = "new"
     UPDATED = "updated"
@@ -45,9 +45,9 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """One file in its place; ``kept`` is where the edited one before it is now, if there was.
+    """One file in its place; ``kept`` is the new path of an edited file that it replaced, if any.
 
-    ``archive`` names the zip that it came in, empty for what the server offers by itself.
+    ``archive`` is the name of the zip that had it, empty for a file that the server lists itself.
     """
 
     name: str
@@ -59,14 +59,14 @@ class FetchedFile:
 
 @dataclass(frozen=True, slots=True)
 class _Arrived:
-    """A file that waits to be put in its place."""
+    """A downloaded file that is not yet in its place."""
 
     source: Path
     archive: str = ""
 
 
 class _Record(BaseModel):
-    """SHA-256 of each file as it was fetched, so that an edit can be told from an old version."""
+    """SHA-256 of each file as it was fetched, to distinguish an edit from an old version."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -80,14 +80,14 @@ def fetch(
     progress: Progress,
     now: datetime,
 ) -> tuple[FetchedFile, ...]:
-    """Bring an assignment's files into a directory, zips unpacked, and tell what became of each.
+    """Fetch an assignment's files into a directory, unpack zips, and return each file's outcome.
 
-    The released notebooks are kept at ``<out>/.mograder/release/<assignment>/`` too, which is what
-    `mograder validate` compares with. What arrived before a failure is gone on with next time.
+    The released notebooks are kept at ``<out>/.mograder/release/<assignment>/`` too, for `mograder
+    validate` to compare with. After a failure, the next run continues with the files that arrived.
 
     Raises:
-        MograderError: The server refuses or fails, or names what is not safe to write; nothing
-            has changed then.
+        MograderError: The server refuses or fails, or a name is not safe to write; nothing has
+            changed then.
     """
     wanted = _wanted(assignment)
     if not wanted:
@@ -110,12 +110,12 @@ def fetch(
 
 
 def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
-    """Return where a fetched assignment's released notebooks are kept."""
+    """Return the directory of a fetched assignment's released notebooks."""
     return out / OURS / "release" / folder_of(assignment)
 
 
 def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
-    """The files to bring by the path that each will have; hidden ones are nobody's business."""
+    """Return the files to fetch by their local path; hidden ones are left out."""
     files: dict[str, RemoteFile] = {}
     for file in assignment.files:
         path = safe_path(file.name)
@@ -143,7 +143,7 @@ def _bring(
 
 @contextmanager
 def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _Arrived]]:
-    """Yield every file by its path here; what the server offers by itself wins over a zip."""
+    """Yield every file by its local path; a file that the server lists wins over one in a zip."""
     found = {name: _Arrived(path) for name, path in arrived.items()}
     with tempfile.TemporaryDirectory(prefix="unpacking-", dir=workshop) as scratch:
         for number, name in enumerate(name for name in arrived if _is_zip(name)):
@@ -155,12 +155,12 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
 
 
 def _in_order(found: dict[str, _Arrived]) -> list[str]:
-    """What the server offers first, then what came in zips."""
+    """Return the names in order: files that the server lists first, then those from zips."""
     return sorted(found, key=lambda name: (found[name].archive, name))
 
 
 class _Place:
-    """The directory that files are fetched into, and what is known of its files."""
+    """The directory that files are fetched into, and the record of its files."""
 
     def __init__(self, out: Path, assignment: RemoteAssignment, now: datetime) -> None:
         self._out = out
@@ -171,7 +171,7 @@ class _Place:
         self._record = self._read_record()
 
     def install(self, name: str, arrived: _Arrived) -> FetchedFile:
-        """Put one file in its place, keep what was edited, and keep the release beside."""
+        """Install one file, keep an edited one, and keep a copy of the release."""
         source = arrived.source
         change, kept = self._put(name, source)
         self._record.files[name] = _sha256(source)
@@ -183,7 +183,7 @@ class _Place:
         return FetchedFile(name, path, change, aside, arrived.archive)
 
     def remember(self) -> None:
-        """Write down what was fetched."""
+        """Write the record of fetched files."""
         text = self._record.model_dump_json(indent=2)
         self._beneath.write(f"{self._release}/{_RECORD}", text.encode())
 
@@ -203,7 +203,7 @@ class _Place:
         return Change.UPDATED, "/".join(filter(None, (parent, kept)))
 
     def _as_fetched(self, name: str, target: Path) -> bool:
-        """Whether a file is still what was fetched, so that nobody's work is in it."""
+        """Whether a file is still as it was fetched, so that it has no edits."""
         if target.is_symlink() or not target.is_file():
             return False
         released = self._out / self._release / name
@@ -212,7 +212,7 @@ class _Place:
         return self._record.files.get(name) == _sha256(target)
 
     def _names(self, name: str) -> Iterator[str]:
-        """The names under which an edited file is kept, as hubs keep earlier versions."""
+        """Yield names for an edited file, in the form that hubs use for earlier versions."""
         stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
         yield f"{stem}.bak.{self._stamp}{suffix}"
         for number in range(1, _SAME_SECOND):

@@ -1,7 +1,7 @@
-"""Receipts that a person has been given, kept beside the notebook that was handed in.
+"""Receipts of a student, stored beside the submitted notebook.
 
-A receipt says that the server holds those very bytes; it is the student's proof, so nothing of it
-is changed, and none is ever overwritten.
+A receipt states that the server holds those very bytes; it is the student's proof, so it is stored
+unchanged, and none is ever overwritten.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LARGEST = 64_000
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt as its owner reads it; ``text`` is the whole of it, as the server gave it."""
+    """A parsed receipt; ``text`` is the whole of it, as the server gave it."""
 
     text: str
     assignment: str
@@ -44,7 +44,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class KeptReceipt:
-    """A receipt on this machine: from which server, and in which file."""
+    """A receipt on this machine, with its server and its file."""
 
     receipt: Receipt
     server: str
@@ -73,10 +73,10 @@ class _Kept(BaseModel):
 
 
 def parse_receipt(text: str) -> Receipt:
-    """Read a receipt, bare as servers give it.
+    """Read a receipt in the form that servers give it.
 
     Raises:
-        InvalidInput: That is none.
+        InvalidInput: The text is not a receipt.
     """
     try:
         read = _Fields.model_validate_json(text)
@@ -89,16 +89,16 @@ def parse_receipt(text: str) -> Receipt:
 def keep(
     text: str, assignment: RemoteAssignment, server: str, directory: Path
 ) -> KeptReceipt | None:
-    """Write a receipt below the directory of the notebook; none where the server gave none.
+    """Write a receipt below the directory of the notebook; return None if ``text`` is empty.
 
     Raises:
-        InvalidInput: It cannot be written, or is none.
+        InvalidInput: It cannot be written, or is not a receipt.
     """
     if not text:
         return None
     receipt = parse_receipt(text)
     folder = directory / OURS / _FOLDER / folder_of(assignment)
-    # The digest in the name: one receipt for what was handed in, however often it was sent.
+    # The name has the digest: sending the same file again gives the same receipt.
     stamp = f"{receipt.received:%Y%m%dT%H%M%S}"
     path = folder / f"{stamp}-{receipt.sequence}-{receipt.sha256[:8]}.json"
     kept = _Kept(server=server, receipt=json.loads(text))
@@ -120,12 +120,13 @@ def kept_receipts(directory: Path) -> tuple[KeptReceipt, ...]:
 
 
 def receipts_of(assignment: str, kept: Sequence[KeptReceipt]) -> tuple[KeptReceipt, ...]:
-    """Return those for the assignment that a typed name means, the latest first.
+    """Return the receipts for the assignment that a typed name means, the latest first.
 
     An assignment is found by its name, or by the name of its folder.
 
     Raises:
-        NotFound: There is no receipt for it; :class:`InvalidInput` when several match.
+        NotFound: There is no receipt for it.
+        InvalidInput: Several assignments match.
     """
     names = {each.receipt.assignment: each.path.parent.name for each in kept}
     entries = [Entry(name, (folder,)) for name, folder in names.items()]
@@ -136,11 +137,11 @@ def receipts_of(assignment: str, kept: Sequence[KeptReceipt]) -> tuple[KeptRecei
 
 
 def open_receipt(path: Path) -> KeptReceipt:
-    """Read a receipt from a file: as we keep them, or bare.
+    """Read a receipt from a file, in our stored form or as the server gave it.
 
     Raises:
         NotFound: There is no such file.
-        InvalidInput: It holds none.
+        InvalidInput: It is not a receipt.
     """
     if not path.is_file():
         raise NotFound(f"There is no receipt {path}.")
@@ -151,7 +152,7 @@ def open_receipt(path: Path) -> KeptReceipt:
 
 
 def is_of(receipt: Receipt, file: Path) -> bool:
-    """Tell whether a receipt is for exactly the bytes of a file.
+    """Return whether a receipt is for exactly the bytes of a file.
 
     Raises:
         InvalidInput: The file cannot be read.

@@ -1,4 +1,4 @@
-"""Handing a notebook in, and keeping the receipt (B150)."""
+"""Submit a notebook, and keep the receipt (B150)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mograder.exchange.student.receipts import KeptReceipt, keep
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What the server acknowledged; ``receipt`` is None where it gives none (0.3.16, Moodle)."""
+    """The server's acknowledgement; ``receipt`` is None if it gives none (0.3.16, Moodle)."""
 
     handed: Handed
     receipt: KeptReceipt | None
 
 
 def check_notebook(file: Path) -> Path:
-    """Return the file if it can be handed in.
+    """Return the file if it can be submitted.
 
     Raises:
-        InvalidInput: It is not there, is no ``.py`` file, or is empty.
+        InvalidInput: It does not exist, is not a ``.py`` file, or is empty.
     """
     if file.suffix != ".py":
         raise InvalidInput(f"{file} is no .py file.", hint="Hand in the notebook itself.")
@@ -43,7 +43,7 @@ def submit(
     server: str = "",
     late: bool = False,
 ) -> Submission:
-    """Hand a notebook in; the receipt is kept below the notebook's directory.
+    """Submit a notebook; the receipt is kept below the notebook's directory.
 
     Raises:
         MograderError: As :class:`~mograder.clients.course_server.Transport` says;
