@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.author_runs import RunReport, Runs
-from mograder.grading.generate_output import Generated, Line, Step, GenerateOptions, Watch
+from mograder.grading.generate_output import Generated, GenerateOptions, Line, Step, Watch
 from mograder.grading.lecture import (
     copy_support,
     generate_lecture,

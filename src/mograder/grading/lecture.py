@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.generate_output import Line, Step, GenerateOptions
+from mograder.grading.generate_output import GenerateOptions, Line, Step
 from mograder.notebook.findings import refuse
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.imports import undeclared

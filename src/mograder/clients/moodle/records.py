@@ -146,7 +146,7 @@ class Participant:
     group_id: int = 0
     group_name: str = ""
     extended: bool = False
-    """The deadline is extended for this person, see :meth:`.MoodleClient.extensions`."""
+    """The deadline is extended for this person, see :meth:`.client.MoodleClient.extensions`."""
 
 
 @dataclass(frozen=True, slots=True)
