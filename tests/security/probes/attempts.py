@@ -21,7 +21,7 @@ ATTEMPTS: dict[str, Action] = {}
 WORK_WITHOUT_A_SANDBOX: list[str] = []
 """Those that must get something where nothing stops them: they prove that they look right."""
 
-SECONDS = 20.0
+SECONDS = 60.0
 SAID_BYTES = 3000
 
 
