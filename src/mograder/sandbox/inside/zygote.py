@@ -116,7 +116,8 @@ def main(argv: list[str]) -> None:
     unrehearsed = options.get("unrehearsed", "") or warmup_run.untested()
     if not problem and not unrehearsed:
         problem = _render()
-        _rehearse_whole(control, options)
+        if not problem:
+            _rehearse_whole(control, options)
     _close_log_files()
     gc.collect()
     gc.freeze()
