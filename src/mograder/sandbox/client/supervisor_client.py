@@ -136,7 +136,7 @@ class SupervisorClient:
 
     async def hang_up(self, session_id: str) -> bool:
         """Close every connection to a session's server; return false if that is not possible."""
-        if "hang up" not in (await self.hello()).operations:
+        if "hang up" not in (await self.open()).hello.operations:
             return False
         return (await self._repeated(HangUp(session_id=session_id))).stopped
 
@@ -150,7 +150,7 @@ class SupervisorClient:
         Raises: the error that the supervisor reports; :class:`SandboxUnavailable` when it is of an
         older release without this operation.
         """
-        hello = await self.hello()
+        hello = (await self.open()).hello
         if "execute" not in hello.operations:
             raise SandboxUnavailable(
                 f"The running session supervisor (mograder {hello.version}) cannot validate.",
@@ -166,7 +166,7 @@ class SupervisorClient:
 
         Raises: :class:`Conflict` when the supervisor is of an older release without this operation.
         """
-        hello = await self.hello()
+        hello = (await self.open()).hello
         if "in use" not in hello.operations:
             raise Conflict(
                 f"The running session supervisor (mograder {hello.version}) cannot tell which "
@@ -184,7 +184,7 @@ class SupervisorClient:
 
         Return false for a supervisor of an older release without this operation.
         """
-        if "warm" not in (await self.hello()).operations:
+        if "warm" not in (await self.open()).hello.operations:
             return False
         return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
 
