@@ -82,7 +82,7 @@ class ZygotePool:
     async def join(self, start: WarmStart) -> WarmSession:
         """Start a session from a zygote. Raises: :class:`NotJoinedError` with the reason."""
         if start.uid_slot >= YARD_UIDS:
-            raise NotJoinedError("slot beyond the yard")
+            raise NotJoinedError("slot beyond the zygote group")
         try:
             session = await self._join(start)
         except (MograderError, OSError) as error:
