@@ -26,7 +26,7 @@ from tests.support.workers import CUT, Worker, at_work, soon
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(os.geteuid() != 0, reason="the parts are told apart by their uids"),
 ]
 
