@@ -1,6 +1,6 @@
-"""Fronts: the fast path through nginx and Caddy, each as it is shipped, against the session itself.
+"""Fronts: the fast path through nginx, as it is shipped, against the session itself.
 
-The hub is asked about each request and carries none of them. The real programs, the real hub and a
+The hub is asked about each request and carries none of them. The real nginx, the real hub and a
 real session; only the echo of WebSockets is the rig's, since marimo's own socket never answers.
 """
 
@@ -29,13 +29,12 @@ _CONNECTIONS = 8
 _SECONDS = 0.5
 _MESSAGES = 200
 _TEXT = "x" * 200
-_HEALTH = {"nginx": 0.6, "caddy": 0.5}
-_LARGE, _ECHO_MS = 4.0, 0.2
+_HEALTH, _LARGE, _ECHO_MS = 0.6, 4.0, 0.2
 _BASE = re.compile(r' src="([^"]*/s/[^"/]+)/"')
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Measure one front after the other, each in turns with the session asked directly."""
+    """Measure nginx in turns with the session asked directly."""
     user, before = stage.newcomer(), stage.known_sockets()
     address = await stage.start_session(user)
     direct = stage.direct(address, before)
@@ -44,24 +43,23 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     async with open_editor(address) as editor:
         large = await make_large_file(editor)
         root = await capability_path(stage, user, path)
-        for program in _HEALTH:
-            with _front(stage, program) as port:
-                near = Target(path=path, socket=direct.socket)
-                far = Target(path=root, port=port)
-                rows.append(await _health(program, near, far, options.rounds))
-                rows.append(await _one_large(program, near, far, large, options.rounds))
+        with _front(stage) as port:
+            near = Target(path=path, socket=direct.socket)
+            far = Target(path=root, port=port)
+            rows.append(await _health(near, far, options.rounds))
+            rows.append(await _one_large(near, far, large, options.rounds))
     await stage.stop_session(user)
-    return rows + [await _echoes(stage, program, options.rounds) for program in _HEALTH]
+    return [*rows, await _echoes(stage, options.rounds)]
 
 
 @contextmanager
-def _front(stage: Stage, program: str) -> Iterator[int]:
+def _front(stage: Stage) -> Iterator[int]:
     place = Place(port=free_port(), hub_port=stage.hub.port, fast=True, request_mb=256)
-    with shipped(program, place, stage.directory / f"{program}-{place.port}"):
+    with shipped("nginx", place, stage.directory / f"nginx-{place.port}"):
         yield place.port
 
 
-async def _health(program: str, near: Target, far: Target, rounds: int) -> Row:
+async def _health(near: Target, far: Target, rounds: int) -> Row:
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(rounds * 4):
@@ -70,34 +68,33 @@ async def _health(program: str, near: Target, far: Target, rounds: int) -> Row:
             samples.append(
                 await requests_per_second(there, connections=_CONNECTIONS, seconds=_SECONDS)
             )
-    budget = Budget(_HEALTH[program], at_most=False)
-    name = f"{program}: /health on the fast path"
+    budget = Budget(_HEALTH, at_most=False)
+    name = "nginx: /health on the fast path"
     return Row(name, "requests/s", "direct", tuple(ours), tuple(theirs), budget)
 
 
-async def _one_large(program: str, near: Target, far: Target, path: str, rounds: int) -> Row:
+async def _one_large(near: Target, far: Target, path: str, rounds: int) -> Row:
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(rounds * 4):
         for samples, target in ((theirs, near), (ours, far)):
             seconds, _ = await seconds_of_one(_below(target, path))
             samples.append(seconds * 1000)
-    name = f"{program}: 10 MB on the fast path"
+    name = "nginx: 10 MB on the fast path"
     return Row(name, "ms", "direct", tuple(ours), tuple(theirs), Budget(_LARGE))
 
 
-async def _echoes(stage: Stage, program: str, rounds: int) -> Row:
+async def _echoes(stage: Stage, rounds: int) -> Row:
     ours, theirs = [], []
     port, hub_port = two_ports()
     place = Place(port=port, hub_port=hub_port, fast=True)
-    directory = stage.directory / f"{program}-echo-{port}"
-    with shipped(program, place, directory):
+    with shipped("nginx", place, stage.directory / f"nginx-echo-{port}"):
         async with _two_lines(place) as (far, near):
             for _ in range(rounds * _MESSAGES):
                 ours.append(await _round_trip(far))
                 theirs.append(await _round_trip(near))
     return Row(
-        f"{program}: a WebSocket message and its echo",
+        "nginx: a WebSocket message and its echo",
         "ms",
         "direct",
         tuple(ours),

@@ -36,7 +36,7 @@ from mograder.store.hub_tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
+from mograder.web.hub.proxy.front_auth import FrontAuthorizer
 from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.audit import Event
@@ -284,8 +284,8 @@ async def running_rig(
         peers = parse_networks(["127.0.0.0/8"])
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         trusts = partial(is_trusted, policy)
-        cuts = Cuts(made.capabilities, partial(_hang_up, made.pool), _there(made.pool))
-        front = FrontAuthorizer(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
+        cut = partial(_hang_up, made.pool)
+        front = FrontAuthorizer(proxy, made.capabilities, trusts=trusts, hang_up=cut)
         app = ContextMiddleware(
             Dispatcher(proxy, proxy, _own, front),
             base_url=base_url,
@@ -318,10 +318,6 @@ async def _own(scope: Scope, receive: Receive, send: Send) -> None:
 async def _hang_up(pool: FakePool, session_id: str) -> bool:
     session = pool.by_id(session_id)
     return session is not None and hang_up([os.getpid()], str(session.endpoint.socket))
-
-
-def _there(pool: FakePool) -> Callable[[str], bool]:
-    return lambda session_id: pool.by_id(session_id) is not None
 
 
 @asynccontextmanager

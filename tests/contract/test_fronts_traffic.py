@@ -1,6 +1,6 @@
 """What passes the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
 
-Plain and on the fast path, before the real session proxy (security.md; decision 0034).
+Plain and on nginx's fast path, before the real session proxy (security.md; decision 0034).
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from bench.support.fronts import Place, running, two_ports
 from bench.support.session_proxy import DOCUMENT, served_on_unix
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.nginx import nginx_config
+from tests.support.proxy_front import FRONTS, NAMES
 from tests.support.proxy_session import A1, House, open_house
 
 pytestmark = pytest.mark.full
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/single-sign-on.md"
-FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 
 
 async def oracle(scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,18 +72,18 @@ WRITERS = {
 }
 
 
-@pytest.fixture(params=["nginx", "caddy"])
-async def house(request: pytest.FixtureRequest, tmp_path: Path, fast: bool) -> AsyncIterator[House]:
-    write, user = WRITERS[request.param]
+@pytest.fixture(params=FRONTS, ids=NAMES)
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+    program, fast = request.param
+    write, user = WRITERS[program]
     port, hub_port = two_ports()
     place = Place(port=port, hub_port=hub_port, fast=fast, user=user)
     async with served_on_unix(oracle) as socket:
-        with running(request.param, write(place, socket), port, tmp_path / "front"):
+        with running(program, write(place, socket), port, tmp_path / "front"):
             async with open_house(port=hub_port, url=place.url) as opened:
                 yield opened
 
 
-@FAST
 async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
     """B51: the front names alice, the hub gives her a login of its own."""
     sso = {"Cookie": "sso=alice"}
@@ -100,7 +100,6 @@ async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
     assert foreign.status_code == 403
 
 
-@FAST
 async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
     """security.md, "Who is asking": a front that passes on a client's own header lets anyone in."""
     forged = dict.fromkeys(("X-Remote-User", "Remote-User", "X-Forwarded-User"), "alice")
@@ -115,7 +114,7 @@ async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
     assert not house.upstream.seen
 
 
-@FAST
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 async def test_nginxs_own_sign_in_checks_before_it_names(tmp_path: Path, fast: bool) -> None:
     """B20: ``$remote_user`` is a client's own word unless a password was checked."""
     port, hub_port = two_ports()

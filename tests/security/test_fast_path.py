@@ -1,6 +1,6 @@
 """The fast path with real sandboxes: who gets to a session's socket, and for how long.
 
-security.md, "The page is theirs as well"; decision 0034. What nginx and Caddy let pass is in
+security.md, "The page is theirs as well"; decision 0034. What nginx lets pass is in
 ``tests/contract/test_fronts.py``.
 """
 
@@ -39,12 +39,10 @@ def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
         yield hub
 
 
-@pytest.fixture(scope="module", params=["nginx", "caddy"])
-def place(
-    request: pytest.FixtureRequest, hub: HubProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+@pytest.fixture(scope="module")
+def place(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place = Place(port=free_port(), hub_port=hub.port, fast=True, request_mb=256)
-    with shipped(request.param, place, tmp_path_factory.mktemp("front")):
+    with shipped("nginx", place, tmp_path_factory.mktemp("front")):
         yield place
 
 
@@ -84,13 +82,12 @@ async def _closed(line: ClientConnection) -> None:
 
 
 async def test_signing_out_cuts_a_socket_that_the_hub_has_no_part_in(
-    hub: HubProcess, place: Place, request: pytest.FixtureRequest
+    hub: HubProcess, place: Place
 ) -> None:
     """security.md: sign-out and stop revoke a capability and close its sockets."""
-    alice = f"alice-{request.node.callspec.params['place']}"
-    start(hub, alice)
-    with viewing(place, alice) as viewer:
-        cap = viewer.open(alice)
+    start(hub, "alice")
+    with viewing(place, "alice") as viewer:
+        cap = viewer.open("alice")
         assert viewer.http.get(cap + "health").status_code == 200
         async with viewer.dial(cap, "s_fast01") as line:
             assert await asyncio.wait_for(line.recv(), 30)
@@ -98,19 +95,18 @@ async def test_signing_out_cuts_a_socket_that_the_hub_has_no_part_in(
             await _closed(line)
         gone = viewer.http.get(cap + "health")
         assert (gone.status_code, gone.headers["x-mograder-session"]) == (404, "gone")
-    with viewing(place, alice) as again:
-        health = again.http.get(again.open(alice) + "health")
+    with viewing(place, "alice") as again:
+        health = again.http.get(again.open("alice") + "health")
         assert health.status_code == 200, "the session goes on"
 
 
 async def test_an_instructors_sign_out_leaves_the_students_page_its_session(
-    hub: HubProcess, place: Place, request: pytest.FixtureRequest
+    hub: HubProcess, place: Place
 ) -> None:
-    """All connections of the session are cut; who may come back does."""
-    bob = f"bob-{request.node.callspec.params['place']}"
-    start(hub, bob)
-    with viewing(place, bob) as student, viewing(place, "prof") as prof:
-        own, other = student.open(bob), prof.open(bob)
+    """All connections of the session are cut; a student who may come back does."""
+    start(hub, "bob")
+    with viewing(place, "bob") as student, viewing(place, "prof") as prof:
+        own, other = student.open("bob"), prof.open("bob")
         assert own != other
         async with prof.dial(other, "s_fast02") as line:
             assert await asyncio.wait_for(line.recv(), 30)

@@ -19,8 +19,8 @@ from bench.support.session_proxy import cookie
 from mograder.sandbox.environments.static_assets import keep_assets
 from tests.support.proxy_session import A1, House, open_house
 
-FRONTS = [("nginx", False), ("nginx", True), ("caddy", False), ("caddy", True)]
-NAMES = ["nginx-plain", "nginx-fast", "caddy-plain", "caddy-fast"]
+FRONTS = [("nginx", False), ("nginx", True), ("caddy", False)]
+NAMES = ["nginx-plain", "nginx-fast", "caddy-plain"]
 SCRIPT = b"export const answer = 42;" * 100
 
 

@@ -2,8 +2,8 @@
 
 A "front" is a web server that forwards requests to the hub.
 
-The hub's own proxy (``web.hub.proxy.headers``) and the configurations that ``mograder hub
-proxy-config`` writes for a web server's fast path both use these lists, so that they filter alike
+The hub's own proxy (``web.hub.proxy.headers``) and the configuration that ``mograder hub
+proxy-config`` writes for nginx's fast path both use these lists, so that they filter alike
 (security.md, "The session's server is theirs too").
 """
 
@@ -81,29 +81,7 @@ FAMILIES_BY_NAME = _words(
     x-mograder-root x-mograder-session x-mograder-socket x-mograder-target x-remote-user
     x-sendfile-type"""
 )
-"""The known headers with these prefixes, for a front that removes headers by name only."""
-
-FROM_FRONT = "x-mograder-"
-"""The prefix of the headers in a front's requests to the hub and in the hub's responses."""
-
-REMOVED_BY_FRONT = _words(
-    """authorization cookie dnt expect forwarded from origin priority referer save-data te
-    upgrade-insecure-requests via"""
-)
-"""Request headers to a session that a front without an allowlist removes by name."""
-
-REMOVED_BY_FRONT_PREFIXES = _words(
-    """access-control- b3- baggage cf- cloudfront- fastly- oidc proxy- remote- sec-ch-
-    sec-fetch- sec-gpc sec-purpose shib ssl- trace true-client- x-"""
-)
-"""Prefixes of such headers. A request with a header outside of these lists and ``TO_SESSION`` goes
-through the hub, which has the allowlist."""
-
-CARRIED_BY_FRONT = _words(
-    """connection content-length host keep-alive sec-websocket-extensions sec-websocket-key
-    sec-websocket-protocol sec-websocket-version transfer-encoding upgrade"""
-)
-"""Headers of a single connection, which a front sets anew for the next one."""
+"""The known headers with these prefixes, for nginx, which removes headers by name only."""
 
 FRONT_DOOR = "/_front/session"
 """The path below the hub's prefix where a front asks, once per request, which session it is for."""

@@ -200,8 +200,8 @@ class HubSettings(Section):
     domain that is used for nothing else. Empty: session pages run in an opaque origin of the
     hub's."""
     front_group: Annotated[str, AfterValidator(group)] = ""
-    """The Unix group of a web server that forwards session traffic by itself (the fast path): it
-    may connect to the sessions' sockets. Empty: all traffic goes through the hub."""
+    """The Unix group of an nginx that forwards session traffic by itself (the fast path): it may
+    connect to the sessions' sockets. Empty: all traffic goes through the hub, as behind Caddy."""
 
 
 class SecuritySettings(Section):

@@ -41,7 +41,7 @@ def proxy_config(given: Given, /, program: str, course_dir: Path | None, **optio
     """Print the configuration of the web server in front of the hub.
 
     It follows the settings: prefix, name, port, trusted header, limits. With [hub] front_group
-    it has the fast path, on which session traffic does not pass through the hub.
+    nginx's has the fast path, on which session traffic does not pass through the hub.
     """
     front = front_of(load_course(given, course_dir), FrontOptions(**options))
     click.echo(_WRITERS[program](front), nl=False)

@@ -1,8 +1,4 @@
-"""The values of a web server's configuration, derived from the hub's settings.
-
-Decision 0034 explains the security measures. The header lists are those of the hub's own proxy
-(``core.session_header_policy``).
-"""
+"""The values of a web server's configuration, derived from the hub's settings."""
 
 from __future__ import annotations
 
@@ -12,34 +8,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mograder.core.errors import InvalidInput
-from mograder.core.session_header_policy import (
-    FENCE,
-    FROM_SESSION_NEVER,
-    SANDBOX_POLICY,
-    SHARED,
-)
 from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
 from mograder.core.settings_values import normalise_public_url
-from mograder.sandbox.environments.static_assets import ASSET_TYPES, ASSETS, SET_NAME
-
-CAPABILITY = "[A-Za-z0-9_-]{16,64}"
-_PART = "[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}"
-_KINDS = "|".join(suffix[1:] for suffix in ASSET_TYPES)
-ASSET_PATH = rf"/s/_marimo/({SET_NAME.pattern})/((?:{_PART}/)*{_PART}\.(?:{_KINDS}))"
-"""A pattern for paths of marimo's static files below the prefix; it matches no dot segments."""
-
-RELATIVE = r"[A-Za-z0-9._~%?=&@-][!-9;-\[\]-~]*"
-"""A pattern for relative redirects: no scheme, no host, no backslash."""
-
-FENCED = (*SHARED, *FENCE, ("content-security-policy", SANDBOX_POLICY))
-"""The headers added to every session response on the fast path, including errors."""
-
-_WRITTEN_ANEW = frozenset(
-    {"connection", "content-length", "keep-alive", "location", "transfer-encoding", "upgrade"}
-)
-NEVER = sorted(FROM_SESSION_NEVER - _WRITTEN_ANEW)
-"""Response headers removed by name; the front itself writes the others of that list."""
+from mograder.sandbox.environments.static_assets import ASSETS
 
 HUB_IS_DOWN = (
     "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -65,7 +37,7 @@ class Front:
 
     ``scheme``, ``host`` and ``port`` (0: the scheme's default) are the public address,
     ``upstream`` is host and port of the hub. ``user`` is the front's expression for the signed-in
-    user; empty if users sign in at the hub. ``group`` is empty without the fast path.
+    user; empty if users sign in at the hub. ``group`` is empty without nginx's fast path.
     ``sessions`` is the address of sessions' own origins, if configured; empty paths of its
     certificate and key stand for the web server's defaults.
     """

@@ -55,7 +55,7 @@ class SupervisorConfig(BaseModel):
     ``warm_environments`` is the number of zygotes, which together use up to ``warm_memory_mb``;
     with 0 every session starts cold. ``disk_reserve_mb`` is the space that sessions leave free on
     a disk, at most ``disk_reserve_percent`` of it; 0 means no reserve.
-    ``front_group`` is the group of a web server that connects to sessions (fast path), or "".
+    ``front_group`` is the group of an nginx that connects to sessions (fast path), or "".
     ``divide_cgroups`` is false for a command's own supervisor: the tree is the hub supervisor's.
     ``path`` is the hub's own ``PATH``, in which bubblewrap is searched.
     """

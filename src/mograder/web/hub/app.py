@@ -7,7 +7,7 @@ Session traffic goes to the proxy, everything else through ``AppMiddleware`` to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
@@ -33,7 +33,7 @@ from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
+from mograder.web.hub.proxy.front_auth import FrontAuthorizer
 from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
@@ -93,7 +93,10 @@ def create_app(
     own = AppMiddleware(build_routes(app, proxy), app, admit)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     trusts = partial(is_trusted, services.policy)
-    front = _front_door(services, proxy, trusts) if hub.front_group else own
+    front: ASGIApp = own
+    if hub.front_group:
+        hang_up = services.hang_up
+        front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
     dispatcher: ASGIApp = Dispatcher(proxy, assets, own, front)
     if url:
         origins = SessionOrigins(url, proxy, services.capabilities)
@@ -103,20 +106,10 @@ def create_app(
     )
 
 
-def _front_door(
-    services: Services, proxy: SessionProxy[LiveSession], trusts: Callable[[str | None], bool]
-) -> FrontAuthorizer:
-    def lives(session_id: str) -> bool:
-        return services.pool.by_id(session_id) is not None
-
-    cuts = Cuts(services.capabilities, services.hang_up, lives)
-    return FrontAuthorizer(proxy, trusts=trusts, cuts=cuts, reaches=open_to_its_group)
-
-
 class Dispatcher:
     """Sends session paths to the proxy, marimo's static files to ``assets``, the rest to ``own``.
 
-    ``front`` answers the authorization requests of a reverse proxy.
+    ``front`` answers the authorization requests of nginx's fast path.
     """
 
     def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp, front: ASGIApp) -> None:

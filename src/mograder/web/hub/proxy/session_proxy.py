@@ -20,7 +20,7 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
-from mograder.web.hub.proxy.fast_path import SAVE, FastPath, may_use_fast_path
+from mograder.web.hub.proxy.fast_path import SAVE, may_use_fast_path
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
 from mograder.web.hub.proxy.frame_page import Framed, FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
@@ -259,8 +259,8 @@ class SessionProxy(Generic[S]):
         check_page(visit, scope, context)
         return visit, session, capability
 
-    async def fast_path(self, scope: Scope) -> FastPath[S] | None:
-        """Return the session that a proxy may send this request to; None: only the hub can answer.
+    async def fast_path(self, scope: Scope) -> tuple[Visit, Capability] | None:
+        """Return a request that nginx may send to its session; None: only the hub can answer it.
 
         The request is authorised and counted as if it had been sent to the hub.
         """
@@ -277,7 +277,7 @@ class SessionProxy(Generic[S]):
             return None
         self._upstreams.of(session)  # registers for the session's end
         await self._note(visit, session, scope)
-        return FastPath(visit, session, capability)
+        return visit, capability
 
     async def _note(self, visit: Visit, session: S, scope: Scope) -> None:
         if scope["type"] == "websocket":
