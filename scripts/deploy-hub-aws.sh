@@ -89,7 +89,6 @@ top=/opt/mograder
 data=/srv/mograder
 course=$data/course
 account=mograder
-front_group=mograder-front
 settings=/etc/mograder
 units=/etc/systemd/system
 wrapper=/usr/local/sbin/mograder-hub
@@ -461,16 +460,6 @@ ensure_account() {
     run useradd --system --user-group --home-dir "/home/$account" --create-home \
       --shell /usr/sbin/nologin "$account"
   fi
-  # Whoever is in it may connect to sessions: a web server on the fast path, and nobody else.
-  getent group "$front_group" >/dev/null || run groupadd --system "$front_group"
-  ensure_in_front_group "$account"
-}
-
-ensure_in_front_group() {
-  if id -nG "$1" 2>/dev/null | tr ' ' '\n' | grep -qx "$front_group"; then return; fi
-  act "$1 joins the group $front_group"
-  run usermod -aG "$front_group" "$1"
-  joined=yes
 }
 
 # An EBS volume of the usual name, or nothing: an instance's own disk forgets at every stop.
@@ -869,7 +858,7 @@ ensure_course() {
 course_settings() {
   local public=""
   if [ -n "$domain" ]; then
-    public="public_url = \"https://$domain\""$'\n'"front_group = \"$front_group\""
+    public="public_url = \"https://$domain\""
   fi
   if [ -n "$session_domain" ]; then
     public+=$'\n'"session_url = \"https://{session}.$session_domain\""
@@ -1014,22 +1003,18 @@ ensure_front() {
   demand_free_ports
   own_lines site "Lines of your own for the hub's site, such as \"log\"."
   own_lines route "Lines of your own before everything else, such as a sign-on's: see Single sign-on."
-  joined=""
-  ensure_in_front_group caddy
-  if [ -n "$joined" ]; then changed=restart; fi
   text="$(front_text)" || fail "mograder hub proxy-config does not work; its output is above."
-  if printf '%s\n' "$text" | put /etc/caddy/mograder.caddy 644; then changed="${changed:-reload}"; fi
+  if printf '%s\n' "$text" | put /etc/caddy/mograder.caddy 644; then changed=yes; fi
   if ! grep -qsx 'import mograder.caddy' "$main"; then
     say "importing it in $main"
-    changed="${changed:-reload}"
+    changed=yes
     printf '\nimport mograder.caddy\n' >>"$main"
   fi
   if [ -z "$changed" ]; then say "as it should be"; return; fi
   caddy validate --config "$main" --adapter caddyfile >/dev/null 2>&1 ||
     fail "Caddy refuses its configuration: caddy validate --config $main --adapter caddyfile"
   run systemctl enable --quiet caddy
-  if [ "$changed" = restart ]; then run systemctl restart caddy || explain_caddy
-  else run systemctl reload-or-restart caddy || explain_caddy; fi
+  run systemctl reload-or-restart caddy || explain_caddy
 }
 
 # Made once, and never touched again.
@@ -1198,9 +1183,9 @@ ensure_removed() {
     run as_account rm -f "/home/$account/.local/bin/mograder" "/home/$account/.local/bin/uv"
   fi
   run rm -rf "$wrapper" /usr/local/bin/mograder /etc/sysctl.d/60-mograder.conf "$top" /run/mograder
-  say "Left as they are: $data, $settings, the user '$account' and its home, the group" \
-    "'$front_group', installed packages, /etc/fstab, /etc/caddy/mograder.d; and Caddy goes on, with what" \
-    "else is in its Caddyfile. The kernel's settings stay in force until the next start."
+  say "Left as they are: $data, $settings, the user '$account' and its home," \
+    "installed packages, /etc/fstab, /etc/caddy/mograder.d; and Caddy goes on, with what else" \
+    "is in its Caddyfile. The kernel's settings stay in force until the next start."
 }
 
 deploy_here() {
@@ -1228,7 +1213,7 @@ deploy_here() {
 }
 
 main() {
-  changed_program="" joined=""
+  changed_program=""
   parse_options "$@"
   if [ -n "$here" ]; then deploy_here; else deploy_from_afar; fi
 }

@@ -279,7 +279,7 @@ def test_a_dry_run_explains_every_step_and_connects_to_nothing(ssh: Path) -> Non
     assert asked(ssh) == []
     steps = set(re.findall(r"^(ensure_\w+)\(\)", SCRIPT.read_text("utf-8"), re.MULTILINE))
     told = set(re.findall(r"ensure_\w+", done.stdout))
-    assert told == steps - {"ensure_removed", "ensure_unused", "ensure_in_front_group"}
+    assert told == steps - {"ensure_removed", "ensure_unused"}
     assert "verify" in done.stdout
 
 
