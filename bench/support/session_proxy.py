@@ -321,7 +321,7 @@ async def _hang_up(pool: FakePool, session_id: str) -> bool:
 
 
 @asynccontextmanager
-async def _closing(proxy: SessionProxy[LiveSession], rig: Rig) -> AsyncIterator[None]:
+async def _closing(proxy: SessionProxy, rig: Rig) -> AsyncIterator[None]:
     try:
         yield
     finally:

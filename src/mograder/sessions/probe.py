@@ -6,7 +6,6 @@ followed.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -70,7 +69,7 @@ async def connections(
             if response.status != 200:
                 return None
             return _Connections.model_validate_json(await _read(response)).active
-    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError, ValidationError):
+    except (aiohttp.ClientError, OSError, ValidationError):
         return None
 
 

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic
 
 from starlette.types import Receive, Scope, Send
 
@@ -22,7 +21,6 @@ from mograder.core.log import get_logger
 from mograder.web.context import CONTEXT, RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import HeaderList
-from mograder.web.hub.proxy.interfaces import S
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.capabilities import Capabilities, Capability
 
@@ -38,7 +36,7 @@ _GROUP = stat.S_IRGRP | stat.S_IWGRP
 _log = get_logger(__name__)
 
 
-class FrontAuthorizer(Generic[S]):
+class FrontAuthorizer:
     """The ASGI app at :data:`~mograder.core.session_header_policy.FRONT_DOOR`.
 
     The WebSockets that are allowed here bypass the hub. ``hang_up`` cuts all connections to the
@@ -51,7 +49,7 @@ class FrontAuthorizer(Generic[S]):
 
     def __init__(
         self,
-        proxy: SessionProxy[S],
+        proxy: SessionProxy,
         capabilities: Capabilities,
         *,
         trusts: Callable[[str | None], bool],

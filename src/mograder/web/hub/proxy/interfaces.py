@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from mograder.auth.identity import Revocations
 from mograder.core.settings import LoadedSettings
-from mograder.sessions.session import SessionKey
-from mograder.web.hub.proxy.upstream import Session
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.identity import IdentityServices
 
-S = TypeVar("S", bound=Session)
 
-
-class Pool(Protocol[S]):
+class Pool(Protocol):
     """The part of the session pool that the hot path uses; it answers from memory."""
 
-    def find(self, key: SessionKey) -> S | None: ...
+    def find(self, key: SessionKey) -> LiveSession | None: ...
 
-    def by_id(self, session_id: str) -> S | None: ...
+    def by_id(self, session_id: str) -> LiveSession | None: ...
 
-    def touch(self, session: S) -> None: ...
+    def touch(self, session: LiveSession) -> None: ...
 
-    def connected(self, session: S) -> AbstractContextManager[object]: ...
+    def connected(self, session: LiveSession) -> AbstractContextManager[object]: ...
 
-    async def pages_first(self, live: S, /) -> None: ...
+    async def pages_first(self, live: LiveSession, /) -> None: ...
 
 
 class FeatureRules(Protocol):
@@ -35,7 +32,7 @@ class FeatureRules(Protocol):
     async def allows(self, item: str, feature: str) -> bool: ...
 
 
-class ProxyServices(IdentityServices, Protocol[S]):
+class ProxyServices(IdentityServices, Protocol):
     """The part of the hub's services that the proxy uses."""
 
     @property
@@ -45,7 +42,7 @@ class ProxyServices(IdentityServices, Protocol[S]):
     def revocations(self) -> Revocations: ...
 
     @property
-    def pool(self) -> Pool[S]: ...
+    def pool(self) -> Pool: ...
 
     @property
     def capabilities(self) -> Capabilities: ...

@@ -30,9 +30,7 @@ _NAVIGATIONS = frozenset({"document", "iframe"})
 class SessionOrigins:
     """The ASGI app for every host below the domain of ``session_url``."""
 
-    def __init__(
-        self, url: SessionUrl, proxy: SessionProxy[LiveSession], capabilities: Capabilities
-    ) -> None:
+    def __init__(self, url: SessionUrl, proxy: SessionProxy, capabilities: Capabilities) -> None:
         self._url = url
         self._proxy = proxy
         self._capabilities = capabilities
@@ -47,17 +45,15 @@ class SessionOrigins:
         context = context_of(scope)
         try:
             (label,) = {self._url.label_of(host) for host in hosts_of(scope["headers"])}
-            visit, session = self._visit(label, scope, context)
+            visit = self._visit(label, scope, context)
         except ProxyReply as refusal:
             await self._proxy.answer(exchange, refusal, shared=False)
         except (MograderError, ValueError):
             await self._proxy.answer(exchange, _nothing(), shared=False)
         else:
-            await self._proxy.relay(visit, session, exchange)
+            await self._proxy.relay(visit, exchange)
 
-    def _visit(
-        self, label: str, scope: Scope, context: RequestContext
-    ) -> tuple[Visit, LiveSession]:
+    def _visit(self, label: str, scope: Scope, context: RequestContext) -> Visit:
         path = parse_session_path(context.raw_path)
         if label and isinstance(path, ProbePath):
             raise ProxyReply(204)
@@ -71,7 +67,7 @@ class SessionOrigins:
         visit = self._visit_of(path, capability, session, scope)
         if visit.as_document and not visit.is_file:
             raise see_other(visit.document_url)
-        return visit, session
+        return visit
 
     def _visit_of(
         self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope

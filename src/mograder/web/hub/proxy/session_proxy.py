@@ -10,7 +10,6 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Generic
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from mograder.auth.identity import Identity, Method
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.fast_path import SAVE, may_use_fast_path
@@ -25,7 +25,7 @@ from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feat
 from mograder.web.hub.proxy.frame_page import Framed, FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
-from mograder.web.hub.proxy.interfaces import ProxyServices, S
+from mograder.web.hub.proxy.interfaces import ProxyServices
 from mograder.web.hub.proxy.page_injection import FRAMED, Page
 from mograder.web.hub.proxy.paths import (
     CapabilityPath,
@@ -62,7 +62,7 @@ from mograder.web.problems import HUB_STATUS, status_of
 _log = get_logger("mograder.web.hub.proxy.session_proxy")
 
 
-class SessionProxy(Generic[S]):
+class SessionProxy:
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` limits how long a session's server may take until its headers arrive
@@ -75,7 +75,7 @@ class SessionProxy(Generic[S]):
 
     def __init__(
         self,
-        services: ProxyServices[S],
+        services: ProxyServices,
         traffic: ProxyCounters,
         frames: FramePages,
         *,
@@ -135,7 +135,7 @@ class SessionProxy(Generic[S]):
             status = status_of(error, HUB_STATUS)
             await self.answer(exchange, ProxyReply(status, str(error)), shared=False)
         else:
-            await self.relay(visit, session, exchange)
+            await self.relay(visit, exchange)
 
     def _admit(
         self, path: UserPath, identity: Identity | None, scope: Scope, context: RequestContext
@@ -157,7 +157,7 @@ class SessionProxy(Generic[S]):
 
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
-    ) -> S:
+    ) -> LiveSession:
         session = self._pool.find(path.key)
         if session is not None:
             if path.mode is Mode.RUN and path.rest == "" and navigates(scope):
@@ -168,14 +168,18 @@ class SessionProxy(Generic[S]):
         noun = "session" if path.mode == "edit" else "lecture session"
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 
-    async def _note_visit(self, viewer: Identity, session: S, context: RequestContext) -> None:
+    async def _note_visit(
+        self, viewer: Identity, session: LiveSession, context: RequestContext
+    ) -> None:
         """Record access to another person's session; access to one's own is not recorded."""
         owner = session.key.user
         if viewer.username != owner:
             what = f"{owner}/{session.key.item} ({session.key.mode})"
             await self._on_visit(Event(viewer.username, "open session", what, context.client or ""))
 
-    def _visit_by_login(self, path: UserPath, viewer: Identity, session: S, scope: Scope) -> Visit:
+    def _visit_by_login(
+        self, path: UserPath, viewer: Identity, session: LiveSession, scope: Scope
+    ) -> Visit:
         context = context_of(scope)
         base = context.prefix + session.base_url
         page = partial(self._page, session, viewer, context)
@@ -195,7 +199,7 @@ class SessionProxy(Generic[S]):
             ancestors=whose_frame(context) if framed else "",
         )
 
-    async def _page(self, session: S, viewer: Identity, context: RequestContext) -> Page:
+    async def _page(self, session: LiveSession, viewer: Identity, context: RequestContext) -> Page:
         """Return the addresses of a page that is about to be shown."""
         own = context.prefix + session.base_url
         if not self._sandbox:
@@ -205,7 +209,7 @@ class SessionProxy(Generic[S]):
         cap = await self._issued(session, viewer)
         return Page(f"{context.prefix}/s/{cap}", f"{own}/", opaque=True, based=True)
 
-    async def _issued(self, session: S, viewer: Identity) -> str:
+    async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities = self._services.capabilities
         cap = capabilities.known(session.id, viewer)
         if cap is None:
@@ -213,7 +217,7 @@ class SessionProxy(Generic[S]):
         return cap
 
     async def _show(
-        self, session: S, viewer: Identity, exchange: Exchange, cookies: HeaderList
+        self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList
     ) -> None:
         """Send a tab the hub's own page, with the session's page in a frame."""
         self._traffic.http += 1
@@ -237,15 +241,15 @@ class SessionProxy(Generic[S]):
         self, path: SessionPath | None, exchange: Exchange, context: RequestContext
     ) -> None:
         try:
-            visit, session, _ = self._enter(path, exchange.scope, context)
+            visit, _ = self._enter(path, exchange.scope, context)
         except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=True)
         else:
-            await self.relay(visit, session, exchange)
+            await self.relay(visit, exchange)
 
     def _enter(
         self, path: SessionPath | None, scope: Scope, context: RequestContext
-    ) -> tuple[Visit, S, Capability]:
+    ) -> tuple[Visit, Capability]:
         """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
@@ -257,7 +261,7 @@ class SessionProxy(Generic[S]):
             raise ended()
         visit = self._visit_by_capability(path, capability, session, scope)
         check_page(visit, scope, context)
-        return visit, session, capability
+        return visit, capability
 
     async def fast_path(self, scope: Scope) -> tuple[Visit, Capability] | None:
         """Return a request that nginx may send to its session; None: only the hub can answer it.
@@ -267,26 +271,26 @@ class SessionProxy(Generic[S]):
         context = context_of(scope)
         try:
             path = parse_session_path(context.raw_path)
-            visit, session, capability = self._enter(path, scope, context)
+            visit, capability = self._enter(path, scope, context)
         except (MograderError, ProxyReply):
             return None
         if not may_use_fast_path(visit, scope, self._limits.request_bytes):
             return None
         feature = guarded_feature(visit.rest)
-        if feature and not await self._services.allowances.allows(session.key.item, feature):
+        if feature and not await self._services.allowances.allows(visit.session.key.item, feature):
             return None
-        self._upstreams.of(session)  # registers for the session's end
-        await self._note(visit, session, scope)
+        self._upstreams.of(visit.session)  # registers for the session's end
+        await self._note(visit, scope)
         return visit, capability
 
-    async def _note(self, visit: Visit, session: S, scope: Scope) -> None:
+    async def _note(self, visit: Visit, scope: Scope) -> None:
         if scope["type"] == "websocket":
             self._traffic.websockets += 1
-            await self._pool.pages_first(session)
+            await self._pool.pages_first(visit.session)
         else:
             self._traffic.http += 1
         if visit.rest not in BY_ITSELF:
-            self._pool.touch(session)
+            self._pool.touch(visit.session)
 
     def _resolve(self, path: SessionPath | None) -> Capability | None:
         # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
@@ -303,12 +307,12 @@ class SessionProxy(Generic[S]):
         # Removed from the roster during a session: the page ends with the access (B43).
         return capability if services.roster.allows(capability.username, capability.role) else None
 
-    def session_of(self, capability: Capability | None) -> S | None:
+    def session_of(self, capability: Capability | None) -> LiveSession | None:
         """Return the session that a capability is for, or None if it has ended."""
         return self._pool.by_id(capability.session_id) if capability else None
 
     def _visit_by_capability(
-        self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
+        self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope
     ) -> Visit:
         context = context_of(scope)
         capabilities = self._services.capabilities
@@ -337,8 +341,9 @@ class SessionProxy(Generic[S]):
 
     # ---- both ----
 
-    async def relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+    async def relay(self, visit: Visit, exchange: Exchange) -> None:
         """Relay an authorised request or WebSocket to its session."""
+        session = visit.session
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):
             refusal = ProxyReply(403, denial(feature))
@@ -346,7 +351,7 @@ class SessionProxy(Generic[S]):
             return
         upstream = self._upstreams.of(session)
         if exchange.scope["type"] == "websocket":
-            await self._note(visit, session, exchange.scope)
+            await self._note(visit, exchange.scope)
             attendance = Attendance(
                 self._traffic,
                 lambda: self._pool.touch(session),
@@ -358,7 +363,7 @@ class SessionProxy(Generic[S]):
             refusal = ProxyReply(405, "Method not allowed")
             await self.answer(exchange, refusal, shared=visit.by_capability)
             return
-        await self._note(visit, session, exchange.scope)
+        await self._note(visit, exchange.scope)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
         if visit.rest == SAVE:
             self._on_save(session.key.user)
