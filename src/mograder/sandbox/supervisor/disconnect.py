@@ -1,6 +1,6 @@
 """Closing the connections to a session's server without its help; the session goes on.
 
-On the fast path a web server holds a WebSocket to the session that does not pass through the hub.
+On the fast path nginx holds a WebSocket to the session that does not pass through the hub.
 It must close when its viewer signs out (security.md), but the other end is in the session's
 process, which student code may control. So the supervisor duplicates that process's descriptor
 (``pidfd_getfd``) and shuts the socket down. Pages of other viewers reconnect.
@@ -39,7 +39,9 @@ def _hang_up(pid: int, path: str) -> bool:
         return True
     try:
         for number in _sockets_of(pid):
-            _cut(_borrow(process, number), path)
+            borrowed = _borrow(process, number)
+            if borrowed is not None:
+                _cut(borrowed, path)
     except (FileNotFoundError, ProcessLookupError):
         return True
     except OSError as error:
@@ -59,29 +61,26 @@ def _sockets_of(pid: int) -> list[int]:
     return found
 
 
-def _borrow(process: int, number: int) -> int | None:
-    """Return a duplicate of another process's descriptor, or None if it was closed meanwhile.
+def _borrow(process: int, number: int) -> socket.socket | None:
+    """Return a duplicate of another process's socket; None if it was closed or replaced meanwhile.
 
     ``process`` is a pidfd. Raises: :class:`OSError`.
     """
     descriptor: int = _libc.syscall(_PIDFD_GETFD, process, number, 0)
-    if descriptor >= 0:
-        return descriptor
-    error = ctypes.get_errno()
-    if error == errno.EBADF:
-        return None
-    raise OSError(error, os.strerror(error))
-
-
-def _cut(descriptor: int | None, path: str) -> None:
-    """Shut down a socket if it is a connection that was accepted at this path; close ours."""
-    if descriptor is None:
-        return
+    if descriptor < 0:
+        error = ctypes.get_errno()
+        if error == errno.EBADF:
+            return None
+        raise OSError(error, os.strerror(error))
     try:
-        borrowed = socket.socket(fileno=descriptor)
-    except OSError:  # the descriptor was reused for a file that is not a socket
+        return socket.socket(fileno=descriptor)
+    except OSError:  # the number was reused for a file that is not a socket
         os.close(descriptor)
-        return
+        return None
+
+
+def _cut(borrowed: socket.socket, path: str) -> None:
+    """Shut down a socket if it is a connection that was accepted at this path; close ours."""
     with suppress(OSError), borrowed:
         # getpeername fails on the listening socket; other sockets have another name.
         if borrowed.family == socket.AF_UNIX and borrowed.getsockname() == path:

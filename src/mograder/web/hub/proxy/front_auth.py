@@ -29,7 +29,6 @@ _OURS = b"x-mograder-"
 
 _URI, _METHOD = _OURS + b"uri", _OURS + b"method"
 _UPGRADE, _LENGTH = _OURS + b"upgrade", _OURS + b"length"
-_ASKED = frozenset({_URI, _METHOD, _UPGRADE, _LENGTH})
 _LENGTH_NAME = b"content-length"
 _ON_THE_WAY_SECONDS = 2.0
 _GROUP = stat.S_IRGRP | stat.S_IWGRP
@@ -129,9 +128,9 @@ def asked_for(scope: Scope, context: RequestContext) -> Scope | None:
     for name, value in scope["headers"]:
         if name in told:
             return None
-        if name in _ASKED:
+        if name.startswith(_OURS):
             told[name] = value
-        elif name != _LENGTH_NAME and not name.startswith(_OURS):
+        elif name != _LENGTH_NAME:
             headers.append((name, value))
     path, _, query = told.get(_URI, b"").partition(b"?")
     prefix = context.prefix.encode()
