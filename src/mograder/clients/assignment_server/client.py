@@ -202,11 +202,11 @@ class HttpsTransport(Closing):
             NotAuthenticated: The token is not one of this server's.
         """
         try:
-            me = self._connection.ask(Call("GET", "/me"), answers.ME)
+            me = self._connection.ask(Call("GET", "/me"), answers.IDENTITY)
         except NotFound:
             self.list_assignments()
-            return Identity(self._user)
-        return Identity(me.user or self._user, me.role)
+            return Identity(user=self._user)
+        return Identity(user=me.user or self._user, role=me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
         """Ask the server whether it signed a receipt and holds its file; no token is needed.
@@ -216,8 +216,7 @@ class HttpsTransport(Closing):
             NotFound: The server gives no receipts (0.3.16).
         """
         call = Call("POST", "/receipts/verify", content=receipt.encode())
-        said = self._connection.ask(call, answers.VERDICT)
-        return Verification(said.valid, said.stored, said.counts, said.message)
+        return self._connection.ask(call, answers.VERIFICATION)
 
     def reset_registration(self, user: str) -> None:
         """End a name's tokens and let it be registered again, after a loss (instructors)."""
@@ -276,8 +275,7 @@ def register(
         key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
         call = Call("POST", "/register", json=body)
-        given = connection.ask(call, answers.TOKEN)
-        return Registered(given.user, given.token)
+        return connection.ask(call, answers.REGISTERED)
     finally:
         connection.close()
 
