@@ -12,7 +12,7 @@ import pytest
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.clients.moodle.grade_text import comment_html
 from mograder.clients.moodle.html_text import as_text
-from mograder.clients.moodle.models_work import StatusModel
+from mograder.clients.moodle.models import StatusModel
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,

@@ -25,7 +25,7 @@ from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damage
 from mograder.clients.http import bounded_body
 from mograder.clients.moodle.errors import Door, Refusal, as_error
 from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
-from mograder.clients.moodle.models_work import UploadedModel
+from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
 from mograder.clients.upload import Upload, opened
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge

@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.models import short
+from mograder.clients.moodle.fields import short
 from mograder.clients.moodle.records import (
     Assignment,
     Feedback,

@@ -73,7 +73,7 @@ def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> 
         configs = _CONFIGS.validate_python(answer)
     except ValidationError as error:
         raise _no_moodle(wire.url) from error
-    config = configs[0].record() if configs else None
+    config = configs[0].data if configs and not configs[0].error else None
     if config is None:
         raise _no_moodle(wire.url)
     return config

@@ -259,15 +259,14 @@ def person_of(participant: Participant, formerly: int = 0) -> Person:
 
     ``formerly`` is the number of "Participant N" before the identities were revealed, else 0.
     """
-    told = participant.person
-    blind = not (told.email or told.username or told.roles)
-    found = _BLIND.fullmatch(told.full_name) if blind else None
+    blind = not (participant.email or participant.username or participant.roles)
+    found = _BLIND.fullmatch(participant.full_name) if blind else None
     return Person(
-        user_id=told.user_id,
-        full_name=told.full_name,
-        username=told.username,
-        email=told.email,
-        idnumber=told.id_number,
+        user_id=participant.user_id,
+        full_name=participant.full_name,
+        username=participant.username,
+        email=participant.email,
+        idnumber=participant.id_number,
         participant=int(found[1]) if found else 0,
         group=participant.group_id,
         team=participant.group_name,

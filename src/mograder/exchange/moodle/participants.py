@@ -62,7 +62,7 @@ def list_participants(
             "moodle/site:accessallgroups.",
         )
     numbers = _former_numbers(client, work)
-    found = (person_of(each, numbers.get(each.person.user_id, 0)) for each in listed)
+    found = (person_of(each, numbers.get(each.user_id, 0)) for each in listed)
     people = with_memory(tuple(found), remembered)
     known = name_people(people, remembered, naming.mapping, naming.by)
     return Participants(people, known, groups)
@@ -123,9 +123,7 @@ def _of_groups(
     except (Forbidden, InvalidInput, NotFound):  # the service lacks the function
         return (), ()
     found = {
-        each.person.user_id: each
-        for group in groups
-        for each in client.participants(work.id, group.id)
+        each.user_id: each for group in groups for each in client.participants(work.id, group.id)
     }
     return tuple(found.values()), tuple(group.name for group in groups)
 
