@@ -29,7 +29,6 @@ from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.participants import (
-    OnMoodle,
     list_participants,
     remember,
     remembered_people,
@@ -98,7 +97,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         known = remembered_people(book, client.url)
-        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        participants = list_participants(client, chosen, known, naming)
         name = item_name(assignment, loaded, chosen)
         directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
         target = Target(directory, _notebooks(chosen, name), force)

@@ -32,7 +32,7 @@ from mograder.exchange.moodle.grades import (
     gather,
     send,
 )
-from mograder.exchange.moodle.participants import OnMoodle, list_participants, remembered_people
+from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
@@ -136,7 +136,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         name = item_name(assignment, loaded, chosen)
         files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, name))
         known = remembered_people(book, client.url)
-        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        participants = list_participants(client, chosen, known, naming)
         scale = scale_of(client, chosen, participants)
         lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=comments.html)
         gathered = gather(

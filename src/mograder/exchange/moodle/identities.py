@@ -145,14 +145,6 @@ class Participants:
         return next(named, None) or find_person(text, self.people, self.known.usernames)
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The worksheet's columns that identify a person: ``[moodle] match_column, name_column``."""
-
-    match: str = _USERNAME
-    name: str = "Full name"
-
-
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
     """Read a mapping file: CSV with a username column and at least one of id, email, idnumber.
 
@@ -276,14 +268,20 @@ def person_of(participant: Participant, formerly: int = 0) -> Person:
 
 
 def people_of(
-    sheet: Worksheet, columns: Columns, remembered: Sequence[Identity], names: Mapping[str, str]
+    sheet: Worksheet,
+    remembered: Sequence[Identity],
+    names: Mapping[str, str],
+    *,
+    match_column: str,
+    name_column: str,
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
     """Return the people of a grading worksheet, and those of their usernames that are known.
 
+    The columns are those that identify a person: ``[moodle] match_column, name_column``.
     Usernames are taken from the match column if the site shows it, else from the gradebook by
     email, ID number or full name.
     """
-    people = tuple(_person_in(sheet, row, columns) for row in sheet.rows)
+    people = tuple(_person_in(sheet, row, match_column, name_column) for row in sheet.rows)
     usernames: dict[int, Username] = {}
     for person in people:
         text = person.username or _remembered(person, remembered) or _by_name(person, names)
@@ -336,12 +334,12 @@ def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tup
     )
 
 
-def _person_in(sheet: Worksheet, row: WorksheetRow, columns: Columns) -> Person:
+def _person_in(sheet: Worksheet, row: WorksheetRow, match: str, name: str) -> Person:
     # A worksheet has no user ids: the participant's number, negative, is used instead.
     return Person(
         user_id=-row.participant,
-        full_name=sheet.cell(row, columns.name) or sheet.cell(row, IDENTIFIER),
-        username=(sheet.cell(row, columns.match) or sheet.cell(row, _USERNAME)).strip(),
+        full_name=sheet.cell(row, name) or sheet.cell(row, IDENTIFIER),
+        username=(sheet.cell(row, match) or sheet.cell(row, _USERNAME)).strip(),
         email=sheet.cell(row, _EMAIL).strip(),
         idnumber=sheet.cell(row, _IDNUMBER).strip(),
         participant=row.participant,
