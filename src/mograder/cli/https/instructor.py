@@ -225,9 +225,7 @@ def _print_feedback(
             click.echo(f"  {page.name}")
         return
     if total is not None:
-        click.echo(
-            f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}."
-        )
+        _tell_total(assignment, rows, total)
     for page in pages:
         click.echo(f"  {page.name}")
     click.echo(f"Uploaded {len(pages)} feedback file(s) to '{assignment.name}'")

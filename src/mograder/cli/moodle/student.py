@@ -42,7 +42,7 @@ _Directory = click.Path(file_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Connection:
     """One person's connection to one course, with the lookup of its assignments."""
 
     transport: MoodleTransport
@@ -51,7 +51,7 @@ class _Desk:
 
 
 @contextmanager
-def _desk(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Desk]:
+def _connected(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Connection]:
     loaded = load_course(Given(), course_dir)
     with site.client(loaded) as client, reporting(quiet=quiet) as report:
         transport = MoodleTransport(client, site.course(client, loaded))
@@ -59,7 +59,7 @@ def _desk(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Desk
         def find(named: str) -> RemoteAssignment:
             return choose_remote(named, transport.list_assignments(), loaded.settings.assignments)
 
-        yield _Desk(transport, find, report)
+        yield _Connection(transport, find, report)
 
 
 @click.command("fetch")
@@ -83,13 +83,13 @@ def fetch(
     """
     if not assignment and not listed:
         raise click.UsageError("Name an assignment, or use --list.")
-    with _desk(site, course_dir, quiet=as_json) as desk:
+    with _connected(site, course_dir, quiet=as_json) as moodle:
         if listed or not assignment:
-            _print_list(desk.transport.list_assignments(), as_json=as_json)
+            _print_list(moodle.transport.list_assignments(), as_json=as_json)
             return
-        found = desk.find(assignment)
+        found = moodle.find(assignment)
         now = SystemClock().now()
-        files = fetch_files(desk.transport, found, output_dir, desk.say, now)
+        files = fetch_files(moodle.transport, found, output_dir, moodle.say, now)
     _print_fetched(found, output_dir, files, as_json=as_json)
 
 
@@ -123,18 +123,18 @@ def submit(
     in before.
     """
     check_notebook(file)
-    with _desk(site, course_dir, quiet=as_json) as desk:
-        found = desk.find(assignment)
+    with _connected(site, course_dir, quiet=as_json) as moodle:
+        found = moodle.find(assignment)
         if dry_run:
-            _preview(desk, found, file, as_json=as_json)
+            _preview(moodle, found, file, as_json=as_json)
             return
-        hand_in = desk.transport.save_draft if no_finalize else desk.transport.submit
+        hand_in = moodle.transport.save_draft if no_finalize else moodle.transport.submit
         try:
-            handed = hand_in(found, file, desk.say, late=late)
+            handed = hand_in(found, file, moodle.say, late=late)
         except WouldReplaceOnTime as error:
             hint = "--late submits it all the same; without it nothing is changed."
             raise Conflict(error.message, hint=hint) from error
-        standing = desk.transport.standing(found) if no_finalize else None
+        standing = moodle.transport.standing(found) if no_finalize else None
     draft = standing is not None and standing.state is WorkState.DRAFT
     _print_handed(found, file, handed, draft=draft, as_json=as_json)
 
@@ -154,9 +154,9 @@ def feedback(
     course_dir: Path | None,
 ) -> None:
     """Show your status, grade and feedback."""
-    with _desk(site, course_dir, quiet=as_json) as desk:
-        found = desk.find(assignment)
-        returned = read_feedback(desk.transport, found, output_dir)
+    with _connected(site, course_dir, quiet=as_json) as moodle:
+        found = moodle.find(assignment)
+        returned = read_feedback(moodle.transport, found, output_dir)
     if as_json:
         click.echo(json.dumps(standing_json(found, returned, saved_as="files"), ensure_ascii=False))
         return
@@ -164,20 +164,20 @@ def feedback(
         click.echo(line)
 
 
-def _preview(desk: _Desk, found: RemoteAssignment, file: Path, *, as_json: bool) -> None:
+def _preview(moodle: _Connection, found: RemoteAssignment, file: Path, *, as_json: bool) -> None:
     """Print what would be sent, and refuse what Moodle would refuse.
 
     Raises:
         Conflict: It cannot be submitted now.
     """
-    standing = desk.transport.standing(found)
+    standing = moodle.transport.standing(found)
     if not standing.can_submit:
         raise Conflict(f"{found.name} cannot be handed in now: {standing.why_not}")
     if as_json:
         told = {"assignment": found.name, "file": str(file), "submitted": False}
         click.echo(json.dumps(told, ensure_ascii=False))
         return
-    click.echo(f"Would submit {file} to {found.name} as {desk.transport.user}.")
+    click.echo(f"Would submit {file} to {found.name} as {moodle.transport.user}.")
     click.echo("Dry run — nothing was sent.")
 
 
