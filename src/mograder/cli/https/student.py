@@ -10,7 +10,15 @@ from pathlib import Path
 import click
 
 from mograder.cli.https.server import Server, server_options, wanted
-from mograder.cli.shared.formatting import closed, fetched_json, iso, plain, standing_json, when
+from mograder.cli.shared.formatting import (
+    assignment_json,
+    closed,
+    fetched_json,
+    iso,
+    plain,
+    standing_json,
+    when,
+)
 from mograder.cli.shared.options import json_option, what_to_fetch
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.clients.course_server import (
@@ -130,7 +138,7 @@ def _agrees(problem: WouldReplaceOnTime) -> bool:
 
 def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_assignment_json(each) for each in offered], ensure_ascii=False))
+        click.echo(json.dumps([assignment_json(each) for each in offered], ensure_ascii=False))
         return
     if not offered:
         click.echo("No assignments found.")
@@ -238,13 +246,3 @@ def _standing_lines(assignment: RemoteAssignment, returned: Returned) -> list[st
     if standing.feedback_available and not returned.pages:
         lines.append("There is a page of feedback: -o DIRECTORY saves it.")
     return lines + closed(standing)
-
-
-def _assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
-    return {
-        "id": assignment.key if assignment.number is None else assignment.number,
-        "name": assignment.name,
-        "due": iso(assignment.due),
-        "cutoff": iso(assignment.cutoff),
-        "files": [file.name for file in assignment.files],
-    }

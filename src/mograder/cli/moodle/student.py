@@ -18,7 +18,15 @@ from rich.table import Table
 
 from mograder.cli.moodle.site import Site, site_options
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.formatting import closed, fetched_json, iso, plain, standing_json, when
+from mograder.cli.shared.formatting import (
+    assignment_json,
+    closed,
+    fetched_json,
+    iso,
+    plain,
+    standing_json,
+    when,
+)
 from mograder.cli.shared.options import Given, course_dir_option, json_option, what_to_fetch
 from mograder.cli.shared.output import reporting
 from mograder.clients.course_server import (
@@ -183,16 +191,7 @@ def _preview(moodle: _Connection, found: RemoteAssignment, file: Path, *, as_jso
 
 def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     if as_json:
-        listed = [
-            {
-                "id": each.number,
-                "name": each.name,
-                "due": iso(each.due),
-                "cutoff": iso(each.cutoff),
-                "files": [file.name for file in each.files],
-            }
-            for each in offered
-        ]
+        listed = [assignment_json(each) for each in offered]
         click.echo(json.dumps(listed, ensure_ascii=False))
         return
     if not offered:

@@ -54,6 +54,17 @@ def standing_json(
     }
 
 
+def assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
+    """Return an assignment of a list, as ``fetch --list --json`` prints it for either server."""
+    return {
+        "id": assignment.key if assignment.number is None else assignment.number,
+        "name": assignment.name,
+        "due": iso(assignment.due),
+        "cutoff": iso(assignment.cutoff),
+        "files": [file.name for file in assignment.files],
+    }
+
+
 def fetched_json(
     assignment: RemoteAssignment, out: Path, files: Sequence[FetchedFile]
 ) -> dict[str, object]:

@@ -8,17 +8,15 @@ the result; the methods here send one request each and raise
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TypeVar
 
 import httpx
 from pydantic import TypeAdapter
 
-from mograder.clients.course_server import RemoteFile
-from mograder.clients.moodle.files import Files
+from mograder.clients.moodle.files import FileTransfers
 from mograder.clients.moodle.http import Pause, Value, Wire, check_token, listed
 from mograder.clients.moodle.models import (
     AssignmentsModel,
@@ -33,7 +31,6 @@ from mograder.clients.moodle.records import (
     Assignment,
     Course,
     CourseModule,
-    Draft,
     Feedback,
     Grade,
     GradingMethod,
@@ -46,10 +43,8 @@ from mograder.clients.moodle.records import (
     Submission,
 )
 from mograder.clients.moodle.webservice import Functions, demand_access, demand_course
-from mograder.clients.upload import Upload
 from mograder.core.closing import Closing
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.core.single_flight import Progress
 
 T = TypeVar("T")
 
@@ -69,7 +64,7 @@ _HTML = 1
 """Moodle's number of the HTML format, in which all comments are sent."""
 
 
-class MoodleClient(Closing):
+class MoodleClient(FileTransfers, Closing):
     """A connection to one Moodle as the owner of a token; use it as a context manager."""
 
     def __init__(
@@ -86,9 +81,8 @@ class MoodleClient(Closing):
             InvalidInput: The address or the token is not valid.
         """
         check_token(token)
-        self._wire = Wire(url, transport=transport, pause=pause)
+        super().__init__(Wire(url, transport=transport, pause=pause), token)
         self._ask = Functions(self._wire, token)
-        self._files = Files(self._wire, token)
         self._site: Site | None = None
 
     @property
@@ -373,27 +367,3 @@ class MoodleClient(Closing):
         found = self._by_assignment(function, assignment_id)
         demand_access(found.warnings, function)
         return found
-
-    # Files.
-
-    def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
-        """Upload into one new draft area; raises unless every file arrived whole."""
-        return self._files.upload(files, progress)
-
-    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
-        """Write a file to ``to``, verified by its SHA-1, complete or not at all; resumes."""
-        self._files.download(file, to, progress)
-
-    def download_all(
-        self,
-        files: Sequence[tuple[RemoteFile, Path]],
-        progress: Progress = lambda _: None,
-        *,
-        workers: int = 4,
-    ) -> None:
-        """Download a few at a time; the first failure stops it, and complete files stay."""
-        self._files.download_all(files, progress, workers)
-
-    def read(self, file: RemoteFile, limit: int) -> bytes:
-        """Return the verified bytes of a small file; TooLarge above ``limit``."""
-        return self._files.read(file, limit)

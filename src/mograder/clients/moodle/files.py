@@ -68,15 +68,15 @@ def _content_hash(response: httpx.Response) -> str:
 _CHECK = DigestCheck("sha1", _content_hash)
 
 
-class Files:
-    """Uploads and downloads of the owner of a token."""
+class FileTransfers:
+    """The part of :class:`.client.MoodleClient` that uploads and downloads files."""
 
     def __init__(self, wire: Wire, token: str) -> None:
         self._wire = wire
         self._token = token
         self._downloader = Downloader(wire.retry, _CHECK, _LARGEST)
 
-    def upload(self, files: Sequence[Upload], progress: Progress) -> Draft:
+    def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
         """Upload into one new draft area and check each name and size that Moodle returns.
 
         Raises:
@@ -97,7 +97,7 @@ class Files:
                 arrived += [each.filename for each in uploaded]
         return Draft(item, tuple(arrived))
 
-    def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
+    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
         """Write a file to ``to``, verified, complete or not at all.
 
         Bytes that arrived before a connection broke are kept beside ``to``, and the next call
@@ -114,7 +114,11 @@ class Files:
         )
 
     def download_all(
-        self, files: Sequence[tuple[RemoteFile, Path]], progress: Progress, workers: int
+        self,
+        files: Sequence[tuple[RemoteFile, Path]],
+        progress: Progress = lambda _: None,
+        *,
+        workers: int = 4,
     ) -> None:
         """Download a few at a time; ``progress`` is called from this thread only.
 

@@ -120,14 +120,6 @@ class Wire:
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         return self._parsed(body, response, form)
 
-    def ask_json(self, path: str, body: str, asked: str) -> object:
-        """Send JSON to the one endpoint that accepts it, for a site's data before a sign-in.
-
-        Raises:
-            MograderError: Moodle refused, or could not be reached.
-        """
-        return self.ask(Form(path, {}, Door.LOGIN, asked, safe=True, document=body))
-
     @contextmanager
     def sent(
         self, form: Form, headers: Mapping[str, str] | None = None

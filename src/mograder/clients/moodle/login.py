@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mograder.clients.moodle.address import refuse_password
 from mograder.clients.moodle.errors import Door
@@ -31,12 +31,6 @@ SERVICE = "moodle_mobile_app"
 _SCHEME = "moodlemobile"
 _AJAX = "/lib/ajax/service-nologin.php"
 _MAX_LINK = 4096
-
-
-class _Call(BaseModel):
-    index: int = 0
-    methodname: str
-    args: dict[str, str] = {}
 
 
 _CONFIGS = TypeAdapter(list[PublicConfigModel])
@@ -61,12 +55,12 @@ def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> 
         RemoteFailed: It cannot be reached, is not a Moodle, or is too old for this request.
         InvalidInput: The address is not valid, or not the site's own.
     """
-    call = _Call(methodname="tool_mobile_get_public_config")
+    function = "tool_mobile_get_public_config"
+    call = json.dumps([{"index": 0, "methodname": function, "args": {}}])
+    path = f"{_AJAX}?info={function}"
     wire = Wire(url, transport=transport)
     try:
-        answer = wire.ask_json(
-            f"{_AJAX}?info={call.methodname}", json.dumps([call.model_dump()]), call.methodname
-        )
+        answer = wire.ask(Form(path, {}, Door.LOGIN, function, safe=True, document=call))
     finally:
         wire.close()
     try:
