@@ -16,7 +16,7 @@ from mograder.cli.shared.formatting import (
     fetched_json,
     iso,
     plain,
-    standing_json,
+    status_json,
     when,
 )
 from mograder.cli.shared.options import json_option, what_to_fetch
@@ -104,9 +104,9 @@ def feedback_command(
         found = wanted(transport, assignment)
         returned = read_feedback(transport, found, output_dir)
     if as_json:
-        click.echo(json.dumps(standing_json(found, returned, saved_as="pages"), ensure_ascii=False))
+        click.echo(json.dumps(status_json(found, returned, saved_as="pages"), ensure_ascii=False))
         return
-    for line in _standing_lines(found, returned):
+    for line in _status_lines(found, returned):
         click.echo(line)
 
 
@@ -229,20 +229,20 @@ def _print_submission(
         click.echo(f"  Receipt:  {shown(receipt.path.absolute())}")
 
 
-def _standing_lines(assignment: RemoteAssignment, returned: Returned) -> list[str]:
+def _status_lines(assignment: RemoteAssignment, returned: Returned) -> list[str]:
     """Return lines about the state of the work; the first ones are those of 0.3.16."""
-    standing = returned.standing
-    lines = [f"Assignment: {plain(assignment.name)}", f"Status: {standing.state}"]
-    if standing.submitted_at is not None:
-        late = " (late)" if standing.late else ""
-        lines.append(f"Received: {when(standing.submitted_at)}{late}")
-    if standing.graded:
-        lines += [f"Grade: {plain(standing.grade or '-')}", "Feedback:"]
-        lines += [f"  {plain(line)}" for line in standing.feedback.splitlines()]
+    status = returned.status
+    lines = [f"Assignment: {plain(assignment.name)}", f"Status: {status.state}"]
+    if status.submitted_at is not None:
+        late = " (late)" if status.late else ""
+        lines.append(f"Received: {when(status.submitted_at)}{late}")
+    if status.graded:
+        lines += [f"Grade: {plain(status.grade or '-')}", "Feedback:"]
+        lines += [f"  {plain(line)}" for line in status.feedback.splitlines()]
     else:
-        new = standing.state is WorkState.NEW
+        new = status.state is WorkState.NEW
         lines.append("No submission yet." if new else "Not yet graded.")
     lines += [f"Page: {shown(page.absolute())}" for page in returned.pages]
-    if standing.feedback_available and not returned.pages:
+    if status.feedback_available and not returned.pages:
         lines.append("There is a page of feedback: -o DIRECTORY saves it.")
-    return lines + closed(standing)
+    return lines + closed(status)

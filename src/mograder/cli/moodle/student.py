@@ -24,16 +24,16 @@ from mograder.cli.shared.formatting import (
     fetched_json,
     iso,
     plain,
-    standing_json,
+    status_json,
     when,
 )
 from mograder.cli.shared.options import Given, course_dir_option, json_option, what_to_fetch
 from mograder.cli.shared.output import reporting
 from mograder.clients.course_server import (
-    Handed,
+    Acknowledgement,
     RemoteAssignment,
-    Standing,
     WorkState,
+    WorkStatus,
     WouldReplaceOnTime,
 )
 from mograder.clients.moodle.transport import MoodleTransport
@@ -142,8 +142,8 @@ def submit(
         except WouldReplaceOnTime as error:
             hint = "--late submits it all the same; without it nothing is changed."
             raise Conflict(error.message, hint=hint) from error
-        standing = moodle.transport.standing(found) if no_finalize else None
-    draft = standing is not None and standing.state is WorkState.DRAFT
+        status = moodle.transport.work_status(found) if no_finalize else None
+    draft = status is not None and status.state is WorkState.DRAFT
     _print_handed(found, file, handed, draft=draft, as_json=as_json)
 
 
@@ -166,9 +166,9 @@ def feedback(
         found = moodle.find(assignment)
         returned = read_feedback(moodle.transport, found, output_dir)
     if as_json:
-        click.echo(json.dumps(standing_json(found, returned, saved_as="files"), ensure_ascii=False))
+        click.echo(json.dumps(status_json(found, returned, saved_as="files"), ensure_ascii=False))
         return
-    for line in _standing_lines(found, returned):
+    for line in _status_lines(found, returned):
         click.echo(line)
 
 
@@ -178,9 +178,9 @@ def _preview(moodle: _Connection, found: RemoteAssignment, file: Path, *, as_jso
     Raises:
         Conflict: It cannot be submitted now.
     """
-    standing = moodle.transport.standing(found)
-    if not standing.can_submit:
-        raise Conflict(f"{found.name} cannot be handed in now: {standing.why_not}")
+    status = moodle.transport.work_status(found)
+    if not status.can_submit:
+        raise Conflict(f"{found.name} cannot be handed in now: {status.why_not}")
     if as_json:
         told = {"assignment": found.name, "file": str(file), "submitted": False}
         click.echo(json.dumps(told, ensure_ascii=False))
@@ -221,7 +221,7 @@ def _print_fetched(
 
 
 def _print_handed(
-    found: RemoteAssignment, file: Path, handed: Handed, *, draft: bool, as_json: bool
+    found: RemoteAssignment, file: Path, handed: Acknowledgement, *, draft: bool, as_json: bool
 ) -> None:
     if as_json:
         told = {
@@ -248,28 +248,28 @@ def _print_handed(
         click.echo(f"  Received: {when(handed.submitted_at)}{' (late)' if handed.late else ''}")
 
 
-def _standing_lines(found: RemoteAssignment, returned: Returned) -> list[str]:
-    standing = returned.standing
+def _status_lines(found: RemoteAssignment, returned: Returned) -> list[str]:
+    status = returned.status
     lines = [f"Assignment: {plain(found.name)}"]
-    if standing.state is WorkState.NEW and not standing.graded:
-        return [*lines, "No submission yet.", *closed(standing)]
-    lines.append(f"Status:     {_status(standing)}")
-    if standing.graded:
-        earlier = f" (attempt {standing.graded_attempt})" if standing.graded_attempt else ""
-        lines.append(f"Grade:      {plain(standing.grade or '-')}{earlier}")
-        lines.append(f"Feedback:   {_below_each_other(standing.feedback) or '-'}")
+    if status.state is WorkState.NEW and not status.graded:
+        return [*lines, "No submission yet.", *closed(status)]
+    lines.append(f"Status:     {_status(status)}")
+    if status.graded:
+        earlier = f" (attempt {status.graded_attempt})" if status.graded_attempt else ""
+        lines.append(f"Grade:      {plain(status.grade or '-')}{earlier}")
+        lines.append(f"Feedback:   {_below_each_other(status.feedback) or '-'}")
     else:
         lines.append("Not yet graded.")
     lines += [f"File:       {plain(str(path))}" for path in returned.pages]
-    if standing.feedback_available and not returned.pages:
+    if status.feedback_available and not returned.pages:
         lines.append("There are feedback files: use -o DIRECTORY to save them.")
-    return [*lines, *closed(standing)]
+    return [*lines, *closed(status)]
 
 
 def _below_each_other(text: str) -> str:
     return "\n            ".join(plain(line) for line in text.splitlines())
 
 
-def _status(standing: Standing) -> str:
-    moment = f", {when(standing.submitted_at)}" if standing.submitted_at else ""
-    return f"{standing.state.value}{moment}{' (late)' if standing.late else ''}"
+def _status(status: WorkStatus) -> str:
+    moment = f", {when(status.submitted_at)}" if status.submitted_at else ""
+    return f"{status.state.value}{moment}{' (late)' if status.late else ''}"

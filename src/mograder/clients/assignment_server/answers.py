@@ -17,11 +17,11 @@ from urllib.parse import quote, unquote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from mograder.clients.course_server import (
-    Handed,
+    Acknowledgement,
     RemoteAssignment,
     RemoteFile,
-    Standing,
     WorkState,
+    WorkStatus,
 )
 from mograder.core.errors import RemoteFailed
 
@@ -210,10 +210,10 @@ def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
     return RemoteSubmission(answer.username, file, answer.received, answer.late)
 
 
-def standing_of(status: Status) -> Standing:
-    """Return one person's standing; every state except ``submitted`` is new work."""
+def work_status_of(status: Status) -> WorkStatus:
+    """Return the status of one person's work; every state except ``submitted`` is new work."""
     state = WorkState.SUBMITTED if status.status == "submitted" else WorkState.NEW
-    return Standing(
+    return WorkStatus(
         state=state,
         graded=status.graded,
         grade=status.grade or None,
@@ -226,10 +226,10 @@ def standing_of(status: Status) -> Standing:
     )
 
 
-def handed_of(answer: Submitted) -> Handed:
+def acknowledgement_of(answer: Submitted) -> Acknowledgement:
     """Return an acknowledgement, with the receipt as JSON text for storing unchanged."""
     when, receipt = _received(answer.receipt), receipt_text(answer.receipt)
-    return Handed(answer.filename, when, answer.late, answer.repeated, receipt)
+    return Acknowledgement(answer.filename, when, answer.late, answer.repeated, receipt)
 
 
 def receipt_text(receipt: Mapping[str, object] | None) -> str:
