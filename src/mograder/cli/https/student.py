@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.https.server import Server, server_options, wanted
+from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.formatting import (
     assignment_json,
     closed,
@@ -81,7 +81,7 @@ def submit_command(
     """
     check_notebook(file)
     with server.connected(quiet=as_json) as (transport, transfers):
-        found = wanted(transport, assignment, dry_run=dry_run)
+        found = offered_assignment(transport, assignment, dry_run=dry_run)
         if dry_run:
             _print_dry_run(found, file, transport, as_json=as_json)
             return
@@ -101,7 +101,7 @@ def feedback_command(
 ) -> None:
     """Show your status, grade and feedback."""
     with server.connected(quiet=as_json) as (transport, _):
-        found = wanted(transport, assignment)
+        found = offered_assignment(transport, assignment)
         returned = read_feedback(transport, found, output_dir)
     if as_json:
         click.echo(json.dumps(status_json(found, returned, saved_as="pages"), ensure_ascii=False))

@@ -166,7 +166,7 @@ def _extensions(
 
 def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> None:
     """Record the names for the graders; under anonymous marking there is nothing to record."""
-    if any(user for user in participants.known.usernames) and not any(
+    if any(user for user in participants.usernames) and not any(
         p.participant for p in participants.people
     ):
         with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
@@ -213,9 +213,9 @@ def _note_names(participants: Participants) -> None:
         )
     if any(person.participant for person in participants.people):
         click.echo("Marking is anonymous: files are called by participant.", err=True)
-    elif participants.known.unnamed:
+    elif participants.unnamed:
         click.echo(
-            f"Note: Moodle does not show you the usernames of {len(participants.known.unnamed)} "
+            f"Note: Moodle does not show you the usernames of {len(participants.unnamed)} "
             "students, so their files are called by email address. To have usernames, give "
             "--map FILE once (columns username, email), or ask for the capability "
             "moodle/user:viewalldetails.",

@@ -48,8 +48,8 @@ def list_participants(
     numbers = _former_numbers(client, assignment)
     found = (person_of(each, numbers.get(each.user_id, 0)) for each in listed)
     people = with_memory(tuple(found), remembered)
-    known = name_people(people, remembered, naming.mapping, naming.by)
-    return Participants(people, known, groups)
+    usernames = name_people(people, remembered, naming.mapping, naming.by)
+    return Participants(people, usernames, groups)
 
 
 def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
@@ -143,6 +143,6 @@ def remember(gradebook: Gradebook, site: str, participants: Participants) -> Non
     Raises:
         Conflict: The gradebook has another person for one of the usernames.
     """
-    known = identities(participants.people, participants.known.usernames)
+    known = identities(participants.people, participants.usernames)
     gradebook.put_identities(site, known)
     gradebook.put_students({each.username: each.full_name for each in known})
