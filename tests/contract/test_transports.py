@@ -234,7 +234,7 @@ def test_downloading_tells_what_goes_on(rig: Rig, alice: Transport, tmp_path: Pa
 
 
 def test_work_is_new_and_then_submitted(rig: Rig, alice: Transport, tmp_path: Path) -> None:
-    before = alice.standing(listed(alice, rig.facts.name))
+    before = alice.work_status(listed(alice, rig.facts.name))
     assert (before.state, before.graded, before.grade) == (WorkState.NEW, False, None)
     assert before.submitted_at is None
     handed = alice.submit(
@@ -242,7 +242,7 @@ def test_work_is_new_and_then_submitted(rig: Rig, alice: Transport, tmp_path: Pa
     )
     assert handed.filename.endswith(".py")
     assert not handed.late
-    after = alice.standing(listed(alice, rig.facts.name))
+    after = alice.work_status(listed(alice, rig.facts.name))
     assert after.state is WorkState.SUBMITTED
     assert after.submitted_at == handed.submitted_at
     assert after.can_submit
@@ -261,14 +261,14 @@ def test_the_same_again_is_acknowledged_with_the_first_time(
 def test_what_cannot_be_read_is_not_submitted(rig: Rig, alice: Transport, tmp_path: Path) -> None:
     with pytest.raises((InvalidInput, OSError)):
         alice.submit(listed(alice, rig.facts.name), tmp_path / "none.py", quiet)
-    assert alice.standing(listed(alice, rig.facts.name)).state is WorkState.NEW
+    assert alice.work_status(listed(alice, rig.facts.name)).state is WorkState.NEW
 
 
 def test_a_grade_and_its_words_come_back(rig: Rig, alice: Transport, tmp_path: Path) -> None:
     alice.submit(listed(alice, rig.facts.name), written(tmp_path, rig, b"# graded\n"), quiet)
     facts = rig.facts
     rig.give_grade(alice.user, facts.grade, facts.words)
-    standing = alice.standing(listed(alice, rig.facts.name))
+    standing = alice.work_status(listed(alice, rig.facts.name))
     assert (standing.graded, standing.grade, standing.feedback) == (True, facts.grade, facts.words)
 
 
@@ -276,7 +276,7 @@ def test_feedback_is_empty_and_then_a_page(rig: Rig, alice: Transport, tmp_path:
     alice.submit(listed(alice, rig.facts.name), written(tmp_path, rig, b"# page\n"), quiet)
     assert alice.feedback(listed(alice, rig.facts.name)) == ()
     rig.give_page(alice.user, rig.facts.page)
-    assert alice.standing(listed(alice, rig.facts.name)).feedback_available
+    assert alice.work_status(listed(alice, rig.facts.name)).feedback_available
     (document,) = alice.feedback(listed(alice, rig.facts.name))
     assert document.content == rig.facts.page
     assert document.name.endswith(".html")
@@ -286,8 +286,8 @@ def test_nobody_sees_another_persons_work(rig: Rig, alice: Transport, tmp_path: 
     alice.submit(listed(alice, rig.facts.name), written(tmp_path, rig, b"# mine\n"), quiet)
     rig.give_grade(alice.user, "9", "")
     other = rig.open(f"not-{alice.user}")
-    assert other.standing(listed(other, rig.facts.name)).state is WorkState.NEW
-    assert not other.standing(listed(other, rig.facts.name)).graded
+    assert other.work_status(listed(other, rig.facts.name)).state is WorkState.NEW
+    assert not other.work_status(listed(other, rig.facts.name)).graded
     other.close()
 
 

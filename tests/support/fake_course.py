@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mograder.clients.assignment_server.answers import RemoteSubmission
 from mograder.clients.course_server import (
+    Acknowledgement,
     Document,
-    Handed,
     RemoteAssignment,
     RemoteFile,
-    Standing,
     WorkState,
+    WorkStatus,
 )
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.single_flight import Progress
@@ -58,10 +58,10 @@ class FakeCourse:
             raise NotFound(f"Not found: {file.name}.")
         to.write_bytes(data)
 
-    def standing(self, assignment: RemoteAssignment) -> Standing:
+    def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
         when = self.times.get((assignment.name, self.user))
         grade = self.grades.get((assignment.name, self.user))
-        return Standing(
+        return WorkStatus(
             WorkState.NEW if when is None else WorkState.SUBMITTED,
             graded=grade is not None,
             grade=grade[0] if grade else None,
@@ -72,18 +72,18 @@ class FakeCourse:
 
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Handed:
+    ) -> Acknowledgement:
         if not file.is_file():
             raise InvalidInput(f"{file} cannot be read.")
         return self.take(assignment.name, self.user, file.read_bytes())
 
-    def take(self, assignment: str, user: str, data: bytes) -> Handed:
+    def take(self, assignment: str, user: str, data: bytes) -> Acknowledgement:
         key = (assignment, user)
         repeated = self.handed_in.get(key) == data
         if not repeated:
             self.handed_in[key] = data
             self.times[key] = START + timedelta(seconds=len(self.times) + 60 * len(data))
-        return Handed(f"{user}.py", self.times[key], repeated=repeated)
+        return Acknowledgement(f"{user}.py", self.times[key], repeated=repeated)
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         page = self.pages.get(self.user)

@@ -5,7 +5,7 @@ Pure: takes the headers of one request and returns at once, without SQL and with
 - A cookie that contradicts the trusted header of the same request is stale (a shared computer)
   and is ignored.
 - A request with an ``Authorization: Bearer`` header never gets its identity or role from a
-  cookie. ``method`` is the credential that was used: the browser checks of ``auth.origin`` are
+  cookie. ``method`` is the credential that was used: the browser checks of ``auth.csrf`` are
   skipped only for ``Method.BEARER``, which no browser adds by itself. A bearer token that is not
   valid gives no identity, in dev mode too, unless a trusted proxy names the user (some proxies
   pass on their own OIDC tokens).
@@ -157,7 +157,7 @@ class Authenticator:
 
         Raises: InvalidInput for a repeated credential or a malformed name in the header.
         """
-        found = _Found.of(headers, self._header, cookie)
+        found = _Credentials.of(headers, self._header, cookie)
         named = self._named(found.named, client)
         login = self._login(found.logins)
         if login and named and login.username != named:
@@ -179,7 +179,7 @@ class Authenticator:
 
         Raises: InvalidInput for a repeated credential.
         """
-        bearer = _Found.of(headers, self._header, "").bearer
+        bearer = _Credentials.of(headers, self._header, "").bearer
         if bearer is None:
             return False
         text = bearer.decode("utf-8", "replace")
@@ -241,7 +241,7 @@ class Authenticator:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Credentials:
     """The credentials of one request, collected in one pass over its headers."""
 
     logins: list[bytes]
@@ -249,7 +249,7 @@ class _Found:
     bearer: bytes | None
 
     @classmethod
-    def of(cls, headers: Headers, trusted_header: bytes, cookie: str) -> _Found:
+    def of(cls, headers: Headers, trusted_header: bytes, cookie: str) -> _Credentials:
         found = cls([], [], None)
         authorizations = 0
         for name, value in headers:

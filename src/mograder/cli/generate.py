@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.authoring import denied_code, keep_runtime
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
@@ -18,6 +17,8 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author_runs import CheckOutcome, How, open_runs
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.generate_output import Generated, GenerateOptions, Watch
+from mograder.notebook.screening import denied_by
+from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source
 
 _LONGEST_JOBS = 64
@@ -82,8 +83,8 @@ def generate(  # noqa: PLR0913  # one argument per option
     that should wait. A release that fails is not written, and the old one stays.
     """
     loaded = load_course(Given(), course_dir)
-    dirs = loaded.settings.dirs
-    sources, releases = loaded.path(dirs.source), loaded.path(dirs.release)
+    settings = loaded.settings
+    sources, releases = loaded.path(settings.dirs.source), loaded.path(settings.dirs.release)
     items = _items(assignments, sources)
     options = GenerateOptions(
         sources=sources,
@@ -94,23 +95,24 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
-        denied=denied_code(loaded),
+        denied=None if settings.security.safety_scan == "off" else denied_by(settings.safety),
     )
     if not dry_run:
-        keep_runtime(loaded)
+        # The headers of the course's notebooks name our wheel at this path.
+        offer_runtime(loaded.state_dir / "runtime")
     with reporting(quiet=progress) as report:
-        talk = _Talk(events=progress, report=report)
-        talk.event("start", assignments=[item.name for item in items])
+        output = _Progress(events=progress, report=report)
+        output.event("start", assignments=[item.name for item in items])
         runs = 2 * sum(len(item.notebooks) for item in items)
         # If nothing runs, no environment is needed.
         sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
         how = How(runs=runs, jobs=jobs, sandbox=sandbox, own_python=own_python)
-        outcomes = asyncio.run(_generate(items, options, loaded, talk, how))
-    ctx.exit(_tell(outcomes, talk))
+        outcomes = asyncio.run(_generate(items, options, loaded, output, how))
+    ctx.exit(_tell(outcomes, output))
 
 
 @dataclass(frozen=True, slots=True)
-class _Talk:
+class _Progress:
     """Reports progress: as JSON lines with ``--json``, else as text.
 
     See compatibility-0.3.16.md 9.
@@ -163,14 +165,14 @@ async def _generate(
     items: Sequence[SourceItem],
     options: GenerateOptions,
     loaded: LoadedSettings,
-    talk: _Talk,
+    output: _Progress,
     how: How,
 ) -> tuple[Generated, ...]:
-    async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
-        return await generate_items(items, runs, options, talk.watch())
+    async with open_runs(loaded, read_environ(), how, output.warn) as runs:
+        return await generate_items(items, runs, options, output.watch())
 
 
-def _tell(outcomes: Sequence[Generated], talk: _Talk) -> int:
+def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
     """Print the outcome of each item, mistakes on stderr; return the exit status."""
     for outcome in outcomes:
         for line in outcome.lines:
@@ -178,5 +180,5 @@ def _tell(outcomes: Sequence[Generated], talk: _Talk) -> int:
         for problem in outcome.problems:
             click.echo(problem, err=True)
     results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}
-    talk.event("results", results=results)
+    output.event("results", results=results)
     return 0 if all(outcome.ok for outcome in outcomes) else 1

@@ -52,7 +52,7 @@ EXIT_BROKEN_PIPE = 141
 
 
 @dataclass(slots=True)
-class _Wishes:
+class _ErrorOptions:
     """The root command's options for error handling."""
 
     debug: bool = False
@@ -116,7 +116,7 @@ class _Root(LazyGroup):
 @click.pass_context
 def root(ctx: click.Context, debug: bool) -> None:
     """Teach with marimo notebooks: hand out, run, collect and grade."""
-    ctx.ensure_object(_Wishes).debug = debug
+    ctx.ensure_object(_ErrorOptions).debug = debug
 
 
 def main() -> NoReturn:
@@ -131,11 +131,11 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str], command: click.Command = root) -> int:
     """Run one command line and return its exit status; every failure is printed to stderr."""
-    wishes = _Wishes()
+    options = _ErrorOptions()
     stdout = sys.stdout
     try:
         result = command.main(
-            args=list(arguments), prog_name="mograder", standalone_mode=False, obj=wishes
+            args=list(arguments), prog_name="mograder", standalone_mode=False, obj=options
         )
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
@@ -146,13 +146,13 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
     except BrokenPipeError:
         return _leave_the_pipe()
     except MograderError as error:
-        _tell(error, debug=wishes.debug)
+        _tell(error, debug=options.debug)
         return exit_code(type(error))
     except SystemExit as error:
         # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
     except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
-        _tell(error, debug=wishes.debug)
+        _tell(error, debug=options.debug)
         return EXIT_BUG
 
 

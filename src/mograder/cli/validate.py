@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import click
@@ -29,15 +29,6 @@ from mograder.store.files import atomic_write
 
 _LONGEST = 3600
 _UNPROTECTED = "Code that you trust as your own runs without one with --no-sandbox."
-
-
-@dataclass(frozen=True, slots=True)
-class _Wishes:
-    release: Path | None
-    html: Path | None
-    seconds: int
-    jobs: int
-    sandbox: bool
 
 
 @click.command("validate")
@@ -96,10 +87,14 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     if no_sandbox:
         click.echo("Warning: nothing protects this machine from what runs now.", err=True)
     notebooks = _notebooks(assignments, loaded)
-    wishes = _Wishes(release, html, timeout, jobs, not no_sandbox)
+    pairs = [_read(path, release, loaded) for path in notebooks]
     try:
         with reporting(quiet=as_json) as say:
-            reports = asyncio.run(_validate_all(loaded, notebooks, wishes, say))
+            opening = open_workbench(
+                loaded, read_environ(), sandbox=not no_sandbox, runs=len(notebooks), jobs=jobs
+            )
+            say("Preparing" if no_sandbox else "Preparing the sandbox")
+            reports = asyncio.run(_validate_all(opening, notebooks, pairs, timeout, say))
     except SandboxUnavailable as error:
         raise SandboxUnavailable(error.message, hint=f"{error.hint} {_UNPROTECTED}") from error
     if html is not None:
@@ -132,20 +127,19 @@ def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
 
 
 async def _validate_all(
-    loaded: LoadedSettings, notebooks: tuple[Path, ...], wishes: _Wishes, say: Callable[[str], None]
+    opening: AbstractAsyncContextManager[Workbench],
+    notebooks: tuple[Path, ...],
+    texts: Sequence[tuple[str, str | None]],
+    seconds: int,
+    say: Callable[[str], None],
 ) -> list[ValidationReport]:
-    pairs = [_read(path, wishes.release, loaded) for path in notebooks]
-    say("Preparing the sandbox" if wishes.sandbox else "Preparing")
-    runs, jobs = len(notebooks), wishes.jobs
-    async with open_workbench(
-        loaded, read_environ(), sandbox=wishes.sandbox, runs=runs, jobs=jobs
-    ) as workbench:
-        work = _Work(workbench, wishes.seconds, say)
+    """Validate all notebooks; ``texts`` are theirs and those of their releases."""
+    async with opening as workbench:
         try:
             async with asyncio.TaskGroup() as tasks:
                 started = [
-                    tasks.create_task(work.validate(path, text, release))
-                    for path, (text, release) in zip(notebooks, pairs, strict=True)
+                    tasks.create_task(_validate(workbench, path, text, release, seconds, say))
+                    for path, (text, release) in zip(notebooks, texts, strict=True)
                 ]
         except ExceptionGroup as group:
             told = group.subgroup(MograderError)
@@ -153,28 +147,26 @@ async def _validate_all(
     return [each.result() for each in started]
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """State shared by all runs of one call."""
-
-    workbench: Workbench
-    seconds: int
-    say: Callable[[str], None]
-
-    async def validate(self, path: Path, text: str, release: str | None) -> ValidationReport:
-        """Validate one notebook; an error in its own header gives a report like any other."""
-        bench, name = self.workbench, shown(path)
-        try:
-            # If there is a release, its header decides: students must not choose packages.
-            environment = await bench.environment(text if release is None else release, self.say)
-        except InvalidInput as error:
-            return ValidationReport(name, Outcome.UNREADABLE, str(error))
-        self.say(f"Running {name}")
-        seconds, folder = self.seconds, path.parent
-        return await validate(
-            Submission(text, name, environment, bench.limits, seconds, release, folder),
-            bench.executor,
-        )
+async def _validate(
+    workbench: Workbench,
+    path: Path,
+    text: str,
+    release: str | None,
+    seconds: int,
+    say: Callable[[str], None],
+) -> ValidationReport:
+    """Validate one notebook; an error in its own header gives a report like any other."""
+    name = shown(path)
+    try:
+        # If there is a release, its header decides: students must not choose packages.
+        environment = await workbench.environment(text if release is None else release, say)
+    except InvalidInput as error:
+        return ValidationReport(name, Outcome.UNREADABLE, str(error))
+    say(f"Running {name}")
+    return await validate(
+        Submission(text, name, environment, workbench.limits, seconds, release, path.parent),
+        workbench.executor,
+    )
 
 
 def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> tuple[str, str | None]:

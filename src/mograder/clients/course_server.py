@@ -55,7 +55,7 @@ class WorkState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WorkStatus:
     """The server's record of one person's work on one assignment.
 
     ``grade`` is as the server shows it, ``feedback`` a text, ``feedback_available`` whether there
@@ -77,7 +77,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class Acknowledgement:
     """A submission that the server has acknowledged.
 
     ``receipt`` is the signed receipt as JSON text, empty if the server gives none. ``repeated``:
@@ -132,13 +132,13 @@ class Transport(Protocol):
         """Write a file's bytes to ``to``, complete and verified or not at all; may resume."""
         ...
 
-    def standing(self, assignment: RemoteAssignment) -> Standing:
-        """Return the standing of this person's work."""
+    def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
+        """Return the status of this person's work."""
         ...
 
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Handed:
+    ) -> Acknowledgement:
         """Submit a notebook; ``late`` allows a late one to replace a submission on time."""
         ...
 

@@ -18,7 +18,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from mograder.clients.server_url import is_loopback
-from mograder.clients.tls_errors import is_untrusted, remedy
+from mograder.clients.tls_errors import certificate_trouble, remedy
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.single_flight import Progress
@@ -194,7 +194,7 @@ class RetryPolicy:
 
     def may_pass(self, error: httpx.TransportError) -> bool:
         """Whether the same request may succeed later."""
-        return isinstance(error, self.failures) and not is_untrusted(error)
+        return isinstance(error, self.failures) and certificate_trouble(error) is None
 
 
 def send(

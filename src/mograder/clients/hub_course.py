@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -22,13 +21,6 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Rule:
     """The visibility of an item to students: all, nothing, or all from a given time on."""
-
-    hidden: bool = False
-    visible_from: datetime | None = None
-
-
-class _Rule(BaseModel):
-    model_config = ConfigDict(extra="ignore")
 
     hidden: bool = False
     visible_from: AwareDatetime | None = None
@@ -48,7 +40,7 @@ class _Count(BaseModel):
 
 
 _ITEMS = TypeAdapter(list[_Item])
-_RULES = TypeAdapter(dict[str, _Rule])
+_RULES = TypeAdapter(dict[str, Rule])
 _COUNT = TypeAdapter(_Count)
 
 
@@ -70,9 +62,7 @@ def items(client: HubClient) -> Mapping[str, str]:
 
 def rules(client: HubClient) -> Mapping[str, Rule]:
     """Return the visibility rules by item, for items that have one."""
-    answer = client.ask("GET", "/visibility")
-    found = _read(_RULES, answer, client)
-    return {name: Rule(each.hidden, each.visible_from) for name, each in found.items()}
+    return _read(_RULES, client.ask("GET", "/visibility"), client)
 
 
 def set_rules(client: HubClient, changes: Mapping[str, Rule], *, replace: bool = False) -> None:

@@ -48,11 +48,6 @@ def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
     return None
 
 
-def is_untrusted(error: BaseException | None) -> bool:
-    """Whether the error is caused by the server's certificate."""
-    return certificate_trouble(error) is not None
-
-
 def remedy(error: BaseException, otherwise: str) -> str:
     """Return the remedy for a certificate error, ``otherwise`` for any other."""
     trouble = certificate_trouble(error)

@@ -16,14 +16,7 @@ from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook
-from mograder.store.releases import ItemKind, Release
-
-
-class CurrentReleases(Protocol):
-    """The releases that are published now."""
-
-    def get(self, name: ItemName, /) -> Release | None:
-        """Return the item's release, or None."""
+from mograder.store.releases import ItemKind, Release, Releases, ReleaseUpload
 
 
 class Preparer(Protocol):
@@ -33,24 +26,13 @@ class Preparer(Protocol):
         """Wait until the environment is ready; raise the installer's error if it fails."""
 
 
-class Staged(Protocol):
-    """An upload before publication, which is deleted with its context unless committed."""
-
-    @property
-    def path(self) -> Path:
-        """The directory that holds the uploaded files."""
-
-    def commit(self, kind: ItemKind, /) -> Release:
-        """Replace the release in one step."""
-
-
 async def publish_release(
     *,
-    releases: CurrentReleases,
+    releases: Releases,
     environments: Preparer,
     name: ItemName,
     kind: ItemKind | None,
-    staged: Staged,
+    staged: ReleaseUpload,
     progress: Progress,
 ) -> Release:
     """Replace an item's release by a staged upload, if it is valid and its environment builds.

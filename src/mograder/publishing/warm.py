@@ -6,23 +6,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script, read_script
 from mograder.publishing.publish import Preparer
-from mograder.store.releases import Release
+from mograder.store.releases import Releases
 
 _log = get_logger(__name__)
-
-
-class Published(Protocol):
-    """The releases that are published now."""
-
-    def all(self) -> list[Release]:
-        """Return every item's release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +25,7 @@ class Warmth:
     failed: Mapping[str, str]
 
 
-async def warm_releases(releases: Published, environments: Preparer, progress: Progress) -> Warmth:
+async def warm_releases(releases: Releases, environments: Preparer, progress: Progress) -> Warmth:
     """Prepare every item's environment and return which of them are ready (B96, B129).
 
     A failure is logged and returned, and does not stop the others.

@@ -9,7 +9,7 @@ import pytest
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.errors import Door, Refusal, as_error, as_page_error
+from mograder.clients.moodle.errors import Endpoint, Refusal, as_error, as_page_error
 from mograder.clients.moodle.http import Form, Value, Wire
 from mograder.clients.moodle.models import Warned
 from mograder.clients.moodle.webservice import Functions, demand_course
@@ -71,7 +71,7 @@ PAGES: dict[int, type[MograderError]] = {
 }
 """Refusals that are no JSON: pages, XML, redirects."""
 
-DOORS = {"/login/token.php": Door.LOGIN, "/webservice/upload.php": Door.UPLOAD}
+ENDPOINTS = {"/login/token.php": Endpoint.LOGIN, "/webservice/upload.php": Endpoint.UPLOAD}
 
 
 def code_of(recording: Recording) -> str:
@@ -88,10 +88,10 @@ def code_of(recording: Recording) -> str:
 REFUSED = [each for each in tape() if each.is_servable and code_of(each)]
 
 
-def door_of(recording: Recording) -> Door:
+def endpoint_of(recording: Recording) -> Endpoint:
     if "pluginfile.php" in recording.path:
-        return Door.DOWNLOAD
-    return DOORS.get(recording.path, Door.FUNCTION)
+        return Endpoint.DOWNLOAD
+    return ENDPOINTS.get(recording.path, Endpoint.FUNCTION)
 
 
 def form_of(recording: Recording, token: str) -> Form:
@@ -101,7 +101,7 @@ def form_of(recording: Recording, token: str) -> Form:
         fields[name] = token
     files = [(name, io.BytesIO(bytes(size))) for name, size in recording.files]
     asked = recording.function or recording.path.rpartition("/")[2]
-    return Form(recording.path, fields, door_of(recording), asked, files=files)
+    return Form(recording.path, fields, endpoint_of(recording), asked, files=files)
 
 
 def provoke(recording: Recording, replay: Replay) -> MograderError:
@@ -136,11 +136,11 @@ def test_a_recorded_refusal_is_an_error_with_a_remedy(recording: Recording, site
     site.become(World.before(recording), recording.mood)
     code = code_of(recording)
     if code in {"filenameexist", "fileoversized"}:
-        error = as_error(Refusal(code, "", Door.UPLOAD, "big.py"))
+        error = as_error(Refusal(code, "", Endpoint.UPLOAD, "big.py"))
     else:
         error = provoke(recording, site)
     expected = EXPECTED[code]
-    if code == "missingparam" and door_of(recording) is Door.UPLOAD:
+    if code == "missingparam" and endpoint_of(recording) is Endpoint.UPLOAD:
         expected = TooLarge
     assert type(error) is expected
     assert error.message.endswith((".", "!", "?"))
@@ -172,7 +172,7 @@ def test_a_file_above_phps_own_limits_is_too_large(number: int, site: Replay) ->
     site.begin(99)
     answer = recording.answer
     assert isinstance(answer, dict)
-    refusal = Refusal(answer["errorcode"], answer["error"], Door.UPLOAD, recording.files[0][0])
+    refusal = Refusal(answer["errorcode"], answer["error"], Endpoint.UPLOAD, recording.files[0][0])
     error = as_error(refusal)
     assert type(error) is TooLarge
     assert "big.py" in error.message
@@ -210,7 +210,7 @@ def test_a_function_that_the_service_lacks_is_named(moodle: Replay) -> None:
 
 
 def test_an_expired_token_is_refused_at_each_door(moodle: Replay) -> None:
-    """033 and 145: accessexception at one door, invalidtoken at the other."""
+    """033 and 145: accessexception at one endpoint, invalidtoken at the other."""
     with MoodleClient(moodle.url, token_of("expired")) as client:
         with pytest.raises(Forbidden, match="does not let this token") as caught:
             client.site()

@@ -35,7 +35,6 @@ SSO = PublicConfig(
     url="https://moodle.example.edu",
     name="x",
     web_services=True,
-    mobile=True,
     maintenance=False,
     browser_login=True,
     launch_url="https://moodle.example.edu/admin/tool/mobile/launch.php",
@@ -134,7 +133,7 @@ def test_a_site_tells_before_a_sign_in_what_it_offers(moodle: Replay) -> None:
     moodle.begin(360)
     config = public_config(moodle.url)
     assert config.name == "Université de Côte-d’Azur — Moodle 测试"
-    assert (config.web_services, config.mobile, config.maintenance) == (True, True, False)
+    assert (config.web_services, config.maintenance) == (True, False)
     assert not config.browser_login
     assert config.url == moodle.url
 

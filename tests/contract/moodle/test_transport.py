@@ -12,7 +12,7 @@ import pytest
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.clients.moodle.grade_text import comment_html
 from mograder.clients.moodle.html_text import as_text
-from mograder.clients.moodle.models_work import StatusModel
+from mograder.clients.moodle.models import StatusModel
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -92,7 +92,7 @@ def test_a_student_downloads_what_the_teacher_gave(enter: Enter, tmp_path: Path)
 
 def test_before_the_first_save_there_is_nothing_and_it_is_open(enter: Enter) -> None:
     transport = enter("alice")
-    standing = transport.standing(listed(transport, 1))
+    standing = transport.work_status(listed(transport, 1))
     assert (standing.state, standing.can_submit, standing.why_not) == (WorkState.NEW, True, "")
     assert not standing.graded
 
@@ -108,7 +108,7 @@ def test_with_drafts_off_saving_hands_in_and_is_read_back(
     assert handed.submitted_at == datetime(2026, 11, 20, 6, 31, 43, tzinfo=UTC)
     assert not handed.late
     assert "mod_assign_submit_for_grading" not in asked(moodle)
-    standing = transport.standing(a1)
+    standing = transport.work_status(a1)
     assert (standing.state, standing.submitted_at) == (WorkState.SUBMITTED, handed.submitted_at)
 
 
@@ -123,7 +123,7 @@ def test_with_drafts_on_the_statement_is_shown_and_the_work_handed_in(
     handed = transport.submit(listed(transport, 2), sized(name, 20), told.append)
     assert handed.filename == name
     assert told[-1].startswith("By handing in you confirm: This submission is my own work")
-    assert transport.standing(listed(transport, 2)).state is WorkState.SUBMITTED
+    assert transport.work_status(listed(transport, 2)).state is WorkState.SUBMITTED
 
 
 def test_a_draft_can_be_saved_alone(enter: Enter, sized: Sized, moodle: Replay) -> None:
@@ -132,7 +132,7 @@ def test_a_draft_can_be_saved_alone(enter: Enter, sized: Sized, moodle: Replay) 
     transport = enter("alice")
     a2 = listed(transport, 2)
     transport.save_draft(a2, sized("A2 Optimisation – étude.py", 20), quiet)
-    standing = transport.standing(a2)
+    standing = transport.work_status(a2)
     assert (standing.state, standing.submitted_at) == (WorkState.DRAFT, None)
     assert "mod_assign_submit_for_grading" not in asked(moodle)
 
@@ -144,7 +144,7 @@ def test_work_that_is_handed_in_cannot_be_changed_and_the_reason_is_the_true_one
     moodle.begin(121)
     transport = enter("alice")
     a2 = listed(transport, 2)
-    standing = transport.standing(a2)
+    standing = transport.work_status(a2)
     assert not standing.can_submit
     assert "handed in already" in standing.why_not
     with pytest.raises(Conflict, match="handed in already"):
@@ -168,7 +168,7 @@ def test_what_moodle_would_refuse_is_refused_before_with_its_reason(
     moodle.begin(after)
     transport = enter(person)
     found = listed(transport, number)
-    standing = transport.standing(found)
+    standing = transport.work_status(found)
     assert not standing.can_submit
     assert why in standing.why_not
     with pytest.raises(Conflict, match="cannot be handed in now"):
@@ -181,14 +181,14 @@ def test_an_extension_opens_what_is_closed(enter: Enter, sized: Sized, moodle: R
     moodle.begin(207)
     transport = enter("alice")
     a5 = listed(transport, 5)
-    assert transport.standing(a5).can_submit
+    assert transport.work_status(a5).can_submit
 
 
 def test_late_work_is_called_late(enter: Enter, moodle: Replay) -> None:
     """127: past the due date, without a cut-off."""
     moodle.begin(126)
     transport = enter("alice")
-    standing = transport.standing(listed(transport, 7))
+    standing = transport.work_status(listed(transport, 7))
     assert (standing.state, standing.late, standing.can_submit) == (WorkState.SUBMITTED, True, True)
 
 
@@ -303,7 +303,7 @@ def test_a_graded_work_shows_grade_comment_and_feedback(enter: Enter, moodle: Re
     moodle.begin(155)
     transport = enter("alice")
     a1 = listed(transport, 1)
-    standing = transport.standing(a1)
+    standing = transport.work_status(a1)
     assert (standing.graded, standing.grade) == (True, "87.50 / 100.00")
     assert standing.feedback == "Bien joué — 87.5 & more"
     assert standing.feedback_available
@@ -316,7 +316,7 @@ def test_a_comment_without_a_grade_is_not_graded(enter: Enter, moodle: Replay) -
     """166."""
     moodle.begin(165)
     transport = enter("carol")
-    standing = transport.standing(listed(transport, 1))
+    standing = transport.work_status(listed(transport, 1))
     assert (standing.graded, standing.grade) == (False, None)
     assert standing.feedback == "only feedback"
 
@@ -328,7 +328,7 @@ def test_a_mark_that_is_not_released_is_no_mark_to_the_student(
     moodle.begin(182)
     transport = enter("alice")
     a2 = listed(transport, 2)
-    standing = transport.standing(a2)
+    standing = transport.work_status(a2)
     assert (standing.graded, standing.grade, standing.feedback_available) == (False, None, False)
     assert transport.feedback(a2) == ()
 
@@ -337,7 +337,7 @@ def test_a_released_mark_is_shown(enter: Enter, moodle: Replay) -> None:
     """188."""
     moodle.begin(187)
     transport = enter("alice")
-    standing = transport.standing(listed(transport, 2))
+    standing = transport.work_status(listed(transport, 2))
     assert (standing.graded, standing.grade) == (True, "91.00 / 100.00")
 
 
@@ -345,7 +345,7 @@ def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
     """211: the mark and feedback shown are those of the attempt before."""
     moodle.begin(210)
     transport = enter("bob")
-    standing = transport.standing(listed(transport, 1))
+    standing = transport.work_status(listed(transport, 1))
     assert (standing.state, standing.can_submit) == (WorkState.NEW, True)
     assert (standing.graded, standing.graded_attempt) == (True, 1)
     assert (standing.grade, standing.feedback) == ("40.00 / 100.00", "try again")
@@ -355,7 +355,7 @@ def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
 def test_a_teacher_who_submits_is_told_why_not(enter: Enter) -> None:
     """081: it said that submissions are switched off."""
     transport = enter("teach1")
-    standing = transport.standing(listed(transport, 1))
+    standing = transport.work_status(listed(transport, 1))
     assert not standing.can_submit
     assert "does not take part in it as a student" in standing.why_not
 
@@ -364,16 +364,16 @@ def test_a_team_has_handed_in_when_one_of_it_has(enter: Enter, moodle: Replay) -
     """309, 310: alice hands in, bob's own row has no file."""
     moodle.begin(309)
     transport = enter("bob")
-    assert transport.standing(listed(transport, 10)).state is WorkState.SUBMITTED
+    assert transport.work_status(listed(transport, 10)).state is WorkState.SUBMITTED
 
 
 def test_an_assignment_that_was_hidden_meanwhile_is_not_found(enter: Enter) -> None:
     with pytest.raises(NotFound, match="not in this course"):
-        enter("alice").standing(RemoteAssignment("6", "A6. Hidden draft"))
+        enter("alice").work_status(RemoteAssignment("6", "A6. Hidden draft"))
 
 
 def test_a_key_from_an_earlier_list_is_enough(enter: Enter) -> None:
-    assert enter("alice").standing(RemoteAssignment("1", "A1")).can_submit
+    assert enter("alice").work_status(RemoteAssignment("1", "A1")).can_submit
 
 
 def test_a_file_that_is_gone_is_said(enter: Enter, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from mograder.core.settings_model import Assignment as Configured
 from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
 from mograder.exchange.moodle.identities import (
     NamedBy,
+    Participants,
     Person,
     find_person,
     name_people,
@@ -98,8 +99,7 @@ def test_usernames_come_from_the_file_then_from_moodle_then_from_memory() -> Non
     people = [ALICE, Person(5, "Bob Smith", username="bob"), CAROL]
     mapping = parse_mapping(b"\xef\xbb\xbfusername;Email address\nann;ALICE@example.edu\n", "m.csv")
     known = name_people(people, [Identity(6, "carol")], mapping)
-    assert known.usernames == {4: "ann", 5: "bob", 6: "carol"}
-    assert known.unnamed == ()
+    assert known == {4: "ann", 5: "bob", 6: "carol"}
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_what_moodle_does_not_show_is_made_only_when_asked(
     by: NamedBy | None, username: str | None
 ) -> None:
     known = name_people([ALICE], by=by)
-    assert known.usernames.get(4) == username
-    assert known.unnamed == (() if username else (ALICE,))
+    assert known.get(4) == username
+    assert Participants((ALICE,), known).unnamed == (() if username else (ALICE,))
 
 
 def test_missing_usernames_are_told_with_the_right_and_the_file_that_solve_it() -> None:

@@ -75,7 +75,7 @@ def login(*, server: Server, as_json: bool) -> None:
             hint="Copy the whole line you were given.",
         )
     checked = _check(server, token)
-    identity = checked or Identity(user)
+    identity = checked or Identity(user=user)
     server.tokens.save(server.url, token, identity.user)
     if as_json:
         answer = {

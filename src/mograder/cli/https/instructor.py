@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.files import read_bytes
-from mograder.cli.https.server import Server, server_options, wanted
+from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import json_option
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment
@@ -83,7 +83,7 @@ def upload_grades(
     """
     rows = server_rows(read_bytes(grades_csv), str(grades_csv))
     with server.connected(quiet=as_json) as (transport, _):
-        found = wanted(transport, assignment, dry_run=dry_run)
+        found = offered_assignment(transport, assignment, dry_run=dry_run)
         total = None if dry_run else transport.upload_grades(found, rows)
     _print_grades(found, rows, total, as_json=as_json)
 
@@ -111,7 +111,7 @@ def upload_feedback(
     """Upload pages of feedback (instructors)."""
     rows = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else ()
     with server.connected(quiet=as_json) as (transport, transfers):
-        found = wanted(transport, assignment, dry_run=dry_run)
+        found = offered_assignment(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
         pages = find_pages(feedback_dir or base / folder_of(found))
         stored: list[str] = []
@@ -225,9 +225,7 @@ def _print_feedback(
             click.echo(f"  {page.name}")
         return
     if total is not None:
-        click.echo(
-            f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}."
-        )
+        _tell_total(assignment, rows, total)
     for page in pages:
         click.echo(f"  {page.name}")
     click.echo(f"Uploaded {len(pages)} feedback file(s) to '{assignment.name}'")

@@ -125,7 +125,9 @@ def server_options(command: Callable[..., object]) -> Callable[..., object]:
     return decorated
 
 
-def wanted(transport: HttpsTransport, name: str, *, dry_run: bool = False) -> RemoteAssignment:
+def offered_assignment(
+    transport: HttpsTransport, name: str, *, dry_run: bool = False
+) -> RemoteAssignment:
     """Return the assignment that a name means on the server.
 
     A dry run changes nothing there, so it takes the name as it is if the server is unreachable.

@@ -9,8 +9,16 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.https.server import Server, server_options, wanted
-from mograder.cli.shared.formatting import closed, fetched_json, iso, plain, standing_json, when
+from mograder.cli.https.server import Server, offered_assignment, server_options
+from mograder.cli.shared.formatting import (
+    assignment_json,
+    closed,
+    fetched_json,
+    iso,
+    plain,
+    status_json,
+    when,
+)
 from mograder.cli.shared.options import json_option, what_to_fetch
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.clients.course_server import (
@@ -73,7 +81,7 @@ def submit_command(
     """
     check_notebook(file)
     with server.connected(quiet=as_json) as (transport, transfers):
-        found = wanted(transport, assignment, dry_run=dry_run)
+        found = offered_assignment(transport, assignment, dry_run=dry_run)
         if dry_run:
             _print_dry_run(found, file, transport, as_json=as_json)
             return
@@ -93,12 +101,12 @@ def feedback_command(
 ) -> None:
     """Show your status, grade and feedback."""
     with server.connected(quiet=as_json) as (transport, _):
-        found = wanted(transport, assignment)
+        found = offered_assignment(transport, assignment)
         returned = read_feedback(transport, found, output_dir)
     if as_json:
-        click.echo(json.dumps(standing_json(found, returned, saved_as="pages"), ensure_ascii=False))
+        click.echo(json.dumps(status_json(found, returned, saved_as="pages"), ensure_ascii=False))
         return
-    for line in _standing_lines(found, returned):
+    for line in _status_lines(found, returned):
         click.echo(line)
 
 
@@ -130,7 +138,7 @@ def _agrees(problem: WouldReplaceOnTime) -> bool:
 
 def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_assignment_json(each) for each in offered], ensure_ascii=False))
+        click.echo(json.dumps([assignment_json(each) for each in offered], ensure_ascii=False))
         return
     if not offered:
         click.echo("No assignments found.")
@@ -221,30 +229,20 @@ def _print_submission(
         click.echo(f"  Receipt:  {shown(receipt.path.absolute())}")
 
 
-def _standing_lines(assignment: RemoteAssignment, returned: Returned) -> list[str]:
+def _status_lines(assignment: RemoteAssignment, returned: Returned) -> list[str]:
     """Return lines about the state of the work; the first ones are those of 0.3.16."""
-    standing = returned.standing
-    lines = [f"Assignment: {plain(assignment.name)}", f"Status: {standing.state}"]
-    if standing.submitted_at is not None:
-        late = " (late)" if standing.late else ""
-        lines.append(f"Received: {when(standing.submitted_at)}{late}")
-    if standing.graded:
-        lines += [f"Grade: {plain(standing.grade or '-')}", "Feedback:"]
-        lines += [f"  {plain(line)}" for line in standing.feedback.splitlines()]
+    status = returned.status
+    lines = [f"Assignment: {plain(assignment.name)}", f"Status: {status.state}"]
+    if status.submitted_at is not None:
+        late = " (late)" if status.late else ""
+        lines.append(f"Received: {when(status.submitted_at)}{late}")
+    if status.graded:
+        lines += [f"Grade: {plain(status.grade or '-')}", "Feedback:"]
+        lines += [f"  {plain(line)}" for line in status.feedback.splitlines()]
     else:
-        new = standing.state is WorkState.NEW
+        new = status.state is WorkState.NEW
         lines.append("No submission yet." if new else "Not yet graded.")
     lines += [f"Page: {shown(page.absolute())}" for page in returned.pages]
-    if standing.feedback_available and not returned.pages:
+    if status.feedback_available and not returned.pages:
         lines.append("There is a page of feedback: -o DIRECTORY saves it.")
-    return lines + closed(standing)
-
-
-def _assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
-    return {
-        "id": assignment.key if assignment.number is None else assignment.number,
-        "name": assignment.name,
-        "due": iso(assignment.due),
-        "cutoff": iso(assignment.cutoff),
-        "files": [file.name for file in assignment.files],
-    }
+    return lines + closed(status)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
-from mograder.cli.shared.output import reporting
+from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
@@ -25,28 +23,6 @@ _NO_MOODLE = """\
 No Moodle URL configured, so the release cannot be compared with what Moodle hands out.
 Nothing was sent. Use --force to publish without comparing with Moodle, or set [moodle] url in
 mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wishes:
-    """The command's options, except the assignment and the hub.
-
-    ``kind`` is the kind to publish the item as, None for the kind that its notebook declares;
-    ``on_moodle`` is the assignment's name on Moodle, empty for the item's own.
-    """
-
-    kind: ItemKind | None
-    on_moodle: str
-    force: bool
-    again: bool
-    dry_run: bool
-    no_warm: bool
-    as_json: bool
-
-    @property
-    def say(self) -> Callable[[str], None]:
-        """Print for people; nothing with ``--json``."""
-        return (lambda _: None) if self.as_json else click.echo
 
 
 @click.command("publish")
@@ -68,7 +44,6 @@ class _Wishes:
 @click.pass_obj
 def publish(  # noqa: PLR0913  # one argument per option
     given: Given,
-    /,
     assignment: str,
     *,
     address: Address,
@@ -97,18 +72,26 @@ def publish(  # noqa: PLR0913  # one argument per option
         raise click.UsageError("An item is a lecture or a demo, not both.")
     loaded = load_course(given, course_dir)
     stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
-    skip = force or lecture or demo
-    wishes = _Wishes(stated, moodle_assignment, skip, again, dry_run, no_warm, as_json)
+    say: Report = (lambda _: None) if as_json else click.echo
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))
-    kind = wishes.kind or release.detected or ItemKind.ASSIGNMENT
-    _announce(release, kind, wishes)
-    if kind is ItemKind.ASSIGNMENT and not wishes.force:
-        _demand_same_on_moodle(release, loaded, wishes)
-    if dry_run:
-        _preview(release, kind, address, wishes)
-        return
-    with address.client() as client:
-        _send(release, kind, client, wishes)
+    kind = stated or release.detected or ItemKind.ASSIGNMENT
+    _announce(release, kind, say)
+    if release.detected is ItemKind.LECTURE and stated is None:
+        say("Auto-detected lecture from mograder-type metadata.")
+    if kind is ItemKind.ASSIGNMENT and not force:
+        _demand_same_on_moodle(release, loaded, moodle_assignment or release.name, say)
+    found: Changes | None = None
+    published = False
+    # A dry run without a hub has printed the files already.
+    if not dry_run or address.complete:
+        with address.client() as client:
+            found = _compare(release, kind, client)
+            published = not dry_run and (again or not found.none)
+            if published:
+                _send(release, kind, client, say, warm=not no_warm, quiet=as_json)
+    _conclude(found, kind, say, published=published, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(_as_json(release, kind, found, published), ensure_ascii=False))
 
 
 def _find(assignment: str, release_dir: Path) -> LocalRelease:
@@ -119,21 +102,23 @@ def _find(assignment: str, release_dir: Path) -> LocalRelease:
         raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
 
 
-def _announce(release: LocalRelease, kind: ItemKind, wishes: _Wishes) -> None:
-    wishes.say(f"{kind.value.capitalize()}: {release.name}")
-    wishes.say(f"Local files: {', '.join(file.name for file in release.files)}")
+def _announce(release: LocalRelease, kind: ItemKind, say: Report) -> None:
+    say(f"{kind.value.capitalize()}: {release.name}")
+    say(f"Local files: {', '.join(file.name for file in release.files)}")
     if release.left_out:
-        wishes.say(f"Left out: {', '.join(map(str, release.left_out))}")
+        say(f"Left out: {', '.join(map(str, release.left_out))}")
     if release.python:
-        wishes.say(f"Python: {release.python}")
+        say(f"Python: {release.python}")
     for finding in release.advice:
         click.echo(f"Warning: {finding}", err=True)
-    if release.detected is ItemKind.LECTURE and wishes.kind is None:
-        wishes.say("Auto-detected lecture from mograder-type metadata.")
 
 
-def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes: _Wishes) -> None:
+def _demand_same_on_moodle(
+    release: LocalRelease, loaded: LoadedSettings, named: str, say: Report
+) -> None:
     """Compare every file with Moodle's attachments (B86, B89; compatibility-0.3.16.md 10).
+
+    ``named`` is the assignment's name on Moodle.
 
     Raises:
         click.ClickException: A file differs, or Moodle cannot be asked; nothing was sent.
@@ -143,10 +128,9 @@ def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
 
     if loaded.settings.transport == "https" and not loaded.settings.moodle.url:
-        wishes.say("This course is not on Moodle (transport), so there is nothing to compare.")
+        say("This course is not on Moodle (transport), so there is nothing to compare.")
         return
     local = local_digests(release.files, release.name)
-    named = wishes.on_moodle or release.name
     try:
         chosen, found = verify(Site(None, None, None), loaded, named, local, release.name)
     except click.UsageError as error:
@@ -156,7 +140,7 @@ def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, wishes
         told = filter(None, (error.message, error.hint, f"Nothing was sent. {hint}"))
         raise click.ClickException("\n".join(told)) from error
     if found.none:
-        wishes.say("Moodle verification: OK")
+        say("Moodle verification: OK")
         return
     lines = [f"Moodle verification: FAILED ({chosen.name})", *found.lines()]
     raise click.ClickException("\n".join([*lines, *_remedy(release, found)]))
@@ -178,17 +162,6 @@ def _remedy(release: LocalRelease, found: Differences) -> list[str]:
     return lines
 
 
-def _preview(release: LocalRelease, kind: ItemKind, address: Address, wishes: _Wishes) -> None:
-    """Print what would change on the hub; without a hub, the files were printed already."""
-    found: Changes | None = None
-    if address.complete:
-        with address.client() as client:
-            found = _compare(release, kind, client)
-        _tell_changes(found, kind, wishes)
-    wishes.say("Dry run — not publishing.")
-    _print_json(release, kind, found, published=False, wishes=wishes)
-
-
 def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Changes:
     local = digests(release.files)
     held = client.held(release.name, tuple(local))
@@ -196,12 +169,24 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
     return changes(local, kind.value, held)
 
 
-def _tell_changes(found: Changes, kind: ItemKind, wishes: _Wishes) -> None:
+def _conclude(
+    found: Changes | None, kind: ItemKind, say: Report, *, published: bool, dry_run: bool
+) -> None:
+    """Print why nothing was published, and after a dry run what would change."""
+    if dry_run:
+        if found is not None:
+            _tell_changes(found, kind, say)
+        say("Dry run — not publishing.")
+    elif not published:
+        say("Unchanged; nothing to do.")
+
+
+def _tell_changes(found: Changes, kind: ItemKind, say: Report) -> None:
     if found.none:
-        wishes.say("Unchanged: the hub holds exactly this.")
+        say("Unchanged: the hub holds exactly this.")
         return
     if found.kind_before:
-        wishes.say(f"  type: {found.kind_before} becomes {kind.value}")
+        say(f"  type: {found.kind_before} becomes {kind.value}")
     named = {
         "new": found.new,
         "changed": found.changed,
@@ -210,38 +195,34 @@ def _tell_changes(found: Changes, kind: ItemKind, wishes: _Wishes) -> None:
     }
     for word, names in named.items():
         for name in names:
-            wishes.say(f"  {word}: {name}")
+            say(f"  {word}: {name}")
     if not found.exact:
-        wishes.say("  (This hub does not tell which of its files would be removed.)")
+        say("  (This hub does not tell which of its files would be removed.)")
 
 
-def _send(release: LocalRelease, kind: ItemKind, client: HubClient, wishes: _Wishes) -> None:
-    found = _compare(release, kind, client)
-    if found.none and not wishes.again:
-        wishes.say("Unchanged; nothing to do.")
-        _print_json(release, kind, found, published=False, wishes=wishes)
-        return
-    with reporting(quiet=wishes.as_json) as report:
-        report("Sending the files…")
-        published = client.publish(release.name, kind.value, release.files, report)
-    wishes.say(f"Published {len(release.files)} files to hub.")
-    if not published.warmed and not wishes.no_warm:
-        wishes.say("Warming uv cache...")
-        ready = client.warm_cache().ready
-        wishes.say(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
-    _print_json(release, kind, found, published=True, wishes=wishes)
-
-
-def _print_json(
+def _send(
     release: LocalRelease,
     kind: ItemKind,
-    found: Changes | None,
+    client: HubClient,
+    say: Report,
     *,
-    published: bool,
-    wishes: _Wishes,
+    warm: bool,
+    quiet: bool,
 ) -> None:
-    if not wishes.as_json:
-        return
+    """Publish the release; ``warm`` has a hub of 0.3.16 fetch the packages then."""
+    with reporting(quiet=quiet) as report:
+        report("Sending the files…")
+        published = client.publish(release.name, kind.value, release.files, report)
+    say(f"Published {len(release.files)} files to hub.")
+    if not published.warmed and warm:
+        say("Warming uv cache...")
+        ready = client.warm_cache().ready
+        say(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
+
+
+def _as_json(
+    release: LocalRelease, kind: ItemKind, found: Changes | None, published: bool
+) -> dict[str, object]:
     answer: dict[str, object] = {
         "name": release.name,
         "type": kind.value,
@@ -255,4 +236,4 @@ def _print_json(
     if found is not None:
         answer["new"], answer["changed"] = found.new, found.changed
         answer["unchanged"], answer["removed"] = found.unchanged, found.removed
-    click.echo(json.dumps(answer, ensure_ascii=False))
+    return answer

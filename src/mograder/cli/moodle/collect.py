@@ -29,7 +29,6 @@ from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.participants import (
-    OnMoodle,
     list_participants,
     remember,
     remembered_people,
@@ -98,7 +97,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         known = remembered_people(book, client.url)
-        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        participants = list_participants(client, chosen, known, naming)
         name = item_name(assignment, loaded, chosen)
         directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
         target = Target(directory, _notebooks(chosen, name), force)
@@ -167,7 +166,7 @@ def _extensions(
 
 def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> None:
     """Record the names for the graders; under anonymous marking there is nothing to record."""
-    if any(user for user in participants.known.usernames) and not any(
+    if any(user for user in participants.usernames) and not any(
         p.participant for p in participants.people
     ):
         with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
@@ -214,9 +213,9 @@ def _note_names(participants: Participants) -> None:
         )
     if any(person.participant for person in participants.people):
         click.echo("Marking is anonymous: files are called by participant.", err=True)
-    elif participants.known.unnamed:
+    elif participants.unnamed:
         click.echo(
-            f"Note: Moodle does not show you the usernames of {len(participants.known.unnamed)} "
+            f"Note: Moodle does not show you the usernames of {len(participants.unnamed)} "
             "students, so their files are called by email address. To have usernames, give "
             "--map FILE once (columns username, email), or ask for the capability "
             "moodle/user:viewalldetails.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.files import read_bytes
-from mograder.cli.moodle.grades import Comments, comment_options, grade_lines
+from mograder.cli.moodle.grades import comment_options, grade_lines
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
 from mograder.cli.shared.course_settings import load_course
@@ -69,7 +69,8 @@ def export(  # noqa: PLR0913  # one argument per option
     feedback_dir: Path | None,
     output_dir: Path,
     match_column: str,
-    comments: Comments,
+    clear_comments: bool,
+    html_comments: bool,
     as_json: bool,
     course_dir: Path | None,
 ) -> None:
@@ -88,10 +89,10 @@ def export(  # noqa: PLR0913  # one argument per option
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
     book = loaded.path(settings.gradebook.path)
-    lines = grade_lines(grades_csv, book, item, html_comments=comments.html)
+    lines = grade_lines(grades_csv, book, item, html_comments=html_comments)
     files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, item))
     now: datetime = SystemClock().now().astimezone()
-    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=comments.clear)
+    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
     output_dir.mkdir(parents=True, exist_ok=True)
     filled = output_dir / f"{name}.csv"
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)

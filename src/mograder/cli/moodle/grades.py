@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from click.core import ParameterSource
@@ -32,25 +31,18 @@ from mograder.exchange.moodle.grades import (
     gather,
     send,
 )
-from mograder.exchange.moodle.participants import OnMoodle, list_participants, remembered_people
+from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
 from mograder.store.gradebook import Gradebook, existing_gradebook
 
+_F = TypeVar("_F", bound=Callable[..., object])
 _STATES = [state.value for state in WorkflowState]
 
 
-@dataclass(frozen=True, slots=True)
-class Comments:
-    """``clear``: empty feedback erases the comment on Moodle; ``html``: feedback is HTML."""
-
-    clear: bool
-    html: bool
-
-
-def comment_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--clear-comments --html-comments``; the command receives them as ``comments``."""
+def comment_options(command: _F) -> _F:
+    """Add ``--clear-comments`` and ``--html-comments``."""
     clear = click.option(
         "--clear-comments",
         is_flag=True,
@@ -61,14 +53,7 @@ def comment_options(command: Callable[..., object]) -> Callable[..., object]:
         is_flag=True,
         help="The feedback in the CSV is HTML.  [default: text, or as feedback_format says]",
     )
-
-    @wraps(command)
-    def with_comments(
-        *args: object, clear_comments: bool, html_comments: bool, **others: object
-    ) -> object:
-        return command(*args, comments=Comments(clear_comments, html_comments), **others)
-
-    return clear(html(with_comments))
+    return clear(html(command))
 
 
 @click.command("upload-feedback")
@@ -101,7 +86,6 @@ def comment_options(command: Callable[..., object]) -> Callable[..., object]:
 @click.pass_context
 def upload_feedback(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
-    /,
     *,
     assignment: str,
     site: Site,
@@ -110,7 +94,8 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     grades_only: bool,
     workflow_state: str,
     force: bool,
-    comments: Comments,
+    clear_comments: bool,
+    html_comments: bool,
     map_file: Path | None,
     username_from: str | None,
     dry_run: bool,
@@ -127,7 +112,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     loaded = load_course(Given(), course_dir)
     naming = naming_of(map_file, username_from)
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
-    wishes = UploadOptions(WorkflowState(workflow_state), exact, force)
+    options = UploadOptions(WorkflowState(workflow_state), exact, force)
     book = loaded.path(loaded.settings.gradebook.path)
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Upgrade a gradebook of an older version before reading it.
@@ -136,14 +121,14 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         name = item_name(assignment, loaded, chosen)
         files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, name))
         known = remembered_people(book, client.url)
-        participants = list_participants(client, OnMoodle.of(chosen), known, naming)
+        participants = list_participants(client, chosen, known, naming)
         scale = scale_of(client, chosen, participants)
-        lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=comments.html)
+        lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=html_comments)
         gathered = gather(
-            lines, files, participants, grades_only=grades_only, clear_comments=comments.clear
+            lines, files, participants, grades_only=grades_only, clear_comments=clear_comments
         )
         remembered = _remembered(book, client.url, chosen.id)
-        drafted = draft(client, chosen, participants, gathered, remembered, wishes, scale)
+        drafted = draft(client, chosen, participants, gathered, remembered, options, scale)
         outcomes = drafted.plan.outcomes
         if not dry_run:
             with Gradebook(book) as gradebook, reporting(quiet=as_json) as report:

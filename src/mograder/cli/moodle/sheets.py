@@ -11,7 +11,7 @@ from mograder.clients.moodle.worksheet import Worksheet, parse_worksheet
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.moodle.identities import Columns, Person, people_of
+from mograder.exchange.moodle.identities import Person, people_of
 from mograder.store.gradebook import Identity, existing_gradebook
 
 
@@ -56,8 +56,8 @@ def people_in(
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
     """Return a worksheet's people, and those of their usernames that are known."""
     remembered, names = _remembered(loaded)
-    columns = Columns(match_column, loaded.settings.moodle.name_column)
-    return people_of(sheet, columns, remembered, names)
+    name_column = loaded.settings.moodle.name_column
+    return people_of(sheet, remembered, names, match_column=match_column, name_column=name_column)
 
 
 def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str, str]]:

@@ -18,14 +18,22 @@ from rich.table import Table
 
 from mograder.cli.moodle.site import Site, site_options
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.formatting import closed, fetched_json, iso, plain, standing_json, when
+from mograder.cli.shared.formatting import (
+    assignment_json,
+    closed,
+    fetched_json,
+    iso,
+    plain,
+    status_json,
+    when,
+)
 from mograder.cli.shared.options import Given, course_dir_option, json_option, what_to_fetch
 from mograder.cli.shared.output import reporting
 from mograder.clients.course_server import (
-    Handed,
+    Acknowledgement,
     RemoteAssignment,
-    Standing,
     WorkState,
+    WorkStatus,
     WouldReplaceOnTime,
 )
 from mograder.clients.moodle.transport import MoodleTransport
@@ -42,7 +50,7 @@ _Directory = click.Path(file_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Connection:
     """One person's connection to one course, with the lookup of its assignments."""
 
     transport: MoodleTransport
@@ -51,7 +59,7 @@ class _Desk:
 
 
 @contextmanager
-def _desk(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Desk]:
+def _connected(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Connection]:
     loaded = load_course(Given(), course_dir)
     with site.client(loaded) as client, reporting(quiet=quiet) as report:
         transport = MoodleTransport(client, site.course(client, loaded))
@@ -59,7 +67,7 @@ def _desk(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Desk
         def find(named: str) -> RemoteAssignment:
             return choose_remote(named, transport.list_assignments(), loaded.settings.assignments)
 
-        yield _Desk(transport, find, report)
+        yield _Connection(transport, find, report)
 
 
 @click.command("fetch")
@@ -83,13 +91,13 @@ def fetch(
     """
     if not assignment and not listed:
         raise click.UsageError("Name an assignment, or use --list.")
-    with _desk(site, course_dir, quiet=as_json) as desk:
+    with _connected(site, course_dir, quiet=as_json) as moodle:
         if listed or not assignment:
-            _print_list(desk.transport.list_assignments(), as_json=as_json)
+            _print_list(moodle.transport.list_assignments(), as_json=as_json)
             return
-        found = desk.find(assignment)
+        found = moodle.find(assignment)
         now = SystemClock().now()
-        files = fetch_files(desk.transport, found, output_dir, desk.say, now)
+        files = fetch_files(moodle.transport, found, output_dir, moodle.say, now)
     _print_fetched(found, output_dir, files, as_json=as_json)
 
 
@@ -123,19 +131,19 @@ def submit(
     in before.
     """
     check_notebook(file)
-    with _desk(site, course_dir, quiet=as_json) as desk:
-        found = desk.find(assignment)
+    with _connected(site, course_dir, quiet=as_json) as moodle:
+        found = moodle.find(assignment)
         if dry_run:
-            _preview(desk, found, file, as_json=as_json)
+            _preview(moodle, found, file, as_json=as_json)
             return
-        hand_in = desk.transport.save_draft if no_finalize else desk.transport.submit
+        hand_in = moodle.transport.save_draft if no_finalize else moodle.transport.submit
         try:
-            handed = hand_in(found, file, desk.say, late=late)
+            handed = hand_in(found, file, moodle.say, late=late)
         except WouldReplaceOnTime as error:
             hint = "--late submits it all the same; without it nothing is changed."
             raise Conflict(error.message, hint=hint) from error
-        standing = desk.transport.standing(found) if no_finalize else None
-    draft = standing is not None and standing.state is WorkState.DRAFT
+        status = moodle.transport.work_status(found) if no_finalize else None
+    draft = status is not None and status.state is WorkState.DRAFT
     _print_handed(found, file, handed, draft=draft, as_json=as_json)
 
 
@@ -154,45 +162,36 @@ def feedback(
     course_dir: Path | None,
 ) -> None:
     """Show your status, grade and feedback."""
-    with _desk(site, course_dir, quiet=as_json) as desk:
-        found = desk.find(assignment)
-        returned = read_feedback(desk.transport, found, output_dir)
+    with _connected(site, course_dir, quiet=as_json) as moodle:
+        found = moodle.find(assignment)
+        returned = read_feedback(moodle.transport, found, output_dir)
     if as_json:
-        click.echo(json.dumps(standing_json(found, returned, saved_as="files"), ensure_ascii=False))
+        click.echo(json.dumps(status_json(found, returned, saved_as="files"), ensure_ascii=False))
         return
-    for line in _standing_lines(found, returned):
+    for line in _status_lines(found, returned):
         click.echo(line)
 
 
-def _preview(desk: _Desk, found: RemoteAssignment, file: Path, *, as_json: bool) -> None:
+def _preview(moodle: _Connection, found: RemoteAssignment, file: Path, *, as_json: bool) -> None:
     """Print what would be sent, and refuse what Moodle would refuse.
 
     Raises:
         Conflict: It cannot be submitted now.
     """
-    standing = desk.transport.standing(found)
-    if not standing.can_submit:
-        raise Conflict(f"{found.name} cannot be handed in now: {standing.why_not}")
+    status = moodle.transport.work_status(found)
+    if not status.can_submit:
+        raise Conflict(f"{found.name} cannot be handed in now: {status.why_not}")
     if as_json:
         told = {"assignment": found.name, "file": str(file), "submitted": False}
         click.echo(json.dumps(told, ensure_ascii=False))
         return
-    click.echo(f"Would submit {file} to {found.name} as {desk.transport.user}.")
+    click.echo(f"Would submit {file} to {found.name} as {moodle.transport.user}.")
     click.echo("Dry run — nothing was sent.")
 
 
 def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     if as_json:
-        listed = [
-            {
-                "id": each.number,
-                "name": each.name,
-                "due": iso(each.due),
-                "cutoff": iso(each.cutoff),
-                "files": [file.name for file in each.files],
-            }
-            for each in offered
-        ]
+        listed = [assignment_json(each) for each in offered]
         click.echo(json.dumps(listed, ensure_ascii=False))
         return
     if not offered:
@@ -222,7 +221,7 @@ def _print_fetched(
 
 
 def _print_handed(
-    found: RemoteAssignment, file: Path, handed: Handed, *, draft: bool, as_json: bool
+    found: RemoteAssignment, file: Path, handed: Acknowledgement, *, draft: bool, as_json: bool
 ) -> None:
     if as_json:
         told = {
@@ -249,28 +248,28 @@ def _print_handed(
         click.echo(f"  Received: {when(handed.submitted_at)}{' (late)' if handed.late else ''}")
 
 
-def _standing_lines(found: RemoteAssignment, returned: Returned) -> list[str]:
-    standing = returned.standing
+def _status_lines(found: RemoteAssignment, returned: Returned) -> list[str]:
+    status = returned.status
     lines = [f"Assignment: {plain(found.name)}"]
-    if standing.state is WorkState.NEW and not standing.graded:
-        return [*lines, "No submission yet.", *closed(standing)]
-    lines.append(f"Status:     {_status(standing)}")
-    if standing.graded:
-        earlier = f" (attempt {standing.graded_attempt})" if standing.graded_attempt else ""
-        lines.append(f"Grade:      {plain(standing.grade or '-')}{earlier}")
-        lines.append(f"Feedback:   {_below_each_other(standing.feedback) or '-'}")
+    if status.state is WorkState.NEW and not status.graded:
+        return [*lines, "No submission yet.", *closed(status)]
+    lines.append(f"Status:     {_status(status)}")
+    if status.graded:
+        earlier = f" (attempt {status.graded_attempt})" if status.graded_attempt else ""
+        lines.append(f"Grade:      {plain(status.grade or '-')}{earlier}")
+        lines.append(f"Feedback:   {_below_each_other(status.feedback) or '-'}")
     else:
         lines.append("Not yet graded.")
     lines += [f"File:       {plain(str(path))}" for path in returned.pages]
-    if standing.feedback_available and not returned.pages:
+    if status.feedback_available and not returned.pages:
         lines.append("There are feedback files: use -o DIRECTORY to save them.")
-    return [*lines, *closed(standing)]
+    return [*lines, *closed(status)]
 
 
 def _below_each_other(text: str) -> str:
     return "\n            ".join(plain(line) for line in text.splitlines())
 
 
-def _status(standing: Standing) -> str:
-    moment = f", {when(standing.submitted_at)}" if standing.submitted_at else ""
-    return f"{standing.state.value}{moment}{' (late)' if standing.late else ''}"
+def _status(status: WorkStatus) -> str:
+    moment = f", {when(status.submitted_at)}" if status.submitted_at else ""
+    return f"{status.state.value}{moment}{' (late)' if status.late else ''}"

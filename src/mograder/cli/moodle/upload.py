@@ -31,7 +31,7 @@ from mograder.store.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)
-class _Parcel:
+class _Attachments:
     """The files to attach by hand, and the SHA-256 of what Moodle should hand out then."""
 
     item: str
@@ -40,7 +40,7 @@ class _Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Checked:
     """The assignment as read from Moodle once."""
 
     assignment: Assignment
@@ -80,46 +80,48 @@ def upload(
     these.
     """
     loaded = load_course(Given(), course_dir)
-    parcel = _parcel(assignment, files, loaded, write=not dry_run)
+    attachments = _attachments(assignment, files, loaded, write=not dry_run)
     with site.client(loaded) as client:
 
-        def look() -> _Found:
-            chosen = site.assignment(client, loaded, assignment if files else parcel.item)
+        def look() -> _Checked:
+            chosen = site.assignment(client, loaded, assignment if files else attachments.item)
             page = f"{client.url}/course/modedit.php?update={chosen.cmid}"
-            return _Found(chosen, page, differences(client, chosen, parcel.digests, parcel.item))
+            return _Checked(
+                chosen, page, differences(client, chosen, attachments.digests, attachments.item)
+            )
 
         found = look()
         if not (found.differences.none or dry_run or as_json):
-            found = _attach(parcel, found, look, opens=opens)
+            found = _attach(attachments, found, look, opens=opens)
     if as_json:
-        click.echo(json.dumps(_as_json(parcel, found), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(attachments, found), ensure_ascii=False))
     elif found.differences.none:
         click.echo(f"Moodle hands out exactly these files for {found.assignment.name}.")
     elif dry_run:
-        _explain(parcel, found)
+        _explain(attachments, found)
         click.echo("Dry run — nothing was opened.")
     if not (found.differences.none or dry_run):
         raise click.exceptions.Exit(1)
 
 
-def _parcel(
+def _attachments(
     assignment: str, files: tuple[Path, ...], loaded: LoadedSettings, *, write: bool
-) -> _Parcel:
+) -> _Attachments:
     """Return the files for Moodle: those named, else the notebook, or all as one zip."""
     if files:
         given = tuple(Upload(path.name, path) for path in files)
-        return _Parcel(assignment, local_digests(given, assignment), files)
+        return _Attachments(assignment, local_digests(given, assignment), files)
     release = read_release(_release(assignment, loaded))
     if release.left_out:
         click.echo(f"Left out: {', '.join(map(str, release.left_out))}", err=True)
     digests = local_digests(release.files, release.name)
     if len(release.files) == 1:
-        return _Parcel(release.name, digests, (release.files[0].path,))
+        return _Attachments(release.name, digests, (release.files[0].path,))
     archive = release.directory / f"{release.name}.zip"
     data = zip_bytes({file.name: file.path.read_bytes() for file in release.files})
     if write and not (archive.is_file() and archive.read_bytes() == data):
         atomic_write(archive, data)
-    return _Parcel(release.name, digests, (archive,))
+    return _Attachments(release.name, digests, (archive,))
 
 
 def _release(assignment: str, loaded: LoadedSettings) -> Path:
@@ -134,9 +136,11 @@ def _release(assignment: str, loaded: LoadedSettings) -> Path:
         raise
 
 
-def _attach(parcel: _Parcel, found: _Found, look: Callable[[], _Found], *, opens: bool) -> _Found:
+def _attach(
+    attachments: _Attachments, found: _Checked, look: Callable[[], _Checked], *, opens: bool
+) -> _Checked:
     """Print the page and what to do there; check again whenever the user confirms."""
-    _explain(parcel, found)
+    _explain(attachments, found)
     if opens:
         webbrowser.open(found.page)
     while not found.differences.none and sys.stdin.isatty():
@@ -154,26 +158,26 @@ def _attach(parcel: _Parcel, found: _Found, look: Callable[[], _Found], *, opens
     return found
 
 
-def _explain(parcel: _Parcel, found: _Found) -> None:
+def _explain(attachments: _Attachments, found: _Checked) -> None:
     click.echo(f"{found.assignment.name} on Moodle does not hand out what is here:")
     for line in found.differences.lines():
         click.echo(line)
     click.echo("Only a person can attach files to an assignment on Moodle:")
     click.echo(f"  1. Open {found.page}")
     click.echo("  2. Under “Additional files”, remove what is there and add:")
-    for path in parcel.attach:
+    for path in attachments.attach:
         click.echo(f"       {path}")
     click.echo("  3. Save the page.")
     click.echo("Then run this command again, which checks it.")
 
 
-def _as_json(parcel: _Parcel, found: _Found) -> dict[str, object]:
+def _as_json(attachments: _Attachments, found: _Checked) -> dict[str, object]:
     return {
         "assignment": found.assignment.name,
         "id": found.assignment.id,
         "page": found.page,
-        "attach": [str(path) for path in parcel.attach],
-        "files": sorted(parcel.digests),
+        "attach": [str(path) for path in attachments.attach],
+        "files": sorted(attachments.digests),
         "verified": found.differences.none,
         "missing": found.differences.missing,
         "differing": found.differences.differing,

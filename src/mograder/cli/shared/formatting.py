@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mograder.clients.course_server import RemoteAssignment, Standing
+from mograder.clients.course_server import RemoteAssignment, WorkStatus
 from mograder.exchange.student.feedback import Returned
 from mograder.exchange.student.fetch import FetchedFile
 
@@ -28,29 +28,40 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
-def closed(standing: Standing) -> list[str]:
+def closed(status: WorkStatus) -> list[str]:
     """Return a line with the reason if nothing can be submitted now, else none."""
-    return [] if standing.can_submit or not standing.why_not else [plain(standing.why_not)]
+    return [] if status.can_submit or not status.why_not else [plain(status.why_not)]
 
 
-def standing_json(
+def status_json(
     assignment: RemoteAssignment, returned: Returned, *, saved_as: str
 ) -> dict[str, object]:
     """Return the state of the work for programs; ``saved_as`` is the key of the saved files."""
-    standing = returned.standing
+    status = returned.status
     return {
         "assignment": assignment.name,
-        "status": standing.state,
-        "graded": standing.graded,
-        "grade": standing.grade,
-        "feedback": standing.feedback,
-        "feedback_available": standing.feedback_available,
-        "submitted_at": iso(standing.submitted_at),
-        "late": standing.late,
-        "can_submit": standing.can_submit,
-        "why_not": standing.why_not,
-        "graded_attempt": standing.graded_attempt or None,
+        "status": status.state,
+        "graded": status.graded,
+        "grade": status.grade,
+        "feedback": status.feedback,
+        "feedback_available": status.feedback_available,
+        "submitted_at": iso(status.submitted_at),
+        "late": status.late,
+        "can_submit": status.can_submit,
+        "why_not": status.why_not,
+        "graded_attempt": status.graded_attempt or None,
         saved_as: [str(path) for path in returned.pages],
+    }
+
+
+def assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
+    """Return an assignment of a list, as ``fetch --list --json`` prints it for either server."""
+    return {
+        "id": assignment.key if assignment.number is None else assignment.number,
+        "name": assignment.name,
+        "due": iso(assignment.due),
+        "cutoff": iso(assignment.cutoff),
+        "files": [file.name for file in assignment.files],
     }
 
 

@@ -34,18 +34,6 @@ def course_dir_option(command: _F) -> _F:
     )(command)
 
 
-def hub_url_option(command: _F) -> _F:
-    """Add ``--url``; its variable is read with the other settings (B97)."""
-    return click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")(command)
-
-
-def hub_token_option(command: _F) -> _F:
-    """Add ``--token``; its variable is read with the other settings (B98)."""
-    return click.option(
-        "--token", help="Instructor token.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"
-    )(command)
-
-
 def insecure_option(command: _F) -> _F:
     """Add ``--insecure``, for a hub that can only be reached over plain http."""
     return click.option(

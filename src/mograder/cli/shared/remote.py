@@ -9,7 +9,7 @@ from functools import wraps
 
 import click
 
-from mograder.cli.shared.options import hub_token_option, hub_url_option, insecure_option
+from mograder.cli.shared.options import insecure_option
 from mograder.clients.hub import HubClient
 from mograder.core.settings import read_environ
 
@@ -79,6 +79,10 @@ class Address:
 
 def hub_address_options(command: Callable[..., object]) -> Callable[..., object]:
     """Add ``--url --token --ssh --ssh-port --insecure``, passed to the command as ``address``."""
+    url = click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")
+    token = click.option(
+        "--token", help="Instructor token.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"
+    )
     port = click.option(
         "--ssh-port",
         type=click.IntRange(1, 65535),
@@ -105,4 +109,4 @@ def hub_address_options(command: Callable[..., object]) -> Callable[..., object]
         address = Address(url, token, ssh, ssh_port, insecure)
         return command(*args, address=address, **others)
 
-    return hub_url_option(hub_token_option(ssh(port(insecure_option(with_address)))))
+    return url(token(ssh(port(insecure_option(with_address)))))

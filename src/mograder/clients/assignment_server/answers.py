@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from mograder.clients.course_server import (
-    Handed,
+    Acknowledgement,
     RemoteAssignment,
     RemoteFile,
-    Standing,
     WorkState,
+    WorkStatus,
 )
 from mograder.core.errors import RemoteFailed
 
@@ -41,32 +41,6 @@ class RemoteSubmission:
     file: RemoteFile
     submitted_at: datetime | None = None
     late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The owner of the token; ``role`` is empty if the server does not give it (0.3.16)."""
-
-    user: str
-    role: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The server's statement on a receipt: signed by it, the file still held, and counted."""
-
-    valid: bool
-    stored: bool
-    counts: bool
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A new member of the course."""
-
-    user: str
-    token: str = field(repr=False)
 
 
 def _moment(value: object) -> datetime | None:
@@ -96,7 +70,7 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-TemporarySupervisor = Annotated[datetime | None, BeforeValidator(_moment)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 Number = Annotated[int | None, BeforeValidator(_number)]
 Text = Annotated[str, BeforeValidator(_text)]
 
@@ -120,19 +94,10 @@ class Entry(_Answer):
     name: str
     id: Number = None
     files: tuple[File, ...] = ()
-    duedate: TemporarySupervisor = None
-    opens: TemporarySupervisor = None
-    due: TemporarySupervisor = None
-    cutoff: TemporarySupervisor = None
-
-
-class Receipt(_Answer):
-    """The fields of a receipt that we use; the receipt itself is kept unchanged."""
-
-    received: TemporarySupervisor = None
-    sha256: Text = ""
-    size: Number = None
-    late: bool = False
+    duedate: Moment = None
+    opens: Moment = None
+    due: Moment = None
+    cutoff: Moment = None
 
 
 class Status(_Answer):
@@ -143,7 +108,7 @@ class Status(_Answer):
     grade: Text = ""
     feedback: Text = ""
     feedback_available: bool = False
-    receipt: Receipt | None = None
+    receipt: dict[str, object] | None = None
     late: bool = False
     can_submit: bool = True
     why_not: Text = ""
@@ -167,7 +132,7 @@ class Submission(_Answer):
     url: Text = ""
     size: Number = None
     sha256: Text = ""
-    received: TemporarySupervisor = None
+    received: Moment = None
     late: bool = False
 
 
@@ -185,22 +150,22 @@ class Stored(_Answer):
     files: tuple[str, ...]
 
 
-class Token(_Answer):
-    """The answer to a registration."""
+class Registered(_Answer):
+    """A new member of the course."""
 
-    token: str
     user: str
+    token: str = Field(repr=False)
 
 
-class Me(_Answer):
-    """The owner of a token."""
+class Identity(_Answer):
+    """The owner of the token; ``role`` is empty if the server does not give it (0.3.16)."""
 
     user: Text = ""
     role: Text = ""
 
 
-class Verdict(_Answer):
-    """The server's statement on a receipt."""
+class Verification(_Answer):
+    """The server's statement on a receipt: signed by it, the file still held, and counted."""
 
     valid: bool
     stored: bool = False
@@ -214,9 +179,9 @@ SUBMITTED = TypeAdapter(Submitted)
 SUBMISSIONS = TypeAdapter(tuple[Submission, ...])
 COUNTED = TypeAdapter(Counted)
 STORED = TypeAdapter(Stored)
-TOKEN = TypeAdapter(Token)
-ME = TypeAdapter(Me)
-VERDICT = TypeAdapter(Verdict)
+REGISTERED = TypeAdapter(Registered)
+IDENTITY = TypeAdapter(Identity)
+VERIFICATION = TypeAdapter(Verification)
 ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 
 
@@ -245,31 +210,35 @@ def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
     return RemoteSubmission(answer.username, file, answer.received, answer.late)
 
 
-def standing_of(status: Status) -> Standing:
-    """Return one person's standing; every state except ``submitted`` is new work."""
+def work_status_of(status: Status) -> WorkStatus:
+    """Return the status of one person's work; every state except ``submitted`` is new work."""
     state = WorkState.SUBMITTED if status.status == "submitted" else WorkState.NEW
-    return Standing(
+    return WorkStatus(
         state=state,
         graded=status.graded,
         grade=status.grade or None,
         feedback=status.feedback,
         feedback_available=status.feedback_available,
-        submitted_at=status.receipt.received if status.receipt else None,
+        submitted_at=_received(status.receipt),
         late=status.late,
         can_submit=status.can_submit,
         why_not=status.why_not,
     )
 
 
-def handed_of(answer: Submitted) -> Handed:
+def acknowledgement_of(answer: Submitted) -> Acknowledgement:
     """Return an acknowledgement, with the receipt as JSON text for storing unchanged."""
-    when = Receipt.model_validate(answer.receipt).received if answer.receipt else None
-    return Handed(answer.filename, when, answer.late, answer.repeated, receipt_text(answer.receipt))
+    when, receipt = _received(answer.receipt), receipt_text(answer.receipt)
+    return Acknowledgement(answer.filename, when, answer.late, answer.repeated, receipt)
 
 
 def receipt_text(receipt: Mapping[str, object] | None) -> str:
     """Return a receipt as JSON text, empty for None."""
     return json.dumps(receipt, indent=2, ensure_ascii=False) if receipt else ""
+
+
+def _received(receipt: Mapping[str, object] | None) -> datetime | None:
+    return _moment(receipt.get("received")) if receipt else None
 
 
 def path_of(assignment: str, *steps: str) -> str:

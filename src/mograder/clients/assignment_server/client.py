@@ -29,11 +29,11 @@ from mograder.clients.assignment_server.answers import (
 )
 from mograder.clients.assignment_server.http import SIGN_IN, Call, Connection, Parts
 from mograder.clients.course_server import (
+    Acknowledgement,
     Document,
-    Handed,
     RemoteAssignment,
     RemoteFile,
-    Standing,
+    WorkStatus,
 )
 from mograder.clients.downloads import Downloader, Meter, no_meter
 from mograder.clients.http import RetryPolicy
@@ -126,12 +126,12 @@ class HttpsTransport(Closing):
         progress(f"Fetching {file.name}")
         Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
 
-    def standing(self, assignment: RemoteAssignment) -> Standing:
-        """Return the standing of this person's work (B151)."""
+    def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
+        """Return the status of this person's work (B151)."""
         call = Call(
             "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
         )
-        return answers.standing_of(self._connection.ask(call, answers.STATUS))
+        return answers.work_status_of(self._connection.ask(call, answers.STATUS))
 
     def submit(
         self,
@@ -140,7 +140,7 @@ class HttpsTransport(Closing):
         progress: Progress = lambda _: None,
         *,
         late: bool = False,
-    ) -> Handed:
+    ) -> Acknowledgement:
         """Submit a notebook; ``late`` allows a late one to replace a submission on time.
 
         If the connection breaks, the request is repeated: our server recognizes the same bytes, and
@@ -155,7 +155,7 @@ class HttpsTransport(Closing):
             params=params,
             files=lambda: [("file", (file.name, self._metered(file.name, data), _PYTHON))],
         )
-        return answers.handed_of(self._connection.ask(call, answers.SUBMITTED, progress))
+        return answers.acknowledgement_of(self._connection.ask(call, answers.SUBMITTED, progress))
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         """Return the feedback page on this person's work; empty if there is none."""
@@ -202,11 +202,11 @@ class HttpsTransport(Closing):
             NotAuthenticated: The token is not one of this server's.
         """
         try:
-            me = self._connection.ask(Call("GET", "/me"), answers.ME)
+            me = self._connection.ask(Call("GET", "/me"), answers.IDENTITY)
         except NotFound:
             self.list_assignments()
-            return Identity(self._user)
-        return Identity(me.user or self._user, me.role)
+            return Identity(user=self._user)
+        return Identity(user=me.user or self._user, role=me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
         """Ask the server whether it signed a receipt and holds its file; no token is needed.
@@ -216,8 +216,7 @@ class HttpsTransport(Closing):
             NotFound: The server gives no receipts (0.3.16).
         """
         call = Call("POST", "/receipts/verify", content=receipt.encode())
-        said = self._connection.ask(call, answers.VERDICT)
-        return Verification(said.valid, said.stored, said.counts, said.message)
+        return self._connection.ask(call, answers.VERIFICATION)
 
     def reset_registration(self, user: str) -> None:
         """End a name's tokens and let it be registered again, after a loss (instructors)."""
@@ -276,8 +275,7 @@ def register(
         key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
         call = Call("POST", "/register", json=body)
-        given = connection.ask(call, answers.TOKEN)
-        return Registered(given.user, given.token)
+        return connection.ask(call, answers.REGISTERED)
     finally:
         connection.close()
 

@@ -8,43 +8,29 @@ the result; the methods here send one request each and raise
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TypeVar
 
 import httpx
 from pydantic import TypeAdapter
 
-from mograder.clients.course_server import RemoteFile
-from mograder.clients.moodle.files import Files
+from mograder.clients.moodle.files import FileTransfers
 from mograder.clients.moodle.http import Pause, Value, Wire, check_token, listed
 from mograder.clients.moodle.models import (
     AssignmentsModel,
-    CourseModel,
+    ByAssignmentModel,
     CourseModuleModel,
     GroupsModel,
-    ParticipantModel,
-    PersonModel,
-    SectionModel,
-    SiteModel,
-    moment,
-)
-from mograder.clients.moodle.models_work import (
-    FlagModel,
-    FlagsModel,
-    GradesModel,
-    MappingsModel,
     ReportModel,
+    SectionModel,
     StatusModel,
-    SubmissionsModel,
 )
 from mograder.clients.moodle.records import (
     Assignment,
     Course,
     CourseModule,
-    Draft,
     Feedback,
     Grade,
     GradingMethod,
@@ -57,33 +43,28 @@ from mograder.clients.moodle.records import (
     Submission,
 )
 from mograder.clients.moodle.webservice import Functions, demand_access, demand_course
-from mograder.clients.upload import Upload
 from mograder.core.closing import Closing
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.core.single_flight import Progress
 
 T = TypeVar("T")
 
-_COURSES = TypeAdapter(list[CourseModel])
+_COURSES = TypeAdapter(tuple[Course, ...])
 _SECTIONS = TypeAdapter(list[SectionModel])
-_PARTICIPANTS = TypeAdapter(list[ParticipantModel])
+_PARTICIPANTS = TypeAdapter(tuple[Participant, ...])
 _GROUPS = TypeAdapter(GroupsModel)
-_PEOPLE = TypeAdapter(list[PersonModel])
-_SITE = TypeAdapter(SiteModel)
+_PEOPLE = TypeAdapter(tuple[Person, ...])
+_SITE = TypeAdapter(Site)
 _ASSIGNMENTS = TypeAdapter(AssignmentsModel)
 _MODULE = TypeAdapter(CourseModuleModel)
-_MAPPINGS = TypeAdapter(MappingsModel)
-_SUBMISSIONS = TypeAdapter(SubmissionsModel)
+_BY_ASSIGNMENT = TypeAdapter(ByAssignmentModel)
 _STATUS = TypeAdapter(StatusModel)
-_GRADES = TypeAdapter(GradesModel)
 _REPORT = TypeAdapter(ReportModel)
-_FLAGS = TypeAdapter(FlagsModel)
 
 _HTML = 1
 """Moodle's number of the HTML format, in which all comments are sent."""
 
 
-class MoodleClient(Closing):
+class MoodleClient(FileTransfers, Closing):
     """A connection to one Moodle as the owner of a token; use it as a context manager."""
 
     def __init__(
@@ -100,9 +81,8 @@ class MoodleClient(Closing):
             InvalidInput: The address or the token is not valid.
         """
         check_token(token)
-        self._wire = Wire(url, transport=transport, pause=pause)
+        super().__init__(Wire(url, transport=transport, pause=pause), token)
         self._ask = Functions(self._wire, token)
-        self._files = Files(self._wire, token)
         self._site: Site | None = None
 
     @property
@@ -119,16 +99,14 @@ class MoodleClient(Closing):
     def site(self) -> Site:
         """Return the site and the signed-in user; requested once and cached."""
         if self._site is None:
-            self._site = self._ask.read(_SITE, "core_webservice_get_site_info", {}).record()
+            self._site = self._ask.read(_SITE, "core_webservice_get_site_info", {})
             self._ask.offered = self._site.functions
         return self._site
 
     def courses(self) -> tuple[Course, ...]:
         """Return the courses that this account is enrolled in."""
-        found = self._ask.read(
-            _COURSES, "core_enrol_get_users_courses", {"userid": self.site().user_id}
-        )
-        return tuple(course.record() for course in found)
+        function = "core_enrol_get_users_courses"
+        return self._ask.read(_COURSES, function, {"userid": self.site().user_id})
 
     def assignments(self, course_id: int) -> tuple[Assignment, ...]:
         """Return a course's assignments; a student's list has no hidden ones.
@@ -153,7 +131,7 @@ class MoodleClient(Closing):
     def contents(self, course_id: int) -> tuple[CourseModule, ...]:
         """Return a course's activities in the order of its page."""
         found = self._ask.read(_SECTIONS, "core_course_get_contents", {"courseid": course_id})
-        return tuple(module for section in found for module in section.records())
+        return tuple(module for section in found for module in section.modules)
 
     def grading_method(self, assignment: Assignment) -> GradingMethod:
         """Return the grading method of an assignment.
@@ -210,13 +188,12 @@ class MoodleClient(Closing):
         see all groups; call it for each of :meth:`allowed_groups` then.
         """
         fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
-        found = self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
-        return tuple(participant.record() for participant in found)
+        return self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
 
     def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
         """Return the groups of an activity that this account may see."""
         function = "core_group_get_activity_allowed_groups"
-        return self._ask.read(_GROUPS, function, {"cmid": cmid}).records()
+        return tuple(self._ask.read(_GROUPS, function, {"cmid": cmid}).groups)
 
     def enrolled(
         self, course_id: int, *, capability: str = "", only_active: bool = False
@@ -234,14 +211,11 @@ class MoodleClient(Closing):
         for index, (name, value) in enumerate(options):
             fields[f"options[{index}][name]"] = name
             fields[f"options[{index}][value]"] = value
-        found = self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", fields)
-        return tuple(person.person() for person in found)
+        return self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", fields)
 
     def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
         """Return user ids by the number N of "Participant N"."""
-        found = self._ask.read(
-            _MAPPINGS, "mod_assign_get_user_mappings", listed("assignmentids", [assignment_id])
-        )
+        found = self._by_assignment("mod_assign_get_user_mappings", assignment_id)
         return {m.id: m.userid for each in found.assignments for m in each.mappings}
 
     # Submissions.
@@ -252,9 +226,7 @@ class MoodleClient(Closing):
         Raises:
             Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
-        function = "mod_assign_get_submissions"
-        found = self._ask.read(_SUBMISSIONS, function, listed("assignmentids", [assignment_id]))
-        demand_access(found.warnings, function)
+        found = self._readable("mod_assign_get_submissions", assignment_id)
         rows = (s for each in found.assignments for s in each.submissions)
         return tuple(row.record() for row in rows)
 
@@ -323,10 +295,8 @@ class MoodleClient(Closing):
         Raises:
             Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
-        function = "mod_assign_get_grades"
-        found = self._ask.read(_GRADES, function, listed("assignmentids", [assignment_id]))
-        demand_access(found.warnings, function)
-        return tuple(g.record() for each in found.assignments for g in each.grades)
+        found = self._readable("mod_assign_get_grades", assignment_id)
+        return tuple(grade for each in found.assignments for grade in each.grades)
 
     def save_grade(
         self,
@@ -371,7 +341,8 @@ class MoodleClient(Closing):
         Raises:
             Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
-        flags = self._flags(assignment_id)
+        found = self._readable("mod_assign_get_user_flags", assignment_id)
+        flags = (flag for each in found.assignments for flag in each.userflags)
         return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
 
     def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
@@ -380,35 +351,19 @@ class MoodleClient(Closing):
         Raises:
             Forbidden: As :meth:`workflow_states`.
         """
-        dates = {flag.userid: moment(flag.extensionduedate) for flag in self._flags(assignment_id)}
-        return {user: date for user, date in dates.items() if date is not None}
+        found = self._readable("mod_assign_get_user_flags", assignment_id)
+        flags = (flag for each in found.assignments for flag in each.userflags)
+        return {flag.userid: flag.extensionduedate for flag in flags if flag.extensionduedate}
 
-    def _flags(self, assignment_id: int) -> list[FlagModel]:
-        function = "mod_assign_get_user_flags"
-        found = self._ask.read(_FLAGS, function, listed("assignmentids", [assignment_id]))
+    def _by_assignment(self, function: str, assignment_id: int) -> ByAssignmentModel:
+        return self._ask.read(_BY_ASSIGNMENT, function, listed("assignmentids", [assignment_id]))
+
+    def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
+        """Return an answer about an assignment, if this account may see it.
+
+        Raises:
+            Forbidden: It may not; Moodle returns an empty list and a warning.
+        """
+        found = self._by_assignment(function, assignment_id)
         demand_access(found.warnings, function)
-        return [flag for each in found.assignments for flag in each.userflags]
-
-    # Files.
-
-    def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
-        """Upload into one new draft area; raises unless every file arrived whole."""
-        return self._files.upload(files, progress)
-
-    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
-        """Write a file to ``to``, verified by its SHA-1, complete or not at all; resumes."""
-        self._files.download(file, to, progress)
-
-    def download_all(
-        self,
-        files: Sequence[tuple[RemoteFile, Path]],
-        progress: Progress = lambda _: None,
-        *,
-        workers: int = 4,
-    ) -> None:
-        """Download a few at a time; the first failure stops it, and complete files stay."""
-        self._files.download_all(files, progress, workers)
-
-    def read(self, file: RemoteFile, limit: int) -> bytes:
-        """Return the verified bytes of a small file; TooLarge above ``limit``."""
-        return self._files.read(file, limit)
+        return found

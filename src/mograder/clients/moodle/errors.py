@@ -23,7 +23,7 @@ from mograder.core.errors import (
 )
 
 
-class Door(Enum):
+class Endpoint(Enum):
     """The kind of Moodle's endpoint that answered."""
 
     FUNCTION = auto()
@@ -42,7 +42,7 @@ class Refusal:
 
     code: str
     message: str
-    door: Door = Door.FUNCTION
+    endpoint: Endpoint = Endpoint.FUNCTION
     asked: str = ""
     detail: str = ""
 
@@ -210,7 +210,7 @@ _SAME_AS = {
 def as_error(refusal: Refusal) -> MograderError:
     """Return our error for a refusal; an unknown code keeps Moodle's own words."""
     code = _SAME_AS.get(refusal.code, refusal.code)
-    if code == "missingparam" and refusal.door is Door.UPLOAD:
+    if code == "missingparam" and refusal.endpoint is Endpoint.UPLOAD:
         # Above PHP's post_max_size the whole body is dropped, and the token with it.
         code = "fileoversized"
     asked = refusal.asked or "this"

@@ -23,9 +23,9 @@ from pydantic import TypeAdapter, ValidationError
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
 from mograder.clients.http import bounded_body
-from mograder.clients.moodle.errors import Door, Refusal, as_error
+from mograder.clients.moodle.errors import Endpoint, Refusal, as_error
 from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
-from mograder.clients.moodle.models_work import UploadedModel
+from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
 from mograder.clients.upload import Upload, opened
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
@@ -68,15 +68,15 @@ def _content_hash(response: httpx.Response) -> str:
 _CHECK = DigestCheck("sha1", _content_hash)
 
 
-class Files:
-    """Uploads and downloads of the owner of a token."""
+class FileTransfers:
+    """The part of :class:`.client.MoodleClient` that uploads and downloads files."""
 
     def __init__(self, wire: Wire, token: str) -> None:
         self._wire = wire
         self._token = token
         self._downloader = Downloader(wire.retry, _CHECK, _LARGEST)
 
-    def upload(self, files: Sequence[Upload], progress: Progress) -> Draft:
+    def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
         """Upload into one new draft area and check each name and size that Moodle returns.
 
         Raises:
@@ -97,7 +97,7 @@ class Files:
                 arrived += [each.filename for each in uploaded]
         return Draft(item, tuple(arrived))
 
-    def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
+    def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
         """Write a file to ``to``, verified, complete or not at all.
 
         Bytes that arrived before a connection broke are kept beside ``to``, and the next call
@@ -114,7 +114,11 @@ class Files:
         )
 
     def download_all(
-        self, files: Sequence[tuple[RemoteFile, Path]], progress: Progress, workers: int
+        self,
+        files: Sequence[tuple[RemoteFile, Path]],
+        progress: Progress = lambda _: None,
+        *,
+        workers: int = 4,
     ) -> None:
         """Download a few at a time; ``progress`` is called from this thread only.
 
@@ -156,7 +160,7 @@ class Files:
         form = Form(
             _UPLOAD,
             {"token": self._token, "itemid": item, "filearea": "draft"},
-            Door.UPLOAD,
+            Endpoint.UPLOAD,
             ", ".join(name for name, _ in parts),
             # Moodle deletes a draft area that is never saved.
             safe=item == 0,
@@ -170,10 +174,10 @@ class Files:
             )
         for each in uploaded:
             if each.errortype or each.itemid is None:
-                refusal = Refusal(each.errortype, each.error, Door.UPLOAD, each.filename)
+                refusal = Refusal(each.errortype, each.error, Endpoint.UPLOAD, each.filename)
                 raise as_error(refusal)
         if not uploaded:
-            raise as_error(Refusal("fileoversized", "", Door.UPLOAD, form.asked))
+            raise as_error(Refusal("fileoversized", "", Endpoint.UPLOAD, form.asked))
         sizes = [os.fstat(stream.fileno()).st_size for _, stream in parts]
         if [each.filesize for each in uploaded] != sizes:
             raise Conflict(
@@ -198,7 +202,7 @@ class Files:
         fields = dict(parse_qsl(address.query.decode("ascii"), keep_blank_values=True))
         # Sites without "slash arguments" have the path in the query; it works in the body too.
         path = f"/webservice/pluginfile.php{match['rest'] or ''}"
-        return Form(path, {**fields, "token": self._token}, Door.DOWNLOAD, file.name, safe=True)
+        return Form(path, {**fields, "token": self._token}, Endpoint.DOWNLOAD, file.name, safe=True)
 
     @contextmanager
     def _asked(self, form: Form, headers: Mapping[str, str]) -> Iterator[httpx.Response]:

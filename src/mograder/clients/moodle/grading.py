@@ -8,14 +8,14 @@ is sent, and the result is read back afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.models import short
+from mograder.clients.moodle.fields import short
 from mograder.clients.moodle.records import (
     Assignment,
     Feedback,
@@ -249,19 +249,24 @@ def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
             f"{assignment.name} has no points to give in Moodle: it is not graded.",
             hint="Set Grade > Type to Point in the assignment's settings.",
         )
-    off = [
-        name
-        for name, on, used in (
-            ("Feedback comments", assignment.feedback.comments, any(m.comment for m in marks)),
-            ("Feedback files", assignment.feedback.files, any(m.files for m in marks)),
-        )
-        if used and not on
-    ]
+    refuse_dropped_feedback(assignment, marks)
+
+
+def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> None:
+    """Raise for comments or files that Moodle would drop silently (recording 304).
+
+    Raises:
+        Conflict: The assignment's feedback of their type is switched off.
+    """
+    given = tuple(marks)
+    comments = any(mark.comment for mark in given) and not assignment.feedback.comments
+    files = any(mark.files for mark in given) and not assignment.feedback.files
+    off = ["“Feedback comments”"] * comments + ["“Feedback files”"] * files
     if off:
         raise Conflict(
-            f"{' and '.join(off)} are switched off for {assignment.name}: Moodle would drop them "
-            "without a word.",
-            hint="Switch them on in the assignment's settings, under Feedback types.",
+            f"{assignment.name} drops what you would send: {' and '.join(off)} are off on Moodle.",
+            hint="Switch them on in the assignment's settings, under Feedback types, or send the "
+            "marks alone: --grades-only.",
         )
 
 

@@ -27,7 +27,7 @@ from mograder.clients.http import (
     send,
 )
 from mograder.clients.moodle.address import parse_moodle_url
-from mograder.clients.moodle.errors import Door, Refusal, as_error, as_page_error
+from mograder.clients.moodle.errors import Endpoint, Refusal, as_error, as_page_error
 from mograder.clients.moodle.models import Refused
 from mograder.core.errors import MograderError, TimedOut
 
@@ -61,7 +61,7 @@ class Form:
 
     path: str
     fields: Mapping[str, Value]
-    door: Door
+    endpoint: Endpoint
     asked: str
     safe: bool = False
     files: Sequence[tuple[str, BinaryIO]] = ()
@@ -106,7 +106,7 @@ class Wire:
             MograderError: Moodle refused, or could not be reached.
         """
         head = {"wstoken": token, "wsfunction": function, "moodlewsrestformat": "json"}
-        return self.ask(Form(_REST, {**head, **fields}, Door.FUNCTION, function, safe=safe))
+        return self.ask(Form(_REST, {**head, **fields}, Endpoint.FUNCTION, function, safe=safe))
 
     def ask(self, form: Form) -> object:
         """Send a form and return the JSON of the answer.
@@ -119,14 +119,6 @@ class Wire:
                 self.refuse(response, form)
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         return self._parsed(body, response, form)
-
-    def ask_json(self, path: str, body: str, asked: str) -> object:
-        """Send JSON to the one endpoint that accepts it, for a site's data before a sign-in.
-
-        Raises:
-            MograderError: Moodle refused, or could not be reached.
-        """
-        return self.ask(Form(path, {}, Door.LOGIN, asked, safe=True, document=body))
 
     @contextmanager
     def sent(
@@ -228,4 +220,4 @@ def _refusal(body: bytes) -> Refused | None:
 def _translated(refused: Refused, form: Form) -> MograderError:
     message = refused.message or (refused.error if isinstance(refused.error, str) else "")
     detail = refused.debuginfo
-    return as_error(Refusal(refused.errorcode, message, form.door, form.asked, detail))
+    return as_error(Refusal(refused.errorcode, message, form.endpoint, form.asked, detail))

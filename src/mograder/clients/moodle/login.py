@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mograder.clients.moodle.address import refuse_password
-from mograder.clients.moodle.errors import Door
+from mograder.clients.moodle.errors import Endpoint
 from mograder.clients.moodle.http import Form, Wire, check_token
 from mograder.clients.moodle.models import PublicConfigModel, TokenModel
 from mograder.clients.moodle.records import PublicConfig
@@ -31,12 +31,6 @@ SERVICE = "moodle_mobile_app"
 _SCHEME = "moodlemobile"
 _AJAX = "/lib/ajax/service-nologin.php"
 _MAX_LINK = 4096
-
-
-class _Call(BaseModel):
-    index: int = 0
-    methodname: str
-    args: dict[str, str] = {}
 
 
 _CONFIGS = TypeAdapter(list[PublicConfigModel])
@@ -61,19 +55,19 @@ def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> 
         RemoteFailed: It cannot be reached, is not a Moodle, or is too old for this request.
         InvalidInput: The address is not valid, or not the site's own.
     """
-    call = _Call(methodname="tool_mobile_get_public_config")
+    function = "tool_mobile_get_public_config"
+    call = json.dumps([{"index": 0, "methodname": function, "args": {}}])
+    path = f"{_AJAX}?info={function}"
     wire = Wire(url, transport=transport)
     try:
-        answer = wire.ask_json(
-            f"{_AJAX}?info={call.methodname}", json.dumps([call.model_dump()]), call.methodname
-        )
+        answer = wire.ask(Form(path, {}, Endpoint.LOGIN, function, safe=True, document=call))
     finally:
         wire.close()
     try:
         configs = _CONFIGS.validate_python(answer)
     except ValidationError as error:
         raise _no_moodle(wire.url) from error
-    config = configs[0].record() if configs else None
+    config = configs[0].data if configs and not configs[0].error else None
     if config is None:
         raise _no_moodle(wire.url)
     return config
@@ -100,7 +94,7 @@ def login_with_password(
     wire = Wire(url, transport=transport)
     try:
         refuse_password(wire.url, insecure=insecure)
-        answer = wire.ask(Form("/login/token.php", fields, Door.LOGIN, "the login", safe=True))
+        answer = wire.ask(Form("/login/token.php", fields, Endpoint.LOGIN, "the login", safe=True))
     finally:
         wire.close()
     try:

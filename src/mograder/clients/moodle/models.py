@@ -1,70 +1,38 @@
-"""Moodle's JSON, validated once and converted to our records.
+"""Moodle's JSON where its form differs from our records, validated and converted.
 
 Moodle adds fields with every version, so unknown fields are ignored; a missing field that we need
-is an error. Only ``client.py`` and ``login.py`` use these.
+is an error. Only the modules of this package use these.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.fields import Moment, Text, moment, number
 from mograder.clients.moodle.html_text import plain
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
-    Course,
     CourseModule,
+    Earlier,
+    Feedback,
     FeedbackTypes,
+    Grade,
     Group,
-    Participant,
-    Person,
     PublicConfig,
-    Site,
+    Status,
+    Submission,
+    SubmissionState,
 )
 
 
-def moment(seconds: int | None) -> datetime | None:
-    """Return an aware time; None for Moodle's 0 and for times out of range."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def number(text: str | float | None) -> Decimal | None:
-    """Return a grade as Moodle stores it; None for its "-1.00000"."""
-    if text is None or text == "":
-        return None
-    try:
-        value = Decimal(str(text))
-    except InvalidOperation:
-        return None
-    return None if not value.is_finite() or value < 0 else short(value)
-
-
-def short(value: Decimal) -> Decimal:
-    """Return a number without needless zeros: 87.5, and 100 rather than 1E+2."""
-    whole = value.to_integral_value()
-    return whole if value == whole else value.normalize()
-
-
-def _none_as_empty(value: object) -> object:
-    return "" if value is None else value
-
-
-def list_as_nothing(value: object) -> object:
+def _list_as_nothing(value: object) -> object:
     """Return an empty object for PHP's empty list."""
     return None if value == [] else value
-
-
-Text = Annotated[str, BeforeValidator(_none_as_empty)]
-"""A text that may also be null in Moodle's JSON."""
 
 
 class Loose(BaseModel):
@@ -108,53 +76,6 @@ class FileModel(Loose):
         )
 
 
-class _Function(Loose):
-    name: str
-
-
-class SiteModel(Loose):
-    """core_webservice_get_site_info."""
-
-    sitename: Text = ""
-    siteurl: str
-    userid: int
-    username: Text = ""
-    fullname: Text = ""
-    functions: list[_Function] = Field(default_factory=list)
-    downloadfiles: bool = False
-    uploadfiles: bool = False
-    usermaxuploadfilesize: int | None = None
-    release: Text = ""
-
-    def record(self) -> Site:
-        """Return the record; a size limit of -1 or 0 means no limit."""
-        limit = self.usermaxuploadfilesize or 0
-        return Site(
-            name=plain(self.sitename),
-            url=self.siteurl.rstrip("/"),
-            user_id=self.userid,
-            username=self.username,
-            full_name=plain(self.fullname),
-            functions=frozenset(function.name for function in self.functions),
-            can_download=self.downloadfiles,
-            can_upload=self.uploadfiles,
-            max_upload=limit if limit > 0 else None,
-            release=self.release,
-        )
-
-
-class CourseModel(Loose):
-    """One of core_enrol_get_users_courses."""
-
-    id: int
-    shortname: Text = ""
-    fullname: Text = ""
-
-    def record(self) -> Course:
-        """Return the record, with names as text."""
-        return Course(self.id, plain(self.shortname), plain(self.fullname))
-
-
 class _Config(Loose):
     plugin: str
     subtype: str
@@ -184,7 +105,6 @@ class AssignmentModel(Loose):
     submissionstatement: Text = ""
     configs: list[_Config] = Field(default_factory=list)
     introattachments: list[FileModel] = Field(default_factory=list)
-    introfiles: list[FileModel] = Field(default_factory=list)
 
     def record(self) -> Assignment:
         """Return the record; settings of plugins that are off count as absent."""
@@ -253,37 +173,10 @@ class AssignmentsModel(Loose):
     warnings: list[Warned] = Field(default_factory=list)
 
 
-class _Module(Loose):
-    id: int
-    modname: str
-    name: str
-    instance: int = 0
-    url: Text = ""
-    visible: bool = True
-    contents: list[FileModel] = Field(default_factory=list)
-
-
 class SectionModel(Loose):
     """One section of core_course_get_contents."""
 
-    name: Text = ""
-    modules: list[_Module] = Field(default_factory=list)
-
-    def records(self) -> tuple[CourseModule, ...]:
-        """Return the activities; ``contents`` are files, except for links and folder entries."""
-        return tuple(
-            CourseModule(
-                cmid=module.id,
-                kind=module.modname,
-                name=plain(module.name),
-                instance=module.instance,
-                section=plain(self.name),
-                url=module.url,
-                visible=module.visible,
-                files=tuple(file.record() for file in module.contents if file.type == "file"),
-            )
-            for module in self.modules
-        )
+    modules: list[CourseModule] = Field(default_factory=list)
 
 
 class _Area(Loose):
@@ -311,68 +204,10 @@ class CourseModuleModel(Loose):
         return areas[0] if areas else None
 
 
-class _Role(Loose):
-    shortname: Text = ""
-
-
-class PersonModel(Loose):
-    """A person in any list; Moodle decides which fields the account may see."""
-
-    id: int
-    fullname: Text = ""
-    email: Text = ""
-    username: Text = ""
-    idnumber: Text = ""
-    roles: list[_Role] = Field(default_factory=list)
-
-    def person(self) -> Person:
-        """Return the record; fields that this account may not see are empty."""
-        return Person(
-            user_id=self.id,
-            full_name=plain(self.fullname),
-            email=self.email.strip(),
-            username=self.username,
-            id_number=self.idnumber.strip(),
-            roles=frozenset(role.shortname for role in self.roles),
-        )
-
-
-class ParticipantModel(PersonModel):
-    """One of mod_assign_list_participants."""
-
-    submitted: bool = False
-    requiregrading: bool = False
-    submissionstatus: Text = ""
-    groupid: int | None = None
-    groupname: Text = ""
-    grantedextension: bool = False
-
-    def record(self) -> Participant:
-        """Return the record; under blind marking Moodle gives nothing but "Participant N"."""
-        return Participant(
-            person=self.person(),
-            submitted=self.submitted,
-            needs_grading=self.requiregrading,
-            status=self.submissionstatus,
-            group_id=self.groupid or 0,
-            group_name=plain(self.groupname),
-            extended=self.grantedextension,
-        )
-
-
-class _GroupModel(Loose):
-    id: int
-    name: Text = ""
-
-
 class GroupsModel(Loose):
     """core_group_get_activity_allowed_groups."""
 
-    groups: list[_GroupModel] = Field(default_factory=list)
-
-    def records(self) -> tuple[Group, ...]:
-        """Return the groups of an activity that this account may see."""
-        return tuple(Group(each.id, plain(each.name)) for each in self.groups)
+    groups: list[Group] = Field(default_factory=list)
 
 
 class TokenModel(Loose):
@@ -381,35 +216,215 @@ class TokenModel(Loose):
     token: str = Field(min_length=1, max_length=512)
 
 
-class _ConfigData(Loose):
-    wwwroot: str
-    sitename: Text = ""
-    enablewebservices: bool = False
-    enablemobilewebservice: bool = False
-    maintenanceenabled: bool = False
-    maintenancemessage: Text = ""
-    typeoflogin: int = 1
-    launchurl: Text = ""
-
-
 class PublicConfigModel(Loose):
-    """The one item of tool_mobile_get_public_config's answer."""
+    """The one item of tool_mobile_get_public_config's answer; no data if the site refuses."""
 
     error: bool = False
-    data: _ConfigData | None = None
+    data: PublicConfig | None = None
 
-    def record(self) -> PublicConfig | None:
-        """Return the record, None if the site refuses. Login types above 1 need a browser."""
-        if self.error or self.data is None:
-            return None
-        data = self.data
-        return PublicConfig(
-            url=data.wwwroot.rstrip("/"),
-            name=plain(data.sitename),
-            web_services=data.enablewebservices,
-            mobile=data.enablemobilewebservice,
-            maintenance=data.maintenanceenabled,
-            browser_login=data.typeoflogin > 1,
-            launch_url=data.launchurl,
-            message=plain(data.maintenancemessage),
+
+class _FileArea(Loose):
+    area: Text = ""
+    files: list[FileModel] = Field(default_factory=list)
+
+
+class _Editor(Loose):
+    text: Text = ""
+    format: int = 1
+
+
+class _Plugin(Loose):
+    type: str
+    fileareas: list[_FileArea] = Field(default_factory=list)
+    editorfields: list[_Editor] = Field(default_factory=list)
+
+    def files(self) -> tuple[RemoteFile, ...]:
+        return tuple(file.record() for area in self.fileareas for file in area.files)
+
+    def text(self) -> str:
+        return "\n".join(editor.text for editor in self.editorfields)
+
+
+class SubmissionModel(Loose):
+    """A row of work, a person's or a team's."""
+
+    id: int
+    userid: int = 0
+    attemptnumber: int = 0
+    timemodified: int | None = None
+    status: SubmissionState
+    groupid: int | None = None
+    plugins: list[_Plugin] = Field(default_factory=list)
+    gradingstatus: Text = ""
+
+    def record(self) -> Submission:
+        """Return the record; files and online text are plugins in Moodle's JSON."""
+        files = [plugin.files() for plugin in self.plugins if plugin.type == "file"]
+        texts = [plugin.text() for plugin in self.plugins if plugin.type == "onlinetext"]
+        return Submission(
+            id=self.id,
+            user_id=self.userid,
+            attempt=self.attemptnumber,
+            state=self.status,
+            modified=moment(self.timemodified),
+            group_id=self.groupid or 0,
+            files=files[0] if files else (),
+            text=texts[0] if texts else "",
+            grading_status=self.gradingstatus,
         )
+
+
+class _Attempt(Loose):
+    submission: SubmissionModel | None = None
+    teamsubmission: SubmissionModel | None = None
+    submissionsenabled: bool = True
+    locked: bool = False
+    graded: bool = False
+    canedit: bool = False
+    cansubmit: bool = False
+    extensionduedate: int | None = None
+    gradingstatus: Text = ""
+
+
+class _GradeInFeedback(Loose):
+    grade: Text = ""
+    gradefordisplay: Text = ""
+
+
+def _feedback(
+    grade: _GradeInFeedback | None, shown: str, graded: int | None, plugins: list[_Plugin]
+) -> Feedback:
+    comments = [plugin for plugin in plugins if plugin.type == "comments"]
+    files = [plugin.files() for plugin in plugins if plugin.type == "file"]
+    formats = [editor.format for plugin in comments for editor in plugin.editorfields]
+    return Feedback(
+        grade=number(grade.grade) if grade else None,
+        shown=plain(shown),
+        graded_at=moment(graded),
+        comment=comments[0].text() if comments else "",
+        files=files[0] if files else (),
+        comment_format=formats[0] if formats else 1,
+    )
+
+
+class _FeedbackModel(Loose):
+    grade: _GradeInFeedback | None = None
+    gradefordisplay: Text = ""
+    gradeddate: int | None = None
+    plugins: list[_Plugin] = Field(default_factory=list)
+
+    def record(self) -> Feedback:
+        return _feedback(self.grade, self.gradefordisplay, self.gradeddate, self.plugins)
+
+
+class _PreviousAttempt(Loose):
+    attemptnumber: int
+    grade: Annotated[_GradeInFeedback | None, BeforeValidator(_list_as_nothing)] = None
+    feedbackplugins: list[_Plugin] = Field(default_factory=list)
+
+    def record(self) -> Earlier:
+        shown = self.grade.gradefordisplay if self.grade else ""
+        return Earlier(self.attemptnumber, _feedback(self.grade, shown, None, self.feedbackplugins))
+
+
+class StatusModel(Loose):
+    """mod_assign_get_submission_status; without ``lastattempt`` the user cannot submit."""
+
+    lastattempt: Annotated[_Attempt | None, BeforeValidator(_list_as_nothing)] = None
+    feedback: Annotated[_FeedbackModel | None, BeforeValidator(_list_as_nothing)] = None
+    previousattempts: list[_PreviousAttempt] = Field(default_factory=list)
+
+    def record(self) -> Status:
+        """Return the state of a user's work; without an attempt nothing is possible."""
+        last = self.lastattempt or _Attempt(submissionsenabled=False)
+        return Status(
+            submission=last.submission.record() if last.submission else None,
+            team=last.teamsubmission.record() if last.teamsubmission else None,
+            enabled=last.submissionsenabled,
+            locked=last.locked,
+            graded=last.graded,
+            can_edit=last.canedit,
+            can_submit=last.cansubmit,
+            extended_to=moment(last.extensionduedate),
+            grading_status=last.gradingstatus,
+            feedback=self.feedback.record() if self.feedback else None,
+            takes_part=self.lastattempt is not None,
+            earlier=self._earlier(),
+        )
+
+    def _earlier(self) -> Earlier | None:
+        found = sorted(
+            (attempt.record() for attempt in self.previousattempts),
+            key=lambda earlier: -earlier.attempt,
+        )
+        given = (
+            each
+            for each in found
+            if each.feedback.grade is not None or each.feedback.comment or each.feedback.files
+        )
+        return next(given, None)
+
+
+class _ReportItem(Loose):
+    itemmodule: Text = ""
+    iteminstance: int | None = None
+    grademax: float | None = None
+
+
+class _ReportUser(Loose):
+    gradeitems: list[_ReportItem] = Field(default_factory=list)
+
+
+class ReportModel(Loose):
+    """gradereport_user_get_grade_items: one item for each graded activity."""
+
+    usergrades: list[_ReportUser] = Field(default_factory=list)
+
+    def largest(self, assignment_id: int) -> int:
+        """Return the largest grade of an assignment: for a scale, the number of its items."""
+        found = (
+            item.grademax or 0
+            for user in self.usergrades
+            for item in user.gradeitems
+            if (item.itemmodule, item.iteminstance) == ("assign", assignment_id)
+        )
+        return int(next(found, 0))
+
+
+class FlagModel(Loose):
+    """Moodle's flags for one person on one assignment, beside the work."""
+
+    userid: int
+    workflowstate: Text = ""
+    extensionduedate: Moment = None
+
+
+class _Mapping(Loose):
+    id: int
+    userid: int
+
+
+class _OfAssignment(Loose):
+    """What one function returns of one assignment; the lists of the others are missing."""
+
+    submissions: list[SubmissionModel] = Field(default_factory=list)
+    grades: list[Grade] = Field(default_factory=list)
+    userflags: list[FlagModel] = Field(default_factory=list)
+    mappings: list[_Mapping] = Field(default_factory=list)
+
+
+class ByAssignmentModel(Loose):
+    """mod_assign_get_submissions, _grades, _user_flags and _user_mappings."""
+
+    assignments: list[_OfAssignment] = Field(default_factory=list)
+    warnings: list[Warned] = Field(default_factory=list)
+
+
+class UploadedModel(Loose):
+    """One item of upload.php's list: with ``errortype`` its upload failed."""
+
+    filename: Text = ""
+    itemid: int | None = None
+    filesize: int | None = None
+    errortype: Text = ""
+    error: Text = ""

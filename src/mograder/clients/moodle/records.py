@@ -3,6 +3,9 @@
 Names are plain text here: Moodle sends them escaped for HTML, in places twice. Times have a time
 zone, and are None for Moodle's 0. Use ``user_id`` as the key of people: an ordinary teacher sees no
 usernames.
+
+Records that Moodle's JSON has in nearly the same form are validated by pydantic, with Moodle's name
+of a field as its alias; ``models.py`` makes all others.
 """
 
 from __future__ import annotations
@@ -11,51 +14,65 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.fields import Count, Moment, Plain, Points, Stripped, Text
 from mograder.clients.upload import Upload
+
+
+def _names(key: str) -> BeforeValidator:
+    """Return a validator that replaces each object of a list by its text under a key."""
+
+    def names(found: object) -> object:
+        if not isinstance(found, list):
+            return found
+        return [each.get(key) or "" if isinstance(each, dict) else each for each in found]
+
+    return BeforeValidator(names)
+
+
+def _without_slash(url: str) -> str:
+    return url.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The site and the signed-in user. ``max_upload`` in bytes, None if not given."""
+    """The site and the signed-in user (core_webservice_get_site_info)."""
 
-    name: str
-    url: str
-    user_id: int
-    username: str
-    full_name: str
-    functions: frozenset[str]
-    can_download: bool
-    can_upload: bool
-    max_upload: int | None = None
-    release: str = ""
+    __pydantic_config__ = ConfigDict(hide_input_in_errors=True)
+
+    url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="siteurl")]
+    user_id: Annotated[int, Field(validation_alias="userid")]
+    name: Annotated[Plain, Field(validation_alias="sitename")] = ""
+    username: Text = ""
+    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    functions: Annotated[frozenset[str], _names("name")] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course that the user is enrolled in."""
+    """A course that the user is enrolled in (core_enrol_get_users_courses)."""
 
     id: int
-    short_name: str
-    full_name: str
+    short_name: Annotated[Plain, Field(validation_alias="shortname")] = ""
+    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CourseModule:
-    """An activity as the course page shows it; ``url`` opens it in a browser.
+    """An activity of a course (core_course_get_contents).
 
     ``instance`` is the assignment's id where ``kind`` is ``assign``.
     """
 
-    cmid: int
-    kind: str
-    name: str
-    instance: int
-    section: str
-    url: str
-    visible: bool
-    files: tuple[RemoteFile, ...] = ()
+    cmid: Annotated[int, Field(validation_alias="id")]
+    kind: Annotated[str, Field(validation_alias="modname")]
+    name: Plain
+    instance: int = 0
+    visible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +141,24 @@ class GradingMethod(StrEnum):
 class Person:
     """A person in a course; fields that this account may not see are empty."""
 
-    user_id: int
-    full_name: str
-    email: str = ""
-    username: str = ""
-    id_number: str = ""
-    roles: frozenset[str] = frozenset()
+    user_id: Annotated[int, Field(validation_alias="id")]
+    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    email: Stripped = ""
+    username: Text = ""
+    id_number: Annotated[Stripped, Field(validation_alias="idnumber")] = ""
+    roles: Annotated[frozenset[str], _names("shortname")] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Participant:
-    """A person who should submit an assignment.
+class Participant(Person):
+    """A person who should submit an assignment (mod_assign_list_participants).
 
     Under blind marking the name is "Participant N" and all else is empty.
     """
 
-    person: Person
-    submitted: bool = False
-    needs_grading: bool = False
-    status: str = ""
-    group_id: int = 0
-    group_name: str = ""
-    extended: bool = False
+    group_id: Annotated[Count, Field(validation_alias="groupid")] = 0
+    group_name: Annotated[Plain, Field(validation_alias="groupname")] = ""
+    extended: Annotated[bool, Field(validation_alias="grantedextension")] = False
     """The deadline is extended for this person, see :meth:`.client.MoodleClient.extensions`."""
 
 
@@ -154,7 +167,7 @@ class Group:
     """A group of people in a course."""
 
     id: int
-    name: str
+    name: Plain = ""
 
 
 class SubmissionState(StrEnum):
@@ -239,11 +252,11 @@ class Status:
 class Grade:
     """A grade as Moodle stores it, of the latest attempt; None if it holds no number."""
 
-    user_id: int
-    attempt: int
-    grade: Decimal | None
+    user_id: Annotated[int, Field(validation_alias="userid")]
+    attempt: Annotated[int, Field(validation_alias="attemptnumber")] = 0
+    grade: Points = None
     grader: int = 0
-    modified: datetime | None = None
+    modified: Annotated[Moment, Field(validation_alias="timemodified")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,19 +312,25 @@ class Mark:
     choices: tuple[RubricChoice, ...] = ()
 
 
+def _needs_browser(login: object) -> object:
+    """Return whether Moodle's number of a type of login is one that needs a browser."""
+    return login > 1 if isinstance(login, int) else login
+
+
 @dataclass(frozen=True, slots=True)
 class PublicConfig:
     """A site's public configuration: whether and how a user can get a token."""
 
-    url: str
-    name: str
-    web_services: bool
-    mobile: bool
-    maintenance: bool
-    browser_login: bool
+    url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="wwwroot")]
+    name: Annotated[Plain, Field(validation_alias="sitename")] = ""
+    web_services: Annotated[bool, Field(validation_alias="enablewebservices")] = False
+    maintenance: Annotated[bool, Field(validation_alias="maintenanceenabled")] = False
+    browser_login: Annotated[
+        bool, BeforeValidator(_needs_browser), Field(validation_alias="typeoflogin")
+    ] = False
     """Passwords are typed in a browser only (single sign-on)."""
-    launch_url: str = ""
-    message: str = ""
+    launch_url: Annotated[Text, Field(validation_alias="launchurl")] = ""
+    message: Annotated[Plain, Field(validation_alias="maintenancemessage")] = ""
 
 
 @dataclass(frozen=True, slots=True)

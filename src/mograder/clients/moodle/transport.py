@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.clients.course_server import (
+    Acknowledgement,
     Document,
-    Handed,
     RemoteAssignment,
     RemoteFile,
-    Standing,
     WorkState,
+    WorkStatus,
     WouldReplaceOnTime,
 )
 from mograder.clients.moodle.client import MoodleClient
@@ -93,19 +93,19 @@ class MoodleTransport:
         """Write a file's bytes to ``to``, verified by Moodle's SHA-1, complete or not at all."""
         self._client.download(file, to, progress)
 
-    def standing(self, assignment: RemoteAssignment) -> Standing:
-        """Return the standing of this person's work.
+    def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
+        """Return the status of this person's work.
 
         A mark that the marking workflow has not released does not count as graded: it is hidden
         from the student, though Moodle calls it graded.
         """
         settings = self._of(assignment)
         status = self._client.submission_status(settings.id)
-        return self._standing(settings, status)
+        return self._work_status(settings, status)
 
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Handed:
+    ) -> Acknowledgement:
         """Submit a file for grading and check that Moodle holds it.
 
         Raises:
@@ -116,7 +116,7 @@ class MoodleTransport:
 
     def save_draft(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Handed:
+    ) -> Acknowledgement:
         """Save a file without submitting it, if the assignment has drafts (--no-finalize).
 
         Raises:
@@ -144,7 +144,7 @@ class MoodleTransport:
             )
         return self._settings[assignment.key]
 
-    def _standing(self, settings: Assignment, status: Status) -> Standing:
+    def _work_status(self, settings: Assignment, status: Status) -> WorkStatus:
         work, feedback = status.work, status.feedback
         state = _STATES[work.state] if work else WorkState.NEW
         handed_in = work.modified if work and state is WorkState.SUBMITTED else None
@@ -153,7 +153,7 @@ class MoodleTransport:
         if earlier is not None:
             feedback = earlier.feedback
         reason = why_not(settings, status, self._clock.now())
-        return Standing(
+        return WorkStatus(
             state=state,
             graded=graded or earlier is not None,
             graded_attempt=earlier.attempt + 1 if earlier else 0,
@@ -174,7 +174,7 @@ class MoodleTransport:
         *,
         late: bool,
         final: bool,
-    ) -> Handed:
+    ) -> Acknowledgement:
         settings = self._of(assignment)
         demand_acceptable(settings, file)
         status = self._client.submission_status(settings.id)
@@ -190,7 +190,9 @@ class MoodleTransport:
             return self._finalise(settings, kept, progress)
         return self._handed(settings, status, kept.name)
 
-    def _finalise(self, settings: Assignment, file: RemoteFile, progress: Progress) -> Handed:
+    def _finalise(
+        self, settings: Assignment, file: RemoteFile, progress: Progress
+    ) -> Acknowledgement:
         """Submit a saved draft; if drafts are off, saving did that already."""
         if settings.statement:
             progress(f"By handing in you confirm: {settings.statement}")
@@ -204,9 +206,9 @@ class MoodleTransport:
             )
         return self._handed(settings, status, file.name)
 
-    def _handed(self, settings: Assignment, status: Status, name: str) -> Handed:
+    def _handed(self, settings: Assignment, status: Status, name: str) -> Acknowledgement:
         at = status.work.modified if status.work else None
-        return Handed(name, submitted_at=at, late=_is_late(settings, status, at))
+        return Acknowledgement(name, submitted_at=at, late=_is_late(settings, status, at))
 
     def _is_handed_in(self, work: Submission | None, file: Path) -> bool:
         """Return whether exactly this file's bytes are submitted already.

@@ -73,13 +73,13 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         raise InvalidInput(f"mograder.toml cannot be read: {error}.") from error
     _set_site(document, course)
     tables = _tables(document)
-    news = _Changes()
+    news: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": [], "hidden": []}
     used = {str(table.get("dir")) for table in tables if table.get("dir")}
     for assignment in course.assignments:
         table = _table_of(assignment, tables)
         fresh = table is None
         if fresh and assignment.id in course.hidden:
-            news.hidden.append(assignment.name)
+            news["hidden"].append(assignment.name)
             continue
         table = tomlkit.table() if table is None else table
         changed = _fill(table, assignment)
@@ -89,7 +89,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
             if not assignment.attachments:
                 table.add(tomlkit.nl())
             tables.append(table)
-        news.note(assignment.name, fresh=fresh, changed=changed)
+        news["added" if fresh else "updated" if changed else "unchanged"].append(assignment.name)
     removed = _remove_gone(tables, course) if course.complete else ()
     if course.edit_links and "edit_links" not in document:
         links = tomlkit.table()
@@ -98,14 +98,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
     dumped = tomlkit.dumps(document)
     written = text if dumped == text else _with_gaps(dumped)
     _demand_nothing_lost(text, written, removed)
-    return Merged(
-        written,
-        tuple(news.added),
-        tuple(news.updated),
-        tuple(news.unchanged),
-        removed,
-        tuple(news.hidden),
-    )
+    return Merged(written, removed=removed, **{word: tuple(names) for word, names in news.items()})
 
 
 def replace_course_file(path: Path, text: str) -> None:
@@ -113,18 +106,6 @@ def replace_course_file(path: Path, text: str) -> None:
     target = path.resolve()
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
     atomic_write(target, text.encode(), mode)
-
-
-class _Changes:
-    def __init__(self) -> None:
-        self.added: list[str] = []
-        self.updated: list[str] = []
-        self.unchanged: list[str] = []
-        self.hidden: list[str] = []
-
-    def note(self, name: str, *, fresh: bool, changed: bool) -> None:
-        kind = self.added if fresh else self.updated if changed else self.unchanged
-        kind.append(name)
 
 
 def _with_gaps(text: str) -> str:

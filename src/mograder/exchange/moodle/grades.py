@@ -21,6 +21,7 @@ from mograder.clients.moodle.grading import (
     Result,
     plan_marks,
     read_feedback,
+    refuse_dropped_feedback,
     send_marks,
 )
 from mograder.clients.moodle.records import Assignment, Mark, WorkflowState
@@ -147,7 +148,7 @@ def draft(
     participants: Participants,
     gathered: GradeInput,
     remembered: Remembered,
-    wishes: UploadOptions,
+    options: UploadOptions,
     scale: Scale | None = None,
 ) -> Draft:
     """Plan what to send; changes nothing.
@@ -164,19 +165,19 @@ def draft(
             if listed
             else "Grade first, or give --grades-csv or --feedback-dir.",
         )
-    _demand_feedback_types(assignment, list(gathered.marks.values()))
+    refuse_dropped_feedback(assignment, gathered.marks.values())
     teams = for_teams(
-        client, assignment, gathered.marks, participants.people, remembered, force=wishes.force
+        client, assignment, gathered.marks, participants.people, remembered, force=options.force
     )
     users = {mark.user_id for mark in teams.marks}
-    states = _states(client, assignment, users) if wishes.state else {}
+    states = _states(client, assignment, users) if options.state else {}
     marks = [
-        with_state(mark, states.get(mark.user_id, ""), assignment, wishes) for mark in teams.marks
+        with_state(mark, states.get(mark.user_id, ""), assignment, options) for mark in teams.marks
     ]
     people = {person.user_id for person in participants.people}
     plan = _without_known(plan_marks(client, assignment, marks, people), remembered)
     plan = read_feedback(client, plan)
-    verdicts = settle_plan(client, plan, remembered, force=wishes.force)
+    verdicts = settle_plan(client, plan, remembered, force=options.force)
     graders = _graders(client, assignment, verdicts)
     return Draft(
         replace(plan, outcomes=tuple(each.outcome for each in verdicts)),
@@ -274,19 +275,6 @@ def _says(mark: Mark) -> bool:
     return mark.comment is not None or bool(mark.files)
 
 
-def _demand_feedback_types(assignment: Assignment, marks: Sequence[Mark]) -> None:
-    """Raise for marks that the assignment would drop silently (recording 304)."""
-    comments = any(mark.comment for mark in marks) and not assignment.feedback.comments
-    files = any(mark.files for mark in marks) and not assignment.feedback.files
-    off = ["“Feedback comments”"] * comments + ["“Feedback files”"] * files
-    if off:
-        raise Conflict(
-            f"{assignment.name} drops what you would send: {' and '.join(off)} are off on Moodle.",
-            hint="Switch them on in the assignment's settings, under Feedback types, or send the "
-            "marks alone: --grades-only.",
-        )
-
-
 def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Mapping[int, str]:
     """Return workflow states by user id; requested separately only if submissions lack some."""
     if not assignment.workflow:
@@ -302,9 +290,9 @@ def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Ma
     )
 
 
-def with_state(mark: Mark, held: str, assignment: Assignment, wishes: UploadOptions) -> Mark:
+def with_state(mark: Mark, held: str, assignment: Assignment, options: UploadOptions) -> Mark:
     """Set the workflow state; a later state stays, unless the teacher named one."""
-    if not assignment.workflow or wishes.state is None:
+    if not assignment.workflow or options.state is None:
         return mark
-    further = held in _ORDER and _ORDER.index(WorkflowState(held)) > _ORDER.index(wishes.state)
-    return mark if further and not wishes.exact else replace(mark, workflow=wishes.state)
+    further = held in _ORDER and _ORDER.index(WorkflowState(held)) > _ORDER.index(options.state)
+    return mark if further and not options.exact else replace(mark, workflow=options.state)

@@ -88,14 +88,6 @@ class MappingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Usernames by Moodle's user id, and the participants without a known username."""
-
-    usernames: Mapping[int, Username]
-    unnamed: tuple[Person, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Naming:
     """The source of usernames that Moodle does not show: a mapping file, or ``by``."""
 
@@ -105,12 +97,17 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """The participants of one assignment, and their usernames as far as known."""
+    """The participants of one assignment, and their usernames by Moodle's user id, if known."""
 
     people: tuple[Person, ...]
-    known: Known
+    usernames: Mapping[int, Username]
     groups: tuple[str, ...] = ()
     """Set if Moodle shows this account only the people of these groups (separate groups)."""
+
+    @property
+    def unnamed(self) -> tuple[Person, ...]:
+        """The participants whose username is not known."""
+        return tuple(each for each in self.people if each.user_id not in self.usernames)
 
     def users(self) -> dict[Username, str]:
         """Return full names by username, sorted by username.
@@ -119,9 +116,9 @@ class Participants:
             Forbidden: Usernames are missing. A list with holes would lock students out, so the
                 hint says how to complete it.
         """
-        if self.known.unnamed:
-            raise need_names(self.known.unnamed, len(self.people))
-        names = {self.known.usernames[person.user_id]: person.full_name for person in self.people}
+        if self.unnamed:
+            raise need_names(self.unnamed, len(self.people))
+        names = {self.usernames[person.user_id]: person.full_name for person in self.people}
         return dict(sorted(names.items()))
 
     def local_name(self, person: Person) -> str:
@@ -131,7 +128,7 @@ class Participants:
         """
         if person.participant:
             return participant_name(person.participant)
-        known = self.known.usernames.get(person.user_id)
+        known = self.usernames.get(person.user_id)
         return known or parse_username(person.email) or f"moodle-{person.user_id}"
 
     def find(self, text: str) -> Person | None:
@@ -142,15 +139,7 @@ class Participants:
         """
         wanted = text.strip().casefold()
         named = (each for each in self.people if self.local_name(each).casefold() == wanted)
-        return next(named, None) or find_person(text, self.people, self.known.usernames)
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The worksheet's columns that identify a person: ``[moodle] match_column, name_column``."""
-
-    match: str = _USERNAME
-    name: str = "Full name"
+        return next(named, None) or find_person(text, self.people, self.usernames)
 
 
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
@@ -179,8 +168,8 @@ def name_people(
     remembered: Iterable[Identity] = (),
     mapping: Sequence[MappingRow] = (),
     by: NamedBy | None = None,
-) -> Known:
-    """Find all usernames: in the file, else on Moodle, else in the gradebook, else by ``by``.
+) -> dict[int, Username]:
+    """Return usernames by user id: of the file, else Moodle, else the gradebook, else ``by``.
 
     Raises:
         InvalidInput: Two people would have one username, or a username is not valid.
@@ -188,7 +177,6 @@ def name_people(
     memory = {each.user_id: each.username for each in remembered}
     mapped = _mapped(people, mapping)
     found: dict[int, Username] = {}
-    unnamed: list[Person] = []
     for person in people:
         text = (
             mapped.get(person.user_id)
@@ -198,10 +186,8 @@ def name_people(
         )
         if text:
             found[person.user_id] = _parse(text, person)
-        else:
-            unnamed.append(person)
     _refuse_shared(found, people)
-    return Known(found, tuple(unnamed))
+    return found
 
 
 def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
@@ -259,15 +245,14 @@ def person_of(participant: Participant, formerly: int = 0) -> Person:
 
     ``formerly`` is the number of "Participant N" before the identities were revealed, else 0.
     """
-    told = participant.person
-    blind = not (told.email or told.username or told.roles)
-    found = _BLIND.fullmatch(told.full_name) if blind else None
+    blind = not (participant.email or participant.username or participant.roles)
+    found = _BLIND.fullmatch(participant.full_name) if blind else None
     return Person(
-        user_id=told.user_id,
-        full_name=told.full_name,
-        username=told.username,
-        email=told.email,
-        idnumber=told.id_number,
+        user_id=participant.user_id,
+        full_name=participant.full_name,
+        username=participant.username,
+        email=participant.email,
+        idnumber=participant.id_number,
         participant=int(found[1]) if found else 0,
         group=participant.group_id,
         team=participant.group_name,
@@ -277,14 +262,20 @@ def person_of(participant: Participant, formerly: int = 0) -> Person:
 
 
 def people_of(
-    sheet: Worksheet, columns: Columns, remembered: Sequence[Identity], names: Mapping[str, str]
+    sheet: Worksheet,
+    remembered: Sequence[Identity],
+    names: Mapping[str, str],
+    *,
+    match_column: str,
+    name_column: str,
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
     """Return the people of a grading worksheet, and those of their usernames that are known.
 
+    The columns are those that identify a person: ``[moodle] match_column, name_column``.
     Usernames are taken from the match column if the site shows it, else from the gradebook by
     email, ID number or full name.
     """
-    people = tuple(_person_in(sheet, row, columns) for row in sheet.rows)
+    people = tuple(_person_in(sheet, row, match_column, name_column) for row in sheet.rows)
     usernames: dict[int, Username] = {}
     for person in people:
         text = person.username or _remembered(person, remembered) or _by_name(person, names)
@@ -337,12 +328,12 @@ def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tup
     )
 
 
-def _person_in(sheet: Worksheet, row: WorksheetRow, columns: Columns) -> Person:
+def _person_in(sheet: Worksheet, row: WorksheetRow, match: str, name: str) -> Person:
     # A worksheet has no user ids: the participant's number, negative, is used instead.
     return Person(
         user_id=-row.participant,
-        full_name=sheet.cell(row, columns.name) or sheet.cell(row, IDENTIFIER),
-        username=(sheet.cell(row, columns.match) or sheet.cell(row, _USERNAME)).strip(),
+        full_name=sheet.cell(row, name) or sheet.cell(row, IDENTIFIER),
+        username=(sheet.cell(row, match) or sheet.cell(row, _USERNAME)).strip(),
         email=sheet.cell(row, _EMAIL).strip(),
         idnumber=sheet.cell(row, _IDNUMBER).strip(),
         participant=row.participant,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment, Participant
@@ -23,22 +21,8 @@ from mograder.exchange.moodle.identities import (
 from mograder.store.gradebook import Gradebook, Identity, existing_gradebook
 
 
-@dataclass(frozen=True, slots=True)
-class OnMoodle:
-    """The facts of an assignment that decide its participants: its ids, and anonymous marking."""
-
-    id: int
-    cmid: int
-    revealed: bool = False
-
-    @classmethod
-    def of(cls, assignment: Assignment) -> Self:
-        """Return the facts of an assignment of Moodle's."""
-        return cls(assignment.id, assignment.cmid, assignment.revealed)
-
-
 def list_participants(
-    client: MoodleClient, work: OnMoodle, remembered: Sequence[Identity], naming: Naming
+    client: MoodleClient, assignment: Assignment, remembered: Sequence[Identity], naming: Naming
 ) -> Participants:
     """List the participants of an assignment on Moodle, and find their usernames.
 
@@ -50,10 +34,10 @@ def list_participants(
         InvalidInput: Two people would have one username.
         MograderError: Moodle refuses, or cannot be reached.
     """
-    listed = client.participants(work.id)
+    listed = client.participants(assignment.id)
     groups: tuple[str, ...] = ()
     if not listed:
-        listed, groups = _of_groups(client, work)
+        listed, groups = _of_groups(client, assignment)
     if not listed:
         raise NotFound(
             "Moodle shows you no participants of this assignment.",
@@ -61,11 +45,11 @@ def list_participants(
             "groups only: have yourself added to a group, or ask for the capability "
             "moodle/site:accessallgroups.",
         )
-    numbers = _former_numbers(client, work)
-    found = (person_of(each, numbers.get(each.person.user_id, 0)) for each in listed)
+    numbers = _former_numbers(client, assignment)
+    found = (person_of(each, numbers.get(each.user_id, 0)) for each in listed)
     people = with_memory(tuple(found), remembered)
-    known = name_people(people, remembered, naming.mapping, naming.by)
-    return Participants(people, known, groups)
+    usernames = name_people(people, remembered, naming.mapping, naming.by)
+    return Participants(people, usernames, groups)
 
 
 def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
@@ -97,7 +81,8 @@ def list_first_participants(
         MograderError: As :func:`list_participants`.
     """
     for each in on_moodle:
-        participants = list_participants(client, OnMoodle(each.id, each.cmid), remembered, naming)
+        assignment = Assignment(each.id, each.cmid, 0, each.name)
+        participants = list_participants(client, assignment, remembered, naming)
         if participants.groups:
             raise Forbidden(
                 f"Moodle shows you only the students of {listed_names(participants.groups)}, so a "
@@ -115,30 +100,30 @@ def list_first_participants(
 
 
 def _of_groups(
-    client: MoodleClient, work: OnMoodle
+    client: MoodleClient, assignment: Assignment
 ) -> tuple[tuple[Participant, ...], tuple[str, ...]]:
     """Return the people of the groups that this account may see, and the groups' names."""
     try:
-        groups = client.allowed_groups(work.cmid) if work.cmid else ()
+        groups = client.allowed_groups(assignment.cmid) if assignment.cmid else ()
     except (Forbidden, InvalidInput, NotFound):  # the service lacks the function
         return (), ()
     found = {
-        each.person.user_id: each
+        each.user_id: each
         for group in groups
-        for each in client.participants(work.id, group.id)
+        for each in client.participants(assignment.id, group.id)
     }
     return tuple(found.values()), tuple(group.name for group in groups)
 
 
-def _former_numbers(client: MoodleClient, work: OnMoodle) -> Mapping[int, int]:
+def _former_numbers(client: MoodleClient, assignment: Assignment) -> Mapping[int, int]:
     """Return the numbers of "Participant N" by user id, if identities have been revealed.
 
     Files and lines of grades from the anonymous phase are named by these numbers.
     """
-    if not work.revealed:
+    if not assignment.revealed:
         return {}
     try:
-        return {user: number for number, user in client.blind_identities(work.id).items()}
+        return {user: number for number, user in client.blind_identities(assignment.id).items()}
     except (Forbidden, InvalidInput, NotFound):
         return {}
 
@@ -158,6 +143,6 @@ def remember(gradebook: Gradebook, site: str, participants: Participants) -> Non
     Raises:
         Conflict: The gradebook has another person for one of the usernames.
     """
-    known = identities(participants.people, participants.known.usernames)
+    known = identities(participants.people, participants.usernames)
     gradebook.put_identities(site, known)
     gradebook.put_students({each.username: each.full_name for each in known})

@@ -18,13 +18,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from mograder.clients.course_server import (
+    Acknowledgement,
     Document,
-    Handed,
     RemoteAssignment,
     RemoteFile,
-    Standing,
     Transport,
     WorkState,
+    WorkStatus,
     WouldReplaceOnTime,
 )
 from mograder.core.clock import Clock
@@ -62,7 +62,8 @@ class KnownItem(BaseModel):
 
     folder: str
     assignment: RemoteAssignment
-    standing: Standing | None = None
+    standing: WorkStatus | None = None
+    """Named so in the stored file."""
     fetched: tuple[RemoteFile, ...] = ()
     """The server's files at the time of the last fetch."""
 
@@ -95,7 +96,7 @@ class Submitted:
     """The outcome of a submission: acknowledged, or queued here because of ``why``."""
 
     folder: str
-    handed: Handed | None
+    handed: Acknowledgement | None
     why: str = ""
 
 
@@ -215,7 +216,7 @@ class StudentCourse:
     def refresh(self, transport: Transport, folder: str) -> None:
         """Ask the server again for the state of one assignment."""
         item = self._item(folder)
-        standing = _unless_refused(lambda: transport.standing(item.assignment))
+        standing = _unless_refused(lambda: transport.work_status(item.assignment))
         self._put(item.model_copy(update={"standing": standing or item.standing}))
 
     def _put(self, item: KnownItem) -> None:
@@ -231,7 +232,7 @@ class StudentCourse:
         folder: str,
         before: KnownItem | None,
     ) -> KnownItem:
-        standing = _unless_refused(lambda: transport.standing(assignment))
+        standing = _unless_refused(lambda: transport.work_status(assignment))
         standing = standing or (before.standing if before else None)
         if standing is not None and standing.feedback_available:
             self._fetch_feedback(transport, assignment, folder)
@@ -280,7 +281,7 @@ class StudentCourse:
                 return open_receipt(self.folder.root / sent.receipt).receipt.text
         return ""
 
-    def _keep_receipt(self, handed: Handed, item: KnownItem) -> str:
+    def _keep_receipt(self, handed: Acknowledgement, item: KnownItem) -> str:
         """Store a receipt where `mograder https receipt` finds it; an invalid one is ignored."""
         known = self.known()
         place = self.folder.directory(item.folder)
@@ -304,7 +305,7 @@ class StudentCourse:
         due = assignment.due
         if due is None or self._clock.now() <= due:
             return
-        found = _unless_refused(lambda: transport.standing(assignment))
+        found = _unless_refused(lambda: transport.work_status(assignment))
         if found is None or found.state is not WorkState.SUBMITTED or found.late:
             return
         at = found.submitted_at or (sent.submitted_at if sent else None)

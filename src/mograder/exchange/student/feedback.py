@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.clients.course_server import RemoteAssignment, Standing, Transport
+from mograder.clients.course_server import RemoteAssignment, Transport, WorkStatus
 from mograder.core.errors import InvalidInput
 from mograder.exchange.unpacking import safe_path
 from mograder.store.files import atomic_write
@@ -13,23 +13,23 @@ from mograder.store.files import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """One person's standing, and the pages of feedback on it."""
+    """One person's status, and the pages of feedback on it."""
 
-    standing: Standing
+    status: WorkStatus
     pages: tuple[Path, ...] = ()
 
 
 def read_feedback(
     transport: Transport, assignment: RemoteAssignment, out: Path | None = None
 ) -> Returned:
-    """Return the standing of one's own work; with ``out`` the pages of feedback are written there.
+    """Return the status of one's own work; with ``out`` the pages of feedback are written there.
 
     Raises:
         MograderError: The server refuses or fails, or nothing can be written.
     """
-    standing = transport.standing(assignment)
-    if out is None or not standing.feedback_available:
-        return Returned(standing)
+    status = transport.work_status(assignment)
+    if out is None or not status.feedback_available:
+        return Returned(status)
     pages = []
     for document in transport.feedback(assignment):
         path = out / safe_path(document.name).rpartition("/")[2]
@@ -39,4 +39,4 @@ def read_feedback(
         except OSError as error:
             raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from error
         pages.append(path)
-    return Returned(standing, tuple(pages))
+    return Returned(status, tuple(pages))

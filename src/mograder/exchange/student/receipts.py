@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -27,32 +26,13 @@ _FOLDER = "receipts"
 _LARGEST = 64_000
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A parsed receipt; ``text`` is the whole of it, as the server gave it."""
+class Receipt(BaseModel):
+    """A receipt as any version of a server may give it; ``text`` is the whole of it, unchanged.
 
-    text: str
-    assignment: str
-    user: str
-    filename: str
-    sha256: str
-    size: int
-    received: datetime
-    sequence: int
-    late: bool
+    The server's own form is :class:`mograder.auth.receipts.Receipt`, which allows no other fields.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class KeptReceipt:
-    """A receipt on this machine, with its server and its file."""
-
-    receipt: Receipt
-    server: str
-    path: Path
-
-
-class _Fields(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     assignment: str
     user: str
@@ -63,6 +43,16 @@ class _Fields(BaseModel):
     sequence: int = 0
     late: bool = False
     signature: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReceipt:
+    """A receipt on this machine, with its server and its file."""
+
+    receipt: Receipt
+    server: str
+    path: Path
 
 
 class _Kept(BaseModel):
@@ -79,11 +69,10 @@ def parse_receipt(text: str) -> Receipt:
         InvalidInput: The text is not a receipt.
     """
     try:
-        read = _Fields.model_validate_json(text)
+        receipt = Receipt.model_validate_json(text)
     except ValidationError as error:
         raise InvalidInput("This is no receipt of an assignment server.") from error
-    plain = read.model_dump(exclude={"signature"})
-    return Receipt(text=text, **plain)
+    return receipt.model_copy(update={"text": text})
 
 
 def keep(

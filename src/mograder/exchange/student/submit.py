@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.clients.course_server import Handed, RemoteAssignment, Transport
+from mograder.clients.course_server import Acknowledgement, RemoteAssignment, Transport
 from mograder.core.errors import InvalidInput
 from mograder.core.single_flight import Progress
 from mograder.exchange.student.receipts import KeptReceipt, keep
@@ -15,7 +15,7 @@ from mograder.exchange.student.receipts import KeptReceipt, keep
 class Submission:
     """The server's acknowledgement; ``receipt`` is None if it gives none (0.3.16, Moodle)."""
 
-    handed: Handed
+    handed: Acknowledgement
     receipt: KeptReceipt | None
 
 

@@ -70,7 +70,7 @@ def test_the_token_and_the_person_travel_with_every_question() -> None:
     server = says({"status": "new"})
     transport = server.transport()
     assert transport.user == "alice"
-    assert transport.standing(HW1).state is WorkState.NEW
+    assert transport.work_status(HW1).state is WorkState.NEW
     (asked,) = server.heard
     assert asked.headers["authorization"] == f"Bearer {TOKEN}"
     assert str(asked.url) == f"{URL}/assignments/hw1/status?user=alice&detail=1"
@@ -93,7 +93,7 @@ def test_the_shapes_of_0_3_16_are_enough() -> None:
     assert (two.number, two.due) == (None, datetime(2026, 1, 1, tzinfo=UTC))
     assert (three.number, three.due, three.files) == (None, None, ())
     old = {"status": "submitted", "graded": True, "grade": 8.5, "feedback": None}
-    standing = says(old).transport().standing(HW1)
+    standing = says(old).transport().work_status(HW1)
     assert (standing.graded, standing.grade, standing.feedback) == (True, "8.5", "")
 
 
@@ -168,15 +168,15 @@ def test_late_over_on_time_is_a_conflict_of_its_own_with_the_receipt(tmp_path: P
 )
 def test_what_is_no_assignment_server_is_told_so(body: bytes) -> None:
     with pytest.raises(RemoteFailed, match="not a mograder assignment server"):
-        Server(httpx.Response(200, content=body)).transport().standing(HW1)
+        Server(httpx.Response(200, content=body)).transport().work_status(HW1)
 
 
 def test_an_answer_without_end_is_cut_off() -> None:
     with pytest.raises(RemoteFailed, match="more than 16 MB"):
-        Server(httpx.Response(200, content=b" " * 17_000_000)).transport().standing(HW1)
+        Server(httpx.Response(200, content=b" " * 17_000_000)).transport().work_status(HW1)
     refusal = Server(httpx.Response(500, content=b" " * 17_000_000)).transport()
     with pytest.raises(RemoteFailed, match="answered 500"):
-        refusal.standing(HW1)
+        refusal.work_status(HW1)
 
 
 def test_a_redirect_is_told_and_never_followed() -> None:
@@ -276,7 +276,7 @@ def test_b154_grades_are_sent_as_0_3_16_sends_them() -> None:
 
 def test_names_are_encoded_step_by_step() -> None:
     server = says({"status": "new"})
-    server.transport().standing(RemoteAssignment("week 1/ü?", "week 1/ü?"))
+    server.transport().work_status(RemoteAssignment("week 1/ü?", "week 1/ü?"))
     assert server.heard[0].url.raw_path.startswith(
         b"/course/assignments/week%201%2F%C3%BC%3F/status?"
     )
@@ -328,7 +328,7 @@ def test_whatever_a_server_answers_is_understood_or_told_in_words(
     server.answer = httpx.Response(status, content=body)
     for ask in (
         lambda: [a.due and a.due.astimezone() for a in transport.list_assignments()],
-        lambda: transport.standing(HW1),
+        lambda: transport.work_status(HW1),
         lambda: transport.submissions(HW1),
         lambda: transport.upload_grades(HW1, []),
         lambda: transport.verify_receipt("{}"),

@@ -13,9 +13,9 @@ import pytest
 
 from mograder.clients.moodle.address import is_insecure, parse_moodle_url
 from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.fields import moment, number
 from mograder.clients.moodle.html_text import plain
 from mograder.clients.moodle.http import Wire, written
-from mograder.clients.moodle.models import moment, number
 from mograder.core.errors import (
     Busy,
     Forbidden,

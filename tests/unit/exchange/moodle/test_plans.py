@@ -34,7 +34,7 @@ from mograder.exchange.moodle.grades import (
     gather,
     with_state,
 )
-from mograder.exchange.moodle.identities import Known, Participants, Person
+from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.work import Target, Work, choose_notebook
 
@@ -45,7 +45,7 @@ PEOPLE = (
     Person(5, "Bob", email="bob@example.edu", group=1),
     Person(6, "Carol", email="carol@example.edu"),
 )
-PARTICIPANTS = Participants(PEOPLE, Known({4: Username("alice"), 5: Username("bob")}, PEOPLE[2:]))
+PARTICIPANTS = Participants(PEOPLE, {4: Username("alice"), 5: Username("bob")})
 STATE = SubmissionState
 
 
@@ -91,7 +91,7 @@ def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
 def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
     """Which mates are affected."""
     people = tuple(replace(each, team="Red" if each.group else "") for each in PEOPLE)
-    participants = Participants(people, PARTICIPANTS.known)
+    participants = Participants(people, PARTICIPANTS.usernames)
     rows = [handed_in(0, "A1.py", group=1)]
     works = plan_collection(replace(A1, team=True), rows, participants, Target(tmp_path))
     told = {work.name: (work.team, work.mates) for work in works}
@@ -144,7 +144,7 @@ def test_work_without_a_notebook_is_fetched_for_a_person_to_look_at(tmp_path: Pa
 
 def test_two_students_of_one_name_here_are_not_mixed_up(tmp_path: Path) -> None:
     twins = (Person(7, "Kim A", email="kim@x.edu"), Person(8, "Kim B", email="kim@x.edu"))
-    participants = Participants(twins, Known({}, twins))
+    participants = Participants(twins, {})
     rows = [handed_in(7, "A1.py"), handed_in(8, "A1.py")]
     works = plan_collection(A1, rows, participants, Target(tmp_path))
     assert [work.fate for work in works] == [CollectOutcome.SKIPPED, CollectOutcome.SKIPPED]
