@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from bench.options import Options
-from bench.plain import plain_marimo
+from bench.plain_marimo import plain_marimo
 from bench.processes import below, cpu_seconds, own_cpu_seconds
 from bench.report import Row
 from bench.stage import Stage

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from bench.crowd import Crowd, gather
 from bench.figures import arrivals, percentile, slope, steps
+from bench.latency_watcher import watching
 from bench.options import Options
 from bench.processes import MIB, below, own_cpu_seconds, pss, resident
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import Stage
 from bench.tab import Tab
-from bench.watcher import watching
 
 _GIB = 1 << 30
 _SAMPLE_SECONDS = 5.0

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from bench.attackers import attacking
+from bench.cpu_waits import Spent, spent, told, zygotes_below
 from bench.figures import percentile
 from bench.options import Options
 from bench.progress import say
@@ -22,7 +23,6 @@ from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
 from bench.support import bombs
 from bench.support.uids import owned_by, uid_of
-from bench.waits import Spent, spent, told, zygotes_below
 from bench.wire import Refused
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.cpu import put_first

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bench.burst import at_the_hub
 from bench.figures import percentile
+from bench.latency_watcher import watching
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.watcher import watching
 
 STUDENTS = 100
 _LIMIT_MS = 200.0

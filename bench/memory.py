@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from bench.options import Options
-from bench.plain import plain_marimo
+from bench.plain_marimo import plain_marimo
 from bench.processes import MIB, below, pss
 from bench.report import Budget, Row
 from bench.stage import Stage

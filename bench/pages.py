@@ -23,7 +23,7 @@ from bench.report import Budget, Row
 from bench.stage import CACHE, Stage, notebook_text
 from bench.support.hub import HubConfig, HubProcess
 from bench.support.identity import instructor
-from bench.term import ITEMS, LINES_EACH, headers_of, lay_out
+from bench.year_of_course import ITEMS, LINES_EACH, headers_of, lay_out
 
 SIZES = (50, 500)
 _EACH_ROUND = 4

@@ -21,7 +21,7 @@ from bench.options import Options
 from bench.processes import MIB, below, resident
 from bench.progress import say
 from bench.report import Budget, Row
-from bench.soaker import Findings, Soaker
+from bench.soak_student import Findings, Soaker
 from bench.stage import Stage
 
 _SAMPLE_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """The hub's side of every comparison: a course with one small notebook, as it runs in earnest.
 
 The supervisor is a service of its own, as the shipped units have it, so that a row may kill the
-hub and find its sessions alive. ``bench.plain`` is the other side.
+hub and find its sessions alive. ``bench.plain_marimo`` is the other side.
 """
 
 from __future__ import annotations

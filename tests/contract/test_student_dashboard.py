@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.dashboard_app import Dashboard, dashboard
-from tests.support.scene import SingleFlight
+from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import CODE, COFFEE, PI, RELEASED, Scene, served_course
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 @pytest.fixture(scope="module")
 def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
-    with served_course("student-contract", SingleFlight(uv_cache, run_directory)) as scene:
+    with served_course("student-contract", SharedCaches(uv_cache, run_directory)) as scene:
         yield scene
 
 
@@ -63,7 +63,7 @@ async def test_b150_what_cannot_be_submitted_waits_over_a_restart_and_goes_when_
 ) -> None:
     """What was pressed offline is what is sent, not what was typed after it."""
     folder = tmp_path / "offline"
-    with served_course("student-offline", SingleFlight(uv_cache, run_directory)) as scene:
+    with served_course("student-offline", SharedCaches(uv_cache, run_directory)) as scene:
         async with dashboard(folder, scene.server.url) as shown:
             await begin(shown, "offline")
             text = save(folder, "3")

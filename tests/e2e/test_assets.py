@@ -17,7 +17,7 @@ from bench.support.browser import notebook as framed
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.traffic import Traffic
-from tests.support.scene import TALK, notebook
+from tests.support.shared_hub import TALK, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 

@@ -17,7 +17,7 @@ from playwright.async_api import Frame, Locator, Page, expect
 from bench.support.browser import People, Person, insert, notebook
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import from_proxy, instructor_token
-from tests.support.scene import SingleFlight, module_hub, until, workspace
+from tests.support.shared_hub import SharedCaches, module_hub, until, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -36,7 +36,7 @@ def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
         told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(uv_cache)})
         assert "2 checks passed" in told, told
 
-    with module_hub("author", SingleFlight(uv_cache, run_directory), prepare=author) as hub:
+    with module_hub("author", SharedCaches(uv_cache, run_directory), prepare=author) as hub:
         told = command(
             *(hub.course, "hub", "publish", "A1", "--force"),
             *("--url", hub.url, "--token", instructor_token()),

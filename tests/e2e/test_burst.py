@@ -14,8 +14,8 @@ import pytest
 
 from bench.support.hub import HubProcess
 from tests.support.burst import asked_meanwhile, come, displacement
-from tests.support.scene import SingleFlight, module_hub, servers_of, stop, until
-from tests.support.workers import Worker
+from tests.support.shared_hub import SharedCaches, module_hub, servers_of, stop, until
+from tests.support.student_workers import Worker
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -39,7 +39,7 @@ def hub(
         "limits.warm_environments": 8 if request.param == "warm" else 0,
         "limits.starts_at_once": AT_ONCE,
     }
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub(f"burst-{request.param}", shared, settings=settings) as hub:
         if request.param == "warm":
             log = hub.course / ".mograder" / "supervisor.log"

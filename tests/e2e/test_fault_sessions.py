@@ -18,10 +18,10 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, student
 from bench.support.marimo import EditorFailed, open_editor
-from tests.support.scene import (
+from tests.support.shared_hub import (
     TALK,
     TINY,
-    SingleFlight,
+    SharedCaches,
     editor,
     module_hub,
     servers_of,
@@ -40,7 +40,7 @@ _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     settings = {"limits.start_timeout": 15}
     with module_hub(
-        "fault-sessions", SingleFlight(uv_cache, run_directory), settings=settings
+        "fault-sessions", SharedCaches(uv_cache, run_directory), settings=settings
     ) as hub:
         yield hub
 

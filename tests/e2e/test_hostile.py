@@ -22,9 +22,17 @@ from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from bench.support.marimo import open_editor
 from bench.support.uids import owned_by, uid_of
-from tests.support.remains import remains
-from tests.support.scene import TINY, SingleFlight, editor, module_hub, servers_of, until, workspace
-from tests.support.workers import CUT, Worker, soon
+from tests.support.sandbox_processes import remains
+from tests.support.shared_hub import (
+    TINY,
+    SharedCaches,
+    editor,
+    module_hub,
+    servers_of,
+    until,
+    workspace,
+)
+from tests.support.student_workers import CUT, Worker, soon
 
 pytestmark = [
     pytest.mark.long,
@@ -52,7 +60,7 @@ def hub(
 ) -> Iterator[HubProcess]:
     settings: dict[str, object] = {f"limits.{name}": value for name, value in LIMITS.items()}
     settings["limits.warm_environments"] = 8 if request.param == "warm" else 0
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub(f"hostile-{request.param}", shared, settings=settings) as hub:
         if request.param == "warm":
             log = hub.course / ".mograder" / "supervisor.log"

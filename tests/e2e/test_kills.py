@@ -20,9 +20,9 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.uids import owned_by, uid_of
 from tests.e2e.test_durability import supervisor_of
-from tests.support.remains import parts_of, remains, zygotes
-from tests.support.scene import TINY, SingleFlight, module_hub
-from tests.support.workers import CUT, Worker, at_work, soon
+from tests.support.sandbox_processes import parts_of, remains, zygotes
+from tests.support.shared_hub import TINY, SharedCaches, module_hub
+from tests.support.student_workers import CUT, Worker, at_work, soon
 
 pytestmark = [
     pytest.mark.long,
@@ -39,7 +39,7 @@ def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
     settings = {"limits.warm_environments": 8 if request.param == "warm" else 0}
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub(f"kills-{request.param}", shared, settings=settings) as hub:
         yield hub
         hub.stop()

@@ -16,7 +16,7 @@ from bench.support.browser import People
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor, student
 from bench.support.marimo import open_editor
-from tests.support.scene import TINY, editor, start
+from tests.support.shared_hub import TINY, editor, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 

@@ -18,7 +18,15 @@ from bench.support.course import put_release
 from bench.support.hub import Answer, HubProcess, run_mograder
 from bench.support.identity import instructor, instructor_token, student, token
 from bench.support.marimo import open_editor
-from tests.support.scene import HEADER, SingleFlight, editor, module_hub, notebook, start, workspace
+from tests.support.shared_hub import (
+    HEADER,
+    SharedCaches,
+    editor,
+    module_hub,
+    notebook,
+    start,
+    workspace,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -32,12 +40,12 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SingleFlight:
-    return SingleFlight(uv_cache, run_directory)
+def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
+    return SharedCaches(uv_cache, run_directory)
 
 
 @pytest.fixture(scope="module")
-def hub(shared: SingleFlight) -> Iterator[HubProcess]:
+def hub(shared: SharedCaches) -> Iterator[HubProcess]:
     settings = {"limits.upload_mb": 2, "limits.upload_files": 5}
     with module_hub("publish", shared, settings=settings) as hub:
         yield hub
@@ -272,7 +280,7 @@ def test_publishing_at_once_leaves_one_of_the_versions_and_no_mixture(
 
 
 def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(
-    shared: SingleFlight,
+    shared: SharedCaches,
 ) -> None:
     with module_hub("publish-killed", shared) as hub:
         put_release(hub.course, NEW, notebook("'the old one'"))

@@ -17,7 +17,7 @@ from playwright.async_api import Locator, Page, expect
 from bench.support.browser import People, Person
 from tests.e2e.test_accessibility import violations
 from tests.e2e.test_journey import until
-from tests.support.scene import SingleFlight
+from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
     CODE,
     COFFEE,
@@ -36,7 +36,7 @@ CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cel
 
 @pytest.fixture(scope="module")
 def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
-    with served_course("student", SingleFlight(uv_cache, run_directory)) as scene:
+    with served_course("student", SharedCaches(uv_cache, run_directory)) as scene:
         scene.build()
         yield scene
 
@@ -157,7 +157,7 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     people: People, artifacts: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
 ) -> None:
     with (
-        served_course("student-pages", SingleFlight(uv_cache, run_directory)) as scene,
+        served_course("student-pages", SharedCaches(uv_cache, run_directory)) as scene,
         scene.dashboard("dora") as dashboard,
     ):
         dora, stranger = await people.person("dora"), await people.person("stranger")

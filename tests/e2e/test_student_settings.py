@@ -16,7 +16,7 @@ from bench.support.browser import People
 from bench.support.browser import notebook as notebook_of
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
-from tests.support.scene import HEADER, notebook
+from tests.support.shared_hub import HEADER, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 

@@ -17,9 +17,9 @@ from bench.support.browser import notebook as notebook_of
 from bench.support.course import EXAMPLE_COURSE
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import from_proxy, instructor_token
-from tests.support.hands import Hand, Keyboard, Mouse
-from tests.support.scene import SingleFlight, module_hub, start, until
-from tests.support.scene import notebook as of_class
+from tests.support.page_input import Hand, Keyboard, Mouse
+from tests.support.shared_hub import SharedCaches, module_hub, start, until
+from tests.support.shared_hub import notebook as of_class
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -33,7 +33,7 @@ _LOOKS = (("wide", 1280, "light"), ("360", 360, "light"), ("dark", 1280, "dark")
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     """A hub with the example course published."""
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub("journeys", shared, settings=SETTINGS) as hub:
         for item in (A1, A2, L01):
             done = run_mograder(

@@ -23,7 +23,7 @@ from bench.support.fronts import OWN_GROUP, Place, shipped
 from bench.support.hub import HubProcess
 from bench.support.identity import token
 from bench.support.process import free_port
-from tests.support.scene import TINY, SingleFlight, module_hub, start
+from tests.support.shared_hub import TINY, SharedCaches, module_hub, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -34,7 +34,7 @@ NULL = websockets.Origin("null")
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     settings = {"hub.front_group": OWN_GROUP, "hub.instructors": ["prof"]}
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub("fast-path", shared, settings=settings) as hub:
         yield hub
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Request, expect
 
 from bench.support.browser import People
-from tests.support.framed import ITEM, PAGE, Framed, Tab, framed
+from tests.support.framed_session import ITEM, PAGE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full
 

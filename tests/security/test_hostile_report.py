@@ -17,7 +17,7 @@ from bench.support.browser import People, Person
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
-from tests.support.scene import TINY, notebook
+from tests.support.shared_hub import TINY, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 

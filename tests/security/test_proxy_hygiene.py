@@ -28,7 +28,7 @@ from bench.support.identity import (
     token,
 )
 from bench.support.marimo import Address, open_editor
-from tests.support.scene import TINY, SingleFlight, editor, module_hub, notebook, start
+from tests.support.shared_hub import TINY, SharedCaches, editor, module_hub, notebook, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -49,8 +49,8 @@ EVIL = "https://evil.example"
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SingleFlight:
-    return SingleFlight(uv_cache, run_directory)
+def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
+    return SharedCaches(uv_cache, run_directory)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def hub(shared_hub: HubProcess) -> HubProcess:
 
 
 @pytest.fixture(scope="module")
-def wary(shared: SingleFlight) -> Iterator[HubProcess]:
+def wary(shared: SharedCaches) -> Iterator[HubProcess]:
     """A hub that trusts no proxy at all."""
     settings = {"hub.trusted_proxies": [], "hub.instructors": ["prof"]}
     with module_hub("proxy-hygiene-wary", shared, settings=settings) as hub:

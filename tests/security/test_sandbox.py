@@ -15,9 +15,9 @@ import pytest
 
 from bench.support.hub import HubProcess
 from bench.support.identity import SECRET, student, token
-from tests.security.attack import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
+from tests.security.probe_session import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
 from tests.security.probes.attempts import ATTEMPTS, WORK_WITHOUT_A_SANDBOX
-from tests.support.scene import TINY, SingleFlight, start, stop, workspace
+from tests.support.shared_hub import TINY, SharedCaches, start, stop, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -29,7 +29,7 @@ def attack(request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path) 
     """Everything, tried once for each way to start; the tests look at what came of it."""
     if request.param == "warm" and os.geteuid() != 0:
         pytest.skip("a service user's sessions start cold")
-    with staged(request.param, SingleFlight(uv_cache, run_directory)) as attack:
+    with staged(request.param, SharedCaches(uv_cache, run_directory)) as attack:
         yield attack
 
 

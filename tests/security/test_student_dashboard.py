@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import expect
 
 from bench.support.browser import People
-from tests.support.scene import SingleFlight
+from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import PI, Scene, register, served_course
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
@@ -43,7 +43,7 @@ attack();
 
 @pytest.fixture(scope="module")
 def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
-    with served_course("student-security", SingleFlight(uv_cache, run_directory)) as scene:
+    with served_course("student-security", SharedCaches(uv_cache, run_directory)) as scene:
         yield scene
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from bench.support.hub import HubProcess
 from bench.support.identity import student
-from tests.support.scene import TINY
+from tests.support.shared_hub import TINY
 
 _PAUSE_SECONDS = 0.02
 

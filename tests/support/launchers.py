@@ -22,7 +22,7 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launch_spec import limits_of
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
-from tests.support.launcher import InMemoryLauncher
+from tests.support.fake_launcher import InMemoryLauncher
 from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment
 
 OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac

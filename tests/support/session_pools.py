@@ -31,7 +31,7 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState, SessionState
 from tests.support.clock import ManualClock
-from tests.support.launcher import InMemoryLauncher
+from tests.support.fake_launcher import InMemoryLauncher
 
 ALICE = SessionKey("alice", "A1", Mode.EDIT)
 BOB = SessionKey("bob", "A1", Mode.EDIT)

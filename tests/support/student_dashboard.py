@@ -21,7 +21,7 @@ from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
 from bench.support.process import StartedServer, free_port
 from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
-from tests.support.scene import HEADER, SingleFlight
+from tests.support.shared_hub import HEADER, SharedCaches
 
 CODE = "open-sesame-2026"
 """The enrollment code of the test's course."""
@@ -151,7 +151,7 @@ class Scene:
 
 
 @contextmanager
-def served_course(name: str, shared: SingleFlight) -> Iterator[Scene]:
+def served_course(name: str, shared: SharedCaches) -> Iterator[Scene]:
     """A course on an assignment server of its own process, for all tests of a module."""
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"

@@ -16,7 +16,7 @@ from marimo._runtime.control_flow import MarimoStopError
 
 import mograder.runtime
 from mograder.runtime import check, hint
-from tests.unit.boxes import body_of, kind_of, lines_of, words_of
+from tests.unit.runtime_output import body_of, kind_of, lines_of, words_of
 
 
 class _Array:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder.sandbox.protocol import Limits, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import Sessions, make_config, short_directory
-from tests.vm.rig import Unit, open_unit
+from tests.vm.delegated_cgroups import Unit, open_unit
 
 LIMITS = Limits(
     processes=40,

@@ -17,8 +17,8 @@ import pytest
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import cpu_max, for_all_sessions
 from mograder.sandbox.protocol import Limits
-from tests.vm.members import close, enter, entered, hold_memory, joined, spin, stay
-from tests.vm.rig import (
+from tests.vm.cgroup_members import close, enter, entered, hold_memory, joined, spin, stay
+from tests.vm.delegated_cgroups import (
     ROOT,
     SERVICE,
     SLICE,

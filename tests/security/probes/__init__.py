@@ -9,9 +9,9 @@ import inspect
 import re
 from types import ModuleType
 
-from tests.security.probes import attempts, kernel, network, places, powers
+from tests.security.probes import attempts, filesystem, kernel, network, privileges
 
-MODULES: tuple[ModuleType, ...] = (attempts, places, powers, kernel, network)
+MODULES: tuple[ModuleType, ...] = (attempts, filesystem, privileges, kernel, network)
 
 _OURS = re.compile(r"^from (?:__future__|tests\.\S+) import (?:\([^)]*\)|.*)$", re.MULTILINE)
 

@@ -29,7 +29,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote, unquote
 
-from tests.support.moodle.drafts import DRAFTS, Files, evident
+from tests.support.moodle.draft_areas import DRAFTS, Files, evident
+from tests.support.moodle.empty_submission import STUDENTS, standing_of_nothing
 from tests.support.moodle.recordings import (
     ANYBODY,
     NOBODY,
@@ -42,7 +43,6 @@ from tests.support.moodle.recordings import (
     tape,
 )
 from tests.support.moodle.state import Aspect, Scope, World, changes, depends
-from tests.support.moodle.untouched import STUDENTS, standing_of_nothing
 
 UPLOAD = "/webservice/upload.php"
 LOGIN = "/login/token.php"

@@ -17,7 +17,7 @@ from mograder.sessions.start_queue import (
     retry_after,
 )
 from tests.support.session_pools import soon, terms
-from tests.unit.sessions.linekit import Queue
+from tests.unit.sessions.queue_support import Queue
 
 # --- deciding -------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import websockets
 from bench.support.hub import HubProcess
 from bench.support.identity import student
 from bench.support.marimo import Address, EditorFailed, MarimoClient, open_editor
-from tests.support.scene import TINY, editor, workspace
+from tests.support.shared_hub import TINY, editor, workspace
 
 CUT = (EditorFailed, httpx.TransportError, websockets.WebSocketException, OSError)
 """What a client sees when its hub or session is gone."""

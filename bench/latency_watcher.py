@@ -1,8 +1,9 @@
 """A process of its own that keeps asking a hub for one page and notes how long each answer took.
 
 It is apart from the crowd that keeps the hub busy meanwhile, whose own event loop would add its
-waits to the measurement. Run as ``python -m bench.watcher PORT PATH USER``; it asks until its
-standard input ends and then prints the milliseconds as JSON. A failure is told as infinity.
+waits to the measurement. Run as ``python -m bench.latency_watcher PORT PATH USER``; it sends
+requests until its standard input ends, then prints the milliseconds as JSON. A failed request
+counts as infinity.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ async def watching(port: int, path: str, user: str) -> AsyncIterator[list[float]
     watcher = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bench.watcher",
+        "bench.latency_watcher",
         str(port),
         path,
         user,

@@ -2,7 +2,7 @@
 
 See compatibility-0.3.16.md 10.
 
-``ssh`` is a stand-in on the PATH that forwards for real (``tests.support.forwarder``).
+``ssh`` is a stand-in on the PATH that forwards for real (``tests.support.fake_ssh``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
 from mograder.processes import ssh_tunnel as tunnel
 from mograder.processes.ssh_tunnel import ssh_tunnel
-from tests.support import forwarder
+from tests.support import fake_ssh
 from tests.support.fake_hub import FakeHub, running_hub
 
 pytestmark = pytest.mark.full
@@ -38,7 +38,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Puts the stand-in before everything else; returns where it notes how it was called."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {forwarder.__file__} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {fake_ssh.__file__} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     monkeypatch.setenv("FORWARDER_NOTES", str(tmp_path / "notes.json"))

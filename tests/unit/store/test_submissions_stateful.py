@@ -27,7 +27,7 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.grades import Entry, Grades
 from mograder.store.submissions import Kept, Submissions, Terms
-from tests.support.disks import FailingDisk, Unplugged
+from tests.support.fake_disks import FailingDisk, Unplugged
 
 ITEM = ItemName.parse("A1")
 USERS = st.sampled_from([Username.parse(name) for name in ("alice", "bob", "alice_2")])

@@ -14,7 +14,7 @@ from bench.support.course import REPOSITORY
 from bench.support.hub import HubConfig, HubProcess
 from bench.support.identity import SECRET, bearer, token
 from mograder.core.settings import load_settings
-from tests.support.scene import notebook, until
+from tests.support.shared_hub import notebook, until
 
 pytestmark = pytest.mark.full
 

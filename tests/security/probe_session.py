@@ -24,9 +24,9 @@ from bench.support.marimo import open_editor
 from bench.support.process import accepts
 from tests.security import probes
 from tests.security.probes.attempts import ATTEMPTS
-from tests.support.scene import (
+from tests.support.shared_hub import (
     TINY,
-    SingleFlight,
+    SharedCaches,
     editor,
     module_hub,
     servers_of,
@@ -81,7 +81,7 @@ class Attack:
 
 
 @contextlib.contextmanager
-def staged(kind: str, shared: SingleFlight) -> Iterator[Attack]:
+def staged(kind: str, shared: SharedCaches) -> Iterator[Attack]:
     """Start a hub whose sessions start in this way, and let one of them try everything."""
     settings: dict[str, object] = {f"limits.{name}": value for name, value in LIMITS.items()}
     settings["limits.warm_environments"] = 8 if kind == "warm" else 0

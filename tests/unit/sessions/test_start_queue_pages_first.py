@@ -9,7 +9,7 @@ from pathlib import Path
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from tests.support.session_pools import soon, terms
-from tests.unit.sessions.linekit import Queue, settle
+from tests.unit.sessions.queue_support import Queue, settle
 
 ALMOST = 1.99
 """Seconds after which a session has waited almost as long as any does."""

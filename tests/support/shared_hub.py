@@ -56,7 +56,7 @@ if __name__ == "__main__":
 
 
 @dataclass(frozen=True, slots=True)
-class SingleFlight:
+class SharedCaches:
     """Where a run keeps what its hubs share: uv's cache, and environments built once."""
 
     uv_cache: Path
@@ -79,7 +79,7 @@ def notebook(code: str = "1 + 1", header: str = HEADER) -> str:
 @contextmanager
 def module_hub(
     name: str,
-    shared: SingleFlight,
+    shared: SharedCaches,
     *,
     prepare: Callable[[Path], None] = lambda _: None,
     settings: Mapping[str, object] | None = None,

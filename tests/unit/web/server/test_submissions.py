@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.assignment_app import Course, course
-from tests.support.disks import FullDisk
+from tests.support.fake_disks import FullDisk
 
 __all__ = ["course"]
 

@@ -32,7 +32,7 @@ from mograder.clients.moodle.worksheet import (
 from mograder.clients.moodle.zips import FeedbackFile, feedback_zip, read_submissions
 from mograder.core.errors import InvalidInput, TooLarge
 
-RAW = Path(__file__).parents[2] / "data" / "moodle" / "raw"
+RAW = Path(__file__).parents[3] / "data" / "moodle" / "raw"
 SHEETS = sorted(RAW.glob("worksheet-*.csv"))
 NOW = datetime(2026, 11, 21, 0, 5)  # noqa: DTZ001  # what a clock on the wall shows
 

@@ -19,7 +19,7 @@ from mograder.store import workspaces as module
 from mograder.store.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import FileStatus, Workspaces
-from tests.support.disks import FailingDisk, FullDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import FailingDisk, FullDisk, OldDisk, Unplugged, WatchedDisk
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")

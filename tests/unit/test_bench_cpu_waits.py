@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.waits import Spent, parse_schedstat, spent, told
+from bench.cpu_waits import Spent, parse_schedstat, spent, told
 
 
 def test_a_threads_line_is_read() -> None:

@@ -17,9 +17,9 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import student
 from bench.support.marimo import open_editor
-from tests.support.scene import (
+from tests.support.shared_hub import (
     TINY,
-    SingleFlight,
+    SharedCaches,
     editor,
     module_hub,
     servers_of,
@@ -38,7 +38,7 @@ _ROUNDS = 40
 
 @pytest.fixture
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("long", SingleFlight(uv_cache, run_directory)) as hub:
+    with module_hub("long", SharedCaches(uv_cache, run_directory)) as hub:
         yield hub
 
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 from mograder.sandbox.limits.cgroup2 import SessionGroup
-from tests.vm.rig import child, sleep_forever, status_of, wait_for_events
+from tests.vm.delegated_cgroups import child, sleep_forever, status_of, wait_for_events
 
 _TELL = 100
 """Where a joined process says that it stays."""
