@@ -1,7 +1,7 @@
-"""Who waited for a processor: the kernel's own count of time on one, and in line for one.
+"""Time that threads ran on a processor and time that they waited for one, as the kernel counts it.
 
-``/proc/PID/task/TID/schedstat`` has both in nanoseconds. What somebody waited for a disk or a lock
-is in neither, so a time that they do not explain was spent on those.
+``/proc/PID/task/TID/schedstat`` has both in nanoseconds. Waiting for a disk or a lock is in
+neither, so the rest of the elapsed time was spent on those.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_schedstat(text: str) -> Spent:
 
 
 def spent(pids: Iterable[int]) -> Spent:
-    """Add up what the threads of these processes have spent; what has ended counts as nothing."""
+    """Return the sum over the threads of these processes; ended processes count as zero."""
     total = Spent()
     for pid in pids:
         for task in _tasks(pid):
@@ -60,7 +60,7 @@ def zygotes_below(pid: int) -> list[int]:
 
 
 def told(parts: Mapping[str, Spent]) -> str:
-    """In line and on a processor, by who it was."""
+    """Describe waiting and running time by process name."""
     return ", ".join(f"{name} {each}" for name, each in parts.items())
 
 

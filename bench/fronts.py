@@ -1,7 +1,7 @@
 """Fronts: the fast path through nginx and Caddy, each as it is shipped, against the session itself.
 
-The hub is asked about each request and carries none of them. The real programs, the real hub and a
-real session; only the echo of WebSockets is the rig's, since marimo's own socket never answers.
+The front asks the hub to authorise each request and carries it itself. Programs, hub and session
+are real; only the WebSocket echo server is ours, since marimo's own socket does not echo.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BASE = re.compile(r' src="([^"]*/s/[^"/]+)/"')
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Measure one front after the other, each in turns with the session asked directly."""
+    """Measure one front after the other, each alternating with direct requests to the session."""
     user, before = stage.newcomer(), stage.known_sockets()
     address = await stage.start_session(user)
     direct = stage.direct(address, before)

@@ -1,7 +1,7 @@
 """Hostile: five sessions that take all they can get, and a sixth student who starts and computes.
 
-The bombs are those of the tests. They go off when the sixth student comes, or up to two seconds
-earlier, in turns; anew for each sample, since a session that was ended is no attack any more.
+The bombs are those of the tests. They start together with the sixth student's session, or up to two
+seconds earlier, in turns; anew for each sample, since ended sessions no longer attack.
 There is a budget only where cgroup v2 is delegated: nothing bounds the attackers' share elsewhere.
 """
 
@@ -46,9 +46,9 @@ class _Visit:
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let a student come in peace and under attack, in turns.
+    """Start a student's session without and under attack, in turns.
 
-    The student's own browser is on another machine, as it were: it waits for no processor here.
+    The client has a higher priority, as if the browser were on another machine.
     """
     put_first()
     calm, attacked = [], []

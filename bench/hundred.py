@@ -14,7 +14,7 @@ _LIMIT_MS = 200.0
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let them arrive while two watchers ask for the hub's health and for a student's home."""
+    """Open the sessions while two watchers request the hub's health and a student's first page."""
     port, visitor = stage.hub.port, stage.newcomer()
     async with (
         watching(port, "/health", visitor) as health,

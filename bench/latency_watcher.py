@@ -1,7 +1,7 @@
-"""A process of its own that keeps asking a hub for one page and notes how long each answer took.
+"""Request one page of a hub again and again, and record the time of each answer.
 
-It is apart from the crowd that keeps the hub busy meanwhile, whose own event loop would add its
-waits to the measurement. Run as ``python -m bench.latency_watcher PORT PATH USER``; it sends
+A separate process, because the event loop of the clients that keep the hub busy would add its
+delays to the measurement. Run as ``python -m bench.latency_watcher PORT PATH USER``; it sends
 requests until its standard input ends, then prints the milliseconds as JSON. A failed request
 counts as infinity.
 """
@@ -52,7 +52,7 @@ async def watching(port: int, path: str, user: str) -> AsyncIterator[list[float]
 
 
 def main(port: str, path: str, user: str) -> None:
-    """Ask until standard input ends."""
+    """Send requests until standard input ends."""
     connection = HTTPConnection("127.0.0.1", int(port), timeout=_PATIENCE_SECONDS)
     headers = from_proxy(user)
     _ask(connection, path, headers)

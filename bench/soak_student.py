@@ -1,8 +1,7 @@
-"""One student of the soak: does this and that for half an hour, and checks what comes of it.
+"""One student of the soak: performs random actions for half an hour, and checks the results.
 
-What is checked after each act: a save that was acknowledged is in the file, whatever takes the
-notebook's place is kept, a page that comes back shows what was saved, and nothing of anybody
-else's is in anything.
+After each action it checks that an acknowledged save is in the file, that a replaced notebook was
+kept, that a reloaded page shows the saved text, and that no other student's text appears.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ _FAILURES = (
 
 
 class Broken(Exception):
-    """The hub did not do what was asked."""
+    """Raised when an action of the hub failed."""
 
 
 @dataclass
 class Findings:
-    """What a soak found, over all students; the lists are bounded and tell the first."""
+    """The findings over all students; the lists are bounded and keep the first entries."""
 
     acts: Counter[str] = field(default_factory=Counter)
     saves: int = 0
@@ -61,7 +60,7 @@ class Findings:
 
 
 class Soaker:
-    """A student with one tab; ``random`` decides what is done when, so that a seed repeats it."""
+    """A student with one tab; ``random`` chooses the actions, so that a seed repeats them."""
 
     def __init__(self, url: str, course: Path, number: int, random: Random) -> None:
         self.name = f"soaker{number}"
@@ -83,7 +82,7 @@ class Soaker:
         )
 
     async def live(self, until: float, others: int, findings: Findings) -> None:
-        """Act at random until a moment; what goes wrong is noted and life goes on."""
+        """Perform random actions until a moment; failures are recorded and do not end the loop."""
         acts: dict[str, tuple[int, Callable[[Findings], Awaitable[None]]]] = {
             "edit": (10, self._edit),
             "reconnect": (3, self._reconnect),
@@ -117,13 +116,13 @@ class Soaker:
             self._find(mark, self._folder / name, findings)
         self._find(self._saved, self._folder / f"{ITEM}.py", findings)
 
-    # ---- what a student does ----
+    # ---- actions ----
 
     async def _edit(self, findings: Findings) -> None:
         tab = await self._opened()
         self._number += 1
         mark = f"{self.name}-{self._number}"
-        self._tried = mark  # the session knows it from now on, whatever becomes of the answer
+        self._tried = mark  # the session may have it from now on, with or without an answer
         shown = await tab.edit(CELL, f"v9 = v8 + 1\nmark = {mark!r}\nmark")
         if mark not in shown.data:
             raise Broken(f"the cell shows {shown.data[:100]!r} instead of {mark}")
@@ -219,7 +218,7 @@ class Soaker:
         self._own(text, path.name, findings)
 
     def _holds(self, text: str) -> bool:
-        """Whether this is the last save; one without an answer may have come through as well."""
+        """Return whether this is the last save; an unanswered one may be written as well."""
         return self._saved in text or (self._tried != "" and self._tried in text)
 
     def _own(self, text: str, what: str, findings: Findings) -> None:
@@ -229,7 +228,7 @@ class Soaker:
 
 
 def _expect(answer: httpx.Response) -> httpx.Response:
-    """The answer, if it is 200.
+    """Return the answer if its status is 200.
 
     Raises: Broken.
     """

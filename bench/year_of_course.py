@@ -1,4 +1,4 @@
-"""A course after a year: everybody's copies of every item, the list of people, the log.
+"""A course after a year: all students' copies of every item, the list of people, the log.
 
 Written straight to the disk and the database, as the hub would have left it.
 """
@@ -51,7 +51,7 @@ def lay_out(course: Path, students: int, notebook: str) -> None:
 
 
 def headers_of(number: int) -> dict[str, str]:
-    """The headers of one of its students, who looks at pages."""
+    """Return the request headers of one of its students."""
     return {**student(person(number)), "Accept": "text/html"}
 
 

@@ -27,7 +27,7 @@ _ABSENT = (
 )
 """Ways to name an issue, a requirement or a review that is not in the repository."""
 _FOREIGN = re.compile(r"\b[\w-]+/[\w-]+ issue \d+")
-"""An issue of somebody else's repository."""
+"""An issue of another repository."""
 _NOT_PAGES = ("mo.md",)
 """marimo's function for Markdown."""
 _COMMENT_LINE = re.compile(r"^\s*(?:#|//|\*|;)+ ?", re.MULTILINE)
@@ -35,7 +35,7 @@ _COMMENT_LINE = re.compile(r"^\s*(?:#|//|\*|;)+ ?", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
-    """What can be referred to: headings by page, numbers of decisions, numbers of promises."""
+    """Valid targets of references: headings by page, numbers of decisions and promises."""
 
     pages: dict[str, frozenset[str]]
     decisions: frozenset[int]

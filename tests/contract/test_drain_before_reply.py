@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from bench.support.session_proxy import cookie
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 from tests.support.slow_body import refused_body
 
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    async with open_house() as opened:
+async def proxied() -> AsyncIterator[RunningProxy]:
+    async with open_proxy() as opened:
         yield opened
 
 
@@ -59,8 +59,8 @@ class Line:
 
 
 @asynccontextmanager
-async def _line(house: House) -> AsyncIterator[Line]:
-    parts = urlsplit(house.rig.url)
+async def _line(proxied: RunningProxy) -> AsyncIterator[Line]:
+    parts = urlsplit(proxied.rig.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
         yield Line(reader, writer)
@@ -68,8 +68,8 @@ async def _line(house: House) -> AsyncIterator[Line]:
         writer.close()
 
 
-async def test_who_is_refused_is_told_when_the_body_has_come(house: House) -> None:
-    async with _line(house) as line:
+async def test_who_is_refused_is_told_when_the_body_has_come(proxied: RunningProxy) -> None:
+    async with _line(proxied) as line:
         for _ in range(20):
             line.ask(A1 + "/api/kernel/execute", 2, _FORM)
             assert await line.first(0.02) == b""
@@ -81,28 +81,28 @@ async def test_who_is_refused_is_told_when_the_body_has_come(house: House) -> No
             assert answer.endswith(b"\r\n\r\nOpen this address in a tab of its own.")
 
 
-async def test_who_sends_no_body_is_refused_all_the_same(house: House) -> None:
-    async with _line(house) as line:
+async def test_who_sends_no_body_is_refused_all_the_same(proxied: RunningProxy) -> None:
+    async with _line(proxied) as line:
         line.ask(A1 + "/api/kernel/execute", 2, _FORM)
         assert (await line.first()).startswith(b"HTTP/1.1 403 ")
 
 
-async def test_a_large_body_is_not_waited_for(house: House) -> None:
-    async with _line(house) as line:
+async def test_a_large_body_is_not_waited_for(proxied: RunningProxy) -> None:
+    async with _line(proxied) as line:
         line.ask(A1 + "/api/kernel/execute", 2**30, _FORM)
         line.send(b"x" * (2**20 + 1))
         assert (await line.first(1.5)).startswith(b"HTTP/1.1 403 ")
 
 
-async def test_who_asks_first_whether_to_send_is_told_at_once(house: House) -> None:
-    async with _line(house) as line:
+async def test_who_asks_first_whether_to_send_is_told_at_once(proxied: RunningProxy) -> None:
+    async with _line(proxied) as line:
         line.ask(A1 + "/api/kernel/execute", 2, {**_FORM, "Expect": "100-continue"})
         assert (await line.first(1.5)).startswith(b"HTTP/1.1 403 ")
 
 
-async def test_a_sessions_short_answer_leaves_in_one_piece(house: House) -> None:
-    cap = await house.capability()
-    async with _line(house) as line:
+async def test_a_sessions_short_answer_leaves_in_one_piece(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    async with _line(proxied) as line:
         for turn in range(50):
             line.ask(cap + "api/x", 5, {})
             line.send(b"12345")
@@ -112,10 +112,10 @@ async def test_a_sessions_short_answer_leaves_in_one_piece(house: House) -> None
             assert line.segments() == turn + 1
 
 
-async def test_a_large_body_passes_while_its_answer_comes(house: House) -> None:
+async def test_a_large_body_passes_while_its_answer_comes(proxied: RunningProxy) -> None:
     """The head of an answer without a length is not held back."""
-    cap = await house.capability()
-    async with _line(house) as line:
+    cap = await proxied.capability()
+    async with _line(proxied) as line:
         line.ask(cap + "stream-echo", 10, {})
         line.send(b"hello")
         heard = b""
@@ -126,17 +126,19 @@ async def test_a_large_body_passes_while_its_answer_comes(house: House) -> None:
             heard += await line.first()
 
 
-async def test_a_long_answer_begins_when_a_front_has_seen_the_bodys_end(house: House) -> None:
-    cap = await house.capability()
-    async with _line(house) as line:
+async def test_a_long_answer_begins_when_a_front_has_seen_the_bodys_end(
+    proxied: RunningProxy,
+) -> None:
+    cap = await proxied.capability()
+    async with _line(proxied) as line:
         line.ask(cap + "stream-echo", 5, {})
         line.send(b"hello")
         assert await line.first(0.1) == b""
         assert (await line.first()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_the_connection_of_a_refused_body_is_closed(house: House) -> None:
-    parts = urlsplit(house.rig.url)
+async def test_the_connection_of_a_refused_body_is_closed(proxied: RunningProxy) -> None:
+    parts = urlsplit(proxied.rig.url)
     refused = await refused_body(
         str(parts.hostname), int(parts.port or 0), A1 + "/api/kernel/execute", _FORM
     )
@@ -146,10 +148,12 @@ async def test_the_connection_of_a_refused_body_is_closed(house: House) -> None:
     assert refused.sent < 8 * 2**20
 
 
-async def test_a_body_that_is_refused_while_it_comes_is_not_read_to_its_end(house: House) -> None:
+async def test_a_body_that_is_refused_while_it_comes_is_not_read_to_its_end(
+    proxied: RunningProxy,
+) -> None:
     """The proxy has passed some of it on when its bound is reached."""
-    parts = urlsplit(house.rig.url)
-    path = await house.capability() + "api/x"
+    parts = urlsplit(proxied.rig.url)
+    path = await proxied.capability() + "api/x"
     refused = await refused_body(
         str(parts.hostname), int(parts.port or 0), path, {}, announced=None, piece=2**17
     )
@@ -157,8 +161,8 @@ async def test_a_body_that_is_refused_while_it_comes_is_not_read_to_its_end(hous
     assert b"\r\nconnection: close" in refused.headers
 
 
-async def test_a_connection_whose_body_was_read_stays(house: House) -> None:
-    async with _line(house) as line:
+async def test_a_connection_whose_body_was_read_stays(proxied: RunningProxy) -> None:
+    async with _line(proxied) as line:
         for _ in range(3):
             line.ask(A1 + "/api/kernel/execute", 3, _FORM)
             line.send(b"xyz")

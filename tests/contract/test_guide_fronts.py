@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from bench.support.fronts import running, two_ports
 from bench.support.session_proxy import DOCUMENT, bearer
 from tests.support.proxy_front import no_answer_is_lost
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 pytestmark = pytest.mark.full
 
@@ -54,7 +54,7 @@ server {
 
 
 @pytest.fixture(params=["nginx", "caddy"])
-async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RunningProxy]:
     port, hub_port = two_ports()
     # The tests have no certificate and no name.
     site = {
@@ -63,39 +63,41 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     }[request.param].replace(":8080", f":{hub_port}")
     url = f"http://127.0.0.1:{port}"
     with running(request.param, site, port, tmp_path / "front"):
-        async with open_house(port=hub_port, url=url) as opened:
+        async with open_proxy(port=hub_port, url=url) as opened:
             yield opened
 
 
-async def test_no_answer_to_a_post_is_lost(house: House) -> None:
+async def test_no_answer_to_a_post_is_lost(proxied: RunningProxy) -> None:
     """B19, B20."""
-    await no_answer_is_lost(house)
+    await no_answer_is_lost(proxied)
 
 
-async def test_b19_b20_the_guides_configurations_work(house: House) -> None:
+async def test_b19_b20_the_guides_configurations_work(proxied: RunningProxy) -> None:
     """B19, B20: pages, requests by capability, and WebSockets, as the guide has them."""
-    answer = await house.http.get(A1 + "/x?y=%2F", headers=bearer("alice"))
+    answer = await proxied.http.get(A1 + "/x?y=%2F", headers=bearer("alice"))
     assert (answer.json()["path"], answer.json()["query"]) == (A1 + "/x", "y=%2F")
-    cap = await house.capability()
-    posted = await house.http.post(cap + "api/x", headers={"Origin": "null"}, content=b"12345")
+    cap = await proxied.capability()
+    posted = await proxied.http.post(cap + "api/x", headers={"Origin": "null"}, content=b"12345")
     assert posted.json()["length"] == 5
-    hostile = await house.http.get(cap + "hostile")
+    hostile = await proxied.http.get(cap + "hostile")
     assert (hostile.status_code, hostile.text) == (200, "boo"), "no X-Accel-Redirect gets through"
     for path, headers in ((cap + "ws", {}), (A1 + "/ws", bearer("alice"))):
-        url = house.rig.url.replace("http", "ws", 1) + path
+        url = proxied.rig.url.replace("http", "ws", 1) + path
         async with connect(url, additional_headers=headers, proxy=None) as line:
             await line.send("hé")
             assert await line.recv() == "hé"
 
 
-async def test_b20_nginx_names_the_user(house: House, request: pytest.FixtureRequest) -> None:
+async def test_b20_nginx_names_the_user(
+    proxied: RunningProxy, request: pytest.FixtureRequest
+) -> None:
     """B20: ``X-Remote-User $remote_user``, and a client's own header is overwritten."""
     if "caddy" in request.node.name:
         pytest.skip("the guide's Caddy signs nobody in")
     named = httpx.BasicAuth("alice", "checked-by-nginx")
-    page = await house.http.get(A1 + "/", auth=named, headers=DOCUMENT)
+    page = await proxied.http.get(A1 + "/", auth=named, headers=DOCUMENT)
     assert page.status_code == 200
     assert page.headers["set-cookie"].startswith("mograder_session=")
-    house.http.cookies.clear()
-    forged = await house.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+    proxied.http.cookies.clear()
+    forged = await proxied.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
     assert forged.status_code == 403

@@ -126,7 +126,7 @@ def test_publish_goes_through_it(
     hub.streams("/publish/A1", {"event": "done", "files": ["A1.py"], "type": "assignment"})
     options = ["--ssh", "ann@hub", "--ssh-port", str(port_of(hub))]
     assert run(["hub", "publish", "A1", "--force", *options]) == 0
-    assert hub.heard[0].headers["authorization"] == "Bearer ann:0"
+    assert hub.received[0].headers["authorization"] == "Bearer ann:0"
     words = words_in(notes)
     assert words[-2:] == ["--", "ann@hub"]
     assert words[words.index("-i") + 1] == "my key"

@@ -25,8 +25,8 @@ from tests.support.supervisors import (
     UID_BASE,
     Sessions,
     break_off,
+    client_of,
     family_of,
-    guest_of,
     inside_of,
     make_config,
     names_inside,
@@ -151,7 +151,7 @@ async def test_sessions_survive_a_hub_that_is_killed(
 ) -> None:
     info = await sessions.start("kept", SLEEPER)
     await break_off(client)
-    following = guest_of(config)
+    following = client_of(config)
     assert await following.sessions() == (info,)
     assert len(inside_of(client)) >= 1
     await following.shutdown()

@@ -263,14 +263,14 @@ async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
 
 
 async def test_a_crash_inside_is_told_with_its_status(local: Local, environment: Path) -> None:
-    local.launcher.watch(local.ear.ended, local.ear.lose)
+    local.launcher.watch(local.recorder.ended, local.recorder.lose)
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
     async with open_editor(address_of(endpoint, spec)) as editor:
         with contextlib.suppress(Exception):
             await editor.edit(0, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
-    await local.ear.hear(lambda: bool(local.ear.exits))
-    assert [(e.session_id, e.status) for e in local.ear.exits] == [("session-alice", 137)]
+    await local.recorder.wait_until(lambda: bool(local.recorder.exits))
+    assert [(e.session_id, e.status) for e in local.recorder.exits] == [("session-alice", 137)]
     assert await local.launcher.sessions() == ()
 
 

@@ -22,7 +22,7 @@ from tests.support.student_dashboard import (
     CODE,
     COFFEE,
     PI,
-    Scene,
+    DashboardSetup,
     fill_in,
     register,
     served_course,
@@ -35,7 +35,7 @@ CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cel
 
 
 @pytest.fixture(scope="module")
-def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
     with served_course("student", SharedCaches(uv_cache, run_directory)) as scene:
         scene.build()
         yield scene
@@ -43,7 +43,7 @@ def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
 
 @pytest.mark.journey
 async def test_b141_a_student_goes_from_the_code_to_the_grade_by_mouse(
-    scene: Scene, people: People, artifacts: Path, tmp_path: Path
+    scene: DashboardSetup, people: People, artifacts: Path, tmp_path: Path
 ) -> None:
     """Also B148-B151: the token is kept, files are fetched, the work is handed in and graded."""
     with scene.dashboard("alice") as dashboard:
@@ -103,7 +103,7 @@ async def read_what_came_back(page: Page, artifacts: Path) -> None:
 
 
 @pytest.mark.long
-async def test_the_same_by_keyboard(scene: Scene, people: People, tmp_path: Path) -> None:
+async def test_the_same_by_keyboard(scene: DashboardSetup, people: People, tmp_path: Path) -> None:
     with scene.dashboard("bob") as dashboard:
         bob = await people.person("bob")
         page = await bob.open(dashboard.link)
@@ -132,7 +132,9 @@ async def test_the_same_by_keyboard(scene: Scene, people: People, tmp_path: Path
 
 
 @pytest.mark.long
-async def test_the_journey_of_pages_works_without_scripts(scene: Scene, people: People) -> None:
+async def test_the_journey_of_pages_works_without_scripts(
+    scene: DashboardSetup, people: People
+) -> None:
     with scene.dashboard("carol") as dashboard:
         carol = await people.person("carol", javascript=False)
         page = await register(carol, dashboard, "carol")
@@ -180,7 +182,7 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     assert wrong + [note for note in notes if not usual.search(note)] == []
 
 
-async def live_through(page: Page, scene: Scene, work: Path) -> None:
+async def live_through(page: Page, scene: DashboardSetup, work: Path) -> None:
     """One assignment is graded, the other waits for a server that was down and is back."""
     for item in (PI, COFFEE):
         await page.get_by_role("button", name=f"Download {item}").click()

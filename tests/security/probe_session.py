@@ -1,4 +1,4 @@
-"""One hostile session among a neighbour, a hub and what the host holds: the scene of the probes."""
+"""One hostile session beside another student's session, a hub and the host's files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ print("PLANTED", _kept)
 
 @dataclass(frozen=True)
 class Attack:
-    """What the hostile session got, by attempt, and what stood around it."""
+    """The results of the hostile session, by attempt, and its surroundings."""
 
     kind: str
     found: dict[str, str]
@@ -69,7 +69,7 @@ class Attack:
     hub: HubProcess
 
     def unsandboxed(self) -> dict[str, str]:
-        """What the same attempts get from a plain process of the host's root."""
+        """Return the results of the same attempts in an unsandboxed process of root."""
         script = f"{probes.source()}\nimport json\n"
         script += f"hints = {self.hints!r}\n"
         script += "print(json.dumps(make_attempts(hints, WORK_WITHOUT_A_SANDBOX)))"
@@ -82,7 +82,7 @@ class Attack:
 
 @contextlib.contextmanager
 def staged(kind: str, shared: SharedCaches) -> Iterator[Attack]:
-    """Start a hub whose sessions start in this way, and let one of them try everything."""
+    """Start a hub whose sessions start in this way, and run all attempts in one of them."""
     settings: dict[str, object] = {f"limits.{name}": value for name, value in LIMITS.items()}
     settings["limits.warm_environments"] = 8 if kind == "warm" else 0
     with (
@@ -104,7 +104,7 @@ def staged(kind: str, shared: SharedCaches) -> Iterator[Attack]:
 
 
 def supervisor_log(hub: HubProcess) -> str:
-    """What the supervisor said so far."""
+    """Return the supervisor's log so far."""
     return (hub.course / ".mograder" / "supervisor.log").read_text()
 
 
@@ -123,7 +123,7 @@ def zygotes(hub: HubProcess) -> list[int]:
 
 
 def sessions(hub: HubProcess) -> list[int]:
-    """The processes that stand in a workspace inside this hub's sandboxes."""
+    """Return the processes of this hub's sandboxes whose directory is a workspace."""
     return [
         child.pid
         for child in psutil.Process(hub.pid).children(recursive=True)
@@ -155,7 +155,7 @@ def _hide_a_solution(course: Path) -> None:
 
 @contextlib.contextmanager
 def _on_the_host() -> Iterator[dict[str, Any]]:
-    """What a host may have lying around, and its name."""
+    """Create files, a socket and shared memory on the host, and yield their names."""
     name = f"mograder-planted-{os.getpid()}"
     files = [Path(tempfile.gettempdir()) / name, Path("/dev/shm") / name]
     libc = ctypes.CDLL(None)

@@ -71,7 +71,7 @@ async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
 
 
 async def _still_works(tab: Tab) -> None:
-    """The page around is where it was, and its buttons do what they say."""
+    """Assert that the surrounding page is unchanged and its buttons work."""
     assert tab.page.url.partition("?")[0].partition("#")[0].endswith(f"/edit/user/alice/{ITEM}/")
     await tab.page.get_by_role("button", name="Stop").click()
     await expect(tab.ended).to_contain_text("The notebook was stopped.")

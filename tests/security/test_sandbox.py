@@ -1,7 +1,7 @@
 """Escape attempts from inside a real session's kernel (security.md, "The sandbox"; B22-B26).
 
-A neighbour, the hub and the host's own secrets stand around one hostile session; nothing of theirs
-may be seen, reached or changed by it, however it was started.
+One hostile session runs beside another session, the hub and the host's secrets; it may not see,
+reach or change any of them, however it was started.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A launcher in memory, for tests of what stands above the port.
+"""A launcher in memory, for tests of the code that uses the launcher port.
 
 It passes the same contract as the real one (``tests/contract/test_launcher.py``).
 """
@@ -14,18 +14,18 @@ from mograder.sessions.launcher import ignore
 
 
 class InMemoryLauncher:
-    """Starts nothing; ``requests`` holds what was asked for, :meth:`die` plays a process's end."""
+    """Starts no processes; ``requests`` holds the starts, :meth:`die` simulates a process's end."""
 
     def __init__(self) -> None:
         self.requests: dict[str, StartSession] = {}
         self.failure: Exception | None = None
         self._on_ended: Callable[[Ended], None] = ignore
         self.lose: Callable[[], None] = lambda: None
-        """Plays a break in the connection; with ``requests`` emptied, the launcher's own end."""
+        """Simulates a broken connection; with ``requests`` emptied, the launcher's own end."""
         self.tell: Callable[[News], None] = ignore
-        """Plays its news."""
+        """Simulates an event of the launcher."""
         self.answering: list[str] = []
-        """The sessions of which it was told that they have answered."""
+        """Sessions that were reported as answering."""
 
     async def start(self, request: StartSession) -> SessionInfo:
         if self.failure is not None:

@@ -1,7 +1,7 @@
 """A stand-in for ssh: forwards the port of ``-L`` to this machine, and notes how it was called.
 
-Run as a program. What it does is said by the host's name: ``denied`` ends with ssh's own words,
-``silent`` ends with none, ``deaf`` never listens; every other name forwards.
+Run as a program. The host's name selects the behaviour: ``denied`` prints ssh's message and fails,
+``silent`` fails without one, ``deaf`` never listens; every other name forwards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main(argv: list[str]) -> int:
-    """Behave as the host's name says."""
+    """Forward, or fail as the host's name demands."""
     Path(os.environ["FORWARDER_NOTES"]).write_text(json.dumps({"pid": os.getpid(), "argv": argv}))
     host = argv[-1]
     if host == "denied":

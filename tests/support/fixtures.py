@@ -79,7 +79,7 @@ async def browser() -> AsyncIterator[Browser]:
     """One Chromium for all tests of a worker. It belongs to one event loop, and so do its tests.
 
     ``tests/conftest.py`` gives each test that uses it that loop; an asynchronous fixture of such a
-    test says so itself, by ``loop_scope``.
+    test sets ``loop_scope``.
     """
     async with chromium() as browser:
         yield browser

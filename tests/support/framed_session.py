@@ -1,4 +1,4 @@
-"""A hub with one session whose page is the test's own, for what happens around that page.
+"""A hub with one session whose page is the test's own, for tests of the page around it.
 
 The app is the real one with its real stores, served by uvicorn (``hub_app``); the session's server
 is the test's, so its page can be small, or hostile.
@@ -47,7 +47,7 @@ window.print = () => { window.printed = true; };
 
 
 class OwnPage(Upstream):
-    """A session's server whose page is the test's."""
+    """A session's server that serves the test's page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Framed:
     people: People
 
     async def open(self, user: str = "alice", query: str = "") -> Tab:
-        """Open the notebook in a new tab of somebody's."""
+        """Open the notebook in a new tab of a person's browser."""
         person = await self.people.person(user, headers=from_proxy(user))
         return await self.show(person, f"/edit/user/alice/{ITEM}/{query}")
 
@@ -94,7 +94,7 @@ class Tab:
 
     @property
     def ended(self) -> Locator:
-        """What stands in the notebook's place when its session has ended."""
+        """The message that replaces the notebook when its session has ended."""
         return self.page.get_by_role("alert")
 
     @property

@@ -20,11 +20,11 @@ _SHOWS_FOCUS = """element => {
 }"""
 
 
-class Hand(Protocol):
-    """What a journey asks of either."""
+class PageInput(Protocol):
+    """The actions that a journey performs, by mouse or by keyboard."""
 
     async def press(self, page: Page, what: Locator) -> None:
-        """Follow a link, press a button, open what is folded."""
+        """Follow a link, press a button or open a disclosure."""
 
     async def choose(self, page: Page, what: Locator) -> None:
         """Choose one of several radio buttons."""
@@ -33,7 +33,7 @@ class Hand(Protocol):
         """Put the cursor at the end of a field and type."""
 
     async def pick(self, page: Page, field: Locator) -> FileChooser:
-        """Have the browser ask for files."""
+        """Open the browser's file chooser."""
 
     async def enter_editor(self, page: Page) -> None:
         """Put the cursor into a cell of an editor."""

@@ -1,7 +1,7 @@
-"""The processes of a hub's sandboxes by what they are, and what must not be left of them.
+"""The processes of a hub's sandboxes by kind, and a check that none of them is left.
 
-Where the hub is root each student's sandbox has a uid of its own, which tells what belongs to it,
-however it was started and whatever became of its parents: orphans are this process's own.
+Where the hub is root each student's sandbox has its own uid, which identifies its processes,
+however they were started, also after their parents have ended; orphans become our children.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def zygotes() -> list[psutil.Process]:
 
 
 def remains(hub: HubProcess) -> dict[str, list[str]]:
-    """What of a hub that has ended is still there: nothing, if all is well."""
+    """Return what is left of an ended hub by kind: processes, sockets, mounts, control groups."""
     place = hub.course.parent
     left = {
         "processes": [_described(p) for p in owned_by(FIRST_UID, YARD_UIDS)],

@@ -1,4 +1,4 @@
-"""Scenes for the tests of faults: a hub for a whole module, tiny items, a session's processes."""
+"""A hub shared by the tests of a module, tiny items, and a session's processes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True, slots=True)
 class SharedCaches:
-    """Where a run keeps what its hubs share: uv's cache, and environments built once."""
+    """Directories that all hubs of a run share: uv's cache, and environments built once."""
 
     uv_cache: Path
     run_directory: Path
@@ -117,14 +117,14 @@ def start(hub: HubProcess, user: str, item: str = TINY) -> str:
 
 
 def stop(hub: HubProcess, user: str, item: str = TINY) -> bool:
-    """Stop a student's editor; tells whether there was one."""
+    """Stop a student's editor; return whether there was one."""
     with hub.client(student(user)) as client:
         answer = client.post(f"/stop-edit/{user}/{item}")
     return bool(answer.json()["terminated"])
 
 
 def editor(hub: HubProcess, user: str, item: str = TINY) -> Address:
-    """Where a bearer client finds a student's editor."""
+    """Return the address of a student's editor for a client with a bearer token."""
     return Address(base_url=f"{hub.url}/edit/user/{user}/{item}", headers=student(user))
 
 
@@ -146,7 +146,7 @@ def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.P
 
 
 def _is_anothers(process: psutil.Process) -> bool:
-    """Whether it belongs to a hub of tests that run beside these; their places say whose."""
+    """Return whether a process belongs to another worker's hub, by the pid in its directory."""
     try:
         lines = [" ".join(each.cmdline()) for each in process.parents()]
     except psutil.Error:  # it ended meanwhile, or its parents did

@@ -1,4 +1,4 @@
-"""Students who go on working while faults happen around them, and what they noticed of it."""
+"""Students who keep working while faults are injected, and the errors that they saw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.support.marimo import Address, EditorFailed, MarimoClient, open_edito
 from tests.support.shared_hub import TINY, editor, workspace
 
 CUT = (EditorFailed, httpx.TransportError, websockets.WebSocketException, OSError)
-"""What a client sees when its hub or session is gone."""
+"""The exceptions that a client gets when its hub or session is gone."""
 
 _BREATH_SECONDS = 0.05
 _PATIENCE_SECONDS = 60.0
@@ -33,10 +33,10 @@ print("STEP", {number}, "OF", builtins.born)"""
 
 @dataclass
 class Worker:
-    """One student with one tab, who runs a cell and saves the notebook, again and again.
+    """A student with one tab that runs a cell and saves the notebook repeatedly.
 
-    ``steps`` counts what the kernel answered, ``acknowledged`` is the last version that the
-    server said it had saved, ``kernels`` are those that answered, each by a name it gave itself.
+    ``steps`` counts the kernel's answers, ``acknowledged`` is the last version that the server
+    confirmed, ``kernels`` are the names of the kernels that answered.
     """
 
     hub: HubProcess
@@ -70,7 +70,7 @@ class Worker:
             await client.post(f"/stop-edit/{self.name}/{self.item}")
 
     async def work(self) -> None:
-        """Compute and save until cancelled; where the line breaks, come back as a page does."""
+        """Compute and save until cancelled; reconnect after a broken connection, as a page does."""
         while True:
             try:
                 await self.use()
@@ -114,7 +114,7 @@ class Worker:
         await soon(lambda: self.steps > before, lambda: f"{self.name} stands still: {self.told()}")
 
     def told(self) -> str:
-        """What it went through, for a failure's message."""
+        """Return the worker's history, for a failure's message."""
         return f"{self.steps} steps, {self.cuts} cuts, kernels {self.kernels}: {self.failures[-3:]}"
 
     def saved(self) -> int:

@@ -1,4 +1,4 @@
-"""What tests read from the boxes of ``mograder.runtime`` and from its sidecar."""
+"""Parsers for the callouts of ``mograder.runtime`` and for its sidecar file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def body_of(box: mo.Html) -> str:
 
 
 def words_of(box: mo.Html) -> str:
-    """What a reader sees in a callout, or hears."""
+    """Return the text of a callout, as displayed or read aloud."""
     return html.unescape(re.sub(r"<[^>]*>", "", body_of(box)))
 
 

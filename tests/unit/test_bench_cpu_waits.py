@@ -1,4 +1,4 @@
-"""Who waited for a processor, as the kernel counts it."""
+"""The kernel's count of time that processes waited for a processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook imports from us (compatibility-0.3.16.md 8), whatever a student's values do."""
+"""The functions that a notebook imports (compatibility-0.3.16.md 8), with hostile values too."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from mograder.sandbox.limits.cgroup2 import SessionGroup
 from tests.vm.delegated_cgroups import child, sleep_forever, status_of, wait_for_events
 
 _TELL = 100
-"""Where a joined process says that it stays."""
+"""The file in which a joined process reports that it stays."""
 
 
 def entered(group: SessionGroup, work: Callable[[], object]) -> None:
@@ -28,9 +28,9 @@ def enter(group: SessionGroup) -> None:
 
 
 def joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = True) -> int:
-    """Fork a process, which enters by what a supervisor opened, and let it work.
+    """Fork a process that enters the cgroup by the supervisor's descriptor, and runs the work.
 
-    One that ``stays`` says so at the end of its work (``stay``); the others are on their own.
+    One that ``stays`` reports so at the end of its work (``stay``); others are not waited for.
     """
     told, tell = os.pipe()
     released, release = os.pipe()
@@ -53,7 +53,7 @@ def joined(group: SessionGroup, work: Callable[[], object], *, stays: bool = Tru
 
 
 def stay() -> None:
-    """Say that the work is done, and wait to be killed."""
+    """Report that the work is done, and wait to be killed."""
     os.write(_TELL, b"!")
     sleep_forever()
 
@@ -73,7 +73,7 @@ def spin() -> None:
 
 
 def close(group: SessionGroup, *pids: int) -> None:
-    """Close a leaf, and collect whom that kills."""
+    """Close a leaf, and reap the processes that it kills."""
     if not group.close():
         for pid in pids:
             assert status_of(pid) == -signal.SIGKILL

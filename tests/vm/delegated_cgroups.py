@@ -19,7 +19,7 @@ from pathlib import Path
 
 SLICE = Path("/sys/fs/cgroup/system.slice")
 ROOT, SERVICE = 0, 1000
-"""Whom a unit may run as: root, or a service user."""
+"""Users that a unit may run as: root, or a service user."""
 
 _GIVEN = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 _MARK = "trusted.delegate"
@@ -70,7 +70,7 @@ def remove(group: Path) -> None:
 
 
 def wait_for_events(group: Path, line: str) -> None:
-    """Return once ``cgroup.events`` says this; the kernel wakes who polls it."""
+    """Wait until ``cgroup.events`` has this line; the kernel wakes pollers."""
     with (group / "cgroup.events").open() as events:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
@@ -131,7 +131,7 @@ def apart(work: Callable[[], object]) -> None:
 
 
 def sleep_forever() -> None:
-    """What a process does that waits to be killed."""
+    """Wait to be killed."""
     while True:
         signal.pause()
 

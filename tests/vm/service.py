@@ -120,7 +120,7 @@ class UnitSessions(Sessions):
     limits: Limits = LIMITS
 
     def request(self, name: str, script: str, *, mode: str = "edit", slot: int = 1) -> StartSession:
-        """What to ask for."""
+        """Return a start request."""
         request = super().request(name, script, mode=mode, slot=slot)
         for path in (request.directory, *request.directory.iterdir()):
             os.chown(path, self.uid, self.uid)

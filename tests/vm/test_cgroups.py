@@ -54,7 +54,7 @@ def unit(request: pytest.FixtureRequest) -> Iterator[Unit]:
 
 
 def ours() -> SessionGroups:
-    """What a supervisor does at its start; asserts that it may."""
+    """Return the delegated cgroups as a supervisor finds them at its start."""
     found = SessionGroups.find()
     assert found is not None
     return found
@@ -328,7 +328,7 @@ def test_closing_kills_what_is_left_and_nothing_stays(unit: Unit) -> None:
 
 
 def _spread(depth: int) -> None:
-    """Children and grandchildren, each in a session of its own; the last one says so."""
+    """Fork children and grandchildren, each in its own session; the last one reports."""
     if depth:
         child(lambda: apart(lambda: _spread(depth - 1)))
         sleep_forever()

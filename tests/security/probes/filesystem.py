@@ -183,7 +183,7 @@ def holds_host_descriptors(_: Hints) -> object:
 
 
 def own_descriptors() -> list[tuple[str, str]]:
-    """What this process has open, by number."""
+    """Return this process's open files, by descriptor."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # the one that lists them
@@ -245,7 +245,7 @@ def finds_secrets_in_memory(hints: Hints) -> object:
 
 
 def memory_of(pid: int) -> list[bytes]:
-    """What can be read of a process's own writable memory."""
+    """Return the readable part of a process's writable memory."""
     chunks: list[bytes] = []
     with contextlib.suppress(OSError):
         with open(f"/proc/{pid}/maps") as file:

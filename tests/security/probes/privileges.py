@@ -70,7 +70,7 @@ def runs_setuid(_: Hints) -> object:
 
 
 def effective_users_of(program: str) -> list[tuple[str, str]]:
-    """Who a program is while it runs, if not a student."""
+    """Return a program's user while it runs, if it is not the student's."""
     try:
         with subprocess.Popen([program], stdin=-1, stdout=-1, stderr=-1) as process:
             uids = status_of(process.pid).get("Uid", "").split()

@@ -46,6 +46,6 @@ DRAFTS: dict[str, tuple[str, Files]] = {
 
 
 def evident(actor: str, files: Files) -> bool:
-    """Tell whether somebody is known to have uploaded these files into one area."""
+    """Return whether these files are known to have been uploaded into one area."""
     who = actor.partition("@")[0]
     return bool(files) and any(owner == who and files == held for owner, held in DRAFTS.values())

@@ -1,7 +1,7 @@
-"""The standing of a student who has nothing on an assignment yet.
+"""The submission status of a student who has submitted nothing on an assignment yet.
 
-It was recorded for alice on A1, A2 and A5 (076 to 078). Nothing in it is hers but her group, which
-bob shares, and the assignment's own settings, which 063 tells: so it is known for both of them on
+It was recorded for alice on A1, A2 and A5 (076 to 078). It depends only on her group, which bob
+shares, and on the assignment's settings, which 063 contains: so it is known for both of them on
 A3, A4 and A7 too.
 """
 
@@ -18,7 +18,7 @@ _OTHERS = (3, 4, 7)
 
 
 def standing_of_nothing(assignment: int) -> Recording | None:
-    """Return what Moodle says of who has nothing, or nothing where that is not known."""
+    """Return Moodle's status for an empty submission, or None if it is not known."""
     if assignment in _RECORDED:
         return recorded(_RECORDED[assignment])
     if assignment not in _OTHERS:

@@ -8,7 +8,16 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.sessions.manager import SessionManager
-from tests.support.session_pools import ALICE, BOB, Rig, soon, terms, unheard, until, waiting
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    Rig,
+    ignore_progress,
+    soon,
+    terms,
+    until,
+    waiting,
+)
 
 
 class Change:
@@ -38,12 +47,12 @@ async def settle() -> None:
 
 async def test_a_start_waits_until_a_change_is_over(rig: Rig) -> None:
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         change = Change(pool)
         await soon(change.begun.wait())
         assert first.id not in rig.launcher.requests, "the session that ran was ended"
-        starting = asyncio.create_task(pool.get_or_start(ALICE, unheard))
-        await soon(pool.get_or_start(BOB, unheard))
+        starting = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
+        await soon(pool.get_or_start(BOB, ignore_progress))
         assert not starting.done()
         assert len(rig.launcher.requests) == 1, "bob's"
         await change.end()
@@ -53,7 +62,7 @@ async def test_a_start_waits_until_a_change_is_over(rig: Rig) -> None:
 async def test_a_change_ends_a_session_that_was_just_starting(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
-        starting = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        starting = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
         change = Change(pool)
         await settle()
@@ -68,9 +77,9 @@ async def test_a_change_ends_a_session_that_was_just_starting(rig: Rig) -> None:
 async def test_a_change_takes_a_start_out_of_the_line(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
-        first = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        first = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
         await soon(rig.server.asked.wait())
-        starting = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        starting = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await until(lambda: waiting(pool) == 1)
         change = Change(pool)
         with pytest.raises(Conflict, match="stopped before its turn"):
@@ -84,7 +93,7 @@ async def test_a_change_takes_a_start_out_of_the_line(rig: Rig) -> None:
 async def test_a_change_waits_for_a_session_that_is_ending(rig: Rig) -> None:
     """It may still save."""
     async with rig.pool() as pool:
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         rig.launcher.go_on.clear()
         stopping = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
@@ -118,4 +127,4 @@ async def test_a_change_that_is_cancelled_or_fails_holds_up_nothing(rig: Rig) ->
         with pytest.raises(ZeroDivisionError):
             async with pool.without_session(ALICE):
                 raise ZeroDivisionError
-        await soon(pool.get_or_start(ALICE, unheard))
+        await soon(pool.get_or_start(ALICE, ignore_progress))

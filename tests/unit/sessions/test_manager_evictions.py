@@ -13,9 +13,9 @@ from tests.support.session_pools import (
     TWO,
     Rig,
     gone,
+    ignore_progress,
     measure,
     terms,
-    unheard,
     until,
     waiting,
 )
@@ -25,11 +25,11 @@ from tests.support.session_pools import (
 
 async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: Rig) -> None:
     async with rig.pool(terms(memory_mb=TWO)) as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         rig.clock.advance(30)
-        second = await pool.get_or_start(BOB, unheard)
+        second = await pool.get_or_start(BOB, ignore_progress)
         rig.clock.advance(100)
-        await pool.get_or_start(CAROL, unheard)
+        await pool.get_or_start(CAROL, ignore_progress)
         ending = pool.ending(first.id)
         assert ending is not None
         assert ending.reason is EndReason.PRESSURE
@@ -39,12 +39,12 @@ async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: R
 
 async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
     async with rig.pool(terms(ttl=40, memory_mb=TWO)) as pool:
-        here = await pool.get_or_start(ALICE, unheard)
-        elsewhere = await pool.get_or_start(BOB, unheard)
+        here = await pool.get_or_start(ALICE, ignore_progress)
+        elsewhere = await pool.get_or_start(BOB, ignore_progress)
         rig.pages.open[elsewhere.base_url] = 1  # on the fast path only its server knows
         with pool.connected(here):
             rig.clock.advance(300)
-            third = asyncio.create_task(pool.get_or_start(CAROL, unheard))
+            third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
             await until(lambda: waiting(pool) == 1 and rig.pages.asked != [])
             await asyncio.wait({third}, timeout=0.1)
             assert {live.key for live in pool.all()} == {ALICE, BOB}
@@ -55,11 +55,11 @@ async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
 
 async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
     async with rig.pool(terms(memory_mb=TWO // 2)) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         measure(rig, (session, TWO // 2))
         rig.pages.open[session.base_url] = None
         rig.clock.advance(300)
-        second = asyncio.create_task(pool.get_or_start(BOB, unheard))
+        second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
         await until(lambda: rig.pages.asked != [])
         await asyncio.wait({second}, timeout=0.05)
         assert pool.find(ALICE) is session
@@ -73,7 +73,7 @@ async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> 
 async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -> None:
     """The front's fast path: the hub sees no WebSocket there."""
     async with rig.pool(terms(ttl=QUICK)) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         rig.pages.open[session.base_url] = 2
         rig.clock.advance(10)
         await until(lambda: session.paged is not None)
@@ -89,7 +89,7 @@ async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -
 
 async def test_a_kernel_that_computes_is_not_idle_until_it_rests(rig: Rig) -> None:
     async with rig.pool(terms(ttl=QUICK)) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         for seconds in (0.0, 2.0, 2.0, 2.0):
             rig.clock.advance(seconds)
             pool.touch(session)

@@ -11,7 +11,17 @@ from mograder.sessions.adoption import has_answered, orphans
 from mograder.sessions.idle_rules import idle
 from mograder.sessions.session import LiveSession
 from mograder.store.hub_state import SessionRow, SessionState
-from tests.support.session_pools import ALICE, BOB, LECTURE, PATIENCE, TTL, Rig, gone, soon, unheard
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    LECTURE,
+    PATIENCE,
+    TTL,
+    Rig,
+    gone,
+    ignore_progress,
+    soon,
+)
 
 SHORT = 0.04
 """A time to live in seconds that makes the housekeeping look every 10 ms; the manual clock
@@ -24,7 +34,7 @@ alone decides who is idle."""
 async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> None:
     """B77; an HTTP request counts as activity."""
     async with rig.pool(ttl=SHORT) as pool:
-        sleepy, busy = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        sleepy, busy = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         culled = gone(sleepy)
         rig.clock.advance(10)
         pool.touch(busy)
@@ -37,7 +47,7 @@ async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> N
 async def test_lectures_are_culled_like_edits(rig: Rig) -> None:
     """B65"""
     async with rig.pool(ttl=SHORT) as pool:
-        session = await pool.get_or_start(LECTURE, unheard)
+        session = await pool.get_or_start(LECTURE, ignore_progress)
         culled = gone(session)
         rig.clock.advance(10)
         await culled
@@ -46,7 +56,7 @@ async def test_lectures_are_culled_like_edits(rig: Rig) -> None:
 
 async def test_culling_goes_on_after_a_failure_of_the_database(rig: Rig) -> None:
     async with rig.pool(ttl=SHORT) as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         rig.state.failures = 2
         async with asyncio.timeout(PATIENCE):
             while rig.state.failures:  # noqa: ASYNC110 - the housekeeping tells nobody
@@ -58,7 +68,7 @@ async def test_culling_goes_on_after_a_failure_of_the_database(rig: Rig) -> None
 
 async def test_websockets_count_as_activity_when_they_open_and_close(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         rig.clock.advance(100)
         with pool.connected(session):
             opened = rig.clock.now()
@@ -85,7 +95,7 @@ def test_idle_names_the_longest_idle_first(rig: Rig) -> None:
 async def test_the_next_hub_adopts_what_runs(rig: Rig) -> None:
     rig.spawner.versions["L01"] = "7"
     async with rig.pool() as pool:
-        before = {key: await pool.get_or_start(key, unheard) for key in (ALICE, LECTURE)}
+        before = {key: await pool.get_or_start(key, ignore_progress) for key in (ALICE, LECTURE)}
     assert len(rig.launcher.requests) == 2, "a hub's end is no session's end"
     rig.clock.advance(10 * TTL)
     async with rig.pool() as pool:
@@ -95,12 +105,12 @@ async def test_the_next_hub_adopts_what_runs(rig: Rig) -> None:
             assert (adopted.id, adopted.endpoint) == (old.id, old.endpoint)
             assert (adopted.base_url, adopted.version) == (old.base_url, old.version)
             assert adopted.last_seen == rig.clock.now(), "the hub was away, not the student"
-            assert await pool.get_or_start(key, unheard) is adopted
+            assert await pool.get_or_start(key, ignore_progress) is adopted
 
 
 async def test_the_next_hub_forgets_what_ended_meanwhile(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
     rig.launcher.die(session.id)
     async with rig.pool() as pool:
         assert pool.all() == []
@@ -112,7 +122,7 @@ async def test_the_next_hub_ends_what_nobody_can_reach(rig: Rig) -> None:
     row = _row("halfway", SessionState.STARTING, rig.clock.now())
     rig.state.add_session(row)
     async with rig.pool() as pool:
-        stray = await pool.get_or_start(BOB, unheard)
+        stray = await pool.get_or_start(BOB, ignore_progress)
         request = rig.launcher.requests[stray.id]
     rig.state.remove_session(stray.id)
     rig.launcher.requests["halfway"] = request
@@ -124,7 +134,7 @@ async def test_the_next_hub_ends_what_nobody_can_reach(rig: Rig) -> None:
 
 async def test_the_last_activity_is_written_down_at_the_end(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         rig.clock.advance(60)
         pool.touch(session)
     (row,) = rig.state.sessions()
@@ -135,7 +145,7 @@ async def test_closing_waits_for_a_stop_under_way(rig: Rig) -> None:
     """The next hub would take a session that is half stopped for a running one."""
     rig.launcher.go_on.clear()
     async with rig.pool() as pool:
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         stop = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
         stop.cancel()
@@ -146,7 +156,7 @@ async def test_closing_waits_for_a_stop_under_way(rig: Rig) -> None:
 async def test_closing_ends_starts_under_way(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], BaseException)
     assert rig.launcher.requests == {}

@@ -34,7 +34,7 @@ ALICE = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-alices-1", No
 
 
 @dataclass
-class House:
+class RunningProxy:
     """A hub with one session of alice's and one of bob's, and a front that asks."""
 
     services: RigServices
@@ -57,7 +57,7 @@ class House:
 
 
 @asynccontextmanager
-async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[House]:
+async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[RunningProxy]:
     made = services(directory)
     socket = directory / "s.sock"
     session = made.pool.add("alice", "L 1", Mode.EDIT, socket)
@@ -86,13 +86,13 @@ async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[Ho
     )
     transport = httpx.ASGITransport(app, client=(client, 5000))
     async with httpx.AsyncClient(transport=transport, base_url="https://hub.example.org") as http:
-        opened_house = House(made, session, cap, http, cut)
+        opened_house = RunningProxy(made, session, cap, http, cut)
         yield opened_house
     await proxy.aclose()
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def proxied(tmp_path: Path) -> AsyncIterator[RunningProxy]:
     async with opened(tmp_path) as there:
         yield there
 
@@ -104,21 +104,21 @@ async def test_a_socket_that_a_front_could_take_for_another_is_the_hubs(
     """Decision 34: a front keeps connections by the socket's path up to a colon."""
     place = tmp_path / name
     place.mkdir()
-    async with opened(place) as house:
-        assert (await house.ask(house.own("x"))).status_code == 403
+    async with opened(place) as proxied:
+        assert (await proxied.ask(proxied.own("x"))).status_code == 403
 
 
-async def test_a_plain_request_is_told_where_to_go(house: House) -> None:
-    answer = await house.ask(house.own("api/x?a=%2F&b=c"))
+async def test_a_plain_request_is_told_where_to_go(proxied: RunningProxy) -> None:
+    answer = await proxied.ask(proxied.own("api/x?a=%2F&b=c"))
     assert answer.status_code == 200
     told = {name: value for name, value in answer.headers.items() if name.startswith("x-mog")}
     assert told == {
-        "x-mograder-socket": str(house.session.endpoint.socket),
+        "x-mograder-socket": str(proxied.session.endpoint.socket),
         "x-mograder-target": "/edit/user/alice/L%201/api/x?a=%2F&b=c",
         "x-mograder-base": "/edit/user/alice/L%201",
-        "x-mograder-root": f"{PREFIX}/s/{house.cap}",
+        "x-mograder-root": f"{PREFIX}/s/{proxied.cap}",
     }
-    assert house.services.pool.touches == 1
+    assert proxied.services.pool.touches == 1
 
 
 @pytest.mark.parametrize(
@@ -146,45 +146,45 @@ async def test_a_plain_request_is_told_where_to_go(house: House) -> None:
     ],
 )
 async def test_the_hub_keeps_what_it_answers_itself(
-    house: House, rest: str, method: str, headers: dict[str, str]
+    proxied: RunningProxy, rest: str, method: str, headers: dict[str, str]
 ) -> None:
-    answer = await house.ask(house.own(rest), method, **headers)
+    answer = await proxied.ask(proxied.own(rest), method, **headers)
     assert answer.status_code == 403
     assert not any(name.startswith("x-mograder") for name in answer.headers)
 
 
-async def test_a_capability_that_ended_is_worth_nothing_at_once(house: House) -> None:
-    assert (await house.ask(house.own("x"))).status_code == 200
-    house.services.roster.kept_out.add("alice")
-    assert (await house.ask(house.own("x"))).status_code == 403
-    house.services.roster.kept_out.clear()
-    house.services.revocations.logins.add(ALICE.login_id)
-    assert (await house.ask(house.own("x"))).status_code == 403
-    house.services.revocations.logins.clear()
-    house.services.pool.stop(house.session)
-    assert (await house.ask(house.own("x"))).status_code == 403
+async def test_a_capability_that_ended_is_worth_nothing_at_once(proxied: RunningProxy) -> None:
+    assert (await proxied.ask(proxied.own("x"))).status_code == 200
+    proxied.services.roster.kept_out.add("alice")
+    assert (await proxied.ask(proxied.own("x"))).status_code == 403
+    proxied.services.roster.kept_out.clear()
+    proxied.services.revocations.logins.add(ALICE.login_id)
+    assert (await proxied.ask(proxied.own("x"))).status_code == 403
+    proxied.services.revocations.logins.clear()
+    proxied.services.pool.stop(proxied.session)
+    assert (await proxied.ask(proxied.own("x"))).status_code == 403
 
 
 async def test_only_a_trusted_peer_is_answered(tmp_path: Path) -> None:
-    async with opened(tmp_path, client="192.0.2.1") as house:
-        assert (await house.ask(house.own("x"))).status_code == 403
+    async with opened(tmp_path, client="192.0.2.1") as proxied:
+        assert (await proxied.ask(proxied.own("x"))).status_code == 403
 
 
-async def test_a_question_that_is_asked_twice_is_none(house: House) -> None:
-    told = [("X-Mograder-Uri", house.own("x")), ("X-Mograder-Method", "GET")]
+async def test_a_question_that_is_asked_twice_is_none(proxied: RunningProxy) -> None:
+    told = [("X-Mograder-Uri", proxied.own("x")), ("X-Mograder-Method", "GET")]
     for double in told:
         headers = [*told, double]
-        answer = await house.http.get(f"{PREFIX}/_front/session", headers=headers)
+        answer = await proxied.http.get(f"{PREFIX}/_front/session", headers=headers)
         assert answer.status_code == 403
     for path in (f"{PREFIX}/_front/session/", f"{PREFIX}//_front/session", "/_front/x"):
-        assert (await house.http.get(path, headers=told)).status_code != 200
+        assert (await proxied.http.get(path, headers=told)).status_code != 200
 
 
-async def test_a_socket_that_no_front_reaches_is_the_hubs(house: House) -> None:
+async def test_a_socket_that_no_front_reaches_is_the_hubs(proxied: RunningProxy) -> None:
     """One that a supervisor made before the group was named."""
-    house.reaches = False
-    assert (await house.ask(house.own("x"))).status_code == 403
-    path = house.session.endpoint.socket
+    proxied.reaches = False
+    assert (await proxied.ask(proxied.own("x"))).status_code == 403
+    path = proxied.session.endpoint.socket
     assert not open_to_its_group(path)
     path.touch(0o600)
     assert not open_to_its_group(path)
@@ -192,36 +192,36 @@ async def test_a_socket_that_no_front_reaches_is_the_hubs(house: House) -> None:
     assert open_to_its_group(path)
 
 
-async def test_what_a_page_asks_by_itself_is_no_activity(house: House) -> None:
-    assert (await house.ask(house.own("api/usage"))).status_code == 200
-    assert house.services.pool.touches == 0
+async def test_what_a_page_asks_by_itself_is_no_activity(proxied: RunningProxy) -> None:
+    assert (await proxied.ask(proxied.own("api/usage"))).status_code == 200
+    assert proxied.services.pool.touches == 0
 
 
-async def test_a_websocket_is_cut_when_its_capability_ends(house: House) -> None:
+async def test_a_websocket_is_cut_when_its_capability_ends(proxied: RunningProxy) -> None:
     """security.md: sign-out closes the sockets of a capability; once more for one on its way."""
     for _ in range(3):
-        answer = await house.ask(house.own("ws"), X_Mograder_Upgrade="WebSocket", Origin="null")
+        answer = await proxied.ask(proxied.own("ws"), X_Mograder_Upgrade="WebSocket", Origin="null")
         assert answer.status_code == 200
-    assert house.cut == []
-    house.services.capabilities.revoke_login(ALICE.login_id)
+    assert proxied.cut == []
+    proxied.services.capabilities.revoke_login(ALICE.login_id)
     async with asyncio.timeout(40):
-        while len(house.cut) < 2:  # noqa: ASYNC110 - the second comes by a timer
+        while len(proxied.cut) < 2:  # noqa: ASYNC110 - the second comes by a timer
             await asyncio.sleep(0.05)
-    assert house.cut == [house.session.id] * 2
+    assert proxied.cut == [proxied.session.id] * 2
 
 
-async def test_where_none_can_be_cut_websockets_go_by_the_hub(house: House) -> None:
-    house.able = False
+async def test_where_none_can_be_cut_websockets_go_by_the_hub(proxied: RunningProxy) -> None:
+    proxied.able = False
     socket = {"X_Mograder_Upgrade": "websocket", "Origin": "null"}
-    assert (await house.ask(house.own("ws"), **socket)).status_code == 200
-    house.services.capabilities.revoke_login(ALICE.login_id)
+    assert (await proxied.ask(proxied.own("ws"), **socket)).status_code == 200
+    proxied.services.capabilities.revoke_login(ALICE.login_id)
     async with asyncio.timeout(40):
-        while len(house.cut) < 2:  # noqa: ASYNC110 - the second comes by a timer
+        while len(proxied.cut) < 2:  # noqa: ASYNC110 - the second comes by a timer
             await asyncio.sleep(0.05)
     await asyncio.sleep(0)
-    house.cap = house.services.capabilities.issue(house.session.id, ALICE)
-    assert (await house.ask(house.own("ws"), **socket)).status_code == 403
-    assert (await house.ask(house.own("x"))).status_code == 200
+    proxied.cap = proxied.services.capabilities.issue(proxied.session.id, ALICE)
+    assert (await proxied.ask(proxied.own("ws"), **socket)).status_code == 403
+    assert (await proxied.ask(proxied.own("x"))).status_code == 200
 
 
 SEGMENTS = st.sampled_from(
@@ -253,18 +253,18 @@ def test_no_address_leads_out_of_the_session(
     """Whatever the rest, where it is told to go stays below the session's base when decoded."""
 
     async def asked() -> None:
-        async with opened(tmp_path_factory.mktemp("door")) as house:
-            raw = house.own(rest).encode("utf-8", "replace")
+        async with opened(tmp_path_factory.mktemp("door")) as proxied:
+            raw = proxied.own(rest).encode("utf-8", "replace")
             headers = [(b"x-mograder-uri", raw), (b"x-mograder-method", b"GET")]
             try:
-                answer = await house.http.get(f"{PREFIX}/_front/session", headers=headers)
+                answer = await proxied.http.get(f"{PREFIX}/_front/session", headers=headers)
             except (httpx.HTTPError, ValueError):
                 return
             if answer.status_code != 200:
                 return
             target = answer.headers["x-mograder-target"].partition("?")[0]
-            base = unquote(house.session.base_url)
+            base = unquote(proxied.session.base_url)
             assert posixpath.normpath(unquote(target)).startswith(base + "/")
-            assert "%" not in target.removeprefix(house.session.base_url)
+            assert "%" not in target.removeprefix(proxied.session.base_url)
 
     asyncio.run(asked())

@@ -54,7 +54,7 @@ URL = SessionUrl("https", "example.net", None)
 
 
 @dataclass
-class House:
+class RunningProxy:
     """A hub with sessions' origins, a client, and one session of alice's."""
 
     app: ASGIApp
@@ -73,14 +73,14 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def proxied(tmp_path: Path) -> AsyncIterator[RunningProxy]:
     upstream = Upstream()
     async with served_on_unix(upstream) as socket, _open(tmp_path, upstream, socket) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[House]:
+async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[RunningProxy]:
     made = services(directory)
     session = made.pool.add("alice", "A1", "edit", socket)  # type: ignore[arg-type]
     proxy = SessionProxy(made, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL))
@@ -92,55 +92,59 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
         trusts=lambda _: True,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
-        yield House(app, made, upstream, session, http)
+        yield RunningProxy(app, made, upstream, session, http)
     await proxy.aclose()
 
 
-async def test_a_tab_stays_at_the_hub_and_the_frame_has_an_origin_of_its_own(house: House) -> None:
-    page = await house.http.get(f"{HUB}{A1}/?x=1", headers={**cookie("alice"), **DOCUMENT})
-    root = await house.frame()
+async def test_a_tab_stays_at_the_hub_and_the_frame_has_an_origin_of_its_own(
+    proxied: RunningProxy,
+) -> None:
+    page = await proxied.http.get(f"{HUB}{A1}/?x=1", headers={**cookie("alice"), **DOCUMENT})
+    root = await proxied.frame()
     assert f'src="{root}?x=1" sandbox="' in page.text
     assert "allow-same-origin" in page.text
     policy = page.headers["content-security-policy"]
     assert policy.endswith(f"; frame-src {root}")
     assert "script-src https://hub.uni.example/static/;" in policy
-    assert not house.upstream.seen
-    program = await house.http.get(f"{HUB}{A1}/x", headers=bearer("alice"))
+    assert not proxied.upstream.seen
+    program = await proxied.http.get(f"{HUB}{A1}/x", headers=bearer("alice"))
     assert program.json()["path"] == f"{A1}/x", "a program stays where it is"
 
 
-async def test_the_page_is_served_there_as_it_is_to_the_hubs_page_only(house: House) -> None:
-    root = await house.frame()
-    page = await house.http.get(root, headers={**FRAME, "Sec-Fetch-Site": "cross-site"})
+async def test_the_page_is_served_there_as_it_is_to_the_hubs_page_only(
+    proxied: RunningProxy,
+) -> None:
+    root = await proxied.frame()
+    page = await proxied.http.get(root, headers={**FRAME, "Sec-Fetch-Site": "cross-site"})
     assert page.status_code == 200
     assert "<title>marimo</title>" in page.text
     assert "<base" not in page.text
     assert f'data-page="{HUB}{A1}/"' in page.text
     assert page.headers.get_list("content-security-policy") == [f"frame-ancestors 'self' {HUB}"]
     assert "set-cookie" not in page.headers
-    said = (await house.http.get(f"{root}x", headers=OWN)).json()
+    said = (await proxied.http.get(f"{root}x", headers=OWN)).json()
     assert not {"cookie", "origin"} & {name for name, _ in said["headers"]}
-    hostile = await house.http.get(f"{root}hostile", headers=OWN)
+    hostile = await proxied.http.get(f"{root}hostile", headers=OWN)
     assert "set-cookie" not in hostile.headers
     assert "access-control-allow-origin" not in hostile.headers
-    tab = await house.http.get(f"{root}?x=1", headers=DOCUMENT)
+    tab = await proxied.http.get(f"{root}?x=1", headers=DOCUMENT)
     assert (tab.status_code, tab.headers["location"]) == (303, f"{HUB}{A1}/?x=1")
 
 
 async def test_each_viewer_has_a_label_of_their_own_and_no_capability_fits_another(
-    house: House,
+    proxied: RunningProxy,
 ) -> None:
-    root = await house.frame()
+    root = await proxied.frame()
     origin, cap = root.split("/s/")
-    house.services.pool.add("bob", "A1", "edit", house.session.endpoint.socket)  # type: ignore[arg-type]
-    page = await house.http.get(f"{HUB}/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
+    proxied.services.pool.add("bob", "A1", "edit", proxied.session.endpoint.socket)  # type: ignore[arg-type]
+    page = await proxied.http.get(f"{HUB}/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
     bobs = re.search(r"(https://[a-z2-7]{32}\.example\.net)/s/([\w-]+/)", page.text)
     assert bobs
     assert bobs[1] != origin
     for where in (f"{bobs[1]}/s/{cap}x", f"{origin}/s/{bobs[2]}x", f"{origin}/s/{'a' * 32}/x"):
-        gone = await house.http.get(where, headers=OWN)
+        gone = await proxied.http.get(where, headers=OWN)
         assert (gone.status_code, gone.headers["x-mograder-session"]) == (404, "gone")
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
 @pytest.mark.parametrize(
@@ -157,17 +161,17 @@ async def test_each_viewer_has_a_label_of_their_own_and_no_capability_fits_anoth
         "/_mograder/enter",
     ],
 )
-async def test_nothing_of_the_hub_is_there_whoever_asks(house: House, path: str) -> None:
-    origin = (await house.frame()).split("/s/")[0]
+async def test_nothing_of_the_hub_is_there_whoever_asks(proxied: RunningProxy, path: str) -> None:
+    origin = (await proxied.frame()).split("/s/")[0]
     for headers in (OWN, {**cookie("alice"), **OWN}, bearer("alice"), {"X-Remote-User": "alice"}):
         for host in (origin, "https://example.net", "https://x.example.net"):
-            assert (await house.http.get(host + path, headers=headers)).status_code == 404
-    assert not house.upstream.seen
+            assert (await proxied.http.get(host + path, headers=headers)).status_code == 404
+    assert not proxied.upstream.seen
 
 
-async def test_a_sibling_and_any_other_site_reaches_nothing(house: House) -> None:
+async def test_a_sibling_and_any_other_site_reaches_nothing(proxied: RunningProxy) -> None:
     """Origins below one domain are of the same site, so cookies come along."""
-    root = await house.frame()
+    root = await proxied.frame()
     origin = root.split("/s/")[0]
     evil = f"https://{'b' * 32}.example.net"
     for marks in (
@@ -178,41 +182,41 @@ async def test_a_sibling_and_any_other_site_reaches_nothing(house: House) -> Non
         {"Origin": HUB},
         {"Origin": "null"},
     ):
-        answer = await house.http.post(f"{root}api/kernel/execute", headers=marks)
+        answer = await proxied.http.post(f"{root}api/kernel/execute", headers=marks)
         assert answer.status_code == 403, marks
-        assert (await house.http.get(f"{root}x", headers=marks)).status_code == 403
-    assert not house.upstream.seen
-    own = await house.http.post(f"{root}api/x", headers={**OWN, "Origin": origin})
+        assert (await proxied.http.get(f"{root}x", headers=marks)).status_code == 403
+    assert not proxied.upstream.seen
+    own = await proxied.http.post(f"{root}api/x", headers={**OWN, "Origin": origin})
     assert own.status_code == 200
 
 
-async def test_signing_out_and_stopping_end_it(house: House) -> None:
-    root = await house.frame()
-    assert (await house.http.get(f"{root}x", headers=OWN)).status_code == 200
-    house.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
-    gone = await house.http.get(f"{root}x", headers=OWN)
+async def test_signing_out_and_stopping_end_it(proxied: RunningProxy) -> None:
+    root = await proxied.frame()
+    assert (await proxied.http.get(f"{root}x", headers=OWN)).status_code == 200
+    proxied.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+    gone = await proxied.http.get(f"{root}x", headers=OWN)
     assert (gone.status_code, gone.headers["x-mograder-session"]) == (404, "gone")
 
 
-async def test_an_ambiguous_host_is_nobodys(house: House) -> None:
-    root = await house.frame()
+async def test_an_ambiguous_host_is_nobodys(proxied: RunningProxy) -> None:
+    root = await proxied.frame()
     origin = root.split("/s/")[0]
     headers = {**OWN, "X-Forwarded-Host": "hub.uni.example"}
-    assert (await house.http.get(f"{root}x", headers=headers)).status_code == 404
+    assert (await proxied.http.get(f"{root}x", headers=headers)).status_code == 404
     told = {**cookie("alice"), "X-Forwarded-Host": origin.removeprefix("https://")}
-    assert (await house.http.get(f"{HUB}/assignments", headers=told)).status_code == 404
+    assert (await proxied.http.get(f"{HUB}/assignments", headers=told)).status_code == 404
 
 
 async def test_a_websocket_opens_for_its_own_page_only_and_ends_with_the_login(
-    house: House,
+    proxied: RunningProxy,
 ) -> None:
-    root = await house.frame()
+    root = await proxied.frame()
     origin = root.split("/s/")[0]
     host = origin.removeprefix("https://")
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
 
-    def dial(said: str, cap: str, site: str = "same-origin") -> connect:
+    def connect_websocket(said: str, cap: str, site: str = "same-origin") -> connect:
         return connect(
             f"ws://{host}/s/{cap}/ws?session_id=s_1",
             host="127.0.0.1",
@@ -222,7 +226,7 @@ async def test_a_websocket_opens_for_its_own_page_only_and_ends_with_the_login(
             proxy=None,
         )
 
-    async with served(house.app, listening):
+    async with served(proxied.app, listening):
         cap = root.split("/")[-2]
         for said, known, site in (
             (f"https://{'b' * 32}.example.net", cap, "same-site"),
@@ -232,11 +236,11 @@ async def test_a_websocket_opens_for_its_own_page_only_and_ends_with_the_login(
             (origin, cap, "same-site"),
         ):
             with pytest.raises(websockets.InvalidStatus):
-                await dial(said, known, site)
-        async with dial(origin, cap) as line:
+                await connect_websocket(said, known, site)
+        async with connect_websocket(origin, cap) as line:
             await line.send("hello")
             assert await line.recv() == "hello"
-            house.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+            proxied.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
             async with asyncio.timeout(40):
                 await line.wait_closed()
             assert line.close_code == 1008
