@@ -1,4 +1,4 @@
-"""Apache in front, as docs/how-to/single-sign-on.md has it: who gets in, as whom (B20, B51).
+"""Apache as the front of docs/how-to/single-sign-on.md: access and user names (B20, B51).
 
 The how-to's block with a password file in the place of the OpenID provider, which cannot run here.
 """

@@ -54,7 +54,7 @@ touch ended"""
 
 @dataclass
 class Place:
-    """A pool on a real supervisor, and hands on the connection between them."""
+    """A pool on a real supervisor, and control of the connection between them."""
 
     pool: SessionManager
     client: SupervisorClient
@@ -66,7 +66,7 @@ class Place:
         return (await live_supervisor(self.client)).pid
 
     async def running(self) -> set[str]:
-        """What the supervisor says that it runs."""
+        """Return the sessions that the supervisor lists."""
         return {info.session_id for info in await self.client.sessions()}
 
     async def count(self, session: LiveSession) -> tuple[str, int]:
@@ -79,7 +79,7 @@ class Place:
 
 
 class ShellSpawner:
-    """Says how to start a counting shell for each key."""
+    """Returns the start request of a counting shell for each key."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -162,7 +162,7 @@ async def test_sessions_outlive_breaks_at_random_moments(runtime: Path, tmp_path
 
 
 async def _start_and_stop(pool: SessionManager, key: SessionKey) -> None:
-    """A start that was cut off says so; a stop is carried out all the same."""
+    """An interrupted start fails with a message; a stop is still carried out."""
     with contextlib.suppress(RemoteFailed):
         await pool.get_or_start(key, ignore_progress)
         await pool.stop(key)

@@ -1,4 +1,4 @@
-"""What a real marimo says of its open pages, in both modes: the culler asks it (decision 25)."""
+"""The open pages that a real marimo reports in both modes, for the culler (decision 25)."""
 
 from __future__ import annotations
 

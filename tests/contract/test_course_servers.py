@@ -1,4 +1,4 @@
-"""What every transport keeps, whatever is behind it (clients/course_server.py).
+"""The contract of every course server (clients/course_server.py).
 
 A course that students reach over a transport is a rig: `RIGS` lists them, each a context that
 yields a `Rig`. The fake of the unit tests is held to the same suite as the real ones.
@@ -37,9 +37,9 @@ ONCE = RetryPolicy(tries=1)
 
 @dataclass(frozen=True)
 class Facts:
-    """What one assignment of a rig offers, takes and gives back.
+    """The files of one assignment of a rig: offered, accepted, returned.
 
-    A replayed Moodle knows only what was recorded, so that these are not the same everywhere.
+    A replayed Moodle answers only recorded requests, so these differ between rigs.
     """
 
     name: str = "hw1"
@@ -130,7 +130,7 @@ class MoodleRig:
         self._clock = ManualClock(datetime(2026, 11, 20, 6, 40, tzinfo=UTC))
 
     def open(self, user: str) -> Transport:
-        """Let alice find nothing of hers yet; anybody else finds what she has handed in."""
+        """Put the site before alice's first submission, or, for another person, after it."""
         assert not self._site.problems, self._site.problems
         who = "bob" if user.startswith("not-") else "alice"
         self._site.begin(100 if who == "bob" else 99)
@@ -184,7 +184,7 @@ def alice(rig: Rig, fresh_name: Callable[[str], str]) -> Iterator[Transport]:
 
 
 def quiet(_: str) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def listed(transport: Transport, name: str) -> RemoteAssignment:
@@ -192,7 +192,7 @@ def listed(transport: Transport, name: str) -> RemoteAssignment:
 
 
 def written(directory: Path, rig: Rig, data: bytes) -> Path:
-    """Write what somebody hands in, padded to the size that the rig knows."""
+    """Write a submission, padded to the size that the rig accepts."""
     file = directory / rig.facts.work
     file.write_bytes(data.ljust(rig.facts.size, b"#"))
     return file

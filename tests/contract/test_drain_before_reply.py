@@ -46,13 +46,13 @@ class Line:
         self._writer.write(data)
 
     async def first(self, seconds: float = 20) -> bytes:
-        """Return what comes in one piece, or nothing."""
+        """Return the data of one receive call, or nothing."""
         with suppress(TimeoutError):
             return await asyncio.wait_for(self._reader.read(2**16), seconds)
         return b""
 
     def segments(self) -> int:
-        """How many pieces with data have come so far (``tcpi_data_segs_in``)."""
+        """Return the number of segments with data received so far (``tcpi_data_segs_in``)."""
         line: socket.socket = self._writer.get_extra_info("socket")
         told = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
         return int(struct.unpack_from("=I", told, 152)[0])

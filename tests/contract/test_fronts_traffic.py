@@ -1,4 +1,4 @@
-"""What passes the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
+"""Traffic through the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
 
 Plain and on the fast path, before the real session proxy (security.md; decision 0034).
 """

@@ -1,7 +1,7 @@
-"""The reverse proxies of the deployment guide, word for word but for names, ports and TLS.
+"""The reverse proxies of the deployment guide, unchanged except for names, ports and TLS.
 
-B19 (Caddy) and B20 (nginx). What they lack is told by ``mograder hub check --url`` and left out of
-the shipped ones.
+B19 (Caddy) and B20 (nginx). ``mograder hub check --url`` reports their faults, which the shipped
+configurations do not have.
 """
 
 from __future__ import annotations

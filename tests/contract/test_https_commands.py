@@ -25,7 +25,7 @@ from tests.support.served_course import (
 
 TEACHER = token_of("__instructor__")
 DUE = "2026-09-01T10:00:00+00:00"
-"""An hour after the beginning of the clock that tests move by hand."""
+"""An hour after the start of the manual clock."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def command_line(
 
 @pytest.fixture
 def alice(command_line: CommandLine, served: Course, fresh_name: Any) -> str:
-    """A student who is signed in; her name."""
+    """Sign a student in; return the name."""
     name: str = fresh_name("alice")
     assert command_line.https("login", "--token", token_of(name), "--url", served.url) == 0
     return name
@@ -395,7 +395,7 @@ def test_the_enrollment_code_is_not_sent_in_the_clear_either(command_line: Comma
 
 
 class Keyboard(io.StringIO):
-    """Somebody who sits at a terminal and answers."""
+    """A person at a terminal who answers prompts."""
 
     def isatty(self) -> bool:
         return True

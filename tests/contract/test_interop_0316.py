@@ -46,14 +46,14 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def ask(ours: httpx.Client, spoken: Spoken) -> httpx.Response:
-    """Say to our server exactly what was said to theirs."""
+    """Send our server exactly the requests recorded for 0.3.16's."""
     return ours.request(
         spoken.method, spoken.path, headers=dict(spoken.headers), content=spoken.body
     )
 
 
 def differences(theirs: object, mine: object, place: str = "answer") -> list[str]:
-    """What a client that reads the one would miss in the other; more keys do no harm."""
+    """Return the differences that a client would notice; additional keys are allowed."""
     if isinstance(theirs, dict) and isinstance(mine, dict):
         missing = [f"{place}.{key} is missing" for key in theirs if key not in mine]
         both = [key for key in theirs if key in mine]
@@ -69,7 +69,7 @@ def differences(theirs: object, mine: object, place: str = "answer") -> list[str
 
 
 def judged(spoken: Spoken, answer: httpx.Response) -> list[str]:
-    """What is different in our answer, in words."""
+    """Describe the differences of our answer."""
     place = f"{spoken.method} {spoken.path}"
     found = []
     if answer.status_code != spoken.status:
@@ -110,7 +110,7 @@ def test_errors_and_the_rest_are_answered_as_theirs(ours: httpx.Client) -> None:
 
 
 def taken_before(spoken: Spoken) -> bool:
-    """The second registration of carol: 0.3.16 gives her token to whoever has the code."""
+    """The second registration of carol: 0.3.16 gives her token to any client with the code."""
     return b"retry_key" in spoken.body
 
 

@@ -1,4 +1,4 @@
-"""What every launcher does: one suite for the one in memory and the real one.
+"""The contract of every launcher: one suite for the fake and the real one.
 
 The real one is the supervisor with bubblewrap, where sessions start cold or from a zygote. Its
 sessions are shell scripts where the contract does not depend on what runs (no zygote comes of
@@ -83,7 +83,7 @@ def _kept(config: SupervisorConfig, start: str) -> SupervisorConfig:
 
 
 async def ids(launcher: Launcher) -> list[str]:
-    """The sessions that it says it has."""
+    """Return the ids of the sessions that it lists."""
     return sorted(launched.session_id for launched in await launcher.sessions())
 
 

@@ -1,4 +1,4 @@
-"""What happens to sessions that want too much: each ends or is held, for the right reason, alone.
+"""Sessions that exceed limits: only these are ended or slowed, with the right reason.
 
 docs/explanation/limits.md. A real supervisor, real sandboxes and real bombs, small ones; on
 cgroup v2 the same limits are the kernel's.
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.full
 
 SLEEPER = "time.sleep(600)"
 READ_AT_MOST = 8 << 20
-"""What a supervisor reads of a flood in the first seconds: the burst, and a few seconds' worth."""
+"""Bytes that a supervisor reads of a flood in the first seconds: burst and a few seconds' rate."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Sending marks to Moodle loses nothing and disturbs nobody (derived exchanges)."""
+"""Sending marks to Moodle loses nothing and changes no other grades (derived exchanges)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SAVE = "mod_assign_save_grade"
 
 @pytest.fixture
 def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    """A teacher of the derived course, in which nobody is graded yet."""
+    """A teacher of the derived course, before the first grade."""
     with course_setup(tmp_path / "course", monkeypatch) as made:
         first = next(each for each in tape() if each.by and each.function == SAVE)
         made.at(first.number - 1)
@@ -48,7 +48,7 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseS
 
 
 def saves(number: int, by: str) -> list[Recording]:
-    """Return the derived saves of an assignment by somebody."""
+    """Return the derived saves of an assignment by a person."""
     return [
         each for each in tape() if (each.by, each.function, each.assignment) == (by, SAVE, number)
     ]
@@ -77,7 +77,7 @@ def told(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
 
 
 def sent(teacher: CourseSetup) -> list[tuple[str, str, str]]:
-    """Return who was sent which grade and comment."""
+    """Return the grades and comments sent, by person."""
     text = "plugindata[assignfeedbackcomments_editor][text]"
     return [(each["userid"], each["grade"], each[text]) for each in teacher.asked(SAVE)]
 

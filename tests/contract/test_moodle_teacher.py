@@ -76,7 +76,7 @@ def test_an_ordinary_teachers_way_from_sync_to_verified_grades(
 
 
 def fetched(teacher: CourseSetup, told: str) -> None:
-    """What a first fetch brings and says."""
+    """The files and the output of a first fetch."""
     submitted = teacher.course / "submitted" / "A1-Introduction"
     assert told.splitlines()[-1] == f"3 fetched, 1 skipped: {submitted}"
     assert "  dora    skipped    nothing handed in\n" in told

@@ -1,6 +1,6 @@
-"""The hub answers as its own description says, whatever is sent (decision 28).
+"""The hub answers as its OpenAPI description says, to any request (decision 28).
 
-No answer is a 500, and each has a status, a media type and a shape that the document names.
+No answer is a 500, and each has a status, a media type and a shape that the description has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The session proxy over real HTTP: who passes, what crosses the border, what streams.
+"""The session proxy over real HTTP: access, headers in both directions, streaming.
 
 compatibility-0.3.16.md 2.1-2.3; security.md, "The session's server is theirs too", "The page is
 theirs as well".

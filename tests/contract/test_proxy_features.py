@@ -1,4 +1,4 @@
-"""What a session's page may not ask for is refused at the proxy, on either way in.
+"""Features that a session's page may not use are refused at the proxy, on both paths.
 
 sessions.md, "What is switched off".
 """

@@ -2,8 +2,8 @@
 
 See security.md, "The session's server is theirs too".
 
-Everything is counted: how much of the flood passed while others were served, and how much is
-held when nobody reads.
+Everything is counted: the bytes of the flood that passed while others were served, and the bytes
+buffered when the client does not read.
 """
 
 from __future__ import annotations

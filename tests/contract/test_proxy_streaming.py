@@ -1,4 +1,4 @@
-"""The session proxy over real HTTP: what streams, what is bounded, who ends whom.
+"""The session proxy over real HTTP: streaming, bounds, and the end of connections.
 
 compatibility-0.3.16.md 2.3; security.md, "The session's server is theirs too".
 """

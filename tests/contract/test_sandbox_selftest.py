@@ -58,7 +58,7 @@ def supervisor_with(config: SupervisorConfig, path: Path) -> Iterator[subprocess
 
 @pytest.fixture
 def refusing() -> Iterator[Path]:
-    """A directory with a bwrap that says what the real one says where the kernel refuses."""
+    """A directory with a bwrap that prints the real one's message for a refusing kernel."""
     with short_directory() as directory:
         directory.chmod(0o755)  # the sandboxes' own users execute it
         (directory / "bwrap").write_text(f"#!/bin/sh\necho '{REFUSAL} it.' >&2\nexit 1\n")

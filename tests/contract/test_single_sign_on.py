@@ -1,7 +1,7 @@
-"""Fronts that sign people in, as docs/how-to/single-sign-on.md has them: who gets in, as whom.
+"""Fronts that sign people in, as docs/how-to/single-sign-on.md shows them: access and user names.
 
-B20, B51, B130. The written configurations with the how-to's lines in their places; what decides who
-somebody is (oauth2-proxy, Authelia) is a small server here that knows two session cookies.
+B20, B51, B130. The written configurations with the how-to's lines in their places; the
+sign-in service (oauth2-proxy, Authelia) is a small server here that knows two session cookies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 
 
 async def oracle(scope: Scope, receive: Receive, send: Send) -> None:
-    """Knows who somebody is by a cookie of its own, as a sign-in service does."""
+    """Identifies people by its own cookie, as a sign-in service does."""
     cookies = dict(scope["headers"]).get(b"cookie", b"").decode()
     name = next((each for each in ("alice", "bob") if f"sso={each}" in cookies), "")
     headers = [(b"content-length", b"0")]

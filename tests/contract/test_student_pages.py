@@ -1,4 +1,4 @@
-"""The student's pages without scripts: forms that lead on and say what was done (B52-B61)."""
+"""The student's pages without scripts: forms, their redirects and messages (B52-B61)."""
 
 from __future__ import annotations
 

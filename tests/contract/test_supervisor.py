@@ -1,4 +1,4 @@
-"""The supervisor as a process: who may speak to it, what outlives it, what it ends and how.
+"""The supervisor as a process: access to its socket, its end, and the processes that it ends.
 
 decision 3; security.md, "The sandbox".
 """
@@ -339,7 +339,7 @@ async def test_a_hub_whose_sandbox_was_switched_on_leaves_nothing_unconfined(
 
 
 def _leftovers(runtime: Path) -> list[str]:
-    """What lies in the runtime directory beside what the next supervisor uses again."""
+    """Return the files of the runtime directory that the next supervisor does not reuse."""
     expected = {"s", "lock", "etc", "etc-build", "scripts"}
     kept = [path.name for path in runtime.iterdir() if path.name not in expected]
     return sorted([*kept, *(path.name for path in (runtime / "s").iterdir())])

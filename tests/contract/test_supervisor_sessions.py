@@ -1,4 +1,4 @@
-"""What a supervisor does with its sessions and builds: ends, bounds, sights (security.md)."""
+"""A supervisor's sessions and builds: their end, limits and visible files (security.md)."""
 
 from __future__ import annotations
 

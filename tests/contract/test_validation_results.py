@@ -1,4 +1,4 @@
-"""What a validation found outlives a restart of the hub (B55)."""
+"""The results of a validation survive a restart of the hub (B55)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ LONG = pytest.mark.long
 NEWEST_FIRST = pytest.mark.parametrize(
     "environment", ["newest", pytest.param("oldest", marks=LONG)], indirect=True
 )
-"""What hardly depends on marimo's version: on the oldest in the long tests."""
+"""Tests that hardly depend on marimo's version; only long runs use the oldest."""
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
@@ -369,7 +369,7 @@ async def test_a_killed_supervisor_takes_the_yard_along(local: Local, environmen
 
 
 def _lives(process: psutil.Process) -> bool:
-    """The orphans are this process's own by now, and nobody else collects them."""
+    """Reap the orphans, which are children of this process by now."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     return process.is_running()

@@ -1,7 +1,7 @@
-"""What a rehearsal leaves in a zygote: nothing that a session would find, or there is none.
+"""A warm-up run leaves nothing in a zygote that a session would find, or is not made.
 
-``module_snapshot.py`` puts back what it knows, and what stays is told, so that the zygote begins
-again without a rehearsal. In the environments' own pythons, on each marimo that sessions are
+``module_snapshot.py`` restores the known state and reports any rest, so that the zygote starts
+again without a warm-up run. In the environments' own pythons, on each marimo that sessions are
 rehearsed with, and on the oldest that warm starts are supported for.
 """
 
@@ -235,7 +235,7 @@ async def test_one_that_fails_or_hangs_says_why(
 
 
 def _seen_of(pid: int) -> tuple[list[str], set[str]]:
-    """What a process holds open, and the names in its temporary directory."""
+    """Return a process's open files, and the names in its temporary directory."""
     process = Path(f"/proc/{pid}")
     held = [str(each.readlink()) for each in (process / "fd").iterdir()]
     return held, {each.name for each in (process / "root" / "tmp").iterdir()}

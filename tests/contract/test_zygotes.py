@@ -66,7 +66,7 @@ class LocalPool:
     open: ExitStack = field(default_factory=ExitStack)
 
     def environment(self, name: str, script: str) -> Path:
-        """One whose python follows a script."""
+        """Return an environment whose python runs a script."""
         directory = shell_environment(self.place / name, "")
         program = directory / "env" / "bin" / "python"
         program.write_text(f"#!{SCRIPTED}\n{TALK}{script}\n")

@@ -129,14 +129,14 @@ async def test_who_solves_all_of_it_passes_and_is_told_that_more_tests_come(
 
 
 def command(course: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """What a command says that an author types in the course's directory."""
+    """Run an author's command in the course's directory; return its output."""
     done = run_mograder(*arguments, env=env, cwd=course)
     assert done.status == 0, done.output + done.errors
     return done.output
 
 
 async def somebody(people: People, name: str) -> Person:
-    """A student whom the front in front of the hub has signed in."""
+    """A student signed in by the front."""
     return await people.person(name, headers=from_proxy(name))
 
 
@@ -182,10 +182,10 @@ async def read_report(person: Person, hub: HubProcess) -> Page:
 
 
 def row(report: Page, words: str) -> Locator:
-    """What the report says of one check, or of one cell."""
+    """Return the report's text for one check or one cell."""
     return report.locator(".rows > li").filter(has_text=words)
 
 
 def line_of(path: Path, words: str) -> int:
-    """Where something stands in a file."""
+    """Return the line number of a text in a file."""
     return next(n for n, line in enumerate(path.read_text().splitlines(), 1) if words in line)

@@ -1,4 +1,4 @@
-"""A class that comes at once: nobody is refused, nobody overtakes, the hub answers the others.
+"""Many starts at once: none is refused, the order is kept, other requests are answered.
 
 How long it takes is measured in ``bench/``.
 """
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 FEW = 24
 MANY = 100
 AT_ONCE = 4
-"""Starts that the hub lets go on together: within these, the machine decides who is first."""
+"""Starts that run concurrently, whose order depends on the machine."""
 
 FAIR = 3 * AT_ONCE
 """Requests on so many connections arrive a little out of order, and so do their sessions."""

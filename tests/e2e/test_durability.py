@@ -1,4 +1,4 @@
-"""What nothing may lose: hubs that crash, stop and start again, and sessions that are put away.
+"""No saved work is lost: hubs that crash, stop and start again, and culled sessions.
 
 files.md, "How files are written"; decision 3; B54, B65, B69, B72, B77, B109, B131. The hub, its
 supervisor, marimo and bubblewrap are real.
@@ -67,7 +67,7 @@ def mounted() -> str:
 
 
 def supervisor_of(hub: HubProcess) -> psutil.Process:
-    """The process that owns this hub's sessions, whoever its parent is."""
+    """Return the process that owns this hub's sessions, whatever its parent is."""
     mark = str(hub.course)
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -152,7 +152,7 @@ async def test_stopping_a_hub_in_the_middle_of_saves_loses_none_that_was_acknowl
 async def _save_until_stopped(
     hub: HubProcess, tab: MarimoClient
 ) -> tuple[int, asyncio.Future[int]]:
-    """Save one version after another; at the fifth the hub is told to stop."""
+    """Save one version after another; stop the hub at the fifth."""
     padding = "\n".join(f"# line {number} " + "x" * 60 for number in range(3000))
     stopping: asyncio.Future[int] | None = None
     for number in range(10_000):

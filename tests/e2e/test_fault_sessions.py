@@ -1,6 +1,6 @@
 """Sessions that fail: at start, afterwards, never answering; workspaces that are no workspaces.
 
-Each has a clear message and the right status, harms nobody else, and loses nothing (security.md,
+Each has a clear message and the right status, affects no other, and loses nothing (security.md,
 "The workspace is theirs"; B66-B69, B72, B114-B116, B123, B124, B132).
 """
 
@@ -65,7 +65,7 @@ def hang_at_start(hub: HubProcess, user: str) -> Path:
 
 
 def _let_go(pipe: Path) -> None:
-    """Have whoever waits for the pipe read its end, and nobody wait again."""
+    """Let readers of the pipe read its end, and remove it, so that no other reader waits."""
     descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
     pipe.unlink()
     os.close(descriptor)

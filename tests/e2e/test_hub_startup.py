@@ -35,7 +35,7 @@ class OpenHub(HubProcess):
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubProcess]:
-    """A hub with an item, with directories of its own, and somebody's browser."""
+    """A hub with an item and its own directories, and a person's browser."""
     with tempfile.TemporaryDirectory(prefix="mograder-test-", dir="/var/tmp") as place:
         browser = Path(place) / "browser"
         browser.write_text(_BROWSER)

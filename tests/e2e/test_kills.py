@@ -1,4 +1,4 @@
-"""kill -9 of any part at any moment: nobody else notices, nothing is lost, nothing is left.
+"""kill -9 of any part at any moment: other sessions run on, nothing is lost or left behind.
 
 The moments are random; ``make test-long`` prints the seed, so that a round that fails can be run
 again with ``MOGRADER_TEST_SEED``.
@@ -64,7 +64,7 @@ async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
 
 
 class Field:
-    """Two students at work, one whose parts are killed, and the hub."""
+    """Two students who work, one whose processes are killed, and the hub."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Field:
         self._nothing_was_lost()
 
     async def _use(self) -> None:
-        """Start and work until cut off; a start that is cut off says so properly."""
+        """Start and work until interrupted; an interrupted start must fail with a message."""
         answer = await self._victim.start()
         if answer.status_code == httpx.codes.OK:
             await self._victim.use()

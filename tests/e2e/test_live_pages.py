@@ -1,4 +1,4 @@
-"""Pages that stay true while real sessions come, save and go; and what an instructor opens.
+"""Pages that stay current while real sessions start, save and end; pages of instructors.
 
 B54, B55, B58, B134. The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 """

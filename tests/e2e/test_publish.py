@@ -1,4 +1,4 @@
-"""Publishing that fails: what the instructor reads, and that nobody loses the old release.
+"""Publishing that fails: the message to the instructor, and the old release stays.
 
 compatibility-0.3.16.md 2.3, 2.7; B86-B99, B128; security.md, "Input". The hub, uv, marimo and the
 command are real.
@@ -80,7 +80,7 @@ def release_of(hub: HubProcess, item: str) -> dict[str, bytes]:
 
 
 def leavings(hub: HubProcess) -> list[str]:
-    """What half-done publishing left lying about."""
+    """Return the files that incomplete publishing left behind."""
     places = [hub.course / "hub-release", *(hub.course / "hub-release").glob(".staging*")]
     return [
         path.name
@@ -91,7 +91,7 @@ def leavings(hub: HubProcess) -> list[str]:
 
 
 async def _still_opens(hub: HubProcess, user: str, item: str) -> None:
-    """A student who comes now gets the old release."""
+    """Assert that a new student gets the old release."""
     start(hub, user, item)
     async with open_editor(editor(hub, user, item)) as tab:
         assert tab.cells.codes == ["'the old one'"]

@@ -138,7 +138,7 @@ async def _start_all(workers: list[Worker]) -> None:
 
 
 def _sessions(hub: HubProcess) -> set[tuple[str, int]]:
-    """What the hub says that runs, and which process each is."""
+    """Return the sessions that the hub lists, with their processes."""
     with hub.client(instructor()) as client:
         names = [row["username"] for row in client.get("/sessions").json()]
     return {(name, server.pid) for name in names for server in servers_of(name)}

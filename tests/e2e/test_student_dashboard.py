@@ -238,7 +238,7 @@ def row(page: Page, item: str) -> Locator:
 
 
 async def press(page: Page, name: str) -> None:
-    """Press a button as somebody does who has no mouse."""
+    """Press a button by keyboard."""
     button = page.get_by_role("button", name=name)
     await button.focus()
     await page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""What marimo's page offers a student, and what it gets when it asks for more.
+"""The features of marimo's page for a student, and the refusal of others.
 
 sessions.md, "What is switched off": real Chromium, the whole hub, the sandbox.
 """

@@ -65,7 +65,7 @@ class Album:
 
 
 def text_of(file: Path) -> str:
-    """What is in a file on disk."""
+    """Return the content of a file."""
     return file.read_text("utf-8")
 
 
@@ -243,7 +243,7 @@ async def read_and_open(
 async def let_in(
     page_input: PageInput, album: Album, page: Page, hub: HubProcess, pupil: str
 ) -> None:
-    """Write the list of those who may come in."""
+    """Write the allowlist."""
     await page_input.press(page, link(page, "Access"))
     field = page.get_by_label("Who may come in")
     await page_input.write(page, field, f"\n{pupil}\nstudent-mouse\nstudent-keyboard\n")

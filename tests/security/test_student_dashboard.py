@@ -59,7 +59,7 @@ def page_on_another_port(html: str) -> Iterator[int]:
             self.wfile.write(html.encode())
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))

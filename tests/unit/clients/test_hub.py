@@ -1,4 +1,4 @@
-"""The client of a hub, against a real HTTP server that says what the test wants.
+"""The client of a hub, against a real HTTP server with the test's answers.
 
 See compatibility-0.3.16.md 2.
 """

@@ -1,4 +1,4 @@
-"""Work that many ask for and that is done once: joined, told, survived, closed."""
+"""Work requested by many callers and done once: joining, progress, cancellation, closing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Job:
 
 
 def ignore_progress(_: str) -> None:
-    """Nobody listens."""
+    """Ignore progress."""
 
 
 async def test_all_who_ask_at_once_get_the_one_result() -> None:

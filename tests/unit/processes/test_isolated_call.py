@@ -1,4 +1,4 @@
-"""A notebook that a parser chokes on harms nobody but itself."""
+"""A notebook that crashes the parser affects only its own validation."""
 
 from __future__ import annotations
 

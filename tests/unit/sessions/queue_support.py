@@ -1,4 +1,4 @@
-"""A line for tests, and those who went to it."""
+"""A start queue for tests, and the starts that entered it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEW_STEPS = 8
 
 @dataclass
 class Queue:
-    """A line, and those who went to it, by number."""
+    """A start queue, and the starts that entered it, by number."""
 
     on: Terms
     seconds: float = 60.0
@@ -37,7 +37,7 @@ class Queue:
         )
 
     async def come(self, number: int, expected: int = 100) -> None:
-        """Have somebody ask for a start that needs this many megabytes."""
+        """Request a start that needs this number of megabytes."""
         key = SessionKey(f"user-{number}", "A1", Mode.EDIT)
         self.told[number] = []
         ticket = Ticket(number, key, f"s{number}", expected * MEGABYTE, self.told[number].append)
@@ -51,25 +51,25 @@ class Queue:
             self.order.append(number)
 
     async def answer(self, number: int) -> None:
-        """Have the server of one who was let in answer."""
+        """Let the server of an admitted start answer."""
         (await self.tasks[number]).leave()
         await settle()
 
     async def end(self, number: int) -> None:
-        """Have the session of one who was let in end."""
+        """End the session of an admitted start."""
         await self.answer(number)
         self.ledger.close(f"s{number}")
         self.line.pump()
         await settle()
 
     async def leave(self, number: int) -> None:
-        """Have one who waits go away."""
+        """Cancel a waiting start."""
         self.tasks[number].cancel()
         await settle()
 
     @property
     def inside(self) -> list[int]:
-        """Who was let in, in order of their admission."""
+        """Return the admitted starts, in order of admission."""
         return self.order
 
     async def close(self) -> None:

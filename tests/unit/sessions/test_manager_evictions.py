@@ -1,4 +1,4 @@
-"""Who has to go when others wait, or when nobody is there (B77; decision 25)."""
+"""Sessions ended when others wait, or when unused (B77; decision 25)."""
 
 from __future__ import annotations
 

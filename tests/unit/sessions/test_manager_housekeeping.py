@@ -25,7 +25,7 @@ from tests.support.session_pools import (
 
 SHORT = 0.04
 """A time to live in seconds that makes the housekeeping look every 10 ms; the manual clock
-alone decides who is idle."""
+alone decides which sessions are idle."""
 
 
 # --- idleness -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pool's line: who waits, for what, what makes room, and what survives a hub (decision 25)."""
+"""The pool's queue: waiting, reasons, freed capacity, and a restart of the hub (decision 25)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line: nobody overtakes, nobody starves, and everybody knows the place (decision 25)."""
+"""The start queue: order, no starvation, and the reported place (decision 25)."""
 
 from __future__ import annotations
 

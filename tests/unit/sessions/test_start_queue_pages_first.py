@@ -1,4 +1,4 @@
-"""A crowd: everybody has a page before the first kernels run, but nobody waits for long."""
+"""Many starts at once: all pages are served before the first kernels run, within a bound."""
 
 from __future__ import annotations
 

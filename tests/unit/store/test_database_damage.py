@@ -1,4 +1,4 @@
-"""What is said of a database whose disk is full or whose pages are damaged."""
+"""Messages about a database whose disk is full or whose pages are damaged."""
 
 from __future__ import annotations
 

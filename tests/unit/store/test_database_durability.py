@@ -1,4 +1,4 @@
-"""What the hub waits for the disk over, and what it need not (SQLite)."""
+"""Writes that wait for the disk, and writes that do not (SQLite)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory of submissions: what counts, what a crash leaves, who else writes (B157, B158)."""
+"""The directory of submissions: the counted one, crashes, concurrent writers (B157, B158)."""
 
 from __future__ import annotations
 

@@ -38,10 +38,10 @@ START = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 
 @dataclass
 class Model:
-    """What one person was told.
+    """The answers that one person got.
 
-    ``linked``: something was acknowledged, so the link is there. What a crash left without an
-    answer may lack it, until its person hands in again.
+    ``linked``: a submission was acknowledged, so the link exists. A submission that a crash left
+    without an answer may lack it until the next one.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Storage(RuleBasedStateMachine):
 
     @rule(server=st.integers(0, 1), user=USERS, data=DATA)
     def submit(self, server: int, user: Username, data: bytes) -> None:
-        """Hand in, perhaps again."""
+        """Submit, perhaps again."""
         before = self._model(user).counting
         kept = self.servers[server].add(user, ITEM, data, self.now, Terms(once=True))
         assert kept.counts
@@ -103,7 +103,7 @@ class Storage(RuleBasedStateMachine):
 
     @rule(server=st.integers(0, 1), user=USERS, data=DATA, sure=st.booleans())
     def submit_late(self, server: int, user: Username, data: bytes, sure: bool) -> None:
-        """Hand in after the due date; what was on time stays unless its person is sure."""
+        """Submit after the due date; an earlier one on time is kept unless the person confirms."""
         self.now += timedelta(seconds=2)
         due = self.now - timedelta(seconds=1)
         model = self._model(user)
@@ -116,7 +116,7 @@ class Storage(RuleBasedStateMachine):
 
     @rule(user=USERS, data=DATA, calls=CALLS)
     def submit_while_the_disk_goes(self, user: Username, data: bytes, calls: int) -> None:
-        """A server fails at any write; whoever comes after it finds the old state or the new."""
+        """A server fails at any write; the next one finds the old state or the new."""
         model = self._model(user)
         server = self._open(FailingDisk(calls))
         try:
@@ -154,7 +154,7 @@ class Storage(RuleBasedStateMachine):
     @precondition(lambda self: any(len(each.files) > 1 for each in self.models.values()))
     @rule(user=USERS)
     def the_instructor_removes_an_old_one(self, user: Username) -> None:
-        """By hand, of those that do not count."""
+        """Remove a version that does not count."""
         model = self._model(user)
         counting = self.servers[0].counting(user, ITEM)
         for name in list(model.files)[:1]:
@@ -164,7 +164,7 @@ class Storage(RuleBasedStateMachine):
 
     @invariant()
     def everything_that_was_acknowledged_is_there(self) -> None:
-        """Each file under the name that its person was told, and the link leads to what counts."""
+        """Assert that each file has its reported name, and the link points to the counted one."""
         place = self.root / "submitted" / "A1"
         for user, model in self.models.items():
             for name, data in model.files.items():
@@ -176,7 +176,7 @@ class Storage(RuleBasedStateMachine):
 
     @invariant()
     def both_servers_tell_the_same(self) -> None:
-        """Whoever wrote last."""
+        """Assert that both servers list the same people and counted versions."""
         people = [server.people(ITEM) for server in self.servers]
         counting = [
             {name: each.counting.filename for name, each in found.items() if each.counting}

@@ -1,4 +1,4 @@
-"""Opening, reading, looking at and writing files among names that somebody hostile made (B132)."""
+"""Opening, reading, listing and writing files among hostile names (B132)."""
 
 from __future__ import annotations
 

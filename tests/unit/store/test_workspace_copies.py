@@ -1,4 +1,4 @@
-"""What takes a copy's place, and what is kept of the one before.
+"""Replacing a copy, and keeping the earlier one.
 
 See compatibility-0.3.16.md 2.4, 2.8; B57, B117.
 """
@@ -61,7 +61,7 @@ def started(root: Path, release: Release, work: bytes = WORK) -> Path:
 
 
 def names(directory: Path) -> set[str]:
-    """What lies in a directory."""
+    """Return the files of a directory."""
     return {path.name for path in directory.iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""The hub's end of the conversation: what a supervisor says badly costs the connection at most."""
+"""The hub's end of the connection: a malformed message closes the connection at most."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARRIVED = Arrived(session_id="session-a", warm=False)
 
 
 class Supervisor:
-    """Answers every greeting, leaves every other call open, and says what a test wants."""
+    """Answers every greeting, leaves other calls open, and sends a test's messages."""
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None

@@ -29,7 +29,7 @@ NUMPY = Script(dependencies=("numpy",))
 
 @dataclass
 class Uv:
-    """Plays the commands of a build; ``lock`` is what any requirements come to."""
+    """Fakes the commands of a build; ``lock`` is the lock file for any requirements."""
 
     lock: str = "marimo==0.25.2\nnumpy==2.1\n"
     fails_at: str = ""
@@ -114,7 +114,7 @@ def make(
 
 
 def ignore_progress(_: str) -> None:
-    """Nobody listens."""
+    """Ignore progress."""
 
 
 async def test_it_is_built_once_and_known_from_then_on(
@@ -332,7 +332,7 @@ async def test_sessions_of_other_uids_can_read_it_whatever_our_umask_is(
 
 
 def _is_closed(built: Environment) -> bool:
-    """Nobody but the owner may write."""
+    """Assert that only the owner may write."""
     return not any(p.stat().st_mode & 0o022 for p in built.directory.rglob("*"))
 
 

@@ -1,4 +1,4 @@
-"""What a session may use, when the machine grants less than its limits."""
+"""A session's limits when the machine grants less than these."""
 
 from __future__ import annotations
 

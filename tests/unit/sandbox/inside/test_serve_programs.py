@@ -1,4 +1,4 @@
-"""What a zygote's child may become goes on as if it had been started by itself."""
+"""A program executed by a zygote's child runs as if it had been started directly."""
 
 from __future__ import annotations
 

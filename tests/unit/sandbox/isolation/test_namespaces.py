@@ -1,4 +1,4 @@
-"""What is started in namespaces has nothing of the supervisor's, and ends with it."""
+"""Processes in namespaces inherit nothing of the supervisor, and end with it."""
 
 from __future__ import annotations
 

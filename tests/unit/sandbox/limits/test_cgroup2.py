@@ -21,7 +21,7 @@ BRANCHES = ("supervisor", "zygotes", "sessions-c")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A cgroup of ours, and a ``/proc`` that says so."""
+    """A delegated cgroup, and a matching ``/proc``."""
     ours = tmp_path / "cgroup/system.slice/hub.service"
     ours.mkdir(parents=True)
     (ours / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")

@@ -26,7 +26,7 @@ MIB = 1 << 20
 
 
 class Program:
-    """A program that says a line, works when told to, says another and waits."""
+    """A program that prints a line, works on demand, prints another and waits."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process

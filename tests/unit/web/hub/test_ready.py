@@ -1,4 +1,4 @@
-"""``/health`` says that the hub lives, ``/ready`` that students can work."""
+"""``/health`` reports that the hub runs, ``/ready`` that students can work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the course hands out (B136-B138, B146; compatibility-0.3.16.md 4)."""
+"""The files that the course offers (B136-B138, B146; compatibility-0.3.16.md 4)."""
 
 from __future__ import annotations
 

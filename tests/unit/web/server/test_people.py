@@ -1,4 +1,4 @@
-"""Who may be who on an assignment server.
+"""User names and registration on an assignment server.
 
 B139-B141, B145; security.md, "The assignment server".
 """

@@ -1,4 +1,4 @@
-"""Who gets into the dashboard: one browser by each link, no other page of this machine."""
+"""Access to the dashboard: one browser by each link, no other page of this machine."""
 
 from __future__ import annotations
 

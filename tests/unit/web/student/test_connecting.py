@@ -1,4 +1,4 @@
-"""Which server a folder's dashboard speaks to, and what it says of one that it does not know."""
+"""The server of a folder's dashboard, and the message for an unknown one."""
 
 from __future__ import annotations
 

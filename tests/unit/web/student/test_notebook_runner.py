@@ -1,4 +1,4 @@
-"""What is remembered of validations: in the file and with the keys of 0.3.16.
+"""Stored results of validations: in the file and with the keys of 0.3.16.
 
 See compatibility-0.3.16.md 5.
 """

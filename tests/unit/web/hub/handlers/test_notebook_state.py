@@ -1,4 +1,4 @@
-"""``GET /standing``: what the bar above a notebook is told of its session and its copy."""
+"""``GET /standing``: the state of session and copy for the bar above a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hub's pages as HTML: what they say, what they never do (B52, B53, B58, B60, B61, B66-B68)."""
+"""The hub's pages as HTML: their texts and restrictions (B52, B53, B58, B60, B61, B66-B68)."""
 
 from __future__ import annotations
 

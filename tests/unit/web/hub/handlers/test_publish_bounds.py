@@ -31,7 +31,7 @@ async def publish(hub: Hub, *files: tuple[str, bytes]) -> httpx.Response:
 
 
 def leftovers(hub: Hub) -> list[Path]:
-    """What is staged and not published."""
+    """Return the staged files that are not published."""
     return list((hub.course / "hub-release" / ".staging").rglob("*.bin"))
 
 

@@ -1,4 +1,4 @@
-"""What a front is told, in one process: when it may carry a request by itself, and to where.
+"""The answers to a front, in one process: which requests it may forward itself, and where.
 
 Decision 0034: one answer for each request, "here" or "let the hub answer it", and never elsewhere.
 """

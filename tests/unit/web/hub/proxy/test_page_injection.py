@@ -1,4 +1,4 @@
-"""What the hub writes into a session's page; pure."""
+"""The text that the hub inserts into a session's page."""
 
 from __future__ import annotations
 

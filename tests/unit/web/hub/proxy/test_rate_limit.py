@@ -13,7 +13,7 @@ from mograder.web.hub.support.proxy_counters import size_of
 
 @dataclass
 class Hand:
-    """A clock that stands still until it is turned."""
+    """A clock that only the test advances."""
 
     now: float = 100.0
 

@@ -1,4 +1,4 @@
-"""The origins of sessions, in one process: who gets in, by what, and to nothing else.
+"""The origins of sessions, in one process: access by which credential, and to what.
 
 security.md, "Our own pages"; decision 0034.
 """
@@ -45,7 +45,7 @@ OWN = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "empty"}
 
 
 def cookie(username: str) -> dict[str, str]:
-    """Somebody's login, as it is called where the hub has https."""
+    """Return a login cookie with its name under https."""
     plain = session_proxy.cookie(username)["Cookie"]
     return {"Cookie": plain.replace("mograder_session=", "__Host-mograder_session=")}
 

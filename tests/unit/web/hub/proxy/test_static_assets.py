@@ -22,7 +22,7 @@ SCRIPT = b"export const answer = 42;\n" * 50
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with one set, beside something that nobody may read."""
+    """A root with one set, beside a file that must not be served."""
     static = tmp_path / "env/lib/python3.12/site-packages/marimo/_static/assets"
     static.mkdir(parents=True)
     (static / "index.js").write_bytes(SCRIPT)

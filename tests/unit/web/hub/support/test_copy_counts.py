@@ -14,7 +14,7 @@ from tests.support.clock import ManualClock
 
 
 class Counted(CopyListing):
-    """A listing that remembers whose folder was read."""
+    """A listing that records which folders were read."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

@@ -1,4 +1,4 @@
-"""``/metrics``: what it says, in which form, and that the reference lists exactly that."""
+"""``/metrics``: values and format, and that the reference page lists the same."""
 
 from __future__ import annotations
 
