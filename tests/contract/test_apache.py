@@ -121,7 +121,7 @@ async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -
     forged = {"X-Remote-User": "alice", "x-remote-user": "alice"}
     for path in (A1 + "/health", "/assignments", "/S/../assignments"):
         assert (await proxied.http.get(path, headers=forged)).status_code in (401, 403, 404)
-    # Where nobody signs in, the header is as little believed.
+    # Without a sign-in, the header is not trusted either.
     assert (await proxied.http.get("/s/x/../../assignments", headers=forged)).status_code >= 400
     named = await proxied.http.get("/s/" + "x" * 32 + "/health", headers=forged)
     assert named.status_code >= 400

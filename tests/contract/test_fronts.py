@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 
-# ---- who somebody is ---------------------------------------------------------------------------
+# ---- identity ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ async def test_a_browser_sees_of_a_sessions_answer_nothing_that_acts(proxied: Ru
 
 async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None:
     path = proxied.rig.directory / "none.sock"
-    with socket.socket(socket.AF_UNIX) as bound:  # and closed: nobody listens
+    with socket.socket(socket.AF_UNIX) as bound:  # and closed: no process listens
         bound.bind(str(path))
     path.chmod(0o660)
     gone = proxied.rig.session(path, item="A3")

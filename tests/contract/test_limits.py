@@ -127,7 +127,7 @@ async def test_one_that_floods_its_output_waits(hostiles: Hostiles) -> None:
     count = hostiles.workspace("loud") / "count"
     await until(count.exists)
     first = int(count.read_text())
-    # It gets on, slowly: nobody ends it, and nobody reads all that it has to say.
+    # It continues slowly: it is not ended, and not all of its output is read.
     await until(lambda: int(count.read_text()) > first)
     await until(lambda: (use := hostiles.use("loud")) is not None and use.processes > 0)
     assert int(count.read_text()) < READ_AT_MOST

@@ -115,7 +115,7 @@ async def test_another_user_gets_no_answer(client: SupervisorClient, runtime: Pa
     del client
     path = runtime / "supervisor.sock"
     assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o666)  # even then: the kernel tells who connects
+    path.chmod(0o666)  # even then: the kernel reports the uid of a client
     with socket.socket(socket.AF_UNIX) as stranger:
         os.seteuid(65534)
         try:

@@ -109,7 +109,7 @@ async def test_a_cell_that_fails_is_named_with_what_it_says(
     ]
 
 
-@pytest.mark.long  # in every run somebody solves a part
+@pytest.mark.long  # every run has a test with a partial solution
 async def test_who_solves_all_of_it_passes_and_is_told_that_more_tests_come(
     hub: HubProcess, people: People, fresh_name: Callable[[str], str]
 ) -> None:

@@ -77,7 +77,7 @@ async def test_it_reads_nothing_and_does_nothing_with_a_login_cookie(
     await the_attack_fails(prof, hub, hub.url)
 
 
-@pytest.mark.long  # the same attack, with one more way to be somebody
+@pytest.mark.long  # the same attack, with another way to sign in
 async def test_it_reads_nothing_and_does_nothing_behind_a_front_that_names_the_person(
     hub: HubProcess, people: People, start_front: Callable[..., PrefixProxy]
 ) -> None:

@@ -85,7 +85,7 @@ class Home:
         self.connections += 1
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # somebody who said nothing was here all the same
+        except asyncio.IncompleteReadError:  # a connection without a request counts as well
             head = b"GET /nothing "
         path = head.split()[1].decode()
         self.asked.append(path.lstrip("/"))

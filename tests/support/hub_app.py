@@ -141,7 +141,7 @@ class FakePool:
     @asynccontextmanager
     async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
         async with self._changing:
-            while self.starting[key]:  # noqa: ASYNC110 - nothing tells
+            while self.starting[key]:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.005)
             await self.stop(key)
             yield

@@ -124,7 +124,7 @@ class Local:
         return {kind: count for kind, count in counts.items() if kind != "unrehearsed"}
 
     async def counts(self) -> dict[str, int]:
-        """The same, with the zygotes that did without a rehearsal."""
+        """Return the counts, with the zygotes that made no warm-up run."""
         return (await self.launcher.hello()).starts
 
 

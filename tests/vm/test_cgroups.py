@@ -321,7 +321,7 @@ def test_closing_kills_what_is_left_and_nothing_stays(unit: Unit) -> None:
             if group.is_dir():
                 wait_for_events(group, "populated 0")
         groups.close()
-        groups.close()  # whoever is not collected yet is by the second time
+        groups.close()  # processes not reaped yet are reaped by the second call
 
     inside(unit, work)
     assert not (unit.path / "sessions-course").exists()

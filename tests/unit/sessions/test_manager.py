@@ -250,7 +250,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
     async with rig.pool() as pool:
         kept, lost = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         end = gone(lost)
-        del rig.launcher.requests[lost.id]  # its end was told to nobody
+        del rig.launcher.requests[lost.id]  # its end was not reported
         rig.launcher.lose()
         await end
         assert pool.all() == [kept]

@@ -59,7 +59,7 @@ async def test_culling_goes_on_after_a_failure_of_the_database(rig: Rig) -> None
         session = await pool.get_or_start(ALICE, ignore_progress)
         rig.state.failures = 2
         async with asyncio.timeout(PATIENCE):
-            while rig.state.failures:  # noqa: ASYNC110 - the housekeeping tells nobody
+            while rig.state.failures:  # noqa: ASYNC110 - the housekeeping has no event
                 await asyncio.sleep(0.005)
         culled = gone(session)
         rig.clock.advance(10)

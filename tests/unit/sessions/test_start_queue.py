@@ -182,7 +182,7 @@ async def test_who_waits_for_memory_is_told_so() -> None:
 
 
 async def _until_told(queue: Queue, number: int, times: int) -> None:
-    while len(queue.told[number]) < times:  # noqa: ASYNC110 - the line tells a list
+    while len(queue.told[number]) < times:  # noqa: ASYNC110 - the queue appends to a list
         await asyncio.sleep(0.01)
 
 

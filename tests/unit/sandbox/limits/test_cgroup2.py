@@ -57,7 +57,7 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
 
 def test_a_supervisor_in_the_leaf_of_the_one_before_finds_the_same_tree(tree: Path) -> None:
     assert _find(tree) is not None
-    (tree / "cgroup.subtree_control").write_text("cpu memory pids\n")  # as the kernel tells it
+    (tree / "cgroup.subtree_control").write_text("cpu memory pids\n")  # in the kernel's format
     (tree.parent.parent.parent / "proc/self/cgroup").write_text(
         "0::/system.slice/hub.service/supervisor\n"
     )

@@ -46,7 +46,7 @@ async def test_pages_share_one_count_a_minute(root: Path) -> None:
     assert sorted(listing.read) == ["alice", "bob", "carol"]
     assert first.begun == {"A1": 3, "A2": 3}
     clock.advance(61)
-    assert await copy_counts.look() is first  # the new count is under way, nobody waits for it
+    assert await copy_counts.look() is first  # the new count is under way, but not waited for
     await copy_counts.close()
 
 
