@@ -65,13 +65,13 @@ LONG: dict[str, Measure] = {
     "hostile": hostile.measure,
     "soak": soak.measure,
 }
-"""Measured only when asked for by name."""
+"""Rows that run only when named on the command line."""
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what was asked for; returns 1 when a budget does not hold."""
+    """Measure the chosen rows; return 1 when a budget does not hold."""
     names, options = read_command_line(arguments)
     load = os.getloadavg()[0]
     rows = asyncio.run(_measure(names, options))
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
-    """The rows to measure and how large; ends the program for a row that there is not."""
+    """Return the rows to measure and their options; exit with an error for an unknown row."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     known = ROWS | LONG
     parser.add_argument(
@@ -130,7 +130,7 @@ async def _measure(names: Sequence[str], options: Options) -> list[Row]:
 
 
 async def _measure_one(name: str, stage: Stage, options: Options) -> list[Row]:
-    """Measure one row; one that breaks is told as such, and the others are still measured."""
+    """Measure one row; a row that raises is reported as broken, and the others still run."""
     try:
         return await (ROWS | LONG)[name](stage, options)
     except Exception as error:  # noqa: BLE001 - a loop: the other rows took minutes to measure

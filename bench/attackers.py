@@ -1,8 +1,8 @@
 """Hostile students' browsers, in a process of their own.
 
-What a flood costs whoever watches it must not slow down the client that measures. Run as
-``python -m bench.attackers PORT USER=KIND...``; it opens a session for each, says ``ready``, and
-runs their code at the first line that it is told. It ends with its standard input.
+Receiving a flood must not slow down the client that measures. Run as
+``python -m bench.attackers PORT USER=KIND...``; it opens a session for each, prints ``ready``, and
+runs their code when it reads the first line. It ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bench.tab import Tab
 from bench.wire import Refused
 
 _BROKEN = (Refused, OSError, EOFError, TimeoutError)
-"""What a tab sees whose session is ended."""
+"""The exceptions that a tab gets when its session is ended."""
 
 _GO = b"go\n"
 
 
 @asynccontextmanager
 async def attacking(port: int, kinds: Mapping[str, str]) -> AsyncIterator[None]:
-    """Open a session for each of these users, and blow up what kind of bomb each has."""
+    """Open a session for each of these users and run the user's kind of bomb in it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -54,7 +54,7 @@ async def attacking(port: int, kinds: Mapping[str, str]) -> AsyncIterator[None]:
 
 
 async def attack(port: int, kinds: Mapping[str, str]) -> None:
-    """Do it, and watch what comes of it until standard input ends."""
+    """Run the attack, and read its messages until standard input ends."""
     tabs = await asyncio.gather(*(_open(port, user) for user in kinds))
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from bench.crowd import Crowd, gather
 from bench.figures import percentile
 from bench.options import Options
-from bench.plain import plain_marimo
+from bench.plain_marimo import plain_marimo
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import Stage

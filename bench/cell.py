@@ -1,6 +1,6 @@
 """Run: from pressing Run on a small cell until its output is back, through the proxy and not.
 
-The request goes by HTTP and the answer comes by WebSocket: what a student feels of the proxy.
+The request is sent by HTTP and the output arrives by WebSocket.
 """
 
 from __future__ import annotations

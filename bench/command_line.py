@@ -1,4 +1,4 @@
-"""Command line: what ``mograder --help`` costs, beside a Python that does nothing."""
+"""Command line: the time of ``mograder --help``, compared with a Python that does nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Cost: the processor time of one start, to the last cell's output, by who spends it.
+"""Cost: the processor time of one start, to the last cell's output, by process.
 
-Two cores give 0.4 s to each of 300 students who come within a minute, their clients included.
+Two cores give 0.4 s to each of 300 students within a minute, their clients included.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from bench.options import Options
-from bench.plain import plain_marimo
+from bench.plain_marimo import plain_marimo
 from bench.processes import below, cpu_seconds, own_cpu_seconds
 from bench.report import Row
 from bench.stage import Stage
@@ -48,10 +48,10 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 def _spent(stage: Stage) -> tuple[float, float, float, float]:
-    """Seconds used so far by hub, supervisor, everything below the supervisor, and ourselves.
+    """Return seconds used so far by hub, supervisor, everything below it, and this process.
 
-    The children that a process has reaped are in its own account, so nothing is lost of what the
-    supervisor started; the supervisor's own is told apart.
+    A process's time includes its reaped children, so no process of the supervisor is missed; the
+    supervisor's own time is reported separately.
     """
     supervisor = own_cpu_seconds(stage.supervisor.pid)
     everything = cpu_seconds({stage.supervisor.pid, *below(stage.supervisor.pid)})

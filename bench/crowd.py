@@ -1,4 +1,4 @@
-"""Many students at once: who got where, when, and who failed and why."""
+"""Many students at once: the times of each, and the reasons of failures."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from bench.tab import Tab
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """The tabs of those who arrived, and the reasons of those who did not."""
+    """The tabs of the students who got a page, and the reasons of the others' failures."""
 
     tabs: tuple[Tab, ...]
     failures: tuple[str, ...]
 
     @property
     def pages(self) -> list[float]:
-        """Seconds to the page of each who arrived; infinite when nobody did."""
+        """Seconds to the page, per successful tab; infinite if there is none."""
         return [tab.times.page for tab in self.tabs] or [math.inf]
 
     @property
     def outputs(self) -> list[float]:
-        """Seconds to the first output of each who arrived; infinite when nobody did."""
+        """Seconds to the first output, per successful tab; infinite if there is none."""
         return [tab.times.first_output for tab in self.tabs] or [math.inf]
 
     @property
     def cells(self) -> list[float]:
-        """Seconds until all cells had run for each who arrived; infinite when nobody did."""
+        """Seconds until all cells had run, per successful tab; infinite if there is none."""
         return [tab.times.all_cells for tab in self.tabs] or [math.inf]
 
     @property

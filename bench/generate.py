@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from bench.options import Options
-from bench.plain import export
+from bench.plain_marimo import export
 from bench.report import Budget, Row
 from bench.stage import CACHE, Stage
 from bench.support.course import copy_example_course

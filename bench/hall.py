@@ -1,7 +1,7 @@
 """The lecture hall: three hundred students open the same assignment within a minute, and stay.
 
-Each is a real WebSocket client that has every cell run; all live in this process, whose own
-processor time is told, since it shares the machine with what it measures. A long run, on request
+Each is a real WebSocket client that runs every cell. All clients are in this process, whose own
+processor time is reported, since it shares the machine with the hub. A long run, on request
 only: ``python -m bench hall``.
 """
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from bench.crowd import Crowd, gather
 from bench.figures import arrivals, percentile, slope, steps
+from bench.latency_watcher import watching
 from bench.options import Options
 from bench.processes import MIB, below, own_cpu_seconds, pss, resident
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import Stage
 from bench.tab import Tab
-from bench.watcher import watching
 
 _GIB = 1 << 30
 _SAMPLE_SECONDS = 5.0
@@ -48,7 +48,7 @@ class Spent:
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let them come, weigh their sessions, and watch the hub while they stay."""
+    """Open the sessions over a minute, measure their memory, and watch the hub while they stay."""
     users = [stage.newcomer() for _ in range(options.students)]
     counted, spent = await stage.starts(), _spent(stage)
     say(f"  {len(users)} students come within {options.within:.0f} s")
@@ -158,7 +158,7 @@ def _weight(stage: Stage, sessions: int) -> Row:
 
 
 async def _stay(stage: Stage, crowd: Crowd, seconds: float) -> list[Row]:
-    """Watch the hub, once the last kernels are quiet, and count who is cut off."""
+    """Watch the hub after the last kernels are quiet, and count the connections that are cut."""
     await asyncio.sleep(_SETTLE_SECONDS)
     readings = [_read(stage)]
     until = time.monotonic() + seconds

@@ -1,7 +1,7 @@
 """Hostile: five sessions that take all they can get, and a sixth student who starts and computes.
 
-The bombs are those of the tests. They go off when the sixth student comes, or up to two seconds
-earlier, in turns; anew for each sample, since a session that was ended is no attack any more.
+The bombs are those of the tests. They start together with the sixth student's session, or up to two
+seconds earlier, in turns; anew for each sample, since ended sessions no longer attack.
 There is a budget only where cgroup v2 is delegated: nothing bounds the attackers' share elsewhere.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from bench.attackers import attacking
+from bench.cpu_waits import Spent, spent, told, zygotes_below
 from bench.figures import percentile
 from bench.options import Options
 from bench.progress import say
@@ -22,7 +23,6 @@ from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
 from bench.support import bombs
 from bench.support.uids import owned_by, uid_of
-from bench.waits import Spent, spent, told, zygotes_below
 from bench.wire import Refused
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.cpu import put_first
@@ -46,9 +46,9 @@ class _Visit:
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let a student come in peace and under attack, in turns.
+    """Start a student's session without and under attack, in turns.
 
-    The student's own browser is on another machine, as it were: it waits for no processor here.
+    The client has a higher priority, as if the browser were on another machine.
     """
     put_first()
     calm, attacked = [], []

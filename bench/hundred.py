@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from bench.burst import at_the_hub
 from bench.figures import percentile
+from bench.latency_watcher import watching
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.watcher import watching
 
 STUDENTS = 100
 _LIMIT_MS = 200.0
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let them arrive while two watchers ask for the hub's health and for a student's home."""
+    """Open the sessions while two watchers request the hub's health and a student's first page."""
     port, visitor = stage.hub.port, stage.newcomer()
     async with (
         watching(port, "/health", visitor) as health,

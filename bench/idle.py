@@ -1,4 +1,4 @@
-"""Idle: what the hub and its supervisor use while two hundred sessions do nothing."""
+"""Idle: processor time of the hub and its supervisor while two hundred sessions do nothing."""
 
 from __future__ import annotations
 

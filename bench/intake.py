@@ -1,10 +1,10 @@
-"""Intake: a class hands in over HTTP, beside what the disk itself can do.
+"""Intake: a class submits over HTTP, compared with the disk alone.
 
-The disk's side writes the same bytes one after the other, syncs each file and renames it. Ours
-takes them over HTTP from many students at once and answers with a receipt, everything synced.
+The reference writes the same bytes one after the other, syncs each file and renames it. The server
+receives them over HTTP from many students at once and answers with a receipt after the sync.
 
-On ext4 each new inode costs a look at all that were freed near it in the last minutes. So nothing
-is removed before the end, and either side gets places of its own on the disk (``_spread``).
+On ext4 a new inode is slower after inodes near it were freed in the last minutes. So nothing is
+removed before the end, and each side gets its own block groups of the disk (``_spread``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
 SIZE = 200_000
 SUBMISSIONS = 300
 STUDENTS = 32
-"""Who sends at the same time."""
+"""Clients that send at the same time."""
 
 _GET_FLAGS, _SET_FLAGS, _TOP_DIRECTORY = 0x80086601, 0x40086602, 0x00020000
 """``FS_IOC_GETFLAGS``, ``FS_IOC_SETFLAGS`` and ``FS_TOPDIR_FL`` of Linux."""
@@ -50,7 +50,9 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     _register(root, [f"{mark}-{number}" for mark in marks for number in range(SUBMISSIONS)])
     with CourseServer(root, directory / "serve.log") as server:
         for turn in range(options.rounds):
-            await asyncio.to_thread(os.sync)  # what the other turn has left to do is not this one's
+            await asyncio.to_thread(
+                os.sync
+            )  # so that one sample does not wait for the writes of the one before
             disk.append(await asyncio.to_thread(_write, directory / f"disk{turn}", bodies))
             await asyncio.to_thread(os.sync)
             ours.append(await _send(server, f"t{turn}", bodies))
@@ -81,7 +83,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 def _spread(directory: Path) -> None:
-    """Let what is made in a directory lie apart (``chattr +T``), where the file system can."""
+    """Spread a directory's subdirectories over the disk (``chattr +T``), if supported."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         flags = bytearray(8)
@@ -156,7 +158,7 @@ def _register(root: Path, users: list[str]) -> None:
 
 
 def _make_history(place: Path) -> None:
-    """What a large course has after a term: 500 people with twenty versions each."""
+    """Write the submissions of a large course: 500 people with twenty versions each."""
     for number in range(_HISTORY):
         user, version = number % 500, number // 500
         (place / f"old{user}_20260310T2008{version:02d}.py").write_bytes(b"x")

@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 
 class LoadFailed(RuntimeError):
-    """An answer that was not 200: what follows would not be a measurement."""
+    """Raised for an answer other than 200, which makes the measurement invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Target:
 
 
 async def requests_per_second(target: Target, *, connections: int, seconds: float) -> float:
-    """Ask again and again over a few connections, and count the answers."""
+    """Send requests continuously over a few connections, and count the answers."""
     until = time.perf_counter() + seconds
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_ask_until(target, until)) for _ in range(connections)]

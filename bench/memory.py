@@ -1,8 +1,8 @@
-"""Memory: what one more session with its kernel costs, as proportional set size (PSS).
+"""Memory of one more session with its kernel, as proportional set size (PSS).
 
-All that is open is weighed together, before and after many more were opened. Pages that a session
-shares with the process that it was forked from, and with the other sessions, are then divided
-among many, as they are in a course; one session alone would seem to pay for half of them.
+All processes are measured together, before and after many more sessions were opened. Pages that a
+session shares with its zygote and with other sessions are then divided among many, as in a course;
+a single session would be charged with half of them.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from bench.options import Options
-from bench.plain import plain_marimo
+from bench.plain_marimo import plain_marimo
 from bench.processes import MIB, below, pss
 from bench.report import Budget, Row
 from bench.stage import Stage
 
 _BESIDE, _MORE = 2, 16
 _PLAIN_MORE = 4
-"""Plain marimos share files alone, from the second on: fewer tell as much, in less time."""
+"""Plain marimos share only mapped files, from the second on, so fewer samples suffice."""
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Open editors on both sides, and weigh those that come after the first ones."""
+    """Open editors on both sides, and measure the memory added after the first ones."""
     before = _weigh_hub(stage)
     ours, first = await _at_the_hub(stage)
     theirs = await _plain(stage)
@@ -40,7 +40,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 async def _at_the_hub(stage: Stage) -> tuple[float, int]:
-    """What each of many more adds, and what the first ones added together."""
+    """Return the memory that each additional session adds, and the total of the first ones."""
     before = _weigh_hub(stage)
     users = [stage.newcomer() for _ in range(_BESIDE + _MORE)]
     async with AsyncExitStack() as opened:
@@ -55,7 +55,7 @@ async def _at_the_hub(stage: Stage) -> tuple[float, int]:
 
 
 async def _plain(stage: Stage) -> float:
-    """What each of some more plain marimos adds."""
+    """Return the memory that each additional plain marimo adds."""
     weighed: list[int] = []
     known: set[int] = set()
     async with AsyncExitStack() as opened:

@@ -1,4 +1,4 @@
-"""How large a run is: what the command line of ``python -m bench`` may change."""
+"""The size of a run: the options of ``python -m bench``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Options:
     rounds: int = 5
     """Turns per comparison."""
     students: int = 300
-    """Who comes to the lecture hall."""
+    """Students in the lecture hall."""
     within: float = 60.0
-    """Seconds in which they come."""
+    """Seconds over which their arrivals are spread."""
     stay: float = 300.0
     """Seconds for which they stay."""
     sessions: int = 200

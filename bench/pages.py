@@ -1,7 +1,7 @@
-"""Pages: what a year of 50 students and one of 500 make of the hub's lists, 30 items each.
+"""Pages: the hub's lists after a year of 50 students and of 500, 30 items each.
 
-Two hubs that differ in nothing else are asked in turn; a page whose cost does not grow with the
-course answers as fast in both.
+Two hubs that differ in nothing else are measured in turn; a page whose cost does not grow with
+the course takes as long in both.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from bench.report import Budget, Row
 from bench.stage import CACHE, Stage, notebook_text
 from bench.support.hub import HubConfig, HubProcess
 from bench.support.identity import instructor
-from bench.term import ITEMS, LINES_EACH, headers_of, lay_out
+from bench.year_of_course import ITEMS, LINES_EACH, headers_of, lay_out
 
 SIZES = (50, 500)
 _EACH_ROUND = 4
 _TRIES = 10
-"""Of which the least counts: what is more is the machine's, and a cost that grows is in each."""
+"""The minimum counts: other load of the machine adds to some samples, a growing cost to all."""
 
 _FLAT = 1.3
 """Ten times the students may cost so much more."""
@@ -40,7 +40,7 @@ _FRESH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A page, or an answer for programs, and who asks for it."""
+    """A page or an API answer, and the headers of the person who requests it."""
 
     name: str
     path: str
@@ -70,7 +70,7 @@ class Reader:
         self._last = time.monotonic()
 
     def read(self, sheet: Sheet) -> tuple[float, str]:
-        """Ask for a page; the milliseconds until all of it is there, and its text.
+        """Request a page; return the milliseconds until it is complete, and its text.
 
         Raises: RuntimeError for anything but 200.
         """
@@ -93,7 +93,7 @@ class Reader:
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Lay both courses out, start a hub on each, and ask both for every page in turn."""
+    """Write both courses, start a hub on each, and request every page of both in turn."""
     return await asyncio.to_thread(_measure, stage, options)
 
 
@@ -133,7 +133,7 @@ def _compare(sheet: Sheet, readers: list[Reader], rounds: int) -> Row:
 
 
 def _until_counted(reader: Reader, size: int) -> None:
-    """Wait for the first count of everybody's copies, which pages show and never wait for."""
+    """Wait for the first background count of all copies, which pages do not wait for."""
     students = next(sheet for sheet in SHEETS if sheet.path == "/course/students")
     deadline = time.monotonic() + _COUNTED_SECONDS
     began = time.monotonic()

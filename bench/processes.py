@@ -1,4 +1,4 @@
-"""What processes cost: their memory as proportional set size (PSS), and their processor time."""
+"""Memory of processes as proportional set size (PSS), and their processor time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def below(pid: int) -> frozenset[int]:
 
 
 def pss(pids: Iterable[int]) -> int:
-    """Bytes of these processes, shared pages divided among all who share them.
+    """Return the bytes of these processes, shared pages divided by the number of sharers.
 
-    One that ends meanwhile weighs nothing.
+    A process that ends meanwhile counts as zero.
     """
     return sum(map(_pss_of, pids))
 

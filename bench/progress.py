@@ -1,4 +1,4 @@
-"""What a run says while it measures: on standard error, so that the table can be piped."""
+"""Progress messages on standard error, so that the table on standard output can be piped."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _BEGUN = time.monotonic()
 
 
 def say(text: str) -> None:
-    """Tell the person who waits, with the seconds since the run began."""
+    """Print a message with the seconds since the run began."""
     print(f"[{time.monotonic() - _BEGUN:5.0f} s] {text}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Proxy: how much of a session's own speed is left behind the hub's proxy.
+"""Proxy: the speed of a session through the hub's proxy, compared with its own socket.
 
-Both sides ask the same live session: directly on its socket, and through the hub, where a page's
-requests come by capability path and a program's with its token.
+Both sides send requests to the same live session: directly to its socket, and through the hub, by
+capability path as a page does and with a token as a program does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was measured, what was allowed, and the table and JSON that say so."""
+"""Rows of measurements with their budgets, and their output as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHY_CHARACTERS = 500
 
 
 class Verdict(StrEnum):
-    """What a ratio says about its budget."""
+    """The result of comparing a ratio with its budget."""
 
     HOLDS = "holds"
     FAILS = "FAILS"
@@ -40,7 +40,7 @@ class Budget:
     goal: bool = False
 
     def judge(self, ours: float, ratio: float | None) -> Verdict:
-        """Say whether our median, or its ratio to the reference, is within the budget."""
+        """Return whether the median, or its ratio to the reference, is within the budget."""
         value = ours if self.unit != "×" else ratio
         if value is not None and (value <= self.bound if self.at_most else value >= self.bound):
             return Verdict.HOLDS
@@ -52,7 +52,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the samples of both sides in the same unit, and the bound if any.
+    """One line of the table: samples of both sides in the same unit, and the budget if any.
 
     Without samples of the reference there is no ratio, and the budget needs a unit.
     """
@@ -82,7 +82,7 @@ class Row:
 
 
 def broken(name: str, error: Exception) -> Row:
-    """The row of what could not be measured, which fails."""
+    """Return the row of a measurement that raised; its verdict is a failure."""
     why = f"{type(error).__name__}: {error}"[:_WHY_CHARACTERS]
     return Row(f"{name}: could not be measured", "", "", (1,), (), Budget(0, unit="errors"), why)
 
@@ -116,7 +116,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _pair(samples: Sequence[float]) -> str:
-    """The least and the median; one number where there is one."""
+    """Format minimum and median, or the one sample."""
     if len(samples) < 2:
         return "".join(map(_short, samples))
     return f"{_short(min(samples))}/{_short(statistics.median(samples))}"

@@ -18,7 +18,7 @@ _AGAIN_SECONDS = 0.05
 _ATTEMPT_SECONDS = 10.0
 _PATIENCE_SECONDS = 60.0
 _MARK = 424200
-"""What the kernels know that is in no file: the cells count up from it."""
+"""A variable of the kernels that is in no file; the cells count up from it."""
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
@@ -62,9 +62,9 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 async def _come_back(tab: Tab, killed: float) -> float | None:
-    """Reconnect as marimo's page does; seconds until a cell has run, none if it never does.
+    """Reconnect as marimo's page does; return seconds until a cell has run, None if it never does.
 
-    The cell shows what only the old kernel knows, so a session started anew does not count.
+    The cell shows a variable of the old kernel, so a newly started session does not count.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:

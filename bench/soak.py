@@ -1,9 +1,9 @@
-"""Soak: forty students work for half an hour as they please, and everything is checked.
+"""Soak: forty students act at random for half an hour, and everything is checked.
 
-They edit, save, validate, reset, stop, vanish and come back at random; a seed repeats what each
-of them decides. At the end nothing that was acknowledged may be missing, nothing of anybody's may
-have shown up with anybody else, no process or socket may be left, and hub and supervisor may hold
-no more memory than in the middle. Not part of ``make bench``: ``python -m bench soak --seed 7``.
+They edit, save, validate, reset, stop, disconnect and reconnect at random; a seed repeats each
+student's choices. At the end no acknowledged save may be missing, no student's text may have been
+shown to another, no process or socket may be left, and hub and supervisor may use no more memory
+than in the middle. Not part of ``make bench``: ``python -m bench soak --seed 7``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.options import Options
 from bench.processes import MIB, below, resident
 from bench.progress import say
 from bench.report import Budget, Row
-from bench.soaker import Findings, Soaker
+from bench.soak_student import Findings, Soaker
 from bench.stage import Stage
 
 _SAMPLE_SECONDS = 5.0
@@ -35,7 +35,7 @@ _FLAT = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a hub and its supervisor hold at one moment."""
+    """The resources that a hub and its supervisor use at one moment."""
 
     processes: int
     sockets: int
@@ -51,7 +51,7 @@ class Memory:
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Let them all loose, watch, and count what is left."""
+    """Start all students, sample resources, and count the processes and files left."""
     say(f"  seed {options.seed}: {options.soakers} students for {options.minutes:g} minutes")
     before, findings, memory = _held(stage), Findings(), Memory()
     began = time.monotonic()
@@ -97,7 +97,7 @@ def _held(stage: Stage) -> Held:
 
 
 async def _settled(stage: Stage, before: Held) -> Held:
-    """What is held once sessions have had the time to end."""
+    """Return the resources in use after sessions have had time to end."""
     deadline = time.monotonic() + _GONE_SECONDS
     held = _held(stage)
     while held.processes > before.processes or held.sockets > before.sockets:

@@ -1,7 +1,7 @@
 """The hub's side of every comparison: a course with one small notebook, as it runs in earnest.
 
 The supervisor is a service of its own, as the shipped units have it, so that a row may kill the
-hub and find its sessions alive. ``bench.plain`` is the other side.
+hub and find its sessions alive. ``bench.plain_marimo`` is the other side.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Stage:
         return python
 
     def newcomer(self) -> str:
-        """The name of a student who was never here."""
+        """Return a student name that was not used before."""
         return f"student{next(self._numbers)}"
 
     async def arrive(self, user: str) -> Tab:
@@ -87,7 +87,7 @@ class Stage:
         self._here.discard(user)
 
     async def clear(self) -> None:
-        """End what a measurement that broke left behind, if the hub is still there."""
+        """End the sessions that a broken measurement left behind, if the hub still runs."""
         there = await asyncio.to_thread(self.hub.healthy)
         if there and self._here:
             await self.stop_sessions(list(self._here))

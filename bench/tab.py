@@ -1,6 +1,6 @@
 """One student's tab, as cheap as it can be: page, WebSocket, and every cell run once.
 
-The protocol is that of ``bench/support/marimo.py``. Messages are told apart by their first
+The protocol is that of ``bench/support/marimo.py``. Message types are recognised by their first
 bytes and parsed only where a cell's name is needed.
 """
 
@@ -29,7 +29,7 @@ _STARTS_ITSELF = re.compile(rb'"auto_instantiated":\s?true')
 
 @dataclass(slots=True)
 class Times:
-    """Seconds since the student asked; not a number until it happened."""
+    """Seconds since the student's request; NaN until it happened."""
 
     page: float = math.nan
     kernel: float = math.nan
@@ -41,7 +41,7 @@ class Tab:
     """An editor's page at a target, which ends in the slash-less path of the session."""
 
     def __init__(self, target: Target, asked: float, line: Line | None = None) -> None:
-        """``asked`` is when the student asked; ``line`` a connection to go on with."""
+        """``asked`` is the time of the student's request; ``line`` is a connection to reuse."""
         self.times = Times()
         self.gone = ""
         self._target = target
@@ -94,7 +94,7 @@ class Tab:
     async def run(self, index: int, code: str, shows: str) -> None:
         """Type into a cell, run it, and wait for the end of the run.
 
-        Raises: :class:`~bench.wire.Refused` when nothing that came meanwhile holds ``shows``.
+        Raises: :class:`~bench.wire.Refused` when no message of the run contains ``shows``.
         """
         assert self._ready is not None
         cell = json.loads(self._ready)["data"]["cell_ids"][index]

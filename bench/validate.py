@@ -8,7 +8,7 @@ import time
 
 from bench.load import Target
 from bench.options import Options
-from bench.plain import export
+from bench.plain_marimo import export
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage, notebook_text
 from bench.support.identity import student

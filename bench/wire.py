@@ -1,7 +1,7 @@
 """HTTP and WebSocket on bare sockets, so that three hundred students fit into one cheap process.
 
 A client library would use more processor time than the hub that is measured, on the same two
-cores. Only what marimo and the hub answer is understood here; anything else raises.
+cores. It parses only the forms that marimo and the hub send; anything else raises.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class WebSocket(asyncio.Protocol):
         self.closed: asyncio.Future[str] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the upgrade."""
+        """Send the upgrade request."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.write(self._request)
@@ -104,7 +104,7 @@ class WebSocket(asyncio.Protocol):
                 pass
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell why it ended."""
+        """Return the reason of the close."""
         reason = repr(exc) if exc else "the connection ended"
         if not self.closed.done():
             self.closed.set_result(reason)
@@ -112,7 +112,7 @@ class WebSocket(asyncio.Protocol):
             self.opened.set_exception(Refused(reason))
 
     def close(self) -> None:
-        """Say goodbye as a tab does, and close."""
+        """Send a close frame as a tab does, and close."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame(_CLOSE, b"\x03\xe9"))
             self._transport.close()
@@ -148,10 +148,9 @@ class WebSocket(asyncio.Protocol):
 
 
 def split_frame(buffer: bytearray) -> tuple[int, bytes, int] | None:
-    """The first frame of what a server sent: kind, payload, and size in all; none if unfinished.
+    """Return a buffer's first frame: kind, payload and total size; None if it is incomplete.
 
-    A server's frames are never masked. The pieces of a message in several frames after the first
-    have kind 0, which nobody here reads.
+    A server's frames are never masked. Continuation frames have kind 0, which no caller reads.
     """
     if len(buffer) < 2:
         return None

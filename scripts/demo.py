@@ -1,7 +1,7 @@
 """Start a hub on a copy of the example course, publish the course to it, open it.
 
-``scripts/demo`` (or ``make demo``) installs what is needed and then runs this. The copy lives in
-``.demo/`` and stays there between runs, with what was typed into it; ``--fresh`` begins anew.
+``scripts/demo`` (or ``make demo``) installs the requirements and then runs this. The copy is in
+``.demo/`` and stays there between runs, with all changes; ``--fresh`` makes a new one.
 """
 
 from __future__ import annotations

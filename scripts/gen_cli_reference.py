@@ -1,6 +1,6 @@
 """Write ``docs/reference/cli.md`` from the command line itself; ``--check`` only compares.
 
-``mograder --help`` and the page cannot disagree: both come from the same definitions, and
+``mograder --help`` and the page have the same source, and
 ``tests/contract/test_docs.py`` runs the comparison.
 """
 

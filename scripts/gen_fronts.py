@@ -1,6 +1,6 @@
-"""Writes ``deploy/nginx.conf`` and ``deploy/Caddyfile``: what the command writes for an example.
+"""Write ``deploy/nginx.conf`` and ``deploy/Caddyfile``, the command's output for an example.
 
-``--check`` only tells whether they are up to date.
+``--check`` only compares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SETTINGS = {
 
 
 def files() -> dict[Path, str]:
-    """Return each file and what belongs into it."""
+    """Return each file and its content."""
     with tempfile.TemporaryDirectory() as course:
         loaded = load_settings(Path(course), overrides=SETTINGS, environ={})
         front = front_of(loaded, FrontOptions())

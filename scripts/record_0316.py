@@ -1,12 +1,12 @@
-"""Record what mograder 0.3.16 says to an assignment server, and what its own server answers.
+"""Record the requests of mograder 0.3.16 to an assignment server, and its own server's answers.
 
     .venv/bin/python -m scripts.record_0316 [--ours]
 
 It installs that release from the package index into an environment of its own below ``.tools/``,
-runs each of its `https` commands through a proxy that writes everything down, and asks its server
-what its commands never ask. The recordings are data of ours (``tests/data/https/``); tests replay
-them. With ``--ours`` its commands speak to our own server instead, and nothing is written: what is
-different from the recordings is printed.
+runs each of its `https` commands through a recording proxy, and sends its server requests that its
+commands never send. The recordings are in ``tests/data/https/``; tests replay them. With ``--ours``
+its commands use our own server instead; the differences from the recordings are printed, and
+nothing is written.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _run(
 
 
 def record_answers(proxy: Proxy) -> list[dict[str, object]]:
-    """Ask the server itself: what its commands do not, and what ours add."""
+    """Send the server the requests that only our commands or no commands send."""
     proxy.taken.clear()
     for method, path, token, body in _questions():
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -183,7 +183,7 @@ def _questions() -> list[tuple[str, str, str, bytes | None]]:
 
 
 def compare(commands: Sequence[Mapping[str, object]]) -> int:
-    """Say how our server's conversations differ from the recorded ones; 0 when they do not."""
+    """Print how our server's conversations differ from the recorded ones; return 0 if none does."""
     recorded = json.loads((TARGET / "commands.json").read_text("utf-8"))["commands"]
     differences = 0
     for ours, theirs in zip(commands, recorded, strict=True):

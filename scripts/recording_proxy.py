@@ -1,4 +1,4 @@
-"""A proxy on this machine that writes down every request and answer that goes through it."""
+"""A proxy on this machine that records every request and answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Exchange:
     answer: bytes
 
     def as_json(self) -> dict[str, object]:
-        """Return it as recordings have it: text where it is text, else base64."""
+        """Return a body as in the recordings: text if it is UTF-8, else base64."""
         return {
             "request": {
                 "method": self.method,
@@ -54,7 +54,7 @@ class Exchange:
 
 @dataclass(slots=True)
 class Proxy:
-    """Where it listens, and what it has taken down so far."""
+    """The proxy's port, and the exchanges recorded so far."""
 
     port: int
     taken: list[Exchange] = field(default_factory=list)
@@ -124,7 +124,7 @@ def _handler(proxy: Proxy, target: int) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     for verb in ("GET", "POST", "OPTIONS", "HEAD"):
         setattr(Handler, f"do_{verb}", Handler.handle_any)

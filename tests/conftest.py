@@ -65,7 +65,7 @@ def uv_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def authors_uv_cache() -> Path:
-    """The same for those who run uv themselves: what they write, no sandbox could change."""
+    """A cache for tests that run uv without a sandbox; sandboxes could not change its files."""
     return _tools_directory() / "test-uv-cache-of-authors"
 
 
@@ -100,7 +100,7 @@ def course(make_course: Callable[[str], Path]) -> Path:
 
 @pytest.fixture
 def fresh_name() -> Callable[[str], str]:
-    """Names nobody else in this run uses: ``fresh_name("alice")`` → ``alice-gw0-3``."""
+    """Names that are unique in this run: ``fresh_name("alice")`` → ``alice-gw0-3``."""
     return lambda stem: f"{stem}-{_WORKER}-{next(_NUMBERS)}"
 
 

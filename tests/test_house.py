@@ -1,4 +1,4 @@
-"""The house rules that no other linter measures: size, nesting, docstrings, stray words.
+"""Rules of the code that no other linter checks: size, nesting, docstrings, stray words.
 
 `make lint` and `make test` both run this. An exception is listed below with its reason, and an
 exception that is no longer needed fails too, so that the lists only hold what is true.
@@ -33,7 +33,7 @@ LAZY_IMPORTS: dict[str, str] = {
     "src/mograder/cli/": "the command line loads a command's group when it is asked for",
     "src/mograder/sandbox/inside/serve.py": "runs as the environment's python, imports marimo last",
 }
-"""Where imports may stand inside functions: path prefix → reason."""
+"""Modules with imports inside functions: path prefix → reason."""
 
 STAND_ALONE = (
     "src/mograder/judging.py",
@@ -53,7 +53,7 @@ STAND_ALONE = (
 """Files that run as a notebook's own python, where mograder is not installed."""
 
 COMPANIONS = ("mograder.judging", "mograder.remote")
-"""What the runtime may import of ours: the slim wheel carries these three, and nothing else."""
+"""Modules that ``runtime`` may import: the slim wheel contains these three only."""
 
 _MEASURED = ("src", "tests", "bench", "scripts")
 _READ = (*_MEASURED, "docs", "examples", ".ci")
@@ -77,7 +77,7 @@ _STRAY = {
     "an unfinished thought": re.compile(r"\b(?:TODO|FIXME|HACK)\b"),
     "a path of somebody's own machine": re.compile(r"(?<![\w.])/(?:root|work|home/\w+/git)/\w"),
 }
-"""What must not be in any file; this file, which has to name it, is not read."""
+"""Patterns that no file may contain; this file is not searched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""What hostile students type into a cell. Each is bounded by itself, in time and in size.
+"""Hostile code for a cell. Each bomb bounds its own time and size.
 
-Where a limit is not in force, its test fails; the machine must not.
+Where a limit is not in force, its test fails, but the machine survives.
 """
 
 from __future__ import annotations
 
 SECONDS = 45
-"""How long each goes on; all of its processes are gone then."""
+"""Seconds after which each bomb and all of its processes have ended."""
 
 _BOUNDED = f"""\
 import os, resource, signal, sys, threading, time
@@ -40,7 +40,7 @@ in_background(spread)
 
 FORK = _BOUNDED + _FORK.format(leave="pass")
 FORK_AND_LEAVE = _BOUNDED + _FORK.format(leave="os.setsid() if os.getpid() != os.getsid(0) else 0")
-"""Every child in a session of its own, out of reach of whoever ends process groups."""
+"""Each child calls setsid, so that killing the process group does not reach it."""
 
 MEMORY = (
     _BOUNDED
@@ -128,4 +128,4 @@ ALL = {"forker": FORK, "leaver": FORK_AND_LEAVE, "eater": MEMORY, "filler": DISK
 ALL |= {"flooder": OUTPUT, "spinner": SPIN}
 
 ALL_KINDS = ALL | {"waker": WAKE}
-"""With what no limit is there for, and nobody is ended."""
+"""All bombs, and ``waker``, which no limit ends."""

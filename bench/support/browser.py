@@ -38,7 +38,7 @@ ONE_PROCESS = ("--disable-features=IsolateSandboxedIframes", "--disable-site-iso
 
 @dataclass  # no slots: Playwright keeps a mark on the owner of a listener
 class Person:
-    """Somebody with a browser profile of their own; ``notes`` holds what pages complained of."""
+    """A person with a fresh browser profile; ``notes`` holds the pages' console errors."""
 
     name: str
     context: BrowserContext
@@ -91,7 +91,7 @@ class People:
         return person
 
     async def leave_evidence(self, directory: Path) -> None:
-        """Write a screenshot of every open tab and what the pages complained of."""
+        """Write a screenshot of every open tab, and the pages' console errors."""
         for person in self._everybody:
             stem = re.sub(r"\W+", "-", person.name)
             for number, page in enumerate(person.context.pages):
@@ -107,7 +107,7 @@ class People:
 
 
 async def notebook(page: Page) -> Frame:
-    """Return marimo's own page, a frame below the hub's bar; it is another one after a reload."""
+    """Return marimo's page, a frame below the hub's bar; a reload creates a new frame."""
     handle = await page.locator("iframe#notebook").element_handle()
     assert handle is not None
     frame = await handle.content_frame()

@@ -11,7 +11,7 @@ EXAMPLE_COURSE = REPOSITORY / "examples" / "course"
 
 
 def copy_example_course(target: Path) -> Path:
-    """Copy ``examples/course`` without what a hub that ran in it may have left."""
+    """Copy ``examples/course`` without files that a hub may have written in it."""
     leavings = shutil.ignore_patterns(".mograder", "hub-notebooks", "hub-release", "__pycache__")
     shutil.copytree(EXAMPLE_COURSE, target, ignore=leavings)
     return target

@@ -35,7 +35,7 @@ class CourseServer(StartedServer):
 
     @property
     def url(self) -> str:
-        """Where it says that it is."""
+        """The URL that it printed."""
         found = _URL.search(self.log_text()[self._from :])
         assert found, self.tail()
         return found[1]
@@ -46,7 +46,7 @@ class CourseServer(StartedServer):
         return int(self.url.rpartition(":")[2])
 
     def start(self) -> None:
-        """Start the command, also again after :meth:`kill`; wait until it says that it serves."""
+        """Start the command, also again after :meth:`kill`; wait until it prints that it serves."""
         self._from = len(self.log_text())
         command = [str(MOGRADER), "serve", str(self.root), "-p", "0", *self.options]
         env = {**outside(), "HOME": str(self.root), **self.env}

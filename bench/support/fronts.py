@@ -52,7 +52,7 @@ import {directory}/site.conf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a front stands: its own port, the hub's, and what the settings say besides."""
+    """A front's own port, the hub's port, and the settings of its configuration."""
 
     port: int
     hub_port: int

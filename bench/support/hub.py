@@ -24,10 +24,10 @@ _PASSED_ON_PREFIXES = ("UV_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROX
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubConfig:
-    """What a test decides about its hub.
+    """The configuration of a test's hub.
 
-    ``settings`` are dotted keys of ``mograder.toml`` (``{"hub.session_ttl": 5}``), added to what
-    the course's file says; ``options`` go to the command line; ``env`` to its environment. An
+    ``settings`` are dotted keys of ``mograder.toml`` (``{"hub.session_ttl": 5}``), added to
+    the course's file; ``options`` go to the command line; ``env`` to its environment. An
     empty ``secret`` leaves ``MOGRADER_HUB_SECRET`` unset.
     """
 
@@ -88,7 +88,7 @@ class HubProcess(StartedServer):
         return [str(MOGRADER), "hub", *where, "--headless", *dev, *self.config.options]
 
     def environment(self) -> dict[str, str]:
-        """A small environment: what builds need passed on, the secret, the test's own."""
+        """Return a small environment: variables that builds need, the secret, the test's own."""
         secret = {"MOGRADER_HUB_SECRET": self.config.secret} if self.config.secret else {}
         home = self.course.parent / "home"
         home.mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ class HubProcess(StartedServer):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said and how it ended."""
+    """Output and exit status of a command."""
 
     status: int
     output: str

@@ -1,4 +1,4 @@
-"""Who a test claims to be. Tokens are made here from the wire format, not by our own code."""
+"""Credentials for tests. Tokens are made here from the wire format, not by our own code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECRET = "5f" * 32
 
 
 def token(name: str, secret: str = SECRET) -> str:
-    """A student's token as every client knows it: ``name:hex(HMAC-SHA256)``.
+    """Return a student's token in the wire format: ``name:hex(HMAC-SHA256)``.
 
     See compatibility-0.3.16.md 1.
     """

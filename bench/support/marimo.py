@@ -1,6 +1,6 @@
 """A headless client of marimo's editor: the protocol of its page, without a browser.
 
-The page carries a token, the WebSocket tells what the kernel does, plain POSTs ask it to do things.
+The page contains a token, the WebSocket carries the kernel's messages, POST requests its commands.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE_NAME = re.compile(r'"filename":\s*"([^"]*)"')
 
 
 FRESH = httpx.Limits(keepalive_expiry=1)
-"""Servers hang up on a line that was silent for five seconds; httpx would not ask again."""
+"""Servers close a connection that was silent for five seconds; httpx would not retry."""
 
 
 class EditorFailed(AssertionError):
@@ -34,7 +34,7 @@ class EditorFailed(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a cell shows: its kind (``text/html``, …) and the data as text."""
+    """A cell's output: its kind (``text/html``, …) and the data as text."""
 
     mimetype: str
     data: str
@@ -54,7 +54,7 @@ class Cells:
 
 @dataclass(slots=True)
 class Progress:
-    """What happened so far, and when: seconds since the client was made, by stage."""
+    """Seconds since the client was created, by stage reached."""
 
     stages: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, Output] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where an editor lives and what a client of it sends along."""
+    """An editor's URL and the headers that a client sends."""
 
     base_url: str
     socket: Path | None = None
@@ -121,7 +121,7 @@ class MarimoClient:
         self._mark("all-cells")
 
     async def edit(self, index: int, code: str) -> Output:
-        """Type new code into a cell and run it; returns what it shows then."""
+        """Type new code into a cell and run it; return its output."""
         cell = self.cells.ids[index]
         change = {"type": "set-code", "cellId": cell, "code": code}
         await self.post("/api/document/transaction", {"changes": [change]})
@@ -147,7 +147,10 @@ class MarimoClient:
         await self.post("/api/kernel/save", body)
 
     async def post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
-        """Ask the server for something; raises :class:`EditorFailed` when it refuses."""
+        """Send a request to the server.
+
+        Raises: EditorFailed when it refuses.
+        """
         headers = {
             "Marimo-Session-Id": self.session_id,
             "Marimo-Server-Token": self._server_token,

@@ -70,7 +70,7 @@ class ServerProcess:
         return self._process.wait(timeout=seconds)
 
     def stop(self, seconds: float = 15) -> int:
-        """Ask it to end (SIGTERM), insist (SIGKILL) after a while; return its exit status."""
+        """Send SIGTERM, after a while SIGKILL; return the exit status."""
         process = self._process
         if process is None:
             return 0
@@ -100,7 +100,7 @@ class ServerProcess:
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def _end_bereaved(self) -> None:
-        """End what a killed server left, unless the next one took care of it."""
+        """End processes that a killed server left, unless the next one did."""
         for process in self._bereaved:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
@@ -112,7 +112,7 @@ class ServerProcess:
 
     @staticmethod
     def _end_group(leader: int) -> None:
-        """End what is left of the server's own process group."""
+        """End the rest of the server's process group."""
         try:
             os.killpg(leader, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -120,7 +120,7 @@ class ServerProcess:
 
 
 class StartedServer(ServerProcess, ABC):
-    """A server that knows its own command; it runs for as long as its context."""
+    """A server process with its command; it runs as long as its context."""
 
     @abstractmethod
     def start(self) -> None:
@@ -144,7 +144,7 @@ class StartedServer(ServerProcess, ABC):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on right now."""
+    """Return a loopback port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -152,7 +152,7 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody accepts connections on a loopback port."""
+    """Return whether a loopback port accepts connections."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

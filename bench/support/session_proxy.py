@@ -48,17 +48,17 @@ from mograder.web.uvicorn_protocol import HttpProtocol
 
 SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
-"""What a browser's tab sends along."""
+"""The Sec-Fetch headers of a browser's tab."""
 FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
-"""And what the frame in it does."""
+"""The Sec-Fetch headers of the frame in it."""
 FRAMES = FramePages(load_pages(), "Numerical Experiments")
-"""What makes the hub's page around a session's page."""
+"""Renders the hub's page around a session's page."""
 _ALLOWANCES = Allowances()
 
 
 @dataclass
 class FakePool:
-    """Sessions in a dictionary; counts what the proxy tells about them."""
+    """Sessions in a dictionary; counts the proxy's calls about them."""
 
     live: dict[SessionKey, LiveSession] = field(default_factory=dict)
     ended: dict[str, Ending] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class FakeCapabilityTable:
 
 @dataclass
 class FakeRoster:
-    """Everybody is enrolled but those listed."""
+    """All students are enrolled except those listed."""
 
     kept_out: set[str] = field(default_factory=set)
 
@@ -143,7 +143,7 @@ class FakeRoster:
 
 @dataclass
 class FakeRevocations:
-    """Logins that signed out; nobody's tokens were revoked."""
+    """Logins that signed out; no tokens are revoked."""
 
     logins: set[str] = field(default_factory=set)
 
@@ -156,7 +156,7 @@ class FakeRevocations:
 
 @dataclass
 class FakeLeave:
-    """What instructors allow, the same for every item."""
+    """The features that instructors allow, the same for every item."""
 
     features: set[str] = field(default_factory=set)
 
@@ -180,7 +180,7 @@ class RigServices:
 
 @dataclass
 class Rig:
-    """A running proxy at ``url``, and what a test needs to provoke it."""
+    """A running proxy at ``url``, its sessions and their servers."""
 
     url: str
     services: RigServices
@@ -204,7 +204,7 @@ class Rig:
         return self.pool.add(user, item, mode, path)
 
     async def raw(self, answer: Callable[[bytes], bytes]) -> LiveSession:
-        """A session whose server writes whatever it likes, once per connection."""
+        """Add a session whose server writes these bytes once per connection."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -222,7 +222,7 @@ class Rig:
 
 
 def cookie(username: str, *, role: Role = Role.STUDENT, login_id: str = "") -> dict[str, str]:
-    """The header of somebody who is signed in."""
+    """Return the header of a signed-in person."""
     login = Login(username, role, login_id or f"login-of-{username}-{'x' * 12}", _now(), 0)
     return {"Cookie": f"theme=dark; {COOKIE}={make_cookie(SECRET, login)}"}
 
@@ -259,8 +259,8 @@ async def running_rig(
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block, or on this one.
 
-    It also answers what a front asks. Connections of its sessions, whose servers are in this very
-    process, are cut as the supervisor cuts those of its sandboxes.
+    It also answers a front's authorisation requests. Connections of its sessions, whose servers
+    are in this process, are closed as the supervisor closes those of its sandboxes.
     """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
         directory = Path(name)
@@ -301,7 +301,7 @@ async def running_rig(
 
 
 async def _own(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what the page around a session's asks of the hub: its files, and that all is well."""
+    """Answer the requests of the page around a session's: its files and a healthy state."""
     path = scope["path"]
     found = FRAMES.pages.static.by_name.get(path.rpartition("/")[2])
     if found is not None:

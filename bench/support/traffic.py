@@ -1,4 +1,4 @@
-"""What a tab of Chromium loads: from its cache or over the wire, how much, how compressed."""
+"""Requests of a Chromium tab: from its cache or over the network, bytes, compression."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.async_api import Page
 
 @dataclass
 class Traffic:
-    """What one tab loaded: paths by where they came from, and bytes over the wire."""
+    """Paths that one tab loaded, by their source, and bytes over the network."""
 
     cached: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
@@ -19,7 +19,7 @@ class Traffic:
     _paths: dict[str, str] = field(default_factory=dict)
 
     async def listen(self, page: Page) -> None:
-        """Hear what the network stack itself says, which knows its cache."""
+        """Subscribe to Chromium's network events, which include the cache."""
         devtools = await page.context.new_cdp_session(page)
         devtools.on("Network.responseReceived", self._received)
         devtools.on("Network.loadingFinished", self._finished)

@@ -1,7 +1,7 @@
 """The processes of a hub's sandboxes by their uids.
 
-Where the hub is root each student's sandbox has a uid of its own, which tells what belongs to it,
-however it was started and whatever became of its parents.
+Where the hub is root each student's sandbox has a uid of its own, which identifies its
+processes, however they were started and after their parents have ended.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import psutil
 from bench.support.hub import HubProcess
 
 FIRST_UID = 600_000
-"""``[security] sandbox_uid_base`` as it is by default: builds' and zygotes' uid."""
+"""The default of ``[security] sandbox_uid_base``: the uid of builds and zygotes."""
 
 
 def owned_by(first: int, count: int = 1) -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""Apache in front, as docs/how-to/single-sign-on.md has it: who gets in, as whom (B20, B51).
+"""Apache as the front of docs/how-to/single-sign-on.md: access and user names (B20, B51).
 
 The how-to's block with a password file in the place of the OpenID provider, which cannot run here.
 """
@@ -20,7 +20,7 @@ from bench.support.hub import outside
 from bench.support.process import ServerProcess, accepts
 from bench.support.session_proxy import DOCUMENT
 from tests.contract.test_single_sign_on import how_to
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 pytestmark = pytest.mark.long
 
@@ -87,42 +87,42 @@ def apache(place: Path, port: int, hub_port: int) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def proxied(tmp_path: Path) -> AsyncIterator[RunningProxy]:
     for above in (tmp_path, *tmp_path.parents[:3]):
         above.chmod(above.stat().st_mode | 0o011)
     port, hub_port = two_ports()
     with apache(tmp_path / "front", port, hub_port):
-        async with open_house(port=hub_port, url=f"http://127.0.0.1:{port}") as opened:
+        async with open_proxy(port=hub_port, url=f"http://127.0.0.1:{port}") as opened:
             yield opened
 
 
-async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
+async def test_b51_who_signed_in_there_is_signed_in_here(proxied: RunningProxy) -> None:
     """B51: the front names alice; her session's page needs no sign-in, and a socket opens."""
     alice = httpx.BasicAuth("alice", "secret")
-    page = await house.http.get(A1 + "/", headers=DOCUMENT, auth=alice)
+    page = await proxied.http.get(A1 + "/", headers=DOCUMENT, auth=alice)
     assert page.status_code == 200, page.text
     base = re.search(r'src="(/s/[\w-]+/)"', page.text)
     assert base
-    house.http.cookies.clear()
-    said = await house.http.get(base[1] + "x", headers={"Origin": "null"})
+    proxied.http.cookies.clear()
+    said = await proxied.http.get(base[1] + "x", headers={"Origin": "null"})
     assert said.json()["path"] == A1 + "/x"
-    odd = await house.http.get(base[1] + "a%2Fb%20c?d=%2F", headers={"Origin": "null"})
+    odd = await proxied.http.get(base[1] + "a%2Fb%20c?d=%2F", headers={"Origin": "null"})
     assert odd.json()["path"] == A1 + "/a%2Fb%20c", "as the browser sent it"
-    url = str(house.http.base_url).replace("http", "ws", 1).rstrip("/") + base[1] + "ws"
+    url = str(proxied.http.base_url).replace("http", "ws", 1).rstrip("/") + base[1] + "ws"
     async with connect(url, origin="null", proxy=None) as line:  # type: ignore[arg-type]
         await line.send("ping")
         assert await line.recv() is not None
     bob = httpx.BasicAuth("bob", "secret")
-    assert (await house.http.get(A1 + "/", headers=DOCUMENT, auth=bob)).status_code == 403
+    assert (await proxied.http.get(A1 + "/", headers=DOCUMENT, auth=bob)).status_code == 403
 
 
-async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
+async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -> None:
     """security.md, "Who is asking": a front that passes on a client's own header lets anyone in."""
     forged = {"X-Remote-User": "alice", "x-remote-user": "alice"}
     for path in (A1 + "/health", "/assignments", "/S/../assignments"):
-        assert (await house.http.get(path, headers=forged)).status_code in (401, 403, 404)
-    # Where nobody signs in, the header is as little believed.
-    assert (await house.http.get("/s/x/../../assignments", headers=forged)).status_code >= 400
-    named = await house.http.get("/s/" + "x" * 32 + "/health", headers=forged)
+        assert (await proxied.http.get(path, headers=forged)).status_code in (401, 403, 404)
+    # Without a sign-in, the header is not trusted either.
+    assert (await proxied.http.get("/s/x/../../assignments", headers=forged)).status_code >= 400
+    named = await proxied.http.get("/s/" + "x" * 32 + "/health", headers=forged)
     assert named.status_code >= 400
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen

@@ -33,7 +33,7 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 from tests.support.launchers import make_spec
-from tests.support.session_pools import terms, unheard
+from tests.support.session_pools import ignore_progress, terms
 from tests.support.supervisors import (
     Sessions,
     live_supervisor,
@@ -54,7 +54,7 @@ touch ended"""
 
 @dataclass
 class Place:
-    """A pool on a real supervisor, and hands on the connection between them."""
+    """A pool on a real supervisor, and control of the connection between them."""
 
     pool: SessionManager
     client: SupervisorClient
@@ -66,7 +66,7 @@ class Place:
         return (await live_supervisor(self.client)).pid
 
     async def running(self) -> set[str]:
-        """What the supervisor says that it runs."""
+        """Return the sessions that the supervisor lists."""
         return {info.session_id for info in await self.client.sessions()}
 
     async def count(self, session: LiveSession) -> tuple[str, int]:
@@ -79,7 +79,7 @@ class Place:
 
 
 class ShellSpawner:
-    """Says how to start a counting shell for each key."""
+    """Returns the start request of a counting shell for each key."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -143,7 +143,7 @@ async def test_sessions_outlive_breaks_at_random_moments(runtime: Path, tmp_path
     """Others start and stop meanwhile: each of those is there or not, on both sides alike."""
     async with opened(make_config(runtime, tmp_path), tmp_path) as place:
         pool = place.pool
-        working = [await pool.get_or_start(_key(name), unheard) for name in ("a", "b", "c")]
+        working = [await pool.get_or_start(_key(name), ignore_progress) for name in ("a", "b", "c")]
         before = [await place.count(session) for session in working]
         pid = await place.supervisor()
         for number in range(ROUNDS):
@@ -162,9 +162,9 @@ async def test_sessions_outlive_breaks_at_random_moments(runtime: Path, tmp_path
 
 
 async def _start_and_stop(pool: SessionManager, key: SessionKey) -> None:
-    """A start that was cut off says so; a stop is carried out all the same."""
+    """An interrupted start fails with a message; a stop is still carried out."""
     with contextlib.suppress(RemoteFailed):
-        await pool.get_or_start(key, unheard)
+        await pool.get_or_start(key, ignore_progress)
         await pool.stop(key)
     assert pool.find(key) is None
 
@@ -180,7 +180,7 @@ async def test_a_break_while_the_supervisor_is_stopped_is_survived(
     runtime: Path, tmp_path: Path
 ) -> None:
     async with opened(make_config(runtime, tmp_path), tmp_path) as place:
-        session = await place.pool.get_or_start(_key("a"), unheard)
+        session = await place.pool.get_or_start(_key("a"), ignore_progress)
         before = await place.count(session)
         pid = await place.supervisor()
         os.kill(pid, signal.SIGSTOP)
@@ -197,7 +197,9 @@ async def test_a_break_while_the_supervisor_is_stopped_is_survived(
 
 async def test_a_session_ended_during_a_break_is_noticed(runtime: Path, tmp_path: Path) -> None:
     async with opened(make_config(runtime, tmp_path), tmp_path) as place:
-        kept, ended = [await place.pool.get_or_start(_key(name), unheard) for name in ("a", "b")]
+        kept, ended = [
+            await place.pool.get_or_start(_key(name), ignore_progress) for name in ("a", "b")
+        ]
         await place.count(ended)
         pid = await place.supervisor()
         os.kill(pid, signal.SIGSTOP)

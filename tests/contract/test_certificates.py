@@ -1,4 +1,4 @@
-"""What is wrong with a front's certificate, by real handshakes with real certificates (D7)."""
+"""Findings about a front's certificate, by real handshakes with real certificates (D7)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Quiet(http.server.BaseHTTPRequestHandler):
         self.send_error(404)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

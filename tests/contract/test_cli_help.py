@@ -1,4 +1,4 @@
-"""What `--help` offers is what the documents promise (B73-B105, compatibility-0.3.16.md 11)."""
+"""`--help` lists the documented commands and options (B73-B105, compatibility-0.3.16.md 11)."""
 
 from __future__ import annotations
 

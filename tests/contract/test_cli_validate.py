@@ -64,7 +64,7 @@ def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache:
 
 @pytest.fixture
 def course(tmp_path: Path, uv_cache: Path) -> Path:
-    """A course with one item, whose source is right."""
+    """A course with one item, whose source is valid."""
     directory = tmp_path / "course"
     (directory / "source" / "A1-Adding").mkdir(parents=True)
     (directory / "source" / "A1-Adding" / "A1-Adding.py").write_text(NOTEBOOK)

@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor, student
-from tests.support.scene import TALK, TINY, SingleFlight, module_hub, notebook, servers_of
+from tests.support.shared_hub import TALK, TINY, SharedCaches, module_hub, notebook, servers_of
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -101,7 +101,7 @@ def age(place: Path, **seconds: int) -> None:
 
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub("compat-hub", shared, prepare=lay_out) as hub:
         yield hub
 

@@ -1,4 +1,4 @@
-"""What instructors decide for the course (B30, B35-B44; compatibility-0.3.16.md 2.3)."""
+"""The instructors' settings of the course (B30, B35-B44; compatibility-0.3.16.md 2.3)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def prof(hub: Hub, method: str, path: str, **more: Any) -> httpx.Response:
 
 
 def allowed(hub: Hub) -> Path:
-    """The list of those who may come in."""
+    """The allowlist."""
     return hub.course / "allowed_users.txt"
 
 

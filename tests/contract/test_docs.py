@@ -20,7 +20,7 @@ from mograder.cli.main import root
 from mograder.core.settings_layers import KEYS, note_on
 from mograder.core.settings_model import NO_EFFECT
 from mograder.web.hub.routes import ROUTES
-from tests.contract.references import Documentation, prose
+from tests.contract.doc_references import Documentation, prose
 from tests.support.settings_reads import keys_read
 
 REPOSITORY = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Live news: who hears what, for how long, and how many may listen."""
+"""Server-sent events: their receivers, their duration and the number of connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["hub"]
 
 
 def somebody(name: str, role: Role = Role.STUDENT) -> Identity:
-    """Somebody who is signed in."""
+    """A signed-in person."""
     return Identity(name, role, Method.COOKIE, "login", None)
 
 
@@ -47,7 +47,7 @@ class Stream:
 
 @asynccontextmanager
 async def listening(hub: Hub, user: str, role: Role = Role.STUDENT) -> AsyncIterator[Stream]:
-    """Somebody's page that is open."""
+    """A person's open page."""
     stream = Stream()
 
     async def receive() -> dict[str, object]:

@@ -53,7 +53,7 @@ SHOWN = {
     "release/A2-Cooling-Coffee": ("after grading", "data:image/png;base64"),
     "release/L01-Random-Numbers": ("marimo-slider", "/edit/A1-Measuring-Pi/"),
 }
-"""What a reader finds on the page of each notebook."""
+"""Expected text on the page of each notebook."""
 HIDDEN = {"A2-Cooling-Coffee": ["Q4: Waiting time (hidden)"]}
 
 pytestmark = pytest.mark.timeout(300)
@@ -70,7 +70,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of running a notebook once."""
+    """The result of running a notebook once."""
 
     checks: tuple[Check, ...]
     page: str

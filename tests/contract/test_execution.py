@@ -1,4 +1,4 @@
-"""A notebook runs cell by cell in a real sandbox, and whatever it does, a report comes of it."""
+"""A notebook runs cell by cell in a real sandbox, and always produces a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What browsers get from the shipped fronts while no hub answers (B19, B20).
+"""Answers of the shipped fronts to browsers while no hub answers (B19, B20).
 
 systemd holds the hub's port. While the hub restarts, connections wait; when it cannot start, the
 port is closed, and the connections that wait there are reset (``deploy/mograder-hub.service``).
@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from bench.support.fronts import running, two_ports
-from tests.contract.test_seed_fronts import CADDY, NGINX
+from tests.contract.test_guide_fronts import CADDY, NGINX
 from tests.support.proxy_front import Standing, standing
 
 pytestmark = pytest.mark.full
@@ -37,7 +37,7 @@ async def page(url: str) -> tuple[int, str]:
 
 
 async def event_stream(url: str) -> tuple[int, str]:
-    """What keeps an open dashboard up to date."""
+    """The requests that update an open dashboard."""
     async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         answer = await http.get(url + "/events", headers={"Accept": "text/event-stream"})
         return answer.status_code, answer.text
@@ -58,7 +58,7 @@ ASKING = pytest.mark.parametrize("ask", [page, event_stream, editor])
 
 @asynccontextmanager
 async def held(port: int) -> AsyncIterator[socket.socket]:
-    """The port as systemd holds it: it listens, and nobody accepts."""
+    """The port as systemd holds it: it listens, and no process accepts."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))

@@ -32,14 +32,14 @@ from tests.contract.test_proxy import (
     test_the_hub_answers_preflights_and_the_probe_itself,
     test_the_session_sees_none_of_the_hubs_credentials,
 )
-from tests.support.proxy_front import Standing, house, raw, standing
-from tests.support.proxy_session import A1, House
+from tests.support.proxy_front import Standing, proxied, raw, standing
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.proxy_upstream import Upstream
 
 pytestmark = pytest.mark.full
 
 __all__ = [
-    "house",
+    "proxied",
     "standing",
     "test_a_browser_gets_nothing_but_the_document_by_its_login",
     "test_a_file_in_a_tab_is_a_download",
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 
-# ---- who somebody is ---------------------------------------------------------------------------
+# ---- identity ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -70,26 +70,26 @@ __all__ = [
     ],
 )
 async def test_what_a_client_says_about_itself_is_not_believed(
-    house: House, headers: dict[str, str]
+    proxied: RunningProxy, headers: dict[str, str]
 ) -> None:
     """B20, B130: the front sets or deletes the trusted header on each request."""
     for path in (A1 + "/health", A1 + "/"):
-        answer = await house.http.get(path, headers=headers)
+        answer = await proxied.http.get(path, headers=headers)
         assert answer.status_code == 403, path
         assert "set-cookie" not in answer.headers
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
-async def test_a_program_with_a_token_passes(house: House) -> None:
+async def test_a_program_with_a_token_passes(proxied: RunningProxy) -> None:
     """B19, B20."""
-    answer = await house.http.get(A1 + "/x?y=1", headers=bearer("alice"))
+    answer = await proxied.http.get(A1 + "/x?y=1", headers=bearer("alice"))
     assert (answer.status_code, answer.json()["query"]) == (200, "y=1")
 
 
 async def test_nobody_outside_asks_the_hub_in_the_fronts_name(
-    house: House, standing: Standing
+    proxied: RunningProxy, standing: Standing
 ) -> None:
-    cap = await house.capability()
+    cap = await proxied.capability()
     asked = (f"X-Mograder-Uri: {cap}x", "X-Mograder-Method: GET")
     for path in ("/_front/session", "/_front//session", "/%5ffront/session", "//_front/session"):
         status, body = await asyncio.to_thread(raw, standing.place.port, path, *asked)
@@ -99,7 +99,7 @@ async def test_nobody_outside_asks_the_hub_in_the_fronts_name(
         assert status != 200 or standing.program == "nginx", path
         assert ".sock" not in body
     forged = {"X-Mograder-Uri": "/s/" + "b" * 32 + "/x", "X-Mograder-Socket": "/etc/passwd"}
-    answer = await house.http.get(cap + "x", headers=forged)
+    answer = await proxied.http.get(cap + "x", headers=forged)
     assert answer.json()["path"] == A1 + "/x"
 
 
@@ -123,16 +123,16 @@ def _confusing(own: str, other: str) -> list[str]:
 
 
 async def test_no_address_leads_from_one_session_to_another(
-    house: House, standing: Standing
+    proxied: RunningProxy, standing: Standing
 ) -> None:
     """Encoded and doubled slashes, dot segments: hub and front must not read them differently."""
     other = Upstream()
     async with served_on_unix(other) as path:
-        house.rig.session(path, user="bob")
-        page = await house.http.get("/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
+        proxied.rig.session(path, user="bob")
+        page = await proxied.http.get("/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
         bobs = page.text.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
         assert bobs.startswith("/s/")
-        own = await house.capability()
+        own = await proxied.capability()
         other.seen.clear()
         for address in _confusing(own, bobs):
             status, body = await asyncio.to_thread(raw, standing.place.port, address)
@@ -141,23 +141,25 @@ async def test_no_address_leads_from_one_session_to_another(
                 assert json.loads(body)["path"].startswith(A1 + "/"), address
 
 
-async def test_sessions_on_one_connection_are_not_mixed_up(house: House) -> None:
+async def test_sessions_on_one_connection_are_not_mixed_up(proxied: RunningProxy) -> None:
     """A front keeps connections to sessions only if it never takes one for another's."""
     other = Upstream()
     async with served_on_unix(other) as path:
-        bob = house.rig.session(path, user="bob", item="B1")
-        page = await house.http.get("/edit/user/bob/B1/", headers={**cookie("bob"), **DOCUMENT})
+        bob = proxied.rig.session(path, user="bob", item="B1")
+        page = await proxied.http.get("/edit/user/bob/B1/", headers={**cookie("bob"), **DOCUMENT})
         bobs = page.text.partition("<iframe ")[2].partition(' src="')[2].partition('"')[0]
-        own = await house.capability()
+        own = await proxied.capability()
         for _ in range(10):
-            assert (await house.http.get(own + "x")).json()["path"] == A1 + "/x"
-            assert (await house.http.get(bobs + "x")).json()["path"] == bob.base_url + "/x"
+            assert (await proxied.http.get(own + "x")).json()["path"] == A1 + "/x"
+            assert (await proxied.http.get(bobs + "x")).json()["path"] == bob.base_url + "/x"
 
 
 # ---- what crosses the border --------------------------------------------------------------------
 
 
-async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(house: House) -> None:
+async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(
+    proxied: RunningProxy,
+) -> None:
     headers = {
         **cookie("alice"),
         **bearer("alice"),
@@ -166,7 +168,7 @@ async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(house
         "X-Forwarded-For": "10.0.0.1",
         "X-Forwarded-Host": "uni.example",
         "Forwarded": "for=10.0.0.1",
-        "Referer": house.rig.url + "/",
+        "Referer": proxied.rig.url + "/",
         "Origin": "null",
         "Proxy-Authorization": "Basic eA==",
         "OIDC_CLAIM_email": "a@b.c",
@@ -176,9 +178,9 @@ async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(house
         "Marimo-Server-Token": "t",
         "Range": "bytes=0-1",
     }
-    cap = await house.capability()
+    cap = await proxied.capability()
     for extra in ({}, {"X-Whatever": "1"}, {"Whatever": "1"}):
-        answer = await house.http.get(cap + "x?a=%2F&b=c+d", headers={**headers, **extra})
+        answer = await proxied.http.get(cap + "x?a=%2F&b=c+d", headers={**headers, **extra})
         said = answer.json()
         names = {name for name, _ in said["headers"]}
         expected = {"marimo-session-id", "marimo-server-token", "range", "host"}
@@ -189,10 +191,10 @@ async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(house
         assert (said["path"], said["query"]) == (A1 + "/x", "a=%2F&b=c+d")
 
 
-async def test_a_browser_sees_of_a_sessions_answer_nothing_that_acts(house: House) -> None:
+async def test_a_browser_sees_of_a_sessions_answer_nothing_that_acts(proxied: RunningProxy) -> None:
     """X-Accel-Redirect and the like, which nginx obeys, too."""
-    cap = await house.capability()
-    answer = await house.http.get(cap + "hostile")
+    cap = await proxied.capability()
+    answer = await proxied.http.get(cap + "hostile")
     assert (answer.status_code, answer.text) == (200, "boo")
     headers = answer.headers
     assert headers.get_list("content-security-policy") == [POLICY]
@@ -209,16 +211,16 @@ async def test_a_browser_sees_of_a_sessions_answer_nothing_that_acts(house: Hous
     assert "x-mograder-socket" not in headers
 
 
-async def test_errors_of_a_session_are_fenced_too(house: House) -> None:
-    path = house.rig.directory / "none.sock"
-    with socket.socket(socket.AF_UNIX) as bound:  # and closed: nobody listens
+async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None:
+    path = proxied.rig.directory / "none.sock"
+    with socket.socket(socket.AF_UNIX) as bound:  # and closed: no process listens
         bound.bind(str(path))
     path.chmod(0o660)
-    gone = house.rig.session(path, item="A3")
+    gone = proxied.rig.session(path, item="A3")
     alice = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-hers-1234", None)
-    cap = house.rig.services.capabilities.issue(gone.id, alice)
+    cap = proxied.rig.services.capabilities.issue(gone.id, alice)
     for asked in (f"/s/{cap}/x/y", f"/s/{cap}/x%2fy"):
-        answer = await house.http.get(asked)
+        answer = await proxied.http.get(asked)
         assert (answer.status_code, answer.text) == (502, "Session unavailable")
         assert answer.headers.get_list("content-security-policy") == [POLICY]
         assert answer.headers["access-control-allow-origin"] == "*"

@@ -1,4 +1,4 @@
-"""What passes the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
+"""Traffic through the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
 
 Plain and on nginx's fast path, before the real session proxy (security.md; decision 0034).
 """
@@ -19,44 +19,44 @@ from bench.support.session_proxy import bearer, cookie
 from tests.support.proxy_front import (
     SCRIPT,
     Standing,
-    dial,
-    house,
+    connect_websocket,
     no_answer_is_lost,
+    proxied,
     raw,
     standing,
 )
-from tests.support.proxy_session import A1, House
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full
 
-__all__ = ["house", "standing"]
+__all__ = ["proxied", "standing"]
 
 # ---- bodies and times ---------------------------------------------------------------------------
 
 
-async def test_no_answer_to_a_post_is_lost(house: House) -> None:
+async def test_no_answer_to_a_post_is_lost(proxied: RunningProxy) -> None:
     """B19, B20."""
-    await no_answer_is_lost(house)
+    await no_answer_is_lost(proxied)
 
 
-async def test_a_body_over_the_bound_is_refused(house: House) -> None:
-    cap = await house.capability()
-    large = await house.http.post(cap + "api/x", content=b"x" * 4 * 2**20)
+async def test_a_body_over_the_bound_is_refused(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    large = await proxied.http.post(cap + "api/x", content=b"x" * 4 * 2**20)
     assert large.status_code == 413
-    fits = await house.http.post(cap + "api/x", content=b"x" * 3 * 2**20)
+    fits = await proxied.http.post(cap + "api/x", content=b"x" * 3 * 2**20)
     assert fits.json()["length"] == 3 * 2**20
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield b"x" * 1000
 
-    streamed = await house.http.post(cap + "api/x", content=chunks())
+    streamed = await proxied.http.post(cap + "api/x", content=chunks())
     assert streamed.json()["length"] == 3000
 
 
 async def test_a_refusal_of_a_slow_body_arrives_and_ends_the_connection(
-    house: House, standing: Standing
+    proxied: RunningProxy, standing: Standing
 ) -> None:
     """Both what the hub refuses and what the front refuses by itself."""
     headers = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
@@ -71,51 +71,51 @@ async def test_a_refusal_of_a_slow_body_arrives_and_ends_the_connection(
 
 
 async def test_an_answer_streams_and_a_slow_reader_slows_it_down(
-    house: House, standing: Standing
+    proxied: RunningProxy, standing: Standing
 ) -> None:
-    cap = await house.capability()
+    cap = await proxied.capability()
     reader, writer = await asyncio.open_connection("127.0.0.1", standing.place.port)
     writer.write(f"GET {cap}forever HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     await reader.readexactly(100_000)
     before = -1
-    while before != house.upstream.sent:  # it stops when all buffers in between are full
-        before = house.upstream.sent
+    while before != proxied.upstream.sent:  # it stops when all buffers in between are full
+        before = proxied.upstream.sent
         await asyncio.sleep(0.3)
-    assert house.upstream.sent < 40 * 2**20
+    assert proxied.upstream.sent < 40 * 2**20
     writer.close()
-    await asyncio.wait_for(house.upstream.left.wait(), 10)
+    await asyncio.wait_for(proxied.upstream.left.wait(), 10)
 
 
-async def test_an_answer_that_breaks_off_does_not_look_complete(house: House) -> None:
-    cap = await house.capability()
+async def test_an_answer_that_breaks_off_does_not_look_complete(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
     with pytest.raises(httpx.RemoteProtocolError):
-        await house.http.get(cap + "short")
+        await proxied.http.get(cap + "short")
 
 
-async def test_large_answers_arrive_whole(house: House) -> None:
-    cap = await house.capability()
-    answer = await house.http.get(cap + "big")
+async def test_large_answers_arrive_whole(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    answer = await proxied.http.get(cap + "big")
     assert len(answer.content) == 10485760
 
 
 # ---- WebSockets ---------------------------------------------------------------------------------
 
 
-async def test_b19_b20_messages_pass_both_ways(house: House) -> None:
+async def test_b19_b20_messages_pass_both_ways(proxied: RunningProxy) -> None:
     """B19, B20: WebSockets pass, by capability from the opaque page and by token."""
-    cap = await house.capability()
+    cap = await proxied.capability()
     for path, headers in ((cap + "ws?session_id=s_1", {}), (A1 + "/ws", bearer("alice"))):
-        async with dial(house, path, additional_headers=headers) as line:
+        async with connect_websocket(proxied, path, additional_headers=headers) as line:
             for message in ("hé", b"\x00\xff", "x" * 2_000_000, "", b""):
                 await line.send(message)
                 assert await line.recv() == message
-    names = {name for name, _ in house.upstream.seen[-2]["headers"]}
+    names = {name for name, _ in proxied.upstream.seen[-2]["headers"]}
     assert not names & {b"cookie", b"origin", b"authorization", b"x-forwarded-for"}
 
 
-async def test_the_servers_close_is_told(house: House) -> None:
-    cap = await house.capability()
-    async with dial(house, cap + "ws") as line:
+async def test_the_servers_close_is_told(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    async with connect_websocket(proxied, cap + "ws") as line:
         await line.send("close 4000 MARIMO_é")
         assert await _ended(line) == 4000
         assert line.close_reason == "MARIMO_é"
@@ -125,34 +125,36 @@ async def test_the_servers_close_is_told(house: House) -> None:
     ("path", "origin"),
     [("own", "https://evil.example"), ("/s/" + "a" * 32 + "/ws", "null"), (A1 + "/ws", None)],
 )
-async def test_a_strangers_socket_is_refused(house: House, path: str, origin: str | None) -> None:
-    cap = await house.capability()
+async def test_a_strangers_socket_is_refused(
+    proxied: RunningProxy, path: str, origin: str | None
+) -> None:
+    cap = await proxied.capability()
     where = cap + "ws" if path == "own" else path
     with pytest.raises(websockets.InvalidStatus) as refused:
-        async with dial(house, where, origin=origin):
+        async with connect_websocket(proxied, where, origin=origin):
             pass
     assert refused.value.response.status_code == 403
 
 
 async def test_another_protocol_than_websocket_is_not_switched_to(
-    house: House, standing: Standing
+    proxied: RunningProxy, standing: Standing
 ) -> None:
-    cap = await house.capability()
+    cap = await proxied.capability()
     asked = ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk")
     status, _ = await asyncio.to_thread(raw, standing.place.port, f"{cap}x", *asked)
     assert status != 101
 
 
-async def test_sign_out_and_stop_close_what_is_open(house: House) -> None:
+async def test_sign_out_and_stop_close_what_is_open(proxied: RunningProxy) -> None:
     """security.md: sign-out and stop revoke a capability and close its sockets."""
-    cap = await house.capability()
-    async with dial(house, cap + "ws") as first:
+    cap = await proxied.capability()
+    async with connect_websocket(proxied, cap + "ws") as first:
         await first.send("x")
         assert await first.recv() == "x"
-        house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+        proxied.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
         assert await _ended(first) in (1008, 1006)
     with pytest.raises(websockets.InvalidStatus):
-        await dial(house, cap + "ws")
+        await connect_websocket(proxied, cap + "ws")
 
 
 async def _ended(line: ClientConnection) -> int | None:
@@ -161,23 +163,23 @@ async def _ended(line: ClientConnection) -> int | None:
     return line.close_code
 
 
-async def test_requests_and_sockets_are_activity(house: House) -> None:
+async def test_requests_and_sockets_are_activity(proxied: RunningProxy) -> None:
     """Idle accounting: each request is seen; what a page asks by itself does not count."""
-    cap = await house.capability()
-    before = house.rig.pool.touches
-    await house.http.get(cap + "x/y")
-    assert house.rig.pool.touches == before + 1
-    await house.http.get(cap + "api/usage")
-    assert house.rig.pool.touches == before + 1
-    async with dial(house, cap + "ws"):
-        assert house.rig.pool.touches > before + 1
+    cap = await proxied.capability()
+    before = proxied.rig.pool.touches
+    await proxied.http.get(cap + "x/y")
+    assert proxied.rig.pool.touches == before + 1
+    await proxied.http.get(cap + "api/usage")
+    assert proxied.rig.pool.touches == before + 1
+    async with connect_websocket(proxied, cap + "ws"):
+        assert proxied.rig.pool.touches > before + 1
 
 
 # ---- static files -------------------------------------------------------------------------------
 
 
 async def test_marimos_files_come_from_the_disk_packed_and_for_ever(
-    house: House, standing: Standing
+    proxied: RunningProxy, standing: Standing
 ) -> None:
     if not standing.place.fast:
         pytest.skip("only the fast path has them")
@@ -193,13 +195,15 @@ async def test_marimos_files_come_from_the_disk_packed_and_for_ever(
                 assert answer.headers["access-control-allow-origin"] == "*"
                 assert answer.headers["x-content-type-options"] == "nosniff"
                 assert (len(await answer.read()) < len(SCRIPT)) == (coding is not None)
-    picture = await house.http.get(f"{base}/dot.png", headers={"Accept-Encoding": "br"})
+    picture = await proxied.http.get(f"{base}/dot.png", headers={"Accept-Encoding": "br"})
     assert (picture.content, picture.headers["content-type"]) == (b"\x89PNG", "image/png")
     assert "content-encoding" not in picture.headers
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
-async def test_no_path_leads_out_of_the_static_files(house: House, standing: Standing) -> None:
+async def test_no_path_leads_out_of_the_static_files(
+    proxied: RunningProxy, standing: Standing
+) -> None:
     base = f"/s/_marimo/{standing.assets}"
     secret = "main.conf"
     assert (standing.log.parent / secret).exists()

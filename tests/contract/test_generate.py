@@ -95,7 +95,7 @@ def write(directory: Path, text: str) -> Path:
 async def runs(
     request: pytest.FixtureRequest, tmp_path: Path, uv_cache: Path
 ) -> AsyncIterator[Runs]:
-    """Both ways to run an author's notebook; they must tell the same."""
+    """Both ways to run an author's notebook; their reports must be equal."""
     if request.param == "trusted":
         own = AuthorEnvironment(tmp_path, variables(), own=True)
         yield TrustedRuns(own, seconds=60)

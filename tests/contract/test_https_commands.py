@@ -25,7 +25,7 @@ from tests.support.served_course import (
 
 TEACHER = token_of("__instructor__")
 DUE = "2026-09-01T10:00:00+00:00"
-"""An hour after the beginning of the clock that tests move by hand."""
+"""An hour after the start of the manual clock."""
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
         yield course
 
 
-class Desk:
-    """Somebody at a command line, in a directory and with a home of their own."""
+class CommandLine:
+    """Runs commands in a temporary directory with a temporary home, and keeps their output."""
 
     def __init__(self, here: Path, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
         self.here, self.home = here, home
@@ -55,9 +55,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(
+def command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Desk:
+) -> CommandLine:
     here, home = tmp_path / "here", tmp_path / "home"
     here.mkdir()
     home.mkdir()
@@ -65,121 +65,131 @@ def desk(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(here)
-    return Desk(here, home, capfd)
+    return CommandLine(here, home, capfd)
 
 
 @pytest.fixture
-def alice(desk: Desk, served: Course, fresh_name: Any) -> str:
-    """A student who is signed in; her name."""
+def alice(command_line: CommandLine, served: Course, fresh_name: Any) -> str:
+    """Sign a student in; return the name."""
     name: str = fresh_name("alice")
-    assert desk.https("login", "--token", token_of(name), "--url", served.url) == 0
+    assert command_line.https("login", "--token", token_of(name), "--url", served.url) == 0
     return name
 
 
-def test_b148_login_keeps_the_token_for_its_server(desk: Desk, served: Course) -> None:
+def test_b148_login_keeps_the_token_for_its_server(
+    command_line: CommandLine, served: Course
+) -> None:
     token = token_of("alice")
-    assert desk.https("login", "--token", token, "--url", f"{served.url}/") == 0
-    assert desk.out == f"Token cached for {served.url} (user: alice)\n"
-    cached = desk.home / ".config" / "mograder" / "https_token.json"
+    assert command_line.https("login", "--token", token, "--url", f"{served.url}/") == 0
+    assert command_line.out == f"Token cached for {served.url} (user: alice)\n"
+    cached = command_line.home / ".config" / "mograder" / "https_token.json"
     assert stat.S_IMODE(cached.stat().st_mode) == 0o600
     assert json.loads(cached.read_text()) == {"url": served.url, "token": token, "user": "alice"}
-    assert desk.https("fetch", "--list", "--url", served.url) == 0
+    assert command_line.https("fetch", "--list", "--url", served.url) == 0
 
 
-def test_b148_a_token_that_the_server_refuses_is_not_kept(desk: Desk, served: Course) -> None:
-    assert desk.https("login", "--token", "alice:00", "--url", served.url) == 4
-    assert desk.err.startswith("Error: Authentication required.")
-    assert not (desk.home / ".config").exists()
+def test_b148_a_token_that_the_server_refuses_is_not_kept(
+    command_line: CommandLine, served: Course
+) -> None:
+    assert command_line.https("login", "--token", "alice:00", "--url", served.url) == 4
+    assert command_line.err.startswith("Error: Authentication required.")
+    assert not (command_line.home / ".config").exists()
 
 
-def test_b148_a_server_that_is_away_is_no_obstacle(desk: Desk) -> None:
-    assert desk.https("login", "--token", "alice:00", "--url", "http://127.0.0.1:9") == 0
-    assert "cannot be reached now" in desk.err
-    assert (desk.home / ".config" / "mograder" / "https_token.json").is_file()
+def test_b148_a_server_that_is_away_is_no_obstacle(command_line: CommandLine) -> None:
+    assert command_line.https("login", "--token", "alice:00", "--url", "http://127.0.0.1:9") == 0
+    assert "cannot be reached now" in command_line.err
+    assert (command_line.home / ".config" / "mograder" / "https_token.json").is_file()
 
 
 @pytest.mark.parametrize("words", [(), ("--token", "alice")])
-def test_b148_login_needs_a_token(desk: Desk, served: Course, words: tuple[str, ...]) -> None:
-    assert desk.https("login", "--url", served.url, *words) == 2
-    assert "oken" in desk.err
+def test_b148_login_needs_a_token(
+    command_line: CommandLine, served: Course, words: tuple[str, ...]
+) -> None:
+    assert command_line.https("login", "--url", served.url, *words) == 2
+    assert "oken" in command_line.err
 
 
 def test_b141_registering_gives_a_token_that_later_commands_find(
-    desk: Desk, served: Course, fresh_name: Any
+    command_line: CommandLine, served: Course, fresh_name: Any
 ) -> None:
     name = fresh_name("nora")
     words = ("register", name, "--enrollment-code", CODE, "--url", served.url)
-    assert desk.https(*words) == 0
-    assert f"(user: {name})" in desk.out
-    assert desk.https("feedback", "hw1", "--url", served.url) == 0
-    assert desk.https(*words) == 0, "one's own token gets it again"
+    assert command_line.https(*words) == 0
+    assert f"(user: {name})" in command_line.out
+    assert command_line.https("feedback", "hw1", "--url", served.url) == 0
+    assert command_line.https(*words) == 0, "one's own token gets it again"
 
 
 def test_b141_a_name_is_given_out_once_until_an_instructor_resets_it(
-    desk: Desk, served: Course, fresh_name: Any
+    command_line: CommandLine, served: Course, fresh_name: Any
 ) -> None:
     name = fresh_name("nora")
     words = ("register", name, "--enrollment-code", CODE, "--url", served.url)
-    assert desk.https(*words) == 0
-    for file in (desk.home / ".config" / "mograder").iterdir():
+    assert command_line.https(*words) == 0
+    for file in (command_line.home / ".config" / "mograder").iterdir():
         file.unlink()
-    assert desk.https(*words) == 5
-    assert desk.https("reset", name, "--url", served.url, "--token", TEACHER) == 0
-    assert desk.https(*words) == 0
-    assert desk.https("feedback", "hw1", "--url", served.url) == 0
+    assert command_line.https(*words) == 5
+    assert command_line.https("reset", name, "--url", served.url, "--token", TEACHER) == 0
+    assert command_line.https(*words) == 0
+    assert command_line.https("feedback", "hw1", "--url", served.url) == 0
 
 
 def test_b141_the_code_may_come_from_the_environment_and_is_not_waited_for(
-    desk: Desk, served: Course, fresh_name: Any, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, served: Course, fresh_name: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MOGRADER_ENROLLMENT_CODE", raising=False)
     words = ("register", fresh_name("nora"), "--url", served.url)
-    assert desk.https(*words) == 2
-    assert "--enrollment-code" in desk.err
+    assert command_line.https(*words) == 2
+    assert "--enrollment-code" in command_line.err
     monkeypatch.setenv("MOGRADER_ENROLLMENT_CODE", CODE)
-    assert desk.https(*words) == 0
+    assert command_line.https(*words) == 0
 
 
-def test_b141_a_wrong_code_is_refused(desk: Desk, served: Course, fresh_name: Any) -> None:
+def test_b141_a_wrong_code_is_refused(
+    command_line: CommandLine, served: Course, fresh_name: Any
+) -> None:
     words = ("register", fresh_name("nora"), "--enrollment-code", "guess", "--url", served.url)
-    assert desk.https(*words) == 4
-    assert desk.err.startswith("Error: Invalid enrollment code.")
+    assert command_line.https(*words) == 4
+    assert command_line.err.startswith("Error: Invalid enrollment code.")
 
 
-def test_b149_list_names_id_due_date_and_files(desk: Desk, served: Course, alice: str) -> None:
-    assert desk.https("fetch", "--list", "--url", served.url) == 0
-    header, row = desk.out.splitlines()
+def test_b149_list_names_id_due_date_and_files(
+    command_line: CommandLine, served: Course, alice: str
+) -> None:
+    assert command_line.https("fetch", "--list", "--url", served.url) == 0
+    header, row = command_line.out.splitlines()
     assert header.split() == ["ID", "Name", "Due", "date", "Files"]
     assert row.split()[:4] == ["hw1", "hw1", "No", "deadline"]
     assert row.endswith("2 (data.csv, homework.py)")
     names = ["data.csv", "homework.py"]
-    assert desk.json("fetch", "--list", "--url", served.url) == [
+    assert command_line.json("fetch", "--list", "--url", served.url) == [
         {"id": "hw1", "name": "hw1", "due": None, "cutoff": None, "files": names}
     ]
 
 
 @pytest.mark.parametrize("wanted", ["hw1", "W1", "HW"])
 def test_b149_fetch_writes_the_files_into_the_directory(
-    desk: Desk, served: Course, alice: str, wanted: str
+    command_line: CommandLine, served: Course, alice: str, wanted: str
 ) -> None:
-    assert desk.https("fetch", wanted, "-o", "hw1/", "--url", served.url) == 0
-    assert desk.out == (
+    assert command_line.https("fetch", wanted, "-o", "hw1/", "--url", served.url) == 0
+    assert command_line.out == (
         "  Downloaded: hw1/data.csv\n  Downloaded: hw1/homework.py\nFetched 2 file(s) for 'hw1'\n"
     )
-    assert (desk.here / "hw1" / "homework.py").read_bytes() == HOMEWORK
-    assert (desk.here / "hw1" / "data.csv").read_bytes() == DATA
-    cached = desk.here / "hw1" / ".mograder" / "release" / "hw1" / "homework.py"
+    assert (command_line.here / "hw1" / "homework.py").read_bytes() == HOMEWORK
+    assert (command_line.here / "hw1" / "data.csv").read_bytes() == DATA
+    cached = command_line.here / "hw1" / ".mograder" / "release" / "hw1" / "homework.py"
     assert cached.read_bytes() == HOMEWORK
 
 
 def test_b149_an_edited_file_is_kept_and_that_is_said(
-    desk: Desk, served: Course, alice: str
+    command_line: CommandLine, served: Course, alice: str
 ) -> None:
-    (desk.here / "homework.py").write_text("# my work")
-    assert desk.https("fetch", "hw1", "--url", served.url) == 0
-    (kept,) = desk.here.glob("homework.bak.*.py")
+    (command_line.here / "homework.py").write_text("# my work")
+    assert command_line.https("fetch", "hw1", "--url", served.url) == 0
+    (kept,) = command_line.here.glob("homework.bak.*.py")
     assert kept.read_text() == "# my work"
-    assert f"what you had is kept as {kept.name}" in desk.out
+    assert f"what you had is kept as {kept.name}" in command_line.out
 
 
 @pytest.mark.parametrize(
@@ -196,134 +206,157 @@ def test_b149_an_edited_file_is_kept_and_that_is_said(
     ],
 )
 def test_what_goes_wrong_is_a_line_and_an_exit_status(
-    desk: Desk, served: Course, alice: str, words: tuple[str, ...], status: int, said: str
+    command_line: CommandLine,
+    served: Course,
+    alice: str,
+    words: tuple[str, ...],
+    status: int,
+    said: str,
 ) -> None:
-    (desk.here / "notes.txt").write_text("notes\n")
+    (command_line.here / "notes.txt").write_text("notes\n")
     url = () if words[0] == "receipt" else ("--url", served.url)
-    assert desk.https(*words, *url) == status
-    assert said in desk.err
-    assert "Traceback" not in desk.err
-    assert desk.out == ""
+    assert command_line.https(*words, *url) == status
+    assert said in command_line.err
+    assert "Traceback" not in command_line.err
+    assert command_line.out == ""
 
 
-def test_b150_submit_hands_in_and_keeps_the_receipt(desk: Desk, served: Course, alice: str) -> None:
-    (desk.here / "hw1.py").write_bytes(b"# my work\n")
-    assert desk.https("submit", "hw1", "hw1.py", "--url", served.url) == 0
-    assert desk.out.startswith("Submitted 'hw1.py' to 'hw1'\n  Received: ")
+def test_b150_submit_hands_in_and_keeps_the_receipt(
+    command_line: CommandLine, served: Course, alice: str
+) -> None:
+    (command_line.here / "hw1.py").write_bytes(b"# my work\n")
+    assert command_line.https("submit", "hw1", "hw1.py", "--url", served.url) == 0
+    assert command_line.out.startswith("Submitted 'hw1.py' to 'hw1'\n  Received: ")
     stored = served.root / "submitted" / "hw1" / f"{alice}.py"
     assert stored.read_bytes() == b"# my work\n"
-    (receipt,) = (desk.here / ".mograder" / "receipts" / "hw1").iterdir()
-    assert receipt.name in desk.out
-    answer = desk.json("submit", "hw1", "hw1.py", "--url", served.url)
+    (receipt,) = (command_line.here / ".mograder" / "receipts" / "hw1").iterdir()
+    assert receipt.name in command_line.out
+    answer = command_line.json("submit", "hw1", "hw1.py", "--url", served.url)
     assert answer["repeated"] is True
     assert answer["receipt"]["user"] == alice
     assert len(list(receipt.parent.iterdir())) == 1
 
 
-def test_b150_a_dry_run_sends_nothing(desk: Desk, served: Course, alice: str) -> None:
-    (desk.here / "hw1.py").write_bytes(b"# my work\n")
-    assert desk.https("submit", "hw1", "hw1.py", "--dry-run", "--url", served.url) == 0
-    assert desk.out.startswith("Would submit: hw1.py\n  Assignment: hw1\n")
-    assert desk.json("feedback", "hw1", "--url", served.url)["status"] == "new"
+def test_b150_a_dry_run_sends_nothing(
+    command_line: CommandLine, served: Course, alice: str
+) -> None:
+    (command_line.here / "hw1.py").write_bytes(b"# my work\n")
+    assert command_line.https("submit", "hw1", "hw1.py", "--dry-run", "--url", served.url) == 0
+    assert command_line.out.startswith("Would submit: hw1.py\n  Assignment: hw1\n")
+    assert command_line.json("feedback", "hw1", "--url", served.url)["status"] == "new"
 
 
-def test_a_receipt_is_shown_and_verified(desk: Desk, served: Course, alice: str) -> None:
-    (desk.here / "hw1").mkdir()
-    file = desk.here / "hw1" / "hw1.py"
+def test_a_receipt_is_shown_and_verified(
+    command_line: CommandLine, served: Course, alice: str
+) -> None:
+    (command_line.here / "hw1").mkdir()
+    file = command_line.here / "hw1" / "hw1.py"
     file.write_bytes(b"# my work\n")
-    assert desk.https("submit", "hw1", "hw1/hw1.py", "--url", served.url) == 0
-    assert desk.https("receipt", "show", "hw1") == 0
-    assert f"hw1, submission 1 of {alice}" in desk.out
-    assert desk.https("receipt", "verify", "hw1", "--file", "hw1/hw1.py") == 0
-    assert "exactly what it is for" in desk.out
+    assert command_line.https("submit", "hw1", "hw1/hw1.py", "--url", served.url) == 0
+    assert command_line.https("receipt", "show", "hw1") == 0
+    assert f"hw1, submission 1 of {alice}" in command_line.out
+    assert command_line.https("receipt", "verify", "hw1", "--file", "hw1/hw1.py") == 0
+    assert "exactly what it is for" in command_line.out
     file.write_bytes(b"# other work\n")
-    assert desk.https("receipt", "verify", "hw1", "--file", "hw1/hw1.py") == 1
-    assert "NOT what it is for" in desk.out
+    assert command_line.https("receipt", "verify", "hw1", "--file", "hw1/hw1.py") == 1
+    assert "NOT what it is for" in command_line.out
 
 
-def test_a_changed_receipt_is_not_genuine(desk: Desk, served: Course, alice: str) -> None:
-    (desk.here / "hw1.py").write_bytes(b"# my work\n")
-    assert desk.https("submit", "hw1", "hw1.py", "--url", served.url) == 0
-    (receipt,) = (desk.here / ".mograder" / "receipts" / "hw1").iterdir()
+def test_a_changed_receipt_is_not_genuine(
+    command_line: CommandLine, served: Course, alice: str
+) -> None:
+    (command_line.here / "hw1.py").write_bytes(b"# my work\n")
+    assert command_line.https("submit", "hw1", "hw1.py", "--url", served.url) == 0
+    (receipt,) = (command_line.here / ".mograder" / "receipts" / "hw1").iterdir()
     receipt.write_text(receipt.read_text().replace(alice, "mallory"))
-    assert desk.https("receipt", "verify", str(receipt), "--json") == 1
-    assert json.loads(desk.out)["valid"] is False
+    assert command_line.https("receipt", "verify", str(receipt), "--json") == 1
+    assert json.loads(command_line.out)["valid"] is False
 
 
-def test_b151_feedback_tells_status_and_grade(desk: Desk, served: Course, alice: str) -> None:
+def test_b151_feedback_tells_status_and_grade(
+    command_line: CommandLine, served: Course, alice: str
+) -> None:
     url = ("--url", served.url)
-    assert desk.https("feedback", "hw1", *url) == 0
-    assert desk.out == "Assignment: hw1\nStatus: new\nNo submission yet.\n"
-    (desk.here / "hw1.py").write_bytes(b"# my work\n")
-    desk.https("submit", "hw1", "hw1.py", *url)
-    assert desk.https("feedback", "hw1", *url) == 0
-    assert "Status: submitted\nReceived: " in desk.out
-    assert desk.out.endswith("Not yet graded.\n")
-    (desk.here / "grades.csv").write_text(f"username,grade,feedback\n{alice},8.5,Good.\n")
+    assert command_line.https("feedback", "hw1", *url) == 0
+    assert command_line.out == "Assignment: hw1\nStatus: new\nNo submission yet.\n"
+    (command_line.here / "hw1.py").write_bytes(b"# my work\n")
+    command_line.https("submit", "hw1", "hw1.py", *url)
+    assert command_line.https("feedback", "hw1", *url) == 0
+    assert "Status: submitted\nReceived: " in command_line.out
+    assert command_line.out.endswith("Not yet graded.\n")
+    (command_line.here / "grades.csv").write_text(f"username,grade,feedback\n{alice},8.5,Good.\n")
     as_teacher = (*url, "--token", TEACHER)
-    assert desk.https("upload-grades", "hw1", "--grades-csv", "grades.csv", *as_teacher) == 0
-    (desk.here / "pages").mkdir()
-    (desk.here / "pages" / f"{alice}.html").write_text("<p>Good.</p>")
+    assert (
+        command_line.https("upload-grades", "hw1", "--grades-csv", "grades.csv", *as_teacher) == 0
+    )
+    (command_line.here / "pages").mkdir()
+    (command_line.here / "pages" / f"{alice}.html").write_text("<p>Good.</p>")
     words = ("upload-feedback", "hw1", "--feedback-dir", "pages")
-    assert desk.https(*words, *as_teacher) == 0
-    assert desk.out == f"  {alice}.html\nUploaded 1 feedback file(s) to 'hw1'\n"
-    assert desk.https("feedback", "hw1", "-o", "mine", *url) == 0
-    assert "Grade: 8.5\nFeedback:\n  Good.\n" in desk.out
-    assert (desk.here / "mine" / f"{alice}.html").read_text() == "<p>Good.</p>"
-    answer = desk.json("feedback", "hw1", *url)
+    assert command_line.https(*words, *as_teacher) == 0
+    assert command_line.out == f"  {alice}.html\nUploaded 1 feedback file(s) to 'hw1'\n"
+    assert command_line.https("feedback", "hw1", "-o", "mine", *url) == 0
+    assert "Grade: 8.5\nFeedback:\n  Good.\n" in command_line.out
+    assert (command_line.here / "mine" / f"{alice}.html").read_text() == "<p>Good.</p>"
+    answer = command_line.json("feedback", "hw1", *url)
     assert (answer["graded"], answer["grade"], answer["feedback"]) == (True, "8.5", "Good.")
 
 
 def test_b153_fetch_submissions_brings_everybodys_latest(
-    desk: Desk, served: Course, alice: str
+    command_line: CommandLine, served: Course, alice: str
 ) -> None:
-    (desk.here / "hw1.py").write_bytes(b"# first\n")
-    desk.https("submit", "hw1", "hw1.py", "--url", served.url)
+    (command_line.here / "hw1.py").write_bytes(b"# first\n")
+    command_line.https("submit", "hw1", "hw1.py", "--url", served.url)
     as_teacher = ("--url", served.url, "--token", TEACHER)
-    assert desk.https("fetch-submissions", "hw1", "-o", "submitted/hw1/", *as_teacher) == 0
-    assert "submission(s) in submitted/hw1" in desk.out
-    assert (desk.here / "submitted" / "hw1" / f"{alice}.py").read_bytes() == b"# first\n"
-    times = json.loads((desk.here / "submitted" / "hw1" / ".fetch_metadata.json").read_text())
+    assert command_line.https("fetch-submissions", "hw1", "-o", "submitted/hw1/", *as_teacher) == 0
+    assert "submission(s) in submitted/hw1" in command_line.out
+    assert (command_line.here / "submitted" / "hw1" / f"{alice}.py").read_bytes() == b"# first\n"
+    times = json.loads(
+        (command_line.here / "submitted" / "hw1" / ".fetch_metadata.json").read_text()
+    )
     assert times[alice] > 1_700_000_000
-    (desk.here / "hw1.py").write_bytes(b"# second\n")
-    desk.https("submit", "hw1", "hw1.py", "--url", served.url)
-    answer = desk.json("fetch-submissions", "hw1", *as_teacher)
+    (command_line.here / "hw1.py").write_bytes(b"# second\n")
+    command_line.https("submit", "hw1", "hw1.py", "--url", served.url)
+    answer = command_line.json("fetch-submissions", "hw1", *as_teacher)
     assert answer["directory"].endswith("submitted/hw1")
     fates = {each["username"]: each["change"] for each in answer["submissions"]}
     assert fates.pop(alice) == "updated"
     assert set(fates.values()) <= {"unchanged"}
-    assert (desk.here / "submitted" / "hw1" / f"{alice}.py").read_bytes() == b"# second\n"
+    assert (command_line.here / "submitted" / "hw1" / f"{alice}.py").read_bytes() == b"# second\n"
 
 
-def test_b154_upload_grades_tells_how_many(desk: Desk, served: Course, fresh_name: Any) -> None:
+def test_b154_upload_grades_tells_how_many(
+    command_line: CommandLine, served: Course, fresh_name: Any
+) -> None:
     one, two = fresh_name("gina"), fresh_name("hans")
-    (desk.here / "grades.csv").write_text(f"username,grade,feedback\n{one},5,\n{two},7,Hm\n")
+    (command_line.here / "grades.csv").write_text(
+        f"username,grade,feedback\n{one},5,\n{two},7,Hm\n"
+    )
     words = ("upload-grades", "hw1", "--grades-csv", "grades.csv", "--url", served.url)
-    assert desk.https(*words, "--token", TEACHER, "--dry-run") == 0
-    assert desk.out == f"Would upload 2 grade(s) to 'hw1'\n  {one}: 5\n  {two}: 7\n"
-    assert desk.https(*words, "--token", TEACHER) == 0
-    assert desk.out.startswith("Uploaded 2 grade(s) to 'hw1'; the server holds ")
+    assert command_line.https(*words, "--token", TEACHER, "--dry-run") == 0
+    assert command_line.out == f"Would upload 2 grade(s) to 'hw1'\n  {one}: 5\n  {two}: 7\n"
+    assert command_line.https(*words, "--token", TEACHER) == 0
+    assert command_line.out.startswith("Uploaded 2 grade(s) to 'hw1'; the server holds ")
     held = json.loads((served.root / "hw1" / "grades.json").read_text())
     assert [row["grade"] for row in held if row.get("username") in (one, two)] == ["5", "7"]
-    assert desk.https(*words, "--token", token_of(one)) == 4
+    assert command_line.https(*words, "--token", token_of(one)) == 4
 
 
 def test_b152_url_and_token_come_from_options_environment_cache_and_file(
-    desk: Desk, served: Course, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, served: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B152, B155: --token, MOGRADER_HTTPS_TOKEN, the cache of this address, [https] token."""
-    (desk.here / "hw1.py").write_bytes(b"# x\n")
+    (command_line.here / "hw1.py").write_bytes(b"# x\n")
 
     def who(*words: str) -> str:
-        answer = desk.json("submit", "hw1", "hw1.py", "--dry-run", *words)
+        answer = command_line.json("submit", "hw1", "hw1.py", "--dry-run", *words)
         return str(answer["user"])
 
-    toml = desk.here / "mograder.toml"
+    toml = command_line.here / "mograder.toml"
     toml.write_text(
         f'transport = "https"\n[https]\nurl = "{served.url}/"\ntoken = "{token_of("fay")}"\n'
     )
     assert who() == "fay"
-    assert desk.https("login", "--token", token_of("cleo")) == 0
+    assert command_line.https("login", "--token", token_of("cleo")) == 0
     assert who() == "cleo"
     monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", token_of("eve"))
     assert who() == "eve"
@@ -331,69 +364,69 @@ def test_b152_url_and_token_come_from_options_environment_cache_and_file(
 
 
 def test_b155_the_token_in_the_file_goes_to_the_server_in_the_file_only(
-    desk: Desk, served: Course
+    command_line: CommandLine, served: Course
 ) -> None:
-    (desk.here / "mograder.toml").write_text(
+    (command_line.here / "mograder.toml").write_text(
         f'[https]\nurl = "https://other.example.org"\ntoken = "{token_of("fay")}"\n'
     )
-    assert desk.https("fetch", "--list", "--url", served.url) == 4
+    assert command_line.https("fetch", "--list", "--url", served.url) == 4
 
 
-def test_b155_without_a_url_the_command_says_where_to_put_one(desk: Desk) -> None:
-    assert desk.https("fetch", "--list") == 2
+def test_b155_without_a_url_the_command_says_where_to_put_one(command_line: CommandLine) -> None:
+    assert command_line.https("fetch", "--list") == 2
     said = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
-    assert said in desk.err
+    assert said in command_line.err
 
 
 @pytest.mark.parametrize("words", [("fetch", "--list"), ("login",)])
 def test_a_token_is_not_sent_in_the_clear_to_another_machine(
-    desk: Desk, words: tuple[str, ...]
+    command_line: CommandLine, words: tuple[str, ...]
 ) -> None:
     url = ("--url", "http://server.example.org", "--token", token_of("alice"))
-    assert desk.https(*words, *url) == 2
-    assert "not encrypted" in desk.err
-    assert "--insecure" in desk.err
+    assert command_line.https(*words, *url) == 2
+    assert "not encrypted" in command_line.err
+    assert "--insecure" in command_line.err
 
 
-def test_the_enrollment_code_is_not_sent_in_the_clear_either(desk: Desk) -> None:
+def test_the_enrollment_code_is_not_sent_in_the_clear_either(command_line: CommandLine) -> None:
     url = ("--url", "http://server.example.org", "--enrollment-code", CODE)
-    assert desk.https("register", "alice", *url) == 2
-    assert "not encrypted" in desk.err
+    assert command_line.https("register", "alice", *url) == 2
+    assert "not encrypted" in command_line.err
 
 
 class Keyboard(io.StringIO):
-    """Somebody who sits at a terminal and answers."""
+    """A person at a terminal who answers prompts."""
 
     def isatty(self) -> bool:
         return True
 
 
 def test_a_late_submission_replaces_an_on_time_one_only_with_leave(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, root = ManualClock(), make_course(tmp_path / "course")
     manifest = [{"name": "hw1", "id": 1, "due": DUE, "cutoff": "2026-09-01T13:00:00+00:00"}]
     (root / "assignments.json").write_text(json.dumps(manifest))
-    work = desk.here / "hw1.py"
+    work = command_line.here / "hw1.py"
     with serving_course(root, clock=clock) as late:
         words = ("submit", "hw1", "hw1.py", "--url", late.url, "--token", token_of("alice"))
         work.write_bytes(b"# on time\n")
-        assert desk.json(*words)["late"] is False
+        assert command_line.json(*words)["late"] is False
         clock.advance(2 * 3600)
         work.write_bytes(b"# late\n")
-        assert desk.https(*words) == 5
-        assert "--late" in desk.err
+        assert command_line.https(*words) == 5
+        assert "--late" in command_line.err
         assert (root / "submitted" / "hw1" / "alice.py").read_bytes() == b"# on time\n"
         monkeypatch.setattr("sys.stdin", Keyboard("n\n"))
-        assert desk.https(*words) == 5
-        assert "Let the late one count?" in desk.err
+        assert command_line.https(*words) == 5
+        assert "Let the late one count?" in command_line.err
         assert (root / "submitted" / "hw1" / "alice.py").read_bytes() == b"# on time\n"
         monkeypatch.setattr("sys.stdin", Keyboard("y\n"))
-        assert desk.https(*words) == 0
-        assert desk.json(*words, "--late")["late"] is True
+        assert command_line.https(*words) == 0
+        assert command_line.json(*words, "--late")["late"] is True
         assert (root / "submitted" / "hw1" / "alice.py").read_bytes() == b"# late\n"
         clock.advance(3 * 3600)
         work.write_bytes(b"# too late\n")
-        assert desk.https(*words, "--late") == 5
-    receipts = list((desk.here / ".mograder" / "receipts" / "hw1").iterdir())
+        assert command_line.https(*words, "--late") == 5
+    receipts = list((command_line.here / ".mograder" / "receipts" / "hw1").iterdir())
     assert len(receipts) == 2

@@ -262,7 +262,7 @@ def test_an_address_without_a_hub_is_a_problem(
 
 
 def believing(hub: FakeHub, header: str) -> None:
-    """Let everybody in whom that header names, and nobody else."""
+    """Admit the people that the header names, and no others."""
 
     class Replies(dict[str, Reply]):
         def get(self, path: str, default: Reply | None = None) -> Reply | None:  # type: ignore[override]

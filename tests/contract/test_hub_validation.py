@@ -68,7 +68,7 @@ async def ask(hub: Hub, user: str = "alice", path: str = "/validate/alice/B1") -
 
 @pytest.fixture
 def workspace(hub: Hub) -> Path:
-    """Alice's copy of B1, which passes as :data:`RAN` says."""
+    """Alice's copy of B1, which passes as in :data:`RAN`."""
     with hub.services.releases.stage(ItemName("B1")) as staged:
         staged.add("B1.py", BytesIO(NOTEBOOK.encode()))
         release = staged.commit(ItemKind.ASSIGNMENT)

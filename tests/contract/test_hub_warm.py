@@ -16,7 +16,7 @@ HEADER = '# /// script\n# dependencies = ["{0}"]\n# ///\nimport marimo\n'
 
 @pytest.fixture(autouse=True)
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A course with notebooks whose packages are there, and one whose are nowhere."""
+    """A course with notebooks whose packages exist, and one whose package does not."""
     (tmp_path / "good.py").write_text(HEADER.format("marimo"))
     (tmp_path / "bad.py").write_text(HEADER.format("mograder-no-such-package"))
     (tmp_path / "plain.py").write_text("import marimo\n")

@@ -46,14 +46,14 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def ask(ours: httpx.Client, spoken: Spoken) -> httpx.Response:
-    """Say to our server exactly what was said to theirs."""
+    """Send our server exactly the requests recorded for 0.3.16's."""
     return ours.request(
         spoken.method, spoken.path, headers=dict(spoken.headers), content=spoken.body
     )
 
 
 def differences(theirs: object, mine: object, place: str = "answer") -> list[str]:
-    """What a client that reads the one would miss in the other; more keys do no harm."""
+    """Return the differences that a client would notice; additional keys are allowed."""
     if isinstance(theirs, dict) and isinstance(mine, dict):
         missing = [f"{place}.{key} is missing" for key in theirs if key not in mine]
         both = [key for key in theirs if key in mine]
@@ -69,7 +69,7 @@ def differences(theirs: object, mine: object, place: str = "answer") -> list[str
 
 
 def judged(spoken: Spoken, answer: httpx.Response) -> list[str]:
-    """What is different in our answer, in words."""
+    """Describe the differences of our answer."""
     place = f"{spoken.method} {spoken.path}"
     found = []
     if answer.status_code != spoken.status:
@@ -110,7 +110,7 @@ def test_errors_and_the_rest_are_answered_as_theirs(ours: httpx.Client) -> None:
 
 
 def taken_before(spoken: Spoken) -> bool:
-    """The second registration of carol: 0.3.16 gives her token to whoever has the code."""
+    """The second registration of carol: 0.3.16 gives her token to any client with the code."""
     return b"retry_key" in spoken.body
 
 
@@ -140,7 +140,7 @@ def test_0_3_16_takes_no_notice_of_the_details_that_our_client_asks_for() -> Non
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of one of our commands; ``files`` are all that lie on the desk after it."""
+    """The result of one of our commands; ``files`` are all files of its directory afterwards."""
 
     command: Command
     status: int
@@ -150,19 +150,19 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Where our commands ran, each with the words and against the answers that theirs had."""
+class CommandRuns:
+    """Our commands, run with the arguments and against the answers recorded for 0.3.16's."""
 
     here: Path
     ran: tuple[Ran, ...]
-    unheard: tuple[str, ...]
+    ignore_progress: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def command_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandRuns]:
     """Run the whole course once, against the recorded answers of their server."""
     home = tmp_path_factory.mktemp("home")
-    here = home / "desk"
+    here = home / "work"
     (here / "feedback").mkdir(parents=True)
     (here / "grades.csv").write_text("username,grade,feedback\nalice,8.5,Good.\nbob,4,Hm\n")
     (here / "feedback" / "alice.html").write_text("<p>Good.</p>\n")
@@ -170,7 +170,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         at_home(patch, home, here)
         replay.learn(answers())
         ran = tuple(run_ours(command, replay, here) for command in commands())
-        yield Desk(here, ran, tuple(replay.unheard))
+        yield CommandRuns(here, ran, tuple(replay.ignore_progress))
 
 
 def at_home(patch: pytest.MonkeyPatch, home: Path, here: Path) -> None:
@@ -190,26 +190,28 @@ def run_ours(command: Command, replay: Replay, here: Path) -> Ran:
     return Ran(command, status, out.getvalue(), err.getvalue(), files)
 
 
-def test_b148_b154_our_commands_do_with_their_server_what_theirs_did(desk: Desk) -> None:
+def test_b148_b154_our_commands_do_with_their_server_what_theirs_did(
+    command_runs: CommandRuns,
+) -> None:
     """Each command with the words and the answers that 0.3.16 had; the same files come of it."""
-    assert [(ran.command.words, ran.err) for ran in desk.ran if ran.status] == []
-    for ran in desk.ran:
+    assert [(ran.command.words, ran.err) for ran in command_runs.ran if ran.status] == []
+    for ran in command_runs.ran:
         assert set(ran.command.new_files) <= ran.files, ran.command.words
-    assert desk.unheard == ()
+    assert command_runs.ignore_progress == ()
 
 
-def test_b149_b153_our_files_are_the_bytes_of_their_server(desk: Desk) -> None:
+def test_b149_b153_our_files_are_the_bytes_of_their_server(command_runs: CommandRuns) -> None:
     spoken = [each for command in commands() for each in command.conversation]
     files = [each for each in spoken if each.media_type == "application/octet-stream"]
     assert len(files) >= 7
     for each in files:
         name = Path(each.path).name
-        assert each.answer in [path.read_bytes() for path in desk.here.rglob(name)]
+        assert each.answer in [path.read_bytes() for path in command_runs.here.rglob(name)]
 
 
-def test_b149_b151_our_commands_say_at_least_what_theirs_said(desk: Desk) -> None:
+def test_b149_b151_our_commands_say_at_least_what_theirs_said(command_runs: CommandRuns) -> None:
     """Line by line, but for the list's columns and the upload's own words."""
-    for ran in desk.ran:
+    for ran in command_runs.ran:
         theirs = [line for line in ran.command.out.splitlines() if "URL" not in line]
         if "--list" in ran.command.words or ran.command.name == "upload-feedback":
             continue
@@ -218,8 +220,8 @@ def test_b149_b151_our_commands_say_at_least_what_theirs_said(desk: Desk) -> Non
         assert [line for line in missing if not line.startswith(("Uploading", "  Extracted"))] == []
 
 
-def test_b149_the_list_has_their_columns(desk: Desk) -> None:
-    (listed,) = (ran for ran in desk.ran if "--list" in ran.command.words)
+def test_b149_the_list_has_their_columns(command_runs: CommandRuns) -> None:
+    (listed,) = (ran for ran in command_runs.ran if "--list" in ran.command.words)
     ours, theirs = listed.out.splitlines(), listed.command.out.splitlines()
     assert ours[0].split() == theirs[0].split() == ["ID", "Name", "Due", "date", "Files"]
     assert [line.split()[:5] for line in ours[1:]] == [line.split()[:5] for line in theirs[2:]]

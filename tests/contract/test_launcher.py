@@ -1,4 +1,4 @@
-"""What every launcher does: one suite for the one in memory and the real one.
+"""The contract of every launcher: one suite for the fake and the real one.
 
 The real one is the supervisor with bubblewrap, where sessions start cold or from a zygote. Its
 sessions are shell scripts where the contract does not depend on what runs (no zygote comes of
@@ -22,8 +22,8 @@ from mograder.sandbox.protocol import Ended, Mode
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launcher import Launcher
 from tests.support.launchers import (
-    Bench,
     InMemory,
+    LauncherSetup,
     Local,
     address_of,
     make_spec,
@@ -65,17 +65,17 @@ async def local(
 
 
 @pytest.fixture(params=["in memory", *REAL])
-async def bench(
+async def setup(
     request: pytest.FixtureRequest, config: SupervisorConfig, tmp_path: Path
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[LauncherSetup]:
     async with AsyncExitStack() as stack:
-        bench: Bench = InMemory(tmp_path)
+        setup: LauncherSetup = InMemory(tmp_path)
         if request.param != "in memory":
-            bench = await stack.enter_async_context(
+            setup = await stack.enter_async_context(
                 open_local(_kept(config, request.param), tmp_path)
             )
-        bench.launcher.watch(bench.ear.ended, bench.ear.lose)
-        yield bench
+        setup.launcher.watch(setup.recorder.ended, setup.recorder.lose)
+        yield setup
 
 
 def _kept(config: SupervisorConfig, start: str) -> SupervisorConfig:
@@ -83,60 +83,62 @@ def _kept(config: SupervisorConfig, start: str) -> SupervisorConfig:
 
 
 async def ids(launcher: Launcher) -> list[str]:
-    """The sessions that it says it has."""
+    """Return the ids of the sessions that it lists."""
     return sorted(launched.session_id for launched in await launcher.sessions())
 
 
-async def test_a_session_runs_from_start_to_stop(bench: Bench) -> None:
-    one, two = bench.spec("one"), bench.spec("two")
-    first, second = await bench.launcher.start(one), await bench.launcher.start(two)
+async def test_a_session_runs_from_start_to_stop(setup: LauncherSetup) -> None:
+    one, two = setup.spec("one"), setup.spec("two")
+    first, second = await setup.launcher.start(one), await setup.launcher.start(two)
     assert first.session_id == one.session_id
     assert first.endpoint != second.endpoint
-    assert await ids(bench.launcher) == ["session-one", "session-two"]
-    assert first in await bench.launcher.sessions()
-    assert await bench.launcher.stop(one.session_id)
-    assert await ids(bench.launcher) == ["session-two"]
-    await bench.ear.hear(lambda: [e.session_id for e in bench.ear.exits] == ["session-one"])
-    assert await bench.launcher.stop(two.session_id)
+    assert await ids(setup.launcher) == ["session-one", "session-two"]
+    assert first in await setup.launcher.sessions()
+    assert await setup.launcher.stop(one.session_id)
+    assert await ids(setup.launcher) == ["session-two"]
+    await setup.recorder.wait_until(
+        lambda: [e.session_id for e in setup.recorder.exits] == ["session-one"]
+    )
+    assert await setup.launcher.stop(two.session_id)
 
 
-async def test_an_id_is_in_use_until_its_session_has_ended(bench: Bench) -> None:
-    spec = bench.spec("one")
-    await bench.launcher.start(spec)
+async def test_an_id_is_in_use_until_its_session_has_ended(setup: LauncherSetup) -> None:
+    spec = setup.spec("one")
+    await setup.launcher.start(spec)
     with pytest.raises(Conflict):
-        await bench.launcher.start(spec)
-    assert await ids(bench.launcher) == ["session-one"]
-    await bench.launcher.stop(spec.session_id)
-    await bench.launcher.start(spec)
-    assert await bench.launcher.stop(spec.session_id)
+        await setup.launcher.start(spec)
+    assert await ids(setup.launcher) == ["session-one"]
+    await setup.launcher.stop(spec.session_id)
+    await setup.launcher.start(spec)
+    assert await setup.launcher.stop(spec.session_id)
 
 
-async def test_stopping_what_does_not_run_is_no_error(bench: Bench) -> None:
-    assert await bench.launcher.stop("session-unknown") is False
-    spec = bench.spec("one")
-    await bench.launcher.start(spec)
-    assert await bench.launcher.stop(spec.session_id)
-    assert await bench.launcher.stop(spec.session_id) is False
+async def test_stopping_what_does_not_run_is_no_error(setup: LauncherSetup) -> None:
+    assert await setup.launcher.stop("session-unknown") is False
+    spec = setup.spec("one")
+    await setup.launcher.start(spec)
+    assert await setup.launcher.stop(spec.session_id)
+    assert await setup.launcher.stop(spec.session_id) is False
 
 
-async def test_an_end_is_told_once_with_the_last_words(bench: Bench) -> None:
-    spec = bench.spec("one")
-    await bench.launcher.start(spec)
-    await bench.crash(spec, "out of patience\n")
-    await bench.ear.hear(lambda: bool(bench.ear.exits))
-    assert bench.ear.exits == [
+async def test_an_end_is_told_once_with_the_last_words(setup: LauncherSetup) -> None:
+    spec = setup.spec("one")
+    await setup.launcher.start(spec)
+    await setup.crash(spec, "out of patience\n")
+    await setup.recorder.wait_until(lambda: bool(setup.recorder.exits))
+    assert setup.recorder.exits == [
         Ended(session_id="session-one", status=3, log_tail="out of patience\n")
     ]
-    assert await ids(bench.launcher) == []
-    assert await bench.launcher.stop(spec.session_id) is False
-    assert len(bench.ear.exits) == 1
+    assert await ids(setup.launcher) == []
+    assert await setup.launcher.stop(spec.session_id) is False
+    assert len(setup.recorder.exits) == 1
 
 
-async def test_its_own_end_is_told_and_takes_all_along(bench: Bench) -> None:
-    await bench.launcher.start(bench.spec("one"))
-    await bench.lose()
-    await bench.ear.hear(lambda: bench.ear.lost)
-    assert await ids(bench.launcher) == []
+async def test_its_own_end_is_told_and_takes_all_along(setup: LauncherSetup) -> None:
+    await setup.launcher.start(setup.spec("one"))
+    await setup.lose()
+    await setup.recorder.wait_until(lambda: setup.recorder.lost)
+    assert await ids(setup.launcher) == []
 
 
 # --- the real one, with a real marimo -------------------------------------------------------

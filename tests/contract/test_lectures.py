@@ -74,7 +74,7 @@ async def local(
 
 @pytest.fixture
 async def lecture(local: Local, run_directory: Path) -> StartSession:
-    """One release, whoever opens it."""
+    """One release for all students."""
     source = real_environments(run_directory / "environments", local.launcher, local.place)
     environment = (await source.prepare(Script(), lambda _: None)).directory
     if local.kept:
@@ -84,7 +84,7 @@ async def lecture(local: Local, run_directory: Path) -> StartSession:
 
 @asynccontextmanager
 async def viewing(local: Local, lecture: StartSession, name: str) -> AsyncIterator[MarimoClient]:
-    """A student who has the lecture open."""
+    """A student with the lecture open."""
     own = {"session_id": f"session-{name}", "base_url": f"/run/user/{name}/A1"}
     spec = lecture.model_copy(update=own)
     endpoint = (await local.launcher.start(spec)).endpoint
@@ -96,7 +96,7 @@ async def viewing(local: Local, lecture: StartSession, name: str) -> AsyncIterat
 
 
 def seen(viewer: MarimoClient, position: int) -> str:
-    """What a cell shows to a student."""
+    """Return a cell's output as a student sees it."""
     return viewer.progress.outputs[viewer.cells.ids[position]].data
 
 

@@ -23,11 +23,11 @@ STARTED: Mapping[str, str] = {
     "return math.pi * radius**2": "return 3.14159265358979 * radius",
     'word = "marimo"': "word = ...",
 }
-"""What a student wrote instead of a solution: one wrong, one half right, one not begun."""
+"""A student's answers: one wrong, one half right, one empty."""
 
 
 def _run(notebook: Path, command: list[str]) -> tuple[str, list[dict[str, object]]]:
-    """What the run printed, and the lines of its sidecar."""
+    """The output of the run, and the lines of its sidecar file."""
     sidecar = notebook.with_name("checks.jsonl")
     done = subprocess.run(
         [sys.executable, *command],

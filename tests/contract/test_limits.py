@@ -1,4 +1,4 @@
-"""What happens to sessions that want too much: each ends or is held, for the right reason, alone.
+"""Sessions that exceed limits: only these are ended or slowed, with the right reason.
 
 docs/explanation/limits.md. A real supervisor, real sandboxes and real bombs, small ones; on
 cgroup v2 the same limits are the kernel's.
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.full
 
 SLEEPER = "time.sleep(600)"
 READ_AT_MOST = 8 << 20
-"""What a supervisor reads of a flood in the first seconds: the burst, and a few seconds' worth."""
+"""Bytes that a supervisor reads of a flood in the first seconds: burst and a few seconds' rate."""
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_one_that_floods_its_output_waits(hostiles: Hostiles) -> None:
     count = hostiles.workspace("loud") / "count"
     await until(count.exists)
     first = int(count.read_text())
-    # It gets on, slowly: nobody ends it, and nobody reads all that it has to say.
+    # It continues slowly: it is not ended, and not all of its output is read.
     await until(lambda: int(count.read_text()) > first)
     await until(lambda: (use := hostiles.use("loud")) is not None and use.processes > 0)
     assert int(count.read_text()) < READ_AT_MOST

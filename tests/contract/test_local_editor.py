@@ -37,7 +37,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """An environment as ours are laid out, whose python is the one that runs the tests."""
+    """An environment in our layout, whose python is the one that runs the tests."""
     place = tmp_path / "environment"
     place.mkdir()
     (place / "env").symlink_to(sys.prefix)

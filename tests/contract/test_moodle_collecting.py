@@ -16,20 +16,20 @@ import pytest
 from mograder.cli.main import run
 from mograder.clients.course_server import WouldReplaceOnTime
 from mograder.clients.moodle.transport import MoodleTransport
-from tests.support.moodle.teacher import SUBMITTED, Desk, desk
+from tests.support.moodle.teacher import SUBMITTED, CourseSetup, course_setup
 
 FETCH = ["moodle", "fetch-submissions"]
 MAP = ["--map", "students.csv"]
 
 
 @pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    with desk(tmp_path / "course", monkeypatch) as made:
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    with course_setup(tmp_path / "course", monkeypatch) as made:
         yield made
 
 
 def test_a_teacher_of_some_groups_collects_their_work(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """With separate groups, Moodle shows nobody unless asked for each group."""
     teacher.moodle.scene = "separate-groups"
@@ -51,7 +51,7 @@ def test_a_teacher_of_some_groups_collects_their_work(
     "words", [[*FETCH, "A1"], ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv"]]
 )
 def test_an_empty_list_of_participants_is_a_failure(
-    teacher: Desk, words: list[str], capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It ended with 0."""
     teacher.moodle.scene = "no-group"
@@ -64,7 +64,7 @@ def test_an_empty_list_of_participants_is_a_failure(
 
 
 def test_the_students_of_some_groups_never_replace_the_list_of_all(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A list of G2 would lock everybody else out of the hub."""
     teacher.moodle.scene = "separate-groups"
@@ -76,7 +76,7 @@ def test_the_students_of_some_groups_never_replace_the_list_of_all(
 
 
 def test_late_work_is_told_with_extensions_counted(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In the list, in --json and in a file beside the times of submission."""
     teacher.moodle.scene = "extension"
@@ -100,7 +100,7 @@ def test_late_work_is_told_with_extensions_counted(
 
 
 def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """They were fetched and then dropped without a word."""
     teacher.moodle.scene = "dotted"
@@ -118,7 +118,7 @@ def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
 
 
 def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It was fetched a second time, and feedback for Participant-1 was nobody's."""
     teacher.moodle.supplied |= {
@@ -152,7 +152,7 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
 
 @pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_is_gone_on_with(teacher: Desk, number: signal.Signals) -> None:
+def test_a_killed_run_is_gone_on_with(teacher: CourseSetup, number: signal.Signals) -> None:
     """Students' files stayed in .fetching-xxxx for ever, used by nobody."""
     submitted = teacher.course / "submitted" / "A1-Introduction"
     (submitted / ".fetching-old").mkdir(parents=True)
@@ -179,7 +179,7 @@ def test_a_killed_run_is_gone_on_with(teacher: Desk, number: signal.Signals) -> 
 
 
 def test_two_runs_do_not_fetch_into_one_directory(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     place = teacher.course / "submitted" / "A1-Introduction" / ".fetching"
     place.mkdir(parents=True)
@@ -193,7 +193,7 @@ def test_two_runs_do_not_fetch_into_one_directory(
 
 
 def test_an_account_that_moodle_refuses_is_told_why(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It said "You have no course number 2" for an incomplete profile."""
     teacher.moodle.scene = "incomplete-profile"
@@ -202,7 +202,7 @@ def test_an_account_that_moodle_refuses_is_told_why(
 
 
 def test_late_work_names_the_option_that_submits_it(
-    teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It said "Agree to that if you mean it", and not how."""
 

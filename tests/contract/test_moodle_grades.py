@@ -1,4 +1,4 @@
-"""Sending marks to Moodle loses nothing and disturbs nobody (derived exchanges)."""
+"""Sending marks to Moodle loses nothing and changes no other grades (derived exchanges)."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ from tests.support.moodle.derive import (
 )
 from tests.support.moodle.recordings import Recording, tape
 from tests.support.moodle.replay import Reply
-from tests.support.moodle.teacher import Desk, desk
+from tests.support.moodle.teacher import CourseSetup, course_setup
 
 SAVE = "mod_assign_save_grade"
 
 
 @pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A teacher of the derived course, in which nobody is graded yet."""
-    with desk(tmp_path / "course", monkeypatch) as made:
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    """A teacher of the derived course, before the first grade."""
+    with course_setup(tmp_path / "course", monkeypatch) as made:
         first = next(each for each in tape() if each.by and each.function == SAVE)
         made.at(first.number - 1)
         yield made
 
 
 def saves(number: int, by: str) -> list[Recording]:
-    """Return the derived saves of an assignment by somebody."""
+    """Return the derived saves of an assignment by a person."""
     return [
         each for each in tape() if (each.by, each.function, each.assignment) == (by, SAVE, number)
     ]
 
 
-def tutor_saves(teacher: Desk, number: int) -> None:
+def tutor_saves(teacher: CourseSetup, number: int) -> None:
     """Let the tutor have graded on Moodle's page."""
     for each in saves(number, "tutor"):
         teacher.moodle.world.apply(each)
@@ -76,8 +76,8 @@ def told(capfd: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
     return {each["student"]: each for each in json.loads(capfd.readouterr().out)}
 
 
-def sent(teacher: Desk) -> list[tuple[str, str, str]]:
-    """Return who was sent which grade and comment."""
+def sent(teacher: CourseSetup) -> list[tuple[str, str, str]]:
+    """Return the grades and comments sent, by person."""
     text = "plugindata[assignfeedbackcomments_editor][text]"
     return [(each["userid"], each["grade"], each[text]) for each in teacher.asked(SAVE)]
 
@@ -87,7 +87,7 @@ def test_the_derived_exchanges_are_those_of_the_program() -> None:
 
 
 def test_one_row_leaves_the_members_with_grades_of_their_own_alone(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """H1, 1: bob's 60 and his comment were overwritten, and he was in no list."""
     assert upload(T1, "student,mark,feedback\nalice,80,team\nbsmith,60,other\n") == 0
@@ -107,7 +107,7 @@ def test_one_row_leaves_the_members_with_grades_of_their_own_alone(
 
 
 def test_a_member_whose_grade_was_changed_on_moodle_is_left_alone_and_named(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """H1, 2: the tutor's 99 became 13, without --force and without a word."""
     assert upload(T2, "student,mark,feedback\nalice,12,t\n") == 0
@@ -127,7 +127,7 @@ def test_a_member_whose_grade_was_changed_on_moodle_is_left_alone_and_named(
 
 
 def test_a_team_that_holds_nothing_else_gets_one_grade_and_its_correction(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for grade, words in ((12, "t"), (13, "t2")):
         assert upload(T3, f"student,mark,feedback\nalice,{grade},{words}\n", "--json") == 0
@@ -142,7 +142,7 @@ def test_a_team_that_holds_nothing_else_gets_one_grade_and_its_correction(
 
 @pytest.mark.parametrize("header", ["student,mark,feedback", "student,mark"])
 def test_an_empty_cell_or_no_column_sends_back_the_comment_that_moodle_holds(
-    header: str, teacher: Desk, capfd: pytest.CaptureFixture[str]
+    header: str, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """H2, 1: the tutor's comments were erased, and only the grades were shown."""
     tutor_saves(teacher, E1)
@@ -157,7 +157,7 @@ def test_an_empty_cell_or_no_column_sends_back_the_comment_that_moodle_holds(
 
 
 def test_a_comment_is_erased_only_when_asked_and_the_dry_run_shows_it(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """H2: erasing has a word of its own."""
     tutor_saves(teacher, E2)
@@ -174,7 +174,7 @@ def test_a_comment_is_erased_only_when_asked_and_the_dry_run_shows_it(
 
 
 def test_a_comment_that_somebody_changed_is_left_alone_unless_forced(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """H3: better words with the same grade were overwritten without --force."""
     assert upload(C1, "student,mark,feedback\nalice,60,one\nbsmith,45,mine\n") == 0
@@ -193,7 +193,7 @@ def test_a_comment_that_somebody_changed_is_left_alone_unless_forced(
     assert [each[2] for each in sent(teacher)[before:]] == ["two", "mine v2"]
 
 
-def test_the_same_upload_again_sends_nothing_and_reads_no_feedback(teacher: Desk) -> None:
+def test_the_same_upload_again_sends_nothing_and_reads_no_feedback(teacher: CourseSetup) -> None:
     """L6; Moodle's time of each grade tells that nothing has changed."""
     grades = "student,mark,feedback\nalice,60,one\nbsmith,45,mine\n"
     assert upload(C1, grades) == 0
@@ -204,7 +204,7 @@ def test_the_same_upload_again_sends_nothing_and_reads_no_feedback(teacher: Desk
 
 
 def test_a_second_attempt_is_graded_without_force(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """M4: Moodle lists no grade for a new attempt, which looked like somebody's change."""
     assert upload(R1, "student,mark,feedback\nbsmith,40,try again\n") == 0
@@ -219,7 +219,7 @@ def test_a_second_attempt_is_graded_without_force(
 
 
 def test_the_mark_of_the_first_attempt_is_not_sent_for_the_second(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """M4: the same list again gave the new attempt the old mark, and nothing told it."""
     grades = "student,mark,feedback\nbsmith,40,try again\n"
@@ -234,7 +234,7 @@ def test_the_mark_of_the_first_attempt_is_not_sent_for_the_second(
 
 
 def test_a_scale_is_sent_by_name_or_number(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert upload(S1, "student,mark\nalice,excellent\nbsmith,4\n") == 2
     err = capfd.readouterr().err
@@ -249,7 +249,7 @@ def test_a_scale_is_sent_by_name_or_number(
 
 
 def test_a_scale_whose_names_are_hidden_is_sent_by_number(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Moodle tells the names to those who may edit the assignment, the number to all teachers."""
     teacher.moodle.between = lambda reply: replace(
@@ -262,7 +262,7 @@ def test_a_scale_whose_names_are_hidden_is_sent_by_number(
 
 
 def test_a_feedback_file_that_somebody_added_is_not_removed(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """H3: saving files replaces all that were there."""
     folder = teacher.course / "feedback" / str(F1)
@@ -298,7 +298,7 @@ def at_save(count: int, then: Callable[[Reply], Reply]) -> Callable[[Reply], Rep
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_a_lost_answer_is_found_out_by_what_moodle_holds(
-    lost: int, teacher: Desk, capfd: pytest.CaptureFixture[str]
+    lost: int, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """M1: the run said "failed 23.00" although Moodle held 33, and the next one refused it."""
     assert upload(M1, FIRST) == 0
@@ -323,7 +323,7 @@ def test_a_lost_answer_is_found_out_by_what_moodle_holds(
 @pytest.mark.full
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
 def test_a_killed_upload_goes_on(
-    killed_at: int, teacher: Desk, capfd: pytest.CaptureFixture[str]
+    killed_at: int, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """M1: kill -9 after a save that Moodle took; then the same command, and another."""
     assert upload(M1, FIRST) == 0
@@ -338,7 +338,9 @@ def test_a_killed_upload_goes_on(
 
 @pytest.mark.full
 @pytest.mark.parametrize("killed_at", [1, 3])
-def test_other_marks_after_an_interrupted_upload_are_sent(killed_at: int, teacher: Desk) -> None:
+def test_other_marks_after_an_interrupted_upload_are_sent(
+    killed_at: int, teacher: CourseSetup
+) -> None:
     """M1, 4: Ctrl-C; what was being sent is on record, so that it is no stranger's change."""
     assert upload(M1, FIRST) == 0
     interrupted(teacher, killed_at, signal.SIGINT)
@@ -347,7 +349,7 @@ def test_other_marks_after_an_interrupted_upload_are_sent(killed_at: int, teache
 
 
 @pytest.mark.full
-def test_two_interruptions_in_a_row_lose_no_record(teacher: Desk) -> None:
+def test_two_interruptions_in_a_row_lose_no_record(teacher: CourseSetup) -> None:
     """M1: the second interrupted upload wrote over what the first had noted down."""
     assert upload(M1, FIRST) == 0
     interrupted(teacher, 3, signal.SIGKILL)
@@ -363,7 +365,9 @@ runpy.run_module("mograder", run_name="__main__")
 """The command, also where Ctrl-C is ignored and this is inherited: in the background of a shell."""
 
 
-def interrupted(teacher: Desk, at: int, number: signal.Signals, grades: str = SECOND) -> None:
+def interrupted(
+    teacher: CourseSetup, at: int, number: signal.Signals, grades: str = SECOND
+) -> None:
     """Send marks, and end the process when Moodle has saved one of them and not answered."""
     begun = threading.Event()
     process: list[subprocess.Popen[bytes]] = []
@@ -392,7 +396,7 @@ def interrupted(teacher: Desk, at: int, number: signal.Signals, grades: str = SE
     assert len(sent(teacher)) == before + at
 
 
-def test_a_question_that_fails_once_is_asked_again(teacher: Desk) -> None:
+def test_a_question_that_fails_once_is_asked_again(teacher: CourseSetup) -> None:
     """L11: one 500 on a read ended the command."""
     answers = [Reply(500, "text/html", b"<html>"), None]
 

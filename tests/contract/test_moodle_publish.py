@@ -19,7 +19,7 @@ import pytest
 from mograder.cli.main import run
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of
-from tests.support.moodle.teacher import ATTACHED, Desk, ServedHub, desk, served_hub
+from tests.support.moodle.teacher import ATTACHED, CourseSetup, ServedHub, course_setup, served_hub
 
 NOTEBOOK = "A1-Introduction.py"
 SOURCE = """\
@@ -42,9 +42,9 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A student's desk: to look at what Moodle hands out, one need not be a teacher."""
-    with desk(tmp_path / "course", monkeypatch) as made:
+def student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    """Commands with a student's token: reading the files of an assignment needs no teacher."""
+    with course_setup(tmp_path / "course", monkeypatch) as made:
         made.sign_in("alice")
         yield made
 
@@ -70,7 +70,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return pages
 
 
-def release(student: Desk, content: bytes) -> Path:
+def release(student: CourseSetup, content: bytes) -> Path:
     """Have a release of A1 here."""
     directory = student.course / "release" / "A1-Introduction"
     directory.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def release(student: Desk, content: bytes) -> Path:
 
 
 def test_login_keeps_a_token_that_the_other_commands_use(
-    student: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """compatibility-0.3.16.md 1: the cache, its mode and its keys."""
     monkeypatch.delenv("MOGRADER_MOODLE_TOKEN")
@@ -100,7 +100,7 @@ def test_login_keeps_a_token_that_the_other_commands_use(
 
 
 def test_a_password_does_not_travel_unencrypted(
-    student: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Refused before anything is asked of the person or of Moodle."""
     typed = io.StringIO("PASSWORD\n")
@@ -121,7 +121,7 @@ def test_a_password_does_not_travel_unencrypted(
     ],
 )
 def test_login_with_a_password_takes_it_from_a_line_of_a_scripts_input(
-    student: Desk,
+    student: CourseSetup,
     monkeypatch: pytest.MonkeyPatch,
     user: str,
     password: str,
@@ -140,7 +140,7 @@ def test_login_with_a_password_takes_it_from_a_line_of_a_scripts_input(
 
 
 def test_login_with_the_browser_says_where_a_site_does_not_offer_it(
-    student: Desk, opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, opened: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recording 348: this site signs people in by password."""
     assert run(["moodle", "login", "--sso"]) == 69
@@ -149,7 +149,7 @@ def test_login_with_the_browser_says_where_a_site_does_not_offer_it(
 
 
 def test_login_refuses_a_token_that_moodle_does_not_know(
-    student: Desk, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["moodle", "login", "--token", token_of("invalid")]) == 4
     assert "Moodle does not know this token" in capfd.readouterr().err
@@ -157,7 +157,7 @@ def test_login_refuses_a_token_that_moodle_does_not_know(
 
 
 def test_a_student_lists_fetches_and_reads(
-    student: Desk, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """compatibility-0.3.16.md 4: the columns of the list."""
     assert run(["moodle", "fetch", "--list"]) == 0
@@ -174,7 +174,7 @@ def test_a_student_lists_fetches_and_reads(
 
 
 def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(
-    student: Desk, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recordings 100, 101."""
     student.at(99)
@@ -188,7 +188,7 @@ def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(
 
 
 def test_b86_publish_sends_what_moodle_hands_out(
-    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B86: verified first, then published."""
     release(student, recorded(137).body)
@@ -198,7 +198,7 @@ def test_b86_publish_sends_what_moodle_hands_out(
 
 
 def test_b86_publish_says_exactly_what_differs_and_how_to_fix_it(
-    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B86; compatibility-0.3.16.md 10: on stderr, status 1, nothing sent."""
     directory = release(student, b"import marimo\n")
@@ -214,7 +214,7 @@ def test_b86_publish_says_exactly_what_differs_and_how_to_fix_it(
 
 
 def test_b87_b88_force_asks_moodle_for_nothing(
-    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B87, B88."""
     release(student, recorded(137).body + b"# not on Moodle\n")
@@ -227,7 +227,7 @@ def test_b87_b88_force_asks_moodle_for_nothing(
 
 
 def test_b89_the_name_on_moodle_may_be_another_one(
-    student: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B89: default the same as ASSIGNMENT."""
     directory = student.course / "release" / "Darts"
@@ -244,7 +244,7 @@ def test_b89_the_name_on_moodle_may_be_another_one(
 
 
 def test_publish_without_a_moodle_says_how_to_go_on(
-    student: Desk,
+    student: CourseSetup,
     hub: ServedHub,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -258,7 +258,7 @@ def test_publish_without_a_moodle_says_how_to_go_on(
 
 
 def test_b112_generate_then_upload_to_moodle_then_publish_to_the_hub(
-    student: Desk, hub: ServedHub, opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub, opened: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B112: Moodle lets only a person attach files; what it then serves is verified."""
     source = student.course / "source" / "A1-Introduction"
@@ -288,7 +288,7 @@ def test_b112_generate_then_upload_to_moodle_then_publish_to_the_hub(
 
 
 def test_b112_upload_builds_one_zip_of_a_release_with_several_files(
-    student: Desk, opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, opened: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B112."""
     directory = release(student, b"import marimo\n")
@@ -315,7 +315,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
 
 
 def test_b112_upload_waits_for_the_person_and_looks_again(
-    student: Desk,
+    student: CourseSetup,
     typed: IO[str],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -335,7 +335,7 @@ def test_b112_upload_waits_for_the_person_and_looks_again(
 
 
 def test_b112_upload_says_what_still_differs_until_the_person_stops(
-    student: Desk, typed: IO[str], opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, typed: IO[str], opened: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B112."""
     release(student, b"import marimo\n")

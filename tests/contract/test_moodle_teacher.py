@@ -17,7 +17,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.store import gradebook
 from mograder.store.gradebook import Gradebook
-from tests.support.moodle.teacher import SUPPLIED, Desk, desk
+from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
 GRADES = (
@@ -35,13 +35,13 @@ CHANGES = (
 
 
 @pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    with desk(tmp_path / "course", monkeypatch) as made:
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    with course_setup(tmp_path / "course", monkeypatch) as made:
         yield made
 
 
 def test_an_ordinary_teachers_way_from_sync_to_verified_grades(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Sync, sync-users, fetch-submissions, upload-feedback, verify."""
     for name in ("A1-Introduction", "A2-Optimisation"):
@@ -75,8 +75,8 @@ def test_an_ordinary_teachers_way_from_sync_to_verified_grades(
     assert (teacher.course / "mine" / "alice_feedback.html").read_text() == "<h1>Feedback é</h1>"
 
 
-def fetched(teacher: Desk, told: str) -> None:
-    """What a first fetch brings and says."""
+def fetched(teacher: CourseSetup, told: str) -> None:
+    """The files and the output of a first fetch."""
     submitted = teacher.course / "submitted" / "A1-Introduction"
     assert told.splitlines()[-1] == f"3 fetched, 1 skipped: {submitted}"
     assert "  dora    skipped    nothing handed in\n" in told
@@ -90,7 +90,7 @@ def fetched(teacher: Desk, told: str) -> None:
     }
 
 
-def write_feedback(teacher: Desk) -> None:
+def write_feedback(teacher: CourseSetup) -> None:
     """Grade as recordings 155, 158 and 164 do: with a file, without words, with words only."""
     (teacher.course / "grades.csv").write_text(GRADES)
     folder = teacher.course / "feedback" / "A1-Introduction" / "alice"
@@ -99,7 +99,7 @@ def write_feedback(teacher: Desk) -> None:
 
 
 def test_sync_is_repeatable_and_tells_what_it_did(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["moodle", "sync", "--dry-run"]) == 0
     assert capfd.readouterr().out.endswith("Dry run — nothing was changed.\n")
@@ -121,7 +121,7 @@ def test_sync_is_repeatable_and_tells_what_it_did(
 
 
 def test_sync_begins_a_course_that_has_no_file_yet(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A teacher of one course on Moodle need not look up its number (recording 56)."""
     (teacher.course / "mograder.toml").unlink()
@@ -136,7 +136,7 @@ def test_sync_begins_a_course_that_has_no_file_yet(
 
 
 def test_sync_keeps_a_hidden_assignment_that_is_in_the_file_and_adds_it_if_asked(
-    teacher: Desk,
+    teacher: CourseSetup,
 ) -> None:
     """The file is handed to students, who would read of A6."""
 
@@ -153,7 +153,7 @@ def test_sync_keeps_a_hidden_assignment_that_is_in_the_file_and_adds_it_if_asked
 
 
 def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["moodle", "fetch-submissions", "A1", "-o", "in", "--map", "students.csv"]) == 0
     capfd.readouterr()
@@ -172,7 +172,7 @@ def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
 
 
 def test_without_usernames_files_are_called_by_email_and_a_note_says_so(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Works for an ordinary teacher; grades find their way back by the same name."""
     assert run(["moodle", "fetch-submissions", "A1"]) == 0
@@ -187,7 +187,7 @@ def test_without_usernames_files_are_called_by_email_and_a_note_says_so(
 
 
 def test_anonymous_work_is_called_by_participant(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recordings 129, 134: blind marking shows real ids, and we do not."""
     assert run(["moodle", "fetch-submissions", "A3", "--dry-run"]) == 0
@@ -207,7 +207,7 @@ def test_anonymous_work_is_called_by_participant(
     ],
 )
 def test_grades_that_cannot_be_meant_are_refused_before_anything_is_sent(
-    teacher: Desk, grades: str, told: str, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, grades: str, told: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recordings 160 to 173: Moodle would drop them without a word."""
     (teacher.course / "g.csv").write_text(grades)
@@ -217,7 +217,7 @@ def test_grades_that_cannot_be_meant_are_refused_before_anything_is_sent(
 
 
 def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recording 160: 150 of 100 is answered null, the grade dropped, the comment kept."""
     (teacher.course / "g.csv").write_text("student,mark,feedback\nalice,150,x\nzoe,1,\n")
@@ -233,7 +233,7 @@ def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(
     assert teacher.asked("mod_assign_save_grade") == []
 
 
-def test_what_moodle_holds_already_is_not_sent_again(teacher: Desk) -> None:
+def test_what_moodle_holds_already_is_not_sent_again(teacher: CourseSetup) -> None:
     """Safe to repeat; what Moodle confirmed is remembered."""
     write_feedback(teacher)
     upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
@@ -245,7 +245,7 @@ def test_what_moodle_holds_already_is_not_sent_again(teacher: Desk) -> None:
 
 
 def test_nothing_is_sent_before_it_can_be_noted_down(
-    teacher: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Without a note an interrupted upload is taken for somebody's change."""
     assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
@@ -261,7 +261,7 @@ def test_nothing_is_sent_before_it_can_be_noted_down(
 
 
 def test_export_fills_the_worksheet_and_packs_the_feedback(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """import/<a>.csv, Full name_PID_assignsubmission_file_/<student>.html.
 
@@ -289,7 +289,7 @@ def test_export_fills_the_worksheet_and_packs_the_feedback(
 
 
 def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """211: "No submission yet." hid the mark and the feedback."""
     teacher.at(210)
@@ -315,7 +315,7 @@ def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
     ],
 )
 def test_exported_files_are_called_as_the_item_or_its_label(
-    typed: str, name: str, teacher: Desk
+    typed: str, name: str, teacher: CourseSetup
 ) -> None:
     """What was typed named them, which failed with a slash in it."""
     config = teacher.course / "mograder.toml"
@@ -328,7 +328,7 @@ def test_exported_files_are_called_as_the_item_or_its_label(
 
 
 def test_export_leaves_and_erases_comments_as_upload_feedback_does(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """An empty cell erased, and text in angle brackets was lost."""
     worksheet = str(RAW / "worksheet-A1-identity.csv")
@@ -349,7 +349,7 @@ def test_export_leaves_and_erases_comments_as_upload_feedback_does(
 
 
 def test_export_matches_by_whatever_column_names_the_students(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     export = ["moodle", "export", "A1", "--worksheet", str(RAW / "worksheet-A1.csv")]
     (teacher.course / "g.csv").write_text("student,mark\nbsmith,12\n")
@@ -362,7 +362,7 @@ def test_export_matches_by_whatever_column_names_the_students(
 
 
 def test_the_gradebook_gives_the_marks_where_no_file_does(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Fractional marks are not cut to whole ones, and penalties count.
 
@@ -386,7 +386,7 @@ def test_the_gradebook_gives_the_marks_where_no_file_does(
 
 @pytest.mark.parametrize("form", ["submissions-A1.zip", "submissions-A1-flat.zip"])
 def test_a_zip_that_was_downloaded_by_hand_becomes_the_same_files(
-    teacher: Desk, form: str, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, form: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """README, Zip: both forms, without web services; the worksheet says who is who."""
     fetch = ["moodle", "fetch-submissions", "A1", "--zip", str(RAW / form)]

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.store.gradebook import Gradebook, Identity
-from tests.support.moodle.teacher import Desk, ServedHub, desk, served_hub
+from tests.support.moodle.teacher import CourseSetup, ServedHub, course_setup, served_hub
 
 NAMES = {
     "alice": "Alice Ångström",
@@ -22,8 +22,8 @@ MAP = ["--map", "students.csv"]
 
 
 @pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    with desk(tmp_path / "course", monkeypatch) as made:
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    with course_setup(tmp_path / "course", monkeypatch) as made:
         yield made
 
 
@@ -33,13 +33,13 @@ def hub(tmp_path: Path) -> Iterator[ServedHub]:
         yield served
 
 
-def names_in(teacher: Desk) -> dict[str, str]:
+def names_in(teacher: CourseSetup) -> dict[str, str]:
     with Gradebook(teacher.course / "gradebook.db") as book:
         return dict(book.students())
 
 
 def test_b28_b30_b31_the_participants_may_use_the_hub_and_graders_see_their_names(
-    teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B28, B30, B31: the list is on the hub, and full names in the gradebook."""
     arguments = ["--hub-url", hub.url, "--hub-token", hub.token, *MAP]
@@ -53,7 +53,7 @@ def test_b28_b30_b31_the_participants_may_use_the_hub_and_graders_see_their_name
 
 
 def test_b28_the_hub_and_its_token_may_come_from_the_environment(
-    teacher: Desk, hub: ServedHub, monkeypatch: pytest.MonkeyPatch
+    teacher: CourseSetup, hub: ServedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B28; compatibility-0.3.16.md 9: MOGRADER_HUB_URL and MOGRADER_HUB_INSTRUCTOR_TOKEN."""
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
@@ -65,7 +65,7 @@ def test_b28_the_hub_and_its_token_may_come_from_the_environment(
 
 
 def test_b28_a_hub_that_refuses_is_told_as_such(
-    teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B28."""
     arguments = ["--hub-url", hub.url, "--hub-token", "dana:00"]
@@ -74,7 +74,7 @@ def test_b28_a_hub_that_refuses_is_told_as_such(
     assert not (hub.hub.course / "allowed_users.txt").exists()
 
 
-def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: Desk) -> None:
+def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: CourseSetup) -> None:
     """B29; compatibility-0.3.16.md 9: the first with id > 0."""
     assert run(["moodle", "sync-users", *MAP]) == 0
     (asked,) = teacher.asked("mod_assign_list_participants")
@@ -82,7 +82,7 @@ def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: D
 
 
 def test_an_anonymous_assignment_that_comes_first_is_passed_over(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Sync keeps Moodle's order, in which an anonymous one may be the first."""
     anonymous = '[[assignments]]\nname = "A3"\nid = 3\n'
@@ -99,7 +99,7 @@ def test_an_anonymous_assignment_that_comes_first_is_passed_over(
 
 
 def test_b32_without_sync_there_is_no_assignment_to_ask_for(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B32."""
     (teacher.course / "mograder.toml").write_text('[[assignments]]\nname = "On paper"\n')
@@ -112,7 +112,7 @@ def test_b32_without_sync_there_is_no_assignment_to_ask_for(
 
 
 def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
-    teacher: Desk, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B33; compatibility-0.3.16.md 9: its lines."""
     arguments = ["--hub-url", hub.url, "--dry-run", *MAP]
@@ -127,7 +127,7 @@ def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
 
 
 def test_b34_without_a_hub_the_list_is_written_into_the_course(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """B34; compatibility-0.3.16.md 9: the text and the heading."""
     (teacher.course / "allowed_users.txt").write_text("mallory\n")
@@ -139,7 +139,7 @@ def test_b34_without_a_hub_the_list_is_written_into_the_course(
 
 
 def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Which right, or a mapping file; nothing has changed."""
     assert run(["moodle", "sync-users"]) == 4
@@ -152,7 +152,7 @@ def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
     assert not (teacher.course / "gradebook.db").exists()
 
 
-def test_who_was_matched_once_needs_no_mapping_again(teacher: Desk) -> None:
+def test_who_was_matched_once_needs_no_mapping_again(teacher: CourseSetup) -> None:
     """The local mapping is kept in the gradebook."""
     assert run(["moodle", "sync-users", *MAP]) == 0
     (teacher.course / "allowed_users.txt").unlink()
@@ -165,7 +165,7 @@ def test_who_was_matched_once_needs_no_mapping_again(teacher: Desk) -> None:
 
 
 def test_usernames_that_are_email_addresses_need_no_file(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["moodle", "sync-users", "--username-from", "email-name", "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
@@ -174,7 +174,7 @@ def test_usernames_that_are_email_addresses_need_no_file(
 
 
 def test_usernames_that_moodle_shows_are_used(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recording 275: the teacher has moodle/user:viewalldetails."""
     teacher.at(274, "details-shown")
@@ -187,7 +187,7 @@ def test_usernames_that_moodle_shows_are_used(
 
 
 def test_an_anonymous_assignment_names_nobody_and_changes_nothing(
-    teacher: Desk, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Recording 134: under blind marking people are "Participant N"."""
     (teacher.course / "mograder.toml").write_text(

@@ -1,4 +1,4 @@
-"""The session proxy over real HTTP: who passes, what crosses the border, what streams.
+"""The session proxy over real HTTP: access, headers in both directions, streaming.
 
 compatibility-0.3.16.md 2.1-2.3; security.md, "The session's server is theirs too", "The page is
 theirs as well".
@@ -17,7 +17,7 @@ from bench.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.support.audit import Event
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
@@ -26,8 +26,8 @@ POLICY = (
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    async with open_house() as opened:
+async def proxied() -> AsyncIterator[RunningProxy]:
+    async with open_proxy() as opened:
         yield opened
 
 
@@ -49,59 +49,61 @@ async def house() -> AsyncIterator[House]:
     ],
 )
 async def test_only_the_owner_and_instructors_pass(
-    house: House, headers: dict[str, str], status: int, text: str
+    proxied: RunningProxy, headers: dict[str, str], status: int, text: str
 ) -> None:
-    answer = await house.http.get(A1 + "/health", headers=headers)
+    answer = await proxied.http.get(A1 + "/health", headers=headers)
     assert answer.status_code == status
     assert text in answer.text
     assert answer.headers["content-security-policy"] == POLICY
 
 
-async def test_who_looks_into_another_persons_session_is_told(house: House) -> None:
+async def test_who_looks_into_another_persons_session_is_told(proxied: RunningProxy) -> None:
     """Whether by a page or by a program; the owner's own visits are nobody's business."""
-    await house.capability("alice")
-    await house.http.get(A1 + "/health", headers=bearer("alice"))
-    assert house.rig.visits == []
-    await house.capability("prof")
-    await house.http.get(A1 + "/health", headers=bearer("bob"))
+    await proxied.capability("alice")
+    await proxied.http.get(A1 + "/health", headers=bearer("alice"))
+    assert proxied.rig.visits == []
+    await proxied.capability("prof")
+    await proxied.http.get(A1 + "/health", headers=bearer("bob"))
     told = Event("prof", "open session", "alice/A1 (edit)", "127.0.0.1")
-    assert house.rig.visits == [told]
+    assert proxied.rig.visits == [told]
 
 
-async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(house: House) -> None:
-    answer = await house.http.get(A1 + "/?x=1&y=2", headers=DOCUMENT)
+async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(
+    proxied: RunningProxy,
+) -> None:
+    answer = await proxied.http.get(A1 + "/?x=1&y=2", headers=DOCUMENT)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=/edit/user/alice/A1/%3Fx%3D1%26y%3D2"
 
 
-async def test_who_is_not_enrolled_reads_so(house: House) -> None:
-    house.rig.services.roster.kept_out.add("alice")
-    answer = await house.http.get(A1 + "/", headers=cookie("alice"))
+async def test_who_is_not_enrolled_reads_so(proxied: RunningProxy) -> None:
+    proxied.rig.services.roster.kept_out.add("alice")
+    answer = await proxied.http.get(A1 + "/", headers=cookie("alice"))
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("text/html")
     assert "Access Restricted" in answer.text
 
 
-async def test_a_login_by_header_takes_its_cookie_home_on_errors_too(house: House) -> None:
-    good = await house.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
-    house.http.cookies.clear()
-    bad = await house.http.get("/edit/user/alice/A9/", headers={"X-Remote-User": "alice"})
-    house.http.cookies.clear()
+async def test_a_login_by_header_takes_its_cookie_home_on_errors_too(proxied: RunningProxy) -> None:
+    good = await proxied.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+    proxied.http.cookies.clear()
+    bad = await proxied.http.get("/edit/user/alice/A9/", headers={"X-Remote-User": "alice"})
+    proxied.http.cookies.clear()
     assert (good.status_code, bad.status_code) == (200, 404)
     for answer in (good, bad):
         assert answer.headers["set-cookie"].startswith("mograder_session=")
         assert "HttpOnly; SameSite=Lax" in answer.headers["set-cookie"]
-    token = await house.http.get(A1 + "/health", headers=bearer("alice"))
+    token = await proxied.http.get(A1 + "/health", headers=bearer("alice"))
     assert "set-cookie" not in token.headers
 
 
 @pytest.mark.parametrize("destination", ["iframe", "empty", "script", "embed", "worker", "image"])
 async def test_a_browser_gets_nothing_but_the_document_by_its_login(
-    house: House, destination: str
+    proxied: RunningProxy, destination: str
 ) -> None:
     headers = {**cookie("alice"), "Sec-Fetch-Dest": destination, "Sec-Fetch-Site": "same-origin"}
-    assert (await house.http.get(A1 + "/", headers=headers)).status_code == 403
-    assert not house.upstream.seen
+    assert (await proxied.http.get(A1 + "/", headers=headers)).status_code == 403
+    assert not proxied.upstream.seen
 
 
 @pytest.mark.parametrize(
@@ -113,37 +115,41 @@ async def test_a_browser_gets_nothing_but_the_document_by_its_login(
         {"Sec-Fetch-Site": "same-origin"},
     ],
 )
-async def test_a_form_of_a_hostile_page_runs_no_code(house: House, marks: dict[str, str]) -> None:
+async def test_a_form_of_a_hostile_page_runs_no_code(
+    proxied: RunningProxy, marks: dict[str, str]
+) -> None:
     headers = {**cookie("alice"), **marks}
-    answer = await house.http.post(A1 + "/api/kernel/execute", headers=headers, content="x")
+    answer = await proxied.http.post(A1 + "/api/kernel/execute", headers=headers, content="x")
     assert answer.status_code == 403
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
-async def test_a_session_that_does_not_run_is_named_or_started_again(house: House) -> None:
+async def test_a_session_that_does_not_run_is_named_or_started_again(proxied: RunningProxy) -> None:
     edit, run = "/edit/user/alice/A2/", "/run/user/alice/L%201/"
     plain = cookie("alice")
-    assert (await house.http.get(edit, headers=plain)).text == "No active session"
-    assert (await house.http.get(run, headers=plain)).text == "No active lecture session"
-    tab = await house.http.get(edit, headers={**plain, **DOCUMENT})
+    assert (await proxied.http.get(edit, headers=plain)).text == "No active session"
+    assert (await proxied.http.get(run, headers=plain)).text == "No active lecture session"
+    tab = await proxied.http.get(edit, headers={**plain, **DOCUMENT})
     assert (tab.status_code, tab.headers["location"]) == (303, "/edit/A2")
-    tab = await house.http.get(run, headers={**plain, **DOCUMENT})
+    tab = await proxied.http.get(run, headers={**plain, **DOCUMENT})
     assert (tab.status_code, tab.headers["location"]) == (303, "/run/L%201")
-    other = await house.http.get(edit, headers={**cookie("prof", role=Role.INSTRUCTOR), **DOCUMENT})
+    other = await proxied.http.get(
+        edit, headers={**cookie("prof", role=Role.INSTRUCTOR), **DOCUMENT}
+    )
     assert (other.status_code, other.text) == (404, "No active session")
 
 
-async def test_a_session_whose_server_is_gone_answers_502(house: House) -> None:
-    house.rig.session(house.rig.directory / "none.sock", item="A3")
-    house.rig.session(house.rig.directory / "none.sock", item="L1", mode=Mode.RUN)
-    edit = await house.http.get("/edit/user/alice/A3/", headers=bearer("alice"))
-    run = await house.http.get("/run/user/alice/L1/", headers=bearer("alice"))
+async def test_a_session_whose_server_is_gone_answers_502(proxied: RunningProxy) -> None:
+    proxied.rig.session(proxied.rig.directory / "none.sock", item="A3")
+    proxied.rig.session(proxied.rig.directory / "none.sock", item="L1", mode=Mode.RUN)
+    edit = await proxied.http.get("/edit/user/alice/A3/", headers=bearer("alice"))
+    run = await proxied.http.get("/run/user/alice/L1/", headers=bearer("alice"))
     assert (edit.status_code, edit.text) == (502, "Session unavailable")
     assert (run.status_code, run.text) == (502, "Lecture session unavailable")
 
 
-async def test_a_path_without_its_slash_is_sent_to_the_one_with(house: House) -> None:
-    answer = await house.http.get(A1 + "?file=a", headers=bearer("alice"))
+async def test_a_path_without_its_slash_is_sent_to_the_one_with(proxied: RunningProxy) -> None:
+    answer = await proxied.http.get(A1 + "?file=a", headers=bearer("alice"))
     assert (answer.status_code, answer.headers["location"]) == (307, A1 + "/?file=a")
 
 
@@ -160,18 +166,18 @@ async def test_a_path_without_its_slash_is_sent_to_the_one_with(house: House) ->
         "/edit/user/__somebody__/A1/",
     ],
 )
-async def test_a_malformed_path_is_refused(house: House, path: str) -> None:
+async def test_a_malformed_path_is_refused(proxied: RunningProxy, path: str) -> None:
     async with aiohttp.ClientSession() as client:
-        url = URL(house.rig.url + path, encoded=True)
+        url = URL(proxied.rig.url + path, encoded=True)
         async with client.get(url, headers=bearer("prof", Role.INSTRUCTOR)) as answer:
             assert answer.status == 400, await answer.text()
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
 # ---- what crosses the border ------------------------------------------------------------------
 
 
-async def test_the_session_sees_none_of_the_hubs_credentials(house: House) -> None:
+async def test_the_session_sees_none_of_the_hubs_credentials(proxied: RunningProxy) -> None:
     headers = {
         **cookie("alice"),
         **bearer("alice"),
@@ -179,16 +185,16 @@ async def test_the_session_sees_none_of_the_hubs_credentials(house: House) -> No
         "X-Remote-Groups": "staff",
         "X-Forwarded-For": "10.0.0.1",
         "Forwarded": "for=10.0.0.1",
-        "Referer": house.rig.url + "/",
+        "Referer": proxied.rig.url + "/",
         "Proxy-Authorization": "Basic eA==",
         "X-Notebook-Id": "/etc/passwd",
-        "X-Runtime-Url": house.rig.url + "/s/abc/",
+        "X-Runtime-Url": proxied.rig.url + "/s/abc/",
         "Marimo-Session-Id": "s_1",
         "Marimo-Server-Token": "t",
         "Range": "bytes=0-1",
     }
     for path in ("/x", "/public/a.png"):
-        said = (await house.http.get(A1 + path, headers=headers)).json()
+        said = (await proxied.http.get(A1 + path, headers=headers)).json()
         names = {name for name, _ in said["headers"]}
         assert names <= {
             "host",
@@ -206,10 +212,10 @@ async def test_the_session_sees_none_of_the_hubs_credentials(house: House) -> No
         assert notebooks == (["A1.py"] if path.startswith("/public/") else [])
 
 
-async def test_the_browser_sees_none_of_what_acts_on_the_hub(house: House) -> None:
-    cap = await house.capability()
+async def test_the_browser_sees_none_of_what_acts_on_the_hub(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
     for url, headers in ((A1 + "/hostile", bearer("alice")), (cap + "hostile", {})):
-        answer = await house.http.get(url, headers=headers)
+        answer = await proxied.http.get(url, headers=headers)
         assert answer.text == "boo"
         passed = {name.lower() for name in answer.headers}
         own = {"content-security-policy", "x-content-type-options", "referrer-policy"}
@@ -222,38 +228,38 @@ async def test_the_browser_sees_none_of_what_acts_on_the_hub(house: House) -> No
         assert answer.headers.get("access-control-allow-origin") == shared
 
 
-async def test_redirects_stay_within_the_hub_and_name_no_inner_host(house: House) -> None:
-    cap = await house.capability()
-    by_login = await house.http.get(A1 + "/redirect", headers=bearer("alice"))
-    by_capability = await house.http.get(cap + "redirect")
+async def test_redirects_stay_within_the_hub_and_name_no_inner_host(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    by_login = await proxied.http.get(A1 + "/redirect", headers=bearer("alice"))
+    by_capability = await proxied.http.get(cap + "redirect")
     assert by_login.headers["location"] == A1 + "/next?x=1"
     assert by_capability.headers["location"] == cap + "next?x=1"
 
 
-async def test_path_and_query_arrive_as_they_were_sent(house: House) -> None:
+async def test_path_and_query_arrive_as_they_were_sent(proxied: RunningProxy) -> None:
     path = "/a%20b/c%2Fd;e//f%C3%A9?q=%2520&r=a+b&s"
     async with aiohttp.ClientSession() as client:
-        url = URL(house.rig.url + A1 + path, encoded=True)
+        url = URL(proxied.rig.url + A1 + path, encoded=True)
         async with client.get(url, headers=bearer("alice")) as answer:
             said = await answer.json()
     assert f"{said['path']}?{said['query']}" == A1 + path
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
-async def test_every_method_of_marimos_passes(house: House, method: str) -> None:
+async def test_every_method_of_marimos_passes(proxied: RunningProxy, method: str) -> None:
     """B123."""
-    answer = await house.http.request(method, A1 + "/x", headers=bearer("alice"))
+    answer = await proxied.http.request(method, A1 + "/x", headers=bearer("alice"))
     assert answer.status_code == 200
-    assert house.upstream.seen[-1]["method"] == method
+    assert proxied.upstream.seen[-1]["method"] == method
 
 
 # ---- the document -----------------------------------------------------------------------------
 
 
 async def test_a_signed_in_browser_gets_the_hubs_page_with_the_session_in_a_frame(
-    house: House,
+    proxied: RunningProxy,
 ) -> None:
-    answer = await house.http.get(A1 + "/?x=1&y=%22", headers={**cookie("alice"), **DOCUMENT})
+    answer = await proxied.http.get(A1 + "/?x=1&y=%22", headers={**cookie("alice"), **DOCUMENT})
     assert answer.status_code == 200
     cap = re.search(r' src="(/s/[\w-]{32}/)\?x=1&amp;y=%22" sandbox="([^"]+)"', answer.text)
     assert cap
@@ -262,9 +268,9 @@ async def test_a_signed_in_browser_gets_the_hubs_page_with_the_session_in_a_fram
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src ")
     assert "frame-ancestors 'none'" in policy
-    assert policy.endswith(f"; frame-src {house.rig.url}{cap[1]}")
+    assert policy.endswith(f"; frame-src {proxied.rig.url}{cap[1]}")
     assert answer.headers["cache-control"] == "no-store"
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
 @pytest.mark.parametrize(
@@ -275,20 +281,22 @@ async def test_a_signed_in_browser_gets_the_hubs_page_with_the_session_in_a_fram
     ],
 )
 async def test_a_tab_is_known_by_its_marks_or_over_plain_http_by_what_it_accepts(
-    house: House, marks: dict[str, str]
+    proxied: RunningProxy, marks: dict[str, str]
 ) -> None:
-    tab = await house.http.get(A1 + "/", headers={**cookie("alice"), **marks})
+    tab = await proxied.http.get(A1 + "/", headers={**cookie("alice"), **marks})
     assert "<iframe" in tab.text
-    program = await house.http.get(A1 + "/", headers=cookie("alice"))
+    program = await proxied.http.get(A1 + "/", headers=cookie("alice"))
     assert "<title>marimo</title>" in program.text
-    deeper = await house.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **marks})
+    deeper = await proxied.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **marks})
     assert "<title>marimo</title>" in deeper.text
 
 
-async def test_another_persons_notebook_is_labelled_and_gets_fewer_features(house: House) -> None:
-    own = await house.http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
+async def test_another_persons_notebook_is_labelled_and_gets_fewer_features(
+    proxied: RunningProxy,
+) -> None:
+    own = await proxied.http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
     role = Role.INSTRUCTOR
-    foreign = await house.http.get(A1 + "/", headers={**cookie("prof", role=role), **DOCUMENT})
+    foreign = await proxied.http.get(A1 + "/", headers={**cookie("prof", role=role), **DOCUMENT})
     assert "microphone" in own.text
     assert "clipboard-read" in own.text
     assert "alice’s notebook" in foreign.text
@@ -298,86 +306,92 @@ async def test_another_persons_notebook_is_labelled_and_gets_fewer_features(hous
 
 @pytest.mark.parametrize("marks", [FRAME, {"Accept": "text/html"}])
 async def test_the_frame_gets_the_sessions_page_by_its_capability(
-    house: House, marks: dict[str, str]
+    proxied: RunningProxy, marks: dict[str, str]
 ) -> None:
-    cap = await house.capability()
-    answer = await house.http.get(cap, headers=marks)
+    cap = await proxied.capability()
+    answer = await proxied.http.get(cap, headers=marks)
     assert answer.status_code == 200
     start = f'<!doctype html><html><head><base href="{cap}"><script>// Stand-ins for storage'
     assert answer.text.startswith(start)
     assert answer.text.count(f'<script data-page="{A1}/">') == 1
-    only_by_the_hub = f"frame-ancestors {house.rig.url}"
+    only_by_the_hub = f"frame-ancestors {proxied.rig.url}"
     assert answer.headers.get_list("content-security-policy") == [POLICY, only_by_the_hub]
     assert answer.text.endswith("</script><title>marimo</title></head><body>café</body></html>")
     assert "cache-control" in answer.headers
     assert "etag" not in answer.headers
-    sent = dict(house.upstream.seen[-1]["headers"])
+    sent = dict(proxied.upstream.seen[-1]["headers"])
     assert sent[b"accept-encoding"] == b"identity"
 
 
-async def test_the_same_viewer_keeps_a_capability_and_another_has_another(house: House) -> None:
-    alice = {await house.capability() for _ in range(3)}
-    prof = await house.capability("prof")
+async def test_the_same_viewer_keeps_a_capability_and_another_has_another(
+    proxied: RunningProxy,
+) -> None:
+    alice = {await proxied.capability() for _ in range(3)}
+    prof = await proxied.capability("prof")
     assert len(alice) == 1
     assert prof not in alice
-    assert len(house.rig.table.rows) == 2
-    assert all(cap.split("/")[2] not in repr(house.rig.table.rows) for cap in (*alice, prof))
+    assert len(proxied.rig.table.rows) == 2
+    assert all(cap.split("/")[2] not in repr(proxied.rig.table.rows) for cap in (*alice, prof))
 
 
-async def test_a_deeper_page_keeps_its_own_directory(house: House) -> None:
-    answer = await house.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **DOCUMENT})
+async def test_a_deeper_page_keeps_its_own_directory(proxied: RunningProxy) -> None:
+    answer = await proxied.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **DOCUMENT})
     assert re.search(r'<base href="/s/[\w-]+/deep/er/">', answer.text)
 
 
-async def test_a_bearer_client_gets_the_document_untouched(house: House) -> None:
-    answer = await house.http.get(A1 + "/", headers=bearer("alice"))
+async def test_a_bearer_client_gets_the_document_untouched(proxied: RunningProxy) -> None:
+    answer = await proxied.http.get(A1 + "/", headers=bearer("alice"))
     assert "<base" not in answer.text
     assert answer.headers["etag"] == '"1"'
-    assert not house.rig.table.rows
+    assert not proxied.rig.table.rows
 
 
 async def test_a_client_that_brings_only_a_header_leaves_no_trail_of_capabilities(
-    house: House,
+    proxied: RunningProxy,
 ) -> None:
     for _ in range(5):
-        await house.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
-        house.http.cookies.clear()
-    assert not house.rig.table.rows
+        await proxied.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+        proxied.http.cookies.clear()
+    assert not proxied.rig.table.rows
 
 
 # ---- by capability ----------------------------------------------------------------------------
 
 
-async def test_the_capability_alone_is_the_authority(house: House) -> None:
-    cap = await house.capability()
+async def test_the_capability_alone_is_the_authority(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
     for headers in ({}, cookie("bob"), {"X-Remote-User": "bob"}, {"Origin": "null"}):
-        answer = await house.http.post(cap + "api/x", headers=headers, content=b"12345")
+        answer = await proxied.http.post(cap + "api/x", headers=headers, content=b"12345")
         assert answer.json()["length"] == 5
         assert answer.json()["path"] == A1 + "/api/x"
         assert "set-cookie" not in answer.headers
-    assert (await house.http.get("/s/" + "a" * 32 + "/x", headers=cookie("alice"))).is_error
+    assert (await proxied.http.get("/s/" + "a" * 32 + "/x", headers=cookie("alice"))).is_error
 
 
-async def test_an_unknown_capability_is_gone_and_a_browser_may_read_that(house: House) -> None:
-    answer = await house.http.get("/s/" + "a" * 32 + "/x")
+async def test_an_unknown_capability_is_gone_and_a_browser_may_read_that(
+    proxied: RunningProxy,
+) -> None:
+    answer = await proxied.http.get("/s/" + "a" * 32 + "/x")
     assert answer.status_code == 404
     assert answer.headers["x-mograder-session"] == "gone"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["content-security-policy"] == POLICY
 
 
-async def test_a_tab_is_sent_from_a_capability_to_the_documents_own_address(house: House) -> None:
-    cap = await house.capability()
-    before = len(house.upstream.seen)
+async def test_a_tab_is_sent_from_a_capability_to_the_documents_own_address(
+    proxied: RunningProxy,
+) -> None:
+    cap = await proxied.capability()
+    before = len(proxied.upstream.seen)
     for method in ("GET", "POST"):
-        answer = await house.http.request(method, cap + "x?y=1", headers=DOCUMENT)
+        answer = await proxied.http.request(method, cap + "x?y=1", headers=DOCUMENT)
         assert (answer.status_code, answer.headers["location"]) == (303, A1 + "/x?y=1")
-    assert len(house.upstream.seen) == before
+    assert len(proxied.upstream.seen) == before
 
 
-async def test_a_file_in_a_tab_is_a_download(house: House) -> None:
-    cap = await house.capability()
-    answer = await house.http.get(cap + "@file/1-data.html", headers=DOCUMENT)
+async def test_a_file_in_a_tab_is_a_download(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    answer = await proxied.http.get(cap + "@file/1-data.html", headers=DOCUMENT)
     assert answer.status_code == 200
     assert answer.headers["content-disposition"] == "attachment"
     assert answer.headers["content-security-policy"] == POLICY
@@ -385,48 +399,48 @@ async def test_a_file_in_a_tab_is_a_download(house: House) -> None:
 
 @pytest.mark.parametrize("name", ["@file/1-paper.pdf", "paper.pdf"])
 async def test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames(
-    house: House, name: str
+    proxied: RunningProxy, name: str
 ) -> None:
-    cap = await house.capability()
-    tab = await house.http.get(cap + name, headers=DOCUMENT)
+    cap = await proxied.capability()
+    tab = await proxied.http.get(cap + name, headers=DOCUMENT)
     assert tab.content == b"%PDF-1.7"
     assert tab.headers.get_list("content-type") == ["application/pdf"]
     assert tab.headers["x-content-type-options"] == "nosniff"
     assert "content-security-policy" not in tab.headers
-    frame = await house.http.get(cap + name, headers={"Sec-Fetch-Dest": "iframe"})
+    frame = await proxied.http.get(cap + name, headers={"Sec-Fetch-Dest": "iframe"})
     assert f'target="_blank" rel="noopener" href="{cap}{name}"' in frame.text
     assert frame.headers["content-security-policy"] == POLICY
 
 
-async def test_a_frames_page_has_storage_and_tells_its_height(house: House) -> None:
-    cap = await house.capability()
-    answer = await house.http.get(cap + "deep/er/page", headers={"Sec-Fetch-Dest": "iframe"})
+async def test_a_frames_page_has_storage_and_tells_its_height(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    answer = await proxied.http.get(cap + "deep/er/page", headers={"Sec-Fetch-Dest": "iframe"})
     assert answer.text.startswith("<!doctype html><script>// Stand-ins for storage")
     assert "<html><head><title>" in answer.text
     assert "mograderFrameHeight" in answer.text
     assert len(answer.content) == int(answer.headers["content-length"])
 
 
-async def test_the_hub_answers_preflights_and_the_probe_itself(house: House) -> None:
+async def test_the_hub_answers_preflights_and_the_probe_itself(proxied: RunningProxy) -> None:
     asks = {"Origin": "null", "Access-Control-Request-Method": "POST"}
-    cap = await house.capability()
-    before = len(house.upstream.seen)
-    preflight = await house.http.options(cap + "api/x", headers=asks)
-    probe = await house.http.get("/s/probe", headers={"Origin": "null"})
+    cap = await proxied.capability()
+    before = len(proxied.upstream.seen)
+    preflight = await proxied.http.options(cap + "api/x", headers=asks)
+    probe = await proxied.http.get("/s/probe", headers={"Origin": "null"})
     assert (preflight.status_code, probe.status_code) == (204, 204)
     assert preflight.headers["access-control-allow-headers"] == "*"
     assert "POST" in preflight.headers["access-control-allow-methods"]
     assert probe.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in preflight.headers
-    assert len(house.upstream.seen) == before
+    assert len(proxied.upstream.seen) == before
 
 
-async def test_signing_out_and_stopping_end_a_capability(house: House) -> None:
-    cap, prof = await house.capability(), await house.capability("prof")
-    capabilities = house.rig.services.capabilities
+async def test_signing_out_and_stopping_end_a_capability(proxied: RunningProxy) -> None:
+    cap, prof = await proxied.capability(), await proxied.capability("prof")
+    capabilities = proxied.rig.services.capabilities
     capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
-    assert (await house.http.get(cap + "x")).status_code == 404
-    assert (await house.http.get(prof + "x")).status_code == 200
-    assert {row.username for row in house.rig.table.rows} == {"prof"}
-    capabilities.forget_session(house.session.id)
-    assert (await house.http.get(prof + "x")).status_code == 404
+    assert (await proxied.http.get(cap + "x")).status_code == 404
+    assert (await proxied.http.get(prof + "x")).status_code == 200
+    assert {row.username for row in proxied.rig.table.rows} == {"prof"}
+    capabilities.forget_session(proxied.session.id)
+    assert (await proxied.http.get(prof + "x")).status_code == 404

@@ -2,8 +2,8 @@
 
 See security.md, "The session's server is theirs too".
 
-Everything is counted: how much of the flood passed while others were served, and how much is
-held when nobody reads.
+Everything is counted: the bytes of the flood that passed while others were served, and the bytes
+buffered when the client does not read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ALICE = bearer("alice")["Authorization"]
 
 
 @dataclass
-class House:
+class RunningProxy:
     """A hub with a flooding session of alice's and an ordinary one of bob's."""
 
     rig: Rig
@@ -44,31 +44,31 @@ class House:
 
 
 @asynccontextmanager
-async def _house(allowances: Allowances) -> AsyncIterator[House]:
+async def _house(allowances: Allowances) -> AsyncIterator[RunningProxy]:
     calm = Upstream()
     async with served_on_unix(calm) as path, running_rig(allowances=allowances) as rig:
         with flooding(rig.directory) as flood:
             rig.session(flood.path)
             rig.session(path, user="bob")
-            yield House(rig, flood, calm)
+            yield RunningProxy(rig, flood, calm)
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def proxied() -> AsyncIterator[RunningProxy]:
     """Without any bound on the rate: only turns are taken."""
-    async with _house(Allowances(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)) as house:
-        yield house
+    async with _house(Allowances(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)) as proxied:
+        yield proxied
 
 
-async def test_others_are_answered_between_the_messages_of_a_flood(house: House) -> None:
-    with draining(house.address, _SOCKET, _ALICE) as drain:
+async def test_others_are_answered_between_the_messages_of_a_flood(proxied: RunningProxy) -> None:
+    with draining(proxied.address, _SOCKET, _ALICE) as drain:
         await until(lambda: drain.got > 100_000)
-        async with httpx.AsyncClient(base_url=house.rig.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=proxied.rig.url, trust_env=False) as http:
             await _ask(http)
-            before = house.rig.traffic.messages_out
+            before = proxied.rig.traffic.messages_out
             for _ in range(20):
                 await _ask(http)
-        passed = house.rig.traffic.messages_out - before
+        passed = proxied.rig.traffic.messages_out - before
     # Without turns it is a hundred thousand for each request; with them, some three thousand.
     assert passed < 20 * 20_000, f"{passed} messages of the flood came first"
 
@@ -80,15 +80,15 @@ async def _ask(http: httpx.AsyncClient) -> None:
 
 async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
     rates = Allowances(_UNBOUNDED, Rate(1000, 10), _UNBOUNDED)
-    async with _house(rates) as house:
+    async with _house(rates) as proxied:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        with draining(house.address, _SOCKET, _ALICE) as drain:
-            await until(lambda: house.rig.traffic.messages_out >= 1010)
+        with draining(proxied.address, _SOCKET, _ALICE) as drain:
+            await until(lambda: proxied.rig.traffic.messages_out >= 1010)
             most = 1000 + 10 * (loop.time() - began) + 2
-            assert house.rig.traffic.messages_out <= most
+            assert proxied.rig.traffic.messages_out <= most
             assert drain.got < 10_000
-            assert house.flood.sent < 2 * 2**20, "the session's server is held up, not the hub"
+            assert proxied.flood.sent < 2 * 2**20, "the session's server is held up, not the hub"
 
 
 async def test_many_connections_gain_a_flood_nothing() -> None:
@@ -114,15 +114,17 @@ async def test_many_connections_gain_a_flood_nothing() -> None:
 
 
 @pytest.mark.full
-async def test_a_client_that_reads_nothing_does_not_fill_the_hubs_memory(house: House) -> None:
-    connection = open_socket(house.address, _SOCKET, _ALICE)
+async def test_a_client_that_reads_nothing_does_not_fill_the_hubs_memory(
+    proxied: RunningProxy,
+) -> None:
+    connection = open_socket(proxied.address, _SOCKET, _ALICE)
     try:
-        await until(lambda: house.rig.traffic.messages_out > 1000)
+        await until(lambda: proxied.rig.traffic.messages_out > 1000)
         gc.collect()
         before = psutil.Process().memory_info().rss
         sent = -1
-        while sent != house.flood.sent:  # it stops when all buffers in between are full
-            sent = house.flood.sent
+        while sent != proxied.flood.sent:  # it stops when all buffers in between are full
+            sent = proxied.flood.sent
             await asyncio.sleep(0.5)
         assert sent < 30 * 2**20
         assert psutil.Process().memory_info().rss - before < 50 * 2**20

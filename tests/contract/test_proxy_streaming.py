@@ -1,4 +1,4 @@
-"""The session proxy over real HTTP: what streams, what is bounded, who ends whom.
+"""The session proxy over real HTTP: streaming, bounds, and the end of connections.
 
 compatibility-0.3.16.md 2.3; security.md, "The session's server is theirs too".
 """
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.support.session_proxy import bearer
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
@@ -24,12 +24,12 @@ POLICY = (
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    async with open_house() as opened:
+async def proxied() -> AsyncIterator[RunningProxy]:
+    async with open_proxy() as opened:
         yield opened
 
 
-async def test_a_body_streams_both_ways_at_once(house: House) -> None:
+async def test_a_body_streams_both_ways_at_once(proxied: RunningProxy) -> None:
     back: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def body() -> AsyncIterator[bytes]:
@@ -37,7 +37,7 @@ async def test_a_body_streams_both_ways_at_once(house: House) -> None:
             yield b"part %d" % number
             assert await back.get() == b"part %d" % number  # before the next one is sent
 
-    url = house.rig.url + A1 + "/stream-echo"
+    url = proxied.rig.url + A1 + "/stream-echo"
     async with (
         aiohttp.ClientSession() as client,
         client.post(url, data=body(), headers=bearer("alice")) as answer,
@@ -47,39 +47,41 @@ async def test_a_body_streams_both_ways_at_once(house: House) -> None:
     assert back.empty()
 
 
-async def test_a_body_over_the_bound_is_refused_announced_or_not(house: House) -> None:
+async def test_a_body_over_the_bound_is_refused_announced_or_not(proxied: RunningProxy) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(5):
             yield b"x" * 2**20
 
-    announced = await house.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 4 * 2**20)
+    announced = await proxied.http.post(
+        A1 + "/x", headers=bearer("alice"), content=b"x" * 4 * 2**20
+    )
     assert (announced.status_code, announced.text) == (413, "The request exceeds 3 MB.")
-    assert not house.upstream.seen
-    streamed = await house.http.post(A1 + "/x", headers=bearer("alice"), content=chunks())
+    assert not proxied.upstream.seen
+    streamed = await proxied.http.post(A1 + "/x", headers=bearer("alice"), content=chunks())
     assert streamed.status_code == 413
-    fits = await house.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 3 * 2**20)
+    fits = await proxied.http.post(A1 + "/x", headers=bearer("alice"), content=b"x" * 3 * 2**20)
     assert fits.json()["length"] == 3 * 2**20
 
 
-async def test_a_server_that_never_answers_is_left_after_a_while(house: House) -> None:
-    answer = await house.http.get(A1 + "/hang", headers=bearer("alice"))
+async def test_a_server_that_never_answers_is_left_after_a_while(proxied: RunningProxy) -> None:
+    answer = await proxied.http.get(A1 + "/hang", headers=bearer("alice"))
     assert (answer.status_code, answer.text) == (504, "Session did not answer in time")
-    await asyncio.wait_for(house.upstream.left.wait(), 60)
+    await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
-async def test_a_client_that_leaves_frees_the_server(house: House) -> None:
+async def test_a_client_that_leaves_frees_the_server(proxied: RunningProxy) -> None:
     for path in ("/hang", "/forever"):
-        house.upstream.left.clear()
-        house.upstream.asked.clear()
+        proxied.upstream.left.clear()
+        proxied.upstream.asked.clear()
         async with (
             aiohttp.ClientSession() as client,
             asyncio.timeout(40),
         ):
-            asked = asyncio.create_task(_begin(client, house.rig.url + A1 + path))
-            await house.upstream.asked.wait()
+            asked = asyncio.create_task(_begin(client, proxied.rig.url + A1 + path))
+            await proxied.upstream.asked.wait()
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
-        await asyncio.wait_for(house.upstream.left.wait(), 10)
+        await asyncio.wait_for(proxied.upstream.left.wait(), 10)
 
 
 async def _begin(client: aiohttp.ClientSession, url: str) -> None:
@@ -88,52 +90,52 @@ async def _begin(client: aiohttp.ClientSession, url: str) -> None:
             pass
 
 
-async def test_a_slow_reader_slows_the_server_down(house: House) -> None:
-    reader, writer = await asyncio.open_connection(*house.rig.host.split(":"))
+async def test_a_slow_reader_slows_the_server_down(proxied: RunningProxy) -> None:
+    reader, writer = await asyncio.open_connection(*proxied.rig.host.split(":"))
     token = bearer("alice")["Authorization"]
     head = f"GET {A1}/forever HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
     writer.write(head.encode())
     await reader.readexactly(100_000)
     before = -1
-    while before != house.upstream.sent:  # it stops when all buffers in between are full
-        before = house.upstream.sent
+    while before != proxied.upstream.sent:  # it stops when all buffers in between are full
+        before = proxied.upstream.sent
         await asyncio.sleep(0.3)
-    assert house.upstream.sent < 30 * 2**20
+    assert proxied.upstream.sent < 30 * 2**20
     writer.close()
-    await asyncio.wait_for(house.upstream.left.wait(), 10)
+    await asyncio.wait_for(proxied.upstream.left.wait(), 10)
 
 
-async def test_an_answer_that_breaks_off_does_not_look_complete(house: House) -> None:
+async def test_an_answer_that_breaks_off_does_not_look_complete(proxied: RunningProxy) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
-        await house.http.get(A1 + "/short", headers=bearer("alice"))
+        await proxied.http.get(A1 + "/short", headers=bearer("alice"))
 
 
-async def test_stopping_a_session_ends_what_is_open_in_it(house: House) -> None:
+async def test_stopping_a_session_ends_what_is_open_in_it(proxied: RunningProxy) -> None:
     async with aiohttp.ClientSession() as client:
         asked = asyncio.create_task(
-            client.get(house.rig.url + A1 + "/hang", headers=bearer("alice"))
+            client.get(proxied.rig.url + A1 + "/hang", headers=bearer("alice"))
         )
-        await asyncio.wait_for(house.upstream.asked.wait(), 60)
-        house.rig.pool.stop(house.session)
+        await asyncio.wait_for(proxied.upstream.asked.wait(), 60)
+        proxied.rig.pool.stop(proxied.session)
         answer = await asyncio.wait_for(asked, 60)
         assert answer.status == 502
-    await asyncio.wait_for(house.upstream.left.wait(), 60)
+    await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
-async def test_the_capabilities_of_a_stopped_session_are_forgotten(house: House) -> None:
-    cap = await house.capability()
-    assert (await house.http.get(cap + "x")).status_code == 200
-    house.rig.pool.stop(house.session)
-    assert house.rig.services.capabilities.resolve(cap.split("/")[2]) is None
-    assert (await house.http.get(cap + "x")).status_code == 404
+async def test_the_capabilities_of_a_stopped_session_are_forgotten(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    assert (await proxied.http.get(cap + "x")).status_code == 200
+    proxied.rig.pool.stop(proxied.session)
+    assert proxied.rig.services.capabilities.resolve(cap.split("/")[2]) is None
+    assert (await proxied.http.get(cap + "x")).status_code == 404
 
 
-async def test_signing_out_ends_a_request_that_is_under_way(house: House) -> None:
-    cap = await house.capability()
+async def test_signing_out_ends_a_request_that_is_under_way(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
     async with aiohttp.ClientSession() as client:
-        asked = asyncio.create_task(client.get(f"{house.rig.url}{cap}hang"))
-        await asyncio.wait_for(house.upstream.asked.wait(), 60)
-        house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+        asked = asyncio.create_task(client.get(f"{proxied.rig.url}{cap}hang"))
+        await asyncio.wait_for(proxied.upstream.asked.wait(), 60)
+        proxied.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
         assert (await asyncio.wait_for(asked, 60)).status == 502
 
 
@@ -150,36 +152,38 @@ async def test_signing_out_ends_a_request_that_is_under_way(house: House) -> Non
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
     ],
 )
-async def test_garbage_from_a_server_is_a_502(house: House, answer: bytes) -> None:
-    house.rig.pool.live.clear()
-    await house.rig.raw(lambda _: answer)
-    got = await house.http.get(A1 + "/x", headers=bearer("alice"))
+async def test_garbage_from_a_server_is_a_502(proxied: RunningProxy, answer: bytes) -> None:
+    proxied.rig.pool.live.clear()
+    await proxied.rig.raw(lambda _: answer)
+    got = await proxied.http.get(A1 + "/x", headers=bearer("alice"))
     assert (got.status_code, got.text) == (502, "Session unavailable")
     assert got.headers["content-security-policy"] == POLICY
 
 
-async def test_a_get_survives_a_connection_that_went_stale(house: House) -> None:
-    house.rig.pool.live.clear()
-    await house.rig.raw(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+async def test_a_get_survives_a_connection_that_went_stale(proxied: RunningProxy) -> None:
+    proxied.rig.pool.live.clear()
+    await proxied.rig.raw(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     for _ in range(5):  # the server closes every time, without having said so
-        answer = await house.http.get(A1 + "/x", headers=bearer("alice"))
+        answer = await proxied.http.get(A1 + "/x", headers=bearer("alice"))
         assert (answer.status_code, answer.text) == (200, "ok")
 
 
-async def test_every_request_counts_as_activity_and_leaves_nothing_behind(house: House) -> None:
-    cap = await house.capability()
-    before = house.rig.pool.touches
+async def test_every_request_counts_as_activity_and_leaves_nothing_behind(
+    proxied: RunningProxy,
+) -> None:
+    cap = await proxied.capability()
+    before = proxied.rig.pool.touches
     for _ in range(3):
-        await house.http.get(cap + "x")
-    assert house.rig.pool.touches == before + 3
+        await proxied.http.get(cap + "x")
+    assert proxied.rig.pool.touches == before + 3
     names = [task.get_coro() for task in asyncio.all_tasks()]
     assert not [name for name in names if "_watch" in repr(name) or "write_bytes" in repr(name)]
 
 
 @pytest.mark.full
-async def test_a_large_answer_passes_with_flat_memory(house: House) -> None:
+async def test_a_large_answer_passes_with_flat_memory(proxied: RunningProxy) -> None:
     async with aiohttp.ClientSession() as client:
-        url = f"{house.rig.url}{A1}/forever"
+        url = f"{proxied.rig.url}{A1}/forever"
         process, got = psutil.Process(), 0
         async with client.get(url, headers=bearer("alice")) as answer:
             await answer.content.readexactly(2**20)

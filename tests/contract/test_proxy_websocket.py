@@ -24,14 +24,14 @@ A1 = "/edit/user/alice/A1"
 
 
 @dataclass
-class House:
+class RunningProxy:
     """A running proxy with one session of alice's."""
 
     rig: Rig
     upstream: Upstream
     session: LiveSession
 
-    def dial(self, path: str, **options: object) -> connect:
+    def connect_websocket(self, path: str, **options: object) -> connect:
         url = self.rig.url.replace("http", "ws", 1) + path
         return connect(url, max_size=None, proxy=None, **options)  # type: ignore[arg-type]
 
@@ -44,29 +44,31 @@ class House:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def proxied() -> AsyncIterator[RunningProxy]:
     upstream = Upstream()
     overrides: dict[str, object] = {"limits.request_mb": 64}
     async with (
         served_on_unix(upstream) as path,
         running_rig(answer_seconds=2, overrides=overrides) as rig,
     ):
-        yield House(rig, upstream, rig.session(path))
+        yield RunningProxy(rig, upstream, rig.session(path))
 
 
-async def test_text_and_binary_pass_both_ways_whatever_their_size(house: House) -> None:
-    async with house.dial(A1 + "/ws?session_id=s_1", additional_headers=bearer("alice")) as socket:
+async def test_text_and_binary_pass_both_ways_whatever_their_size(proxied: RunningProxy) -> None:
+    async with proxied.connect_websocket(
+        A1 + "/ws?session_id=s_1", additional_headers=bearer("alice")
+    ) as socket:
         for message in ("hé", b"\x00\xff", "x" * 20_000_000, b"y" * 20_000_000, "", b""):
             await socket.send(message)
             assert await socket.recv() == message
-    scope = house.upstream.seen[-1]
+    scope = proxied.upstream.seen[-1]
     assert (scope["path"], scope["query_string"]) == (A1 + "/ws", b"session_id=s_1")
 
 
-async def test_aiohttps_client_passes_too(house: House) -> None:
+async def test_aiohttps_client_passes_too(proxied: RunningProxy) -> None:
     async with (
         aiohttp.ClientSession() as client,
-        client.ws_connect(house.rig.url + A1 + "/ws", headers=bearer("alice")) as socket,
+        client.ws_connect(proxied.rig.url + A1 + "/ws", headers=bearer("alice")) as socket,
     ):
         await socket.send_str("a")
         await socket.send_bytes(b"b")
@@ -74,18 +76,20 @@ async def test_aiohttps_client_passes_too(house: House) -> None:
         assert (await socket.receive()).data == b"b"
 
 
-async def test_the_servers_choice_of_subprotocol_is_the_clients(house: House) -> None:
+async def test_the_servers_choice_of_subprotocol_is_the_clients(proxied: RunningProxy) -> None:
     protocols = [websockets.Subprotocol("one"), websockets.Subprotocol("two")]
     headers = bearer("alice")
-    async with house.dial(A1 + "/ws", subprotocols=protocols, additional_headers=headers) as socket:
+    async with proxied.connect_websocket(
+        A1 + "/ws", subprotocols=protocols, additional_headers=headers
+    ) as socket:
         assert socket.subprotocol == "two"
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, "bye"), (4000, "MARIMO_é"), (3999, "x" * 120)])
 async def test_the_servers_close_is_told_to_the_client(
-    house: House, code: int, reason: str
+    proxied: RunningProxy, code: int, reason: str
 ) -> None:
-    async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
+    async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         await socket.send(f"close {code} {reason}")
         with pytest.raises(websockets.ConnectionClosed):
             await socket.recv()
@@ -93,18 +97,20 @@ async def test_the_servers_close_is_told_to_the_client(
 
 
 @pytest.mark.parametrize(("sent", "told"), [(1000, 1000), (4321, 4321)])
-async def test_the_clients_close_is_told_to_the_server(house: House, sent: int, told: int) -> None:
-    async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
+async def test_the_clients_close_is_told_to_the_server(
+    proxied: RunningProxy, sent: int, told: int
+) -> None:
+    async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         await socket.close(sent, "done")
-    await asyncio.wait_for(house.upstream.left.wait(), 60)
-    assert house.upstream.close_code == told
+    await asyncio.wait_for(proxied.upstream.left.wait(), 60)
+    assert proxied.upstream.close_code == told
 
 
-async def test_a_client_that_vanishes_is_noticed_by_the_server(house: House) -> None:
-    async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
+async def test_a_client_that_vanishes_is_noticed_by_the_server(proxied: RunningProxy) -> None:
+    async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         socket.transport.abort()
-        await asyncio.wait_for(house.upstream.left.wait(), 60)
-    assert house.session.connections == 0
+        await asyncio.wait_for(proxied.upstream.left.wait(), 60)
+    assert proxied.session.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -118,52 +124,58 @@ async def test_a_client_that_vanishes_is_noticed_by_the_server(house: House) -> 
     ],
 )
 async def test_a_strangers_or_a_browsers_socket_is_refused_by_login(
-    house: House, headers: dict[str, str]
+    proxied: RunningProxy, headers: dict[str, str]
 ) -> None:
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await house.dial(A1 + "/ws", additional_headers=headers)
+        await proxied.connect_websocket(A1 + "/ws", additional_headers=headers)
     assert refused.value.response.status_code == 403
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
-async def test_our_own_origin_is_refused_too_while_pages_are_sandboxed(house: House) -> None:
+async def test_our_own_origin_is_refused_too_while_pages_are_sandboxed(
+    proxied: RunningProxy,
+) -> None:
     with pytest.raises(websockets.InvalidStatus):
-        await house.dial(
-            A1 + "/ws", additional_headers=cookie("alice"), origin=websockets.Origin(house.rig.url)
+        await proxied.connect_websocket(
+            A1 + "/ws",
+            additional_headers=cookie("alice"),
+            origin=websockets.Origin(proxied.rig.url),
         )
 
 
 @pytest.mark.parametrize("origin", ["null", None, "own"])
 async def test_a_capability_opens_a_socket_from_the_opaque_page(
-    house: House, origin: str | None
+    proxied: RunningProxy, origin: str | None
 ) -> None:
-    cap = await house.capability()
-    said = house.rig.url if origin == "own" else origin
-    async with house.dial(cap + "ws", origin=said) as socket:
+    cap = await proxied.capability()
+    said = proxied.rig.url if origin == "own" else origin
+    async with proxied.connect_websocket(cap + "ws", origin=said) as socket:
         await socket.send("hello")
         assert await socket.recv() == "hello"
-    names = {name for name, _ in house.upstream.seen[-1]["headers"]}
+    names = {name for name, _ in proxied.upstream.seen[-1]["headers"]}
     assert not names & {b"cookie", b"origin", b"authorization"}
 
 
-async def test_a_capability_in_another_sites_hands_opens_no_socket(house: House) -> None:
-    cap = await house.capability()
+async def test_a_capability_in_another_sites_hands_opens_no_socket(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
     with pytest.raises(websockets.InvalidStatus):
-        await house.dial(cap + "ws", origin=websockets.Origin("https://evil.example"))
+        await proxied.connect_websocket(
+            cap + "ws", origin=websockets.Origin("https://evil.example")
+        )
 
 
 @pytest.mark.parametrize("path", ["/s/" + "a" * 32 + "/ws", "/", "/edit/user/alice/A9/ws"])
-async def test_a_socket_to_nothing_is_refused(house: House, path: str) -> None:
+async def test_a_socket_to_nothing_is_refused(proxied: RunningProxy, path: str) -> None:
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await house.dial(path, additional_headers=bearer("alice"))
+        await proxied.connect_websocket(path, additional_headers=bearer("alice"))
     assert refused.value.response.status_code == 403
 
 
-async def test_a_server_that_refuses_or_is_silent_is_told(house: House) -> None:
-    house.rig.pool.live.clear()
-    await house.rig.raw(lambda _: b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+async def test_a_server_that_refuses_or_is_silent_is_told(proxied: RunningProxy) -> None:
+    proxied.rig.pool.live.clear()
+    await proxied.rig.raw(lambda _: b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await house.dial(A1 + "/ws", additional_headers=bearer("alice"))
+        await proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice"))
     assert refused.value.response.status_code == 502
 
 
@@ -173,36 +185,40 @@ async def _ended(socket: ClientConnection) -> int | None:
     return socket.close_code
 
 
-async def test_sign_out_and_stop_close_what_is_open(house: House) -> None:
-    cap = await house.capability()
-    async with house.dial(cap + "ws") as first:
-        house.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+async def test_sign_out_and_stop_close_what_is_open(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    async with proxied.connect_websocket(cap + "ws") as first:
+        proxied.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
         assert await _ended(first) == 1008
-    cap = await house.capability()
+    cap = await proxied.capability()
     async with (
-        house.dial(cap + "ws") as second,
-        house.dial(A1 + "/ws", additional_headers=bearer("alice")) as third,
+        proxied.connect_websocket(cap + "ws") as second,
+        proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as third,
     ):
-        house.rig.pool.stop(house.session)
+        proxied.rig.pool.stop(proxied.session)
         assert await _ended(second) == 1008
         assert await _ended(third) == 1008
 
 
-async def test_sockets_are_counted_and_messages_but_no_pings_are_activity(house: House) -> None:
-    async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
+async def test_sockets_are_counted_and_messages_but_no_pings_are_activity(
+    proxied: RunningProxy,
+) -> None:
+    async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         await socket.send("a")
         await socket.recv()
-        assert house.session.connections == 1
-        before = house.rig.pool.touches
+        assert proxied.session.connections == 1
+        before = proxied.rig.pool.touches
         await (await socket.ping())
-        assert house.rig.pool.touches == before
+        assert proxied.rig.pool.touches == before
         await socket.send("b")
         await socket.recv()
-        assert house.rig.pool.touches == before + 2  # one for each direction
-    await asyncio.wait_for(house.upstream.left.wait(), 60)
+        assert proxied.rig.pool.touches == before + 2  # one for each direction
+    await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
-async def test_a_message_over_the_bound_ends_the_connection_not_the_hub(house: House) -> None:
-    async with house.dial(A1 + "/ws", additional_headers=bearer("alice")) as socket:
+async def test_a_message_over_the_bound_ends_the_connection_not_the_hub(
+    proxied: RunningProxy,
+) -> None:
+    async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         await socket.send("x" * (65 * 2**20))
         assert await _ended(socket) == 1009

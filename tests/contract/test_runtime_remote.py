@@ -1,4 +1,4 @@
-"""What a notebook says to an assignment server, against one that speaks compatibility-0.3.16.md 4.
+"""A notebook's requests to an assignment server that implements compatibility-0.3.16.md 4.
 
 See compatibility-0.3.16.md 8.
 
@@ -29,7 +29,7 @@ from tests.support.assignment_server import (
 
 
 def names(directory: Path) -> list[str]:
-    """What is in a directory, in order."""
+    """Return the names in a directory, sorted."""
     return sorted(path.name for path in directory.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""The sandbox is tight and nobody notices: what scientific programs do works inside it.
+"""Scientific programs work inside the sandbox in spite of its restrictions.
 
 The other half of the system-call filter's contract (security.md, "The sandbox"): numpy, pandas,
 matplotlib, native threads and process pools work in a real session, started cold and forked from a
@@ -56,8 +56,8 @@ HIDDEN: Mapping[str, tuple[int, int]] = {
     "sethostname": (170, 161),
     "above the list": (600, 600),
 }
-"""Calls of which the filter says that there are none, so that libraries fall back; by number on
-x86-64 and on 64-bit ARM."""
+"""Calls that the filter answers with ENOSYS, so that libraries fall back; by number on x86-64 and
+on 64-bit ARM."""
 
 CLONE = CHECKED["clone"]
 NUMBERS = {**FORBIDDEN, **HIDDEN}
@@ -116,7 +116,7 @@ async def session(local: Local, environment: Path) -> AsyncIterator[MarimoClient
 
 
 async def told(editor: MarimoClient, expression: str) -> object:
-    """What an expression with the probes is worth in the kernel."""
+    """Return the value of an expression with the probes in the kernel."""
     probes = "import json, filter_probe, library_probe, resource"
     code = f"{probes}\nprint('TOLD' + json.dumps({expression}))"
     editor.progress.console.clear()

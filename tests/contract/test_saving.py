@@ -76,7 +76,7 @@ async def test_a_save_puts_a_whole_notebook_in_the_old_ones_place(
         assert notebook.read_text() == saved
         occupied.rmdir()
 
-        # No room on the disk for all of it, as the kernel tells it here: at one megabyte.
+        # Simulates a full disk: writes fail beyond one megabyte.
         await editor.edit(0, f"{'x' * (2 << 20)!r}")
         with pytest.raises(EditorFailed):
             await editor.save()

@@ -38,7 +38,7 @@ def _token(secret: str, user: str) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this machine sets must not decide a test."""
+    """Remove this machine's settings from the environment."""
     for name in ("PORT", "MOGRADER_ENROLLMENT_CODE"):
         monkeypatch.delenv(name, raising=False)
 

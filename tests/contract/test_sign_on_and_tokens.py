@@ -1,4 +1,4 @@
-"""A front that asks for passwords, and the product's own programs with their tokens behind it.
+"""A front that requires passwords, and our own programs with tokens behind it.
 
 B20, B130; security.md, "Who is asking". The written configurations of nginx and Caddy with basic
 authentication, before a hub; ``hub publish`` and ``hub check --url`` go through them.
@@ -54,7 +54,7 @@ def nginx_site(place: Place, directory: Path) -> str:
 
 
 def caddy_site(place: Place, directory: Path) -> str:
-    """As written, with the administrator's own lines where the page says."""
+    """Return the written configuration with the administrator's lines in the documented places."""
     command = [shutil.which("caddy") or "caddy", "hash-password", "--plaintext", "secret"]
     digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     (directory / "route-sign-on.caddy").write_text(f"basicauth {{\n\talice {digest}\n}}\n")

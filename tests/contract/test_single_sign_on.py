@@ -19,7 +19,7 @@ from bench.support.session_proxy import DOCUMENT, served_on_unix
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.nginx import nginx_config
 from tests.support.proxy_front import FRONTS, NAMES
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 pytestmark = pytest.mark.full
 
@@ -73,45 +73,45 @@ WRITERS = {
 
 
 @pytest.fixture(params=FRONTS, ids=NAMES)
-async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RunningProxy]:
     program, fast = request.param
     write, user = WRITERS[program]
     port, hub_port = two_ports()
     place = Place(port=port, hub_port=hub_port, fast=fast, user=user)
     async with served_on_unix(oracle) as socket:
         with running(program, write(place, socket), port, tmp_path / "front"):
-            async with open_house(port=hub_port, url=place.url) as opened:
+            async with open_proxy(port=hub_port, url=place.url) as opened:
                 yield opened
 
 
-async def test_b51_who_signed_in_there_is_signed_in_here(house: House) -> None:
+async def test_b51_who_signed_in_there_is_signed_in_here(proxied: RunningProxy) -> None:
     """B51: the front names alice, the hub gives her a login of its own."""
     sso = {"Cookie": "sso=alice"}
-    page = await house.http.get(A1 + "/", headers={**DOCUMENT, **sso})
+    page = await proxied.http.get(A1 + "/", headers={**DOCUMENT, **sso})
     assert page.status_code == 200, page.text
     assert page.headers["set-cookie"].startswith("mograder_session=")
     base = re.search(r'src="(/s/[\w-]+/)"', page.text)
     assert base
-    house.http.cookies.clear()
+    proxied.http.cookies.clear()
     # The opaque page has no cookie of anybody's, and its address is enough.
-    said = await house.http.get(base[1] + "x", headers={"Origin": "null"})
+    said = await proxied.http.get(base[1] + "x", headers={"Origin": "null"})
     assert said.json()["path"] == A1 + "/x"
-    foreign = await house.http.get(A1 + "/", headers={**DOCUMENT, "Cookie": "sso=bob"})
+    foreign = await proxied.http.get(A1 + "/", headers={**DOCUMENT, "Cookie": "sso=bob"})
     assert foreign.status_code == 403
 
 
-async def test_nobody_comes_in_by_a_header_of_their_own(house: House) -> None:
+async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -> None:
     """security.md, "Who is asking": a front that passes on a client's own header lets anyone in."""
     forged = dict.fromkeys(("X-Remote-User", "Remote-User", "X-Forwarded-User"), "alice")
     forged["X-Auth-Request-Preferred-Username"] = "alice"
     forged["Authorization"] = "Basic YWxpY2U6eA=="
     for extra in ({}, {"Cookie": "sso=nobody"}):
-        answer = await house.http.get(A1 + "/health", headers={**forged, **extra})
+        answer = await proxied.http.get(A1 + "/health", headers={**forged, **extra})
         assert answer.status_code in (401, 403, 404)
-    assert not house.upstream.seen
-    bob = await house.http.get(A1 + "/health", headers={**forged, "Cookie": "sso=bob"})
+    assert not proxied.upstream.seen
+    bob = await proxied.http.get(A1 + "/health", headers={**forged, "Cookie": "sso=bob"})
     assert bob.status_code == 403
-    assert not house.upstream.seen
+    assert not proxied.upstream.seen
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
@@ -123,11 +123,11 @@ async def test_nginxs_own_sign_in_checks_before_it_names(tmp_path: Path, fast: b
     people.write_text("alice:{PLAIN}secret\n")
     site = nginx_config(place.front()).replace("/etc/nginx/mograder-people", str(people))
     with running("nginx", site, port, tmp_path / "front"):
-        async with open_house(port=hub_port, url=place.url) as house:
+        async with open_proxy(port=hub_port, url=place.url) as proxied:
             health = A1 + "/health"
             for auth in (None, httpx.BasicAuth("alice", "wrong"), httpx.BasicAuth("bob", "secret")):
-                assert (await house.http.get(health, auth=auth)).status_code == 401
+                assert (await proxied.http.get(health, auth=auth)).status_code == 401
             right = httpx.BasicAuth("alice", "secret")
-            assert (await house.http.get(health, auth=right)).status_code == 200
-            probe = await house.http.get("/s/probe", headers={"Origin": "null"})
+            assert (await proxied.http.get(health, auth=right)).status_code == 200
+            probe = await proxied.http.get("/s/probe", headers={"Origin": "null"})
             assert probe.status_code == 204, "session pages need no sign-in"

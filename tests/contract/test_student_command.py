@@ -1,4 +1,4 @@
-"""``mograder student`` as a process: where it listens, what it says, how it ends."""
+"""``mograder student`` as a process: its address, its output, its end."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def course(tmp_path: Path, clock: ManualClock) -> StudentCourse:
 
 
 def quiet(message: str) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def begin(course: StudentCourse, alice: HttpsTransport) -> Path:

@@ -14,15 +14,22 @@ import httpx
 import pytest
 
 from tests.support.dashboard_app import Dashboard, dashboard
-from tests.support.scene import SingleFlight
-from tests.support.student_dashboard import CODE, COFFEE, PI, RELEASED, Scene, served_course
+from tests.support.shared_hub import SharedCaches
+from tests.support.student_dashboard import (
+    CODE,
+    COFFEE,
+    PI,
+    RELEASED,
+    DashboardSetup,
+    served_course,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
-    with served_course("student-contract", SingleFlight(uv_cache, run_directory)) as scene:
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
+    with served_course("student-contract", SharedCaches(uv_cache, run_directory)) as scene:
         yield scene
 
 
@@ -52,7 +59,7 @@ def save(folder: Path, estimate: str, item: str = PI) -> str:
     return text
 
 
-def submissions(scene: Scene, item: str, user: str) -> list[str]:
+def submissions(scene: DashboardSetup, item: str, user: str) -> list[str]:
     """The texts of everything that a student handed in, the earliest first."""
     found = sorted((scene.server.root).rglob(f"{user}_2*.py"))
     return [path.read_text() for path in found if item in path.parts]
@@ -63,7 +70,7 @@ async def test_b150_what_cannot_be_submitted_waits_over_a_restart_and_goes_when_
 ) -> None:
     """What was pressed offline is what is sent, not what was typed after it."""
     folder = tmp_path / "offline"
-    with served_course("student-offline", SingleFlight(uv_cache, run_directory)) as scene:
+    with served_course("student-offline", SharedCaches(uv_cache, run_directory)) as scene:
         async with dashboard(folder, scene.server.url) as shown:
             await begin(shown, "offline")
             text = save(folder, "3")
@@ -86,7 +93,9 @@ async def test_b150_what_cannot_be_submitted_waits_over_a_restart_and_goes_when_
             assert receipt.json()["user"] == "offline"
 
 
-async def test_what_waits_can_be_given_up_and_is_set_aside(scene: Scene, tmp_path: Path) -> None:
+async def test_what_waits_can_be_given_up_and_is_set_aside(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
     folder = tmp_path / "undecided"
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "undecided")
@@ -103,7 +112,7 @@ async def test_what_waits_can_be_given_up_and_is_set_aside(scene: Scene, tmp_pat
 
 @pytest.mark.parametrize("known", [True, False], ids=["known-here", "known-there"])
 async def test_a_late_submission_replaces_one_on_time_only_when_told(
-    scene: Scene, tmp_path: Path, known: bool
+    scene: DashboardSetup, tmp_path: Path, known: bool
 ) -> None:
     """Whether we know the due date or only the server does."""
     folder, user = tmp_path / "late", f"late-{known}"
@@ -130,7 +139,7 @@ async def test_a_late_submission_replaces_one_on_time_only_when_told(
 
 
 @contextmanager
-def due(scene: Scene, moment: datetime) -> Iterator[None]:
+def due(scene: DashboardSetup, moment: datetime) -> Iterator[None]:
     """The first assignment has a due date for a while, as a teacher writes it into the manifest."""
     manifest = scene.server.root / "assignments.json"
     files = [{"filename": f"{PI}.py", "url": f"/assignments/{PI}/files/{PI}.py"}]
@@ -143,7 +152,9 @@ def due(scene: Scene, moment: datetime) -> Iterator[None]:
         manifest.unlink()
 
 
-async def test_nobodys_work_is_sent_as_another_persons(scene: Scene, tmp_path: Path) -> None:
+async def test_nobodys_work_is_sent_as_another_persons(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
     folder = tmp_path / "shared"
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "first")
@@ -162,7 +173,7 @@ async def test_nobodys_work_is_sent_as_another_persons(scene: Scene, tmp_path: P
 
 
 async def test_b148_the_token_is_kept_for_the_next_time_and_for_nobody_else(
-    scene: Scene, tmp_path: Path
+    scene: DashboardSetup, tmp_path: Path
 ) -> None:
     folder = tmp_path / "kept"
     async with dashboard(folder, scene.server.url) as shown:
@@ -187,7 +198,7 @@ async def test_b148_the_token_is_kept_for_the_next_time_and_for_nobody_else(
     ],
 )
 async def test_b141_a_wrong_code_or_token_is_told_and_never_shown_again(
-    scene: Scene, tmp_path: Path, way: str, fields: Mapping[str, str], told: str
+    scene: DashboardSetup, tmp_path: Path, way: str, fields: Mapping[str, str], told: str
 ) -> None:
     async with dashboard(tmp_path / "wrong", scene.server.url) as shown:
         answer = await press(shown, f"/sign-in/{way}", **fields)
@@ -199,7 +210,7 @@ async def test_b141_a_wrong_code_or_token_is_told_and_never_shown_again(
 
 
 async def test_an_update_is_offered_and_what_was_edited_is_kept(
-    scene: Scene, tmp_path: Path
+    scene: DashboardSetup, tmp_path: Path
 ) -> None:
     folder = tmp_path / "updated"
     served = scene.server.root / COFFEE / "files" / f"{COFFEE}.py"
@@ -222,7 +233,7 @@ async def test_an_update_is_offered_and_what_was_edited_is_kept(
 
 
 async def test_b151_feedback_is_shown_in_a_page_that_may_do_nothing(
-    scene: Scene, tmp_path: Path
+    scene: DashboardSetup, tmp_path: Path
 ) -> None:
     folder = tmp_path / "graded"
     async with dashboard(folder, scene.server.url) as shown:

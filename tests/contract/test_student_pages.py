@@ -1,4 +1,4 @@
-"""The student's pages without scripts: forms that lead on and say what was done (B52-B61)."""
+"""The student's pages without scripts: forms, their redirects and messages (B52-B61)."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_a_validation_that_takes_long_has_a_page_that_waits(
     hub.runs.hold.set()
     ended = await see(hub, waiting)
     while ended.status_code == 200:
-        await asyncio.sleep(0)  # a page that waits for nothing lets nobody else run
+        await asyncio.sleep(0)  # lets other tasks run, as this page never waits
         ended = await see(hub, waiting)
     assert ended.headers["location"] == "/validation/alice/A1"
 

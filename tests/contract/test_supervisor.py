@@ -1,4 +1,4 @@
-"""The supervisor as a process: who may speak to it, what outlives it, what it ends and how.
+"""The supervisor as a process: access to its socket, its end, and the processes that it ends.
 
 decision 3; security.md, "The sandbox".
 """
@@ -25,8 +25,8 @@ from tests.support.supervisors import (
     UID_BASE,
     Sessions,
     break_off,
+    client_of,
     family_of,
-    guest_of,
     inside_of,
     make_config,
     names_inside,
@@ -115,7 +115,7 @@ async def test_another_user_gets_no_answer(client: SupervisorClient, runtime: Pa
     del client
     path = runtime / "supervisor.sock"
     assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o666)  # even then: the kernel tells who connects
+    path.chmod(0o666)  # even then: the kernel reports the uid of a client
     with socket.socket(socket.AF_UNIX) as stranger:
         os.seteuid(65534)
         try:
@@ -151,7 +151,7 @@ async def test_sessions_survive_a_hub_that_is_killed(
 ) -> None:
     info = await sessions.start("kept", SLEEPER)
     await break_off(client)
-    following = guest_of(config)
+    following = client_of(config)
     assert await following.sessions() == (info,)
     assert len(inside_of(client)) >= 1
     await following.shutdown()
@@ -339,7 +339,7 @@ async def test_a_hub_whose_sandbox_was_switched_on_leaves_nothing_unconfined(
 
 
 def _leftovers(runtime: Path) -> list[str]:
-    """What lies in the runtime directory beside what the next supervisor uses again."""
+    """Return the files of the runtime directory that the next supervisor does not reuse."""
     expected = {"s", "lock", "etc", "etc-build", "scripts"}
     kept = [path.name for path in runtime.iterdir() if path.name not in expected]
     return sorted([*kept, *(path.name for path in (runtime / "s").iterdir())])

@@ -1,4 +1,4 @@
-"""What a supervisor does with its sessions and builds: ends, bounds, sights (security.md)."""
+"""A supervisor's sessions and builds: their end, limits and visible files (security.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
     Sessions,
-    guest_of,
+    client_of,
     inside_of,
     make_config,
     names_inside,
@@ -221,7 +221,7 @@ async def test_a_build_that_floods_its_output_is_bounded(
 async def test_the_build_of_a_hub_that_hangs_up_is_ended(
     client: SupervisorClient, config: SupervisorConfig, workshop: Path
 ) -> None:
-    other = guest_of(config)
+    other = client_of(config)
     running = asyncio.create_task(other.run(shell(workshop, "exec sleep 606"), lambda _: None))
     await until(lambda: "sleep" in names_inside(client))
     inside = inside_of(client)

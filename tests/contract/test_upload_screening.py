@@ -1,4 +1,4 @@
-"""What a hub refuses of a notebook that a student sends (B133; compatibility-0.3.16.md 2.3, 7)."""
+"""Notebooks of students that a hub refuses (B133; compatibility-0.3.16.md 2.3, 7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSED = (400, "Unsafe code: denied import: os (line 8)")
 
 
 def write(code: str) -> str:
-    """A notebook whose only cell holds this."""
+    """Return a notebook whose only cell has this code."""
     return NOTEBOOK.replace("1 + 1", code)
 
 
@@ -32,7 +32,7 @@ def put_release(hub: Hub, text: str) -> str:
 
 
 def released() -> str:
-    """A release with the form that hands in, which imports ``os`` (compatibility-0.3.16.md 7)."""
+    """A release with the form that submits, which imports ``os`` (compatibility-0.3.16.md 7)."""
     source = with_submit_cells(SOURCE, url="https://example.org", assignment="A1")
     made = make_release(source, filename="A1.py", assignment="A1")
     assert made is not None
@@ -54,7 +54,7 @@ def settled(tmp_path: Path) -> Callable[[str], Hub]:
 
 
 async def upload_to(made: Hub, *texts: str) -> list[tuple[int, str]]:
-    """What a hub says to one upload after the other."""
+    """Return a hub's answers to one upload after the other."""
     async with running(made.app):
         answers = [told(await send(made, text)) for text in texts]
     made.close()

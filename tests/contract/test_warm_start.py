@@ -47,7 +47,7 @@ LONG = pytest.mark.long
 NEWEST_FIRST = pytest.mark.parametrize(
     "environment", ["newest", pytest.param("oldest", marks=LONG)], indirect=True
 )
-"""What hardly depends on marimo's version: on the oldest in the long tests."""
+"""Tests that hardly depend on marimo's version; only long runs use the oldest."""
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
@@ -263,14 +263,14 @@ async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
 
 
 async def test_a_crash_inside_is_told_with_its_status(local: Local, environment: Path) -> None:
-    local.launcher.watch(local.ear.ended, local.ear.lose)
+    local.launcher.watch(local.recorder.ended, local.recorder.lose)
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
     endpoint = (await local.launcher.start(spec)).endpoint
     async with open_editor(address_of(endpoint, spec)) as editor:
         with contextlib.suppress(Exception):
             await editor.edit(0, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
-    await local.ear.hear(lambda: bool(local.ear.exits))
-    assert [(e.session_id, e.status) for e in local.ear.exits] == [("session-alice", 137)]
+    await local.recorder.wait_until(lambda: bool(local.recorder.exits))
+    assert [(e.session_id, e.status) for e in local.recorder.exits] == [("session-alice", 137)]
     assert await local.launcher.sessions() == ()
 
 
@@ -369,7 +369,7 @@ async def test_a_killed_supervisor_takes_the_yard_along(local: Local, environmen
 
 
 def _lives(process: psutil.Process) -> bool:
-    """The orphans are this process's own by now, and nobody else collects them."""
+    """Reap the orphans, which are children of this process by now."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     return process.is_running()

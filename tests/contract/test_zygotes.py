@@ -55,8 +55,8 @@ SERVES = f"{READY}while True: answer(*hear())"
 
 
 @dataclass
-class House:
-    """Zygotes in a process of their own making: this one."""
+class LocalPool:
+    """A zygote pool in the test's process, without a supervisor."""
 
     place: Path
     host: Host
@@ -66,7 +66,7 @@ class House:
     open: ExitStack = field(default_factory=ExitStack)
 
     def environment(self, name: str, script: str) -> Path:
-        """One whose python follows a script."""
+        """Return an environment whose python runs a script."""
         directory = shell_environment(self.place / name, "")
         program = directory / "env" / "bin" / "python"
         program.write_text(f"#!{SCRIPTED}\n{TALK}{script}\n")
@@ -130,23 +130,25 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 
 @pytest.fixture
-async def make_house(host: Host, tmp_path: Path) -> AsyncIterator[Callable[[int, int], House]]:
+async def make_local_pool(
+    host: Host, tmp_path: Path
+) -> AsyncIterator[Callable[[int, int], LocalPool]]:
     """``make_house(kept, memory_mb)``"""
-    made: list[House] = []
+    made: list[LocalPool] = []
 
-    def make(kept: int, memory_mb: int) -> House:
+    def make(kept: int, memory_mb: int) -> LocalPool:
         runner = BwrapRunner(find_bubblewrap(), host, PlainSources(), None)
-        made.append(House(tmp_path, host, runner, ZygotePool(runner, host, kept, memory_mb)))
+        made.append(LocalPool(tmp_path, host, runner, ZygotePool(runner, host, kept, memory_mb)))
         return made[-1]
 
     yield make
-    for house in made:
-        await house.close()
+    for local_pool in made:
+        await local_pool.close()
 
 
 @pytest.fixture
-def house(make_house: Callable[[int, int], House]) -> House:
-    return make_house(4, 1024)
+def local_pool(make_local_pool: Callable[[int, int], LocalPool]) -> LocalPool:
+    return make_local_pool(4, 1024)
 
 
 def zygotes_now() -> int:
@@ -166,47 +168,47 @@ def _is_zygote(process: psutil.Process) -> bool:
 
 
 async def test_the_one_used_longest_ago_makes_room_in_number(
-    make_house: Callable[[int, int], House],
+    make_local_pool: Callable[[int, int], LocalPool],
 ) -> None:
-    house = make_house(2, 1024)
-    one, two, three = (house.environment(name, SERVES) for name in ("one", "two", "three"))
-    assert await house.zygotes.warm(one)
-    assert await house.zygotes.warm(two)
-    assert await house.zygotes.warm(one)
-    assert await house.zygotes.warm(three)
+    local_pool = make_local_pool(2, 1024)
+    one, two, three = (local_pool.environment(name, SERVES) for name in ("one", "two", "three"))
+    assert await local_pool.zygotes.warm(one)
+    assert await local_pool.zygotes.warm(two)
+    assert await local_pool.zygotes.warm(one)
+    assert await local_pool.zygotes.warm(three)
     await until(lambda: zygotes_now() == 2)
-    assert {path.name for path in house.zygotes.kept} == {"one", "three"}
+    assert {path.name for path in local_pool.zygotes.kept} == {"one", "three"}
 
 
 async def test_the_one_used_longest_ago_makes_room_in_memory(
-    make_house: Callable[[int, int], House],
+    make_local_pool: Callable[[int, int], LocalPool],
 ) -> None:
-    house = make_house(8, 100)
+    local_pool = make_local_pool(8, 100)
     large = f"kept = bytearray(os.urandom(60 << 20))\n{SERVES}"
     for name in ("one", "two", "three"):
-        assert await house.zygotes.warm(house.environment(name, large))
+        assert await local_pool.zygotes.warm(local_pool.environment(name, large))
     await until(lambda: zygotes_now() == 1)
-    assert {path.name for path in house.zygotes.kept} == {"three"}
-    assert 60 << 20 < house.zygotes.memory() < 100 << 20
+    assert {path.name for path in local_pool.zygotes.kept} == {"three"}
+    assert 60 << 20 < local_pool.zygotes.memory() < 100 << 20
 
 
 async def test_the_only_one_stays_however_large_it_is(
-    make_house: Callable[[int, int], House],
+    make_local_pool: Callable[[int, int], LocalPool],
 ) -> None:
-    house = make_house(8, 8)
+    local_pool = make_local_pool(8, 8)
     large = f"kept = bytearray(os.urandom(30 << 20))\n{SERVES}"
-    environment = house.environment("one", large)
-    assert await house.zygotes.warm(environment)
-    assert await house.zygotes.warm(environment)
-    assert house.zygotes.memory() > 30 << 20
+    environment = local_pool.environment("one", large)
+    assert await local_pool.zygotes.warm(environment)
+    assert await local_pool.zygotes.warm(environment)
+    assert local_pool.zygotes.memory() > 30 << 20
 
 
 async def test_a_yard_stays_for_its_sessions_and_goes_with_the_last(
-    make_house: Callable[[int, int], House],
+    make_local_pool: Callable[[int, int], LocalPool],
 ) -> None:
-    house = make_house(1, 1024)
-    session = await house.join(house.environment("one", SERVES), "a")
-    assert await house.zygotes.warm(house.environment("two", SERVES))
+    local_pool = make_local_pool(1, 1024)
+    session = await local_pool.join(local_pool.environment("one", SERVES), "a")
+    assert await local_pool.zygotes.warm(local_pool.environment("two", SERVES))
     await until(lambda: zygotes_now() == 2)  # the session and the other zygote
     assert not session.exited.done()
     session.end()
@@ -216,65 +218,71 @@ async def test_a_yard_stays_for_its_sessions_and_goes_with_the_last(
 # --- what becomes of a start ----------------------------------------------------------------
 
 
-async def test_many_at_once_come_in_the_order_that_they_asked(house: House) -> None:
-    environment = house.environment("one", SERVES)
+async def test_many_at_once_come_in_the_order_that_they_asked(local_pool: LocalPool) -> None:
+    environment = local_pool.environment("one", SERVES)
     settled: list[int] = []
 
     def settle(number: int) -> Callable[[int], None]:
         return lambda _: settled.append(number)
 
-    starts = (house.join(environment, str(n), settle(n)) for n in range(20))
+    starts = (local_pool.join(environment, str(n), settle(n)) for n in range(20))
     await asyncio.gather(*starts)
-    assert house.zygotes.counts == {"warm": 20}
+    assert local_pool.zygotes.counts == {"warm": 20}
     early = [number for place, number in enumerate(settled) if abs(place - number) > 4]
     assert early == [], "as far as those that are on their way at the same time allow"
 
 
-async def test_a_session_is_settled_by_its_pid_before_it_does_anything(house: House) -> None:
+async def test_a_session_is_settled_by_its_pid_before_it_does_anything(
+    local_pool: LocalPool,
+) -> None:
     pids: list[int] = []
     waiting = "number, fds = hear(); answer(number, fds); hear()"
-    session = await house.join(house.environment("one", READY + waiting), "a", pids.append)
+    session = await local_pool.join(
+        local_pool.environment("one", READY + waiting), "a", pids.append
+    )
     (pid,) = pids
     assert "/opt/mograder/zygote.py" in psutil.Process(pid).cmdline()
     assert session.first_pid > 0
 
 
-async def test_one_that_cannot_be_settled_ends_and_the_start_falls_back(house: House) -> None:
+async def test_one_that_cannot_be_settled_ends_and_the_start_falls_back(
+    local_pool: LocalPool,
+) -> None:
     pids: list[int] = []
 
     def refuse(pid: int) -> None:
         pids.append(pid)
         raise OSError("no such group")
 
-    environment = house.environment("one", SERVES)
+    environment = local_pool.environment("one", SERVES)
     with pytest.raises(NotJoinedError, match="settle"):
-        await house.join(environment, "a", refuse)
+        await local_pool.join(environment, "a", refuse)
     await until(lambda: not _runs(pids[0]))
-    await house.join(environment, "b")
-    assert house.zygotes.counts == {"warm": 1}
+    await local_pool.join(environment, "b")
+    assert local_pool.zygotes.counts == {"warm": 1}
 
 
-async def test_a_start_waits_for_a_zygote_that_is_on_its_way(house: House) -> None:
-    await house.join(house.environment("one", f"time.sleep(0.3)\n{SERVES}"), "a")
-    assert house.zygotes.counts == {"warm": 1}
+async def test_a_start_waits_for_a_zygote_that_is_on_its_way(local_pool: LocalPool) -> None:
+    await local_pool.join(local_pool.environment("one", f"time.sleep(0.3)\n{SERVES}"), "a")
+    assert local_pool.zygotes.counts == {"warm": 1}
 
 
-async def test_a_crowd_waits_longer_than_one_alone(house: House) -> None:
+async def test_a_crowd_waits_longer_than_one_alone(local_pool: LocalPool) -> None:
     """It would take as long to start them all cold."""
     slow = f"time.sleep(3)\n{SERVES}"
     with pytest.raises(NotJoinedError, match="not ready"):
-        await house.join(house.environment("lone", slow), "lone")
-    crowd = house.environment("crowd", slow)
+        await local_pool.join(local_pool.environment("lone", slow), "lone")
+    crowd = local_pool.environment("crowd", slow)
     number = 12 * (os.cpu_count() or 1)
-    await asyncio.gather(*(house.join(crowd, str(n)) for n in range(number)))
-    assert house.zygotes.counts == {"warm": number}
+    await asyncio.gather(*(local_pool.join(crowd, str(n)) for n in range(number)))
+    assert local_pool.zygotes.counts == {"warm": number}
 
 
-async def test_nobody_waits_long_for_one_that_never_comes(house: House) -> None:
-    environment = house.environment("one", "time.sleep(600)")
+async def test_nobody_waits_long_for_one_that_never_comes(local_pool: LocalPool) -> None:
+    environment = local_pool.environment("one", "time.sleep(600)")
     for name in ("a", "b"):
         with pytest.raises(NotJoinedError, match="not ready"):
-            await asyncio.wait_for(house.join(environment, name), PATIENCE)
+            await asyncio.wait_for(local_pool.join(environment, name), PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -287,45 +295,49 @@ async def test_nobody_waits_long_for_one_that_never_comes(house: House) -> None:
     ],
 )
 async def test_one_that_fails_again_and_again_is_left_alone(
-    house: House, script: str, reason: str
+    local_pool: LocalPool, script: str, reason: str
 ) -> None:
-    environment = house.environment("one", script)
+    environment = local_pool.environment("one", script)
     said = []
     for name in ("a", "b", "c", "d"):
         with pytest.raises(NotJoinedError) as refused:
-            await house.join(environment, name)
+            await local_pool.join(environment, name)
         said.append(str(refused.value))
     assert said[0] == reason
     assert said[-1] == (reason if READY in script else "boot"), "it rests"
     await until(lambda: zygotes_now() == 0)
 
 
-async def test_one_refused_fork_is_no_reason_to_give_the_zygote_up(house: House) -> None:
+async def test_one_refused_fork_is_no_reason_to_give_the_zygote_up(local_pool: LocalPool) -> None:
     """A student can make a workspace that nobody can enter."""
     script = (
         f"{READY}for _ in range(4): say(id=hear()[0], problem='failed')\nanswer(*hear()); hear()"
     )
-    environment = house.environment("one", script)
+    environment = local_pool.environment("one", script)
     for name in ("a", "b", "c", "d"):
         with pytest.raises(NotJoinedError, match="join failed"):
-            await house.join(environment, name)
-    await house.join(environment, "e")
+            await local_pool.join(environment, name)
+    await local_pool.join(environment, "e")
 
 
 @pytest.mark.parametrize("problem", ["internals: other", "threads: 2"])
-async def test_one_that_cannot_serve_is_not_asked_again(house: House, problem: str) -> None:
-    environment = house.environment(
+async def test_one_that_cannot_serve_is_not_asked_again(
+    local_pool: LocalPool, problem: str
+) -> None:
+    environment = local_pool.environment(
         "one", f"say(ready=True, threads=1, problem={problem!r})\nhear()"
     )
-    assert not await house.zygotes.warm(environment)
+    assert not await local_pool.zygotes.warm(environment)
     with pytest.raises(NotJoinedError, match=problem.partition(":")[0]):
-        await house.join(environment, "a")
+        await local_pool.join(environment, "a")
     await until(lambda: zygotes_now() == 0)
 
 
-async def test_nothing_can_start_in_what_is_no_environment(house: House, tmp_path: Path) -> None:
+async def test_nothing_can_start_in_what_is_no_environment(
+    local_pool: LocalPool, tmp_path: Path
+) -> None:
     with pytest.raises(NotJoinedError, match="refused"):
-        await house.join(tmp_path / "nowhere", "a")
+        await local_pool.join(tmp_path / "nowhere", "a")
 
 
 def _runs(pid: int) -> bool:

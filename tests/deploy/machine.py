@@ -1,7 +1,7 @@
 """A fresh Debian with systemd in a container, reached by SSH on loopback (``make test-deploy``).
 
-The container shares this machine's network, so its Caddy is at port 443 here, and whoever asks
-from 127.0.0.2 comes from another address than 127.0.0.1.
+The container shares this machine's network, so its Caddy is at port 443 here, and requests
+from 127.0.0.2 have another address than 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHARED = (
     Path("/proc/sys/fs/inotify/max_user_instances"),
     Path("/proc/sys/fs/pipe-user-pages-soft"),
 )
-"""What the deployment sets and a container has in common with its host."""
+"""Kernel settings of the deployment that a container shares with its host."""
 
 _SSHD = "Port {port}\nListenAddress 127.0.0.1\nPasswordAuthentication no\nUseDNS no\n"
 
@@ -96,7 +96,7 @@ class Machine:
         ]
 
     def run(self, command: str, *, given: bytes = b"", check: bool = True) -> str:
-        """Run a shell's command line as root there, and return what it says."""
+        """Run a shell's command line as root there, and return its output."""
         done = subprocess.run(
             [*self.ssh(), f"sudo -n bash -c {_quoted(command)}"],
             input=given,
@@ -177,7 +177,7 @@ def _let_in(machine: Machine) -> None:
 
 
 def _trust_what_we_trust(root: Path) -> None:
-    """Where this machine reaches the internet through somebody's proxy, so does the container."""
+    """Copy this machine's certificate bundle into the container."""
     shutil.copy(_BUNDLE, root / "usr/local/share/ca-certificates/host.crt")
     subprocess.run(
         ["chroot", str(root), "update-ca-certificates"], capture_output=True, check=False

@@ -30,13 +30,13 @@ pytestmark = pytest.mark.full
 DOMAIN, PORT = "hub.test", 8080
 URL = f"https://{DOMAIN}"
 SIGN_ON = "127.0.0.2"
-"""Where the single sign-on's requests come from."""
+"""The address that the single sign-on sends requests from."""
 
 CAFILE = "var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
 ITEM = "A1-Measuring-Pi"
 _LINE = "kept_across_a_restart = secrets.token_hex(8)"
 _MARK = f"import secrets\n{_LINE}\nkept_across_a_restart"
-"""A cell whose value is nowhere but in its kernel's memory."""
+"""A cell whose value is only in its kernel's memory."""
 
 _SEED_UNIT = """\
 [Unit]
@@ -89,7 +89,7 @@ def newer(place: Path) -> Path:
 
 
 def deploy(machine: Machine, wheel: Path | None, *options: str) -> str:
-    """Run the script as the administrator does, and show what it says."""
+    """Run the script as the administrator does, and show its output."""
     version = ("--mograder-version", str(wheel)) if wheel else ()
     done = subprocess.run(
         [
@@ -113,7 +113,7 @@ def deploy(machine: Machine, wheel: Path | None, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def deployed(machine: Machine, wheel: Path | None) -> str:
-    """What the first deployment said."""
+    """The output of the first deployment."""
     return deploy(machine, wheel)
 
 
@@ -131,7 +131,7 @@ def trust(machine: Machine) -> ssl.SSLContext:
 
 
 def client(machine: Machine, user: str = "", token: str = "") -> httpx.Client:
-    """Somebody whom the sign-on names, or who brings a token, or nobody."""
+    """A person named by the sign-on or by a token, or an anonymous one."""
     headers = {"X-Remote-User": user} if user else {}
     headers |= {"Authorization": f"Bearer {token}"} if token else {}
     transport = httpx.HTTPTransport(

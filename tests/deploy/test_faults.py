@@ -1,6 +1,6 @@
-"""What goes wrong on a hub's machine, and what `mograder-hub check` says of it.
+"""Faults of a hub's machine, and the findings of `mograder-hub check` for each.
 
-Faults of a deployment, one after the other on one machine; each is mended before the next.
+The faults are made one after the other on one machine; each is repaired before the next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ALL = "mograder-sessions mograder-hub.socket mograder-hub"
 
 
 def tried(machine: Machine, command: str) -> tuple[int, str]:
-    """Run a command there; return its exit status and all that it says."""
+    """Run a command there; return its exit status and output."""
     said = machine.run(f"({command}) 2>&1; echo status=$?")
     text, _, status = said.rstrip().rpartition("status=")
     print(command, text, status, sep="\n")

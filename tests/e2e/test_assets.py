@@ -17,7 +17,7 @@ from bench.support.browser import notebook as framed
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.traffic import Traffic
-from tests.support.scene import TALK, notebook
+from tests.support.shared_hub import TALK, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
@@ -30,7 +30,7 @@ ORIGIN_EACH = {
     "hub.session_url": "http://{session}.sessions.localhost:{port}",
 }
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
-"""What marimo's page says in an opaque origin anyway, and a page that was left."""
+"""Console messages of marimo's page in an opaque origin, and of a page that was left."""
 
 
 def course(work_directory: Path) -> Path:
@@ -58,7 +58,7 @@ async def opened(person: Person, url: str) -> Traffic:
 
 @pytest.fixture
 async def people_of_one_process() -> AsyncIterator[People]:
-    """Whose traffic a page's own network stack tells, a sandboxed frame's in it too."""
+    """Open a page and record its traffic, including that of a sandboxed frame."""
     async with chromium(*ONE_PROCESS) as browser:
         people = People(browser)
         yield people

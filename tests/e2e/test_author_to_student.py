@@ -17,7 +17,7 @@ from playwright.async_api import Frame, Locator, Page, expect
 from bench.support.browser import People, Person, insert, notebook
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import from_proxy, instructor_token
-from tests.support.scene import SingleFlight, module_hub, until, workspace
+from tests.support.shared_hub import SharedCaches, module_hub, until, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -36,7 +36,7 @@ def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
         told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(uv_cache)})
         assert "2 checks passed" in told, told
 
-    with module_hub("author", SingleFlight(uv_cache, run_directory), prepare=author) as hub:
+    with module_hub("author", SharedCaches(uv_cache, run_directory), prepare=author) as hub:
         told = command(
             *(hub.course, "hub", "publish", "A1", "--force"),
             *("--url", hub.url, "--token", instructor_token()),
@@ -109,7 +109,7 @@ async def test_a_cell_that_fails_is_named_with_what_it_says(
     ]
 
 
-@pytest.mark.long  # in every run somebody solves a part
+@pytest.mark.long  # every run has a test with a partial solution
 async def test_who_solves_all_of_it_passes_and_is_told_that_more_tests_come(
     hub: HubProcess, people: People, fresh_name: Callable[[str], str]
 ) -> None:
@@ -129,14 +129,14 @@ async def test_who_solves_all_of_it_passes_and_is_told_that_more_tests_come(
 
 
 def command(course: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """What a command says that an author types in the course's directory."""
+    """Run an author's command in the course's directory; return its output."""
     done = run_mograder(*arguments, env=env, cwd=course)
     assert done.status == 0, done.output + done.errors
     return done.output
 
 
 async def somebody(people: People, name: str) -> Person:
-    """A student whom the front in front of the hub has signed in."""
+    """A student signed in by the front."""
     return await people.person(name, headers=from_proxy(name))
 
 
@@ -182,10 +182,10 @@ async def read_report(person: Person, hub: HubProcess) -> Page:
 
 
 def row(report: Page, words: str) -> Locator:
-    """What the report says of one check, or of one cell."""
+    """Return the report's text for one check or one cell."""
     return report.locator(".rows > li").filter(has_text=words)
 
 
 def line_of(path: Path, words: str) -> int:
-    """Where something stands in a file."""
+    """Return the line number of a text in a file."""
     return next(n for n, line in enumerate(path.read_text().splitlines(), 1) if words in line)

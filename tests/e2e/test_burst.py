@@ -1,4 +1,4 @@
-"""A class that comes at once: nobody is refused, nobody overtakes, the hub answers the others.
+"""Many starts at once: none is refused, the order is kept, other requests are answered.
 
 How long it takes is measured in ``bench/``.
 """
@@ -14,15 +14,15 @@ import pytest
 
 from bench.support.hub import HubProcess
 from tests.support.burst import asked_meanwhile, come, displacement
-from tests.support.scene import SingleFlight, module_hub, servers_of, stop, until
-from tests.support.workers import Worker
+from tests.support.shared_hub import SharedCaches, module_hub, servers_of, stop, until
+from tests.support.student_workers import Worker
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 FEW = 24
 MANY = 100
 AT_ONCE = 4
-"""Starts that the hub lets go on together: within these, the machine decides who is first."""
+"""Starts that run concurrently, whose order depends on the machine."""
 
 FAIR = 3 * AT_ONCE
 """Requests on so many connections arrive a little out of order, and so do their sessions."""
@@ -39,7 +39,7 @@ def hub(
         "limits.warm_environments": 8 if request.param == "warm" else 0,
         "limits.starts_at_once": AT_ONCE,
     }
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub(f"burst-{request.param}", shared, settings=settings) as hub:
         if request.param == "warm":
             log = hub.course / ".mograder" / "supervisor.log"

@@ -22,9 +22,9 @@ from bench.support.marimo import Address, EditorFailed, open_editor
 from mograder.sandbox.client.environment_pruning import finished_environments
 from mograder.sandbox.environments.builder import LOCK
 from mograder.sandbox.environments.record import RECORD
-from tests.support.scene import (
+from tests.support.shared_hub import (
     TINY,
-    SingleFlight,
+    SharedCaches,
     editor,
     module_hub,
     notebook,
@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("copies", SingleFlight(uv_cache, run_directory)) as hub:
+    with module_hub("copies", SharedCaches(uv_cache, run_directory)) as hub:
         yield hub
 
 

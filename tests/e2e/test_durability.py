@@ -1,4 +1,4 @@
-"""What nothing may lose: hubs that crash, stop and start again, and sessions that are put away.
+"""No saved work is lost: hubs that crash, stop and start again, and culled sessions.
 
 files.md, "How files are written"; decision 3; B54, B65, B69, B72, B77, B109, B131. The hub, its
 supervisor, marimo and bubblewrap are real.
@@ -22,10 +22,10 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, student
 from bench.support.marimo import MarimoClient, open_editor
-from tests.support.scene import (
+from tests.support.shared_hub import (
     TALK,
     TINY,
-    SingleFlight,
+    SharedCaches,
     editor,
     module_hub,
     servers_of,
@@ -41,12 +41,12 @@ _TTL = 6
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SingleFlight:
-    return SingleFlight(uv_cache, run_directory)
+def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
+    return SharedCaches(uv_cache, run_directory)
 
 
 @contextmanager
-def own_hub(name: str, shared: SingleFlight, **settings: object) -> Iterator[HubProcess]:
+def own_hub(name: str, shared: SharedCaches, **settings: object) -> Iterator[HubProcess]:
     """A hub that one test may kill."""
     with module_hub(f"durability-{name}", shared, settings=settings) as hub:
         yield hub
@@ -67,7 +67,7 @@ def mounted() -> str:
 
 
 def supervisor_of(hub: HubProcess) -> psutil.Process:
-    """The process that owns this hub's sessions, whoever its parent is."""
+    """Return the process that owns this hub's sessions, whatever its parent is."""
     mark = str(hub.course)
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -78,7 +78,7 @@ def supervisor_of(hub: HubProcess) -> psutil.Process:
 
 @pytest.mark.journey
 async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were(
-    shared: SingleFlight,
+    shared: SharedCaches,
 ) -> None:
     with own_hub("killed", shared) as hub:
         path = start(hub, "alice")
@@ -111,7 +111,7 @@ async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were
 
 
 async def test_a_hub_that_is_stopped_ends_its_sessions_and_leaves_nothing_behind(
-    shared: SingleFlight,
+    shared: SharedCaches,
 ) -> None:
     with own_hub("stopped", shared) as hub:
         start(hub, "alice")
@@ -133,7 +133,7 @@ async def test_a_hub_that_is_stopped_ends_its_sessions_and_leaves_nothing_behind
 
 
 async def test_stopping_a_hub_in_the_middle_of_saves_loses_none_that_was_acknowledged(
-    shared: SingleFlight,
+    shared: SharedCaches,
 ) -> None:
     """marimo writes in place, so it is given the time to finish."""
     with own_hub("saving", shared) as hub:
@@ -152,7 +152,7 @@ async def test_stopping_a_hub_in_the_middle_of_saves_loses_none_that_was_acknowl
 async def _save_until_stopped(
     hub: HubProcess, tab: MarimoClient
 ) -> tuple[int, asyncio.Future[int]]:
-    """Save one version after another; at the fifth the hub is told to stop."""
+    """Save one version after another; stop the hub at the fifth."""
     padding = "\n".join(f"# line {number} " + "x" * 60 for number in range(3000))
     stopping: asyncio.Future[int] | None = None
     for number in range(10_000):
@@ -167,7 +167,7 @@ async def _save_until_stopped(
     raise AssertionError("the hub never stopped")
 
 
-async def test_an_active_editor_stays_and_an_idle_one_is_put_away(shared: SingleFlight) -> None:
+async def test_an_active_editor_stays_and_an_idle_one_is_put_away(shared: SharedCaches) -> None:
     """B65, B77, B109: activity counts by HTTP and by WebSocket; what was saved stays."""
     with own_hub("culling", shared, **{"hub.session_ttl": _TTL}) as hub:
         start(hub, "idle")
@@ -201,7 +201,7 @@ def _ask_until_others_are_gone(hub: HubProcess, user: str, idle: str) -> None:
             time.sleep(0.3)
 
 
-async def test_what_was_saved_is_on_disk_byte_for_byte(shared: SingleFlight) -> None:
+async def test_what_was_saved_is_on_disk_byte_for_byte(shared: SharedCaches) -> None:
     with own_hub("bytes", shared) as hub:
         start(hub, "alice")
         code = "text = 'Größe ≤ 3 µm — 日本語 \U0001f40d'\nraw = r'\\n\\t'"
@@ -224,7 +224,7 @@ async def test_what_was_saved_is_on_disk_byte_for_byte(shared: SingleFlight) -> 
 
 
 def test_a_supervisor_that_dies_takes_its_sessions_and_the_hub_starts_another(
-    shared: SingleFlight,
+    shared: SharedCaches,
 ) -> None:
     with own_hub("bereaved", shared) as hub:
         start(hub, "alice")
@@ -241,7 +241,7 @@ def test_a_supervisor_that_dies_takes_its_sessions_and_the_hub_starts_another(
 
 
 def test_a_hub_killed_while_a_session_starts_leaves_no_session_that_nobody_knows(
-    shared: SingleFlight, fresh_name: Callable[[str], str]
+    shared: SharedCaches, fresh_name: Callable[[str], str]
 ) -> None:
     # Cold, since a warm start is over before its process has been looked up among all others.
     with own_hub("early", shared, **{"limits.warm_environments": 0}) as hub:

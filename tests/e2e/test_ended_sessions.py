@@ -1,4 +1,4 @@
-"""What an open notebook says when its session ends: the real hub, supervisor, marimo, Chromium.
+"""The message of an open notebook when its session ends, with the real parts and Chromium.
 
 The words and ways of every ending are in ``test_frame.py``. Screenshots of what is shown are left
 as artefacts for people to look at.

@@ -1,6 +1,6 @@
 """Sessions that fail: at start, afterwards, never answering; workspaces that are no workspaces.
 
-Each has a clear message and the right status, harms nobody else, and loses nothing (security.md,
+Each has a clear message and the right status, affects no other, and loses nothing (security.md,
 "The workspace is theirs"; B66-B69, B72, B114-B116, B123, B124, B132).
 """
 
@@ -18,10 +18,10 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, student
 from bench.support.marimo import EditorFailed, open_editor
-from tests.support.scene import (
+from tests.support.shared_hub import (
     TALK,
     TINY,
-    SingleFlight,
+    SharedCaches,
     editor,
     module_hub,
     servers_of,
@@ -40,7 +40,7 @@ _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     settings = {"limits.start_timeout": 15}
     with module_hub(
-        "fault-sessions", SingleFlight(uv_cache, run_directory), settings=settings
+        "fault-sessions", SharedCaches(uv_cache, run_directory), settings=settings
     ) as hub:
         yield hub
 
@@ -65,7 +65,7 @@ def hang_at_start(hub: HubProcess, user: str) -> Path:
 
 
 def _let_go(pipe: Path) -> None:
-    """Have whoever waits for the pipe read its end, and nobody wait again."""
+    """Let readers of the pipe read its end, and remove it, so that no other reader waits."""
     descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
     pipe.unlink()
     os.close(descriptor)

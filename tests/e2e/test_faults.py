@@ -1,4 +1,4 @@
-"""A hub that cannot start says why, with a remedy and an exit code.
+"""A hub that cannot start prints the reason, a remedy, and returns an exit code.
 
 B22, B49, B50, B73-B79; compatibility-0.3.16.md 1; the exit codes of decision 12.
 """
@@ -46,7 +46,7 @@ def empty(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_bwrap(work_directory: Path) -> dict[str, str]:
-    """An environment whose PATH leads to no bubblewrap."""
+    """An environment whose PATH has no bubblewrap."""
     place = work_directory / "bin"
     place.mkdir()
     return {**SIGNED, "PATH": str(place)}

@@ -20,7 +20,7 @@ from bench.support.browser import People, notebook
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from tests.e2e.test_accessibility import violations
-from tests.support.framed import ITEM, LECTURE, Framed, Tab, framed
+from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full
 

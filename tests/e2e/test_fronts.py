@@ -71,7 +71,7 @@ async def sign_in(person: Person, base: str) -> None:
 
 
 async def submit(person: Person, base: str) -> None:
-    """Hand in the notebook on the hub's first page."""
+    """Submit the notebook on the hub's first page."""
     page = await person.open(f"{base}/")
     await page.get_by_role("button", name=f"Submit {ASSIGNMENT}", exact=True).click()
     await expect(page.get_by_text(f"{ASSIGNMENT} was submitted")).to_be_visible()
@@ -193,7 +193,7 @@ async def test_a_session_has_an_origin_of_its_own_where_the_settings_say_so(
 
 
 async def _reaches_nothing_of_the_hub(page: Frame, public: str) -> None:
-    """What hostile code of the page would try with the viewer's login."""
+    """Run the requests of hostile code in the page with the viewer's login."""
     ask = """async (url) => {
         try {
             const answer = await fetch(url, { credentials: "include", method: "POST" });

@@ -147,7 +147,7 @@ def test_a_test_without_a_marker_may_not_start_a_process(tmp_path: Path, start: 
 
 
 def run_a_test(file: Path, text: str) -> str:
-    """What pytest says of a test under the conftest of these suites."""
+    """Return pytest's output for a test under the conftest of these suites."""
     file.write_text(text)
     repository = Path(__file__).parents[2]
     options = ["-p", "no:xdist", "-p", "no:cacheprovider", "-p", "tests.conftest"]

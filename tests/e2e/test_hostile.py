@@ -1,7 +1,6 @@
-"""Hostile students side by side, and one who just wants to work.
+"""Hostile sessions side by side, and one ordinary student.
 
-That the last one's time stays within twice of what it is alone, is measured here and printed, and
-judged in ``bench/``.
+The ordinary student's time is measured and printed here; ``bench/`` has its budget.
 """
 
 from __future__ import annotations
@@ -22,9 +21,17 @@ from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from bench.support.marimo import open_editor
 from bench.support.uids import owned_by, uid_of
-from tests.support.remains import remains
-from tests.support.scene import TINY, SingleFlight, editor, module_hub, servers_of, until, workspace
-from tests.support.workers import CUT, Worker, soon
+from tests.support.sandbox_processes import remains
+from tests.support.shared_hub import (
+    TINY,
+    SharedCaches,
+    editor,
+    module_hub,
+    servers_of,
+    until,
+    workspace,
+)
+from tests.support.student_workers import CUT, Worker, soon
 
 pytestmark = [
     pytest.mark.long,
@@ -34,10 +41,10 @@ pytestmark = [
 
 LIMITS = {"memory_mb": 600, "processes": 100, "workspace_mb": 100, "file_size_mb": 64}
 ENDED_FOR = {"forker": "processes", "leaver": "processes", "eater": "memory", "filler": "folder"}
-"""Who must be ended, and a word that the explanation must have. The others are held down."""
+"""Bombs that must be ended, and a word of the explanation. The others are slowed."""
 
 IN_EACH_RUN = ("leaver", "filler")
-"""Of whom CI sees that they are ended; ``test_limits.py`` has all of them without a hub."""
+"""Bombs that the short run checks; ``test_limits.py`` has all of them without a hub."""
 
 _SLACK = 2.0
 """A watchdog looks about once a second: so much more than a limit may be there for a moment."""
@@ -52,7 +59,7 @@ def hub(
 ) -> Iterator[HubProcess]:
     settings: dict[str, object] = {f"limits.{name}": value for name, value in LIMITS.items()}
     settings["limits.warm_environments"] = 8 if request.param == "warm" else 0
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub(f"hostile-{request.param}", shared, settings=settings) as hub:
         if request.param == "warm":
             log = hub.course / ".mograder" / "supervisor.log"
@@ -113,7 +120,7 @@ async def test_one_hostile_session_is_ended_with_its_reason_and_can_start_again(
 
 @contextlib.asynccontextmanager
 async def _let_go(hub: HubProcess, user: str, code: str) -> AsyncIterator[None]:
-    """Start a session, and have its cell run this code without waiting for what comes of it."""
+    """Start a session and run this code in its cell, without waiting for the result."""
     await Worker(hub, user).begin()
     with contextlib.suppress(*CUT):
         async with open_editor(editor(hub, user), run=False) as tab:
@@ -148,7 +155,7 @@ async def _best_time(worker: Worker) -> float:
 
 
 def _excess(hub: HubProcess) -> dict[str, str]:
-    """Who has more than the limits grant, and how much."""
+    """Return the sessions that exceed a limit, with their usage."""
     found = {}
     for user in bombs.ALL:
         processes = owned_by(uid_of(hub, user, TINY))
@@ -176,7 +183,7 @@ def _stored(place: Path) -> int:
 
 
 def _dashboard(hub: HubProcess, user: str) -> str:
-    """What the student reads on the first page, without the markup."""
+    """Return the text of the student's first page, without markup."""
     with hub.client(from_proxy(user)) as client:
         return re.sub(r"<[^>]*>", " ", client.get("/").text)
 

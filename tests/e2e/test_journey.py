@@ -131,7 +131,7 @@ async def type_into_a_new_cell(page: Page, code: str) -> None:
 
 
 async def session_of(person: Person, base: str) -> str | None:
-    """What the hub says is running for this person, as one comparable text."""
+    """Return the person's running sessions as one comparable text."""
     answer = await person.context.request.get(f"{base}/sessions")
     rows = await answer.json()
     return (

@@ -1,4 +1,4 @@
-"""kill -9 of any part at any moment: nobody else notices, nothing is lost, nothing is left.
+"""kill -9 of any part at any moment: other sessions run on, nothing is lost or left behind.
 
 The moments are random; ``make test-long`` prints the seed, so that a round that fails can be run
 again with ``MOGRADER_TEST_SEED``.
@@ -20,9 +20,9 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.uids import owned_by, uid_of
 from tests.e2e.test_durability import supervisor_of
-from tests.support.remains import parts_of, remains, zygotes
-from tests.support.scene import TINY, SingleFlight, module_hub
-from tests.support.workers import CUT, Worker, at_work, soon
+from tests.support.sandbox_processes import parts_of, remains, zygotes
+from tests.support.shared_hub import TINY, SharedCaches, module_hub
+from tests.support.student_workers import CUT, Worker, at_work, soon
 
 pytestmark = [
     pytest.mark.long,
@@ -39,7 +39,7 @@ def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
     settings = {"limits.warm_environments": 8 if request.param == "warm" else 0}
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub(f"kills-{request.param}", shared, settings=settings) as hub:
         yield hub
         hub.stop()
@@ -64,7 +64,7 @@ async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
 
 
 class Field:
-    """Two students at work, one whose parts are killed, and the hub."""
+    """Two students who work, one whose processes are killed, and the hub."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Field:
         self._nothing_was_lost()
 
     async def _use(self) -> None:
-        """Start and work until cut off; a start that is cut off says so properly."""
+        """Start and work until interrupted; an interrupted start must fail with a message."""
         answer = await self._victim.start()
         if answer.status_code == httpx.codes.OK:
             await self._victim.use()

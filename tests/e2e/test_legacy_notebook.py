@@ -114,7 +114,7 @@ class Editor:
         self._process.stop()
 
     def lines(self) -> list[dict[str, object]]:
-        """What the checks wrote, in the order of their labels."""
+        """Return the checks' output, in the order of their labels."""
         told = [json.loads(each) for each in self._sidecar.read_text().splitlines()]
         return sorted(told, key=lambda each: str(each["label"]))
 

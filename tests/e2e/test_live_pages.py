@@ -1,4 +1,4 @@
-"""Pages that stay true while real sessions come, save and go; and what an instructor opens.
+"""Pages that stay current while real sessions start, save and end; pages of instructors.
 
 B54, B55, B58, B134. The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 """
@@ -16,7 +16,7 @@ from bench.support.browser import People
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor, student
 from bench.support.marimo import open_editor
-from tests.support.scene import TINY, editor, start
+from tests.support.shared_hub import TINY, editor, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 

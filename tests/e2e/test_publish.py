@@ -1,4 +1,4 @@
-"""Publishing that fails: what the instructor reads, and that nobody loses the old release.
+"""Publishing that fails: the message to the instructor, and the old release stays.
 
 compatibility-0.3.16.md 2.3, 2.7; B86-B99, B128; security.md, "Input". The hub, uv, marimo and the
 command are real.
@@ -18,7 +18,15 @@ from bench.support.course import put_release
 from bench.support.hub import Answer, HubProcess, run_mograder
 from bench.support.identity import instructor, instructor_token, student, token
 from bench.support.marimo import open_editor
-from tests.support.scene import HEADER, SingleFlight, editor, module_hub, notebook, start, workspace
+from tests.support.shared_hub import (
+    HEADER,
+    SharedCaches,
+    editor,
+    module_hub,
+    notebook,
+    start,
+    workspace,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -32,12 +40,12 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SingleFlight:
-    return SingleFlight(uv_cache, run_directory)
+def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
+    return SharedCaches(uv_cache, run_directory)
 
 
 @pytest.fixture(scope="module")
-def hub(shared: SingleFlight) -> Iterator[HubProcess]:
+def hub(shared: SharedCaches) -> Iterator[HubProcess]:
     settings = {"limits.upload_mb": 2, "limits.upload_files": 5}
     with module_hub("publish", shared, settings=settings) as hub:
         yield hub
@@ -72,7 +80,7 @@ def release_of(hub: HubProcess, item: str) -> dict[str, bytes]:
 
 
 def leavings(hub: HubProcess) -> list[str]:
-    """What half-done publishing left lying about."""
+    """Return the files that incomplete publishing left behind."""
     places = [hub.course / "hub-release", *(hub.course / "hub-release").glob(".staging*")]
     return [
         path.name
@@ -83,7 +91,7 @@ def leavings(hub: HubProcess) -> list[str]:
 
 
 async def _still_opens(hub: HubProcess, user: str, item: str) -> None:
-    """A student who comes now gets the old release."""
+    """Assert that a new student gets the old release."""
     start(hub, user, item)
     async with open_editor(editor(hub, user, item)) as tab:
         assert tab.cells.codes == ["'the old one'"]
@@ -272,7 +280,7 @@ def test_publishing_at_once_leaves_one_of_the_versions_and_no_mixture(
 
 
 def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(
-    shared: SingleFlight,
+    shared: SharedCaches,
 ) -> None:
     with module_hub("publish-killed", shared) as hub:
         put_release(hub.course, NEW, notebook("'the old one'"))

@@ -140,4 +140,4 @@ def files_of(directory: Path) -> Iterator[str]:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing on the tests' stderr."""
+        """Log nothing to the tests' stderr."""

@@ -19,9 +19,9 @@ from bench.support.identity import instructor
 from bench.support.process import ServerProcess
 from mograder.sandbox.supervisor.disconnect import hang_up
 from tests.e2e.test_durability import supervisor_of
-from tests.support.scene import SingleFlight, module_hub, servers_of
+from tests.support.shared_hub import SharedCaches, module_hub, servers_of
 from tests.support.shipped_hub import shipped_hub
-from tests.support.workers import Worker, at_work, soon
+from tests.support.student_workers import Worker, at_work, soon
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
     kept = {"limits.warm_environments": 8 if request.param == "warm" else 0}
-    with shipped_hub(f"restart-{request.param}", SingleFlight(uv_cache, run_directory), kept) as (
+    with shipped_hub(f"restart-{request.param}", SharedCaches(uv_cache, run_directory), kept) as (
         hub,
         _,
     ):
@@ -48,7 +48,7 @@ def own_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     """A hub that started its supervisor itself."""
     settings = {"limits.warm_environments": 8}
     with module_hub(
-        "broken-connection", SingleFlight(uv_cache, run_directory), settings=settings
+        "broken-connection", SharedCaches(uv_cache, run_directory), settings=settings
     ) as hub:
         yield hub
 
@@ -138,7 +138,7 @@ async def _start_all(workers: list[Worker]) -> None:
 
 
 def _sessions(hub: HubProcess) -> set[tuple[str, int]]:
-    """What the hub says that runs, and which process each is."""
+    """Return the sessions that the hub lists, with their processes."""
     with hub.client(instructor()) as client:
         names = [row["username"] for row in client.get("/sessions").json()]
     return {(name, server.pid) for name in names for server in servers_of(name)}

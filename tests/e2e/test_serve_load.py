@@ -1,4 +1,4 @@
-"""A whole class hands in at once, and the server may be killed meanwhile.
+"""A whole class submits at once, and the server may be killed meanwhile.
 
 Nothing is refused, nothing is lost, every receipt verifies. Speed is for ``bench/intake.py``.
 """
@@ -26,7 +26,7 @@ _TRIES = 1000
 
 @dataclass
 class Class:
-    """What the students sent and what they were told; each has a connection of their own."""
+    """The students' submissions and the answers to them; each student has a connection."""
 
     server: CourseServer
     client: httpx.AsyncClient
@@ -36,7 +36,7 @@ class Class:
     on_receipt: Callable[[], None] = lambda: None
 
     async def submit(self, user: str, data: bytes, after: float = 0.0) -> None:
-        """Arrive after a while and hand in, again for as long as nobody answers."""
+        """Submit after a delay, and repeat until the server answers."""
         await asyncio.sleep(after)
         self.sent.setdefault(user, []).append(data)
         for _ in range(_TRIES):
@@ -57,7 +57,7 @@ class Class:
         self.fetched += 1
 
     async def _try(self, user: str, data: bytes) -> bool:
-        """Whether somebody answered, and then with a receipt."""
+        """Return whether the server answered, which must be with a receipt."""
         path = f"/assignments/hw1/submit?user={user}"
         try:
             answer = await self.client.post(

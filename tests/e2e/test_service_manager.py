@@ -57,7 +57,7 @@ class Manager:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, command: tuple[str, ...] = ("hub", "--headless")) -> None:
-        """Start the unit, and wait until it says that it is ready."""
+        """Start the unit, and wait until it reports that it is ready."""
         with self.journal.open("ab") as journal:
             status = os.fstat(journal.fileno())
             variables = {
@@ -89,7 +89,7 @@ class Manager:
             pass
 
     def _listen(self) -> None:
-        """Read what services say as it comes, as systemd does."""
+        """Read the services' notifications, as systemd does."""
         while said := self.notified.recv(4096):
             self.said.put(said.decode())
 

@@ -17,12 +17,12 @@ from playwright.async_api import Locator, Page, expect
 from bench.support.browser import People, Person
 from tests.e2e.test_accessibility import violations
 from tests.e2e.test_journey import until
-from tests.support.scene import SingleFlight
+from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
     CODE,
     COFFEE,
     PI,
-    Scene,
+    DashboardSetup,
     fill_in,
     register,
     served_course,
@@ -35,15 +35,15 @@ CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cel
 
 
 @pytest.fixture(scope="module")
-def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
-    with served_course("student", SingleFlight(uv_cache, run_directory)) as scene:
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
+    with served_course("student", SharedCaches(uv_cache, run_directory)) as scene:
         scene.build()
         yield scene
 
 
 @pytest.mark.journey
 async def test_b141_a_student_goes_from_the_code_to_the_grade_by_mouse(
-    scene: Scene, people: People, artifacts: Path, tmp_path: Path
+    scene: DashboardSetup, people: People, artifacts: Path, tmp_path: Path
 ) -> None:
     """Also B148-B151: the token is kept, files are fetched, the work is handed in and graded."""
     with scene.dashboard("alice") as dashboard:
@@ -103,7 +103,7 @@ async def read_what_came_back(page: Page, artifacts: Path) -> None:
 
 
 @pytest.mark.long
-async def test_the_same_by_keyboard(scene: Scene, people: People, tmp_path: Path) -> None:
+async def test_the_same_by_keyboard(scene: DashboardSetup, people: People, tmp_path: Path) -> None:
     with scene.dashboard("bob") as dashboard:
         bob = await people.person("bob")
         page = await bob.open(dashboard.link)
@@ -132,7 +132,9 @@ async def test_the_same_by_keyboard(scene: Scene, people: People, tmp_path: Path
 
 
 @pytest.mark.long
-async def test_the_journey_of_pages_works_without_scripts(scene: Scene, people: People) -> None:
+async def test_the_journey_of_pages_works_without_scripts(
+    scene: DashboardSetup, people: People
+) -> None:
     with scene.dashboard("carol") as dashboard:
         carol = await people.person("carol", javascript=False)
         page = await register(carol, dashboard, "carol")
@@ -157,7 +159,7 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     people: People, artifacts: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
 ) -> None:
     with (
-        served_course("student-pages", SingleFlight(uv_cache, run_directory)) as scene,
+        served_course("student-pages", SharedCaches(uv_cache, run_directory)) as scene,
         scene.dashboard("dora") as dashboard,
     ):
         dora, stranger = await people.person("dora"), await people.person("stranger")
@@ -180,7 +182,7 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     assert wrong + [note for note in notes if not usual.search(note)] == []
 
 
-async def live_through(page: Page, scene: Scene, work: Path) -> None:
+async def live_through(page: Page, scene: DashboardSetup, work: Path) -> None:
     """One assignment is graded, the other waits for a server that was down and is back."""
     for item in (PI, COFFEE):
         await page.get_by_role("button", name=f"Download {item}").click()
@@ -236,7 +238,7 @@ def row(page: Page, item: str) -> Locator:
 
 
 async def press(page: Page, name: str) -> None:
-    """Press a button as somebody does who has no mouse."""
+    """Press a button by keyboard."""
     button = page.get_by_role("button", name=name)
     await button.focus()
     await page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""What marimo's page offers a student, and what it gets when it asks for more.
+"""The features of marimo's page for a student, and the refusal of others.
 
 sessions.md, "What is switched off": real Chromium, the whole hub, the sandbox.
 """
@@ -16,7 +16,7 @@ from bench.support.browser import People
 from bench.support.browser import notebook as notebook_of
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
-from tests.support.scene import HEADER, notebook
+from tests.support.shared_hub import HEADER, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 

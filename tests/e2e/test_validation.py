@@ -14,7 +14,7 @@ import pytest
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import student
-from tests.support.scene import notebook, start, workspace
+from tests.support.shared_hub import notebook, start, workspace
 
 pytestmark = pytest.mark.full
 

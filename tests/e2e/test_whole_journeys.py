@@ -17,14 +17,14 @@ from bench.support.browser import notebook as notebook_of
 from bench.support.course import EXAMPLE_COURSE
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import from_proxy, instructor_token
-from tests.support.hands import Hand, Keyboard, Mouse
-from tests.support.scene import SingleFlight, module_hub, start, until
-from tests.support.scene import notebook as of_class
+from tests.support.page_input import Keyboard, Mouse, PageInput
+from tests.support.shared_hub import SharedCaches, module_hub, start, until
+from tests.support.shared_hub import notebook as of_class
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 A1, A2, L01 = "A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers"
-HANDS: dict[str, Callable[[], Hand]] = {"mouse": Mouse, "keyboard": Keyboard}
+HANDS: dict[str, Callable[[], PageInput]] = {"mouse": Mouse, "keyboard": Keyboard}
 SETTINGS = {"hub.instructors": ["prof"], "hub.collect": True, "title": "Numerical Experiments"}
 BOTH = (pytest.param("mouse", marks=pytest.mark.long), "keyboard")
 _LOOKS = (("wide", 1280, "light"), ("360", 360, "light"), ("dark", 1280, "dark"))
@@ -33,7 +33,7 @@ _LOOKS = (("wide", 1280, "light"), ("360", 360, "light"), ("dark", 1280, "dark")
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     """A hub with the example course published."""
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub("journeys", shared, settings=SETTINGS) as hub:
         for item in (A1, A2, L01):
             done = run_mograder(
@@ -65,7 +65,7 @@ class Album:
 
 
 def text_of(file: Path) -> str:
-    """What is in a file on disk."""
+    """Return the content of a file."""
     return file.read_text("utf-8")
 
 
@@ -77,14 +77,14 @@ def link(page: Page, name: str) -> Locator:
     return page.get_by_role("link", name=name, exact=True)
 
 
-async def new_tab(person: Person, hand: Hand, page: Page, what: Locator) -> Page:
+async def new_tab(person: Person, page_input: PageInput, page: Page, what: Locator) -> Page:
     """Follow what opens a tab of its own."""
     async with person.context.expect_page() as opened:
-        await hand.press(page, what)
+        await page_input.press(page, what)
     return await opened.value
 
 
-async def come_from_moodle(person: Person, hand: Hand, hub: HubProcess) -> Page:
+async def come_from_moodle(person: Person, page_input: PageInput, hub: HubProcess) -> Page:
     """Follow a deep link in a page of another site, as Moodle's are."""
     moodle = "http://moodle.test/course/view.php"
     body = f'<title>Moodle</title><a href="{hub.url}/edit/{A1}" target="_blank">Open A1</a>'
@@ -94,16 +94,16 @@ async def come_from_moodle(person: Person, hand: Hand, hub: HubProcess) -> Page:
 
     await person.context.route("http://moodle.test/**", answer)
     page = await person.open(moodle)
-    editor = await new_tab(person, hand, page, link(page, "Open A1"))
+    editor = await new_tab(person, page_input, page, link(page, "Open A1"))
     await editor.wait_for_url(f"**/edit/user/{person.name}/{A1}/")
     await page.close()
     return editor
 
 
-async def work(hand: Hand, editor: Page, notebook: Path) -> None:
+async def work(page_input: PageInput, editor: Page, notebook: Path) -> None:
     """Write something into a cell; it saves itself (B54)."""
     await expect((await notebook_of(editor)).get_by_text("Your Score").first).to_be_visible()
-    await hand.enter_editor(editor)
+    await page_input.enter_editor(editor)
     await editor.keyboard.press("Control+End")
     await editor.keyboard.type("\n# by my own hand")
     until(lambda: "# by my own hand" in text_of(notebook), 60)
@@ -113,59 +113,63 @@ async def work(hand: Hand, editor: Page, notebook: Path) -> None:
 async def test_b52_b58_b71_a_student_works_from_the_first_visit_to_handing_in(
     hub: HubProcess, people: People, artifacts: Path, hands: str
 ) -> None:
-    hand, album, name = HANDS[hands](), Album(artifacts), f"student-{hands}"
+    page_input, album, name = HANDS[hands](), Album(artifacts), f"student-{hands}"
     student = await people.person(name, headers=from_proxy(name))
     notebook = hub.course / "hub-notebooks" / name / A1 / f"{A1}.py"
-    editor = await come_from_moodle(student, hand, hub)
-    await work(hand, editor, notebook)
+    editor = await come_from_moodle(student, page_input, hub)
+    await work(page_input, editor, notebook)
     page = await student.open(f"{hub.url}/")
     await album.take(page, "first-page")
-    await check_and_take_home(hand, album, page, notebook)
-    await begin_anew_and_back(hand, album, page, notebook)
-    lecture = await new_tab(student, hand, page, link(page, f"Run {L01} in a new tab"))
+    await check_and_take_home(page_input, album, page, notebook)
+    await begin_anew_and_back(page_input, album, page, notebook)
+    lecture = await new_tab(student, page_input, page, link(page, f"Run {L01} in a new tab"))
     await lecture.wait_for_url(f"**/run/user/{name}/{L01}/?*")
     await page.bring_to_front()
-    await hand.press(page, button(page, f"Stop {L01}"))
+    await page_input.press(page, button(page, f"Stop {L01}"))
     await expect(button(page, f"Stop {L01}")).to_have_count(0)
-    await hand.press(page, button(page, f"Download {A2}"))
+    await page_input.press(page, button(page, f"Download {A2}"))
     await expect(page.get_by_role("status").filter(has_text="is yours now")).to_be_visible()
-    await hand.press(page, button(page, f"Submit {A1}"))
+    await page_input.press(page, button(page, f"Submit {A1}"))
     await expect(page.get_by_text(f"{A1} was submitted")).to_be_visible()
     await album.take(page, "handed-in")
     submitted = hub.course / "submitted" / A1 / f"{name}.py"
     assert "# by my own hand" in text_of(submitted)
 
 
-async def check_and_take_home(hand: Hand, album: Album, page: Page, notebook: Path) -> None:
+async def check_and_take_home(
+    page_input: PageInput, album: Album, page: Page, notebook: Path
+) -> None:
     """Validate and read the report in place; export."""
-    await hand.press(page, button(page, f"Validate {A1}"))
+    await page_input.press(page, button(page, f"Validate {A1}"))
     close = button(page, "Close this report")
     await expect(close).to_be_visible()
     await album.take(page, "validated")
-    await hand.press(page, close)
+    await page_input.press(page, close)
     await expect(close).to_have_count(0)
     async with page.expect_download() as begun:
-        await hand.press(page, link(page, f"Export {A1}"))
+        await page_input.press(page, link(page, f"Export {A1}"))
     exported = await (await begun.value).path()
     assert text_of(exported) == text_of(notebook)
     await page.reload()
     await expect(page.get_by_text("exported")).to_be_visible()
 
 
-async def begin_anew_and_back(hand: Hand, album: Album, page: Page, notebook: Path) -> None:
+async def begin_anew_and_back(
+    page_input: PageInput, album: Album, page: Page, notebook: Path
+) -> None:
     """Reset, which ends the open editor; look at what was kept, and put it back."""
-    await hand.press(page, link(page, f"Reset {A1}"))
+    await page_input.press(page, link(page, f"Reset {A1}"))
     await expect(page.get_by_text("It is open at the moment.")).to_be_visible()
     await album.take(page, "before-a-reset")
-    await hand.press(page, button(page, "Keep mine aside and begin anew"))
+    await page_input.press(page, button(page, "Keep mine aside and begin anew"))
     await expect(page.get_by_role("status").filter(has_text="begins anew")).to_be_visible()
     assert "# by my own hand" not in text_of(notebook)
-    await hand.press(page, link(page, f"Earlier versions of {A1}"))
+    await page_input.press(page, link(page, f"Earlier versions of {A1}"))
     await album.take(page, "earlier-versions")
-    await hand.press(page, page.get_by_role("link", name="Look at A1-Measuring-Pi.bak").first)
+    await page_input.press(page, page.get_by_role("link", name="Look at A1-Measuring-Pi.bak").first)
     await expect(page.get_by_text("# by my own hand")).to_be_visible()
     await album.take(page, "an-earlier-version")
-    await hand.press(page, button(page, "Put this version back"))
+    await page_input.press(page, button(page, "Put this version back"))
     await expect(page.get_by_text(f"The earlier version of {A1} is back.")).to_be_visible()
     assert "# by my own hand" in text_of(notebook)
 
@@ -174,71 +178,77 @@ async def begin_anew_and_back(hand: Hand, album: Album, page: Page, notebook: Pa
 async def test_an_instructor_publishes_looks_after_the_course_and_reads_a_notebook(
     hub: HubProcess, people: People, artifacts: Path, tmp_path: Path, hands: str
 ) -> None:
-    hand, album = HANDS[hands](), Album(artifacts)
+    page_input, album = HANDS[hands](), Album(artifacts)
     pupil = f"pupil-{hands}"
     start(hub, pupil, A1)
     prof = await people.person("prof", headers=from_proxy("prof"))
     page = await prof.open(f"{hub.url}/")
-    await hand.press(page, link(page, "Items"))
-    await publish_and_hide(hand, album, page, tmp_path, f"A9-New-{hands}")
-    await hand.press(page, link(page, "See it as a student"))
+    await page_input.press(page, link(page, "Items"))
+    await publish_and_hide(page_input, album, page, tmp_path, f"A9-New-{hands}")
+    await page_input.press(page, link(page, "See it as a student"))
     await expect(page.get_by_role("heading", name="as a student sees it")).to_be_visible()
     await expect(page.get_by_role("heading", name=f"A9-New-{hands}")).to_have_count(0)
     await album.take(page, "preview")
-    await hand.press(page, link(page, "Students"))
+    await page_input.press(page, link(page, "Students"))
     await album.take(page, "students")
-    await hand.press(page, link(page, pupil))
+    await page_input.press(page, link(page, pupil))
     await album.take(page, "a-student")
-    await read_and_open(prof, hand, album, page, pupil)
-    await hand.press(page, link(page, "Sessions"))
+    await read_and_open(prof, page_input, album, page, pupil)
+    await page_input.press(page, link(page, "Sessions"))
     await expect(button(page, f"Stop {A1} of {pupil}")).to_be_visible()
     await album.take(page, "sessions")
-    await hand.press(page, button(page, f"Stop {A1} of {pupil}"))
+    await page_input.press(page, button(page, f"Stop {A1} of {pupil}"))
     await expect(page.get_by_text(f"{A1} has stopped")).to_be_visible()
-    await let_in(hand, album, page, hub, pupil)
-    await hand.press(page, link(page, "Problems"))
+    await let_in(page_input, album, page, hub, pupil)
+    await page_input.press(page, link(page, "Problems"))
     await album.take(page, "problems")
-    await hand.press(page, link(page, "Log"))
+    await page_input.press(page, link(page, "Log"))
     await expect(page.get_by_text("open session").first).to_be_visible()
     await album.take(page, "log")
 
 
-async def publish_and_hide(hand: Hand, album: Album, page: Page, place: Path, item: str) -> None:
+async def publish_and_hide(
+    page_input: PageInput, album: Album, page: Page, place: Path, item: str
+) -> None:
     """Publish a notebook by the form, then hide it from students."""
     notebook = place / f"{item}.py"
     notebook.write_text(of_class())
-    chooser = await hand.pick(page, page.get_by_label("Files"))
+    chooser = await page_input.pick(page, page.get_by_label("Files"))
     await chooser.set_files(str(notebook))
-    await hand.press(page, button(page, "Publish"))
+    await page_input.press(page, button(page, "Publish"))
     await expect(page.get_by_role("status").filter(has_text="is published")).to_be_visible()
     row = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=item))
-    await hand.press(page, row.locator("summary", has_text="Who sees it"))
-    await hand.choose(page, row.get_by_label("Instructors only"))
+    await page_input.press(page, row.locator("summary", has_text="Who sees it"))
+    await page_input.choose(page, row.get_by_label("Instructors only"))
     await album.take(page, "items")
-    await hand.press(page, button(page, f"Save who sees {item}"))
+    await page_input.press(page, button(page, f"Save who sees {item}"))
     await expect(page.get_by_text(f"Who sees {item} was changed")).to_be_visible()
 
 
-async def read_and_open(prof: Person, hand: Hand, album: Album, page: Page, pupil: str) -> None:
+async def read_and_open(
+    prof: Person, page_input: PageInput, album: Album, page: Page, pupil: str
+) -> None:
     """Read a student's notebook as text, and only then open its editor on purpose."""
-    await hand.press(page, link(page, f"Read {A1} of {pupil}"))
+    await page_input.press(page, link(page, f"Read {A1} of {pupil}"))
     await expect(page.get_by_text("none of it runs")).to_be_visible()
     await album.take(page, "a-students-notebook")
-    await hand.press(page, page.locator("summary", has_text="Open it in the editor"))
-    await hand.press(page, button(page, f"Open the editor of {pupil}"))
+    await page_input.press(page, page.locator("summary", has_text="Open it in the editor"))
+    await page_input.press(page, button(page, f"Open the editor of {pupil}"))
     await page.wait_for_url(f"**/edit/user/{pupil}/{A1}/")
     editor = await notebook_of(page)
     await expect(editor.locator(".cm-content:visible").first).to_be_visible()
     await page.goto(page.url.partition("/edit/")[0] + "/")
 
 
-async def let_in(hand: Hand, album: Album, page: Page, hub: HubProcess, pupil: str) -> None:
-    """Write the list of those who may come in."""
-    await hand.press(page, link(page, "Access"))
+async def let_in(
+    page_input: PageInput, album: Album, page: Page, hub: HubProcess, pupil: str
+) -> None:
+    """Write the allowlist."""
+    await page_input.press(page, link(page, "Access"))
     field = page.get_by_label("Who may come in")
-    await hand.write(page, field, f"\n{pupil}\nstudent-mouse\nstudent-keyboard\n")
+    await page_input.write(page, field, f"\n{pupil}\nstudent-mouse\nstudent-keyboard\n")
     await album.take(page, "access")
-    await hand.press(page, button(page, "Save the list"))
+    await page_input.press(page, button(page, "Save the list"))
     await expect(page.get_by_text("The list was saved.")).to_be_visible()
     assert pupil in text_of(hub.course / "allowed_users.txt").splitlines()
     (hub.course / "allowed_users.txt").unlink()

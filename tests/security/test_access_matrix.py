@@ -20,7 +20,7 @@ __all__ = ["hub"]
 
 
 class Who(StrEnum):
-    """Everybody who may knock."""
+    """The kinds of people who send requests."""
 
     NOBODY = "nobody"
     OWNER = "alice"
@@ -31,7 +31,7 @@ class Who(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the door says; ``PASSED`` whatever the room behind it answers then."""
+    """The access decision; ``PASSED`` for any answer of the route's handler."""
 
     PASSED = "passed"
     SIGN_IN = "sign in"

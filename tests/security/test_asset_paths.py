@@ -1,6 +1,6 @@
 """The address of marimo's static files serves these and nothing else, through the whole hub.
 
-A corpus of paths as they come over the wire, without a client that tidies them up first.
+A corpus of raw request paths that no client has normalised.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TARGETS = ("lock.txt", "environment.json", "manifest.json", "../mograder.toml",
 
 @pytest.fixture
 def name(hub: Hub) -> str:
-    """A set in the hub's own directory, between things that nobody may read."""
+    """A set of static files in the hub's own directory, beside files that must not be served."""
     environments = hub.services.loaded.path(hub.services.loaded.settings.hub.environments_dir)
     static = environments / "k/env/lib/python3.12/site-packages/marimo/_static"
     static.mkdir(parents=True)
@@ -37,7 +37,7 @@ def name(hub: Hub) -> str:
 
 
 async def ask(hub: Hub, path: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> list[Message]:
-    """What the hub sends to one GET of exactly these bytes."""
+    """Return the hub's answer to one GET with exactly these bytes."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:

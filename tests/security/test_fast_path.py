@@ -1,4 +1,4 @@
-"""The fast path with real sandboxes: who gets to a session's socket, and for how long.
+"""The fast path with real sandboxes: access to a session's socket, and its duration.
 
 security.md, "The page is theirs as well"; decision 0034. What nginx lets pass is in
 ``tests/contract/test_fronts.py``.
@@ -23,7 +23,7 @@ from bench.support.fronts import OWN_GROUP, Place, shipped
 from bench.support.hub import HubProcess
 from bench.support.identity import token
 from bench.support.process import free_port
-from tests.support.scene import TINY, SingleFlight, module_hub, start
+from tests.support.shared_hub import TINY, SharedCaches, module_hub, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -34,7 +34,7 @@ NULL = websockets.Origin("null")
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     settings = {"hub.front_group": OWN_GROUP, "hub.instructors": ["prof"]}
-    shared = SingleFlight(uv_cache, run_directory)
+    shared = SharedCaches(uv_cache, run_directory)
     with module_hub("fast-path", shared, settings=settings) as hub:
         yield hub
 
@@ -47,7 +47,7 @@ def place(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 class Viewer:
-    """Somebody signed in at the front, with a page of one session."""
+    """A person signed in at the front, with a page of one session."""
 
     def __init__(self, place: Place, name: str) -> None:
         self.http = httpx.Client(base_url=place.url, timeout=150, trust_env=False)
@@ -61,14 +61,14 @@ class Viewer:
         assert found, page[:300]
         return found[1]
 
-    def dial(self, cap: str, session: str) -> connect:
+    def connect_websocket(self, cap: str, session: str) -> connect:
         """The page's WebSocket."""
         return connect(f"{self._socket}{cap}ws?session_id={session}", origin=NULL, proxy=None)
 
 
 @contextmanager
 def viewing(place: Place, name: str) -> Iterator[Viewer]:
-    """Somebody for a while."""
+    """A person for the length of a block."""
     viewer = Viewer(place, name)
     try:
         yield viewer
@@ -89,7 +89,7 @@ async def test_signing_out_cuts_a_socket_that_the_hub_has_no_part_in(
     with viewing(place, "alice") as viewer:
         cap = viewer.open("alice")
         assert viewer.http.get(cap + "health").status_code == 200
-        async with viewer.dial(cap, "s_fast01") as line:
+        async with viewer.connect_websocket(cap, "s_fast01") as line:
             assert await asyncio.wait_for(line.recv(), 30)
             viewer.http.post("/logout", headers={"Origin": place.url})
             await _closed(line)
@@ -108,13 +108,13 @@ async def test_an_instructors_sign_out_leaves_the_students_page_its_session(
     with viewing(place, "bob") as student, viewing(place, "prof") as prof:
         own, other = student.open("bob"), prof.open("bob")
         assert own != other
-        async with prof.dial(other, "s_fast02") as line:
+        async with prof.connect_websocket(other, "s_fast02") as line:
             assert await asyncio.wait_for(line.recv(), 30)
             prof.http.post("/logout", headers={"Origin": place.url})
             await _closed(line)
         with pytest.raises(websockets.InvalidStatus):
-            await prof.dial(other, "s_fast02")
-        async with student.dial(own, "s_fast03") as line:
+            await prof.connect_websocket(other, "s_fast02")
+        async with student.connect_websocket(own, "s_fast03") as line:
             assert await asyncio.wait_for(line.recv(), 30)
 
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Request, expect
 
 from bench.support.browser import People
-from tests.support.framed import ITEM, PAGE, Framed, Tab, framed
+from tests.support.framed_session import ITEM, PAGE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full
 
@@ -71,7 +71,7 @@ async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
 
 
 async def _still_works(tab: Tab) -> None:
-    """The page around is where it was, and its buttons do what they say."""
+    """Assert that the surrounding page is unchanged and its buttons work."""
     assert tab.page.url.partition("?")[0].partition("#")[0].endswith(f"/edit/user/alice/{ITEM}/")
     await tab.page.get_by_role("button", name="Stop").click()
     await expect(tab.ended).to_contain_text("The notebook was stopped.")

@@ -2,8 +2,8 @@
 
 See security.md, "The page is theirs as well".
 
-Its script runs in the middle of marimo's own page. It must read nothing from the hub and do nothing
-in it, whatever it tries, though the person who looks at it may do everything.
+Its script runs in the middle of marimo's own page. It must read nothing from the hub and
+change nothing in it, although the instructor who opened it has all rights.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def test_it_reads_nothing_and_does_nothing_with_a_login_cookie(
     await the_attack_fails(prof, hub, hub.url)
 
 
-@pytest.mark.long  # the same attack, with one more way to be somebody
+@pytest.mark.long  # the same attack, with another way to sign in
 async def test_it_reads_nothing_and_does_nothing_behind_a_front_that_names_the_person(
     hub: HubProcess, people: People, start_front: Callable[..., PrefixProxy]
 ) -> None:
@@ -121,7 +121,7 @@ async def sign_in(person: Person, hub: HubProcess) -> None:
 
 
 def state_of(hub: HubProcess) -> tuple[str, ...]:
-    """What the attack would change: who runs what, and what is released."""
+    """Return the state that the attack would change: running sessions and releases."""
     headers = {"Authorization": f"Bearer {instructor_token()}"}
     with hub.client(headers) as client:
         sessions = client.get("/sessions").json()

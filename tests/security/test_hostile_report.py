@@ -17,7 +17,7 @@ from bench.support.browser import People, Person
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
-from tests.support.scene import TINY, notebook
+from tests.support.shared_hub import TINY, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -48,7 +48,7 @@ OTHERS = """\
 <object data="HOME/object"></object><embed src="HOME/embed"><iframe src="HOME/frame"></iframe>
 <iframe srcdoc="<iframe src='HOME/inner'></iframe>"></iframe>
 """
-"""What a policy keeps from running, but not all of it from connecting: a frame, ``preconnect``."""
+"""Elements that a policy stops from running, some of which still connect: ``preconnect``."""
 
 LOUD = (
     "rule",
@@ -62,12 +62,12 @@ LOUD = (
     "frame",
     "inner",
 )
-"""What the same page asks for where nothing keeps it from it."""
+"""Requests of the same page without a policy."""
 
 
 @dataclass
 class Home:
-    """A server of the attacker's: it serves the page, and counts who comes."""
+    """The attacker's server: it serves the page, and records the requests."""
 
     port: int = 0
     asked: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Home:
         self.connections += 1
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # somebody who said nothing was here all the same
+        except asyncio.IncompleteReadError:  # a connection without a request counts as well
             head = b"GET /nothing "
         path = head.split()[1].decode()
         self.asked.append(path.lstrip("/"))
@@ -143,5 +143,5 @@ async def all_has_happened(person: Person, control: Home) -> None:
 
 
 def write(hub: HubProcess, page: str) -> None:
-    """What mallory's code leaves in the place of the report."""
+    """The file that mallory's code writes in place of the report."""
     (hub.course / "hub-notebooks" / "mallory" / TINY / f"{TINY}.html").write_text(page)

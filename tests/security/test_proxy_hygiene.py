@@ -1,4 +1,4 @@
-"""What crosses the proxy with a real session behind it, and who gets through at all.
+"""Headers and access through the proxy, with a real session behind it.
 
 security.md, "The session's server is theirs too", "Who is asking"; B78, B123-B125, B130, B134. The
 same over a recording server, header by header, is in ``tests/contract/test_proxy.py``.
@@ -28,7 +28,7 @@ from bench.support.identity import (
     token,
 )
 from bench.support.marimo import Address, open_editor
-from tests.support.scene import TINY, SingleFlight, editor, module_hub, notebook, start
+from tests.support.shared_hub import TINY, SharedCaches, editor, module_hub, notebook, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -49,8 +49,8 @@ EVIL = "https://evil.example"
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SingleFlight:
-    return SingleFlight(uv_cache, run_directory)
+def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
+    return SharedCaches(uv_cache, run_directory)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def hub(shared_hub: HubProcess) -> HubProcess:
 
 
 @pytest.fixture(scope="module")
-def wary(shared: SingleFlight) -> Iterator[HubProcess]:
+def wary(shared: SharedCaches) -> Iterator[HubProcess]:
     """A hub that trusts no proxy at all."""
     settings = {"hub.trusted_proxies": [], "hub.instructors": ["prof"]}
     with module_hub("proxy-hygiene-wary", shared, settings=settings) as hub:
@@ -89,7 +89,7 @@ def sign_in(client: httpx.Client, user: str) -> None:
     assert "mograder_session" in client.cookies
 
 
-async def dial(url: str, headers: Mapping[str, str], origin: str = "") -> int:
+async def connect_websocket(url: str, headers: Mapping[str, str], origin: str = "") -> int:
     """The status with which a WebSocket is refused; 101 when it opens."""
     try:
         async with connect(
@@ -104,7 +104,7 @@ async def dial(url: str, headers: Mapping[str, str], origin: str = "") -> int:
 
 
 async def mirrored(address: Address) -> dict[str, Any]:
-    """What a lecture's own code reads of the request that opened it."""
+    """Return the request that a lecture's own code can read."""
     async with open_editor(address, run=False) as page:
         await page.until(lambda: "SEEN" in str(page.progress.outputs))
         found = re.search(r"SEEN([0-9a-f]+)", str(page.progress.outputs))
@@ -208,7 +208,7 @@ async def test_a_fellow_student_reaches_nothing_of_a_session(hub: HubProcess, al
             ):
                 answer = client.request(method, base + path)
                 assert (answer.status_code, answer.text) == (403, "403 Forbidden")
-        assert await dial(f"{hub.url}{base}/ws?session_id=s_aaaaaa", who) == 403
+        assert await connect_websocket(f"{hub.url}{base}/ws?session_id=s_aaaaaa", who) == 403
         with hub.client(who) as client:
             for door in ("start-edit", "stop-edit"):
                 refused = client.post(f"/{door}/{alice}/{TINY}")
@@ -216,7 +216,7 @@ async def test_a_fellow_student_reaches_nothing_of_a_session(hub: HubProcess, al
                 assert refused.json()["detail"] == "Cannot access another user's resources"
     with hub.client(instructor()) as client:
         assert client.get(f"{base}/health").status_code == 200
-    assert await dial(f"{hub.url}{base}/ws?session_id=s_aaaaaa", student(alice)) == 101
+    assert await connect_websocket(f"{hub.url}{base}/ws?session_id=s_aaaaaa", student(alice)) == 101
 
 
 @pytest.mark.parametrize("origin", [EVIL, "null", "http://127.0.0.1:1"])
@@ -242,7 +242,9 @@ async def test_another_origin_changes_nothing_and_opens_no_socket(
         own = client.post(f"/start-edit-deep/{TINY}", headers={"Origin": hub.url})
         assert own.status_code == 200, "our own pages may"
     for who in (cookie, from_proxy(alice)):
-        assert await dial(f"{hub.url}{base}/ws?session_id=s_aaaaaa", who, origin) == 403
+        assert (
+            await connect_websocket(f"{hub.url}{base}/ws?session_id=s_aaaaaa", who, origin) == 403
+        )
     # Programs with a token are no browsers: nothing can make them send it.
     with hub.client({**student(alice), "Origin": origin}) as program:
         assert program.get("/sessions").status_code == 200
@@ -252,10 +254,10 @@ async def test_under_a_capability_the_opaque_origin_alone_opens_a_socket(
     hub: HubProcess, alice: str
 ) -> None:
     socket = f"{hub.url}{capability(hub, alice)}ws?session_id=s_bbbbbb"
-    assert await dial(socket, {}, EVIL) == 403
-    assert await dial(socket, {}, "null") == 101
+    assert await connect_websocket(socket, {}, EVIL) == 403
+    assert await connect_websocket(socket, {}, "null") == 101
     stranger = socket.replace("/s/", "/s/x")
-    assert await dial(stranger, {}, "null") == 403
+    assert await connect_websocket(stranger, {}, "null") == 403
 
 
 def test_a_name_from_a_peer_that_is_not_trusted_is_nobodys(wary: HubProcess) -> None:
@@ -283,9 +285,9 @@ async def test_a_socket_with_a_name_from_a_peer_that_is_not_trusted_is_refused(
 ) -> None:
     start(wary, "alice")
     socket = f"{wary.url}/edit/user/alice/{TINY}/ws?session_id=s_cccccc"
-    assert await dial(socket, from_proxy("alice")) == 403
-    assert await dial(socket, from_proxy("prof")) == 403
-    assert await dial(socket, student("alice")) == 101
+    assert await connect_websocket(socket, from_proxy("alice")) == 403
+    assert await connect_websocket(socket, from_proxy("prof")) == 403
+    assert await connect_websocket(socket, student("alice")) == 101
 
 
 def test_reserved_names_never_come_by_header(hub: HubProcess, alice: str) -> None:
@@ -332,4 +334,4 @@ async def test_a_bearer_that_is_wrong_opens_nothing_whatever_else_comes_with_it(
             answer = client.get(f"/edit/user/{alice}/{TINY}/health", headers=bearer(text))
             assert (answer.status_code, answer.text) == (403, "403 Forbidden"), text[:40]
     socket = editor(hub, alice).base_url + "/ws?session_id=s_dddddd"
-    assert await dial(socket, bearer(forged[0])) == 403
+    assert await connect_websocket(socket, bearer(forged[0])) == 403

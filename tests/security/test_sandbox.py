@@ -1,7 +1,7 @@
 """Escape attempts from inside a real session's kernel (security.md, "The sandbox"; B22-B26).
 
-A neighbour, the hub and the host's own secrets stand around one hostile session; nothing of theirs
-may be seen, reached or changed by it, however it was started.
+One hostile session runs beside another session, the hub and the host's secrets; it may not see,
+reach or change any of them, however it was started.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pytest
 
 from bench.support.hub import HubProcess
 from bench.support.identity import SECRET, student, token
-from tests.security.attack import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
+from tests.security.probe_session import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
 from tests.security.probes.attempts import ATTEMPTS, WORK_WITHOUT_A_SANDBOX
-from tests.support.scene import TINY, SingleFlight, start, stop, workspace
+from tests.support.shared_hub import TINY, SharedCaches, start, stop, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -29,7 +29,7 @@ def attack(request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path) 
     """Everything, tried once for each way to start; the tests look at what came of it."""
     if request.param == "warm" and os.geteuid() != 0:
         pytest.skip("a service user's sessions start cold")
-    with staged(request.param, SingleFlight(uv_cache, run_directory)) as attack:
+    with staged(request.param, SharedCaches(uv_cache, run_directory)) as attack:
         yield attack
 
 

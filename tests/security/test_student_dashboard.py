@@ -12,8 +12,8 @@ import pytest
 from playwright.async_api import expect
 
 from bench.support.browser import People
-from tests.support.scene import SingleFlight
-from tests.support.student_dashboard import PI, Scene, register, served_course
+from tests.support.shared_hub import SharedCaches
+from tests.support.student_dashboard import PI, DashboardSetup, register, served_course
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -42,14 +42,14 @@ attack();
 
 
 @pytest.fixture(scope="module")
-def scene(uv_cache: Path, run_directory: Path) -> Iterator[Scene]:
-    with served_course("student-security", SingleFlight(uv_cache, run_directory)) as scene:
+def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
+    with served_course("student-security", SharedCaches(uv_cache, run_directory)) as scene:
         yield scene
 
 
 @contextmanager
 def page_on_another_port(html: str) -> Iterator[int]:
-    """A web page that somebody else serves on this machine."""
+    """A web page that another program serves on this machine."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,7 +59,7 @@ def page_on_another_port(html: str) -> Iterator[int]:
             self.wfile.write(html.encode())
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -72,7 +72,7 @@ def page_on_another_port(html: str) -> Iterator[int]:
 
 
 async def test_a_page_of_another_port_can_neither_read_nor_press_anything(
-    scene: Scene, people: People
+    scene: DashboardSetup, people: People
 ) -> None:
     """The same host name, so that the browser sends our cookie along: cookies know no ports."""
     name = "victim"

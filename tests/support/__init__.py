@@ -1,1 +1,1 @@
-"""What several tests share: servers, courses, browsers, recordings; no test is in here."""
+"""Helpers that several tests share: servers, courses, browsers, recordings. No tests."""

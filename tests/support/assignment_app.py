@@ -25,7 +25,7 @@ CODE = "our course phrase"
 
 @dataclass
 class Course:
-    """A directory that is served, and a way to ask as anybody."""
+    """A served directory, and requests to it as any person."""
 
     options: ServerOptions
     clock: ManualClock = field(default_factory=ManualClock)
@@ -40,7 +40,7 @@ class Course:
 
     @property
     def services(self) -> Services:
-        """What the server works with."""
+        """The server's services."""
         if self._services is None:
             self._services = open_services(self.options, clock=self.clock, disk=self.disk)
         return self._services
@@ -66,7 +66,7 @@ class Course:
         headers: Mapping[str, str] | None = None,
         **more: object,
     ) -> httpx.Response:
-        """Send one request as this person, or as nobody; ``more`` is httpx's."""
+        """Send one request as this person, or unauthenticated; ``more`` goes to httpx."""
         sent = dict(headers or {})
         if user is not None:
             sent["Authorization"] = f"Bearer {self.token(user)}"
@@ -79,7 +79,7 @@ class Course:
     async def submit(
         self, user: str, data: bytes, name: str = "hw1", query: str = "", by: str | None = None
     ) -> httpx.Response:
-        """Hand in as 0.3.16's client does, a multipart form."""
+        """Submit as 0.3.16's client does, by a multipart form."""
         path = f"/assignments/{quote(name)}/submit?user={quote(user)}{query}"
         return await self.ask("POST", path, by or user, files={"file": ("hw1.py", data)})
 

@@ -27,7 +27,7 @@ Answer = tuple[int, bytes]
 
 @dataclass
 class Course:
-    """What the server holds and what it was told; ``rude`` answers in place of any route."""
+    """The server's files and received requests; ``rude`` replaces the answer of any route."""
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     listing: Listing | None = None
@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         reply(self, code, body)
 
     def log_message(self, *args: object) -> None:
-        """Say nothing: a test's output is its own."""
+        """Log nothing."""
 
 
 def reply(handler: BaseHTTPRequestHandler, code: int, body: bytes, **headers: str) -> None:
@@ -193,7 +193,7 @@ class BrowserRequest:
 
 
 def pretend_to_be_in_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Pyodide has: no sockets for us, ``js`` and ``pyodide.ffi`` instead."""
+    """The environment of Pyodide: no sockets, but ``js`` and ``pyodide.ffi``."""
     javascript, ffi = types.ModuleType("js"), types.ModuleType("pyodide.ffi")
     monkeypatch.setattr(javascript, "XMLHttpRequest", BrowserRequest, raising=False)
     monkeypatch.setattr(ffi, "JsException", BrowserError, raising=False)

@@ -1,4 +1,4 @@
-"""A class that comes at once, and a hub that must answer everybody else meanwhile."""
+"""Many students who start at once, and a hub that must answer other requests meanwhile."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import httpx
 
 from bench.support.hub import HubProcess
 from bench.support.identity import student
-from tests.support.scene import TINY
+from tests.support.shared_hub import TINY
 
 _PAUSE_SECONDS = 0.02
 
 
 @dataclass
 class Burst:
-    """What came of many starts at once: who asked and who was served, in order."""
+    """The result of many starts at once: students by order of request and of service."""
 
     asked: list[str] = field(default_factory=list)
     served: list[str] = field(default_factory=list)
@@ -47,9 +47,9 @@ class Others:
 
 
 async def come(hub: HubProcess, users: list[str], item: str = TINY) -> Burst:
-    """Have them all click, each as soon as the hub knows of the one before.
+    """Start all sessions, each as soon as the hub has received the one before.
 
-    Returns when the last has the editor. Real clicks at once have no order that anybody knows.
+    Returns when the last has the editor. Truly simultaneous requests would have no known order.
     """
     burst = Burst()
     async with contextlib.AsyncExitStack() as stack:
@@ -119,6 +119,6 @@ async def _ask(hub: HubProcess, user: str, path: str, others: Others) -> None:
 
 
 def displacement(asked: list[str], served: list[str]) -> int:
-    """How far anybody was served from the place that asking gave."""
+    """Return the largest difference between the order of requests and of service."""
     place = {user: number for number, user in enumerate(asked)}
     return max(abs(place[user] - number) for number, user in enumerate(served))

@@ -23,7 +23,7 @@ class BadNetwork:
 
 @contextmanager
 def bad_network(url: str, cuts: Sequence[int], path: str) -> Iterator[BadNetwork]:
-    """Forward to a server; requests for ``path`` are cut as ``cuts`` says, then no more."""
+    """Forward to a server; answers for ``path`` are cut after the bytes in ``cuts``, one each."""
     target = urlsplit(url)
     assert target.hostname
     assert target.port

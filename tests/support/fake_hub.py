@@ -1,4 +1,4 @@
-"""A hub that says what a test tells it to, over real HTTP on a loopback port."""
+"""A hub with answers set by the test, over real HTTP on a loopback port."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedRequest:
     """One request as the hub received it; ``files`` are the parts of field ``files``."""
 
     path: str
@@ -41,10 +41,10 @@ class FakeHub:
     def __init__(self, url: str) -> None:
         self.url = url
         self.replies: dict[str, Reply] = {}
-        self.heard: list[Heard] = []
-        """What was posted."""
-        self.asked: list[Heard] = []
-        """What was only read."""
+        self.received: list[ReceivedRequest] = []
+        """POST requests received."""
+        self.asked: list[ReceivedRequest] = []
+        """GET requests received."""
 
     def answers(self, path: str, **answer: object) -> None:
         """Answer a path with a JSON object and 200."""
@@ -77,14 +77,14 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self._serve(hub.asked)
 
         def do_POST(self) -> None:
-            self._serve(hub.heard)
+            self._serve(hub.received)
 
-        def _serve(self, requests: list[Heard]) -> None:
+        def _serve(self, requests: list[ReceivedRequest]) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             url = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             files = _files(headers.get("content-type", ""), body)
-            requests.append(Heard(url.path, url.query, headers, files))
+            requests.append(ReceivedRequest(url.path, url.query, headers, files))
             self._answer(hub.replies.get(url.path, Reply(404, b'{"detail":"Not Found"}')))
 
         def _answer(self, reply: Reply) -> None:
@@ -97,7 +97,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(reply.body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing on the tests' stderr."""
+            """Log nothing to the tests' stderr."""
 
     return Handler
 

@@ -1,6 +1,6 @@
-"""System calls that the filter is there for, made inside a real session.
+"""System calls that the seccomp filter refuses, made inside a real session.
 
-Stands alone, as ``library_probe`` does: it lies in the workspace as a module.
+Imports nothing else of the tests, as ``library_probe``: it is copied into the workspace.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from bench.support.course import copy_example_course
 from bench.support.hub import HubConfig, HubProcess
 from tests.conftest import FAILED
 from tests.support.prefix_proxy import FrontConfig, PrefixProxy
-from tests.support.scene import SingleFlight, module_hub
+from tests.support.shared_hub import SharedCaches, module_hub
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def shared_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     It stays as it is: no test kills it, changes its list of users, or changes an item of another.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "w")
-    with module_hub(f"shared-{worker}", SingleFlight(uv_cache, run_directory)) as hub:
+    with module_hub(f"shared-{worker}", SharedCaches(uv_cache, run_directory)) as hub:
         yield hub
 
 
@@ -79,7 +79,7 @@ async def browser() -> AsyncIterator[Browser]:
     """One Chromium for all tests of a worker. It belongs to one event loop, and so do its tests.
 
     ``tests/conftest.py`` gives each test that uses it that loop; an asynchronous fixture of such a
-    test says so itself, by ``loop_scope``.
+    test sets ``loop_scope``.
     """
     async with chromium() as browser:
         yield browser

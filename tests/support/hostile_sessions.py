@@ -144,7 +144,7 @@ class Hostiles:
 
     @classmethod
     async def on(cls, client: SupervisorClient, place: Path) -> Hostiles:
-        """Hear what a supervisor tells."""
+        """Record a supervisor's events."""
         hostiles = cls(Sessions(client, place))
         sessions = hostiles.sessions
         client.watch(sessions._hear, sessions._news.set, hostiles._hear_news)
@@ -172,11 +172,11 @@ class Hostiles:
         return self.sessions.place / f"workspace-{name}"
 
     def use(self, name: str) -> SessionUse | None:
-        """What it was told to use last."""
+        """Return the last usage reported for a session."""
         return self.uses.get(f"session-{name}")
 
     def has_ended(self, name: str) -> bool:
-        """Whether its end was told."""
+        """Return whether the session's end was reported."""
         return f"session-{name}" in self.sessions.ended
 
     def members(self) -> list[psutil.Process]:
@@ -205,7 +205,7 @@ def _is_hostile(process: psutil.Process) -> bool:
 
 
 def told_of(processes: list[psutil.Process], name: str) -> set[str]:
-    """What the kernel tells in this file of ``/proc`` about each of them."""
+    """Return the content of this file of ``/proc`` for each process."""
     found = set()
     for process in processes:
         with contextlib.suppress(OSError):

@@ -70,7 +70,7 @@ if __name__ == "__main__":
 
 @dataclass
 class FakeSession:
-    """What the hub reads of a live session; ``number`` tells one from the next of its key."""
+    """The attributes of a live session that the hub reads; ``number`` counts sessions of a key."""
 
     key: SessionKey
     last_seen: datetime
@@ -116,7 +116,7 @@ class FakePool:
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[str], None] = lambda _: None
-    """Tells whoever waits what goes on, while a start is held."""
+    """Sends progress to waiting requests while a start is held back."""
     on_change: Callable[[SessionKey], None] = lambda _: None
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
@@ -141,7 +141,7 @@ class FakePool:
     @asynccontextmanager
     async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
         async with self._changing:
-            while self.starting[key]:  # noqa: ASYNC110 - nothing tells
+            while self.starting[key]:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.005)
             await self.stop(key)
             yield
@@ -257,7 +257,7 @@ class Hub:
     async def client(
         self, user: str = "", *, role: Role = Role.STUDENT, browser: bool = False
     ) -> AsyncIterator[httpx.AsyncClient]:
-        """Someone at the door: signed in by a bearer token, or nobody."""
+        """A person who sends requests: signed in by a bearer token, or not at all."""
         headers = {"Authorization": f"Bearer {make_token(SECRET, user, role)}"} if user else {}
         if browser:
             headers["Accept"] = "text/html,application/xhtml+xml"
@@ -312,7 +312,7 @@ class Hub:
         self.pool.on_change(key)
 
     def audit(self) -> list[tuple[str, str, str, str]]:
-        """The audit log: who, action, what, outcome; the oldest first."""
+        """Return the audit log, oldest first: user, action, subject, outcome."""
         rows = self.services.state.recent_audit(1000)
         return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
 

@@ -1,4 +1,4 @@
-"""Launchers for tests, with the hands of the world around them, and real sessions to start."""
+"""The fake launcher and real ones for tests, and sessions that they can start."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launch_spec import limits_of
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
-from tests.support.launcher import InMemoryLauncher
+from tests.support.fake_launcher import InMemoryLauncher
 from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment
 
 OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac
 while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
-"""A session that dies with the words that its workspace's file ``crash`` holds; no zygote."""
+"""A session that prints its workspace's file ``crash`` to stderr and exits; no zygote."""
 
 
 @dataclass
-class Ear:
-    """Hears what a launcher tells."""
+class EventRecorder:
+    """Records the events of a launcher."""
 
     exits: list[Ended] = field(default_factory=list)
     lost: bool = False
@@ -46,7 +46,7 @@ class Ear:
         self.lost = True
         self._news.set()
 
-    async def hear(self, holds: Callable[[], bool]) -> None:
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
         """Wait for news until the condition holds."""
         async with asyncio.timeout(PATIENCE):
             while not holds():
@@ -54,33 +54,33 @@ class Ear:
                 await self._news.wait()
 
 
-class Bench(Protocol):
-    """A launcher, and the hands of the world around it."""
+class LauncherSetup(Protocol):
+    """A launcher, and ways to cause the failures that it must report."""
 
     @property
     def launcher(self) -> Launcher: ...
 
     @property
-    def ear(self) -> Ear: ...
+    def recorder(self) -> EventRecorder: ...
 
     def spec(self, name: str) -> StartSession: ...
 
     async def crash(self, spec: StartSession, words: str) -> None:
-        """Let a session die by itself, with these last words and status 3."""
+        """Make a session exit with status 3 and this text on stderr."""
         ...
 
     async def lose(self) -> None:
-        """Take the launcher itself away."""
+        """End the launcher itself, or break the connection to it."""
         ...
 
 
 @dataclass
 class InMemory:
-    """Bench of the fake."""
+    """The fake launcher's setup."""
 
     place: Path
     launcher: InMemoryLauncher = field(default_factory=InMemoryLauncher)
-    ear: Ear = field(default_factory=Ear)
+    recorder: EventRecorder = field(default_factory=EventRecorder)
 
     def spec(self, name: str) -> StartSession:
         return make_spec(name, self.place, self.place / "environment")
@@ -101,7 +101,7 @@ class Local:
     launcher: SupervisorClient
     kept: int = 0
     """How many zygotes its supervisor keeps."""
-    ear: Ear = field(default_factory=Ear)
+    recorder: EventRecorder = field(default_factory=EventRecorder)
 
     def spec(self, name: str) -> StartSession:
         environment = shell_environment(self.place / f"environment-{name}", OBEDIENT)
@@ -124,7 +124,7 @@ class Local:
         return {kind: count for kind, count in counts.items() if kind != "unrehearsed"}
 
     async def counts(self) -> dict[str, int]:
-        """The same, with the zygotes that did without a rehearsal."""
+        """Return the counts, with the zygotes that made no warm-up run."""
         return (await self.launcher.hello()).starts
 
 
@@ -158,13 +158,13 @@ def make_spec(
 
 
 async def soon_healthy(endpoint: Endpoint, spec: StartSession) -> None:
-    """The socket queues until the server is there; nobody has to ask twice."""
+    """The socket queues connections until the server accepts them, so no retry is needed."""
     async with asyncio.timeout(120):
         assert await answers(endpoint, spec.base_url)
 
 
 async def shown(editor: MarimoClient) -> str:
-    """What the first cell shows, once it does."""
+    """Return the first cell's output, once there is one."""
     cell = editor.cells.ids[0]
     await editor.until(lambda: cell in editor.progress.outputs)
     return editor.progress.outputs[cell].data

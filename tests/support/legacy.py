@@ -1,4 +1,4 @@
-"""A notebook written for 0.3.16, what students make of its release, and what its checks say.
+"""A notebook written for 0.3.16, students' versions of its release, and their check results.
 
 ``tests/data/legacy`` holds the source: checks, a Grader, hints, a written answer, hidden tests.
 """
@@ -25,7 +25,7 @@ Line = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """What somebody wrote instead of each placeholder, and the sidecar's lines.
+    """A student's text for each placeholder, and the expected lines of the sidecar file.
 
     See compatibility-0.3.16.md 8.
     """

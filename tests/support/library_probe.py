@@ -1,6 +1,6 @@
-"""What scientific libraries and students' programs do all day; run inside a real session.
+"""Typical work of scientific libraries and students' programs, run inside a real session.
 
-Stands alone: it lies in the workspace as a module, since pools import it again in their workers.
+Imports nothing else of the tests: it is copied into the workspace, and pools import it again.
 ``run(group)`` returns the tracebacks of what failed, by check.
 """
 
@@ -309,7 +309,7 @@ def _finish(workers: list[Any]) -> None:
 
 
 def forked_processes_end_by_a_signal() -> None:
-    """A handler in Python would miss one that comes just before a wait."""
+    """A Python handler would miss a signal that arrives just before a wait."""
     assert _in_a_fork(_handler_is_the_usual) == 0
     mine = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

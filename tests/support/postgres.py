@@ -1,7 +1,7 @@
-"""A real PostgreSQL server for tests: throw-away, on a Unix socket, gone with its test run.
+"""A real PostgreSQL server for tests: temporary, on a Unix socket, removed after the test run.
 
 PostgreSQL refuses to run as root, so root's tests run it as the account of the Debian package,
-or as nobody. The server dies with the process that started it, however that ends.
+or as nobody. The server is killed when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def run_postgres(binaries: Path) -> Iterator[PostgresServer]:
 
 @contextlib.contextmanager
 def _serving(server: subprocess.Popen[str]) -> Iterator[None]:
-    """Wait until the server says that it is ready; stop it at the end."""
+    """Wait until the server reports that it is ready; stop it at the end."""
     log: collections.deque[str] = collections.deque(maxlen=200)
     ready = threading.Event()
 

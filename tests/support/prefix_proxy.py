@@ -36,11 +36,11 @@ _SITE = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontConfig:
-    """How the front treats the hub.
+    """The front's configuration.
 
-    ``strips``: the prefix is taken off and told in ``X-Forwarded-Prefix``; otherwise the hub gets
-    the full path and knows the prefix from its own ``base_url``. ``remote_user`` is who the front
-    says is there; empty deletes the header, whatever a client sends.
+    ``strips``: the prefix is removed and sent in ``X-Forwarded-Prefix``; otherwise the hub gets the
+    full path and takes the prefix from its own ``base_url``. ``remote_user`` is the name that the
+    front sends; empty deletes the header of the client.
     """
 
     hub_port: int

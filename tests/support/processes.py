@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 _STARTS = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
-"""The audit events of the interpreter that tell of a new process."""
+"""The interpreter's audit events for a new process."""
 
 _GRACE_SECONDS = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
 _started: list[str] = []
-"""What the running test and the fixtures it was the first to ask for have started."""
+"""Processes started by the running test and by the fixtures that it was the first to use."""
 
 _kept: set[int] = set()
 """The children that fixtures of a wider scope than a test have started."""
@@ -39,7 +39,7 @@ sys.addaudithook(_note_start)
 
 
 def may_start_processes(item: pytest.Item) -> bool:
-    """Whether the test's markers say that it starts processes."""
+    """Return whether the test's markers allow it to start processes."""
     return any(item.get_closest_marker(name) for name in ("full", "long"))
 
 
@@ -66,7 +66,7 @@ def pytest_fixture_setup(
 
 @pytest.fixture(autouse=True)
 def no_process_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that starts a process and may not, or whose processes outlive it."""
+    """Fail a test that starts a process without permission, or whose processes outlive it."""
     if not may_start_processes(request.node):
         yield
         if _started:

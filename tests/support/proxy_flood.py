@@ -82,7 +82,7 @@ class Drain:
 
 @contextmanager
 def draining(address: tuple[str, int], path: str, authorization: str) -> Iterator[Drain]:
-    """Open a WebSocket through the hub and swallow what comes until the end of the block."""
+    """Open a WebSocket through the hub and discard its messages until the end of the block."""
     drain, over = Drain(), threading.Event()
     connection = open_socket(address, path, authorization)
     thread = threading.Thread(target=_swallow, args=(connection, drain, over))

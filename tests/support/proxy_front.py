@@ -1,4 +1,4 @@
-"""A front that runs before an empty port, and the house that a test puts there.
+"""A front that runs before an empty port, and the proxy that a test starts there.
 
 The fixtures of the tests of fronts: a program is started once for a module, a hub for each test.
 """
@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from bench.support.fronts import Place, shipped, two_ports
 from bench.support.session_proxy import cookie
 from mograder.sandbox.environments.static_assets import keep_assets
-from tests.support.proxy_session import A1, House, open_house
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 FRONTS = [("nginx", False), ("nginx", True), ("caddy", False)]
 NAMES = ["nginx-plain", "nginx-fast", "caddy-plain"]
@@ -26,7 +26,7 @@ SCRIPT = b"export const answer = 42;" * 100
 
 @dataclass(frozen=True)
 class Standing:
-    """A front that runs before an empty port, where a test then puts its hub."""
+    """A running front whose upstream port is empty until a test starts its hub there."""
 
     place: Place
     program: str
@@ -52,36 +52,36 @@ def standing(
 
 
 @pytest.fixture
-async def house(standing: Standing) -> AsyncIterator[House]:
+async def proxied(standing: Standing) -> AsyncIterator[RunningProxy]:
     place = standing.place
-    async with open_house(port=place.hub_port, url=place.url) as opened:
+    async with open_proxy(port=place.hub_port, url=place.url) as opened:
         yield opened
 
 
-def dial(house: House, path: str, **options: object) -> connect:
-    url = house.rig.url.replace("http", "ws", 1) + path
+def connect_websocket(proxied: RunningProxy, path: str, **options: object) -> connect:
+    url = proxied.rig.url.replace("http", "ws", 1) + path
     return connect(url, max_size=None, proxy=None, **options)  # type: ignore[arg-type]
 
 
-async def no_answer_is_lost(house: House) -> None:
-    """Post again and again over one connection: what is refused early, and what a session answers.
+async def no_answer_is_lost(proxied: RunningProxy) -> None:
+    """Alternate refused and answered POST requests over one connection, 150 times.
 
-    Caddy lost some of the former while the hub answered before it had the body (golang/go 40747).
+    Caddy lost refusals while the hub answered before it had read the body (golang/go 40747).
     """
-    cap = await house.capability()
+    cap = await proxied.capability()
     form = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
     for turn in range(150):
-        refused = await house.http.post(A1 + "/api/x", headers=form, content=b"x")
+        refused = await proxied.http.post(A1 + "/api/x", headers=form, content=b"x")
         assert (refused.status_code, refused.text) == (
             403,
             "Open this address in a tab of its own.",
         ), turn
-        answer = await house.http.post(cap + "api/x", content=b"12345")
+        answer = await proxied.http.post(cap + "api/x", content=b"12345")
         assert answer.json()["length"] == 5, turn
 
 
 def raw(port: int, path: str, *more: str) -> tuple[int, str]:
-    """Status and body of a GET of exactly these bytes, which no client tidies up."""
+    """Return status and body of a GET request whose path is sent unnormalised."""
     lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close", *more]
     with socket.create_connection(("127.0.0.1", port), 10) as line:
         line.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))

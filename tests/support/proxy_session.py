@@ -19,7 +19,7 @@ A1 = "/edit/user/alice/A1"
 
 
 @dataclass
-class House:
+class RunningProxy:
     """A running proxy with one session of alice's, and a client."""
 
     rig: Rig
@@ -37,7 +37,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(*, port: int = 0, url: str = "") -> AsyncIterator[House]:
+async def open_proxy(*, port: int = 0, url: str = "") -> AsyncIterator[RunningProxy]:
     """Start it with short times and a small bound, and a client that follows nothing.
 
     With a ``url``, that of a front, everything goes through there.
@@ -49,4 +49,4 @@ async def open_house(*, port: int = 0, url: str = "") -> AsyncIterator[House]:
         httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
     ):
         rig.url = url or rig.url
-        yield House(rig, upstream, path, rig.session(path), http)
+        yield RunningProxy(rig, upstream, path, rig.session(path), http)

@@ -38,7 +38,7 @@ HOSTILE = [
 
 @dataclass
 class Upstream:
-    """The app; ``seen`` are the scopes of its requests, the events tell what happened."""
+    """The app; ``seen`` are the scopes of its requests, the events are set as things happen."""
 
     seen: list[Scope] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)

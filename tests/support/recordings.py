@@ -68,17 +68,17 @@ def commands() -> tuple[Command, ...]:
 
 @cache
 def answers() -> tuple[Spoken, ...]:
-    """What its server was asked beside."""
+    """Requests that were sent to its server directly."""
     return tuple(map(_spoken, _read("answers.json")["answers"]))
 
 
 @dataclass
 class Replay:
-    """A server that answers what was recorded, and remembers what it never heard before."""
+    """A server that answers recorded requests, and keeps a list of unknown ones."""
 
     url: str = ""
     known: dict[tuple[str, str], Spoken] = field(default_factory=dict)
-    unheard: list[str] = field(default_factory=list)
+    ignore_progress: list[str] = field(default_factory=list)
 
     def learn(self, spoken: Sequence[Spoken]) -> None:
         """Answer so from now on."""
@@ -88,7 +88,7 @@ class Replay:
     def answer(self, method: str, path: str) -> Spoken | None:
         found = self.known.get((method, without_detail(path)))
         if found is None:
-            self.unheard.append(f"{method} {path}")
+            self.ignore_progress.append(f"{method} {path}")
         return found
 
 
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing on the tests' stderr."""
+        """Log nothing to the tests' stderr."""
 
 
 def _spoken(each: Mapping[str, Any]) -> Spoken:

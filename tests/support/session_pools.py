@@ -31,7 +31,7 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState, SessionState
 from tests.support.clock import ManualClock
-from tests.support.launcher import InMemoryLauncher
+from tests.support.fake_launcher import InMemoryLauncher
 
 ALICE = SessionKey("alice", "A1", Mode.EDIT)
 BOB = SessionKey("bob", "A1", Mode.EDIT)
@@ -45,8 +45,8 @@ TTL = 3600.0
 PATIENCE = 40.0
 
 
-def unheard(_: str) -> None:
-    """Nobody waits for this progress."""
+def ignore_progress(_: str) -> None:
+    """Ignore progress messages."""
 
 
 @dataclass
@@ -80,7 +80,7 @@ class PlainSpawner:
 
 @dataclass
 class Server:
-    """Stands for the session's server: answers when ``up`` is set, and how ``reply`` says."""
+    """A session's server: answers once ``up`` is set, with ``reply``."""
 
     up: asyncio.Event = field(default_factory=asyncio.Event)
     reply: Callable[[], bool] = lambda: True
@@ -105,9 +105,9 @@ class Launcher(InMemoryLauncher):
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.dead: set[Endpoint] = set()
-        """Whose servers take no connections any more."""
+        """Sessions whose servers accept no connections any more."""
         self.unreachable: MograderError | None = None
-        """What it raises instead of saying what runs."""
+        """The exception that it raises instead of listing the sessions."""
         self._asked = 0
         self._was_asked = asyncio.Condition()
 
@@ -176,7 +176,7 @@ class FlakyState(HubState):
 
 @dataclass
 class Pages:
-    """Stands for what sessions' servers say of their open pages, by base URL; ``asked`` counts."""
+    """The open pages that sessions' servers report, by base URL; ``asked`` counts requests."""
 
     open: dict[str, int | None] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -195,7 +195,7 @@ def terms(
     starts: int = 100,
     line: int = 1000,
 ) -> Terms:
-    """Terms that keep nobody waiting, but for what is given."""
+    """Terms under which no start waits, except for the given values."""
     return Terms(ttl, start_timeout, memory_mb * MEGABYTE, starts, line)
 
 
@@ -232,7 +232,7 @@ class Rig:
             await pool.close()
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """The recorded sessions: who, what, in which state."""
+        """Return the recorded sessions: user, item and state."""
         return [(row.username, row.item, row.state.value) for row in self.state.sessions()]
 
 
@@ -261,14 +261,14 @@ def gone(session: LiveSession) -> Coroutine[None, None, None]:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Wait for what nobody tells."""
+    """Wait until the condition holds, by polling."""
     async with asyncio.timeout(PATIENCE):
         while not happened():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.005)
 
 
 def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
-    """Tell how many megabytes sessions use."""
+    """Report the memory that sessions use, in megabytes."""
     uses = (
         SessionUse(session_id=live.id, memory=size * MEGABYTE, cpu=cpu, processes=3)
         for live, size in sizes
@@ -277,10 +277,10 @@ def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None
 
 
 def owner(request: StartSession) -> str:
-    """Whose session this is: the plain spawner names the workspace by it."""
+    """Return a session's student, after whom the plain spawner names the workspace."""
     return request.directory.parent.name
 
 
 def waiting(pool: SessionManager) -> int:
-    """How many stand in line."""
+    """Return the number of starts in the queue."""
     return pool.states()["waiting"]

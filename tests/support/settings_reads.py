@@ -37,7 +37,7 @@ def keys_read() -> frozenset[str]:
 
 
 class _Reads:
-    """The reads of one module; ``_holds`` tells which section a name or an attribute holds."""
+    """The settings that one module reads; ``_holds`` maps names and attributes to sections."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._holds: dict[str, str] = {}

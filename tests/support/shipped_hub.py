@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.support.course import REPOSITORY, put_release
 from bench.support.hub import MOGRADER, HubConfig, HubProcess, outside, write_settings
 from bench.support.process import StartedServer
-from tests.support.scene import TINY, SingleFlight, notebook, start, stop
+from tests.support.shared_hub import TINY, SharedCaches, notebook, start, stop
 
 
 class SupervisorProcess(StartedServer):
@@ -34,7 +34,7 @@ class SupervisorProcess(StartedServer):
 
 @contextmanager
 def shipped_hub(
-    name: str, shared: SingleFlight, settings: Mapping[str, object]
+    name: str, shared: SharedCaches, settings: Mapping[str, object]
 ) -> Iterator[tuple[HubProcess, SupervisorProcess]]:
     """A supervisor as a service and a hub that uses it, with a tiny assignment."""
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))

@@ -13,7 +13,7 @@ _PAUSE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What a server answered until it closed the connection, and how much it was sent."""
+    """Return a server's answer up to its close, and the number of bytes sent."""
 
     answer: bytes
     sent: int

@@ -21,7 +21,7 @@ from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
 from bench.support.process import StartedServer, free_port
 from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
-from tests.support.scene import HEADER, SingleFlight
+from tests.support.shared_hub import HEADER, SharedCaches
 
 CODE = "open-sesame-2026"
 """The enrollment code of the test's course."""
@@ -102,7 +102,7 @@ class StudentProcess(StartedServer):
 
     @property
     def link(self) -> str:
-        """The newest one-time link that stands on the terminal."""
+        """Return the newest one-time link printed on the terminal."""
         return str(_LINK.findall(self.log_text())[-1])
 
     def start(self) -> None:
@@ -121,8 +121,8 @@ class StudentProcess(StartedServer):
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A served course, and what dashboards of its students share."""
+class DashboardSetup:
+    """A served course, and the directories that its students' dashboards share."""
 
     server: ServeProcess
     place: Path
@@ -151,7 +151,7 @@ class Scene:
 
 
 @contextmanager
-def served_course(name: str, shared: SingleFlight) -> Iterator[Scene]:
+def served_course(name: str, shared: SharedCaches) -> Iterator[DashboardSetup]:
     """A course on an assignment server of its own process, for all tests of a module."""
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
@@ -167,11 +167,11 @@ def served_course(name: str, shared: SingleFlight) -> Iterator[Scene]:
         log = logs / f"{name}-serve.log"
         log.unlink(missing_ok=True)
         server = stack.enter_context(ServeProcess(root, log))
-        yield Scene(server, place, logs, shared.settings())
+        yield DashboardSetup(server, place, logs, shared.settings())
 
 
 async def register(person: Person, dashboard: StudentProcess, user: str) -> Page:
-    """Come by the link and join the course with its code."""
+    """Open the link and join the course with its code."""
     return await fill_in(await person.open(dashboard.link), user)
 
 

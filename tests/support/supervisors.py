@@ -1,7 +1,7 @@
 """A real supervisor for tests, and environments whose "python" is a shell script.
 
-What a supervisor does with a session does not depend on what runs in it, so most tests run a
-line of shell there: it starts in milliseconds and misbehaves in any way a test wants.
+A supervisor treats every program in a session alike, so most tests run a line of shell there: it
+starts in milliseconds and can misbehave in any way.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Sessions:
         self.client.watch(self._hear, self._news.set)
 
     def request(self, name: str, script: str, *, mode: str = "edit", slot: int = 1) -> StartSession:
-        """What to ask for, with a workspace that holds a notebook."""
+        """Return a start request with a workspace that contains a notebook."""
         workspace = self.place / f"workspace-{name}"
         workspace.mkdir(exist_ok=True)
         (workspace / "A1.py").write_text("# a notebook\n")
@@ -150,13 +150,13 @@ async def break_off(client: SupervisorClient) -> None:
     await (await client.open()).close()
 
 
-def guest_of(config: SupervisorConfig) -> SupervisorClient:
+def client_of(config: SupervisorConfig) -> SupervisorClient:
     """Another client of a supervisor that runs: it neither starts nor ends one."""
     return SupervisorClient(config.model_copy(update={"owned": False}))
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Return once the condition holds; for what no event tells of."""
+    """Wait until the condition holds, by polling."""
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - what happens in other processes sets no event
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a notebook imports from us (compatibility-0.3.16.md 8), whatever a student's values do."""
+"""The functions that a notebook imports (compatibility-0.3.16.md 8), with hostile values too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marimo._runtime.control_flow import MarimoStopError
 
 import mograder.runtime
 from mograder.runtime import check, hint
-from tests.unit.boxes import body_of, kind_of, lines_of, words_of
+from tests.unit.runtime_output import body_of, kind_of, lines_of, words_of
 
 
 class _Array:

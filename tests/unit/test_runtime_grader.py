@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.runtime import Grader
-from tests.unit.boxes import body_of, kind_of, lines_of, words_of
+from tests.unit.runtime_output import body_of, kind_of, lines_of, words_of
 
 
 def test_a_grader_shows_the_marks_and_what_is_missing() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder.sandbox.protocol import Limits, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import Sessions, make_config, short_directory
-from tests.vm.rig import Unit, open_unit
+from tests.vm.delegated_cgroups import Unit, open_unit
 
 LIMITS = Limits(
     processes=40,
@@ -120,7 +120,7 @@ class UnitSessions(Sessions):
     limits: Limits = LIMITS
 
     def request(self, name: str, script: str, *, mode: str = "edit", slot: int = 1) -> StartSession:
-        """What to ask for."""
+        """Return a start request."""
         request = super().request(name, script, mode=mode, slot=slot)
         for path in (request.directory, *request.directory.iterdir()):
             os.chown(path, self.uid, self.uid)

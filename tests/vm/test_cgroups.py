@@ -17,8 +17,8 @@ import pytest
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import cpu_max, for_all_sessions
 from mograder.sandbox.protocol import Limits
-from tests.vm.members import close, enter, entered, hold_memory, joined, spin, stay
-from tests.vm.rig import (
+from tests.vm.cgroup_members import close, enter, entered, hold_memory, joined, spin, stay
+from tests.vm.delegated_cgroups import (
     ROOT,
     SERVICE,
     SLICE,
@@ -54,7 +54,7 @@ def unit(request: pytest.FixtureRequest) -> Iterator[Unit]:
 
 
 def ours() -> SessionGroups:
-    """What a supervisor does at its start; asserts that it may."""
+    """Return the delegated cgroups as a supervisor finds them at its start."""
     found = SessionGroups.find()
     assert found is not None
     return found
@@ -321,14 +321,14 @@ def test_closing_kills_what_is_left_and_nothing_stays(unit: Unit) -> None:
             if group.is_dir():
                 wait_for_events(group, "populated 0")
         groups.close()
-        groups.close()  # whoever is not collected yet is by the second time
+        groups.close()  # processes not reaped yet are reaped by the second call
 
     inside(unit, work)
     assert not (unit.path / "sessions-course").exists()
 
 
 def _spread(depth: int) -> None:
-    """Children and grandchildren, each in a session of its own; the last one says so."""
+    """Fork children and grandchildren, each in its own session; the last one reports."""
     if depth:
         child(lambda: apart(lambda: _spread(depth - 1)))
         sleep_forever()

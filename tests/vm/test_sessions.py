@@ -11,7 +11,7 @@ import pytest
 
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from tests.support.supervisors import until
-from tests.vm.rig import ROOT, SERVICE, number_in, words_of
+from tests.vm.delegated_cgroups import ROOT, SERVICE, number_in, words_of
 from tests.vm.service import LIMITS, Service, UnitSessions, open_service
 
 pytestmark = pytest.mark.full

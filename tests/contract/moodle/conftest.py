@@ -25,7 +25,7 @@ def site() -> Iterator[Replay]:
 
 @pytest.fixture
 def moodle(site: Replay) -> Iterator[Replay]:
-    """The site before anybody submitted; what was not recorded fails the test."""
+    """The site before the first submission; a request that was not recorded fails the test."""
     site.begin(99)
     yield site
     assert not site.problems, site.problems
@@ -33,7 +33,7 @@ def moodle(site: Replay) -> Iterator[Replay]:
 
 @pytest.fixture
 def sign_in(moodle: Replay) -> Iterator[SignIn]:
-    """Return a client for a person, who waits for nothing between two tries."""
+    """Return a person's client, which does not wait between retries."""
     with ExitStack() as stack:
 
         def client(person: str) -> MoodleClient:

@@ -1,4 +1,4 @@
-"""What the client makes of a real Moodle's answers: each trap of the README that reading meets."""
+"""The client's parsing of a real Moodle's answers, with each exception that the README lists."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def written(moodle: Replay) -> list[str]:
 
 @pytest.fixture
 def ungraded(moodle: Replay) -> Replay:
-    """Work of A1 to A4 is handed in, nobody is graded."""
+    """The site with submissions of A1 to A4 and no grades."""
     moodle.begin(154)
     return moodle
 

@@ -1,4 +1,4 @@
-"""The replay is true to its recordings: each is answered who sends it again, and nothing else."""
+"""The replay answers each recorded request as recorded, and no other request."""
 
 from __future__ import annotations
 

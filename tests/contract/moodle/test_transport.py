@@ -1,4 +1,4 @@
-"""What a student does over Moodle, through the port of every journey (README: Submission)."""
+"""A student's actions over Moodle, through the port of all course servers (README: Submission)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def listed(transport: Transport, number: int) -> RemoteAssignment:
 
 
 def quiet(_: str) -> None:
-    """Hear nothing."""
+    """Ignore messages."""
 
 
 def asked(moodle: Replay) -> list[str]:

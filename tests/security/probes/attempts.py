@@ -67,7 +67,7 @@ def made_in_a_child(action: Action, hints: Hints) -> str:
 
 
 def outcome(action: Action, hints: Hints) -> str:
-    """What an attempt got, in words."""
+    """Return the result of an attempt as text."""
     try:
         got = action(hints)
     except OSError:
@@ -112,7 +112,7 @@ def statuses() -> dict[int, dict[str, str]]:
 
 
 def command_of(pid: int) -> str:
-    """What a process was started as."""
+    """Return the command line of a process."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read().decode("utf-8", "replace")

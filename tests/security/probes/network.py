@@ -22,11 +22,11 @@ def dials(hints: Hints) -> object:
     tries = {}
     for host in hints["addresses"]:
         for port in hints["ports"]:
-            tries[f"{host} {port}"] = partial(dial, host, port)
+            tries[f"{host} {port}"] = partial(connect_websocket, host, port)
     return that_work(tries)
 
 
-def dial(host: str, port: int) -> str:
+def connect_websocket(host: str, port: int) -> str:
     """Connect by TCP. Raises: :class:`OSError`."""
     with socket.create_connection((host, port), timeout=2):
         return "connected"
@@ -38,7 +38,7 @@ def sends(hints: Hints) -> object:
 
 
 def send(host: str) -> int:
-    """Send by UDP, which asks nobody first. Raises: :class:`OSError`."""
+    """Send by UDP, without a handshake. Raises: :class:`OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         return sender.sendto(b"x", (host, 53))

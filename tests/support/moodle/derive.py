@@ -1,7 +1,7 @@
 """Exchanges with Moodle that were not recorded, derived from the description of a trial.
 
-The trial of mograder against a Moodle 5.1 tells what was sent and what Moodle held afterwards,
-without its traffic. The forms of requests and answers are those of the recordings; names, numbers
+The description of a trial against Moodle 5.1 has the values sent and Moodle's state afterwards,
+but not the traffic. The forms of requests and answers are those of the recordings; names, numbers
 and times are made here. ``python -m tests.support.moodle.derive`` writes
 ``tests/data/moodle/derived-grades.jsonl``, and a test compares the two.
 """
@@ -126,7 +126,7 @@ class Tape:
         self.ask(number)
 
     def hand_in_again(self, number: int, user: int) -> None:
-        """Hand in a second attempt."""
+        """Submit a second attempt."""
         fields = {"assignmentid": number, "plugindata[files_filemanager]": 451232723}
         self.add("mod_assign_save_submission", "attempt-2", user, fields, [])
         self.attempts[number, user] = 1

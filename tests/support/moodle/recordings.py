@@ -1,8 +1,7 @@
-"""The recordings of a real Moodle, and what they do not say of themselves: who asked, and in which
-mood the site was.
+"""The recordings of a real Moodle, with the person of each request and the site's configuration.
 
-The recordings hold no names of those who asked: every token is ``TOKEN``. Who it was follows from
-their order, their names and what was answered, and is written down here by hand.
+The recordings contain no names of persons: every token is ``TOKEN``. The person of each request
+follows from the order, the names and the answers, and is listed here by hand.
 """
 
 from __future__ import annotations
@@ -141,9 +140,9 @@ class Recording:
     body: bytes
     answer: object = field(hash=False)
     query: Mapping[str, str] = field(default_factory=dict)
-    """What stood in the address of a POST."""
+    """The query parameters of a POST."""
     by: str = ""
-    """Who asked, where the line says so: only those that were derived do."""
+    """The person, where the line has one: only derived lines do."""
 
     @property
     def number(self) -> int:
@@ -155,7 +154,7 @@ class Recording:
 
     @property
     def actor(self) -> str:
-        """Who asked; a student's status says it itself."""
+        """The person of the request; a student's status contains it."""
         if self.by:
             return self.by
         if self.function == "mod_assign_get_submission_status" and "userid" not in self.params:
@@ -261,7 +260,7 @@ def _in(table: tuple[tuple[int, int, str], ...], number: int) -> str:
 
 
 def _whose(answer: object) -> int:
-    """Return whose work a status shows: the one who asked."""
+    """Return the person whose work a status shows, who is the one of the request."""
     last = answer.get("lastattempt") if isinstance(answer, dict) else None
     row = last.get("submission") if isinstance(last, dict) else None
     return int(row["userid"]) if isinstance(row, dict) else 0

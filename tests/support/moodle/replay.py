@@ -1,9 +1,9 @@
 """A Moodle that answers from recordings, as a real HTTP server.
 
-It answers what was recorded for the same person, door, function and parameters, and only in a state
-in which the recorded answer holds (``state.py``). There are no default answers: whatever was
-not recorded is answered 500 and noted in ``problems``, which a test must find empty. What it adds
-to the recordings is what they and their README prove:
+It answers requests recorded for the same person, endpoint, function and parameters, and only in a
+state in which the recorded answer holds (``state.py``). There are no default answers: whatever was
+not recorded is answered 500 and noted in ``problems``, which a test must find empty. It adds to the
+recordings only what they and their README prove:
 
 - a token in a POST body opens a file as one in the address does (138);
 - a list for some assignments is the part of a longer list (129, 331);
@@ -14,7 +14,7 @@ to the recordings is what they and their README prove:
 - A4 has an active rubric (226): its module is that of 247 with another number and this method;
 - what was uploaded and saved is given back byte for byte (139 to 141, 238), where a recorded answer
   that holds names the file;
-- who has nothing on an assignment is told so in the words of 076 (``untouched.py``);
+- a student without a submission gets the status of 076 (``empty_submission.py``);
 - files have an ETag, the SHA-1 of their content, and may be had in ranges (153).
 """
 
@@ -29,7 +29,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote, unquote
 
-from tests.support.moodle.drafts import DRAFTS, Files, evident
+from tests.support.moodle.draft_areas import DRAFTS, Files, evident
+from tests.support.moodle.empty_submission import STUDENTS, standing_of_nothing
 from tests.support.moodle.recordings import (
     ANYBODY,
     NOBODY,
@@ -42,7 +43,6 @@ from tests.support.moodle.recordings import (
     tape,
 )
 from tests.support.moodle.state import Aspect, Scope, World, changes, depends
-from tests.support.moodle.untouched import STUDENTS, standing_of_nothing
 
 UPLOAD = "/webservice/upload.php"
 LOGIN = "/login/token.php"
@@ -55,7 +55,7 @@ _RUBRIC_MODULE = "6"
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent; ``fields`` are of the address and the body together."""
+    """A client's request; ``fields`` are those of the query and the body together."""
 
     method: str
     path: str
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back."""
+    """The answer to a request."""
 
     status: int
     content_type: str
@@ -93,7 +93,7 @@ class Replay:
         self.mood = NORMAL
         self.world = World.after(99)
         self.cookies: set[str] = set()
-        """What clients sent of the cookies that they were given."""
+        """Cookies that clients sent back."""
         self.between: Callable[[Reply], Reply] | None = None
         """A network that damages what passes through it."""
         self._drafts: dict[str, tuple[str, Files]] = {}
@@ -105,7 +105,7 @@ class Replay:
         self.become(World.after(after), mood)
 
     def become(self, world: World, mood: str) -> None:
-        """Become the site in some state; drafts that nobody saved are there again."""
+        """Restore a state of the site, unsaved drafts included."""
         self.world, self.mood, self.between = world, mood, None
         self.problems.clear()
         self.requests.clear()
@@ -129,7 +129,7 @@ class Replay:
             return self._reply(found, request)
 
     def actor(self, request: Request) -> str:
-        """Return who asks; nobody has a token that is none of ours."""
+        """Return the person of a request, or None for an unknown token."""
         token = request.fields.get("wstoken") or request.fields.get("token") or ""
         known = {token_of(each.actor): each.actor for each in tape() if each.actor}
         return known.get(token, "invalid" if token else NOBODY)
@@ -159,7 +159,7 @@ class Replay:
         return not any(scope.covers(each) for each in self.world.last)
 
     def _has_nothing(self, request: Request, actor: str) -> bool:
-        """Whether somebody asks for their own standing where they have never done anything."""
+        """Return whether a request is for the person's own status on an untouched assignment."""
         number = request.fields.get("assignid", "")
         own = request.fields.get("wsfunction") == "mod_assign_get_submission_status"
         if not own or not number.isdecimal() or "userid" in request.fields:
@@ -284,7 +284,7 @@ class Replay:
 
 
 def _asked_by(each: Recording, request: Request, actor: str) -> bool:
-    """Whether an answer is for who asks now."""
+    """Return whether an answer was recorded for the person of this request."""
     if each.actor in {actor, ANYBODY}:
         return bool(actor) or each.actor == NOBODY
     if each.function == "mod_assign_get_assignments" and each.actor == "alice":

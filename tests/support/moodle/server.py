@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("POST")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, method: str) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))

@@ -1,7 +1,7 @@
 """What a recorded answer depends on, and which recorded change brings it about.
 
 A scope is one thing that changes on its own: the work or the grade of one person on one
-assignment, the course, the list of people. The state of the world is, for each scope, the last
+assignment, the course, the list of people. The site's state is, for each scope, the last
 recorded change that happened. An answer holds in every state in which its scopes are as they were
 when it was recorded; that is all that decides which of several answers is given.
 """
@@ -27,7 +27,7 @@ class Aspect(StrEnum):
 
 @dataclass(frozen=True)
 class Scope:
-    """One thing that changes on its own; person 0 in a dependence is anybody."""
+    """One thing that changes independently; person 0 in a dependence is any person."""
 
     aspect: Aspect
     assignment: int = 0
@@ -62,14 +62,14 @@ _UNRECORDED: tuple[tuple[int, tuple[Scope, ...]], ...] = (
     (303, _COURSE),
     (318, _PEOPLE),
 )
-"""What the later recordings show to have changed after one, though no request of it is there."""
+"""Changes without a recorded request that later recordings show."""
 
 _BY_BROWSER: Mapping[int, tuple[Scope, ...]] = {
     **dict.fromkeys(range(266, 274), _grade(1, 4, 5, 6, 7)),
     274: _grade(2, 4, 5, 6),
     **dict.fromkeys(range(342, 348), _grade(1, 4, 7)),
 }
-"""What imports through the web pages changed."""
+"""Changes made by imports through the web pages."""
 
 _STILL: Mapping[int, tuple[int, ...]] = {
     165: (160, 161),
@@ -189,17 +189,17 @@ class World:
 
     @classmethod
     def after(cls, number: int) -> World:
-        """The world as it was right after a recording."""
+        """Return the state right after a recording."""
         place = recorded(number).place
         return cls(place, state_at(place))
 
     @classmethod
     def before(cls, recording: Recording) -> World:
-        """The world as it was right before a recording."""
+        """Return the state right before a recording."""
         return cls(recording.place, state_at(recording.place - 0.25))
 
     def holds(self, recording: Recording, only: Collection[int] = ()) -> bool:
-        """Whether an answer is what Moodle would say now, the part about some assignments."""
+        """Return whether an answer still holds, regarding some assignments."""
         needs = [s for s in depends(recording) if not only or s.assignment in only]
         if _epoch(recording.place) != _epoch(self.at):
             return not needs
@@ -235,7 +235,7 @@ def _fold(found: Iterable[tuple[float, tuple[Scope, ...]]]) -> dict[Scope, float
 
 @cache
 def _all_changes() -> tuple[tuple[float, tuple[Scope, ...]], ...]:
-    """Return all changes in time order; those that nobody recorded lie between two recordings."""
+    """Return all changes in time order; unrecorded ones lie between two recordings."""
     silent = [(recorded(number).place + 0.5, scopes) for number, scopes in _UNRECORDED]
     return tuple(sorted([*silent, *((each.place, changes(each)) for each in tape())], key=_place))
 

@@ -1,7 +1,7 @@
-"""A teacher's desk for the tests of `mograder moodle`: a course here, a recorded Moodle there.
+"""The set-up of the tests of `mograder moodle`: a course directory and a recorded Moodle.
 
-What the recordings list by name and size, but nobody downloaded while they were made, is supplied
-here by hand, file by file; everything else that was not recorded fails the test.
+Files that the recordings list but that were not downloaded are supplied here by hand; any other
+request that was not recorded fails the test.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SUPPLIED = {
     f"{SUBMITTED}/1/helper.py": b"print('helper')  #",
     f"{SUBMITTED}/5/A1-Introduction.py": b"# bob\nx = 1  \n\n",
 }
-"""Bytes of files of which 129 tells names and sizes (18 and 15), and no recording the content."""
+"""Content of files whose names and sizes (18 and 15) are in 129, but in no recording."""
 
 CONFIG = """\
 # Our course.
@@ -67,8 +67,8 @@ STUDENTS = (
 class Moodle(Replay):
     """The recorded Moodle, with the files that are supplied by hand, by path.
 
-    ``scene`` names a set of answers that no recording holds: they were derived from recordings as a
-    trial described them (``derived_collecting.jsonl``), and come before what was recorded.
+    ``scene`` names a set of answers that were derived from recordings and the description of a
+    trial (``derived_collecting.jsonl``); they take precedence over recorded answers.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Moodle(Replay):
 
 
 @dataclass(frozen=True)
-class Desk:
+class CourseSetup:
     """A course directory, the working directory of the commands, and the Moodle it is on."""
 
     course: Path
@@ -113,15 +113,15 @@ class Desk:
     environment: pytest.MonkeyPatch
 
     def sign_in(self, actor: str) -> None:
-        """Be somebody else from now on."""
+        """Use another person's token from now on."""
         self.environment.setenv("MOGRADER_MOODLE_TOKEN", token_of(actor))
 
     def at(self, after: int, mood: str = NORMAL) -> None:
-        """Let the site be as it was right after a recording."""
+        """Put the site into the state right after a recording."""
         self.moodle.begin(after, mood)
 
     def asked(self, function: str) -> list[dict[str, str]]:
-        """What a function was asked with, without tokens."""
+        """Return the parameters of each call of a function, without tokens."""
         return [
             {name: value for name, value in each.fields.items() if name != "wstoken"}
             for each in self.moodle.requests
@@ -130,7 +130,7 @@ class Desk:
 
 
 @contextmanager
-def desk(course: Path, environment: pytest.MonkeyPatch) -> Iterator[Desk]:
+def course_setup(course: Path, environment: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
     """Serve the Moodle as it was after everybody had submitted, to its teacher."""
     course.mkdir()
     (course / "mograder.toml").write_text(CONFIG)
@@ -143,7 +143,7 @@ def desk(course: Path, environment: pytest.MonkeyPatch) -> Iterator[Desk]:
         environment.setenv("HOME", str(course.parent))
         environment.setenv("MOGRADER_MOODLE_URL", moodle.url)
         environment.chdir(course)
-        made = Desk(course, moodle, environment)
+        made = CourseSetup(course, moodle, environment)
         made.sign_in("teach1")
         yield made
     assert not moodle.problems, moodle.problems

@@ -40,7 +40,7 @@ CLOCK = ManualClock()
 
 @dataclass
 class Taken:
-    """What was revoked, in memory."""
+    """Revocations, in memory."""
 
     epochs: dict[str, int] = field(default_factory=dict)
     logins: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""The command line's front door: fast help, and every failure a sentence and an exit status."""
+"""The command line's entry point: fast help, and every failure a sentence and an exit status."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ AT_ONCE = Downloader(RetryPolicy(sleep=lambda _: None))
 
 
 class Cut(httpx.SyncByteStream):
-    """A body whose connection breaks after so many bytes."""
+    """A body whose connection breaks after this number of bytes."""
 
     def __init__(self, data: bytes, after: int | None) -> None:
         self.data, self.after = data, after
@@ -39,7 +39,7 @@ class Cut(httpx.SyncByteStream):
 
 @dataclass
 class Server:
-    """A file server that knows ranges, unless told otherwise, and breaks when told to."""
+    """A file server with optional ranges and broken connections."""
 
     content: bytes = CONTENT
     etag: str = '"v1"'
@@ -82,7 +82,7 @@ def file(size: int | None = None, digest: str | None = None) -> RemoteFile:
 
 
 def quiet(_: str) -> None:
-    """Ignore what is told."""
+    """Ignore progress."""
 
 
 def get(server: Server, to: Path, what: RemoteFile | None = None) -> None:

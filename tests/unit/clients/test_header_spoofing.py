@@ -1,4 +1,4 @@
-"""Who comes in by a forged header, through fronts of every kind (security.md)."""
+"""The check for forged headers, through fronts of every kind (security.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN = {"content-type": "text/plain; charset=utf-8"}
 
 
 def hub(user: str | None) -> httpx.Response:
-    """A hub that believes the header; nobody is on its list but prof."""
+    """A hub that trusts the header; only prof is on its list."""
     if user is None:
         return httpx.Response(403, text="403 Forbidden", headers=PLAIN)
     if user == "prof":

@@ -1,4 +1,4 @@
-"""What all HTTP clients share: retries, and what is kept from one answer to the next request."""
+"""Code shared by all HTTP clients: retries, and state kept between requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = httpx.Response | Exception
 
 
 class Server:
-    """Answers with what it was told to, one after the other, the last for ever."""
+    """Returns the given answers in order, and repeats the last one."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)

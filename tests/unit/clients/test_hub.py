@@ -1,4 +1,4 @@
-"""The client of a hub, against a real HTTP server that says what the test wants.
+"""The client of a hub, against a real HTTP server with the test's answers.
 
 See compatibility-0.3.16.md 2.
 """
@@ -59,7 +59,7 @@ def test_publish_sends_every_file_as_it_is_with_the_token(
     """B94, B98, B128."""
     hub.streams(PUBLISH, DONE)
     publish(hub, files)
-    (request,) = hub.heard
+    (request,) = hub.received
     assert request.query == "type=assignment"
     assert request.headers["authorization"] == "Bearer teacher:abc"
     assert request.headers["accept"] == NDJSON
@@ -183,7 +183,7 @@ def test_a_redirect_is_not_followed_with_the_token(hub: FakeHub, files: list[Upl
     hub.replies[PUBLISH] = Reply(307, b"", headers={"location": f"{hub.url}/other"})
     with pytest.raises(RemoteFailed):
         publish(hub, files)
-    assert [request.path for request in hub.heard] == [PUBLISH]
+    assert [request.path for request in hub.received] == [PUBLISH]
 
 
 def test_a_hub_that_is_not_there_is_a_sentence_with_a_remedy(files: list[Upload]) -> None:
@@ -219,7 +219,7 @@ def test_a_file_that_vanished_stops_everything_before_anything_is_sent(
     hub.streams(PUBLISH, DONE)
     with pytest.raises(InvalidInput, match=r"gone\.csv cannot be read"):
         publish(hub, [*files, Upload("gone.csv", files[0].path.with_name("gone.csv"))])
-    assert hub.heard == []
+    assert hub.received == []
 
 
 @pytest.mark.parametrize(

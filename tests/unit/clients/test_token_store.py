@@ -25,7 +25,7 @@ def old_file(home: Path) -> Path:
 
 
 def old_login(home: Path, url: str, token: str) -> None:
-    """What 0.3.16 does: one server, whatever there was before."""
+    """Write the file as 0.3.16 does: one server, replacing earlier ones."""
     old_file(home).parent.mkdir(parents=True, exist_ok=True)
     old_file(home).write_text(json.dumps({"url": url, "token": token, "user": "old"}))
 

@@ -1,4 +1,4 @@
-"""Logging: security.md, "Who is asking" (secrets never in logs), architecture.md, "The rooms"."""
+"""Logging: no secrets in logs (security.md, "Who is asking"; architecture.md, "The packages")."""
 
 from __future__ import annotations
 

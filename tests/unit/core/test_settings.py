@@ -200,7 +200,7 @@ def test_the_environment_is_converted_and_lists_are_split_at_commas(load: Load) 
     settings = loaded.settings
     assert settings.hub.port == 9000
     assert settings.hub.instructors == ("prof", "ann")
-    # Empty is nobody, which is not the same as unset.
+    # Empty means no one, which differs from unset.
     assert settings.hub.trusted_proxies == ()
     assert settings.security.use_bubblewrap is True
     assert settings.https.token.get_secret_value() == "alice:abc"

@@ -1,4 +1,4 @@
-"""Work that many ask for and that is done once: joined, told, survived, closed."""
+"""Work requested by many callers and done once: joining, progress, cancellation, closing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Job:
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.failure: Exception | None = None
-        self.tell: Progress = unheard
+        self.tell: Progress = ignore_progress
 
     async def __call__(self, tell: Progress) -> int:
         self.begun += 1
@@ -31,14 +31,14 @@ class Job:
         return self.begun
 
 
-def unheard(_: str) -> None:
-    """Nobody listens."""
+def ignore_progress(_: str) -> None:
+    """Ignore progress."""
 
 
 async def test_all_who_ask_at_once_get_the_one_result() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
-    asking = [asyncio.create_task(shared.get("key", job, unheard)) for _ in range(3)]
+    asking = [asyncio.create_task(shared.get("key", job, ignore_progress)) for _ in range(3)]
     await job.started.wait()
     assert shared.busy("key")
     job.go_on.set()
@@ -50,8 +50,8 @@ async def test_another_key_is_other_work_and_a_later_call_begins_anew() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     job.go_on.set()
-    assert await asyncio.gather(*(shared.get(key, job, unheard) for key in "ab")) == [1, 2]
-    assert await shared.get("a", job, unheard) == 3
+    assert await asyncio.gather(*(shared.get(key, job, ignore_progress) for key in "ab")) == [1, 2]
+    assert await shared.get("a", job, ignore_progress) == 3
 
 
 async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it() -> None:
@@ -75,7 +75,7 @@ async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it() -> N
     job = Job()
     heard: list[str] = []
     leaving = asyncio.create_task(shared.get("key", job, heard.append))
-    staying = asyncio.create_task(shared.get("key", job, unheard))
+    staying = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
     leaving.cancel()
     await asyncio.wait({leaving})
@@ -89,7 +89,7 @@ async def test_the_work_goes_on_when_nobody_waits_any_more() -> None:
     """A build that a student gave up waiting for is there for the next one."""
     shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
-    leaving = asyncio.create_task(shared.get("key", job, unheard))
+    leaving = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
     leaving.cancel()
     await asyncio.wait({leaving})
@@ -105,18 +105,18 @@ async def test_a_failure_is_told_to_all_and_the_next_call_tries_again() -> None:
     job.failure = InvalidInput("no such package")
     job.go_on.set()
     results = await asyncio.gather(
-        *(shared.get("key", job, unheard) for _ in range(2)), return_exceptions=True
+        *(shared.get("key", job, ignore_progress) for _ in range(2)), return_exceptions=True
     )
     assert results == [job.failure, job.failure]
     job.failure = None
-    assert await shared.get("key", job, unheard) == 2
+    assert await shared.get("key", job, ignore_progress) == 2
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
     job.failure = InvalidInput("no such package")
-    leaving = asyncio.create_task(shared.get("key", job, unheard))
+    leaving = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
     leaving.cancel()
     job.go_on.set()
@@ -127,7 +127,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
 async def test_close_ends_what_is_under_way() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
-    waiting = asyncio.create_task(shared.get("key", job, unheard))
+    waiting = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
     await shared.close()
     with pytest.raises(asyncio.CancelledError):
@@ -138,11 +138,11 @@ async def test_close_ends_what_is_under_way() -> None:
 async def test_close_also_ends_what_has_not_begun() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     job = Job()
-    waiting = asyncio.create_task(shared.get("key", job, unheard))
+    waiting = asyncio.create_task(shared.get("key", job, ignore_progress))
     await asyncio.sleep(0)  # the caller ran, its work did not yet
     assert job.begun == 0
     await shared.close()
     await asyncio.wait({waiting})
     assert (job.begun, shared.busy("key")) == (0, False)
     job.go_on.set()
-    assert await shared.get("key", job, unheard) == 1
+    assert await shared.get("key", job, ignore_progress) == 1

@@ -1,4 +1,4 @@
-"""What a service manager tells us and hears from us."""
+"""Messages from and to a service manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second run of the deployment, and its reverse: what is restarted, told and removed."""
+"""A second run of the deployment, and its removal: services restarted, messages, files removed."""
 
 from __future__ import annotations
 

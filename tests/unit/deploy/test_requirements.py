@@ -1,4 +1,4 @@
-"""What a hub asks of its machine, and the secret as the guide makes it (B9, B10)."""
+"""A hub's requirements of its machine, and the secret as the guide makes it (B9, B10)."""
 
 from __future__ import annotations
 

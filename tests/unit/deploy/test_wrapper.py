@@ -50,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wrapper(tmp_path: Path, data: Path) -> Wrapper:
-    """Runs the wrapper with a systemd that is told what to do."""
+    """Runs the wrapper with a fake systemd."""
     tools = tmp_path / "bin"
     tools.mkdir()
     scripts = {

@@ -1,4 +1,4 @@
-"""What an assignment's folder is called here."""
+"""The name of an assignment's local folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making releases: what is told, what is refused, and that nothing is ever half written."""
+"""Making releases: messages, refusals, and that no file is ever half written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WAITS = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.WARN),))
 
 @dataclass
 class Script:
-    """Runs nothing: says what a run of a source and of a release came to."""
+    """Runs nothing: returns given results for a source and a release."""
 
     source: RunReport = GOOD
     release: RunReport = WAITS
@@ -79,7 +79,7 @@ def lines(outcome: Generated) -> list[str]:
 
 
 def place_of(problem: str) -> str:
-    """What stands in the source at the line that a problem names."""
+    """Return the source line that a problem names."""
     filename, line, _ = problem.split(":", 2)
     found = Path(filename).read_text().splitlines()[int(line) - 1 : int(line) + 1]
     return " ".join(map(str.strip, found if found[0].endswith("(") else found[:1]))

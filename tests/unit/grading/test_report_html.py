@@ -36,7 +36,7 @@ EVIL = (
 
 
 class Reader(HTMLParser):
-    """What a browser makes of a page: the words, and the elements with their attributes."""
+    """A page as a browser parses it: the text, and the elements with their attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

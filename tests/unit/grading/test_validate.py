@@ -1,4 +1,4 @@
-"""What counts in a validation, whatever a run says: with a run that says what a test wants."""
+"""The verdict of a validation, for runs with results given by the test."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ if __name__ == "__main__":
 
 @dataclass
 class Scripted:
-    """Says what a run would say."""
+    """Returns the results of a run."""
 
     result: ExecutionResult
     asked: list[ExecutionRequest] = field(default_factory=list)

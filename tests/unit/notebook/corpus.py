@@ -30,12 +30,12 @@ def source(name: str) -> str:
 
 
 def expected(name: str) -> str:
-    """What should become of it."""
+    """The expected result."""
     return (NOTEBOOKS / f"{name}.expected").read_bytes().decode()
 
 
 def outcome(text: str, name: str) -> str:
-    """What becomes of a source, as the files have it."""
+    """Return the result for a source, in the format of the files."""
     try:
         made = make_release(text, filename=f"{name}.py", assignment=name)
         if made is not None:

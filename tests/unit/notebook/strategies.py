@@ -20,7 +20,7 @@ VALUES = st.one_of(
 
 
 def _prose(remark: str) -> str:
-    """What may stand in a string."""
+    """Characters of a string."""
     return remark.replace('"', "'").replace("\\", "/")
 
 

@@ -1,4 +1,4 @@
-"""What becomes of each small notebook of the corpus: one mistake or form each.
+"""The result for each small notebook of the corpus, with one mistake or form each.
 
 See compatibility-0.3.16.md 7.
 """

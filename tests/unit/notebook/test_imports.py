@@ -1,4 +1,4 @@
-"""Imports that a header does not declare are told; what another package brings is not."""
+"""Imports that a header does not declare are reported; transitive dependencies are not."""
 
 from __future__ import annotations
 

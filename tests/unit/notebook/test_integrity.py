@@ -1,4 +1,4 @@
-"""What a student may have done to a released notebook, and what is run of it.
+"""Changes that a student made to a released notebook, and the cells that are run.
 
 See compatibility-0.3.16.md 7.
 """

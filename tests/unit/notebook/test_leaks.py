@@ -1,4 +1,4 @@
-"""What a finished release may still give away (such a release is refused)."""
+"""Parts of solutions left in a finished release (such a release is refused)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SEED = 20_261_121
 
 
 def look(text: str, release: str) -> None:
-    """Do everything that is done with a text that somebody sent or wrote."""
+    """Run all parsers on a text."""
     questions: tuple[Callable[[], object], ...] = (
         lambda: check_notebook(text, "A1.py"),
         lambda: parse_cells(text, "A1.py"),

@@ -1,4 +1,4 @@
-"""What a notebook says about its questions (compatibility-0.3.16.md 7)."""
+"""A notebook's declarations about its questions (compatibility-0.3.16.md 7)."""
 
 from __future__ import annotations
 

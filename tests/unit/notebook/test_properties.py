@@ -1,4 +1,4 @@
-"""What holds for every text: nothing untouched ever changes.
+"""Properties of every text: unchanged parts stay the same.
 
 A few examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for thousands.
 """
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 def attempt(function: Callable[[], T]) -> T | None:
-    """What a function returns; None when it refuses. Nothing else may come out of it."""
+    """Return a function's result, or None when it raises InvalidInput."""
     try:
         return function()
     except InvalidInput:

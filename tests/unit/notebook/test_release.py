@@ -1,4 +1,4 @@
-"""What students get of a source (compatibility-0.3.16.md 7, B112); most of it is in the corpus."""
+"""The release made of a source (compatibility-0.3.16.md 7, B112); most of it is in the corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the scan blames: nobody for cells as released, and authors before their students."""
+"""The scan reports no cells as released, and authors' code before students'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form that hands in, as two cells of the notebook (compatibility-0.3.16.md 7)."""
+"""The form that submits, as two cells of the notebook (compatibility-0.3.16.md 7)."""
 
 from __future__ import annotations
 

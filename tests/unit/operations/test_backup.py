@@ -1,4 +1,4 @@
-"""Backup and restore: a used course goes into one file and comes out as it was."""
+"""Backup and restore: a used course is written to one file and restored unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOTEBOOK = "import marimo\napp = marimo.App()\n"
 
 
 def quiet(_: str) -> None:
-    """Nobody looks."""
+    """Ignore progress."""
 
 
 @pytest.fixture
@@ -415,7 +415,7 @@ def test_of_a_damaged_backup_nothing_is_put_in_place(
 
 
 def forge(course: Path, tmp_path: Path, *members: tarfile.TarInfo) -> Path:
-    """A backup with the right header and members of somebody's own."""
+    """A backup with a valid header and forged members."""
     back_up(loaded(course), tmp_path / "backup", quiet)
     with (
         tarfile.open(tmp_path / "backup") as source,

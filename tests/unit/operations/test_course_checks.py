@@ -1,4 +1,4 @@
-"""What the doctor says of a course's secrets and environments."""
+"""Findings of `hub check` about a course's secrets and environments."""
 
 from __future__ import annotations
 

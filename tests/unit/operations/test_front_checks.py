@@ -1,4 +1,4 @@
-"""What the doctor says of the web server in front (`hub check --url`)."""
+"""Findings about the web server in front (`hub check --url`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of clock, memory, inodes and namespaces; each with its remedy."""
+"""Findings about clock, memory, inodes and namespaces; each with its remedy."""
 
 from __future__ import annotations
 

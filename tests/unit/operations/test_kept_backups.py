@@ -1,4 +1,4 @@
-"""The scheduled backup, and what `hub check` says of the newest one (D2 of the deployment)."""
+"""The scheduled backup, and findings of `hub check` about the newest (D2 of the deployment)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mograder.operations.report import Level
 
 
 def quiet(_: str) -> None:
-    """Nobody looks."""
+    """Ignore progress."""
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_without_a_directory_it_is_only_a_note_and_the_job_refuses(
 
 
 def unreadable(course: Path) -> Path:
-    """A database that nobody can read, which no student has brought about."""
+    """A database that cannot be read."""
     (course / "gradebook.db").write_bytes(b"no database" * 1000)
     return course / "gradebook.db"
 

@@ -1,4 +1,4 @@
-"""What `mograder hub check` says of a machine (B84, B85, security.md)."""
+"""Findings of `mograder hub check` about a machine (B84, B85, security.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `hub check` says of systemd's units, the volume and the port (D5 of the deployment)."""
+"""Findings of `hub check` about systemd's units, the volume and the port (D5 of the deployment)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AGAIN = "LoadState=loaded\nActiveState=activating\nSubState=auto-restart"
 
 
 def answer(**states: str) -> str:
-    """What ``systemctl show`` says of the four units (systemd 252), with changes by unit."""
+    """The output of ``systemctl show`` for the four units (systemd 252), with changes by unit."""
     sound = "LoadState=loaded\nActiveState=active\nSubState=running\nResult=success\nNRestarts=0"
     unused = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success"
     course = f"Environment=MOGRADER_COURSE_DIR={COURSE} PATH=/usr/bin"

@@ -1,4 +1,4 @@
-"""What a directory would publish, and which directory a name means.
+"""The release of a directory, and the directory that a name refers to.
 
 B92-B94, compatibility-0.3.16.md 7.
 """

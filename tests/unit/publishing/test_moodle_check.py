@@ -1,4 +1,4 @@
-"""What is here against what Moodle hands out: every file, zips by content (B86 to B89)."""
+"""Comparison of local files with those on Moodle: every file, zips by content (B86 to B89)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def found(remote: Mapping[str, bytes]) -> Differences:
-    """Compare the release with a Moodle that hands these files out."""
+    """Compare the release with a Moodle that has these files."""
     files = [RemoteFile(name, name, len(content)) for name, content in remote.items()]
     return compare(LOCAL, remote_digests(files, lambda file: remote[file.address], "A1"))
 

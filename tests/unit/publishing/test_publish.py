@@ -38,7 +38,7 @@ LECTURE = NOTEBOOK.replace("# ///\n\n", '# mograder-type = "lecture"\n# ///\n\n'
 
 
 class Environments:
-    """Prepares nothing, remembers what was asked, fails when it is told to."""
+    """Prepares nothing, records requests, fails if configured."""
 
     def __init__(self, failure: MograderError | None = None) -> None:
         self.asked: list[Script] = []

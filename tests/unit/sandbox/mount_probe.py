@@ -1,4 +1,4 @@
-"""What a mount space must do, each in a process of its own that leaves the host's mounts.
+"""Checks of a mount namespace, each in its own process with a namespace of its own.
 
 ``python mount_probe.py CHECK DIRECTORY``, as root; :mod:`test_mounts` starts it.
 """

@@ -12,6 +12,6 @@ from tests.support.session_pools import Rig, opened
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """What a pool needs, on a database of this test's."""
+    """The parts of a pool, on the test's own database."""
     async with opened(tmp_path) as rig:
         yield rig

@@ -1,4 +1,4 @@
-"""What the machine has for sessions, read from files as the kernel writes them."""
+"""The machine's capacity for sessions, read from files as the kernel writes them."""
 
 from __future__ import annotations
 

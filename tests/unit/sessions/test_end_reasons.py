@@ -13,7 +13,7 @@ from mograder.sandbox.protocol import Ended, LimitReason
 from mograder.sessions.end_reasons import Ending, EndReason, describe, last_words, reason_of
 from mograder.sessions.launch_spec import limits_of
 from mograder.sessions.session import SessionKey
-from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, unheard
+from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LIMITS = limits_of(LimitsSettings(memory_mb=1536, workspace_mb=512, processes=77))
@@ -85,7 +85,7 @@ def test_last_words_are_one_short_line_without_tricks() -> None:
 
 async def test_each_end_has_its_reason(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         assert (pool.ending(session.id), pool.last_ending(ALICE)) == (None, None)
         await pool.stop(ALICE)
         ending = pool.ending(session.id)
@@ -97,7 +97,7 @@ async def test_each_end_has_its_reason(rig: Rig) -> None:
 async def test_a_limit_a_crash_and_a_loss_are_told_apart(rig: Rig) -> None:
     async with rig.pool() as pool:
         greedy, broken, bereaved = [
-            await pool.get_or_start(key, unheard) for key in (ALICE, BOB, LECTURE)
+            await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB, LECTURE)
         ]
         ends = [gone(session) for session in (greedy, broken, bereaved)]
         rig.launcher.die(greedy.id, status=-9, log_tail="whatever", reason="memory")
@@ -117,7 +117,7 @@ async def test_a_limit_a_crash_and_a_loss_are_told_apart(rig: Rig) -> None:
 
 async def test_the_reason_is_known_when_open_pages_hear_of_the_end(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         heard: list[Ending | None] = []
         session.on_stop.append(lambda: heard.append(pool.ending(session.id)))
         await pool.stop(ALICE)
@@ -126,9 +126,9 @@ async def test_the_reason_is_known_when_open_pages_hear_of_the_end(rig: Rig) -> 
 
 async def test_a_start_forgets_the_last_ending_but_an_old_page_may_still_ask(rig: Rig) -> None:
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         await pool.stop(ALICE)
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         assert pool.last_ending(ALICE) is None
         assert pool.endings_of("alice") == []
         old = pool.ending(first.id)
@@ -139,7 +139,7 @@ async def test_a_start_forgets_the_last_ending_but_an_old_page_may_still_ask(rig
 
 async def test_endings_survive_the_hub(rig: Rig) -> None:
     async with rig.pool() as pool:
-        sessions = [await pool.get_or_start(key, unheard) for key in (ALICE, LECTURE, BOB)]
+        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, LECTURE, BOB)]
         end = gone(sessions[1])
         await pool.stop(ALICE)
         rig.clock.advance(60)
@@ -155,7 +155,7 @@ async def test_endings_survive_the_hub(rig: Rig) -> None:
 
 async def test_what_ended_while_no_hub_was_there_is_told_as_lost(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
     rig.launcher.requests.clear()
     async with rig.pool() as pool:
         ending = pool.last_ending(ALICE)
@@ -167,12 +167,12 @@ async def test_what_ended_while_no_hub_was_there_is_told_as_lost(rig: Rig) -> No
 
 async def test_endings_are_forgotten_after_a_month(rig: Rig) -> None:
     async with rig.pool() as pool:
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         await pool.stop(ALICE)
     rig.clock.advance(31 * 86_400)
     async with rig.pool() as pool:
         assert pool.last_ending(ALICE) is None
-        await pool.get_or_start(BOB, unheard)
+        await pool.get_or_start(BOB, ignore_progress)
         await pool.stop(BOB)
     kept = rig.state.endings(NOW.replace(year=2020))
     assert [row.username for row in kept] == ["bob"], "alice's went when bob's came"
@@ -180,7 +180,7 @@ async def test_endings_are_forgotten_after_a_month(rig: Rig) -> None:
 
 async def test_a_reason_of_a_newer_program_is_a_crash_to_this_one(rig: Rig) -> None:
     async with rig.pool() as pool:
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         await pool.stop(ALICE)
     (row,) = rig.state.endings(NOW.replace(year=2020))
     newer = type(row)(
@@ -196,9 +196,9 @@ async def test_a_reason_of_a_newer_program_is_a_crash_to_this_one(rig: Rig) -> N
 async def test_a_lecture_published_again_says_so_to_the_page_that_was_open(rig: Rig) -> None:
     rig.spawner.versions["L01"] = "1"
     async with rig.pool() as pool:
-        first = await pool.get_or_start(LECTURE, unheard)
+        first = await pool.get_or_start(LECTURE, ignore_progress)
         rig.spawner.versions["L01"] = "2"
-        await pool.get_or_start(LECTURE, unheard)
+        await pool.get_or_start(LECTURE, ignore_progress)
         ending = pool.ending(first.id)
         assert ending is not None
         assert ending.reason is EndReason.REPLACED

@@ -1,4 +1,4 @@
-"""Who is put away, decided from what is known (B65, B77; decision 25)."""
+"""Sessions that are culled, decided from recorded activity (B65, B77; decision 25)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def live(
     busy: bool = False,
     memory: int = 10,
 ) -> LiveSession:
-    """A session whose last request was so long ago."""
+    """Return a session whose last request was this long ago."""
     return LiveSession(
         id=name,
         key=ALICE,
@@ -47,7 +47,7 @@ def live(
 
 
 def names(sessions: list[LiveSession]) -> list[str]:
-    """Who is meant."""
+    """Return the ids of the sessions."""
     return [session.id for session in sessions]
 
 

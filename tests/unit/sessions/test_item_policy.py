@@ -1,4 +1,4 @@
-"""What a page may do is read from the release, and not from a student's copy."""
+"""The features of a page are read from the release, and not from a student's copy."""
 
 from __future__ import annotations
 

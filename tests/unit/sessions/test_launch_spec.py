@@ -19,7 +19,7 @@ from mograder.sessions.launch_spec import Spawner, limits_of
 from mograder.sessions.session import SessionKey
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import Workspaces
-from tests.support.session_pools import ALICE, unheard
+from tests.support.session_pools import ALICE, ignore_progress
 
 NOTEBOOK = b"""# /// script
 # dependencies = ["numpy"]
@@ -71,7 +71,7 @@ def place(tmp_path: Path) -> Place:
 async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT)
     directory = place.workspaces.ensure(Username("alice"), release)
-    request = await place.spawner.request(ALICE, "session-id", unheard)
+    request = await place.spawner.request(ALICE, "session-id", ignore_progress)
     assert (request.directory, request.notebook) == (directory, "A1.py")
     assert (request.mode, request.uid_slot) == (Mode.EDIT, 5)
     assert request.base_url == "/edit/user/alice/A1"
@@ -82,7 +82,7 @@ async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
 async def test_a_lecture_is_the_release_itself(place: Place) -> None:
     release = place.publish("L01", ItemKind.LECTURE)
     key = SessionKey("alice", "L01", Mode.RUN)
-    request = await place.spawner.request(key, "session-id", unheard)
+    request = await place.spawner.request(key, "session-id", ignore_progress)
     assert (request.directory, request.base_url) == (release.directory, "/run/user/alice/L01")
     assert await place.spawner.version(key) == release.version
     again = place.publish("L01", ItemKind.LECTURE, NOTEBOOK + b"# more\n")
@@ -93,7 +93,7 @@ async def test_names_are_encoded_in_the_address(place: Place) -> None:
     release = place.publish("Week 1 & 2", ItemKind.ASSIGNMENT)
     place.workspaces.ensure(Username("ann@x.edu"), release)
     key = SessionKey("ann@x.edu", "Week 1 & 2", Mode.EDIT)
-    request = await place.spawner.request(key, "session-id", unheard)
+    request = await place.spawner.request(key, "session-id", ignore_progress)
     assert request.base_url == "/edit/user/ann%40x.edu/Week%201%20%26%202"
 
 
@@ -102,7 +102,7 @@ async def test_a_copys_own_header_decides_nothing(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT)
     directory = place.workspaces.ensure(Username("alice"), release)
     (directory / "A1.py").write_bytes(NOTEBOOK.replace(b"numpy", b"requests"))
-    await place.spawner.request(ALICE, "session-id", unheard)
+    await place.spawner.request(ALICE, "session-id", ignore_progress)
     assert [script.dependencies for script in place.environments.asked] == [("numpy",)]
 
 
@@ -118,7 +118,7 @@ async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place
     asked_for_more = LIMITED.replace(b"= 64", b"= 64000").replace(b"ai", b"terminal")
     assert asked_for_more != LIMITED
     (directory / "A1.py").write_bytes(asked_for_more)
-    request = await place.spawner.request(ALICE, "session-id", unheard)
+    request = await place.spawner.request(ALICE, "session-id", ignore_progress)
     assert (request.limits.memory_mb, request.limits.memory_soft_mb, request.allow) == (
         64,
         48,
@@ -140,9 +140,11 @@ async def test_the_administrator_says_more_than_the_release(place: Place) -> Non
         limits_of(LimitsSettings()),
         {"A1": decided},
     )
-    request = await spawner.request(ALICE, "session-id", unheard)
+    request = await spawner.request(ALICE, "session-id", ignore_progress)
     assert (request.limits.memory_mb, request.allow) == (128, ("lsp",))
-    request = await spawner.request(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
+    request = await spawner.request(
+        SessionKey("alice", "L01", Mode.RUN), "session-id", ignore_progress
+    )
     assert (request.limits.memory_mb, request.allow) == (64, ("ai",)), "only the item that it names"
 
 
@@ -150,15 +152,17 @@ async def test_a_copy_whose_release_is_gone_opens_in_the_plain_environment(place
     release = place.publish("A1", ItemKind.ASSIGNMENT)
     place.workspaces.ensure(Username("alice"), release)
     (release.directory / "A1.py").unlink()
-    await place.spawner.request(ALICE, "session-id", unheard)
+    await place.spawner.request(ALICE, "session-id", ignore_progress)
     assert place.environments.asked == [Script()]
 
 
 async def test_there_must_be_something_to_open(place: Place) -> None:
     with pytest.raises(NotFound, match="Notebook not found"):
-        await place.spawner.request(ALICE, "session-id", unheard)
+        await place.spawner.request(ALICE, "session-id", ignore_progress)
     with pytest.raises(NotFound, match="Lecture not found"):
-        await place.spawner.request(SessionKey("alice", "L01", Mode.RUN), "session-id", unheard)
+        await place.spawner.request(
+            SessionKey("alice", "L01", Mode.RUN), "session-id", ignore_progress
+        )
 
 
 async def test_a_link_in_place_of_the_copy_is_no_copy(place: Place) -> None:
@@ -167,14 +171,14 @@ async def test_a_link_in_place_of_the_copy_is_no_copy(place: Place) -> None:
     notebook.unlink()
     notebook.symlink_to("/etc/passwd")
     with pytest.raises(NotFound):
-        await place.spawner.request(ALICE, "session-id", unheard)
+        await place.spawner.request(ALICE, "session-id", ignore_progress)
 
 
 async def test_a_malformed_header_is_named(place: Place) -> None:
     release = place.publish("A1", ItemKind.ASSIGNMENT, b"# /// script\n# dependencies = [\n# ///\n")
     place.workspaces.ensure(Username("alice"), release)
     with pytest.raises(InvalidInput):
-        await place.spawner.request(ALICE, "session-id", unheard)
+        await place.spawner.request(ALICE, "session-id", ignore_progress)
 
 
 async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place) -> None:
@@ -183,4 +187,4 @@ async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place
     with place.workspaces.notebook(Username("alice"), release.name).open("r+b") as file:
         file.truncate(10 << 30)
     with pytest.raises(InvalidInput, match="larger than 16 MB"):
-        await place.spawner.request(ALICE, "s1", unheard)
+        await place.spawner.request(ALICE, "s1", ignore_progress)

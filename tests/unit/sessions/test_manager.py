@@ -13,15 +13,15 @@ import pytest
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
 from mograder.sessions import manager as pool_module
 from mograder.sessions.end_reasons import EndReason
-from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, soon, unheard, until
+from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress, soon, until
 
 # --- starting -------------------------------------------------------------------------------
 
 
 async def test_a_session_is_started_once_and_found_again(rig: Rig) -> None:
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
-        assert await pool.get_or_start(ALICE, unheard) is first
+        first = await pool.get_or_start(ALICE, ignore_progress)
+        assert await pool.get_or_start(ALICE, ignore_progress) is first
         assert pool.find(ALICE) is first
         assert pool.by_id(first.id) is first
         assert pool.all() == [first]
@@ -33,7 +33,7 @@ async def test_a_session_is_started_once_and_found_again(rig: Rig) -> None:
 
 async def test_each_person_has_a_session_of_their_own(rig: Rig) -> None:
     async with rig.pool() as pool:
-        sessions = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB, LECTURE)]
+        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB, LECTURE)]
         assert len({session.id for session in sessions}) == 3
         assert len({session.endpoint for session in sessions}) == 3
 
@@ -56,12 +56,12 @@ async def test_those_who_ask_while_it_starts_wait_for_the_same_one(rig: Rig) -> 
 async def test_one_who_gives_up_waiting_does_not_stop_the_start(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
-        impatient = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        impatient = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
         impatient.cancel()
         await asyncio.wait({impatient})
         rig.server.up.set()
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         assert len(rig.launcher.requests) == 1
 
 
@@ -69,24 +69,24 @@ async def test_what_cannot_be_opened_is_said_and_recorded_nowhere(rig: Rig) -> N
     rig.spawner.failure = NotFound("Notebook not found")
     async with rig.pool() as pool:
         with pytest.raises(NotFound):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
         assert rig.rows() == []
         rig.spawner.failure = None
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
 
 
 async def test_a_launcher_that_cannot_start_leaves_no_row(rig: Rig) -> None:
     rig.launcher.failure = SandboxUnavailable("bubblewrap is gone")
     async with rig.pool() as pool:
         with pytest.raises(SandboxUnavailable, match="bubblewrap is gone"):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
         assert rig.rows() == []
 
 
 async def test_a_death_while_starting_is_told_with_its_last_words(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
         (session_id,) = rig.launcher.requests
         rig.launcher.die(session_id, status=3, log_tail="Traceback\nImportError: no numpy\n\n")
@@ -94,7 +94,7 @@ async def test_a_death_while_starting_is_told_with_its_last_words(rig: Rig) -> N
             await asking
         assert rig.rows() == []
         rig.server.up.set()
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
 
 
 async def test_a_death_just_after_the_first_answer_is_not_missed(rig: Rig) -> None:
@@ -108,7 +108,7 @@ async def test_a_death_just_after_the_first_answer_is_not_missed(rig: Rig) -> No
     rig.server.reply = die_while_answering
     async with rig.pool() as pool:
         with pytest.raises(SandboxUnavailable, match="out of memory"):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
         assert pool.find(ALICE) is None
         assert rig.rows() == []
 
@@ -117,7 +117,7 @@ async def test_one_that_never_answers_is_ended_after_its_time(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool(start_timeout=0.05) as pool:
         with pytest.raises(TimedOut, match="did not start within"):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
         assert rig.launcher.requests == {}
         assert rig.rows() == []
 
@@ -132,7 +132,7 @@ async def test_one_that_answers_nonsense_is_ended(rig: Rig, problem: Exception |
     rig.server.reply = reply
     async with rig.pool() as pool:
         with pytest.raises(SandboxUnavailable, match="no sensible answer"):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
         assert rig.launcher.requests == {}
         assert rig.rows() == []
 
@@ -149,16 +149,16 @@ async def test_a_line_that_breaks_just_before_the_news_of_the_death_tells_the_de
     rig.server.reply = break_off
     async with rig.pool() as pool:
         with pytest.raises(SandboxUnavailable, match="no such module"):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
 
 
 async def test_a_start_that_cannot_be_written_down_leaves_nothing_running(rig: Rig) -> None:
     rig.state.failures = 1
     async with rig.pool() as pool:
         with pytest.raises(Busy):
-            await pool.get_or_start(ALICE, unheard)
+            await pool.get_or_start(ALICE, ignore_progress)
         assert (rig.launcher.requests, rig.rows()) == ({}, [])
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
 
 
 # --- stopping -------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ async def test_a_start_that_cannot_be_written_down_leaves_nothing_running(rig: R
 
 async def test_stop_ends_it_everywhere_and_tells_once(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         calls: list[int] = []
         session.on_stop.append(lambda: calls.append(1))
         assert await pool.stop(ALICE)
@@ -180,10 +180,10 @@ async def test_a_start_during_a_stop_waits_for_its_end(rig: Rig) -> None:
     """Two servers on one workspace would overwrite each other's saves."""
     rig.launcher.go_on.clear()
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         stop = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
-        again = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        again = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await asyncio.wait({again}, timeout=0.05)
         assert list(rig.launcher.requests) == [first.id]
         rig.launcher.go_on.set()
@@ -196,26 +196,26 @@ async def test_a_start_during_a_stop_waits_for_its_end(rig: Rig) -> None:
 async def test_a_stop_whose_asker_hangs_up_is_finished(rig: Rig) -> None:
     rig.launcher.go_on.clear()
     async with rig.pool() as pool:
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         stop = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
         stop.cancel()
         await asyncio.wait({stop})
         rig.launcher.go_on.set()
-        await pool.get_or_start(ALICE, unheard)
+        await pool.get_or_start(ALICE, ignore_progress)
         assert len(rig.launcher.requests) == 1
         assert rig.rows() == [("alice", "A1", "running")]
 
 
 async def test_a_crash_is_noticed_and_cleaned_up_once(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         calls: list[int] = []
         session.on_stop.append(lambda: calls.append(1))
         end = gone(session)
         rig.launcher.die(session.id, log_tail="Killed")
         await end
-        second = await pool.get_or_start(ALICE, unheard)
+        second = await pool.get_or_start(ALICE, ignore_progress)
         assert second.id != session.id
         assert calls == [1]
         assert rig.rows() == [("alice", "A1", "running")]
@@ -223,34 +223,34 @@ async def test_a_crash_is_noticed_and_cleaned_up_once(rig: Rig) -> None:
 
 async def test_a_lost_launcher_takes_its_sessions_along(rig: Rig) -> None:
     async with rig.pool() as pool:
-        sessions = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         ends = [gone(session) for session in sessions]
         rig.launcher.requests.clear()
         rig.launcher.lose()
         await asyncio.gather(*ends)
         assert pool.all() == []
-        again = await pool.get_or_start(ALICE, unheard)
+        again = await pool.get_or_start(ALICE, ignore_progress)
         assert ("alice", "A1", "running") in rig.rows()
         assert again.id not in {session.id for session in sessions}
 
 
 async def test_sessions_go_on_after_a_break_in_the_connection(rig: Rig) -> None:
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         rig.launcher.lose()
         rig.launcher.lose()
         await soon(rig.launcher.matched(2))
         assert pool.find(ALICE) is session
-        assert await pool.get_or_start(ALICE, unheard) is session
+        assert await pool.get_or_start(ALICE, ignore_progress) is session
         assert pool.last_ending(ALICE) is None
         assert rig.rows() == [("alice", "A1", "running")]
 
 
 async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -> None:
     async with rig.pool() as pool:
-        kept, lost = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        kept, lost = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         end = gone(lost)
-        del rig.launcher.requests[lost.id]  # its end was told to nobody
+        del rig.launcher.requests[lost.id]  # its end was not reported
         rig.launcher.lose()
         await end
         assert pool.all() == [kept]
@@ -262,7 +262,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
 async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig) -> None:
     """A start or a stop was under way, and nobody knows what became of it."""
     async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, unheard)
+        session = await pool.get_or_start(ALICE, ignore_progress)
         stray = rig.launcher.requests[session.id].model_copy(update={"session_id": "stray"})
         await rig.launcher.start(stray)
         rig.launcher.lose()
@@ -273,7 +273,7 @@ async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig)
 async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) -> None:
     """Their own sockets tell which of them live."""
     async with rig.pool() as pool:
-        kept, dead = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        kept, dead = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         end = gone(dead)
         rig.launcher.dead.add(dead.endpoint)
         rig.launcher.unreachable = RemoteFailed("Nobody answers.")
@@ -289,7 +289,7 @@ async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) 
 async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
         rig.launcher.requests.clear()
         rig.launcher.lose()
@@ -301,7 +301,7 @@ async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: R
 async def test_a_start_goes_on_after_a_break(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
         rig.launcher.lose()
         rig.launcher.lose()
@@ -313,7 +313,7 @@ async def test_a_start_goes_on_after_a_break(rig: Rig) -> None:
 async def test_exits_are_noticed_after_one_that_could_not_be_written_down(rig: Rig) -> None:
     """A busy database at the wrong moment must not end the noticing of exits."""
     async with rig.pool() as pool:
-        unlucky, lucky = [await pool.get_or_start(key, unheard) for key in (ALICE, BOB)]
+        unlucky, lucky = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         rig.state.not_removed.add(unlucky.id)
         end = gone(lucky)
         for session in (unlucky, lucky):
@@ -328,10 +328,12 @@ async def test_exits_are_noticed_after_one_that_could_not_be_written_down(rig: R
 async def test_a_lecture_that_was_published_again_is_started_anew(rig: Rig) -> None:
     rig.spawner.versions["L01"] = "1"
     async with rig.pool() as pool:
-        first = await pool.get_or_start(LECTURE, unheard)
-        assert await pool.get_or_start(LECTURE, unheard) is first
+        first = await pool.get_or_start(LECTURE, ignore_progress)
+        assert await pool.get_or_start(LECTURE, ignore_progress) is first
         rig.spawner.versions["L01"] = "2"
-        both = await asyncio.gather(*(pool.get_or_start(LECTURE, unheard) for _ in range(2)))
+        both = await asyncio.gather(
+            *(pool.get_or_start(LECTURE, ignore_progress) for _ in range(2))
+        )
         assert both[0] is both[1]
         assert both[0].version == "2"
         assert list(rig.launcher.requests) == [both[0].id]
@@ -341,9 +343,9 @@ async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tel
     rig: Rig,
 ) -> None:
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         rig.launcher.dead.add(first.endpoint)
-        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await until(lambda: bool(first.on_stop))
         rig.launcher.die(first.id, status=137, reason="memory")
         assert await asking is not first
@@ -357,9 +359,9 @@ async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
 ) -> None:
     monkeypatch.setattr(pool_module, "_NEWS_SECONDS", 0.05)
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         rig.launcher.dead.add(first.endpoint)
-        assert await pool.get_or_start(ALICE, unheard) is not first
+        assert await pool.get_or_start(ALICE, ignore_progress) is not first
         assert list(rig.launcher.requests) != [first.id]
         ending = pool.ending(first.id)
         assert ending is not None
@@ -370,9 +372,9 @@ async def test_who_goes_away_while_a_dead_one_is_waited_for_leaves_nothing_behin
     rig: Rig,
 ) -> None:
     async with rig.pool() as pool:
-        first = await pool.get_or_start(ALICE, unheard)
+        first = await pool.get_or_start(ALICE, ignore_progress)
         rig.launcher.dead.add(first.endpoint)
-        asking = asyncio.create_task(pool.get_or_start(ALICE, unheard))
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await until(lambda: bool(first.on_stop))
         asking.cancel()
         await asyncio.wait({asking})

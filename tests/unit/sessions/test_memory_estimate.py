@@ -1,4 +1,4 @@
-"""What sessions count with, what the next one is expected to need, and who computes."""
+"""Memory charged to sessions, the estimate for the next one, and busy sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session's server is asked over its own socket, whatever it says."""
+"""Requests to a session's server over its socket, with any answer."""
 
 from __future__ import annotations
 

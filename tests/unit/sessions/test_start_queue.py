@@ -1,4 +1,4 @@
-"""The line: nobody overtakes, nobody starves, and everybody knows the place (decision 25)."""
+"""The start queue: order, no starvation, and the reported place (decision 25)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mograder.sessions.start_queue import (
     retry_after,
 )
 from tests.support.session_pools import soon, terms
-from tests.unit.sessions.linekit import Queue
+from tests.unit.sessions.queue_support import Queue
 
 # --- deciding -------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ async def test_who_waits_for_memory_is_told_so() -> None:
 
 
 async def _until_told(queue: Queue, number: int, times: int) -> None:
-    while len(queue.told[number]) < times:  # noqa: ASYNC110 - the line tells a list
+    while len(queue.told[number]) < times:  # noqa: ASYNC110 - the queue appends to a list
         await asyncio.sleep(0.01)
 
 

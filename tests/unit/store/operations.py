@@ -1,4 +1,4 @@
-"""What the hub does to files, each operation with its state before and after, to be cut short."""
+"""The hub's operations on files, each with its state before and after, to be interrupted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECOND = {"A1.py": b"released anew\n", "data.csv": b"2\n", "more.csv": b"3\n"}
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``state`` says "old" or "new", and fails for anything else; ``act`` may be done again."""
+    """``state`` returns "old" or "new", and fails for anything else; ``act`` may be repeated."""
 
     name: str
     prepare: Callable[[Path], None]
@@ -41,7 +41,7 @@ class Operation:
 
 
 def litter(home: Path) -> set[str]:
-    """What grows and should be gone, or in its place, when an operation has ended."""
+    """Temporary files that must be gone, or renamed, when an operation has ended."""
     staged = [path for each in home.glob("*/.staging") for path in each.iterdir()]
     return {path.name for path in [*staged, *home.rglob("*.tmp")]}
 
@@ -235,8 +235,8 @@ OPERATIONS = (
         _listed,
     ),
 )
-"""Every operation by which the hub changes files that somebody would miss."""
+"""Every operation by which the hub changes files that must not be lost."""
 
 
 def _ignore(result: object) -> None:
-    """What an operation returns is of no interest here."""
+    """Discard an operation's result."""

@@ -32,7 +32,7 @@ _STEPS = 16
 
 
 def main(place: Path) -> None:
-    """Sweep over where the disk ends, once for each way in which that is told."""
+    """Try each size of the disk, once for each way in which the error is reported."""
     base = place / "base"
     base.mkdir(parents=True)
     _in_child(partial(_begin, base))
@@ -87,7 +87,7 @@ def _revoke(home: Path, limit: int, told_by: signal.Handlers) -> None:
 
 
 def _epoch(home: Path) -> int:
-    """What the next hub finds."""
+    """Return the state that the next hub finds."""
     engine = open_engine(_url(home))
     upgrade(engine)
     found = HubState(engine).epoch("alice")

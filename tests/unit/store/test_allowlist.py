@@ -1,4 +1,4 @@
-"""The allowlist decides who may come in, from the moment it is saved (B36 to B44)."""
+"""The allowlist decides on access from the moment it is saved (B36 to B44)."""
 
 from __future__ import annotations
 

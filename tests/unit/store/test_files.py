@@ -13,7 +13,7 @@ import pytest
 from mograder.core.disk import Disk, Place
 from mograder.core.errors import Busy
 from mograder.store.files import atomic_write, exchange_or_rename, remove_tree
-from tests.support.disks import FailingDisk, OldDisk, Unplugged
+from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged
 
 DISKS = pytest.mark.parametrize("disk", [Disk(), OldDisk()], ids=["exchange", "two-renames"])
 

@@ -1,4 +1,4 @@
-"""The gradebook: opened where 0.3.16 left it, and safe for two who write at once.
+"""The gradebook: opened where 0.3.16 left it, and safe for two concurrent writers.
 
 See compatibility-0.3.16.md 9.
 """

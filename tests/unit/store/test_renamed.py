@@ -76,13 +76,13 @@ HELPER = SCRATCH.replace("random.random()", "'a helper that was handed out'")
 
 
 def work(release: str) -> str:
-    """What a student made of a release."""
+    """Return a student's version of a release."""
     return release.replace("total = ...", "total = data.sum()").replace("    pass\n", "")
 
 
 @pytest.fixture
 def releases(tmp_path: Path) -> Releases:
-    """What is published."""
+    """Return the published release."""
     return Releases(tmp_path / "hub-release")
 
 

@@ -1,4 +1,4 @@
-"""The directory of submissions: what counts, what a crash leaves, who else writes (B157, B158)."""
+"""The directory of submissions: the counted one, crashes, concurrent writers (B157, B158)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions import Submissions, Terms
-from tests.support.disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
 from tests.support.threads import at_once
 
 ALICE, BOB = Username.parse("alice"), Username.parse("bob")

@@ -1,4 +1,4 @@
-"""Opening, reading, looking at and writing files among names that somebody hostile made (B132)."""
+"""Opening, reading, listing and writing files among hostile names (B132)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.store.openat2 import Resolver, best_resolver
 from mograder.store.untrusted_dir import NewFile, UntrustedDir
-from tests.support.disks import OldDisk
+from tests.support.fake_disks import OldDisk
 
 LIMIT = 1 << 20
 HOSTILE = {

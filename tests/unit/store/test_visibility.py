@@ -1,4 +1,4 @@
-"""Who may see an item, from when: read from 0.3.16's file, closed when in doubt.
+"""The visibility of an item, from a given time: read from 0.3.16's file, closed when in doubt.
 
 See compatibility-0.3.16.md 2.3.
 """

@@ -20,7 +20,7 @@ from mograder.core.names import ItemName, Username
 from mograder.store.openat2 import Resolver
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import FileStatus, Workspaces
-from tests.support.disks import FailingDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import FailingDisk, Unplugged, WatchedDisk
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")

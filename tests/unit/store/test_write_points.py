@@ -21,7 +21,7 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, object]]:
-    """What the program found, by operation and fault."""
+    """The program's findings, by operation and fault."""
     told = run("write_points", tmp_path_factory.mktemp("points"))
     assert isinstance(told, list)
     return {(each["operation"], each["fault"]): each for each in told}

@@ -1,4 +1,4 @@
-"""Does one operation of the store again and again in a child that is hit at its n-th write.
+"""Run each operation of the store repeatedly in a child that fails at its n-th write.
 
 Run as ``python -m tests.unit.store.write_points PLACE``; prints what was found as JSON. It is a
 program of its own since it forks, which a process with threads must not. A write is whatever
@@ -75,7 +75,7 @@ class Fault:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def heed(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Hear what Python is about to do."""
+        """Audit hook: call ``point`` before each change of a file."""
         if event == "open":
             flags = arguments[2]
             if isinstance(flags, int) and flags & (os.O_CREAT | os.O_TRUNC):
@@ -165,7 +165,7 @@ def _do(act: Callable[[Path, Disk], None], fault: Fault, home: Path, *, exchange
 
 
 def main(place: Path) -> None:
-    """Examine every operation with every fault; what fails is told with its trace."""
+    """Examine every operation with every fault; report failures with their trace."""
     sys.dont_write_bytecode = True
     found = []
     for operation, kind in itertools.product(OPERATIONS, FAULTS):

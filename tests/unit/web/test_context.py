@@ -1,4 +1,4 @@
-"""How a request's way in is worked out, from the scope that uvicorn hands over."""
+"""The origin of a request, determined from uvicorn's scope."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def given(*arguments: str) -> Given:
-    """What the group makes of a command line."""
+    """Parse a command line with the group."""
     params = hub.make_context("hub", [*arguments, "publish"]).params
     course_dir = params.pop("course_dir")
     return Given(course_dir, overrides_of(**params))

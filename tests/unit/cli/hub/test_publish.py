@@ -69,7 +69,7 @@ def test_publish_sends_the_release_and_follows_its_environment(
         "Published 2 files to hub.\n"
     )
     assert told.err == "  Sending the files…\n  Received 2 files\n  Installing [numpy]\n"
-    (request,) = hub.heard
+    (request,) = hub.received
     assert set(request.files) == {"A1-Intro.py", "data.csv"}
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
 
@@ -85,7 +85,7 @@ def test_a_lecture_is_detected_and_needs_no_force(
         "Local files: L01-Lines.py, data.csv",
         "Auto-detected lecture from mograder-type metadata.",
     ]
-    assert hub.heard[0].query == "type=lecture"
+    assert hub.received[0].query == "type=lecture"
 
 
 def test_lecture_makes_an_assignment_one_and_implies_force(
@@ -97,7 +97,7 @@ def test_lecture_makes_an_assignment_one_and_implies_force(
     out = capfd.readouterr().out
     assert out.startswith("Lecture: A1-Intro\n")
     assert "Auto-detected" not in out
-    assert hub.heard[0].query == "type=lecture"
+    assert hub.received[0].query == "type=lecture"
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"], ["--moodle-assignment", "A1. Intro"]])
@@ -107,7 +107,7 @@ def test_an_assignment_without_force_is_not_sent(
     """B86, B89: what cannot be compared with Moodle is not sent."""
     assert run(["hub", "publish", "A1", *more]) == 1
     assert capfd.readouterr().err == UNVERIFIED
-    assert hub.heard == []
+    assert hub.received == []
 
 
 def test_a_course_that_is_not_on_moodle_needs_no_force(
@@ -130,7 +130,7 @@ def test_a_dry_run_tells_what_would_go_and_needs_no_hub(
     told = capfd.readouterr()
     assert told.out.splitlines()[-1] == "Dry run — not publishing."
     assert told.err == ""
-    assert hub.heard == []
+    assert hub.received == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_without_a_hub_or_a_token_nothing_is_sent(
     monkeypatch.delenv(variable)
     assert run(["hub", "publish", "A1", "--force"]) == 1
     assert capfd.readouterr().err == message
-    assert hub.heard == []
+    assert hub.received == []
 
 
 def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatc
     hub.streams("/live/hub/publish/A1-Intro", DONE)
     options = ["--url", f"{hub.url}/live/hub/", "--token", "eve:9", "--force"]
     assert run(["hub", "publish", "A1", *options]) == 0
-    assert hub.heard[0].headers["authorization"] == "Bearer eve:9"
+    assert hub.received[0].headers["authorization"] == "Bearer eve:9"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
     out = capfd.readouterr().out
     said = "Warming uv cache...\nWarmed 2 notebooks: A1-Intro, L01-Lines\n"
     assert out.endswith(f"Published 2 files to hub.\n{said if warms else ''}")
-    assert [request.path for request in hub.heard] == (warms or ["/publish/A1-Intro"])
+    assert [request.path for request in hub.received] == (warms or ["/publish/A1-Intro"])
 
 
 @pytest.mark.parametrize(
@@ -298,14 +298,14 @@ def test_publishing_the_same_again_does_nothing_and_says_so(
     assert capfd.readouterr().out.endswith(
         "data.csv\nLeft out: A1-Intro.html (a preview or an archive)\nUnchanged; nothing to do.\n"
     )
-    assert hub.heard == []
+    assert hub.received == []
 
 
 def test_again_sends_what_the_hub_holds_already(hub: FakeHub, course: Path) -> None:
     holds(hub, course)
     hub.streams("/publish/A1-Intro", DONE)
     assert run(["hub", "publish", "A1", "--force", "--again"]) == 0
-    assert len(hub.heard) == 1
+    assert len(hub.received) == 1
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_any_difference_is_sent(
     holds(hub, course, kind, **other)
     hub.streams("/publish/A1-Intro", DONE)
     assert run(["hub", "publish", "A1", "--force"]) == 0
-    assert len(hub.heard) == 1
+    assert len(hub.received) == 1
 
 
 def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(
@@ -337,7 +337,7 @@ def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(
         "  removed: gone.txt",
         "Dry run — not publishing.",
     ]
-    assert hub.heard == []
+    assert hub.received == []
 
 
 def test_a_dry_run_of_what_the_hub_holds_says_that_nothing_would_change(
@@ -364,12 +364,12 @@ def test_a_demo_is_published_as_one(hub: FakeHub, capfd: pytest.CaptureFixture[s
     hub.streams("/publish/A1-Intro", {**DONE, "type": "demo"})
     assert run(["hub", "publish", "A1", "--demo"]) == 0
     assert capfd.readouterr().out.startswith("Demo: A1-Intro\n")
-    assert hub.heard[0].query == "type=demo"
+    assert hub.received[0].query == "type=demo"
 
 
 def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
     assert run(["hub", "publish", "A1", "--demo", "--lecture"]) == 2
-    assert hub.heard == []
+    assert hub.received == []
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_release_too_large_for_the_hub_is_not_sent(
     said = capfd.readouterr().err
     assert told in said
     assert "Nothing was sent." in said
-    assert hub.heard == []
+    assert hub.received == []
 
 
 def test_imports_that_nothing_declares_and_the_wanted_python_are_told(

@@ -82,7 +82,7 @@ def test_b103_a_hub_is_asked_to_do_it(hub: FakeHub, capfd: pytest.CaptureFixture
     hub.answers("/warm-cache", status="ok", warmed=["A1", "L1"])
     assert run(["hub", "warm-cache", "--url", hub.url, "--token", "eve:1"]) == 0
     assert capfd.readouterr().out == "Warmed 2 notebooks: A1, L1\n"
-    assert hub.heard[0].headers["authorization"] == "Bearer eve:1"
+    assert hub.received[0].headers["authorization"] == "Bearer eve:1"
 
 
 def test_b97_the_environment_names_the_hub_too(
@@ -91,9 +91,9 @@ def test_b97_the_environment_names_the_hub_too(
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
     hub.answers("/warm-cache", status="ok", warmed=[])
     assert run(["hub", "warm-cache"]) == 0
-    assert len(hub.heard) == 1
+    assert len(hub.received) == 1
     assert run(["hub", "warm-cache", "--dry-run", "nb.py"]) == 0
-    assert len(hub.heard) == 1, "named notebooks are prepared here"
+    assert len(hub.received) == 1, "named notebooks are prepared here"
 
 
 def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(
@@ -114,4 +114,4 @@ def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(
 
 def test_notebooks_are_not_sent_to_a_hub(hub: FakeHub) -> None:
     assert run(["hub", "warm-cache", "nb.py", "--url", hub.url]) == 2
-    assert hub.heard == []
+    assert hub.received == []

@@ -1,4 +1,4 @@
-"""What the commands print of a server's words: no terminal obeys them."""
+"""A server's text as commands print it: without terminal control sequences."""
 
 from __future__ import annotations
 

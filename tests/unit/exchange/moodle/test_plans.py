@@ -1,4 +1,4 @@
-"""What would be fetched and sent, decided before anything happens."""
+"""The plans of fetching and sending, made before any change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching an assignment; nobody's edits are lost (B149)."""
+"""Fetching an assignment; no edits are lost (B149)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def clock() -> ManualClock:
 
 
 class Student:
-    """Somebody who fetches into a directory."""
+    """A student who fetches into a directory."""
 
     def __init__(self, course: FakeCourse, out: Path, clock: ManualClock) -> None:
         self.course, self.out, self.clock = course, out, clock
@@ -47,7 +47,7 @@ class Student:
         return {file.name: file for file in files}
 
     def files(self) -> dict[str, bytes]:
-        """What lies there, but for our own directory."""
+        """Return the files there, without our own directory."""
         return {
             path.relative_to(self.out).as_posix(): path.read_bytes()
             for path in self.out.rglob("*")

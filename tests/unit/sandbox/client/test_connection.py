@@ -1,4 +1,4 @@
-"""The hub's end of the conversation: what a supervisor says badly costs the connection at most."""
+"""The hub's end of the connection: a malformed message closes the connection at most."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARRIVED = Arrived(session_id="session-a", warm=False)
 
 
 class Supervisor:
-    """Answers every greeting, leaves every other call open, and says what a test wants."""
+    """Answers every greeting, leaves other calls open, and sends a test's messages."""
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
@@ -44,8 +44,8 @@ class Supervisor:
         self._writer.write(words)
 
 
-class Ear:
-    """Hears what a connection passes on."""
+class EventRecorder:
+    """Records the events that a connection passes on."""
 
     def __init__(self) -> None:
         self.ends: asyncio.Queue[Ended] = asyncio.Queue()
@@ -69,10 +69,10 @@ async def connection(supervisor: Supervisor) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-def ear(connection: Connection) -> Ear:
-    ear = Ear()
-    connection.watch(ear.ends.put_nowait, ear.lost.set, ear.news.put_nowait)
-    return ear
+def recorder(connection: Connection) -> EventRecorder:
+    recorder = EventRecorder()
+    connection.watch(recorder.ends.put_nowait, recorder.lost.set, recorder.news.put_nowait)
+    return recorder
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def ear(connection: Connection) -> Ear:
 async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
     connection: Connection,
     supervisor: Supervisor,
-    ear: Ear,
+    recorder: EventRecorder,
     caplog: pytest.LogCaptureFixture,
     words: bytes,
 ) -> None:
     supervisor.say(words + b"\n" + encode(ENDED))
-    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
+    assert await asyncio.wait_for(recorder.ends.get(), PATIENCE) == ENDED
     assert connection.alive
     assert json.loads(words)["kind"] in caplog.text
 
@@ -126,12 +126,12 @@ async def test_a_supervisor_that_cannot_be_reached_for_now_is_not_killed(
     ],
 )
 async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_loss(
-    connection: Connection, supervisor: Supervisor, ear: Ear, words: bytes
+    connection: Connection, supervisor: Supervisor, recorder: EventRecorder, words: bytes
 ) -> None:
     asking = asyncio.create_task(connection.call(ListSessions()))
     await asyncio.sleep(0)
     supervisor.say(words)
-    await asyncio.wait_for(ear.lost.wait(), PATIENCE)
+    await asyncio.wait_for(recorder.lost.wait(), PATIENCE)
     with pytest.raises(ConnectionLost, match="was lost"):
         await asking
     assert not connection.alive
@@ -140,14 +140,17 @@ async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_los
 
 
 async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_next_message(
-    connection: Connection, supervisor: Supervisor, ear: Ear, caplog: pytest.LogCaptureFixture
+    connection: Connection,
+    supervisor: Supervisor,
+    recorder: EventRecorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(_: object) -> None:
         raise KeyError("a bug in the bookkeeping")
 
-    connection.watch(ear.ends.put_nowait, ear.lost.set, fail)
+    connection.watch(recorder.ends.put_nowait, recorder.lost.set, fail)
     supervisor.say(encode(ARRIVED) + encode(ENDED))
-    assert await asyncio.wait_for(ear.ends.get(), PATIENCE) == ENDED
+    assert await asyncio.wait_for(recorder.ends.get(), PATIENCE) == ENDED
     assert connection.alive
     assert "a bug in the bookkeeping" in caplog.text
 

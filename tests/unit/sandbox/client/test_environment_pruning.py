@@ -1,4 +1,4 @@
-"""Removing environments: never one that somebody needs, uses, or has just asked for."""
+"""Removing environments: never one that is needed, in use, or just requested."""
 
 from __future__ import annotations
 

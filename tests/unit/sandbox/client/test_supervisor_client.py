@@ -21,7 +21,7 @@ from mograder.sandbox.protocol import (
     RunCommand,
     encode,
 )
-from tests.support.supervisors import guest_of, make_config, short_directory
+from tests.support.supervisors import client_of, make_config, short_directory
 
 COMMAND = RunCommand(argv=("true",), directory=Path("/"), timeout=1)
 
@@ -61,7 +61,7 @@ async def client(supervisor: Supervisor, tmp_path: Path) -> AsyncIterator[Superv
     with short_directory() as runtime:
         config = make_config(runtime, tmp_path)
         async with await asyncio.start_unix_server(supervisor.converse, config.socket):
-            client = guest_of(config)
+            client = client_of(config)
             yield client
             await client.close()
 
@@ -119,7 +119,7 @@ async def test_a_supervisor_of_an_older_release_is_asked_only_what_it_knows(
 async def test_a_supervisor_that_is_nowhere_is_told_and_asked_for_again(tmp_path: Path) -> None:
     with short_directory() as runtime:
         config = make_config(runtime, tmp_path)
-        client, supervisor = guest_of(config), Supervisor()
+        client, supervisor = client_of(config), Supervisor()
         assert not await client.answers()
         async with await asyncio.start_unix_server(supervisor.converse, config.socket):
             assert await client.answers()

@@ -29,7 +29,7 @@ NUMPY = Script(dependencies=("numpy",))
 
 @dataclass
 class Uv:
-    """Plays the commands of a build; ``lock`` is what any requirements come to."""
+    """Fakes the commands of a build; ``lock`` is the lock file for any requirements."""
 
     lock: str = "marimo==0.25.2\nnumpy==2.1\n"
     fails_at: str = ""
@@ -113,16 +113,16 @@ def make(
     return Environments(root, uv, wheel=place / wheel, marimo="0.25.2", timeout=60)
 
 
-def unheard(_: str) -> None:
-    """Nobody listens."""
+def ignore_progress(_: str) -> None:
+    """Ignore progress."""
 
 
 async def test_it_is_built_once_and_known_from_then_on(
     environments: Environments, uv: Uv, root: Path
 ) -> None:
     assert environments.ready(NUMPY) is None
-    first = await environments.prepare(NUMPY, unheard)
-    assert await environments.prepare(NUMPY, unheard) == first == environments.ready(NUMPY)
+    first = await environments.prepare(NUMPY, ignore_progress)
+    assert await environments.prepare(NUMPY, ignore_progress) == first == environments.ready(NUMPY)
     assert first.directory == root / first.key
     assert (first.directory / "env/bin/python").exists()
     assert (first.directory / "lock.txt").read_text() == uv.lock
@@ -145,16 +145,18 @@ async def test_requests_that_come_to_the_same_lock_share_one_environment(
 ) -> None:
     """``numpy`` and ``numpy>=2`` are two requests and, today, one environment."""
     scripts = (NUMPY, Script(dependencies=("numpy>=2",)))
-    built = await asyncio.gather(*(environments.prepare(script, unheard) for script in scripts))
+    built = await asyncio.gather(
+        *(environments.prepare(script, ignore_progress) for script in scripts)
+    )
     assert built[0] == built[1]
     assert uv.commands.count("compile") == 2
     assert uv.builds() == 1
 
 
 async def test_another_lock_is_another_environment(environments: Environments, uv: Uv) -> None:
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     uv.lock = "marimo==0.25.2\npandas==2\n"
-    second = await environments.prepare(Script(dependencies=("pandas",)), unheard)
+    second = await environments.prepare(Script(dependencies=("pandas",)), ignore_progress)
     assert second.key != first.key
     assert first.directory.is_dir(), "those who use it go on using it"
 
@@ -162,9 +164,9 @@ async def test_another_lock_is_another_environment(environments: Environments, u
 async def test_the_next_hub_finds_it_without_locking_again(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     uv.commands.clear()
-    assert await make(root, uv, tmp_path).prepare(NUMPY, unheard) == first
+    assert await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress) == first
     assert uv.commands == []
 
 
@@ -172,16 +174,16 @@ async def test_our_own_wheel_is_a_part_of_what_was_asked_for(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
     """A hub that was upgraded builds with its new runtime."""
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     upgraded = make(root, uv, tmp_path, "mograder-2-py3-none-any.whl")
-    assert (await upgraded.prepare(NUMPY, unheard)).key != first.key
+    assert (await upgraded.prepare(NUMPY, ignore_progress)).key != first.key
 
 
 async def test_one_that_was_removed_is_built_again(environments: Environments, uv: Uv) -> None:
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     shutil.rmtree(first.directory)
     assert environments.ready(NUMPY) is None
-    assert await environments.prepare(NUMPY, unheard) == first
+    assert await environments.prepare(NUMPY, ignore_progress) == first
     assert uv.builds() == 2
 
 
@@ -213,20 +215,20 @@ async def test_d3_every_derived_file_may_be_deleted_at_any_time(
         "mograder.sandbox.environments.builder.build_runtime_wheel",
         lambda place: (place / "mograder-1-py3-none-any.whl").touch(),
     )
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     path = tmp_path / lost.replace("KEY", first.key)
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
     hub = make(root, uv, tmp_path) if restarted else environments
-    again = await hub.prepare(NUMPY, unheard)
+    again = await hub.prepare(NUMPY, ignore_progress)
     assert again == first
     assert (again.directory / "env/bin/python").exists()
     assert read_assets(root / ASSETS, read_record(again.directory).assets).files
     if lost.endswith(".whl"):  # and what needs it can be built
         uv.lock = "marimo==0.25.2\npandas==2\n"
-        await hub.prepare(Script(dependencies=("pandas",)), unheard)
+        await hub.prepare(Script(dependencies=("pandas",)), ignore_progress)
 
 
 async def test_d11_a_directory_that_cannot_be_made_is_named_with_its_remedy(
@@ -234,7 +236,7 @@ async def test_d11_a_directory_that_cannot_be_made_is_named_with_its_remedy(
 ) -> None:
     await asyncio.to_thread(root.write_text, "a file in its place")
     with pytest.raises(SandboxUnavailable, match=rf"{root} cannot be written") as failure:
-        await environments.prepare(NUMPY, unheard)
+        await environments.prepare(NUMPY, ignore_progress)
     assert f"install -d -o USER -m 755 {root}" in failure.value.hint
 
 
@@ -242,9 +244,9 @@ async def test_one_that_lost_its_record_is_replaced(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
     """A power cut may leave the directory and not what was written in it last."""
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     (first.directory / RECORD).write_text("")
-    again = await make(root, uv, tmp_path).prepare(NUMPY, unheard)
+    again = await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress)
     assert again == first
     assert (first.directory / RECORD).stat().st_size > 0
     assert _leavings(root) == []
@@ -254,9 +256,9 @@ async def test_a_directory_that_another_process_finished_first_wins(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
     uv.hold = asyncio.Event()
-    slow = asyncio.create_task(environments.prepare(NUMPY, unheard))
+    slow = asyncio.create_task(environments.prepare(NUMPY, ignore_progress))
     await uv.begun.wait()
-    quick = await make(root, Uv(), tmp_path).prepare(NUMPY, unheard)
+    quick = await make(root, Uv(), tmp_path).prepare(NUMPY, ignore_progress)
     (quick.directory / "in use").touch()
     uv.hold.set()
     assert await slow == quick
@@ -287,17 +289,17 @@ async def test_a_failure_gives_the_tools_own_words_and_keeps_nothing(
     assert _leavings(root) == []
     assert _finished(root) == []
     uv.fails_at = ""
-    await environments.prepare(NUMPY, unheard)
+    await environments.prepare(NUMPY, ignore_progress)
 
 
 async def test_one_who_gives_up_does_not_stop_the_build(environments: Environments, uv: Uv) -> None:
     uv.hold = asyncio.Event()
-    impatient = asyncio.create_task(environments.prepare(NUMPY, unheard))
+    impatient = asyncio.create_task(environments.prepare(NUMPY, ignore_progress))
     await uv.begun.wait()
     impatient.cancel()
     await asyncio.wait({impatient})
     uv.hold.set()
-    await environments.prepare(NUMPY, unheard)
+    await environments.prepare(NUMPY, ignore_progress)
     assert uv.builds() == 1
 
 
@@ -305,7 +307,7 @@ async def test_a_hub_that_ends_leaves_no_half_build(
     environments: Environments, uv: Uv, root: Path
 ) -> None:
     uv.hold = asyncio.Event()
-    waiting = asyncio.create_task(environments.prepare(NUMPY, unheard))
+    waiting = asyncio.create_task(environments.prepare(NUMPY, ignore_progress))
     await uv.begun.wait()
     await environments.close()
     await asyncio.wait({waiting})
@@ -318,7 +320,7 @@ async def test_sessions_of_other_uids_can_read_it_whatever_our_umask_is(
 ) -> None:
     before = os.umask(0o077)
     try:
-        built = await environments.prepare(NUMPY, unheard)
+        built = await environments.prepare(NUMPY, ignore_progress)
     finally:
         os.umask(before)
     for path in (built.directory, *built.directory.rglob("*")):
@@ -330,7 +332,7 @@ async def test_sessions_of_other_uids_can_read_it_whatever_our_umask_is(
 
 
 def _is_closed(built: Environment) -> bool:
-    """Nobody but the owner may write."""
+    """Assert that only the owner may write."""
     return not any(p.stat().st_mode & 0o022 for p in built.directory.rglob("*"))
 
 
@@ -347,7 +349,7 @@ async def test_what_a_killed_build_left_is_swept_a_day_later(
         left.mkdir(parents=True)
     for left in (old, files):
         os.utime(left, (0, 0))
-    await environments.prepare(NUMPY, unheard)
+    await environments.prepare(NUMPY, ignore_progress)
     assert not old.exists()
     assert not files.exists()
     assert young.exists(), "another process may be at it"
@@ -360,9 +362,9 @@ def _finished(root: Path) -> list[str]:
 async def test_the_editors_files_are_kept_once_for_all_environments(
     environments: Environments, uv: Uv, root: Path
 ) -> None:
-    first = await environments.prepare(NUMPY, unheard)
+    first = await environments.prepare(NUMPY, ignore_progress)
     uv.lock = "marimo==0.25.2\npandas==2\n"
-    second = await environments.prepare(Script(dependencies=("pandas",)), unheard)
+    second = await environments.prepare(Script(dependencies=("pandas",)), ignore_progress)
     kept = {read_record(each.directory).assets for each in (first, second)}
     assert kept == {each.name for each in (root / ASSETS).iterdir()}
     assert read_assets(root / ASSETS, *kept).read("index.js") == b"42"
@@ -372,7 +374,7 @@ async def test_a_marimo_that_cannot_load_them_from_elsewhere_serves_its_own(
     environments: Environments, uv: Uv, root: Path
 ) -> None:
     uv.asset_url = False
-    built = await environments.prepare(NUMPY, unheard)
+    built = await environments.prepare(NUMPY, ignore_progress)
     assert read_record(built.directory).assets == ""
     assert not (root / ASSETS).exists()
 
@@ -380,9 +382,9 @@ async def test_a_marimo_that_cannot_load_them_from_elsewhere_serves_its_own(
 async def test_files_that_were_lost_are_taken_out_again(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
-    built = await environments.prepare(NUMPY, unheard)
+    built = await environments.prepare(NUMPY, ignore_progress)
     shutil.rmtree(root / ASSETS)
-    await make(root, uv, tmp_path).prepare(NUMPY, unheard)
+    await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress)
     assert uv.builds() == 1
     assert read_assets(root / ASSETS, read_record(built.directory).assets).files
 
@@ -390,8 +392,8 @@ async def test_files_that_were_lost_are_taken_out_again(
 async def test_files_that_are_lost_for_good_are_no_longer_promised(
     environments: Environments, uv: Uv, root: Path, tmp_path: Path
 ) -> None:
-    built = await environments.prepare(NUMPY, unheard)
+    built = await environments.prepare(NUMPY, ignore_progress)
     shutil.rmtree(root / ASSETS)
     shutil.rmtree(_static_files(built.directory / "env"))
-    assert await make(root, uv, tmp_path).prepare(NUMPY, unheard) == built
+    assert await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress) == built
     assert read_record(built.directory).assets == ""

@@ -1,4 +1,4 @@
-"""What uv locks for a notebook: what it asks for and marimo, never the other ``mograder``."""
+"""The packages locked for a notebook: its own and marimo, never the other ``mograder``."""
 
 from __future__ import annotations
 

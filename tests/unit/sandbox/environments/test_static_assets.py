@@ -1,4 +1,4 @@
-"""Taking marimo's static files out of an environment that packages have had their hands in.
+"""Taking marimo's static files out of an environment that packages may have changed.
 
 sessions.md, "The editor's files"; security.md, "The sandbox".
 """

@@ -40,7 +40,7 @@ def helper() -> Iterator[NamespaceHelper]:
 
 @pytest.fixture
 async def place(helper: NamespaceHelper) -> AsyncIterator[Joined]:
-    """A user namespace that the namespace helper enters, for as long as somebody is in it."""
+    """A user namespace that the namespace helper enters, for as long as a process is in it."""
     sleeper = Child(Launch(("/bin/sleep", "600"), VARIABLES, place=HERE), lambda _: None)
     pidfd = os.pidfd_open(sleeper.pid)
     yield Joined(pidfd, CLONE_NEWUSER, 0, guide=helper)

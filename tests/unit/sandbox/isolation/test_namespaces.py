@@ -1,4 +1,4 @@
-"""What is started in namespaces has nothing of the supervisor's, and ends with it."""
+"""Processes in namespaces inherit nothing of the supervisor, and end with it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_a_program_that_is_not_there_is_an_end_and_no_riddle() -> None:
 
 async def test_namespaces_that_cannot_be_entered_are_an_error_at_once() -> None:
     own = os.pidfd_open(os.getpid())
-    place = Joined(own, NESTED, 0)  # nobody may enter the user namespace that they are in
+    place = Joined(own, NESTED, 0)  # a process cannot enter its own user namespace
     try:
         with pytest.raises(PermissionError, match="refuses"):
             Child(Launch(("/bin/true",), place=place), lambda _: None)

@@ -1,4 +1,4 @@
-"""What a sandbox may see, as bubblewrap arguments (security.md, "The sandbox"; B22-B26)."""
+"""The visible files of a sandbox, as bubblewrap arguments (security.md, "The sandbox"; B22-B26)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def options(plan: Plan) -> list[str]:
 
 
 def mounts(plan: Plan) -> dict[str, tuple[str, str]]:
-    """What is bound: target → (option, source)."""
+    """Return the bind mounts: target → (option, source)."""
     words = options(plan)
     return {
         words[at + 2]: (word, words[at + 1])

@@ -197,7 +197,7 @@ def test_an_architecture_without_a_table_gets_no_sandbox() -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What a process with the filter could and could not do."""
+    """Return the calls that succeeded and failed with the filter."""
     if platform.machine() not in KNOWN:
         pytest.skip("no filter for this machine, and so no sandbox")
     program = tmp_path_factory.mktemp("seccomp") / "filter"

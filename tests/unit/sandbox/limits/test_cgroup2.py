@@ -21,7 +21,7 @@ BRANCHES = ("supervisor", "zygotes", "sessions-c")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A cgroup of ours, and a ``/proc`` that says so."""
+    """A delegated cgroup, and a matching ``/proc``."""
     ours = tmp_path / "cgroup/system.slice/hub.service"
     ours.mkdir(parents=True)
     (ours / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
@@ -57,7 +57,7 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
 
 def test_a_supervisor_in_the_leaf_of_the_one_before_finds_the_same_tree(tree: Path) -> None:
     assert _find(tree) is not None
-    (tree / "cgroup.subtree_control").write_text("cpu memory pids\n")  # as the kernel tells it
+    (tree / "cgroup.subtree_control").write_text("cpu memory pids\n")  # in the kernel's format
     (tree.parent.parent.parent / "proc/self/cgroup").write_text(
         "0::/system.slice/hub.service/supervisor\n"
     )

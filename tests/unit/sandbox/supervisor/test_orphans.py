@@ -1,4 +1,4 @@
-"""What still has a session's socket open is ended, and nothing else."""
+"""Processes with a session's socket open are ended, and no others."""
 
 from __future__ import annotations
 

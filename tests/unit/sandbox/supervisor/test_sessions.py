@@ -41,7 +41,7 @@ def runtime() -> Iterator[Path]:
 
 
 def _unheard(_: Ended | News) -> None:
-    """Nobody waits for it."""
+    """Ignore the result."""
 
 
 async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(

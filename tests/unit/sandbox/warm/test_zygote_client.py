@@ -1,4 +1,4 @@
-"""The supervisor's side of the talk with a zygote: whatever that says, a start knows what to do."""
+"""The supervisor's side of the protocol with a zygote, with any answer of the zygote."""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+"""The open pages that a real marimo reports in both modes, for the culler (decision 25)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.support.marimo import open_editor
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.protocol import Mode
+from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sessions.probe import connections
+from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.supervisors import real_config, real_environments, short_directory
+
+pytestmark = pytest.mark.full
+
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    6 * 7
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def config(runtime: Path, tmp_path: Path, uv_cache: Path) -> SupervisorConfig:
+    return real_config(runtime, tmp_path, uv_cache)
+
+
+@pytest.fixture
+async def local(config: SupervisorConfig, tmp_path: Path) -> AsyncIterator[Local]:
+    async with open_local(config, tmp_path) as local:
+        yield local
+
+
+@pytest.fixture
+async def environment(local: Local, run_directory: Path) -> Path:
+    """marimo and nothing else, built once in a run."""
+    source = real_environments(run_directory / "environments", local.launcher, local.place)
+    return (await source.prepare(Script(), lambda _: None)).directory
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", Mode)
+async def test_marimo_counts_the_pages_that_are_open(
+    local: Local, environment: Path, mode: Mode
+) -> None:
+    spec = make_spec("alice", local.place, environment, mode=mode, notebook=NOTEBOOK)
+    endpoint = (await local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    found = [await connections(endpoint, spec.base_url)]
+    async with open_editor(address_of(endpoint, spec), run=mode is Mode.EDIT) as editor:
+        cell = editor.cells.ids[0]
+        await editor.until(lambda: cell in editor.progress.outputs)
+        found.append(await connections(endpoint, spec.base_url))
+    assert found == [0, 1]
+    await local.launcher.stop(spec.session_id)

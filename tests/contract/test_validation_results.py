@@ -1,0 +1,70 @@
+"""The results of a validation survive a restart of the hub (B55)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
+from mograder.store.validation_results import KeptResults, ResultRow
+from tests.support.hub_app import Hub, hub, make_hub, running
+from tests.support.hub_copies import FORM, WORK, ask, begin, send
+
+__all__ = ["hub"]
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+FAILED = CellResult(0, "_", CellStatus.ERROR, "ZeroDivisionError", "division by zero", 2, "")
+
+
+def row(user: str, minutes: int = 0, answer: str = "{}") -> ResultRow:
+    """A result of A1."""
+    return ResultRow(user, "A1", NOW + timedelta(minutes=minutes), answer)
+
+
+def test_the_newest_of_each_copy_is_kept_and_told_oldest_first(engine: Engine) -> None:
+    kept = KeptResults(engine)
+    for each in (row("alice"), row("bob", 1), row("alice", 2, '{"ok": "größe"}')):
+        kept.save(each)
+    assert kept.newest(10) == (row("bob", 1), row("alice", 2, '{"ok": "größe"}'))
+    kept.remove("bob", "A1")
+    assert [each.username for each in kept.newest(10)] == ["alice"]
+
+
+def test_there_is_an_end_to_what_is_kept(engine: Engine) -> None:
+    kept = KeptResults(engine)
+    for number in range(5):
+        kept.save(row(f"student{number}", number))
+    assert [each.username for each in kept.newest(2)] == ["student3", "student4"]
+    assert len(kept.newest(10)) == 2
+
+
+async def _home(hub: Hub) -> str:
+    async with hub.client("alice", browser=True) as client:
+        return (await client.get("/")).text
+
+
+async def test_b55_the_next_hub_shows_what_the_one_before_found(tmp_path: Path) -> None:
+    """Unless another notebook took the copy's place meanwhile; and an unreadable one is left."""
+    first = make_hub(tmp_path / "course")
+    first.publish("A1")
+    first.runs.result = ExecutionResult(Outcome.FINISHED, (FAILED,))
+    async with running(first.app):
+        await begin(first)
+        await ask(first, "POST", "/validate/alice/A1")
+        assert "See why" in await _home(first)
+    KeptResults(first.engine).save(row("bob", answer='{"of": "another version"}'))
+    first.close()
+    second = make_hub(tmp_path / "course")
+    async with running(second.app):
+        assert "See why" in await _home(second)
+        found = await ask(second, "GET", "/validation/alice/A1", headers=FORM)
+        assert "division by zero" in found.text
+        assert (await send(second, WORK)).status_code == 200
+        assert "See why" not in await _home(second)
+    second.close()
+    third = make_hub(tmp_path / "course")
+    async with running(third.app):
+        assert "See why" not in await _home(third)
+    third.close()

@@ -1,0 +1,58 @@
+"""A program executed by a zygote's child runs as if it had been started directly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mograder.sandbox.inside import serve
+
+pytestmark = pytest.mark.full
+
+CHILD = """
+import gc, sys
+sys.path.insert(0, sys.argv[1])
+import zygote
+del sys.path[0]
+gc.set_threshold(zygote._SELDOM)  # as in every zygote
+zygote._PROGRAMS["cell_runner"](sys.argv[2:])
+"""
+FRESH = "import gc; print(gc.get_threshold())"
+NOTEBOOK = f"""import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    {FRESH}
+    return
+"""
+
+
+def test_garbage_of_cells_is_collected_as_often_as_anywhere_else(tmp_path: Path) -> None:
+    (tmp_path / "A1.py").write_text(NOTEBOOK)
+    (tmp_path / "caches").mkdir()
+    report, told = os.pipe()
+    options = {"fd": told, "rlimits": {}, "caches": str(tmp_path / "caches"), "outputs": False}
+    arguments = (str(Path(serve.__file__).parent), json.dumps(options), "--", "A1.py")
+    subprocess.run(
+        [sys.executable, "-c", CHILD, *arguments],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)},
+        pass_fds=[told],
+        timeout=100,
+    )
+    os.close(told)
+    with os.fdopen(report) as lines:
+        cells = [each for line in lines if (each := json.loads(line))["kind"] == "cell"]
+    fresh = subprocess.run(
+        [sys.executable, "-c", FRESH], check=True, capture_output=True, text=True
+    )
+    assert [each["output_tail"] for each in cells] == [fresh.stdout]

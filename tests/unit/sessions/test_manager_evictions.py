@@ -1,0 +1,103 @@
+"""Sessions ended when others wait, or when unused (B77; decision 25)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mograder.sessions.end_reasons import EndReason
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    CAROL,
+    QUICK,
+    TWO,
+    Rig,
+    gone,
+    ignore_progress,
+    measure,
+    terms,
+    until,
+    waiting,
+)
+
+# --- pressure -------------------------------------------------------------------------------
+
+
+async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        first = await pool.get_or_start(ALICE, ignore_progress)
+        rig.clock.advance(30)
+        second = await pool.get_or_start(BOB, ignore_progress)
+        rig.clock.advance(100)
+        await pool.get_or_start(CAROL, ignore_progress)
+        ending = pool.ending(first.id)
+        assert ending is not None
+        assert ending.reason is EndReason.PRESSURE
+        assert pool.find(BOB) is second
+        assert pool.tally.endings == {EndReason.PRESSURE: 1}
+
+
+async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
+    async with rig.pool(terms(ttl=40, memory_mb=TWO)) as pool:
+        here = await pool.get_or_start(ALICE, ignore_progress)
+        elsewhere = await pool.get_or_start(BOB, ignore_progress)
+        rig.pages.open[elsewhere.base_url] = 1  # on the fast path only its server knows
+        with pool.connected(here):
+            rig.clock.advance(300)
+            third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
+            await until(lambda: waiting(pool) == 1 and rig.pages.asked != [])
+            await asyncio.wait({third}, timeout=0.1)
+            assert {live.key for live in pool.all()} == {ALICE, BOB}
+            assert rig.pages.asked == [elsewhere.base_url], "once, and only who might go"
+            await pool.stop(BOB)
+            await third
+
+
+async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
+    async with rig.pool(terms(memory_mb=TWO // 2)) as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        measure(rig, (session, TWO // 2))
+        rig.pages.open[session.base_url] = None
+        rig.clock.advance(300)
+        second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
+        await until(lambda: rig.pages.asked != [])
+        await asyncio.wait({second}, timeout=0.05)
+        assert pool.find(ALICE) is session
+        await pool.stop(ALICE)
+        await second
+
+
+# --- idleness, with what only servers and measurements know ----------------------------------
+
+
+async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -> None:
+    """The front's fast path: the hub sees no WebSocket there."""
+    async with rig.pool(terms(ttl=QUICK)) as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        rig.pages.open[session.base_url] = 2
+        rig.clock.advance(10)
+        await until(lambda: session.paged is not None)
+        assert pool.find(ALICE) is session
+        end = gone(session)
+        rig.pages.open[session.base_url] = None
+        rig.clock.advance(10)
+        await end
+        ending = pool.ending(session.id)
+        assert ending is not None
+        assert ending.reason is EndReason.IDLE
+
+
+async def test_a_kernel_that_computes_is_not_idle_until_it_rests(rig: Rig) -> None:
+    async with rig.pool(terms(ttl=QUICK)) as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        for seconds in (0.0, 2.0, 2.0, 2.0):
+            rig.clock.advance(seconds)
+            pool.touch(session)
+            measure(rig, (session, 50), cpu=10 * session.cpu + 1)
+        assert session.busy
+        rig.clock.advance(10)
+        await until(lambda: session.computed is not None)
+        assert pool.find(ALICE) is session
+        end = gone(session)
+        rig.clock.advance(30)
+        await end

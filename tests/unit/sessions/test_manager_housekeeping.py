@@ -1,0 +1,190 @@
+"""Idle sessions are culled; the next hub adopts what runs (B65, B77; architecture.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mograder.sandbox.protocol import Endpoint
+from mograder.sessions.adoption import has_answered, orphans
+from mograder.sessions.idle_rules import idle
+from mograder.sessions.session import LiveSession
+from mograder.store.hub_state import SessionRow, SessionState
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    LECTURE,
+    PATIENCE,
+    TTL,
+    Rig,
+    gone,
+    ignore_progress,
+    soon,
+)
+
+SHORT = 0.04
+"""A time to live in seconds that makes the housekeeping look every 10 ms; the manual clock
+alone decides which sessions are idle."""
+
+
+# --- idleness -------------------------------------------------------------------------------
+
+
+async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> None:
+    """B77; an HTTP request counts as activity."""
+    async with rig.pool(ttl=SHORT) as pool:
+        sleepy, busy = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
+        culled = gone(sleepy)
+        rig.clock.advance(10)
+        pool.touch(busy)
+        await culled
+        assert pool.all() == [busy]
+    assert list(rig.launcher.requests) == [busy.id]
+    assert rig.rows() == [("bob", "A1", "running")]
+
+
+async def test_lectures_are_culled_like_edits(rig: Rig) -> None:
+    """B65"""
+    async with rig.pool(ttl=SHORT) as pool:
+        session = await pool.get_or_start(LECTURE, ignore_progress)
+        culled = gone(session)
+        rig.clock.advance(10)
+        await culled
+        assert pool.all() == []
+
+
+async def test_culling_goes_on_after_a_failure_of_the_database(rig: Rig) -> None:
+    async with rig.pool(ttl=SHORT) as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        rig.state.failures = 2
+        async with asyncio.timeout(PATIENCE):
+            while rig.state.failures:  # noqa: ASYNC110 - the housekeeping has no event
+                await asyncio.sleep(0.005)
+        culled = gone(session)
+        rig.clock.advance(10)
+        await culled
+
+
+async def test_websockets_count_as_activity_when_they_open_and_close(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        rig.clock.advance(100)
+        with pool.connected(session):
+            opened = rig.clock.now()
+            assert (session.connections, session.last_seen) == (1, opened)
+            with pool.connected(session):
+                assert session.connections == 2
+            rig.clock.advance(100)
+        assert (session.connections, session.last_seen) == (0, rig.clock.now())
+
+
+def test_idle_names_the_longest_idle_first(rig: Rig) -> None:
+    now = rig.clock.now()
+    rig.clock.advance(TTL)
+    sessions = [_live("new", rig.clock.now()), _live("old", now), _live("edge", now)]
+    rig.clock.advance(1)
+    older = _live("older", now.replace(year=2020))
+    found = idle([*sessions, older], rig.clock.now(), timedelta(seconds=TTL))
+    assert [session.id for session in found] == ["older", "old", "edge"]
+
+
+# --- a hub's restart ------------------------------------------------------------------------
+
+
+async def test_the_next_hub_adopts_what_runs(rig: Rig) -> None:
+    rig.spawner.versions["L01"] = "7"
+    async with rig.pool() as pool:
+        before = {key: await pool.get_or_start(key, ignore_progress) for key in (ALICE, LECTURE)}
+    assert len(rig.launcher.requests) == 2, "a hub's end is no session's end"
+    rig.clock.advance(10 * TTL)
+    async with rig.pool() as pool:
+        for key, old in before.items():
+            adopted = pool.find(key)
+            assert adopted is not None
+            assert (adopted.id, adopted.endpoint) == (old.id, old.endpoint)
+            assert (adopted.base_url, adopted.version) == (old.base_url, old.version)
+            assert adopted.last_seen == rig.clock.now(), "the hub was away, not the student"
+            assert await pool.get_or_start(key, ignore_progress) is adopted
+
+
+async def test_the_next_hub_forgets_what_ended_meanwhile(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+    rig.launcher.die(session.id)
+    async with rig.pool() as pool:
+        assert pool.all() == []
+        assert rig.rows() == []
+
+
+async def test_the_next_hub_ends_what_nobody_can_reach(rig: Rig) -> None:
+    """Stray sessions, and those whose start the hub before did not see through."""
+    row = _row("halfway", SessionState.STARTING, rig.clock.now())
+    rig.state.add_session(row)
+    async with rig.pool() as pool:
+        stray = await pool.get_or_start(BOB, ignore_progress)
+        request = rig.launcher.requests[stray.id]
+    rig.state.remove_session(stray.id)
+    rig.launcher.requests["halfway"] = request
+    async with rig.pool() as pool:
+        assert pool.all() == []
+        assert rig.launcher.requests == {}
+        assert rig.rows() == []
+
+
+async def test_the_last_activity_is_written_down_at_the_end(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        rig.clock.advance(60)
+        pool.touch(session)
+    (row,) = rig.state.sessions()
+    assert row.last_seen == session.last_seen == rig.clock.now()
+
+
+async def test_closing_waits_for_a_stop_under_way(rig: Rig) -> None:
+    """The next hub would take a session that is half stopped for a running one."""
+    rig.launcher.go_on.clear()
+    async with rig.pool() as pool:
+        await pool.get_or_start(ALICE, ignore_progress)
+        stop = asyncio.create_task(pool.stop(ALICE))
+        await soon(rig.launcher.stopping.wait())
+        stop.cancel()
+        asyncio.get_running_loop().call_later(0.05, rig.launcher.go_on.set)
+    assert (rig.launcher.requests, rig.rows()) == ({}, [])
+
+
+async def test_closing_ends_starts_under_way(rig: Rig) -> None:
+    rig.server.up.clear()
+    async with rig.pool() as pool:
+        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
+        await soon(rig.server.asked.wait())
+    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], BaseException)
+    assert rig.launcher.requests == {}
+    assert rig.rows() == []
+
+
+def test_orphans_are_what_runs_without_the_row_of_a_running_session(rig: Rig) -> None:
+    now = rig.clock.now()
+    rows = [_row("known", SessionState.RUNNING, now), _row("half", SessionState.STARTING, now)]
+    known = {row.session_id for row in rows if has_answered(row)}
+    assert orphans(known, ["known", "half", "stray"]) == ["half", "stray"]
+
+
+def _live(name: str, last_seen: datetime) -> LiveSession:
+    endpoint = Endpoint(Path("/nowhere"))
+    return LiveSession(name, ALICE, endpoint, "/edit/user/alice/A1", "", last_seen, last_seen)
+
+
+def _row(session_id: str, state: SessionState, now: datetime) -> SessionRow:
+    return SessionRow(
+        session_id=session_id,
+        username="carol",
+        item="A1",
+        mode="edit",
+        state=state,
+        socket="",
+        version="",
+        environment="",
+        started_at=now,
+        last_seen=now,
+    )

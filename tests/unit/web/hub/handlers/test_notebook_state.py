@@ -1,0 +1,71 @@
+"""``GET /standing``: the state of session and copy for the bar above a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.end_reasons import EndReason
+from tests.support.hub_app import Hub, hub, make_hub
+
+__all__ = ["hub"]
+
+ASK = "/standing/alice/A1?session=alice-A1"
+
+
+async def test_a_session_that_runs_and_one_that_took_its_place(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    async with hub.client("alice") as alice:
+        assert (await alice.get(ASK)).json()["state"] == "running"
+        assert (await alice.get("/standing/alice/A1?session=before")).json()["state"] == "replaced"
+
+
+async def test_an_ending_is_explained_by_the_id_of_the_session(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    hub.end("alice", "A1", EndReason.OUTPUT)
+    async with hub.client("alice") as alice:
+        told = (await alice.get(ASK)).json()
+    assert told["state"] == "ended"
+    assert "printed too much" in told["title"]
+
+
+async def test_another_persons_ending_is_not_told_under_ones_own_name(hub: Hub) -> None:
+    hub.start("bob", "A1")
+    hub.end("bob", "A1", EndReason.CRASHED, detail="bob's secret")
+    async with hub.client("alice") as alice:
+        for session in ("bob-A1", "never-was", "x" * 5000, "%00"):
+            told = (await alice.get(f"/standing/alice/A1?session={session}")).json()
+            assert (told["state"], told["title"]) == (
+                "ended",
+                "What was saved is safe. This session has ended.",
+            )
+
+
+async def test_when_the_copy_was_saved_and_submitted(tmp_path: Path) -> None:
+    hub = make_hub(tmp_path / "course", "[hub]\ncollect = true\n")
+    hub.publish("A1")
+    async with hub.client("alice") as alice:
+        nothing = (await alice.get(ASK)).json()
+        await alice.post("/download/A1")
+        saved = (await alice.get(ASK)).json()
+        await alice.post("/submit/alice/A1")
+        submitted = (await alice.get(ASK)).json()
+    assert (nothing["saved"], nothing["submitted"]) == (None, None)
+    assert saved["saved"] > 0
+    assert saved["submitted"] is None
+    assert submitted["submitted"] == pytest.approx(hub.clock.now().timestamp(), abs=1)
+    hub.close()
+
+
+async def test_a_lecture_has_no_copy(hub: Hub) -> None:
+    hub.start("alice", "L1", Mode.RUN)
+    async with hub.client("alice") as alice:
+        told = (await alice.get("/standing/alice/L1?mode=run&session=alice-L1")).json()
+    assert told == {"state": "running", "title": "", "text": "", "saved": None, "submitted": None}
+
+
+async def test_a_name_that_is_none_is_not_found(hub: Hub) -> None:
+    async with hub.client("alice") as alice:
+        assert (await alice.get("/standing/alice/.hidden")).status_code == 404

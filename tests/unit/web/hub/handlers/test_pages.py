@@ -1,0 +1,345 @@
+"""The hub's pages as HTML: their texts and restrictions (B52, B53, B58, B60, B61, B66-B68)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.core.errors import Busy
+from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.end_reasons import EndReason
+from mograder.web.hub.routes import ROUTES
+from tests.support.hub_app import ORIGIN, Hub, make_hub
+
+PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
+
+
+async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
+    """Look at a page with a browser."""
+    role = Role.INSTRUCTOR if user in ("prof", INSTRUCTOR) else Role.STUDENT
+    async with hub.client(user, role=role, browser=True) as client:
+        return await client.get(path)
+
+
+async def test_somebody_not_signed_in_reads_how_to_sign_in(hub: Hub) -> None:
+    page = await see(hub, "/", user="")
+    assert page.status_code == 200
+    assert "Numerics" in page.text
+    assert 'href="/login"' in page.text
+    assert "A1" not in page.text
+
+
+async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(hub: Hub) -> None:
+    page = await see(hub, "/edit/A1?from=moodle", user="")
+    assert page.status_code == 303
+    assert page.headers["location"] == "/login?next=/edit/A1%3Ffrom%3Dmoodle"
+
+
+async def test_a_form_after_the_login_has_ended_says_so(hub: Hub) -> None:
+    async with hub.client(browser=True) as client:
+        page = await client.post("/download/A1", headers={"Origin": ORIGIN})
+    assert page.status_code == 403
+    assert "Please sign in again" in page.text
+
+
+async def test_b52_b53_assignments_have_download_and_edit_in_a_new_tab(hub: Hub) -> None:
+    text = (await see(hub, "/")).text
+    assert '<form method="post" action="/download/A1">' in text
+    assert 'href="/edit/A1" target="_blank" rel="noopener"' in text
+    assert "not started" in text
+
+
+async def test_b60_b61_lectures_come_below_with_run(hub: Hub) -> None:
+    text = (await see(hub, "/")).text
+    assert text.index(">Assignments") < text.index(">Lectures")
+    assert 'href="/run/L01" target="_blank" rel="noopener"' in text
+    assert "D1" not in text
+
+
+async def test_b52_download_makes_a_copy_and_comes_back(hub: Hub) -> None:
+    async with hub.client("alice", browser=True) as client:
+        response = await client.post("/download/A1", headers={"Origin": ORIGIN})
+        assert (response.status_code, response.headers["location"]) == (
+            303,
+            "/?done=downloaded&item=A1",
+        )
+        text = (await client.get("/")).text
+    assert "downloaded" in text
+    assert 'action="/download/A1"' not in text
+    assert (hub.course / "hub-notebooks" / "alice" / "A1" / "A1.py").is_file()
+
+
+async def test_b58_active_editors_can_be_reopened_and_stopped(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    hub.start("alice", "L01", Mode.RUN)
+    hub.start("bob", "A2")
+    text = (await see(hub, "/")).text
+    assert 'href="/edit/user/alice/A1/" target="_blank" rel="noopener"' in text
+    assert 'action="/stop-edit/alice/A1?mode=edit"' in text
+    assert 'action="/stop-edit/alice/L01?mode=run"' in text
+    assert "bob" not in text
+
+
+async def test_b58_stop_works_as_a_plain_form(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    async with hub.client("alice", browser=True) as client:
+        response = await client.post("/stop-edit/alice/A1?mode=edit", headers={"Origin": ORIGIN})
+    assert (response.status_code, response.headers["location"]) == (
+        303,
+        "/?done=stopped&item=A1",
+    )
+    assert hub.pool.running == {}
+
+
+async def test_the_first_page_says_why_a_session_ended_that_nobody_stopped(hub: Hub) -> None:
+    hub.end("alice", "A1", EndReason.MEMORY)
+    hub.end("alice", "A2", EndReason.STOPPED)
+    hub.end("bob", "A2", EndReason.IDLE)
+    text = (await see(hub, "/")).text
+    assert "Your notebook used too much memory and was stopped." in text
+    assert "more than 2 GB" in text
+    assert text.count("Open again") == 1
+    assert "nobody used it" not in text
+    hub.start("alice", "A1")
+    assert "too much memory" not in (await see(hub, "/")).text
+
+
+async def test_what_cannot_be_opened_again_offers_no_button(hub: Hub) -> None:
+    hub.end("alice", "A9-withdrawn", EndReason.IDLE)
+    text = (await see(hub, "/")).text
+    assert "A9-withdrawn" in text
+    assert "Open again" not in text
+
+
+async def test_the_bounds_that_are_named_are_the_items_own(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "own", "[items.A1.limits]\nmemory_mb = 512\n")
+    made.end("alice", "A1", EndReason.MEMORY)
+    made.end("alice", "A2", EndReason.MEMORY)
+    text = (await see(made, "/")).text
+    made.close()
+    assert "more than 512 MB" in text
+    assert "more than 2 GB" in text
+
+
+async def test_the_last_words_of_a_crash_are_shown_as_text(hub: Hub) -> None:
+    hub.end("alice", "A1", EndReason.CRASHED, detail="<script>alert(1)</script>")
+    for path in ("/", "/edit/A1"):
+        text = (await see(hub, path)).text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+        assert "<script>" not in text
+
+
+async def test_the_spinner_says_why_the_session_before_ended(hub: Hub) -> None:
+    hub.end("alice", "L01", EndReason.PROCESSES, Mode.RUN)
+    hub.end("alice", "A2", EndReason.STOPPED)
+    assert "too many processes" in (await see(hub, "/run/L01")).text
+    assert 'id="before"' not in (await see(hub, "/edit/A2")).text
+    assert 'id="before"' not in (await see(hub, "/run/L01", user="bob")).text
+
+
+async def test_a_form_on_a_full_hub_is_answered_503_with_a_time_and_a_way_back(hub: Hub) -> None:
+    hub.pool.failure = Busy("The line is full.", retry_after=90)
+    async with hub.client("alice", browser=True) as client:
+        page = await client.post("/start-edit-deep/A1", headers={"Origin": ORIGIN})
+    assert (page.status_code, page.headers["retry-after"]) == (503, "90")
+    assert "The line is full." in page.text
+    assert 'href="/edit/A1"' in page.text
+    async with hub.client("alice") as client:
+        program = await client.post("/start-edit-deep/A1")
+    assert (program.status_code, program.headers["retry-after"]) == (503, "90")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "uploaded", "exported", "words"),
+    [(10, 20, None, "downloaded"), (30, 20, None, "edited"), (30, 20, 40, "exported")],
+)
+async def test_states_are_told_in_a_students_words(
+    hub: Hub, notebook: int, uploaded: int, exported: int | None, words: str
+) -> None:
+    release = hub.services.releases.get(ItemName.parse("A1"))
+    assert release is not None
+    copy = hub.services.workspaces.ensure(Username.parse("alice"), release)
+    later = 4_000_000_000
+    _touch(copy / ".fetched", later)
+    _touch(copy / "A1.py", later + notebook)
+    _touch(copy / ".uploaded", later + uploaded)
+    if exported is not None:
+        _touch(copy / ".exported", later + exported)
+    assert f'<span class="dot {words}">{words}</span>' in (await see(hub, "/")).text
+
+
+async def test_an_update_of_the_release_is_told(hub: Hub) -> None:
+    release = hub.services.releases.get(ItemName.parse("A1"))
+    assert release is not None
+    copy = hub.services.workspaces.ensure(Username.parse("alice"), release)
+    _touch(copy / ".fetched", 1_000_000_000)
+    assert "· update available" in (await see(hub, "/")).text
+
+
+async def test_an_empty_course_says_what_will_come(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "empty")
+    text = (await see(made, "/")).text
+    made.close()
+    assert "No assignments yet." in text
+    assert "Nothing is running." in text
+    assert re.search('id="lectures"[^>]* hidden>', text)
+
+
+async def test_an_instructor_finds_the_pages_of_the_course_and_a_student_does_not(hub: Hub) -> None:
+    pages = {"items", "sessions", "students", "people", "problems", "log"}
+    text = (await see(hub, "/", user="prof")).text
+    assert set(re.findall('href="/course/([a-z]+)"', text)) == pages
+    assert "/course/" not in (await see(hub, "/")).text
+
+
+async def test_the_old_instructor_token_sees_the_first_page_too(hub: Hub) -> None:
+    page = await see(hub, "/", user=INSTRUCTOR)
+    assert page.status_code == 200
+    assert "__instructor__</strong>" not in page.text
+
+
+async def test_b39_somebody_who_is_not_enrolled_reads_a_friendly_page(hub: Hub) -> None:
+    (hub.course / "allowed_users.txt").write_text("alice\n")
+    for path in ("/", "/assignments", "/edit/A1"):
+        page = await see(hub, path, user="mallory")
+        assert page.status_code == 403
+        assert page.headers["content-type"].startswith("text/html")
+        assert "<title>Access Restricted</title>" in page.text
+        assert "<h1>Access Restricted</h1>" in page.text
+        assert "not enrolled" in page.text
+        assert "contact the instructor" in page.text
+    assert (await see(hub, "/")).status_code == 200
+    assert ("mallory", "not enrolled", "GET /assignments", "refused") in hub.audit()
+
+
+async def test_a_refusal_is_recorded_once_a_minute(hub: Hub) -> None:
+    for _ in range(3):
+        await see(hub, "/start-edit/bob/A1")
+        async with hub.client("alice") as client:
+            await client.post("/start-edit/bob/A1")
+    refused = ("alice", "access", "POST /start-edit/bob/A1", "refused")
+    assert hub.audit().count(refused) == 1
+
+
+async def test_b66_b68_the_spinner_knows_where_to_start_and_works_without_scripts(hub: Hub) -> None:
+    text = (await see(hub, "/edit/A1")).text
+    assert 'data-start="/start-edit-deep/A1"' in text
+    assert 'data-probe="/s/probe"' in text
+    assert re.search(r'<noscript>\s*<form method="post" action="/start-edit-deep/A1">', text)
+    assert 'aria-live="polite"' in text
+
+
+async def test_the_spinner_does_not_probe_where_sessions_share_the_origin(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "plain", '[hub]\nsession_isolation = "same-origin"\n')
+    text = (await see(made, "/edit/A1")).text
+    made.close()
+    assert 'data-probe=""' in text
+
+
+async def test_a_name_outside_the_grammar_has_no_spinner(hub: Hub) -> None:
+    page = await see(hub, "/edit/.ssh")
+    assert page.status_code == 404
+    assert "There is no editor of this name." in page.text
+
+
+async def test_problems_are_told_in_words_with_a_number_to_quote(hub: Hub) -> None:
+    async with hub.client("alice", browser=True) as client:
+        page = await client.post("/start-run/zz", headers={"Origin": ORIGIN})
+    assert page.status_code == 400
+    assert "Not a lecture" in page.text
+    assert page.headers["x-request-id"] in page.text
+
+
+async def test_a_bug_of_ours_answers_500_without_a_traceback(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.pool.running[None] = None  # type: ignore[index,assignment]
+    page = await see(hub, "/")
+    async with hub.client("alice") as client:
+        program = await client.get("/sessions")
+    assert (page.status_code, program.status_code) == (500, 500)
+    assert page.headers["x-request-id"] in page.text
+    assert program.headers["x-request-id"] in program.json()["detail"]
+    assert "Traceback" not in page.text + program.text
+    assert "AttributeError" in caplog.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_pages_carry_the_security_headers_and_nothing_inline(hub: Hub, path: str) -> None:
+    page = await see(hub, path)
+    policy = page.headers["content-security-policy"]
+    assert f"script-src {ORIGIN}/static/;" in policy
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-inline" not in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["referrer-policy"] == "same-origin"
+    assert page.headers["cache-control"] == "no-store"
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", page.text)
+    assert len(page.content) < 60_000
+
+
+@pytest.mark.parametrize("path", ["/assignments", "/nope", "/health"])
+async def test_answers_for_programs_carry_them_too(hub: Hub, path: str) -> None:
+    async with hub.client("alice") as client:
+        response = await client.get(path)
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+
+
+async def test_static_files_are_kept_for_ever_under_their_version(hub: Hub) -> None:
+    found = re.findall(r'(?:href|src)="(/static/[^"]+)"', (await see(hub, "/")).text)
+    assert {path.rpartition("/")[2] for path in found} == {"app.css", "icon.svg", "home.js"}
+    for path in found:
+        response = await see(hub, path, user="")
+        assert response.status_code == 200
+        assert "immutable" in response.headers["cache-control"]
+    old = await see(hub, "/static/0000/app.css", user="")
+    assert old.headers["cache-control"] == "no-cache"
+    assert (await see(hub, "/static/x/..%2Fapp.css", user="")).status_code == 404
+    assert (await see(hub, "/static/x/nope.css", user="")).status_code == 404
+
+
+async def test_names_in_pages_are_escaped(hub: Hub) -> None:
+    hub.publish("A9 & 'co'")
+    text = (await see(hub, "/")).text
+    assert "A9 &amp; &#39;co&#39;" in text
+    assert 'href="/edit/A9%20%26%20%27co%27"' in text
+
+
+async def test_under_a_prefix_every_address_carries_it(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "prefixed", '[hub]\nbase_url = "/live/hub"\n')
+    made.publish("A1")
+    made.start("alice", "A1")
+    text = (await see(made, "/live/hub/")).text
+    spinner = (await see(made, "/live/hub/edit/A1")).text
+    sent = await see(made, "/live/hub/edit/A1", user="")
+    policy = sent.headers["content-security-policy"]
+    made.close()
+    assert not re.search(r'(?:href|src|action)="/(?!live/hub/)', text)
+    assert 'data-start="/live/hub/start-edit-deep/A1"' in spinner
+    assert 'data-home="/live/hub"' in spinner
+    assert sent.headers["location"] == "/live/hub/login?next=/live/hub/edit/A1"
+    assert f"script-src {ORIGIN}/live/hub/static/;" in policy
+
+
+async def test_a_wrong_method_is_refused(hub: Hub) -> None:
+    async with hub.client("alice") as client:
+        response = await client.get("/start-run/L01")
+    assert (response.status_code, response.json()) == (405, {"detail": "Method Not Allowed"})
+
+
+def test_no_route_with_an_effect_answers_to_get() -> None:
+    effects = ("start", "stop", "publish", "download", "logout")
+    gets = [route.path for route in ROUTES if route.method == "GET"]
+    assert not [path for path in gets if path.strip("/").startswith(effects)]
+
+
+def _touch(path: Path, seconds: int) -> None:
+    path.touch()
+    os.utime(path, (seconds, seconds))

@@ -1,0 +1,90 @@
+"""The text that the hub inserts into a session's page."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.web.hub.proxy.page_injection import (
+    STORAGE,
+    Page,
+    base_for,
+    insert_after_head,
+    insert_at_beginning,
+    page_insert,
+    pdf_page,
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (b"<!doctype html><head><title>", b"<!doctype html><head>+<title>"),
+        (b'<HEAD lang="en">x', b'<HEAD lang="en">+x'),
+        (b"<header>no</header>", None),
+        (b"<hea", None),
+        (b"<head", None),
+    ],
+)
+def test_the_insert_comes_right_after_the_head(start: bytes, expected: bytes | None) -> None:
+    assert insert_after_head(start, b"+") == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (b"<p>no document type</p>", b"+<p>no document type</p>"),
+        (b"\n <!DOCTYPE html>\n<html>", b"\n <!DOCTYPE html>+\n<html>"),
+        (b"\xef\xbb\xbf<!doctype html><p>", b"\xef\xbb\xbf<!doctype html>+<p>"),
+        (b"", b"+"),
+    ],
+)
+def test_a_frames_insert_comes_first_but_after_a_document_type(
+    start: bytes, expected: bytes
+) -> None:
+    assert insert_at_beginning(start, b"+") == expected
+
+
+def test_the_insert_before_a_frames_charset_is_ascii() -> None:
+    assert STORAGE.isascii()
+
+
+@pytest.mark.parametrize(
+    ("rest", "base"), [("", "/s/c/"), ("page", "/s/c/"), ("a/b/page", "/s/c/a/b/")]
+)
+def test_a_page_keeps_its_own_directory(rest: str, base: str) -> None:
+    assert base_for("/s/c", rest) == base
+
+
+def page(root: str = "/s/c", *, opaque: bool = True, based: bool = True) -> Page:
+    return Page(root, "/edit/user/alice/A1/", opaque=opaque, based=based)
+
+
+def test_an_address_cannot_leave_its_attribute() -> None:
+    insert = page_insert(page('/s/"><script>'), "")
+    assert b'href="/s/&quot;&gt;&lt;script&gt;/"' in insert
+    assert b'data-root="/s/&quot;&gt;&lt;script&gt;/"' in insert
+    assert b"&quot;&gt;" in pdf_page('/s/c/x.pdf?"><script>')
+
+
+def test_the_three_scripts_are_inlined_whole() -> None:
+    insert = page_insert(page(), "")
+    assert insert.count(b"<script") == insert.count(b"</script>") == 3
+    assert insert.count(b'data-page="/edit/user/alice/A1/"') == 2
+    assert b"eval(" not in insert
+
+
+def test_a_page_of_an_ordinary_origin_gets_stand_ins_for_denied_storage_alone() -> None:
+    insert = page_insert(page("/edit/user/alice/A1", opaque=False), "")
+    assert insert.count(b"<script") == 2
+    assert STORAGE in insert
+    assert b'<base href="/edit/user/alice/A1/">' in insert
+
+
+def test_a_page_that_is_where_its_files_are_needs_no_base() -> None:
+    assert b"<base" not in page_insert(page(opaque=False, based=False), "")
+
+
+def test_a_deeper_page_has_its_own_directory() -> None:
+    insert = page_insert(page(), "a/b/page")
+    assert b'<base href="/s/c/a/b/">' in insert
+    assert b'data-root="/s/c/"' in insert

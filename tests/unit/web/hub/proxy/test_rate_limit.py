@@ -1,0 +1,73 @@
+"""How fast one session may go: pure, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from mograder.web.hub.proxy.rate_limit import Rate, RateLimit
+from mograder.web.hub.support.proxy_counters import size_of
+
+
+@dataclass
+class Hand:
+    """A clock that only the test advances."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_burst_passes_at_once_and_what_comes_after_at_the_rate() -> None:
+    clock = Hand()
+    rate_limit = RateLimit(Rate(1000, 100), clock=clock)
+    assert rate_limit.debt(1000) == 0
+    assert rate_limit.debt(50) == pytest.approx(0.5)
+    clock.now += 0.5
+    assert rate_limit.debt(100) == pytest.approx(1.0)
+
+
+def test_many_small_messages_are_bounded_by_their_number() -> None:
+    rate_limit = RateLimit(Rate(1_000_000, 1_000_000), Rate(10, 5), Hand())
+    assert [rate_limit.debt(1) for _ in range(10)] == [0.0] * 10
+    assert rate_limit.debt(1) == pytest.approx(0.2)
+
+
+def test_rest_fills_the_bucket_up_to_its_brim_and_no_further() -> None:
+    clock = Hand()
+    rate_limit = RateLimit(Rate(1000, 100), clock=clock)
+    rate_limit.debt(1000)
+    clock.now += 3600
+    assert rate_limit.debt(1000) == 0
+    assert rate_limit.debt(100) == pytest.approx(1.0)
+
+
+def test_one_message_larger_than_the_burst_passes_and_the_next_one_waits() -> None:
+    rate_limit = RateLimit(Rate(1000, 100), clock=Hand())
+    assert rate_limit.debt(3000) == pytest.approx(20)
+
+
+async def test_others_get_their_turn_although_nobody_ever_waits() -> None:
+    rate_limit = RateLimit(Rate(1e9, 1e9))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for _ in range(80):
+        await rate_limit.passed(1)
+    task.cancel()
+    assert turns >= 9
+
+
+@pytest.mark.parametrize("data", ["", "abc", "hé €", b"\x00\xff", "\ud800"])
+def test_a_message_counts_as_what_goes_over_the_wire(data: str | bytes) -> None:
+    wire = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
+    assert size_of(data) == len(wire)

@@ -1,0 +1,92 @@
+"""Counting copies in the background: what a page costs does not grow with the class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mograder.core.names import ItemName, Username
+from mograder.store.copy_facts import CopyFacts, CopyListing, CopyState
+from mograder.web.hub.support.copy_counts import CopyCounts
+from tests.support.clock import ManualClock
+
+
+class Counted(CopyListing):
+    """A listing that records which folders were read."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.read: list[str] = []
+
+    def of(self, user: Username) -> tuple[CopyFacts, ...]:
+        self.read.append(user)
+        return super().of(user)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three people with two copies each."""
+    for user in ("alice", "bob", "carol"):
+        for item in ("A1", "A2"):
+            folder = tmp_path / user / item
+            folder.mkdir(parents=True)
+            (folder / f"{item}.py").write_text("import marimo\n")
+    (tmp_path / ".staging").mkdir()
+    return tmp_path
+
+
+async def test_pages_share_one_count_a_minute(root: Path) -> None:
+    listing, clock = Counted(root), ManualClock()
+    copy_counts = CopyCounts(listing, clock)
+    first = await copy_counts.look()
+    again = await copy_counts.look()
+    assert first is again
+    assert sorted(listing.read) == ["alice", "bob", "carol"]
+    assert first.begun == {"A1": 3, "A2": 3}
+    clock.advance(61)
+    assert await copy_counts.look() is first  # the new count is under way, but not waited for
+    await copy_counts.close()
+
+
+async def test_a_course_where_nobody_has_begun_counts_to_nothing(tmp_path: Path) -> None:
+    copy_counts = CopyCounts(CopyListing(tmp_path / "none"), ManualClock())
+    found = await copy_counts.look()
+    assert found.copies == {}
+    assert found.at is not None
+
+
+def test_what_is_no_plain_notebook_is_no_copy(root: Path) -> None:
+    alice, item = Username.parse("alice"), ItemName.parse("A1")
+    notebook = root / "alice" / "A1" / "A1.py"
+    notebook.unlink()
+    notebook.symlink_to("/etc/passwd")
+    listing = CopyListing(root)
+    assert listing.facts(alice, item) is None
+    assert [each.item for each in listing.of(alice)] == ["A2"]
+    assert listing.of(Username.parse("nobody")) == ()
+
+
+def test_the_state_of_a_copy_is_told_by_the_times_of_its_files(root: Path) -> None:
+    folder, bob = root / "bob" / "A1", Username.parse("bob")
+    listing, item = CopyListing(root), ItemName.parse("A1")
+    times = {"A1.py": 50, ".uploaded": 40}
+    assert _state(listing, folder, {"A1.py": 30, ".uploaded": 40}) is CopyState.DOWNLOADED
+    assert _state(listing, folder, times) is CopyState.EDITED
+    assert _state(listing, folder, {**times, ".exported": 60}) is CopyState.EXPORTED
+    assert _state(listing, folder, {**times, ".submitted": 60}) is CopyState.SUBMITTED
+    assert _state(listing, folder, {**times, "A1.py": 70}) is CopyState.EDITED
+    facts = listing.facts(bob, item)
+    assert facts is not None
+    assert facts.submitted is not None
+
+
+def _state(listing: CopyListing, folder: Path, times: dict[str, int]) -> CopyState:
+
+    for name, at in times.items():
+        (folder / name).touch()
+        os.utime(folder / name, (1_700_000_000 + at, 1_700_000_000 + at))
+    found = listing.facts(Username.parse("bob"), ItemName.parse("A1"))
+    assert found is not None
+    return found.state

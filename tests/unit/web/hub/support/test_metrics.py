@@ -1,0 +1,116 @@
+"""``/metrics``: values and format, and that the reference page lists the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import pytest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.support.course import REPOSITORY
+from mograder.auth.roles import Role
+from mograder.sessions.counters import ItemMemory
+from mograder.sessions.end_reasons import EndReason
+from mograder.web.hub.support.metrics import Metrics
+from tests.support.clock import ManualClock
+from tests.support.hub_app import FakePool, Hub
+
+_REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"
+_ROW = re.compile(r"^\| `((?:mograder|process)_\w+)` \| (\w+) \|(.*)$", re.MULTILINE)
+
+
+def eventful() -> FakePool:
+    """A pool that has seen one of everything."""
+    pool = FakePool(ManualClock())
+    pool.tally.started(True, 0.08)
+    pool.tally.started(False, 1.5)
+    pool.tally.starts["unknown", "refused"] += 3
+    pool.tally.fell_back("another marimo")
+    pool.tally.endings[EndReason.IDLE] += 2
+    pool.tally.queue_length = 4
+    pool.memory.append(ItemMemory("A1", "edit", 2, 90_000_000))
+    return pool
+
+
+def read(text: str) -> dict[str, float]:
+    """Every sample as ``name{labels}``, as Prometheus itself would read it."""
+    samples: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            samples[f"{sample.name}{{{labels}}}"] = sample.value
+    return samples
+
+
+def test_the_pools_numbers_arrive_under_their_names() -> None:
+    samples = read(Metrics(eventful()).render().decode())
+    assert samples["mograder_session_starts_total{kind=warm,outcome=ok}"] == 1
+    assert samples["mograder_session_starts_total{kind=unknown,outcome=refused}"] == 3
+    assert samples["mograder_session_starts_total{kind=cold,outcome=failed}"] == 0
+    assert samples["mograder_session_start_seconds_bucket{le=0.1}"] == 1
+    assert samples["mograder_session_start_seconds_bucket{le=+Inf}"] == 2
+    assert samples["mograder_session_start_seconds_count{}"] == 2
+    assert samples["mograder_session_start_seconds_sum{}"] == pytest.approx(1.58)
+    assert samples["mograder_warm_start_fallbacks_total{reason=another marimo}"] == 1
+    assert samples["mograder_session_endings_total{reason=idle}"] == 2
+    assert samples["mograder_session_endings_total{reason=memory}"] == 0
+    assert samples["mograder_start_queue_length{}"] == 4
+    assert samples["mograder_item_memory_bytes{item=A1,mode=edit}"] == 90_000_000
+    assert samples["mograder_sessions{state=waiting}"] == 0
+    assert samples["process_resident_memory_bytes{}"] > 1_000_000
+
+
+def test_sessions_that_ran_before_the_hub_did_are_told_as_adopted(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    metrics = Metrics(hub.pool)
+    hub.start("bob", "A1")
+    samples = read(metrics.render().decode())
+    assert samples["mograder_adopted_sessions{}"] == 1
+    assert samples["mograder_sessions{state=running}"] == 2
+
+
+async def test_an_instructor_scrapes_by_token_and_students_never(hub: Hub) -> None:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "mograder_sessions" in answer.text
+    async with hub.client("alice") as client:
+        assert (await client.get("/metrics")).status_code == 403
+
+
+def test_no_label_names_a_person() -> None:
+    """Usernames would make one series per student (bounded cardinality), and are nobody's."""
+    families = families_of(Metrics(eventful()))
+    labels = {name for family in families for sample in family.samples for name in sample.labels}
+    allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le"}
+    assert labels <= allowed
+
+
+def test_the_reference_lists_what_is_told_and_nothing_else() -> None:
+    listed = {name: kind for name, kind, _ in _ROW.findall(_REFERENCE.read_text("utf-8"))}
+    told = {full_name(family): family.type for family in families_of(Metrics(eventful()))}
+    assert listed == told
+
+
+def test_the_reference_lists_the_values_of_closed_labels() -> None:
+    rows = {name: rest for name, _, rest in _ROW.findall(_REFERENCE.read_text("utf-8"))}
+    told = {
+        (full_name(family), value)
+        for family in families_of(Metrics(eventful()))
+        for sample in family.samples
+        for label, value in sample.labels.items()
+        if label in {"kind", "outcome", "state", "direction"}
+    }
+    told |= {("mograder_session_endings_total", reason.value) for reason in EndReason}
+    assert [each for each in sorted(told) if f"`{each[1]}`" not in rows[each[0]]] == []
+
+
+def families_of(metrics: Metrics) -> Iterable[Metric]:
+    return list(text_string_to_metric_families(metrics.render().decode()))
+
+
+def full_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name

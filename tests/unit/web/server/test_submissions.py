@@ -1,0 +1,360 @@
+"""Handing in on an assignment server (B146, B147, B157, B158; compatibility-0.3.16.md 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.assignment_app import Course, course
+from tests.support.fake_disks import FullDisk
+
+__all__ = ["course"]
+
+STATUS = "/assignments/hw1/status?user=alice"
+DUE = {"name": "hw1", "due": "2026-09-02T09:00:00Z", "cutoff": "2026-09-04T09:00:00Z"}
+DAY = timedelta(days=1).total_seconds()
+
+
+async def test_b157_a_submission_has_its_time_in_its_name(course: Course) -> None:
+    """Atomic, with its history, and a link to the latest; compatibility-0.3.16.md 4's answer.
+
+    B157, B158.
+    """
+    answer = await course.submit("alice", b"one")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["status"], told["filename"]) == ("ok", "alice.py")
+    course.clock.advance(5)
+    await course.submit("alice", b"two")
+    place = course.place()
+    assert sorted(path.name for path in place.iterdir()) == [
+        "alice.py",
+        "alice_20260901T090000.py",
+        "alice_20260901T090005.py",
+    ]
+    assert (place / "alice_20260901T090000.py").read_bytes() == b"one"
+    assert stat.S_IMODE((place / "alice_20260901T090000.py").stat().st_mode) == 0o600
+
+
+async def test_b158_a_link_leads_to_the_latest(course: Course) -> None:
+    await course.submit("alice", b"one")
+    await course.submit("alice", b"two")
+    link = course.place() / "alice.py"
+    assert link.readlink() == Path("alice_20260901T090000-1.py")
+    assert link.read_bytes() == b"two"
+
+
+async def test_b156_everything_lies_where_the_layout_says(course: Course) -> None:
+    await course.submit("alice", b"one")
+    grades = {"grades": [{"username": "alice", "grade": "7"}]}
+    await course.ask("POST", "/assignments/hw1/grades", "prof", json=grades)
+    root = course.root
+    assert (root / ".mograder-secret").is_file()
+    assert (root / "hw1" / "grades.json").is_file()
+    assert (root / "submitted" / "hw1" / "alice.py").is_symlink()
+
+
+async def test_b156_the_directory_of_submissions_can_be_chosen(
+    course: Course, tmp_path: Path
+) -> None:
+    course.restart(submissions_dir=tmp_path / "elsewhere")
+    await course.submit("alice", b"one")
+    assert (tmp_path / "elsewhere" / "hw1" / "alice.py").read_bytes() == b"one"
+
+
+async def test_submissions_may_lie_where_0316_had_them(course: Course) -> None:
+    (course.root / "hw1" / "helper.py").write_bytes(b"not a submission")
+    course.restart(submissions_dir=course.root)
+    await course.submit("alice", b"one")
+    assert (course.root / "hw1" / "alice.py").read_bytes() == b"one"
+    listed = (await course.ask("GET", "/assignments/hw1/submissions", "prof")).json()
+    assert [each["username"] for each in listed] == ["alice"]
+    assert len((await course.ask("GET", "/assignments", "alice")).json()) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"content": b"print(1)"},
+        {"files": {"file": ("hw1.py", b"print(1)")}},
+        {"files": {"anything": ("x", b"print(1)"), "second": ("y", b"other")}},
+        {"files": {"file": ("hw1.py", b"print(1)")}, "data": {"note": "before or after"}},
+    ],
+)
+async def test_the_first_file_of_a_form_or_the_body_itself_is_taken(
+    course: Course, more: dict[str, object]
+) -> None:
+    answer = await course.ask("POST", "/assignments/hw1/submit?user=alice", "alice", **more)  # type: ignore[arg-type]
+    assert answer.status_code == 200, answer.text
+    assert (course.place() / "alice.py").read_bytes() == b"print(1)"
+
+
+async def test_0316s_own_form_is_taken(course: Course) -> None:
+    body = (
+        b'------MograderBoundary\r\nContent-Disposition: form-data; name="file"; '
+        b'filename="hw1.py"\r\nContent-Type: application/octet-stream\r\n\r\nx = 1\n'
+        b"\r\n------MograderBoundary--\r\n"
+    )
+    answer = await course.ask(
+        "POST",
+        "/assignments/hw1/submit?user=alice",
+        "alice",
+        content=body,
+        headers={"Content-Type": "multipart/form-data; boundary=----MograderBoundary"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert (course.place() / "alice.py").read_bytes() == b"x = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "error"),
+    [
+        ("", 400, "Missing 'user' query parameter"),
+        ("?user=", 400, "Missing 'user' query parameter"),
+        (
+            "?user=a%20b",
+            400,
+            "Invalid username: must be alphanumeric, underscore, hyphen, or dot",
+        ),
+        ("?user=a..b", 400, "Invalid username: must not contain '..'"),
+        ("?user=__instructor__", 400, "Reserved username"),
+        ("?user=-rf", 400, "Invalid username: it must not start with a dot or a dash"),
+        (
+            "?user=alice_20260310T200800",
+            400,
+            "Invalid username: it reads as the name of a submission",
+        ),
+        ("?user=alice&user=bob", 400, "The query has a field twice."),
+    ],
+)
+async def test_a_bad_name_is_refused_in_0316s_words(
+    course: Course, query: str, status: int, error: str
+) -> None:
+    answer = await course.ask("POST", f"/assignments/hw1/submit{query}", "prof", content=b"x")
+    assert (answer.status_code, answer.json()) == (status, {"error": error})
+
+
+@pytest.mark.parametrize(
+    "more", [{"content": b""}, {"files": {"file": ("a.py", b"")}}, {"files": {"file": ("", b"x")}}]
+)
+async def test_nothing_is_no_submission(course: Course, more: dict[str, object]) -> None:
+    answer = await course.ask("POST", "/assignments/hw1/submit?user=alice", "alice", **more)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()) == (400, {"error": "No file data received"})
+
+
+async def test_an_assignment_that_there_is_not_takes_nothing(course: Course) -> None:
+    """compatibility-0.3.16.md 4: 0.3.16 made one of any name."""
+    assert (await course.submit("alice", b"x", "zz")).status_code == 404
+    assert not course.place("zz").exists()
+
+
+async def test_what_is_too_large_is_refused_with_the_bound(course: Course) -> None:
+    answer = await course.submit("alice", b"x" * (32 * 1024 * 1024 + 1))
+    assert answer.status_code == 413
+    assert "32 MB" in answer.json()["error"]
+
+
+async def test_the_same_bytes_again_are_no_second_submission(course: Course) -> None:
+    first = (await course.submit("alice", b"same")).json()
+    course.clock.advance(60)
+    again = (await course.submit("alice", b"same")).json()
+    assert first["repeated"] is False
+    assert again["repeated"] is True
+    assert again["receipt"] == first["receipt"]
+    assert len(list(course.place().glob("alice_*"))) == 1
+    course.restart()
+    assert (await course.submit("alice", b"same")).json() == again
+
+
+async def test_an_earlier_version_again_is_a_new_submission(course: Course) -> None:
+    for data in (b"a", b"b", b"a"):
+        last = (await course.submit("alice", data)).json()
+    assert (last["repeated"], last["receipt"]["sequence"]) == (False, 3)
+    assert (course.place() / "alice.py").read_bytes() == b"a"
+
+
+async def test_b146_a_student_asks_for_their_own_status(course: Course) -> None:
+    new = (await course.ask("GET", STATUS, "alice")).json()
+    assert new == {
+        "status": "new",
+        "graded": False,
+        "grade": None,
+        "feedback": "",
+        "feedback_available": False,
+    }
+    await course.submit("alice", b"x")
+    assert (await course.ask("GET", STATUS, "alice")).json() == {**new, "status": "submitted"}
+    other = await course.ask("GET", STATUS, "bob")
+    assert other.json() == {"error": "Token user does not match request user"}
+    missing = await course.ask("GET", "/assignments/hw1/status", "alice")
+    assert missing.json() == {"error": "Missing 'user' query parameter"}
+
+
+async def test_b147_the_instructor_lists_and_downloads_submissions(course: Course) -> None:
+    await course.submit("bob", b"1")
+    await course.submit("alice", b"2")
+    course.clock.advance(1)
+    receipt = (await course.submit("alice", b"3")).json()["receipt"]
+    listed = await course.ask("GET", "/assignments/hw1/submissions", "prof")
+    assert listed.json() == [
+        {
+            "username": user,
+            "filename": f"{user}.py",
+            "url": f"/assignments/hw1/submissions/{user}.py",
+        }
+        for user in ("alice", "bob")
+    ]
+    for name, content in (("alice.py", b"3"), ("alice_20260901T090000.py", b"2")):
+        answer = await course.ask("GET", f"/assignments/hw1/submissions/{name}", "prof")
+        assert answer.content == content
+    (alice, _) = (await course.ask("GET", "/assignments/hw1/submissions?detail=1", "prof")).json()
+    assert alice["history"] == ["alice_20260901T090000.py", "alice_20260901T090001.py"]
+    assert alice["sha256"] == receipt["sha256"] == hashlib.sha256(b"3").hexdigest()
+    absent = await course.ask("GET", "/assignments/hw1/submissions/zz.py", "prof")
+    assert (absent.status_code, absent.json()) == (404, {"error": "Not found: zz.py"})
+
+
+async def test_late_work_is_taken_and_marked(course: Course) -> None:
+    course.write_manifest(DUE)
+    course.clock.advance(1.5 * DAY)
+    told = (await course.submit("alice", b"late")).json()
+    assert told["late"] is True
+    assert told["receipt"]["late"] is True
+    detail = (await course.ask("GET", STATUS + "&detail=1", "alice")).json()
+    assert (detail["late"], detail["can_submit"]) == (True, True)
+    assert detail["receipt"] == told["receipt"]
+
+
+async def test_after_the_cut_off_nothing_is_taken(course: Course) -> None:
+    course.write_manifest(DUE)
+    await course.submit("alice", b"in time")
+    course.clock.advance(4 * DAY)
+    answer = await course.submit("alice", b"too late")
+    assert answer.status_code == 403
+    assert answer.json()["reason"] == "closed"
+    assert "closed on Fri 04 Sep 2026, 09:00 UTC" in answer.json()["error"]
+    assert len(list(course.place().glob("alice_*"))) == 1
+    detail = (await course.ask("GET", STATUS + "&detail=1", "alice")).json()
+    assert detail["can_submit"] is False
+    assert "closed on" in detail["why_not"]
+    assert (await course.submit("alice", b"in time")).json()["repeated"] is True
+    assert (await course.submit("alice", b"for her", by="prof")).status_code == 409
+
+
+async def test_who_has_an_extension_is_on_time(course: Course) -> None:
+    course.write_manifest({**DUE, "extensions": {"alice": "2026-09-06T09:00:00Z"}})
+    course.clock.advance(4 * DAY)
+    assert (await course.submit("alice", b"x")).json()["late"] is False
+    assert (await course.submit("bob", b"x")).status_code == 403
+
+
+async def test_a_late_one_replaces_one_on_time_only_when_that_is_confirmed(
+    course: Course,
+) -> None:
+    """Nobody loses what was on time by accident, and nobody loses the late one either."""
+    course.write_manifest(DUE)
+    await course.submit("alice", b"on time")
+    course.clock.advance(1.5 * DAY)
+    info = await course.submit("alice", b"late")
+    assert info.status_code == 409
+    told = info.json()
+    assert told["reason"] == "late-would-replace"
+    assert told["receipt"]["late"] is True
+    assert "late=replace" in told["error"]
+    link = course.place() / "alice.py"
+    assert link.read_bytes() == b"on time"
+    assert {path.read_bytes() for path in course.place().glob("alice_*")} == {b"on time", b"late"}
+    assert (await course.submit("alice", b"late")).json()["receipt"] == told["receipt"]
+    course.clock.advance(600)
+    confirmed = (await course.submit("alice", b"late", query="&late=replace")).json()
+    assert confirmed["receipt"] == told["receipt"]
+    assert confirmed["late"] is True
+    assert link.read_bytes() == b"late"
+    assert (await course.submit("alice", b"later")).status_code == 200
+
+
+async def test_an_extension_that_comes_later_makes_late_work_on_time(course: Course) -> None:
+    course.write_manifest(DUE)
+    course.clock.advance(1.5 * DAY)
+    await course.submit("alice", b"late")
+    course.write_manifest({**DUE, "extensions": {"alice": "2026-09-03T09:00:00Z"}})
+    detail = (await course.ask("GET", STATUS + "&detail=1", "alice")).json()
+    assert detail["late"] is False
+
+
+async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
+    """Its submissions lie in ``<root>/<N>/``, beside files/ and grades.json.
+
+    See compatibility-0.3.16.md 4.
+    """
+    place = course.root / "hw1"
+    (place / "alice_20260310T200800.py").write_bytes(b"first")
+    (place / "alice_20260311T200800.py").write_bytes(b"second")
+    (place / "alice.py").symlink_to("alice_20260311T200800.py")
+    (place / "helper.py").write_bytes(b"not a submission")
+    (place / "grades.json").write_text('[{"userid": "alice", "grade": 9, "feedback": "ok"}]')
+    (place / "feedback").mkdir()
+    (place / "feedback" / "alice.html").write_text("<p>fine")
+    status = (await course.ask("GET", STATUS, "alice")).json()
+    assert status == {
+        "status": "submitted",
+        "graded": True,
+        "grade": "9",
+        "feedback": "ok",
+        "feedback_available": True,
+    }
+    listed = (await course.ask("GET", "/assignments/hw1/submissions", "prof")).json()
+    assert [each["username"] for each in listed] == ["alice"]
+    again = (await course.submit("alice", b"second")).json()
+    assert (again["repeated"], again["receipt"]["sequence"]) == (True, 2)
+    assert again["receipt"]["received"] == "2026-03-11T20:08:00.000Z"
+    new = (await course.submit("alice", b"third")).json()
+    assert new["receipt"]["sequence"] == 3
+    assert (place / "alice.py").read_bytes() == b"third"
+    assert (place / "alice_20260310T200800.py").read_bytes() == b"first"
+    assert not course.place().exists()
+
+
+async def test_a_receipt_is_genuine_only_as_it_was_given(course: Course) -> None:
+    receipt = (await course.submit("alice", b"x")).json()["receipt"]
+    assert receipt["sha256"] == hashlib.sha256(b"x").hexdigest()
+    assert (receipt["size"], receipt["sequence"]) == (1, 1)
+    assert receipt["received"] == "2026-09-01T09:00:00.000Z"
+
+    async def verified(body: object) -> dict[str, object]:
+        answer = await course.ask("POST", "/receipts/verify", json=body)
+        told: dict[str, object] = answer.json()
+        return told
+
+    good = await verified(receipt)
+    assert (good["valid"], good["stored"], good["counts"]) == (True, True, True)
+    for field, value in (("late", True), ("sequence", 2), ("user", "bob"), ("size", 2)):
+        assert (await verified({**receipt, field: value}))["valid"] is False
+    assert await verified({**receipt, "extra": 1}) == {"error": "This is not a receipt"}
+    await course.submit("alice", b"y")
+    assert (await verified(receipt))["counts"] is False
+    (course.place() / receipt["filename"]).write_bytes(b"z")
+    spoilt = await verified(receipt)
+    assert (spoilt["valid"], spoilt["stored"]) == (True, False)
+
+
+async def test_a_disk_that_is_full_is_told_and_nothing_is_lost(course: Course) -> None:
+    await course.submit("alice", b"old")
+    course.disk = FullDisk(0)
+    course.restart()
+    answer = await course.submit("alice", b"new")
+    assert answer.status_code == 503
+    assert "disk is full" in answer.json()["error"]
+    assert answer.headers["retry-after"] == "60"
+    assert (course.place() / "alice.py").read_bytes() == b"old"
+
+
+async def test_the_clock_may_go_back(course: Course) -> None:
+    await course.submit("alice", b"one")
+    course.clock._now = datetime(2026, 8, 30, tzinfo=UTC)
+    told = (await course.submit("alice", b"two")).json()
+    assert (told["repeated"], (course.place() / "alice.py").read_bytes()) == (False, b"two")

@@ -1,0 +1,69 @@
+"""The server of a folder's dashboard, and the message for an unknown one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import load_settings, read_environ
+from mograder.exchange.student.course import Known
+from mograder.store.student_folder import StudentFolder
+from mograder.web.student.connecting import connector_of
+from mograder.web.student.connector import Connector
+
+SERVER = "https://course.example.org"
+
+
+def connector(folder: Path, settings: str = "", **environment: str) -> Connector:
+    """The connector of a folder with these settings."""
+    (folder / "mograder.toml").write_text(settings)
+    environ = {"HOME": str(folder), **environment}
+    return connector_of(load_settings(folder, environ=environ), read_environ(environ))
+
+
+@pytest.mark.parametrize("transport", ["", 'transport = "https"\n'])
+def test_b155_the_course_names_its_server(tmp_path: Path, transport: str) -> None:
+    found = connector(tmp_path, f'{transport}[https]\nurl = "{SERVER}"\n')
+    assert (found.server, found.settled) == (SERVER, True)
+    assert found.resume() is None, "nobody has signed in yet"
+
+
+def test_a_folder_without_settings_goes_on_with_the_server_of_last_time(tmp_path: Path) -> None:
+    assert (connector(tmp_path).server, connector(tmp_path).settled) == ("", False)
+    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
+    StudentFolder(tmp_path).put_known(known)
+    assert (connector(tmp_path).server, connector(tmp_path).settled) == (SERVER, False)
+
+
+def test_b152_a_token_of_the_environment_signs_in_without_a_form(tmp_path: Path) -> None:
+    token = "alice:" + "0" * 64
+    found = connector(tmp_path, f'[https]\nurl = "{SERVER}"\n', MOGRADER_HTTPS_TOKEN=token)
+    transport = found.resume()
+    assert transport is not None
+    assert transport.user == "alice"
+    transport.close()
+
+
+def test_a_course_on_moodle_is_told_in_a_sentence(tmp_path: Path) -> None:
+    moodle = '[moodle]\nurl = "https://moodle.example.org"\n'
+    with pytest.raises(InvalidInput, match="on Moodle"):
+        connector(tmp_path, moodle)
+    both = f'transport = "https"\n[https]\nurl = "{SERVER}"\n{moodle}'
+    assert connector(tmp_path, both).server == SERVER
+
+
+@pytest.mark.parametrize("url", ["course.example.org", "ftp://course.example.org", "https://"])
+def test_an_address_that_is_none_is_told_at_the_start(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidInput):
+        connector(tmp_path, f'transport = "https"\n[https]\nurl = "{url}"\n')
+
+
+def test_a_token_never_travels_in_the_clear_to_another_machine(tmp_path: Path) -> None:
+    found = connector(tmp_path, 'transport = "https"\n[https]\nurl = "http://course.example.org"\n')
+    with pytest.raises(InvalidInput, match="not encrypted"):
+        found.sign_in("token", {"token": "alice:" + "0" * 64}, "")
+    with pytest.raises(InvalidInput, match="not encrypted"):
+        found.sign_in("register", {"user": "alice", "code": "open-sesame"}, "")

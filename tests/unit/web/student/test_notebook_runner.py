@@ -1,0 +1,65 @@
+"""Stored results of validations: in the file and with the keys of 0.3.16.
+
+See compatibility-0.3.16.md 5.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mograder.store.student_folder import Notebook
+from tests.support.dashboard_app import Dashboard, dashboard
+
+OLD = {
+    "notebook": "hw1.py",
+    "checks": [
+        {"label": "Q1: the sum", "status": "success", "details": []},
+        {"label": "Q2: the product", "status": "danger", "details": ["It is too small."]},
+    ],
+    "export_ok": True,
+    "export_error": None,
+    "cell_errors": 0,
+}
+
+
+def put(shown: Dashboard, record: dict[str, object] | str) -> Notebook:
+    """A notebook, and what is remembered of it."""
+    root = shown.app.course.folder.root
+    (root / "hw1").mkdir()
+    (root / "hw1" / "hw1.py").write_text("import marimo\n")
+    notebook = shown.app.course.folder.notebook("hw1")
+    assert notebook is not None
+    cache = root / ".mograder" / "check_cache"
+    cache.mkdir(parents=True)
+    if isinstance(record, dict):
+        record = json.dumps({"file_mtime": notebook.mtime, **record})
+    (cache / "hw1.json").write_text(record)
+    return notebook
+
+
+async def test_a_validation_of_0_3_16_is_shown(tmp_path: Path) -> None:
+    async with dashboard(tmp_path / "w") as shown:
+        notebook = put(shown, OLD)
+        result = shown.app.runner.result(notebook)
+        assert result is not None
+        assert not result.answer.ok
+        assert result.answer.summary == "1 of 2 checks pass."
+        assert [check.passed for check in result.answer.checks] == [True, False]
+        assert result.answer.checks[1].details == ("It is too small.",)
+        assert not shown.app.runner.stale(notebook)
+
+
+async def test_a_notebook_that_was_saved_since_is_told_apart(tmp_path: Path) -> None:
+    async with dashboard(tmp_path / "w") as shown:
+        notebook = put(shown, {**OLD, "file_mtime": 1.0})
+        assert shown.app.runner.stale(notebook)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"checks": 3}', "\x00"])
+async def test_a_damaged_record_is_no_result(tmp_path: Path, text: str) -> None:
+    async with dashboard(tmp_path / "w") as shown:
+        notebook = put(shown, text)
+        assert shown.app.runner.result(notebook) is None
