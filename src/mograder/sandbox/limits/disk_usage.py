@@ -95,7 +95,7 @@ class DiskWatch:
         return []
 
     def look(self, moving: Collection[str]) -> list[End]:
-        """Measure workspaces in ``moving`` or changed ones, all on a short disk; return the ends."""
+        """Measure workspaces that may have changed, and all on a short disk; return the ends."""
         now = time.monotonic()
         short = self._short_disks()
         forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)

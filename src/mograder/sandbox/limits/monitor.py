@@ -21,10 +21,10 @@ from typing import ParamSpec, TypeVar
 
 from mograder.core.reserve import DiskReserve
 from mograder.sandbox.isolation.policy import tmp_bytes
-from mograder.sandbox.limits.cgroup2 import SessionGroup
+from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch
-from mograder.sandbox.limits.process_meter import Meter, Reading
+from mograder.sandbox.limits.process_meter import Meter
 from mograder.sandbox.limits.rules import (
     End,
     View,
@@ -62,20 +62,10 @@ _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
 """Smallest changes that are reported: bytes, CPU seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A session to monitor; ``workspace`` is None if it has no write access to one."""
-
-    session_id: str
-    limits: Limits
-    workspace: Path | None
-    group: SessionGroup | None = None
-
-
 @dataclass(slots=True)
 class _Watch:
-    watched: Watched
-    limit: int
+    limits: Limits
+    group: SessionGroup | None
     reading: Reading = field(default=Reading(0, 0.0, 0))
     read: bool = False
     counted: float = 0.0
@@ -120,13 +110,22 @@ class Monitor:
         keepers = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
-    def add(self, watched: Watched, first_pid: int) -> None:
-        """Monitor a session from now on; ``first_pid`` is its only process so far."""
-        session_id, limits = watched.session_id, watched.limits
-        self._watches[session_id] = _Watch(watched, limits.memory_mb << 20)
-        self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), watched.group)
-        if watched.workspace is not None:
-            self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
+    def add(
+        self,
+        session_id: str,
+        first_pid: int,
+        limits: Limits,
+        workspace: Path | None,
+        group: SessionGroup | None,
+    ) -> None:
+        """Monitor a session from now on; ``first_pid`` is its only process so far.
+
+        ``workspace`` is None if it has no write access to one.
+        """
+        self._watches[session_id] = _Watch(limits, group)
+        self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), group)
+        if workspace is not None:
+            self._disk.add(session_id, workspace, limits.workspace_mb << 20)
         self._some.set()
 
     def forget(self, session_id: str) -> None:
@@ -216,16 +215,15 @@ class Monitor:
         self._meter.find()
         for name, watch in tuple(self._watches.items()):
             if name in due:
-                self._read(watch, now)
+                self._read(name, watch, now)
             else:
                 watch.still += 1
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
 
-    def _read(self, watch: _Watch, now: float) -> None:
-        before, name = watch.reading, watch.watched.session_id
-        reading = self._meter.read(name)
+    def _read(self, name: str, watch: _Watch, now: float) -> None:
+        before, reading = watch.reading, self._meter.read(name)
         self._processors.note(name, reading.cpu)
         worked = reading.cpu - watch.counted >= _CPU_STEP
         if worked:
@@ -237,19 +235,25 @@ class Monitor:
             watch.still += 1
         watch.grown = reading.memory - before.memory if watch.read else 0
         watch.reading, watch.read = reading, True
-        full = is_full(reading.tasks, watch.watched.limits.processes) or self._refused(watch)
+        full = is_full(reading.tasks, watch.limits.processes) or self._refused(watch)
         watch.full_since = min(watch.full_since, now) if full else math.inf
 
     def _refused(self, watch: _Watch) -> bool:
         """Return whether the kernel has refused it a process since the last pass."""
-        if watch.watched.group is None:
+        if watch.group is None:
             return False
-        before, watch.refused = watch.refused, watch.watched.group.events().refused
+        before, watch.refused = watch.refused, watch.group.events().refused
         return watch.refused > before
 
     def _act(self, memory: Memory, now: float) -> None:
         views = [
-            View(name, watch.reading.memory, watch.limit, watch.grown, watch.full_since)
+            View(
+                name,
+                watch.reading.memory,
+                watch.limits.memory_mb << 20,
+                watch.grown,
+                watch.full_since,
+            )
             for name, watch in self._watches.items()
         ]
         self._growing = any(

@@ -25,7 +25,7 @@ from mograder.sandbox.isolation.policy import (
 )
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
-from mograder.sandbox.limits.monitor import Monitor, Watched
+from mograder.sandbox.limits.monitor import Monitor
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
@@ -240,13 +240,12 @@ class SessionTable:
         It is called before any student code runs.
         """
         workspace = request.directory if _writes(request) else None
-        watched = Watched(request.session_id, request.limits, workspace, group)
 
         def settle(pid: int) -> None:
             prefer_to_end(pid)
             if group is None:
                 put_back(pid)
-            self._monitor.add(watched, pid)
+            self._monitor.add(request.session_id, pid, request.limits, workspace, group)
 
         return settle
 
