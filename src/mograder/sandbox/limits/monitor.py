@@ -25,6 +25,7 @@ from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch
 from mograder.sandbox.limits.process_meter import Meter
+from mograder.sandbox.limits.procfs import Memory, machine_memory, machine_tasks
 from mograder.sandbox.limits.rules import (
     End,
     View,
@@ -32,7 +33,6 @@ from mograder.sandbox.limits.rules import (
     is_full,
     is_short,
 )
-from mograder.sandbox.limits.system_load import Machine, Memory
 from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
 
 Given = ParamSpec("Given")
@@ -98,11 +98,10 @@ class Monitor:
         self._meter, self._processors = meter, processors
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
-        self._machine = Machine()
         self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._watches: dict[str, _Watch] = {}
         self._some, self._closed = asyncio.Event(), threading.Event()
-        self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
+        self._memory, self._task_count = machine_memory(), machine_tasks()
         self._next_pass = 0.0
         self._growing = False
         self._told_overhead = 0
@@ -143,7 +142,6 @@ class Monitor:
             task.cancel()
         await asyncio.wait(self._tasks)
         self._threads.shutdown()
-        self._machine.close()
 
     async def _keep_use(self) -> None:
         while True:
@@ -158,8 +156,7 @@ class Monitor:
 
     async def _look(self) -> None:
         """Read the machine's load, and run a pass if one is due or a threshold is exceeded."""
-        memory = self._machine.memory()
-        tasks = self._machine.tasks()
+        memory, tasks = machine_memory(), machine_tasks()
         alarmed = (
             self._memory.available - memory.available > _DROP
             or is_short(memory)

@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from mograder.sandbox.isolation.bwrap_process import children_of
 from mograder.sandbox.isolation.policy import HOME
 from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
-from mograder.sandbox.limits.procfs import PAGE, TICKS, Share, Stat, namespace_of, share_of, stat_of
+from mograder.sandbox.limits.procfs import (
+    PAGE,
+    TICKS,
+    Share,
+    Stat,
+    last_pid,
+    namespace_of,
+    share_of,
+    stat_of,
+)
 
 _MOVED = 1 << 20
 """Change in bytes, resident or faulted in, after which a share is read again."""
@@ -82,7 +91,7 @@ class ProcessMeter:
         """Unless ``confined``, a session is its first process and the descendants of that."""
         self._confined = confined
         self._sessions: dict[str, _Session] = {}
-        self._last_pid = b""
+        self._last_pid = 0
 
     def add(
         self, session_id: str, first_pid: int, tmp_bytes: int, group: SessionGroup | None
@@ -94,7 +103,7 @@ class ProcessMeter:
         namespace = namespace_of(first_pid) if self._confined else ""
         size = tmp_bytes if self._confined else 0
         self._sessions[session_id] = _Session(first_pid, namespace, size, [first_pid])
-        self._last_pid = b""
+        self._last_pid = 0
 
     def remove(self, session_id: str) -> None:
         """Stop measuring a session."""
@@ -102,7 +111,7 @@ class ProcessMeter:
 
     def find(self) -> None:
         """Update the sets of the sessions' processes."""
-        before, self._last_pid = self._last_pid, _last_pid()
+        before, self._last_pid = self._last_pid, last_pid()
         if before == self._last_pid:  # no process has started
             return
         sessions = tuple(self._sessions.values())
@@ -195,9 +204,3 @@ def _in_memory_mounts(session: _Session) -> int:
         own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
         return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
     return 0
-
-
-def _last_pid() -> bytes:
-    """Return the last pid given by the kernel: while it is the same, no process has started."""
-    with open("/proc/loadavg", "rb") as file:  # noqa: PTH123 - a Path costs more
-        return file.read().split()[-1]
