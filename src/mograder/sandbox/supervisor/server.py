@@ -33,6 +33,7 @@ from mograder.sandbox.environments.interpreters import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
     Runner,
+    Start,
     adopt_orphans,
     leave_the_keyring,
 )
@@ -285,9 +286,8 @@ class Supervisor:
             directory = command.directory
             inside = unconfined(self._host, work=directory, environment=directory)
         lines = Lines()
-        sandbox = self._runner.start(
-            build_plan(command, self._host, inside), uid_slot=0, keep=None, on_output=lines.feed
-        )
+        plan = build_plan(command, self._host, inside)
+        sandbox = self._runner.start(Start(plan, 0, lines.feed))
         try:
             async with asyncio.timeout(command.timeout):
                 while not sandbox.exited.done():

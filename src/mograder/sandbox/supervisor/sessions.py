@@ -14,7 +14,7 @@ from typing import Literal
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.reserve import NO_RESERVE, DiskReserve
 from mograder.sandbox.environments.record import RECORD, read_record
-from mograder.sandbox.isolation.bwrap import Runner, Sandboxed
+from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_SESSION,
     Host,
@@ -40,7 +40,7 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.disconnect import hang_up
-from mograder.sandbox.warm.pool import WarmStart, ZygotePool
+from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import PendingSession
 
 _log = logging.getLogger("mograder.supervisor")
@@ -75,14 +75,6 @@ class _Session:
     listed: bool
     environment: Path
     reason: LimitReason | Literal[""] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    request: StartSession | Execute
-    on_output: Callable[[bytes], None]
-    settle: Callable[[int], None]
-    open_entry: Callable[[], int | None]
 
 
 class SessionTable:
@@ -190,6 +182,7 @@ class SessionTable:
         log = bytearray()
         group: SessionGroup | None = None
         try:
+            plan = self._plan(request, descriptor)
             group = await self._make_group(request)
             if _writes(request):
                 give = self._runner.give  # slow for a large tree on a slow disk
@@ -203,14 +196,16 @@ class SessionTable:
             _remove(path)
             await self._put_away(request.session_id, group)
             raise
+        start = Start(
+            plan,
+            request.uid_slot,
+            lambda data: _keep_tail(log, data),
+            (descriptor,),
+            self._settler(request, group),
+            lambda: _open_entry(group),
+        )
         try:
-            start = _Start(
-                request,
-                lambda data: _keep_tail(log, data),
-                self._settler(request, group),
-                lambda: _open_entry(group),
-            )
-            sandbox = self._open(start, descriptor)
+            sandbox = self._open(request, start, descriptor)
         except BaseException:
             _remove(path)
             await self._put_away(request.session_id, group)
@@ -249,59 +244,29 @@ class SessionTable:
 
         return settle
 
-    def _open(self, start: _Start, descriptor: int) -> Sandboxed:
+    def _open(self, request: StartSession | Execute, start: Start, descriptor: int) -> Sandboxed:
         """Start the sandbox, warm if possible; ``descriptor`` is closed after use or failure."""
-        request, zygotes = start.request, self._zygotes
+        zygotes = self._zygotes
         if zygotes is None:
             try:
-                sandbox = self._open_cold(start, descriptor)
+                sandbox = self._runner.start(start)
             finally:
                 os.close(descriptor)
             self._on_news(Arrived(session_id=request.session_id, warm=False))
             return sandbox
-        try:
-            plan = self._plan(request, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
-            sandbox = self._open_cold(start, descriptor)
+            sandbox = self._runner.start(start)
             self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
             return sandbox
 
         async def join() -> Sandboxed:
-            session = await zygotes.join(warm)
+            session = await zygotes.join(request.environment, start)
             self._on_news(Arrived(session_id=request.session_id, warm=True))
             return session
 
-        warm = WarmStart(
-            plan,
-            request.environment,
-            request.uid_slot,
-            descriptor,
-            start.on_output,
-            settle=start.settle,
-            open_entry=start.open_entry,
-        )
         return PendingSession(join, start_cold, descriptor, start.on_output)
-
-    def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
-        request = start.request
-        entry = start.open_entry()
-        try:
-            return self._runner.start(
-                self._plan(request, listener),
-                uid_slot=request.uid_slot,
-                keep=listener,
-                on_output=start.on_output,
-                settle=start.settle,
-                entry=entry,
-            )
-        finally:
-            if entry is not None:
-                os.close(entry)
 
     def _plan(self, request: StartSession | Execute, fd: int) -> Plan:
         record = read_record(request.environment)
