@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -22,7 +21,7 @@ from typing import Protocol
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
 from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Echo, Held
-from mograder.sandbox.isolation.child_process import Begun, Child, begin_elsewhere
+from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
 from mograder.sandbox.isolation.mounts import MountSpace, Sources
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Launch
@@ -119,7 +118,7 @@ class BwrapRunner:
         sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
 
-    def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
+    async def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
         """Start a zygote group: a sandbox with a placeholder, in whose namespaces others nest.
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses.
@@ -127,8 +126,7 @@ class BwrapRunner:
         place = Founded(os.geteuid(), os.getegid(), 1)
         if self.uid_base is not None:
             place = Founded(self.uid_base, self.uid_base, YARD_UIDS)
-        with self._holding(plan, Launch(place=place), on_output) as (_, finish):
-            return finish(None)
+        return await self._hold(plan, Launch(place=place), on_output)
 
     async def hold(self, start: Start, zygote_group: int, entry: int | None) -> Held:
         """Make a plan's sandbox in the zygote group of this pidfd, with only a placeholder in it.
@@ -141,9 +139,7 @@ class BwrapRunner:
         kept = (SETFCAP,) if self.uid_base is None else ()
         place = Joined(zygote_group, NESTED, self.uid_inside(start.uid_slot), kept)
         wanted = Launch(uid=self._uid(start.uid_slot), place=place, entry=entry)
-        with self._holding(start.plan, wanted, start.on_output) as (launch, finish):
-            begun = None if self.helper is None else await begin_elsewhere(launch, self.helper)
-            return finish(begun)
+        return await self._hold(start.plan, wanted, start.on_output)
 
     def uid_inside(self, uid_slot: int) -> int:
         """Return the uid of a slot as seen inside a zygote group."""
@@ -169,31 +165,24 @@ class BwrapRunner:
     def _uid(self, uid_slot: int) -> int | None:
         return None if self.uid_base is None else self.uid_base + uid_slot
 
-    @contextlib.contextmanager
-    def _holding(
-        self, plan: Plan, wanted: Launch, on_output: Callable[[bytes], None]
-    ) -> Iterator[tuple[Launch, Callable[[Begun | None], Held]]]:
-        """Prepare a sandbox with a placeholder; yield the launch and a function that finishes it.
-
-        The function starts the process, unless it gets one that was already started.
-        """
+    async def _hold(self, plan: Plan, wanted: Launch, on_output: Callable[[bytes], None]) -> Held:
+        """Start a sandbox with a placeholder, in a zygote group through the helper if possible."""
         stdin, told = os.pipe()
         echo = Echo(on_output)
         try:
             wanted = replace(wanted, stdin=stdin, lend_output=True)
             with self._prepared(held(plan), wanted) as (launch, release):
-
-                def finish(begun: Begun | None) -> Held:
-                    sandbox = Held(Child(launch, echo.hear, begun), told, echo)
-                    sandbox.exited.add_done_callback(lambda _: release())
-                    return sandbox
-
-                yield launch, finish
+                begun = None
+                if self.helper is not None and isinstance(wanted.place, Joined):
+                    begun = await begin_elsewhere(launch, self.helper)
+                sandbox = Held(Child(launch, echo.hear, begun), told, echo)
         except BaseException:
             os.close(told)
             raise
         finally:
             os.close(stdin)
+        sandbox.exited.add_done_callback(lambda _: release())
+        return sandbox
 
     @contextlib.contextmanager
     def _prepared(
@@ -359,7 +348,7 @@ def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
 
 def adopt_orphans() -> None:
     """Become the subreaper, the parent of processes that a sandbox's monitor leaves behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    rights.libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def leave_the_keyring() -> None:

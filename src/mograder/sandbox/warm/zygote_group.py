@@ -256,7 +256,7 @@ class ZygoteGroup:
 
     async def _start_zygote(self) -> str:
         if self._held is None or self._held.exited.done():
-            self._held = self._runner.found(self._plan, lambda _: None)
+            self._held = await self._runner.found(self._plan, lambda _: None)
             await self._held.stand()
         rights = () if self._runner.uid_base is None else (SETGID, SETUID)
         program = filter_program(joining=True)
