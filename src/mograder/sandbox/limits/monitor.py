@@ -71,8 +71,6 @@ class _Watch:
     counted: float = 0.0
     """CPU seconds when it was last found active, so that slow use adds up to activity."""
     told: SessionUse | None = None
-    considered: tuple[Reading, int] | None = None
-    """(reading, workspace bytes) that were last compared with ``told``."""
     grown: int = 0
     refused: int = 0
     full_since: float = math.inf
@@ -267,7 +265,7 @@ class Monitor:
     def tell_all(self) -> None:
         """Report the use of every session in the next message, for a new subscriber."""
         for watch in self._watches.values():
-            watch.told = watch.considered = None
+            watch.told = None
 
     def _tell_changes(self) -> None:
         if time.monotonic() < self._next_news:
@@ -283,16 +281,12 @@ class Monitor:
 
     def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
         """Return a session's use if it differs from the last report, else None."""
-        now = watch.reading, self._disk.size(name)
-        if watch.considered == now:  # not read since, as most sessions are idle
-            return None
-        watch.considered = now
         use = SessionUse(
             session_id=name,
             memory=watch.reading.memory,
             cpu=round(watch.reading.cpu, 2),
             processes=watch.reading.tasks,
-            workspace=now[1],
+            workspace=self._disk.size(name),
         )
         if not _differs(watch.told, use):
             return None

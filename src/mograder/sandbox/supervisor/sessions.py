@@ -182,7 +182,6 @@ class SessionTable:
         log = bytearray()
         group: SessionGroup | None = None
         try:
-            plan = self._plan(request, descriptor)
             group = await self._make_group(request)
             if _writes(request):
                 give = self._runner.give  # slow for a large tree on a slow disk
@@ -191,23 +190,18 @@ class SessionTable:
                 waited_for = isinstance(request, StartSession)  # no student waits for a run
                 weight = request.limits.cpu_weight
                 self._processors.add(request.session_id, group, weight, boost=waited_for)
-        except BaseException:
-            os.close(descriptor)
-            _remove(path)
-            await self._put_away(request.session_id, group)
-            raise
-        start = Start(
-            plan,
-            request.uid_slot,
-            lambda data: _keep_tail(log, data),
-            (descriptor,),
-            self._settler(request, group),
-            lambda: _open_entry(group),
-        )
-        try:
+            start = Start(
+                self._plan(request, descriptor),
+                request.uid_slot,
+                lambda data: _keep_tail(log, data),
+                (descriptor,),
+                self._settler(request, group),
+                lambda: _open_entry(group),
+            )
             sandbox = self._open(request, start, descriptor)
         except BaseException:
-            _remove(path)
+            os.close(descriptor)
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - a single call
             await self._put_away(request.session_id, group)
             raise
         info = SessionInfo(session_id=request.session_id, socket=path)
@@ -245,14 +239,12 @@ class SessionTable:
         return settle
 
     def _open(self, request: StartSession | Execute, start: Start, descriptor: int) -> Sandboxed:
-        """Start the sandbox, warm if possible; ``descriptor`` is closed after use or failure."""
+        """Start the sandbox, warm if possible; unless this raises, ``descriptor`` gets closed."""
         zygotes = self._zygotes
         if zygotes is None:
-            try:
-                sandbox = self._runner.start(start)
-            finally:
-                os.close(descriptor)
+            sandbox = self._runner.start(start)
             self._on_news(Arrived(session_id=request.session_id, warm=False))
+            os.close(descriptor)
             return sandbox
 
         def start_cold(reason: str) -> Sandboxed:
@@ -395,10 +387,6 @@ class SessionTable:
             return  # it never started; its caller received the error
         tail = life.log.decode("utf-8", "replace")
         life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def _open_entry(group: SessionGroup | None) -> int | None:
