@@ -249,7 +249,6 @@ class Supervisor:
                 return Done(id=call.id, executed=executed)
             case Warm():
                 await self._restore_cache()
-                self._runner.reach(operation.environment)
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)

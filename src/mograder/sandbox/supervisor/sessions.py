@@ -53,6 +53,7 @@ _CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
 """Attempts, and seconds between them, to remove a cgroup whose processes were killed."""
 
 _BACKLOG = 1024
+_Request = StartSession | Execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class SessionTable:
             raise
         await self._begin(request, report, path, on_end)
 
-    def _look(self, request: StartSession | Execute) -> None:
+    def _look(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
@@ -161,7 +162,7 @@ class SessionTable:
 
     async def _begin(
         self,
-        request: StartSession | Execute,
+        request: _Request,
         descriptor: int,
         path: Path,
         on_end: Callable[[Ended], None],
@@ -174,7 +175,7 @@ class SessionTable:
 
     async def _make(
         self,
-        request: StartSession | Execute,
+        request: _Request,
         descriptor: int,
         path: Path,
         on_end: Callable[[Ended], None],
@@ -212,7 +213,7 @@ class SessionTable:
         _log.info("session %s started", request.session_id)
         return life
 
-    async def _make_group(self, request: StartSession | Execute) -> SessionGroup | None:
+    async def _make_group(self, request: _Request) -> SessionGroup | None:
         if self._groups is None:
             return None
         try:
@@ -221,9 +222,7 @@ class SessionTable:
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
-    def _settler(
-        self, request: StartSession | Execute, group: SessionGroup | None
-    ) -> Callable[[int], None]:
+    def _settler(self, request: _Request, group: SessionGroup | None) -> Callable[[int], None]:
         """Return the function that sets limits on a session's first process.
 
         It is called before any student code runs.
@@ -238,7 +237,7 @@ class SessionTable:
 
         return settle
 
-    def _open(self, request: StartSession | Execute, start: Start, descriptor: int) -> Sandboxed:
+    def _open(self, request: _Request, start: Start, descriptor: int) -> Sandboxed:
         """Start the sandbox, warm if possible; unless this raises, ``descriptor`` gets closed."""
         zygotes = self._zygotes
         if zygotes is None:
@@ -260,7 +259,7 @@ class SessionTable:
 
         return PendingSession(join, start_cold, descriptor, start.on_output)
 
-    def _plan(self, request: StartSession | Execute, fd: int) -> Plan:
+    def _plan(self, request: _Request, fd: int) -> Plan:
         record = read_record(request.environment)
         inside = SANDBOXED_SESSION
         if self._runner.kind == "none":
@@ -400,7 +399,7 @@ def _open_entry(group: SessionGroup | None) -> int | None:
         raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
-def _writes(request: StartSession | Execute) -> bool:
+def _writes(request: _Request) -> bool:
     """Return whether its directory is bound writable: a lecture's is not."""
     return isinstance(request, Execute) or request.mode is Mode.EDIT
 
