@@ -327,11 +327,6 @@ def rlimits(limits: Limits) -> dict[str, int]:
     }
 
 
-def tmp_bytes(tmp_mb: int) -> int:
-    """Return the size in bytes of each tmpfs of a sandbox."""
-    return tmp_mb << 20
-
-
 def bubblewrap_arguments(
     plan: Plan,
     host: Host,
@@ -347,7 +342,7 @@ def bubblewrap_arguments(
     (:mod:`~mograder.sandbox.isolation.namespaces`), and sessions' sandboxes make theirs below it.
     The ``*_fd`` are inherited descriptors; the program starts once ``block_fd`` is readable.
     """
-    size = str(tmp_bytes(plan.tmp_mb))
+    size = str(plan.tmp_mb << 20)
     own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
     arguments = [
         *(() if zygote_group else own_users),

@@ -8,7 +8,6 @@ count, which costs microseconds, to notice growth early. Without sessions it sle
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import threading
@@ -17,10 +16,8 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from mograder.core.reserve import DiskReserve
-from mograder.sandbox.isolation.policy import tmp_bytes
 from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch
@@ -34,9 +31,6 @@ from mograder.sandbox.limits.rules import (
     is_short,
 )
 from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
-
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -120,7 +114,7 @@ class Monitor:
         ``workspace`` is None if it has no write access to one.
         """
         self._watches[session_id] = _Watch(limits, group)
-        self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), group)
+        self._meter.add(session_id, first_pid, limits.tmp_mb << 20, group)
         if workspace is not None:
             self._disk.add(session_id, workspace, limits.workspace_mb << 20)
         self._some.set()
@@ -165,17 +159,18 @@ class Monitor:
             return
         self._memory, self._task_count = memory, tasks
         due = self._due(everybody=alarmed, regular=regular)
-        await self._in_thread(self._measure, due)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._measure, due)
         self._act(memory, time.monotonic())
         if regular:
             self._tell_changes()
             self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
 
     async def _keep_disk(self) -> None:
+        watch, loop = self._disk.watch, asyncio.get_running_loop()
         while True:
             await self._some.wait()
             try:
-                ends = await self._in_thread(self._disk.watch, self._closed, self._moving)
+                ends = await loop.run_in_executor(self._threads, watch, self._closed, self._moving)
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("the workspaces could not be measured")
             else:
@@ -185,12 +180,6 @@ class Monitor:
         """Return the sessions that may have written files not yet measured. Runs in a thread."""
         since = time.monotonic() - _MOVING_SECONDS
         return {name for name, watch in tuple(self._watches.items()) if watch.moved_at > since}
-
-    async def _in_thread(
-        self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
-    ) -> Result:
-        call = functools.partial(work, *given, **named)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
         """Return the sessions to measure: active ones in every pass, idle ones in some."""
