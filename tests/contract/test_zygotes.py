@@ -17,14 +17,14 @@ import pytest
 from uv import find_uv_bin
 
 from mograder.sandbox.inside import serve
-from mograder.sandbox.isolation.bwrap import BwrapRunner, find_bubblewrap, system_links
+from mograder.sandbox.isolation.bwrap import BwrapRunner, Start, find_bubblewrap, system_links
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError
 from mograder.sandbox.isolation.etc_files import write_etc
-from mograder.sandbox.isolation.mounts import PlainSources
-from mograder.sandbox.isolation.policy import BESIDE, Host, Plan, session_plan
+from mograder.sandbox.isolation.mounts import Sources
 from mograder.sandbox.isolation.policy import SANDBOXED_SESSION as INSIDE
+from mograder.sandbox.isolation.policy import Host, Plan, session_plan
 from mograder.sandbox.protocol import Mode, StartSession
-from mograder.sandbox.warm.pool import WarmStart, ZygotePool
+from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import WarmSession
 from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
 
@@ -79,8 +79,8 @@ class LocalPool:
         listener = os.open(os.devnull, os.O_RDONLY)
         self.open.callback(os.close, listener)
         plan = self._plan(environment, name, listener)
-        start = WarmStart(plan, environment, 1, listener, lambda _: None, settle)
-        session = await self.zygotes.join(start)
+        start = Start(plan, 1, lambda _: None, (listener,), settle)
+        session = await self.zygotes.join(environment, start)
         self.joined.append(session)
         return session
 
@@ -114,16 +114,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     links, directories = system_links()
     tmp_path = tmp_path_factory.mktemp("host")
     (tmp_path / "cache").mkdir()
-    scripts = Path(serve.__file__)
     return Host(
         etc=write_etc(tmp_path / "etc", network=False),
         build_etc=write_etc(tmp_path / "etc-build", network=True),
         uv=Path(find_uv_bin()),
         uv_cache=tmp_path / "cache",
-        serve=scripts,
-        zygote=scripts.with_name("zygote.py"),
-        enter_sandbox=scripts.with_name("enter_sandbox.py"),
-        beside=tuple(scripts.with_name(name) for name in BESIDE),
+        scripts=Path(serve.__file__).parent,
         links=links,
         directories=directories,
     )
@@ -133,11 +129,11 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 async def make_local_pool(
     host: Host, tmp_path: Path
 ) -> AsyncIterator[Callable[[int, int], LocalPool]]:
-    """``make_house(kept, memory_mb)``"""
+    """``make_local_pool(kept, memory_mb)``"""
     made: list[LocalPool] = []
 
     def make(kept: int, memory_mb: int) -> LocalPool:
-        runner = BwrapRunner(find_bubblewrap(), host, PlainSources(), None)
+        runner = BwrapRunner(find_bubblewrap(), host, Sources(), None)
         made.append(LocalPool(tmp_path, host, runner, ZygotePool(runner, host, kept, memory_mb)))
         return made[-1]
 

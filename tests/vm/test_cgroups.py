@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
-from mograder.sandbox.limits.cpu import cpu_max, for_all_sessions
+from mograder.sandbox.limits.cgroup2 import FOR_SESSIONS, SessionGroup, SessionGroups, cpu_max
 from mograder.sandbox.protocol import Limits
 from tests.vm.cgroup_members import close, enter, entered, hold_memory, joined, spin, stay
 from tests.vm.delegated_cgroups import (
@@ -170,7 +169,7 @@ def test_a_process_that_enters_is_counted_with_its_children(unit: Unit) -> None:
         second = joined(group, stay)
         assert sorted(group.pids()) == sorted([first, second])
         use = group.use()
-        assert use.processes == 2
+        assert use.tasks == 2
         assert 24 * MIB <= use.memory < 48 * MIB
         assert use.cpu > 0
         close(group, first, second)
@@ -247,7 +246,7 @@ def test_the_kernel_refuses_one_process_too_many(unit: Unit) -> None:
         assert group.events().refused == 0
         assert status_of(child(lambda: entered(group, _fork_until_refused))) == 0
         assert group.events().refused >= 1
-        assert group.use().processes <= LIMITS.processes
+        assert group.use().tasks <= LIMITS.processes
         close(group)
 
     inside(unit, work)
@@ -285,7 +284,7 @@ def test_a_capped_session_uses_no_more_than_its_cap_until_it_is_lifted(unit: Uni
     def work() -> None:
         group = ours().make(SESSION, LIMITS)
         branch = (unit.path / "sessions-course/cpu.max").read_text().strip()
-        assert branch == cpu_max(for_all_sessions())
+        assert branch == cpu_max(FOR_SESSIONS * (os.cpu_count() or 1))
         spinner = joined(group, spin, stays=False)
         group.cap(0.1)
         capped = _used(group)

@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder import __version__
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
-from mograder.sandbox.limits.system_load import parse_meminfo
+from mograder.sandbox.limits.procfs import parse_meminfo
 
 _TIMEX_BYTES = 512
 """Bytes of a buffer larger than any kernel's ``struct timex``."""

@@ -58,24 +58,31 @@ class Limits(_Message):
     workspace_mb: int = 0
 
 
-class StartSession(_Message):
-    """Start marimo on one notebook.
+class NotebookRequest(_Message):
+    """A notebook to open in a sandbox: its ``directory``, its file name in it, its environment.
 
-    ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
-    ``notebook`` is a file name in it. ``uid_slot`` is a number that a student keeps for the whole
-    course, from which a supervisor with sub-uids derives the session's uid. ``allow`` are the
-    features (:data:`~mograder.core.features.FEATURES`) that the page may offer.
+    ``uid_slot`` is a number from which a supervisor with sub-uids derives the sandbox's uid.
     """
 
-    op: Literal["start"] = "start"
     session_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
-    mode: Mode
     directory: Path
     notebook: str
     environment: Path
-    base_url: str
     uid_slot: int = Field(ge=1)
     limits: Limits
+
+
+class StartSession(NotebookRequest):
+    """Start marimo on one notebook.
+
+    ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
+    ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
+    (:data:`~mograder.core.features.FEATURES`) that the page may offer.
+    """
+
+    op: Literal["start"] = "start"
+    mode: Mode
+    base_url: str
     allow: tuple[str, ...] = ()
 
 
@@ -113,7 +120,7 @@ class Warm(_Message):
     environment: Path
 
 
-class Execute(_Message):
+class Execute(NotebookRequest):
     """Run one notebook, cell by cell, in a sandbox that ends with it.
 
     ``directory`` is a private copy, writable inside. The lines of the report are sent as
@@ -122,12 +129,6 @@ class Execute(_Message):
     """
 
     op: Literal["execute"] = "execute"
-    session_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
-    directory: Path
-    notebook: str
-    environment: Path
-    uid_slot: int = Field(ge=1)
-    limits: Limits
     seconds: float = Field(gt=0, le=3600)
     outputs: bool = False
 

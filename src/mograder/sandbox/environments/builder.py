@@ -269,16 +269,16 @@ class Environments:
 
     async def _build(self, job: _Job, key: str, lock: str) -> Environment:
         await job.install(self._wheel.name)
-        marimo = await job.warm()
+        marimo, has_asset_url = await job.warm()
         assets, python = "", job.interpreter.version
-        if marimo.asset_url:
+        if has_asset_url:
             job.tell("Preparing the editor's files")
             env = job.workshop / "env"
-            assets = await asyncio.to_thread(self._keep_assets, env, python, marimo.version)
+            assets = await asyncio.to_thread(self._keep_assets, env, python, marimo)
         record = EnvironmentRecord(
             key=key,
             python=python,
-            marimo=marimo.version,
+            marimo=marimo,
             interpreter_roots=job.interpreter.roots,
             assets=assets,
         )
@@ -314,14 +314,6 @@ class Environments:
 
 
 @dataclass(frozen=True, slots=True)
-class _Marimo:
-    """The marimo of an environment; ``asset_url`` is whether it has ``--asset-url``."""
-
-    version: str
-    asset_url: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Job:
     """The commands of one build, each in a sandbox with the build directory and uv's cache."""
 
@@ -350,8 +342,11 @@ class _Job:
         await self._run(failed, *into, "-r", LOCK)
         await self._run(failed, *into, f"./{wheel}")
 
-    async def warm(self) -> _Marimo:
-        """Import slow modules once, which fills their caches; return marimo's version."""
+    async def warm(self) -> tuple[str, bool]:
+        """Import slow modules once, which fills their caches.
+
+        Return marimo's version, and whether it has ``--asset-url``.
+        """
         self.tell("Warming up")
         lines = await self._run(
             "The notebook's environment does not start", "env/bin/python", "-c", _WARM
@@ -359,7 +354,7 @@ class _Job:
         versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
         if not versions:
             raise InvalidInput("The notebook's environment has no working marimo.")
-        return _Marimo(versions[-1][:40], "ASSET-URL yes" in lines)
+        return versions[-1][:40], "ASSET-URL yes" in lines
 
     async def _run(self, failed: str, *argv: str) -> list[str]:
         lines: list[str] = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -22,10 +21,10 @@ from typing import Protocol
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
 from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Echo, Held
-from mograder.sandbox.isolation.child_process import Begun, Child, Launch, begin_elsewhere
+from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
 from mograder.sandbox.isolation.mounts import MountSpace, Sources
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
-from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Place
+from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Launch
 from mograder.sandbox.isolation.ownership import give_to
 from mograder.sandbox.isolation.policy import Bind, Host, Plan, bubblewrap_arguments, held
 from mograder.sandbox.isolation.seccomp import filter_program
@@ -36,10 +35,6 @@ YARD_UIDS = 65_536
 """Number of uid slots in a zygote group; sessions of higher slots start cold."""
 
 _log = logging.getLogger("mograder.supervisor")
-
-
-def unsettled(_: int) -> None:
-    """Do nothing with a sandbox's first process (the default of ``settle``)."""
 
 
 class Sandboxed(Protocol):
@@ -56,56 +51,32 @@ class Sandboxed(Protocol):
         ...
 
 
-class Runner(Protocol):
-    """Starts plans; ``kind`` is reported in the answer to ``hello``."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def uid_base(self) -> int | None:
-        """The host uid of slot 0 (builds); None where sandboxes have this process's uid."""
-        ...
-
-    def start(
-        self,
-        plan: Plan,
-        *,
-        uid_slot: int,
-        keep: int | None,
-        on_output: Callable[[bytes], None],
-        settle: Callable[[int], None] = unsettled,
-        entry: int | None = None,
-    ) -> Sandboxed: ...
-
-    def reach(self, path: Path) -> None:
-        """Make a path of the hub's visible again, if this process has covered it."""
-        ...
-
-    def give(self, directory: Path, uid_slot: int) -> None:
-        """Make the user of a slot the owner of a directory; blocks while it walks the tree.
-
-        Raises: :class:`OSError`.
-        """
-        ...
-
-    def close(self) -> None:
-        """Remove mounts and directories made on the host; call when no sandbox runs."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """One sandbox to start: a plan, its host uid, its namespaces and its descriptors."""
+class Start:
+    """A plan to start as the user of ``uid_slot``; slot 0 is that of builds.
+
+    ``on_output`` receives the program's output. The program inherits the ``descriptors``.
+    ``settle`` is called with the host pid of the sandbox's first process before that runs any
+    code; if it raises :class:`OSError`, the sandbox is ended. ``open_entry`` opens the
+    ``cgroup.procs`` that the first process writes to, or returns None; the start raises its errors.
+    """
 
     plan: Plan
-    uid: int | None = None
-    keep: tuple[int, ...] = ()
-    place: Place | None = None
-    stdin: int | None = None
-    info: int | None = None
-    gate: int | None = None
-    entry: int | None = None
+    uid_slot: int
+    on_output: Callable[[bytes], None]
+    descriptors: tuple[int, ...] = ()
+    settle: Callable[[int], None] = lambda _: None
+    open_entry: Callable[[], int | None] = lambda: None
+
+    @contextlib.contextmanager
+    def entry(self) -> Iterator[int | None]:
+        """Yield the descriptor of ``open_entry``, which is closed at the end."""
+        entry = self.open_entry()
+        try:
+            yield entry
+        finally:
+            if entry is not None:
+                os.close(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +95,18 @@ class BwrapRunner:
     helper: NamespaceHelper | None = None
     kind: str = "bubblewrap"
 
-    def start(
-        self,
-        plan: Plan,
-        *,
-        uid_slot: int,
-        keep: int | None,
-        on_output: Callable[[bytes], None],
-        settle: Callable[[int], None] = unsettled,
-        entry: int | None = None,
-    ) -> Sandboxed:
-        """Start the plan as the student of this slot; ``keep`` is a descriptor to pass on.
-
-        ``settle`` is called with the pid of the sandbox's first process before the program runs;
-        if it raises OSError, the program is not run. ``entry`` is an open ``cgroup.procs``.
-        Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed.
-        """
-        kept = () if keep is None else (keep,)
+    def start(self, start: Start) -> Sandboxed:
+        """Start a plan. Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed."""
         info_read, info_write = os.pipe()
         gate_read, gate_write = os.pipe()
-        start = _Start(
-            plan, self._uid(uid_slot), kept, info=info_write, gate=gate_read, entry=entry
-        )
         try:
-            with self._prepared(start) as (launch, release):
-                child = Child(launch, on_output)
+            with start.entry() as entry:
+                wanted = Launch(
+                    uid=self._uid(start.uid_slot), descriptors=start.descriptors, entry=entry
+                )
+                prepared = self._prepared(start.plan, wanted, info=info_write, gate=gate_read)
+                with prepared as (launch, release):
+                    child = Child(launch, start.on_output)
         except BaseException:
             os.close(info_read)
             os.close(gate_write)
@@ -156,11 +114,11 @@ class BwrapRunner:
         finally:
             os.close(info_write)
             os.close(gate_read)
-        sandbox = BwrapProcess(child, info_read, settle, gate_write)
+        sandbox = BwrapProcess(child, info_read, start.settle, gate_write)
         sandbox.exited.add_done_callback(lambda _: release())
         return sandbox
 
-    def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
+    async def found(self, plan: Plan, on_output: Callable[[bytes], None]) -> Held:
         """Start a zygote group: a sandbox with a placeholder, in whose namespaces others nest.
 
         Raises: :class:`SandboxUnavailable` when the kernel refuses.
@@ -168,19 +126,9 @@ class BwrapRunner:
         place = Founded(os.geteuid(), os.getegid(), 1)
         if self.uid_base is not None:
             place = Founded(self.uid_base, self.uid_base, YARD_UIDS)
-        start = _Start(held(plan), place=place)
-        with self._holding(start, on_output) as (_, finish):
-            return finish(None)
+        return await self._hold(plan, Launch(place=place), on_output)
 
-    async def hold(
-        self,
-        plan: Plan,
-        *,
-        uid_slot: int,
-        zygote_group: int,
-        on_output: Callable[[bytes], None],
-        entry: int | None = None,
-    ) -> Held:
+    async def hold(self, start: Start, zygote_group: int, entry: int | None) -> Held:
         """Make a plan's sandbox in the zygote group of this pidfd, with only a placeholder in it.
 
         ``entry`` is an open ``cgroup.procs``; that cgroup is the root of the cgroups seen inside.
@@ -189,23 +137,27 @@ class BwrapRunner:
         Raises: :class:`SandboxUnavailable` when the kernel refuses.
         """
         kept = (SETFCAP,) if self.uid_base is None else ()
-        place = Joined(zygote_group, NESTED, self.uid_inside(uid_slot), kept, guide=self.helper)
-        start = _Start(held(plan), self._uid(uid_slot), place=place, entry=entry)
-        with self._holding(start, on_output) as (launch, finish):
-            return finish(await begin_elsewhere(launch))
+        place = Joined(zygote_group, NESTED, self.uid_inside(start.uid_slot), kept)
+        wanted = Launch(uid=self._uid(start.uid_slot), place=place, entry=entry)
+        return await self._hold(start.plan, wanted, start.on_output)
 
     def uid_inside(self, uid_slot: int) -> int:
         """Return the uid of a slot as seen inside a zygote group."""
         return 0 if self.uid_base is None else uid_slot
 
     def reach(self, path: Path) -> None:
-        return None
+        """Do nothing: no path of the hub is covered."""
 
     def give(self, directory: Path, uid_slot: int) -> None:
+        """Make the user of a slot the owner of a directory; blocks while it walks the tree.
+
+        Raises: :class:`OSError`.
+        """
         if (uid := self._uid(uid_slot)) is not None:
             give_to(directory, uid)
 
     def close(self) -> None:
+        """Remove mounts and directories made on the host; call when no sandbox runs."""
         if self.helper is not None:
             self.helper.close()
         self.sources.close()
@@ -213,63 +165,55 @@ class BwrapRunner:
     def _uid(self, uid_slot: int) -> int | None:
         return None if self.uid_base is None else self.uid_base + uid_slot
 
-    @contextlib.contextmanager
-    def _holding(
-        self, start: _Start, on_output: Callable[[bytes], None]
-    ) -> Iterator[tuple[Launch, Callable[[Begun | None], Held]]]:
-        """Prepare a sandbox with a placeholder; yield the launch and a function that finishes it.
-
-        The function starts the process, unless it gets one that was already started.
-        """
+    async def _hold(self, plan: Plan, wanted: Launch, on_output: Callable[[bytes], None]) -> Held:
+        """Start a sandbox with a placeholder, in a zygote group through the helper if possible."""
         stdin, told = os.pipe()
         echo = Echo(on_output)
         try:
-            with self._prepared(replace(start, stdin=stdin)) as (launch, release):
-
-                def finish(begun: Begun | None) -> Held:
-                    sandbox = Held(Child(launch, echo.hear, begun), told, echo)
-                    sandbox.exited.add_done_callback(lambda _: release())
-                    return sandbox
-
-                yield launch, finish
+            wanted = replace(wanted, stdin=stdin, lend_output=True)
+            with self._prepared(held(plan), wanted) as (launch, release):
+                begun = None
+                if self.helper is not None and isinstance(wanted.place, Joined):
+                    begun = await begin_elsewhere(launch, self.helper)
+                sandbox = Held(Child(launch, echo.hear, begun), told, echo)
         except BaseException:
             os.close(told)
             raise
         finally:
             os.close(stdin)
+        sandbox.exited.add_done_callback(lambda _: release())
+        return sandbox
 
     @contextlib.contextmanager
-    def _prepared(self, start: _Start) -> Iterator[tuple[Launch, Callable[[], None]]]:
+    def _prepared(
+        self, plan: Plan, wanted: Launch, *, info: int | None = None, gate: int | None = None
+    ) -> Iterator[tuple[Launch, Callable[[], None]]]:
         """Prepare a start of bubblewrap by the ``with`` block; yield the launch and the clean-up.
+
+        ``wanted`` is the launch without bubblewrap's arguments and their descriptors; ``info``
+        and ``gate`` are those of ``--info-fd`` and ``--block-fd``.
 
         Raises: :class:`SandboxUnavailable` where the start in the block fails.
         """
         # A supervisor runs for months: a failed start must leave nothing open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
-            binds = tuple(self._usable(bind, start.uid, failed) for bind in start.plan.binds)
+            binds = tuple(self._usable(bind, wanted.uid, failed) for bind in plan.binds)
             filter_fd = _memory_file(filter_program())
             handed_in.callback(os.close, filter_fd)
             arguments = bubblewrap_arguments(
-                replace(start.plan, binds=binds),
+                replace(plan, binds=binds),
                 self._shared_host(),
-                info_fd=start.info,
+                info_fd=info,
                 seccomp_fd=filter_fd,
-                zygote_group=isinstance(start.place, Founded),
-                block_fd=start.gate,
+                zygote_group=isinstance(wanted.place, Founded),
+                block_fd=gate,
             )
-            launch = Launch(
-                (self.program, *arguments),
-                uid=start.uid,
-                descriptors=(
-                    filter_fd,
-                    *start.keep,
-                    *(fd for fd in (start.info, start.gate) if fd is not None),
-                ),
-                place=start.place,
-                stdin=start.stdin,
-                lend_output=start.place is not None,
-                output_rate=start.plan.output_rate,
-                entry=start.entry,
+            own = (fd for fd in (filter_fd, info, gate) if fd is not None)
+            launch = replace(
+                wanted,
+                argv=(self.program, *arguments),
+                descriptors=(*own, *wanted.descriptors),
+                output_rate=plan.output_rate,
             )
             borrowed = [bind.source for bind in binds if bind.writable]
             try:
@@ -312,47 +256,41 @@ class PlainRunner:
     space: MountSpace | None
     kind: str = "none"
 
-    def start(
-        self,
-        plan: Plan,
-        *,
-        uid_slot: int,
-        keep: int | None,
-        on_output: Callable[[bytes], None],
-        settle: Callable[[int], None] = unsettled,
-        entry: int | None = None,
-    ) -> Sandboxed:
-        """Start the plan directly, in its own process group; ``settle`` is called after the start.
+    def start(self, start: Start) -> Sandboxed:
+        """Start a plan directly, in its own process group; ``settle`` is called after the start.
 
         Raises: :class:`SandboxUnavailable` when the program cannot be executed.
         """
-        uid = None if self.uid_base is None else self.uid_base + uid_slot
+        plan = start.plan
+        uid = None if self.uid_base is None else self.uid_base + start.uid_slot
         for bind in plan.binds:
             self.reach(bind.source)
             if bind.writable and uid is not None:
                 give_to(bind.source, uid)
-        launch = Launch(
-            plan.argv,
-            dict(plan.variables),
-            str(plan.directory),
-            uid=uid,
-            descriptors=() if keep is None else (keep,),
-            output_rate=plan.output_rate,
-            entry=entry,
-        )
         try:
-            child = Child(launch, on_output)
+            with start.entry() as entry:
+                launch = Launch(
+                    plan.argv,
+                    dict(plan.variables),
+                    str(plan.directory),
+                    uid=uid,
+                    descriptors=start.descriptors,
+                    output_rate=plan.output_rate,
+                    entry=entry,
+                )
+                child = Child(launch, start.on_output)
         except OSError as error:
             raise SandboxUnavailable(f"{plan.argv[0]} cannot be started: {error}.") from error
         sandbox = _Plain(child)
         try:
-            settle(child.pid)
+            start.settle(child.pid)
         except OSError as error:
             sandbox.end()
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
         return sandbox
 
     def reach(self, path: Path) -> None:
+        """Let the students' uids reach a path, also one made after its directory was covered."""
         if self.space is not None:
             self.space.open_way(path)
 
@@ -363,6 +301,10 @@ class PlainRunner:
     def close(self) -> None:
         if self.space is not None:
             self.space.close()
+
+
+Runner = BwrapRunner | PlainRunner
+"""Starts plans; ``kind`` is reported in the answer to ``hello``."""
 
 
 class _Plain:
@@ -406,7 +348,7 @@ def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
 
 def adopt_orphans() -> None:
     """Become the subreaper, the parent of processes that a sandbox's monitor leaves behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    rights.libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def leave_the_keyring() -> None:

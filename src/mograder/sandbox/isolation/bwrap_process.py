@@ -68,17 +68,13 @@ class BwrapProcess:
         self._info = -1 if info is None else info
         self._told = b""
         self._first = -1
-        self._first_pid = 0
+        self.first_pid = 0
+        """The host pid of the sandbox's first process, 0 while it is not known."""
         self._unwanted = False
         if info is not None:
             os.set_blocking(info, False)
             loop.add_reader(info, self._read_info)
         child.exited.add_done_callback(lambda _: self._monitor_gone())
-
-    @property
-    def first_pid(self) -> int:
-        """The host pid of the sandbox's first process, 0 while it is not known."""
-        return self._first_pid
 
     def _read_info(self) -> None:
         """Read the first process's pid, which bwrap writes as soon as that process exists.
@@ -92,9 +88,9 @@ class BwrapProcess:
         self._told += data[: _INFO_LIMIT - len(self._told)]
         found = _CHILD_PID.search(self._told)
         if found and self._first < 0:
-            self._first_pid = int(found[1])
+            self.first_pid = int(found[1])
             with contextlib.suppress(ProcessLookupError):
-                self._first = os.pidfd_open(self._first_pid)
+                self._first = os.pidfd_open(self.first_pid)
             if self._unwanted or not self._settled():
                 self.end()
             self._open_gate()
@@ -103,7 +99,7 @@ class BwrapProcess:
 
     def _settled(self) -> bool:
         try:
-            self._settle(self._first_pid)
+            self._settle(self.first_pid)
         except OSError as error:
             _log.error("a sandbox could not be given its limits, and is ended: %s", error)
             return False
@@ -123,11 +119,11 @@ class BwrapProcess:
     def end_gently(self) -> None:
         # A pid may be reused between lookup and signal: open the pidfd first, then check that
         # the pid is still a child of the first process.
-        programs = children_of(self._first_pid) if self._first >= 0 else []
+        programs = children_of(self.first_pid) if self._first >= 0 else []
         for pid in programs:
             with contextlib.suppress(ProcessLookupError):
                 descriptor = os.pidfd_open(pid)
-                if pid in children_of(self._first_pid):
+                if pid in children_of(self.first_pid):
                     signal.pidfd_send_signal(descriptor, signal.SIGTERM)
                 os.close(descriptor)
         if self._first < 0:
@@ -159,7 +155,7 @@ class BwrapProcess:
         os.close(self._first)
         self._first = -1
         with contextlib.suppress(ChildProcessError):  # adopted from the monitor
-            os.waitpid(self._first_pid, os.WNOHANG)
+            os.waitpid(self.first_pid, os.WNOHANG)
         self.exited.set_result(self._child.exited.result())
 
 
@@ -212,7 +208,7 @@ class Held(BwrapProcess):
         if not self._echo.heard.done():
             raise NotJoinedError("sandbox")
         self._look_inside()
-        holders = children_of(self._first_pid) if self._first >= 0 else []
+        holders = children_of(self.first_pid) if self._first >= 0 else []
         if not holders:
             raise NotJoinedError("holder")
         # No other process is inside yet, so the pid has not been reused.
@@ -236,9 +232,9 @@ class Held(BwrapProcess):
         """
         if self._first >= 0:
             return
-        self._first_pid = next(iter(children_of(self._child.pid)), 0)
+        self.first_pid = next(iter(children_of(self._child.pid)), 0)
         with contextlib.suppress(ProcessLookupError):
-            self._first = os.pidfd_open(self._first_pid) if self._first_pid else -1
+            self._first = os.pidfd_open(self.first_pid) if self.first_pid else -1
 
 
 def children_of(pid: int) -> list[int]:

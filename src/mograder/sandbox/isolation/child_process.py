@@ -11,11 +11,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
-from mograder.sandbox.isolation.namespaces import Joined, Place, Standard, Started, start_in
+from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
+from mograder.sandbox.isolation.namespaces import UMASK, Launch, Started, start_in
 
 _READ_BYTES = 65_536
 _LAST_READS = 16
@@ -34,45 +33,8 @@ kernel, and the supervisor blocks until its child has called exec.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """A program to execute: absolute path, whole environment, and the descriptors to keep.
-
-    ``uid`` is the host uid to switch to (and the gid of the same number), or None to keep ours.
-    With a ``place`` the program starts there, with that place's uid. ``stdin`` is a descriptor,
-    or None for /dev/null; ``lend_output`` keeps our write end of the output open in
-    ``Child.lent``, for a later writer. ``output_rate`` is in bytes read per second. ``entry`` is
-    an open ``cgroup.procs`` that the child writes to before it executes the program, or None.
-    """
-
-    argv: Sequence[str]
-    variables: Mapping[str, str] = field(default_factory=dict)
-    directory: str = "/"
-    uid: int | None = None
-    descriptors: Sequence[int] = ()
-    umask: int = 0o022
-    place: Place | None = None
-    stdin: int | None = None
-    lend_output: bool = False
-    output_rate: int = 1 << 20
-    entry: int | None = None
-
-
-class _Process(Protocol):
-    pid: int
-
-    def send_signal(self, number: signal.Signals, /) -> None: ...
-
-    def wait(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A process that was started, and both ends of its output pipe."""
-
-    process: _Process
-    read_end: int
-    write_end: int
+Begun = tuple[subprocess.Popen[bytes] | Started, int, int]
+"""A process that was started, and the read and the write end of its output pipe."""
 
 
 class Child:
@@ -89,8 +51,7 @@ class Child:
         """
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
-        begun = _begin(launch) if begun is None else begun
-        self._process, read_end, self.lent = begun.process, begun.read_end, begun.write_end
+        self._process, read_end, self.lent = begun or _begin(launch)
         if not launch.lend_output:
             self.end_loan()
         self.pid = self._process.pid
@@ -187,52 +148,33 @@ class Child:
             self._output = -1
 
 
-async def begin_elsewhere(launch: Launch) -> Begun:
-    """Start a process through the helper of its place, without blocking the loop.
+async def begin_elsewhere(launch: Launch, helper: NamespaceHelper) -> Begun:
+    """Start a process in its place through the helper, without blocking the loop.
 
     Raises: :class:`OSError` when the program cannot be executed.
     """
-    place = launch.place
-    if not isinstance(place, Joined) or place.guide is None:
-        return _begin(launch)
-    read_end, write_end = os.pipe()
-    try:
-        with _standard(launch, write_end) as streams:
-            pidfd = await place.guide.enter(place, launch, dict(launch.variables), streams)
-    except BaseException:
-        os.close(read_end)
-        os.close(write_end)
-        raise
-    return Begun(Started(pidfd, ours=False), read_end, write_end)
-
-
-@contextlib.contextmanager
-def _standard(launch: Launch, output: int) -> Iterator[Standard]:
-    if launch.stdin is not None:
-        yield Standard(launch.stdin, output)
-        return
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield Standard(nothing, output)
-    finally:
-        os.close(nothing)
+    with _pipe() as (read_end, write_end):
+        pidfd = await helper.enter(launch, write_end)
+        return Started(pidfd, ours=False), read_end, write_end
 
 
 def _begin(launch: Launch) -> Begun:
-    read_end, write_end = os.pipe()
+    with _pipe() as (read_end, write_end):
+        if launch.place is None:
+            return _popen(launch, write_end), read_end, write_end
+        return start_in(launch.place, launch, write_end), read_end, write_end
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """Yield the ends of a pipe, which are closed if the ``with`` block raises."""
+    ends = os.pipe()
     try:
-        return Begun(_start(launch, write_end), read_end, write_end)
+        yield ends
     except BaseException:
-        os.close(read_end)
-        os.close(write_end)
+        for end in ends:
+            os.close(end)
         raise
-
-
-def _start(launch: Launch, output: int) -> _Process:
-    if launch.place is None:
-        return _popen(launch, output)
-    with _standard(launch, output) as streams:
-        return start_in(launch.place, launch, dict(launch.variables), streams)
 
 
 def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:
@@ -249,7 +191,7 @@ def _popen(launch: Launch, output: int) -> subprocess.Popen[bytes]:
         cwd=launch.directory,
         pass_fds=tuple(launch.descriptors),
         start_new_session=True,
-        umask=launch.umask,
+        umask=UMASK,
         user=launch.uid,
         group=launch.uid,
         extra_groups=[] if as_other else None,

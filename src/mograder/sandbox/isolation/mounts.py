@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 
@@ -27,38 +26,25 @@ _MNT_DETACH = 2
 _EXECUTE_BY_OTHERS = 0o001
 
 
-class Sources(Protocol):
-    """Turns a host path into a path that a sandbox's uid can bind."""
+class Sources:
+    """Turns a host path into a path that a sandbox's uid can bind.
+
+    Here paths stay as they are, for a supervisor whose sandboxes share its uid.
+    """
 
     def shared(self, path: Path) -> Path:
         """Return a path for a source that many sandboxes bind, such as environments."""
-        ...
+        return path
 
     def own(self, path: Path) -> Path:
         """Return a path for one sandbox's workspace; undo it with :meth:`release`."""
-        ...
-
-    def release(self, path: Path) -> None: ...
-
-    def close(self) -> None:
-        """Remove every mount and directory that was made on the host."""
-        ...
-
-
-class PlainSources:
-    """Unchanged paths, for a supervisor whose sandboxes share its uid."""
-
-    def shared(self, path: Path) -> Path:
-        return path
-
-    def own(self, path: Path) -> Path:
         return path
 
     def release(self, path: Path) -> None:
-        return None
+        """Undo :meth:`own`."""
 
     def close(self) -> None:
-        return None
+        """Remove every mount and directory that was made on the host."""
 
 
 class MountSpace:
@@ -168,7 +154,7 @@ class MountSpace:
             )
 
 
-class PrivateSources:
+class PrivateSources(Sources):
     """Bind mounts in a private mount namespace, for a supervisor that is root."""
 
     def __init__(self, space: MountSpace) -> None:

@@ -8,17 +8,15 @@ memory. This is the supervisor's end; ``namespace_helper_process.py`` is the pro
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from mograder.sandbox.isolation.namespace_helper_process import ANSWER_BYTES, DONE, Request
-from mograder.sandbox.isolation.namespaces import Executable, Joined, Standard
+from mograder.sandbox.isolation.namespace_helper_process import ANSWER_BYTES, DONE
+from mograder.sandbox.isolation.namespaces import Joined, Launch
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -47,19 +45,20 @@ class NamespaceHelper:
         """The pid of the helper process."""
         return self._process.pid
 
-    async def enter(
-        self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
-    ) -> int:
-        """Start a program in its place; return a pidfd of it. Must not be cancelled.
+    async def enter(self, launch: Launch, output: int) -> int:
+        """Start a program in its place, which is a :class:`Joined`; return a pidfd of it.
+
+        Must not be cancelled.
 
         A thread waits for the answer. The process itself is only started from the loop's thread,
         since its PDEATHSIG is sent when the thread that forked it ends.
 
         Raises: :class:`OSError` when the kernel refuses, or no answer arrives.
         """
-        entry = () if launch.entry is None else (launch.entry,)
-        handed = [place.pidfd, streams.stdin, streams.output, *launch.descriptors, *entry]
-        words = json.dumps(_request(place, launch, variables)).encode()
+        assert isinstance(launch.place, Joined)
+        given = (fd for fd in (launch.stdin, launch.entry) if fd is not None)
+        handed = [launch.place.pidfd, output, *launch.descriptors, *given]
+        words = pickle.dumps(launch)
         async with self._turn:
             try:
                 await asyncio.to_thread(socket.send_fds, self._control, [words], handed)
@@ -115,18 +114,3 @@ def _hear(control: socket.socket) -> tuple[bytes, list[int]]:
     flags = socket.MSG_CMSG_CLOEXEC
     said, found, _, _ = socket.recv_fds(control, ANSWER_BYTES, 1, flags)
     return said, found
-
-
-def _request(place: Joined, launch: Executable, variables: Mapping[str, str]) -> Request:
-    return {
-        "flags": place.flags,
-        "uid": place.uid,
-        "capabilities": list(place.capabilities),
-        "program": base64.b64encode(place.program).decode(),
-        "argv": list(launch.argv),
-        "variables": dict(variables),
-        "directory": launch.directory,
-        "umask": launch.umask,
-        "numbers": list(launch.descriptors),
-        "entry": launch.entry is not None,
-    }

@@ -6,51 +6,22 @@ time at each fork (page tables), so it imports only a little of the standard lib
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
+import pickle
 import signal
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import replace
 
-from mograder.sandbox.isolation.namespaces import Joined, Standard, enter
+from mograder.sandbox.isolation.namespaces import Joined, Launch, enter
 
 ANSWER_BYTES = 4096
 DONE, REFUSED = b"+", b"-"
 _REQUEST_BYTES = 128 << 10
 _MOST_DESCRIPTORS = 32
 _PR_SET_PDEATHSIG = 1
-
-
-class Request(TypedDict):
-    """A program to start and its namespaces; the descriptors are passed with the message."""
-
-    flags: int
-    uid: int
-    capabilities: list[int]
-    program: str
-    argv: list[str]
-    variables: dict[str, str]
-    directory: str
-    umask: int
-    numbers: list[int]
-    entry: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Errand:
-    """A program to execute (:class:`~mograder.sandbox.isolation.namespaces.Executable`)."""
-
-    argv: Sequence[str]
-    directory: str
-    descriptors: Sequence[int]
-    umask: int
-    entry: int | None
 
 
 def main(control: int, supervisor: int) -> None:
@@ -66,10 +37,10 @@ def main(control: int, supervisor: int) -> None:
         )
         if not words:
             return
-        request: Request = json.loads(words)
-        floor = max((2, *request["numbers"])) + 1
+        launch: Launch = pickle.loads(words)  # noqa: S301 - only the supervisor has the other end
+        floor = max((2, *launch.descriptors)) + 1
         line = _above(line, floor)
-        _serve(line, request, [_lifted(descriptor, floor) for descriptor in given])
+        _serve(line, launch, [_lifted(descriptor, floor) for descriptor in given])
 
 
 def _above(line: socket.socket, floor: int) -> socket.socket:
@@ -85,25 +56,21 @@ def _lifted(descriptor: int, floor: int) -> int:
     return lifted
 
 
-def _serve(line: socket.socket, request: Request, held: list[int]) -> None:
+def _serve(line: socket.socket, launch: Launch, held: list[int]) -> None:
     """Start the program and answer; dup its descriptors to the numbers its arguments name."""
-    pidfd, stdin, output, *rest = held
-    numbers = request["numbers"]
-    entry = rest[-1] if request["entry"] else None
+    pidfd, output, *rest = held
+    numbers = launch.descriptors
     placed = [
         os.dup2(descriptor, number, inheritable=False)
         for number, descriptor in zip(numbers, rest, strict=False)
     ]
-    place = Joined(
-        pidfd,
-        request["flags"],
-        request["uid"],
-        tuple(request["capabilities"]),
-        base64.b64decode(request["program"]),
-    )
-    errand = _Errand(request["argv"], request["directory"], numbers, request["umask"], entry)
+    given = iter(rest[len(numbers) :])
+    stdin = None if launch.stdin is None else next(given)
+    entry = None if launch.entry is None else next(given)
+    assert isinstance(launch.place, Joined)
+    place = replace(launch.place, pidfd=pidfd)
     try:
-        found = enter(place, errand, request["variables"], Standard(stdin, output))
+        found = enter(place, replace(launch, stdin=stdin, entry=entry), output)
     except OSError as error:
         _answer(line, REFUSED + str(error).encode(), [])
     else:

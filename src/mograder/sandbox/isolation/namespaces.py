@@ -16,9 +16,9 @@ import select
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from mograder.sandbox.inside import rights
 
@@ -65,7 +65,6 @@ class Joined:
 
     ``uid`` is as seen inside. Only the given ``capabilities`` are kept. ``program`` is a
     system-call filter (BPF bytes) installed before the program is executed; empty for no filter.
-    A ``guide`` enters the namespaces if there is one, else the calling process forks for it.
     """
 
     pidfd: int
@@ -73,46 +72,36 @@ class Joined:
     uid: int
     capabilities: tuple[int, ...] = ()
     program: bytes = b""
-    guide: Guide | None = None
 
 
 Place = Founded | Joined
 
 
-class Executable(Protocol):
-    """A program to execute (:class:`~mograder.sandbox.isolation.child_process.Launch`)."""
-
-    @property
-    def argv(self) -> Sequence[str]: ...
-    @property
-    def directory(self) -> str: ...
-    @property
-    def descriptors(self) -> Sequence[int]: ...
-    @property
-    def umask(self) -> int: ...
-    @property
-    def entry(self) -> int | None: ...
-
-
-class Guide(Protocol):
-    """Enters namespaces for a process whose own fork would be slow, like the supervisor's.
-
-    :class:`~mograder.sandbox.isolation.namespace_helper.NamespaceHelper` is one.
-    """
-
-    async def enter(
-        self, place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
-    ) -> int:
-        """Do the same as :func:`enter`, without blocking the loop."""
-        ...
+UMASK = 0o022
+"""The file creation mask of every program that the supervisor starts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
-    """Descriptors for standard input and output of a program; standard error is the output."""
+class Launch:
+    """A program to execute: absolute path, whole environment, and the descriptors to keep.
 
-    stdin: int
-    output: int
+    ``uid`` is the host uid to switch to (and the gid of the same number), or None to keep ours.
+    With a ``place`` the program starts there, with that place's uid. ``stdin`` is a descriptor,
+    or None for /dev/null; ``lend_output`` keeps our write end of the output open in
+    ``Child.lent``, for a later writer. ``output_rate`` is in bytes read per second. ``entry`` is
+    an open ``cgroup.procs`` that the child writes to before it executes the program, or None.
+    """
+
+    argv: Sequence[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    directory: str = "/"
+    uid: int | None = None
+    descriptors: Sequence[int] = ()
+    place: Place | None = None
+    stdin: int | None = None
+    lend_output: bool = False
+    output_rate: int = 1 << 20
+    entry: int | None = None
 
 
 class Started:
@@ -142,18 +131,17 @@ def pid_behind(pidfd: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
 
 
-def start_in(
-    place: Place, launch: Executable, variables: Mapping[str, str], streams: Standard
-) -> Started:
-    """Start a program in its place. Raises: :class:`OSError` when the kernel refuses."""
+def start_in(place: Place, launch: Launch, output: int) -> Started:
+    """Start a program in its place, with the descriptor ``output`` as standard output and error.
+
+    Raises: :class:`OSError` when the kernel refuses.
+    """
     if isinstance(place, Founded):
-        return _found(place, launch, variables, streams)
-    return Started(enter(place, launch, variables, streams), ours=False)
+        return _found(place, launch, output)
+    return Started(enter(place, launch, output), ours=False)
 
 
-def _found(
-    place: Founded, launch: Executable, variables: Mapping[str, str], streams: Standard
-) -> Started:
+def _found(place: Founded, launch: Launch, output: int) -> Started:
     """Fork a child that makes a user namespace, write its id maps, and let it execute."""
     left_read, left_write = os.pipe()
     named_read, named_write = os.pipe()
@@ -162,15 +150,15 @@ def _found(
     if pid == 0:
         try:
             wanted = {named_read, left_write, us}
-            _hold_only(wanted, launch, streams)
+            _hold_only(wanted, launch, output)
             rights.check(rights.libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(left_write, b"x")
             if os.read(named_read, 1) == b"x":
                 _become(0, single=place.count == 1)
                 _die_with(us)
-                _execute(launch, variables, streams)
+                _execute(launch, output)
         except OSError as error:
-            _say(streams, error)
+            _say(output, error)
         finally:
             os._exit(_CANNOT_EXECUTE)
     for descriptor in (left_write, named_read, us):
@@ -192,14 +180,14 @@ def _found(
     return Started(os.pidfd_open(pid), ours=True)
 
 
-def _hold_only(own: set[int], launch: Executable, streams: Standard) -> None:
+def _hold_only(own: set[int], launch: Launch, output: int) -> None:
     """Close all descriptors inherited from the supervisor but those that the child needs.
 
     With both ends of a pipe open, a child waiting on it would block forever after the supervisor
     was killed, and keep the hub's connection and the runtime directory's lock open.
     """
-    entry = () if launch.entry is None else (launch.entry,)
-    bounds = sorted({2, *own, streams.stdin, streams.output, *launch.descriptors, *entry})
+    given = {fd for fd in (launch.stdin, launch.entry) if fd is not None}
+    bounds = sorted({2, output, *own, *given, *launch.descriptors})
     for low, high in zip(bounds, [*bounds[1:], _ALL_DESCRIPTORS], strict=True):
         if low + 1 < high:
             last = ctypes.c_uint(high - 1)
@@ -214,9 +202,7 @@ def _name_ids(pid: int, place: Founded) -> None:
     (process / "gid_map").write_text(f"0 {place.first_gid} {place.count}")
 
 
-def enter(
-    place: Joined, launch: Executable, variables: Mapping[str, str], streams: Standard
-) -> int:
+def enter(place: Joined, launch: Launch, output: int) -> int:
     """Start a program in the namespaces of a process; return a pidfd of it.
 
     Forks three times: the first child enters the namespaces, the second is its child in there,
@@ -233,7 +219,7 @@ def enter(
         with theirs:
             entering = os.fork()
             if entering == 0:
-                _enter(place, launch, variables, streams, theirs)
+                _enter(place, launch, output, theirs)
         os.waitpid(entering, 0)
         descriptors = socket.recv_fds(ours, 1, 1)[1]
     if not descriptors:
@@ -241,30 +227,18 @@ def enter(
     return descriptors[0]
 
 
-def _enter(
-    place: Joined,
-    launch: Executable,
-    variables: Mapping[str, str],
-    streams: Standard,
-    told: socket.socket,
-) -> NoReturn:
+def _enter(place: Joined, launch: Launch, output: int, told: socket.socket) -> NoReturn:
     try:
-        _hold_only({place.pidfd, told.fileno()}, launch, streams)
+        _hold_only({place.pidfd, told.fileno()}, launch, output)
         rights.check(rights.libc.setns(place.pidfd, place.flags), "setns")
-        _go_on_inside(place, launch, variables, streams, told)
+        _go_on_inside(place, launch, output, told)
     except OSError as error:
-        _say(streams, error)
+        _say(output, error)
     finally:
         os._exit(_CANNOT_EXECUTE)
 
 
-def _go_on_inside(
-    place: Joined,
-    launch: Executable,
-    variables: Mapping[str, str],
-    streams: Standard,
-    told: socket.socket,
-) -> None:
+def _go_on_inside(place: Joined, launch: Launch, output: int, told: socket.socket) -> None:
     middle = os.fork()
     if middle:
         os.waitpid(middle, 0)
@@ -282,7 +256,7 @@ def _go_on_inside(
     poll = select.poll()
     poll.register(parent, select.POLLIN)
     poll.poll()
-    _execute(launch, variables, streams)
+    _execute(launch, output)
 
 
 def _settle(place: Joined) -> None:
@@ -331,21 +305,22 @@ def _die_with(us: int) -> None:
         raise ProcessLookupError("the supervisor has gone")
 
 
-def _execute(launch: Executable, variables: Mapping[str, str], streams: Standard) -> NoReturn:
+def _execute(launch: Launch, output: int) -> NoReturn:
     os.setsid()
     # Python ignores these, and an ignored signal stays ignored after exec.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    os.dup2(streams.stdin, 0)
-    os.dup2(streams.output, 1)
-    os.dup2(streams.output, 2)
+    stdin = launch.stdin
+    os.dup2(os.open(os.devnull, os.O_RDONLY) if stdin is None else stdin, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     for descriptor in launch.descriptors:
         os.set_inheritable(descriptor, True)
-    os.umask(launch.umask)
+    os.umask(UMASK)
     os.chdir(launch.directory)
-    os.execve(launch.argv[0], list(launch.argv), variables)  # noqa: S606 - absolute, no shell
+    os.execve(launch.argv[0], list(launch.argv), dict(launch.variables))  # noqa: S606 - absolute, no shell
 
 
-def _say(streams: Standard, error: OSError) -> None:
+def _say(output: int, error: OSError) -> None:
     """Write the error to the program's output, and so to its log."""
-    os.write(streams.output, f"{error}\n".encode())
+    os.write(output, f"{error}\n".encode())

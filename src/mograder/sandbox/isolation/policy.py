@@ -27,10 +27,11 @@ SERVE = PurePosixPath("/opt/mograder/serve.py")
 CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py")
 """The programs that run notebooks cell by cell, in the directory of ``serve.py`` on both sides."""
 
-ZYGOTE = PurePosixPath("/opt/mograder/zygote.py")
-"""The zygote's program, in one directory with the modules that it imports: ``enter_sandbox.py``
-and those of ``BESIDE``."""
-BESIDE = ("rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py")
+ZYGOTE = (
+    "zygote.py",
+    *("enter_sandbox.py", "rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py"),
+)
+"""The zygote's program and the modules that it imports, in the directory of ``serve.py`` too."""
 HOLDER = "/usr/bin/cat"
 """The placeholder process of a sandbox until a session joins it. It echoes a byte, which shows
 that all mounts are done."""
@@ -129,6 +130,7 @@ class Plan:
 class Host:
     """Host paths of the files that every sandbox gets.
 
+    ``scripts`` is the directory of our programs that run inside.
     ``links`` are the top-level links beside ``/usr`` on a merged system, as (name, link target).
     """
 
@@ -136,10 +138,7 @@ class Host:
     build_etc: Path
     uv: Path
     uv_cache: Path
-    serve: Path
-    zygote: Path
-    enter_sandbox: Path
-    beside: tuple[Path, ...]
+    scripts: Path
     links: tuple[tuple[str, str], ...]
     directories: tuple[Path, ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
@@ -188,7 +187,7 @@ def session_plan(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
             Bind(host.uv_cache, inside.uv_cache),
-            Bind(host.serve, inside.serve),
+            *_programs(host, inside, "serve.py"),
             Bind(request.directory, inside.work, writable=edit),
         ),
         directory=inside.work,
@@ -211,7 +210,7 @@ def execution_plan(
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
-            *_cellrun(host, inside),
+            *_programs(host, inside, *CELLRUN),
             Bind(request.directory, inside.work, writable=True),
         ),
         directory=inside.work,
@@ -220,9 +219,8 @@ def execution_plan(
     )
 
 
-def _cellrun(host: Host, inside: Inside) -> tuple[Bind, ...]:
-    serve = inside.serve
-    return tuple(Bind(host.serve.with_name(n), serve.with_name(n)) for n in CELLRUN)
+def _programs(host: Host, inside: Inside, *names: str) -> tuple[Bind, ...]:
+    return tuple(Bind(host.scripts / name, inside.serve.with_name(name)) for name in names)
 
 
 def first_configuration(allow: Sequence[str]) -> str:
@@ -242,7 +240,7 @@ def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> P
     """
     inside = SANDBOXED_SESSION
     return Plan(
-        argv=(str(inside.environment / "env/bin/python"), str(ZYGOTE)),
+        argv=(str(inside.environment / "env/bin/python"), str(inside.serve.with_name(ZYGOTE[0]))),
         # A package that reads variables at import must see the values of a session; and it must
         # start no threads, since only a single-threaded process can fork safely.
         variables=(
@@ -252,11 +250,9 @@ def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> P
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(environment, inside.environment),
-            Bind(host.serve, inside.serve),
-            *_cellrun(host, inside),
-            Bind(host.zygote, ZYGOTE),
-            Bind(host.enter_sandbox, ZYGOTE.with_name("enter_sandbox.py")),
-            *(Bind(each, ZYGOTE.with_name(each.name)) for each in host.beside),
+            *_programs(host, inside, "serve.py"),
+            *_programs(host, inside, *CELLRUN),
+            *_programs(host, inside, *ZYGOTE),
         ),
         directory=inside.home,
         network=False,
@@ -280,7 +276,7 @@ def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
         environment=PurePosixPath(environment),
         uv=PurePosixPath(host.uv),
         uv_cache=PurePosixPath(host.uv_cache),
-        serve=PurePosixPath(host.serve),
+        serve=PurePosixPath(host.scripts / "serve.py"),
         tmp=PurePosixPath(work / ".tmp"),
     )
 
@@ -331,11 +327,6 @@ def rlimits(limits: Limits) -> dict[str, int]:
     }
 
 
-def tmp_bytes(tmp_mb: int) -> int:
-    """Return the size in bytes of each tmpfs of a sandbox."""
-    return tmp_mb << 20
-
-
 def bubblewrap_arguments(
     plan: Plan,
     host: Host,
@@ -351,7 +342,7 @@ def bubblewrap_arguments(
     (:mod:`~mograder.sandbox.isolation.namespaces`), and sessions' sandboxes make theirs below it.
     The ``*_fd`` are inherited descriptors; the program starts once ``block_fd`` is readable.
     """
-    size = str(tmp_bytes(plan.tmp_mb))
+    size = str(plan.tmp_mb << 20)
     own_users = ("--unshare-user", "--uid", str(_UID), "--gid", str(_UID), "--disable-userns")
     arguments = [
         *(() if zygote_group else own_users),

@@ -1,7 +1,7 @@
 """The system-call filter of every sandbox, as a classic BPF program in plain Python.
 
-It is an allow-list (``syscalls.py``). A call that is not on it is answered with ENOSYS, as by a
-kernel that does not have the call, so that libraries fall back; privileged calls get EPERM.
+It is an allow-list (``allowed_syscalls.py``). A call that is not on it is answered with ENOSYS, as
+by a kernel that does not have the call, so that libraries fall back; privileged calls get EPERM.
 
 The same bytes are given to ``bwrap --seccomp`` (cold start) and to ``prctl`` in a process that
 joins a sandbox (a zygote's child, which bwrap's own filter would not cover). Without the filter
@@ -15,7 +15,6 @@ from __future__ import annotations
 import platform
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.isolation.allowed_syscalls import ALLOWED, CHECKED, FORBIDDEN, Numbers
@@ -36,18 +35,8 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _JOINING = ("setns", "keyctl")
 
 
-@dataclass(frozen=True, slots=True)
-class _Architecture:
-    """Audit number and ``column``, the index into the pairs of ``syscalls.py``."""
-
-    audit: int
-    column: int
-
-
-_ARCHITECTURES = {
-    "x86_64": _Architecture(audit=0xC000003E, column=0),
-    "aarch64": _Architecture(audit=0xC00000B7, column=1),
-}
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+"""Audit number, and the index into the pairs of ``allowed_syscalls.py``, by machine."""
 
 
 def filter_program(machine: str | None = None, *, joining: bool = False) -> bytes:
@@ -57,25 +46,19 @@ def filter_program(machine: str | None = None, *, joining: bool = False) -> byte
     and a new keyring before they install the full filter.
     Raises: :class:`SandboxUnavailable` on an architecture that has no table.
     """
-    architecture = _architecture(machine)
-    return b"".join(_program(architecture, _JOINING if joining else ()))
-
-
-def _architecture(machine: str | None) -> _Architecture:
     name = machine or platform.machine()
-    found = _ARCHITECTURES.get(name)
-    if found is None:
+    if name not in _ARCHITECTURES:
         raise SandboxUnavailable(
             f"There is no system-call filter for the architecture {name!r}.",
             hint="Run the hub on x86-64 or 64-bit ARM.",
         )
-    return found
+    audit, column = _ARCHITECTURES[name]
+    return b"".join(_program(audit, column, _JOINING if joining else ()))
 
 
-def _program(architecture: _Architecture, joining: tuple[str, ...]) -> Iterable[bytes]:
-    column = architecture.column
+def _program(audit: int, column: int, joining: tuple[str, ...]) -> Iterable[bytes]:
     yield _op(_LOAD, _ARCHITECTURE)
-    yield _op(_JUMP_EQ, architecture.audit, 1, 0)
+    yield _op(_JUMP_EQ, audit, 1, 0)
     yield _op(_RETURN, _KILL)
     yield _op(_LOAD, _NUMBER)
     for name, check in _CHECKS.items():

@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.limits.cpu import cpu_max, for_all_sessions
 from mograder.sandbox.protocol import Limits
 
 _log = logging.getLogger("mograder.supervisor")
@@ -40,6 +39,12 @@ _FIRST = 1000
 _ALL = 100 * (os.cpu_count() or 1)
 """The weight of all sessions together: that of one busy process on every CPU."""
 
+PERIOD = 20_000
+"""Period of ``cpu.max`` in microseconds. The usual 100 ms are as long as a whole start."""
+
+FOR_SESSIONS = 0.95
+"""The fraction of all CPUs that all sessions together may use."""
+
 _ROUNDS = 5
 """Number of attempts to move processes that were forked while their parents were moved."""
 
@@ -53,12 +58,12 @@ wide gap would freeze a notebook for minutes before it is ended and its student 
 
 
 @dataclass(frozen=True, slots=True)
-class GroupUse:
-    """Resource use of a session: bytes without inactive file cache, CPU seconds, tasks."""
+class Reading:
+    """Current use of a session: bytes, CPU seconds since its start, processes and threads."""
 
     memory: int
     cpu: float
-    processes: int
+    tasks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +94,12 @@ class SessionGroup:
         """Return the pids of the current processes."""
         return _pids(self.path)
 
-    def use(self) -> GroupUse:
-        """Return the current use. Raises: :class:`OSError` when the leaf is gone."""
-        dropped = _keyed(self.path / "memory.stat").get("inactive_file", 0)
-        return GroupUse(
-            memory=max(0, int(_read(self.path / "memory.current")) - dropped),
-            cpu=self.cpu(),
-            processes=int(_read(self.path / "pids.current")),
-        )
+    def use(self) -> Reading:
+        """Return the current use, without inactive file cache.
+
+        Raises: :class:`OSError` when the leaf is gone.
+        """
+        return Reading(_resident(self.path), self.cpu(), int(_read(self.path / "pids.current")))
 
     def cpu(self) -> float:
         """Return the CPU seconds used so far. Raises: :class:`OSError`."""
@@ -194,7 +197,7 @@ class SessionGroups:
         self._sessions.mkdir(exist_ok=True)
         for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, _ALL)):
             _write(branch / "cpu.weight", str(weight))
-        _cap(self._sessions, for_all_sessions())
+        _cap(self._sessions, FOR_SESSIONS * (os.cpu_count() or 1))
         _hand_down(self._sessions)
         for stale in _branches(self._sessions):
             _log.warning("a killed supervisor left the cgroup %s", stale.name)
@@ -229,7 +232,11 @@ class SessionGroups:
 
     def overhead(self) -> int:
         """Return the memory of the supervisor's leaf and of the zygotes in bytes."""
-        return sum(_resident(self.root / name) for name in (_OWN, _ZYGOTES))
+        total = 0
+        for name in (_OWN, _ZYGOTES):
+            with contextlib.suppress(OSError, ValueError):
+                total += _resident(self.root / name)
+        return total
 
     def close(self) -> bool:
         """Remove the sessions' branch; false while the kernel still has dead processes in it.
@@ -326,6 +333,12 @@ def _cap(path: Path, processors: float | None) -> None:
         _write(path / "cpu.max", cpu_max(processors))
 
 
+def cpu_max(processors: float | None) -> str:
+    """Return the text for ``cpu.max`` for this number of CPUs, or for no limit (None)."""
+    quota = "max" if processors is None else str(int(processors * PERIOD))
+    return f"{quota} {PERIOD}"
+
+
 def _remove(path: Path) -> bool:
     """Kill the processes of a cgroup and remove it; false if the kernel does not allow that yet."""
     try:
@@ -353,10 +366,8 @@ def _branches(path: Path) -> list[Path]:
 
 
 def _resident(path: Path) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        dropped = _keyed(path / "memory.stat").get("inactive_file", 0)
-        return max(0, int(_read(path / "memory.current")) - dropped)
-    return 0
+    dropped = _keyed(path / "memory.stat").get("inactive_file", 0)
+    return max(0, int(_read(path / "memory.current")) - dropped)
 
 
 def _pids(path: Path) -> list[int]:

@@ -17,17 +17,11 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from mograder.sandbox.inside import sched_slice
+from mograder.sandbox.limits.cgroup2 import SessionGroup
 
 _log = logging.getLogger("mograder.supervisor")
-
-PERIOD = 20_000
-"""Period of ``cpu.max`` in microseconds. The usual 100 ms are as long as a whole start."""
-
-FOR_SESSIONS = 0.95
-"""The fraction of all CPUs that all sessions together may use."""
 
 _BESIDE_A_START = 0.25
 """The fraction of all CPUs that computing sessions share while another one starts."""
@@ -51,25 +45,9 @@ _SHORTEST_SECONDS = 0.5
 _SESSION_NICENESS, _OWN_NICENESS = 5, -10
 
 
-class Leaf(Protocol):
-    """The CPU settings of a session's cgroup."""
-
-    def cpu(self) -> float:
-        """Return the CPU seconds used so far. Raises: :class:`OSError`."""
-        ...
-
-    def weigh(self, weight: int) -> None:
-        """Set ``cpu.weight``."""
-        ...
-
-    def cap(self, processors: float | None) -> None:
-        """Set ``cpu.max`` to this number of CPUs, or to no limit (None)."""
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class _Session:
-    leaf: Leaf
+    leaf: SessionGroup
     weight: int
     cpu: float
     at: float
@@ -95,7 +73,7 @@ class Processors:
         self._sessions: dict[str, _Session] = {}
         self._watching: asyncio.Task[None] | None = None
 
-    def add(self, session_id: str, leaf: Leaf, weight: int, *, boost: bool) -> None:
+    def add(self, session_id: str, leaf: SessionGroup, weight: int, *, boost: bool) -> None:
         """Add a session; with ``boost`` it starts now, and a user waits for it."""
         session = self._sessions[session_id] = _Session(leaf, weight, 0.0, time.monotonic())
         if not boost:
@@ -175,17 +153,6 @@ def _lift(session: _Session) -> None:
     if session.cap is not None:
         session.leaf.cap(None)
         session.cap = None
-
-
-def cpu_max(processors: float | None) -> str:
-    """Return the text for ``cpu.max`` for this number of CPUs, or for no limit (None)."""
-    quota = "max" if processors is None else str(int(processors * PERIOD))
-    return f"{quota} {PERIOD}"
-
-
-def for_all_sessions() -> float:
-    """Return the number of CPUs that all sessions together may use."""
-    return FOR_SESSIONS * (os.cpu_count() or 1)
 
 
 def put_back(pid: int) -> None:

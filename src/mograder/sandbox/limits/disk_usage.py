@@ -1,8 +1,8 @@
 """Disk use of sessions: each workspace has a maximum size, and each disk keeps a reserve.
 
-A workspace is walked every few seconds while its session writes, and at once when the disk fills
-fast; the walk follows no link and stops at the limit. Deleted files that are still open are
-counted. If the free space falls below the reserve, the session with the most recent writes ends.
+A workspace is walked every few seconds while its session writes; the walk follows no link and
+stops at the limit. Deleted files that are still open are counted. The free space is read ten times
+a second: if it is below the reserve, the session with the most recent writes ends.
 """
 
 from __future__ import annotations
@@ -34,14 +34,8 @@ _MOST_FILES = 4096
 _WALK_SECONDS, _WALK_PART = 3.0, 20
 """Pause after a walk: at least so many seconds, and so many times the duration of the walk."""
 
-_SOON_SECONDS, _SOON_PART = 0.2, 4
-"""The same pause while the disk fills fast."""
-
 _LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
 """Seconds between measurements of written bytes, and between reads of the free space."""
-
-_FELL = 16 << 20
-"""Bytes of free space lost since the last measurement that start the next one at once."""
 
 _WROTE = 8 << 20
 """Recently written bytes from which on a session counts as filling the disk."""
@@ -76,10 +70,7 @@ class DiskWatch:
         self._reserve = reserve
         self._pids = pids
         self._spaces: dict[str, _Space] = {}
-        self._free: dict[int, int] = {}
-        self._totals: dict[int, int] = {}
-        self._looked = time.monotonic()
-        self._next_look = -math.inf
+        self._looked = -math.inf
 
     def add(self, session_id: str, directory: Path, limit: int) -> None:
         """Monitor a workspace; ``limit`` is in bytes, 0 for no limit."""
@@ -97,45 +88,39 @@ class DiskWatch:
         return 0 if space is None else space.size
 
     def watch(self, stopped: Event, moving: Callable[[], Collection[str]]) -> list[End]:
-        """Block until a measurement is due, the disk fills fast, or ``stopped``; then measure."""
+        """Block until a measurement is due, a disk is short, or ``stopped``; then measure."""
         while not stopped.wait(_GLANCE_SECONDS):
-            if time.monotonic() >= self._next_look or self._fills(self._read_free()):
+            if time.monotonic() - self._looked >= _LOOK_SECONDS or self._short_disks():
                 return self.look(moving())
         return []
 
     def look(self, moving: Collection[str]) -> list[End]:
-        """Measure if due, workspaces in ``moving`` or changed ones; return sessions to end."""
+        """Measure workspaces that may have changed, and all on a short disk; return the ends."""
         now = time.monotonic()
-        free = self._read_free()
-        fills = self._fills(free)
-        if not fills and now < self._next_look:
-            return []
+        short = self._short_disks()
         forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)
-        self._free, self._looked, self._next_look = free, now, now + _LOOK_SECONDS
+        self._looked = now
         ends = []
         for session_id, space in tuple(self._spaces.items()):
             space.lately *= forget
-            if fills or space.changed or session_id in moving:
+            if space.device in short or space.changed or session_id in moving:
                 self._count_written(session_id, space)
-                self._walk_if_due(session_id, space, now, soon=fills)
+                self._walk_if_due(session_id, space, now)
             if space.limit and space.size > space.limit:
                 ends.append(End(session_id, "workspace"))
-        return ends or self._keep_reserve(free)
+        return ends or self._keep_reserve(short)
 
-    def _read_free(self) -> dict[int, int]:
-        """Return the free bytes by device number."""
-        free: dict[int, int] = {}
-        for space in tuple(self._spaces.values()):
-            if space.device not in free:
-                with contextlib.suppress(OSError):
-                    found = os.statvfs(space.directory)
-                    free[space.device] = found.f_bavail * found.f_frsize
-                    self._totals[space.device] = found.f_blocks * found.f_frsize
-        return free
-
-    def _fills(self, free: dict[int, int]) -> bool:
-        """Return whether a file system lost more than ``_FELL`` bytes since the last look."""
-        return any(self._free.get(device, 0) - now > _FELL for device, now in free.items())
+    def _short_disks(self) -> set[int]:
+        """Return the device numbers of the disks with less free space than their reserve."""
+        directories = {space.device: space.directory for space in tuple(self._spaces.values())}
+        short = set()
+        for device, directory in directories.items():
+            with contextlib.suppress(OSError):
+                found = os.statvfs(directory)
+                reserve = self._reserve.of(found.f_blocks * found.f_frsize)
+                if found.f_bavail * found.f_frsize < reserve:
+                    short.add(device)
+        return short
 
     def _count_written(self, session_id: str, space: _Space) -> None:
         total = written_by(self._pids(session_id))
@@ -144,9 +129,9 @@ class DiskWatch:
         space.lately += wrote
         space.changed = space.changed or wrote > 0
 
-    def _walk_if_due(self, session_id: str, space: _Space, now: float, *, soon: bool) -> None:
-        least, part = (_SOON_SECONDS, _SOON_PART) if soon else (_WALK_SECONDS, _WALK_PART)
-        if not space.changed or now - space.walked_at < max(least, space.cost * part):
+    def _walk_if_due(self, session_id: str, space: _Space, now: float) -> None:
+        pause = max(_WALK_SECONDS, space.cost * _WALK_PART)
+        if not space.changed or now - space.walked_at < pause:
             return
         begun = time.monotonic()
         enough = space.limit or _UNLIMITED
@@ -157,9 +142,7 @@ class DiskWatch:
         space.walked_at = time.monotonic()
         space.cost = space.walked_at - begun
 
-    def _keep_reserve(self, free: dict[int, int]) -> list[End]:
-        totals = self._totals
-        short = {at for at, left in free.items() if left < self._reserve.of(totals.get(at, 0))}
+    def _keep_reserve(self, short: set[int]) -> list[End]:
         writers = {
             session_id: space
             for session_id, space in tuple(self._spaces.items())

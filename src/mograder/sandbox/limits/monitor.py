@@ -8,7 +8,6 @@ count, which costs microseconds, to notice growth early. Without sessions it sle
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import threading
@@ -17,14 +16,13 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from mograder.core.reserve import DiskReserve
-from mograder.sandbox.isolation.policy import tmp_bytes
-from mograder.sandbox.limits.cgroup2 import SessionGroup
+from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch
-from mograder.sandbox.limits.process_meter import Meter, Reading
+from mograder.sandbox.limits.process_meter import Meter
+from mograder.sandbox.limits.procfs import Memory, machine_memory, machine_tasks
 from mograder.sandbox.limits.rules import (
     End,
     View,
@@ -32,11 +30,7 @@ from mograder.sandbox.limits.rules import (
     is_full,
     is_short,
 )
-from mograder.sandbox.limits.system_load import Machine, Memory
 from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
-
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -62,27 +56,15 @@ _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
 """Smallest changes that are reported: bytes, CPU seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A session to monitor; ``workspace`` is None if it has no write access to one."""
-
-    session_id: str
-    limits: Limits
-    workspace: Path | None
-    group: SessionGroup | None = None
-
-
 @dataclass(slots=True)
 class _Watch:
-    watched: Watched
-    limit: int
+    limits: Limits
+    group: SessionGroup | None
     reading: Reading = field(default=Reading(0, 0.0, 0))
     read: bool = False
     counted: float = 0.0
     """CPU seconds when it was last found active, so that slow use adds up to activity."""
     told: SessionUse | None = None
-    considered: tuple[Reading, int] | None = None
-    """(reading, workspace bytes) that were last compared with ``told``."""
     grown: int = 0
     refused: int = 0
     full_since: float = math.inf
@@ -108,11 +90,10 @@ class Monitor:
         self._meter, self._processors = meter, processors
         self._disk = DiskWatch(disk_reserve, meter.pids)
         self._end, self._tell, self._overhead = end, tell, overhead
-        self._machine = Machine()
         self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._watches: dict[str, _Watch] = {}
         self._some, self._closed = asyncio.Event(), threading.Event()
-        self._memory, self._task_count = self._machine.memory(), self._machine.tasks()
+        self._memory, self._task_count = machine_memory(), machine_tasks()
         self._next_pass = 0.0
         self._growing = False
         self._told_overhead = 0
@@ -120,13 +101,22 @@ class Monitor:
         keepers = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
-    def add(self, watched: Watched, first_pid: int) -> None:
-        """Monitor a session from now on; ``first_pid`` is its only process so far."""
-        session_id, limits = watched.session_id, watched.limits
-        self._watches[session_id] = _Watch(watched, limits.memory_mb << 20)
-        self._meter.add(session_id, first_pid, tmp_bytes(limits.tmp_mb), watched.group)
-        if watched.workspace is not None:
-            self._disk.add(session_id, watched.workspace, limits.workspace_mb << 20)
+    def add(
+        self,
+        session_id: str,
+        first_pid: int,
+        limits: Limits,
+        workspace: Path | None,
+        group: SessionGroup | None,
+    ) -> None:
+        """Monitor a session from now on; ``first_pid`` is its only process so far.
+
+        ``workspace`` is None if it has no write access to one.
+        """
+        self._watches[session_id] = _Watch(limits, group)
+        self._meter.add(session_id, first_pid, limits.tmp_mb << 20, group)
+        if workspace is not None:
+            self._disk.add(session_id, workspace, limits.workspace_mb << 20)
         self._some.set()
 
     def forget(self, session_id: str) -> None:
@@ -144,7 +134,6 @@ class Monitor:
             task.cancel()
         await asyncio.wait(self._tasks)
         self._threads.shutdown()
-        self._machine.close()
 
     async def _keep_use(self) -> None:
         while True:
@@ -159,8 +148,7 @@ class Monitor:
 
     async def _look(self) -> None:
         """Read the machine's load, and run a pass if one is due or a threshold is exceeded."""
-        memory = self._machine.memory()
-        tasks = self._machine.tasks()
+        memory, tasks = machine_memory(), machine_tasks()
         alarmed = (
             self._memory.available - memory.available > _DROP
             or is_short(memory)
@@ -171,17 +159,18 @@ class Monitor:
             return
         self._memory, self._task_count = memory, tasks
         due = self._due(everybody=alarmed, regular=regular)
-        await self._in_thread(self._measure, due)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._measure, due)
         self._act(memory, time.monotonic())
         if regular:
             self._tell_changes()
             self._next_pass = time.monotonic() + _PASS_SECONDS - _GLANCE_SECONDS / 2
 
     async def _keep_disk(self) -> None:
+        watch, loop = self._disk.watch, asyncio.get_running_loop()
         while True:
             await self._some.wait()
             try:
-                ends = await self._in_thread(self._disk.watch, self._closed, self._moving)
+                ends = await loop.run_in_executor(self._threads, watch, self._closed, self._moving)
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("the workspaces could not be measured")
             else:
@@ -191,12 +180,6 @@ class Monitor:
         """Return the sessions that may have written files not yet measured. Runs in a thread."""
         since = time.monotonic() - _MOVING_SECONDS
         return {name for name, watch in tuple(self._watches.items()) if watch.moved_at > since}
-
-    async def _in_thread(
-        self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
-    ) -> Result:
-        call = functools.partial(work, *given, **named)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _due(self, *, everybody: bool, regular: bool) -> Collection[str]:
         """Return the sessions to measure: active ones in every pass, idle ones in some."""
@@ -216,16 +199,15 @@ class Monitor:
         self._meter.find()
         for name, watch in tuple(self._watches.items()):
             if name in due:
-                self._read(watch, now)
+                self._read(name, watch, now)
             else:
                 watch.still += 1
         if now >= self._next_overhead:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
 
-    def _read(self, watch: _Watch, now: float) -> None:
-        before, name = watch.reading, watch.watched.session_id
-        reading = self._meter.read(name)
+    def _read(self, name: str, watch: _Watch, now: float) -> None:
+        before, reading = watch.reading, self._meter.read(name)
         self._processors.note(name, reading.cpu)
         worked = reading.cpu - watch.counted >= _CPU_STEP
         if worked:
@@ -237,19 +219,25 @@ class Monitor:
             watch.still += 1
         watch.grown = reading.memory - before.memory if watch.read else 0
         watch.reading, watch.read = reading, True
-        full = is_full(reading.tasks, watch.watched.limits.processes) or self._refused(watch)
+        full = is_full(reading.tasks, watch.limits.processes) or self._refused(watch)
         watch.full_since = min(watch.full_since, now) if full else math.inf
 
     def _refused(self, watch: _Watch) -> bool:
         """Return whether the kernel has refused it a process since the last pass."""
-        if watch.watched.group is None:
+        if watch.group is None:
             return False
-        before, watch.refused = watch.refused, watch.watched.group.events().refused
+        before, watch.refused = watch.refused, watch.group.events().refused
         return watch.refused > before
 
     def _act(self, memory: Memory, now: float) -> None:
         views = [
-            View(name, watch.reading.memory, watch.limit, watch.grown, watch.full_since)
+            View(
+                name,
+                watch.reading.memory,
+                watch.limits.memory_mb << 20,
+                watch.grown,
+                watch.full_since,
+            )
             for name, watch in self._watches.items()
         ]
         self._growing = any(
@@ -266,7 +254,7 @@ class Monitor:
     def tell_all(self) -> None:
         """Report the use of every session in the next message, for a new subscriber."""
         for watch in self._watches.values():
-            watch.told = watch.considered = None
+            watch.told = None
 
     def _tell_changes(self) -> None:
         if time.monotonic() < self._next_news:
@@ -282,16 +270,12 @@ class Monitor:
 
     def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
         """Return a session's use if it differs from the last report, else None."""
-        now = watch.reading, self._disk.size(name)
-        if watch.considered == now:  # not read since, as most sessions are idle
-            return None
-        watch.considered = now
         use = SessionUse(
             session_id=name,
             memory=watch.reading.memory,
             cpu=round(watch.reading.cpu, 2),
             processes=watch.reading.tasks,
-            workspace=now[1],
+            workspace=self._disk.size(name),
         )
         if not _differs(watch.told, use):
             return None

@@ -12,12 +12,20 @@ import contextlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from mograder.sandbox.isolation.bwrap_process import children_of
 from mograder.sandbox.isolation.policy import HOME
-from mograder.sandbox.limits.cgroup2 import SessionGroup
-from mograder.sandbox.limits.procfs import PAGE, TICKS, Share, Stat, namespace_of, share_of, stat_of
+from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
+from mograder.sandbox.limits.procfs import (
+    PAGE,
+    TICKS,
+    Share,
+    Stat,
+    last_pid,
+    namespace_of,
+    share_of,
+    stat_of,
+)
 
 _MOVED = 1 << 20
 """Change in bytes, resident or faulted in, after which a share is read again."""
@@ -26,46 +34,11 @@ _MOST_PROCESSES = 10_000
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Current use of a session: bytes, CPU seconds since its start, processes and threads."""
-
-    memory: int
-    cpu: float
-    tasks: int
-
-
-class Meter(Protocol):
-    """Measures sessions; call ``find`` and ``read`` in one thread, the rest in any thread."""
-
-    def add(
-        self, session_id: str, first_pid: int, tmp_bytes: int, group: SessionGroup | None
-    ) -> None:
-        """Measure a session from now on, by its cgroup or the first process of its sandbox.
-
-        ``tmp_bytes`` is the size limit of each tmpfs in it.
-        """
-        ...
-
-    def remove(self, session_id: str) -> None:
-        """Stop measuring a session."""
-        ...
-
-    def find(self) -> None:
-        """Update the sets of the sessions' processes."""
-        ...
-
-    def read(self, session_id: str) -> Reading:
-        """Measure one session; zeros if it is not known."""
-        ...
-
-    def pids(self, session_id: str) -> list[int]:
-        """Return the pids of a session as of the last :meth:`find`."""
-        ...
-
-
 class GroupMeter:
-    """Measures sessions by the kernel's accounting of their cgroups."""
+    """Measures sessions by the kernel's accounting of their cgroups.
+
+    The methods are those of :class:`ProcessMeter`, which describes them.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[str, SessionGroup] = {}
@@ -86,8 +59,7 @@ class GroupMeter:
 
     def read(self, session_id: str) -> Reading:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            use = self._groups[session_id].use()
-            self._readings[session_id] = Reading(use.memory, use.cpu, use.processes)
+            self._readings[session_id] = self._groups[session_id].use()
         return self._readings.get(session_id, Reading(0, 0.0, 0))
 
     def pids(self, session_id: str) -> list[int]:
@@ -110,27 +82,36 @@ class _Session:
 
 
 class ProcessMeter:
-    """Measures sessions by their processes in ``/proc``."""
+    """Measures sessions by their processes in ``/proc``.
+
+    Call ``find`` and ``read`` in one thread, the rest in any thread.
+    """
 
     def __init__(self, *, confined: bool = True) -> None:
         """Unless ``confined``, a session is its first process and the descendants of that."""
         self._confined = confined
         self._sessions: dict[str, _Session] = {}
-        self._last_pid = b""
+        self._last_pid = 0
 
     def add(
         self, session_id: str, first_pid: int, tmp_bytes: int, group: SessionGroup | None
     ) -> None:
+        """Measure a session from now on, by its cgroup or the first process of its sandbox.
+
+        ``tmp_bytes`` is the size limit of each tmpfs in it.
+        """
         namespace = namespace_of(first_pid) if self._confined else ""
         size = tmp_bytes if self._confined else 0
         self._sessions[session_id] = _Session(first_pid, namespace, size, [first_pid])
-        self._last_pid = b""
+        self._last_pid = 0
 
     def remove(self, session_id: str) -> None:
+        """Stop measuring a session."""
         self._sessions.pop(session_id, None)
 
     def find(self) -> None:
-        before, self._last_pid = self._last_pid, _last_pid()
+        """Update the sets of the sessions' processes."""
+        before, self._last_pid = self._last_pid, last_pid()
         if before == self._last_pid:  # no process has started
             return
         sessions = tuple(self._sessions.values())
@@ -146,6 +127,7 @@ class ProcessMeter:
             session.pids = found.get(session.namespace, [])
 
     def read(self, session_id: str) -> Reading:
+        """Measure one session; zeros if it is not known."""
         session = self._sessions.get(session_id)
         if session is None:
             return Reading(0, 0.0, 0)
@@ -160,8 +142,12 @@ class ProcessMeter:
         )
 
     def pids(self, session_id: str) -> list[int]:
+        """Return the pids of a session as of the last :meth:`find`."""
         session = self._sessions.get(session_id)
         return [] if session is None else list(session.pids)
+
+
+Meter = GroupMeter | ProcessMeter
 
 
 def helpers_memory(sessions: Collection[int]) -> int:
@@ -218,9 +204,3 @@ def _in_memory_mounts(session: _Session) -> int:
         own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
         return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
     return 0
-
-
-def _last_pid() -> bytes:
-    """Return the last pid given by the kernel: while it is the same, no process has started."""
-    with open("/proc/loadavg", "rb") as file:  # noqa: PTH123 - a Path costs more
-        return file.read().split()[-1]

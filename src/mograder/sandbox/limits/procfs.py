@@ -1,4 +1,4 @@
-"""Readers for one process in ``/proc``: its resource use, and the deleted files it holds open.
+"""Readers for ``/proc``: a process's use and deleted open files, the machine's memory and tasks.
 
 The parsers are pure functions, so that they can be tested.
 """
@@ -17,10 +17,12 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 _STAT_BYTES, _ROLLUP_BYTES, _IO_BYTES, _STATUS_BYTES = 1024, 4096, 1024, 4096
+_MEMINFO_BYTES, _LOAD_BYTES = 4096, 512
 _BLOCK = 512
 """Unit of ``st_blocks`` in bytes, whatever the file system's block size."""
 
 _PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
 _OOM_SCORE = b"600"
 
 
@@ -49,6 +51,14 @@ class Share:
     def total(self) -> int:
         """The sum of both, in bytes."""
         return self.private + self.shared
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of the machine that are available without swapping, and in total."""
+
+    available: int
+    total: int
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -92,6 +102,37 @@ def parse_written(data: bytes) -> int:
         if name == b"write_bytes":
             return int(value)
     return 0
+
+
+def parse_meminfo(data: bytes) -> Memory:
+    """Parse ``/proc/meminfo``."""
+    found: dict[bytes, int] = {}
+    for line in data.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[1].isdigit():
+            found[words[0]] = int(words[1]) << 10
+    return Memory(found.get(b"MemAvailable:", 0), found.get(b"MemTotal:", 0))
+
+
+def parse_load(data: bytes) -> tuple[int, int]:
+    """Return the number of processes and threads, and the last pid, from ``/proc/loadavg``."""
+    *_, tasks, last_pid = data.split()
+    return int(tasks.partition(b"/")[2]), int(last_pid)
+
+
+def machine_memory() -> Memory:
+    """Return the machine's current memory."""
+    return parse_meminfo(_read("/proc/meminfo", _MEMINFO_BYTES))
+
+
+def machine_tasks() -> int:
+    """Return the machine's current number of processes and threads."""
+    return parse_load(_read("/proc/loadavg", _LOAD_BYTES))[0]
+
+
+def last_pid() -> int:
+    """Return the last pid given by the kernel: while it is the same, no process has started."""
+    return parse_load(_read("/proc/loadavg", _LOAD_BYTES))[1]
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -146,6 +187,16 @@ def prefer_to_end(pid: int) -> None:
             os.write(descriptor, _OOM_SCORE)
         finally:
             os.close(descriptor)
+
+
+def sockets_of(pid: int) -> dict[int, str]:
+    """Return the inode of each socket that a process has open, by descriptor. Raises: OSError."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - as above
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if socket := _SOCKET.fullmatch(os.readlink(f"/proc/{pid}/fd/{name}")):  # noqa: PTH115
+                found[int(name)] = socket[1]
+    return found
 
 
 def namespace_of(pid: int) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mograder.sandbox.limits.system_load import Memory
+from mograder.sandbox.limits.procfs import Memory
 from mograder.sandbox.protocol import LimitReason
 
 FULL_SECONDS = 1.0

@@ -26,10 +26,10 @@ from mograder.sandbox.isolation.bwrap import (
     system_links,
 )
 from mograder.sandbox.isolation.etc_files import write_etc
-from mograder.sandbox.isolation.mounts import MountSpace, PlainSources, PrivateSources
+from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.ownership import give_to
-from mograder.sandbox.isolation.policy import ASSET_URL, BESIDE, CELLRUN, Host
+from mograder.sandbox.isolation.policy import ASSET_URL, CELLRUN, ZYGOTE, Host
 from mograder.sandbox.supervisor.orphans import end_strays
 
 _log = logging.getLogger("mograder.supervisor")
@@ -187,7 +187,7 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     host = _host(config, place)
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
-    sources = PlainSources() if space is None else PrivateSources(space)
+    sources = Sources() if space is None else PrivateSources(space)
     # Started last, so that its mount namespace has the mounts made above.
     helper = NamespaceHelper() if config.warm_environments else None
     return BwrapRunner(program, host, sources, uid_base, helper), host
@@ -225,17 +225,14 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
     # Copied, since the package may be upgraded while this supervisor runs.
-    for name in ("serve.py", *CELLRUN, "zygote.py", "enter_sandbox.py", *BESIDE):
+    for name in ("serve.py", *CELLRUN, *ZYGOTE):
         shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
     return Host(
         etc=write_etc(place / "etc", network=False),
         build_etc=write_etc(place / "etc-build", network=True),
         uv=Path(find_uv_bin()),
         uv_cache=config.uv_cache,
-        serve=scripts / "serve.py",
-        zygote=scripts / "zygote.py",
-        enter_sandbox=scripts / "enter_sandbox.py",
-        beside=tuple(scripts / name for name in BESIDE),
+        scripts=scripts,
         links=links,
         directories=directories,
         build_variables=tuple(config.build_variables.items()),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from mograder.sandbox.limits.procfs import sockets_of
+
 _INODE, _PATH = 6, 7  # columns of /proc/net/unix
-_SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def end_strays(sockets: Path) -> int:
@@ -36,11 +36,13 @@ def _end(pid: int, inodes: set[str]) -> bool:
     except ProcessLookupError:
         return False
     try:
-        if inodes.isdisjoint(_sockets_of(pid)):
+        if inodes.isdisjoint(sockets_of(pid).values()):
             return False
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signal.SIGKILL)
         return True
+    except OSError:  # it ended meanwhile, or belongs to another user
+        return False
     finally:
         os.close(process)
 
@@ -57,12 +59,3 @@ def _pids() -> list[int]:
     return [
         int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and int(p.name) != own
     ]
-
-
-def _sockets_of(pid: int) -> Iterator[str]:
-    try:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            if found := _SOCKET.fullmatch(str(link.readlink())):
-                yield found[1]
-    except OSError:  # it ended meanwhile, or belongs to another user
-        return

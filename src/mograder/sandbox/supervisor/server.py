@@ -33,6 +33,7 @@ from mograder.sandbox.environments.interpreters import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
     Runner,
+    Start,
     adopt_orphans,
     leave_the_keyring,
 )
@@ -248,7 +249,6 @@ class Supervisor:
                 return Done(id=call.id, executed=executed)
             case Warm():
                 await self._restore_cache()
-                self._runner.reach(operation.environment)
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)
@@ -285,9 +285,8 @@ class Supervisor:
             directory = command.directory
             inside = unconfined(self._host, work=directory, environment=directory)
         lines = Lines()
-        sandbox = self._runner.start(
-            build_plan(command, self._host, inside), uid_slot=0, keep=None, on_output=lines.feed
-        )
+        plan = build_plan(command, self._host, inside)
+        sandbox = self._runner.start(Start(plan, 0, lines.feed))
         try:
             async with asyncio.timeout(command.timeout):
                 while not sandbox.exited.done():

@@ -14,7 +14,7 @@ from typing import Literal
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.reserve import NO_RESERVE, DiskReserve
 from mograder.sandbox.environments.record import RECORD, read_record
-from mograder.sandbox.isolation.bwrap import Runner, Sandboxed
+from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_SESSION,
     Host,
@@ -25,7 +25,7 @@ from mograder.sandbox.isolation.policy import (
 )
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
-from mograder.sandbox.limits.monitor import Monitor, Watched
+from mograder.sandbox.limits.monitor import Monitor
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
@@ -40,7 +40,7 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.disconnect import hang_up
-from mograder.sandbox.warm.pool import WarmStart, ZygotePool
+from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import PendingSession
 
 _log = logging.getLogger("mograder.supervisor")
@@ -53,6 +53,7 @@ _CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
 """Attempts, and seconds between them, to remove a cgroup whose processes were killed."""
 
 _BACKLOG = 1024
+_Request = StartSession | Execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,6 @@ class _Session:
     listed: bool
     environment: Path
     reason: LimitReason | Literal[""] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    request: StartSession | Execute
-    on_output: Callable[[bytes], None]
-    settle: Callable[[int], None]
-    open_entry: Callable[[], int | None]
 
 
 class SessionTable:
@@ -159,7 +152,7 @@ class SessionTable:
             raise
         await self._begin(request, report, path, on_end)
 
-    def _look(self, request: StartSession | Execute) -> None:
+    def _look(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
@@ -169,7 +162,7 @@ class SessionTable:
 
     async def _begin(
         self,
-        request: StartSession | Execute,
+        request: _Request,
         descriptor: int,
         path: Path,
         on_end: Callable[[Ended], None],
@@ -182,7 +175,7 @@ class SessionTable:
 
     async def _make(
         self,
-        request: StartSession | Execute,
+        request: _Request,
         descriptor: int,
         path: Path,
         on_end: Callable[[Ended], None],
@@ -198,21 +191,18 @@ class SessionTable:
                 waited_for = isinstance(request, StartSession)  # no student waits for a run
                 weight = request.limits.cpu_weight
                 self._processors.add(request.session_id, group, weight, boost=waited_for)
-        except BaseException:
-            os.close(descriptor)
-            _remove(path)
-            await self._put_away(request.session_id, group)
-            raise
-        try:
-            start = _Start(
-                request,
+            start = Start(
+                self._plan(request, descriptor),
+                request.uid_slot,
                 lambda data: _keep_tail(log, data),
+                (descriptor,),
                 self._settler(request, group),
                 lambda: _open_entry(group),
             )
-            sandbox = self._open(start, descriptor)
+            sandbox = self._open(request, start, descriptor)
         except BaseException:
-            _remove(path)
+            os.close(descriptor)
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - a single call
             await self._put_away(request.session_id, group)
             raise
         info = SessionInfo(session_id=request.session_id, socket=path)
@@ -223,7 +213,7 @@ class SessionTable:
         _log.info("session %s started", request.session_id)
         return life
 
-    async def _make_group(self, request: StartSession | Execute) -> SessionGroup | None:
+    async def _make_group(self, request: _Request) -> SessionGroup | None:
         if self._groups is None:
             return None
         try:
@@ -232,79 +222,44 @@ class SessionTable:
         except OSError as error:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
-    def _settler(
-        self, request: StartSession | Execute, group: SessionGroup | None
-    ) -> Callable[[int], None]:
+    def _settler(self, request: _Request, group: SessionGroup | None) -> Callable[[int], None]:
         """Return the function that sets limits on a session's first process.
 
         It is called before any student code runs.
         """
         workspace = request.directory if _writes(request) else None
-        watched = Watched(request.session_id, request.limits, workspace, group)
 
         def settle(pid: int) -> None:
             prefer_to_end(pid)
             if group is None:
                 put_back(pid)
-            self._monitor.add(watched, pid)
+            self._monitor.add(request.session_id, pid, request.limits, workspace, group)
 
         return settle
 
-    def _open(self, start: _Start, descriptor: int) -> Sandboxed:
-        """Start the sandbox, warm if possible; ``descriptor`` is closed after use or failure."""
-        request, zygotes = start.request, self._zygotes
+    def _open(self, request: _Request, start: Start, descriptor: int) -> Sandboxed:
+        """Start the sandbox, warm if possible; unless this raises, ``descriptor`` gets closed."""
+        zygotes = self._zygotes
         if zygotes is None:
-            try:
-                sandbox = self._open_cold(start, descriptor)
-            finally:
-                os.close(descriptor)
+            sandbox = self._runner.start(start)
             self._on_news(Arrived(session_id=request.session_id, warm=False))
-            return sandbox
-        try:
-            plan = self._plan(request, descriptor)
-        except BaseException:
             os.close(descriptor)
-            raise
+            return sandbox
 
         def start_cold(reason: str) -> Sandboxed:
             zygotes.fell_back(reason)
-            sandbox = self._open_cold(start, descriptor)
+            sandbox = self._runner.start(start)
             self._on_news(Arrived(session_id=request.session_id, warm=False, fallback=reason))
             return sandbox
 
         async def join() -> Sandboxed:
-            session = await zygotes.join(warm)
+            session = await zygotes.join(request.environment, start)
             self._on_news(Arrived(session_id=request.session_id, warm=True))
             return session
 
-        warm = WarmStart(
-            plan,
-            request.environment,
-            request.uid_slot,
-            descriptor,
-            start.on_output,
-            settle=start.settle,
-            open_entry=start.open_entry,
-        )
         return PendingSession(join, start_cold, descriptor, start.on_output)
 
-    def _open_cold(self, start: _Start, listener: int) -> Sandboxed:
-        request = start.request
-        entry = start.open_entry()
-        try:
-            return self._runner.start(
-                self._plan(request, listener),
-                uid_slot=request.uid_slot,
-                keep=listener,
-                on_output=start.on_output,
-                settle=start.settle,
-                entry=entry,
-            )
-        finally:
-            if entry is not None:
-                os.close(entry)
-
-    def _plan(self, request: StartSession | Execute, fd: int) -> Plan:
+    def _plan(self, request: _Request, fd: int) -> Plan:
         record = read_record(request.environment)
         inside = SANDBOXED_SESSION
         if self._runner.kind == "none":
@@ -433,10 +388,6 @@ class SessionTable:
         life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
 def _open_entry(group: SessionGroup | None) -> int | None:
     """Return a descriptor by which a first process enters its cgroup, or None without a group.
 
@@ -448,7 +399,7 @@ def _open_entry(group: SessionGroup | None) -> int | None:
         raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
-def _writes(request: StartSession | Execute) -> bool:
+def _writes(request: _Request) -> bool:
     """Return whether its directory is bound writable: a lecture's is not."""
     return isinstance(request, Execute) or request.mode is Mode.EDIT
 

@@ -16,11 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.sandbox.isolation.bwrap import YARD_UIDS, BwrapRunner
+from mograder.sandbox.isolation.bwrap import YARD_UIDS, BwrapRunner, Start
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.warm.sessions import WarmSession
-from mograder.sandbox.warm.zygote_group import WarmStart as WarmStart
 from mograder.sandbox.warm.zygote_group import ZygoteGroup, identity_of
 
 _log = logging.getLogger("mograder.supervisor")
@@ -79,28 +78,27 @@ class ZygotePool:
         with zygote_group.in_use():
             return await zygote_group.ready()
 
-    async def join(self, start: WarmStart) -> WarmSession:
-        """Start a session from a zygote. Raises: :class:`NotJoinedError` with the reason."""
+    async def join(self, environment: Path, start: Start) -> WarmSession:
+        """Start a session from the zygote of an environment; ``start`` is its cold start.
+
+        Raises: :class:`NotJoinedError` with the reason.
+        """
         if start.uid_slot >= YARD_UIDS:
             raise NotJoinedError("slot beyond the zygote group")
         try:
-            session = await self._join(start)
+            try:
+                session = await self._join(environment, start)
+            except ZygoteGoneError:  # it died while the request was queued: retry once
+                session = await self._join(environment, start)
         except (MograderError, OSError) as error:
             _log.warning("a warm start failed: %s", error)
             raise NotJoinedError("refused") from error
         self.counts["warm"] += 1
-        _log.info("a session of %s started warm", start.environment.name)
+        _log.info("a session of %s started warm", environment.name)
         return session
 
-    async def _join(self, start: WarmStart) -> WarmSession:
-        """Join, and retry once if the zygote dies while the request is queued."""
-        try:
-            return await self._try(start)
-        except ZygoteGoneError:
-            return await self._try(start)
-
-    async def _try(self, start: WarmStart) -> WarmSession:
-        zygote_group = self._zygote_group(start.environment)
+    async def _join(self, environment: Path, start: Start) -> WarmSession:
+        zygote_group = self._zygote_group(environment)
         with zygote_group.in_use():
             return await zygote_group.join(start, self._gate)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.isolation.bwrap import Sandboxed
-from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Held, NotJoinedError
+from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError
 from mograder.sandbox.warm.zygote_client import Forked
 
 _log = logging.getLogger("mograder.supervisor")
@@ -105,12 +105,6 @@ class PendingSession:
         self._unwanted = False
         self._joining = asyncio.create_task(join())
         self._arriving = asyncio.create_task(self._arrive())
-
-    @property
-    def first_pid(self) -> int:
-        """The host pid of the sandbox's first process, 0 while there is none."""
-        session = self._session
-        return session.first_pid if isinstance(session, WarmSession | BwrapProcess) else 0
 
     def end_gently(self) -> None:
         if self._session is None:

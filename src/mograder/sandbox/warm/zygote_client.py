@@ -18,14 +18,15 @@ import os
 import signal
 import socket
 import termios
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
-from mograder.sandbox.isolation.child_process import Child, Launch
-from mograder.sandbox.isolation.namespaces import pid_behind
+from mograder.sandbox.isolation.child_process import Child
+from mograder.sandbox.isolation.namespaces import Launch, pid_behind
 from mograder.sandbox.isolation.policy import Plan
 from mograder.sandbox.isolation.seccomp import filter_program
 from mograder.sandbox.limits.procfs import share_of
@@ -74,22 +75,6 @@ class Forked:
     def forget(self) -> None:
         """Close the pidfd."""
         os.close(self.pidfd)
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """The target of a fork: uid inside, and descriptors of socket, output and sandbox.
-
-    ``holder`` is a pidfd in the sandbox. The fork waits there for a ``g`` from the pipe ``go``.
-    ``entry`` is the ``cgroup.procs`` that it writes to first.
-    """
-
-    uid: int
-    listener: int
-    output: int
-    holder: int
-    go: int
-    entry: int | None = None
 
 
 class ZygoteClient:
@@ -154,9 +139,11 @@ class ZygoteClient:
         self._killed = True
         self._child.signal(signal.SIGKILL)
 
-    async def fork(self, plan: Plan, way: Way) -> Forked:
-        """Fork a session into a sandbox. Raises: :class:`NotJoinedError`.
+    async def fork(self, plan: Plan, uid: int, descriptors: Sequence[int]) -> Forked:
+        """Fork a session into a sandbox, as ``uid`` inside. Raises: :class:`NotJoinedError`.
 
+        The ``descriptors`` are in the order of ``zygote.py``: the session's socket, its output, a
+        pidfd in the sandbox, a pipe on which the fork waits for a ``g``, and ``cgroup.procs``.
         One request at a time, so that each has its full timeout; a queued one can still start
         cold, or, on :class:`ZygoteGoneError`, from the next zygote.
         """
@@ -168,10 +155,7 @@ class ZygoteClient:
             answer = self._answers[number] = loop.create_future()
             end = self._ends[number] = loop.create_future()
             try:
-                descriptors = [way.listener, way.output, way.holder, way.go]
-                if way.entry is not None:
-                    descriptors.append(way.entry)
-                socket.send_fds(self._control, [_request(number, plan, way)], descriptors)
+                socket.send_fds(self._control, [_request(number, plan, uid)], descriptors)
                 await asyncio.wait({answer}, timeout=_HEED_SECONDS)
                 if not answer.done() and not _unread(self._control):
                     await asyncio.wait({answer}, timeout=_FORK_SECONDS)
@@ -254,14 +238,14 @@ def _unread(control: socket.socket) -> bool:
     return count[0] > 0
 
 
-def _request(number: int, plan: Plan, way: Way) -> bytes:
+def _request(number: int, plan: Plan, uid: int) -> bytes:
     """Return a fork request: the plan's arguments without the python and the script."""
     options, _, *arguments = plan.argv[2:]
     return json.dumps(
         {
             "id": number,
             "program": PurePosixPath(plan.argv[1]).stem,
-            "uid": way.uid,
+            "uid": uid,
             "arguments": [options, "--", *arguments],
             "variables": dict(plan.variables),
             "directory": str(plan.directory),

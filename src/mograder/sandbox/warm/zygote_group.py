@@ -11,19 +11,17 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.environments.record import RECORD, read_record
-from mograder.sandbox.isolation.bwrap import BwrapRunner
+from mograder.sandbox.isolation.bwrap import BwrapRunner, Start
 from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError, ZygoteGoneError
-from mograder.sandbox.isolation.child_process import Launch
-from mograder.sandbox.isolation.namespaces import EVERYTHING, SETGID, SETUID, Joined
-from mograder.sandbox.isolation.policy import SANDBOXED_SESSION, Host, Plan, zygote_group_plan
+from mograder.sandbox.isolation.namespaces import EVERYTHING, SETGID, SETUID, Joined, Launch
+from mograder.sandbox.isolation.policy import SANDBOXED_SESSION, Host, zygote_group_plan
 from mograder.sandbox.isolation.seccomp import filter_program
 from mograder.sandbox.warm.sessions import WarmSession
-from mograder.sandbox.warm.zygote_client import Forked, Way, ZygoteClient
+from mograder.sandbox.warm.zygote_client import Forked, ZygoteClient
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -44,25 +42,6 @@ _MEASURE_SECONDS = 10.0
 """Maximum age of a memory measurement, for which the kernel walks all pages of the process."""
 
 _GO = b"g"
-
-
-@dataclass(frozen=True, slots=True)
-class WarmStart:
-    """A session to start: a cold start's plan, its environment and its listening socket.
-
-    ``settle`` is called with the host pid of the session's first process, once that is in its
-    sandbox and before it runs any code; if it raises :class:`OSError`, the process is ended and
-    the session starts cold. ``open_entry`` opens the ``cgroup.procs`` that the process writes to;
-    its errors are raised by the start.
-    """
-
-    plan: Plan
-    environment: Path
-    uid_slot: int
-    listener: int
-    on_output: Callable[[bytes], None]
-    settle: Callable[[int], None] = lambda _: None
-    open_entry: Callable[[], int | None] = lambda: None
 
 
 class ZygoteGroup:
@@ -137,7 +116,7 @@ class ZygoteGroup:
             self.starting -= 1
             self._end_if_idle()
 
-    async def join(self, start: WarmStart, gate: asyncio.Semaphore) -> WarmSession:
+    async def join(self, start: Start, gate: asyncio.Semaphore) -> WarmSession:
         """Start a session here, in the order of ``gate``. Raises: :class:`NotJoinedError`."""
         await self.arrival()
         async with gate:
@@ -152,46 +131,33 @@ class ZygoteGroup:
                 raise ZygoteGoneError(asked=False)  # it died while this start was queued
             raise NotJoinedError(self._hopeless or "zygote not ready")
 
-    async def _join(self, start: WarmStart, zygote_client: ZygoteClient, pidfd: int) -> WarmSession:
-        entry = start.open_entry()
-        try:
+    async def _join(self, start: Start, zygote_client: ZygoteClient, pidfd: int) -> WarmSession:
+        with start.entry() as entry:
             held = await self._hold(start, zygote_client, pidfd, entry)
-        except BaseException:
-            _close(entry)
-            raise
-        go, say_go = os.pipe()
-        try:
-            await held.stand()
-            uid = self._runner.uid_inside(start.uid_slot)
-            way = Way(uid, start.listener, held.output, held.holder, go, entry)
-            forked = await self._fork(zygote_client, start, way)
-            _settle(start, forked)
-            os.write(say_go, _GO)
-        except BaseException:
-            await _emptied(held, zygote_client)  # frees the workspace
-            raise
-        finally:
-            held.let_go()
-            os.close(go)
-            os.close(say_go)
-            _close(entry)
+            go, say_go = os.pipe()
+            try:
+                await held.stand()
+                entries = () if entry is None else (entry,)
+                given = (*start.descriptors, held.output, held.holder, go, *entries)
+                forked = await self._fork(zygote_client, start, given)
+                _settle(start, forked)
+                os.write(say_go, _GO)
+            except BaseException:
+                await _emptied(held, zygote_client)  # frees the workspace
+                raise
+            finally:
+                held.let_go()
+                os.close(go)
+                os.close(say_go)
         self._sessions += 1
         held.exited.add_done_callback(lambda _: self._leave())
         return WarmSession(held, forked, zygote_client.kill)
 
     async def _hold(
-        self, start: WarmStart, zygote_client: ZygoteClient, pidfd: int, entry: int | None
+        self, start: Start, zygote_client: ZygoteClient, pidfd: int, entry: int | None
     ) -> Held:
         """Make the sandbox; if cancelled, wait until it exists and end it."""
-        holding = asyncio.create_task(
-            self._runner.hold(
-                start.plan,
-                uid_slot=start.uid_slot,
-                zygote_group=pidfd,
-                on_output=start.on_output,
-                entry=entry,
-            )
-        )
+        holding = asyncio.create_task(self._runner.hold(start, pidfd, entry))
         try:
             return await asyncio.shield(holding)
         except asyncio.CancelledError:
@@ -200,10 +166,13 @@ class ZygoteGroup:
                 await _emptied(holding.result(), zygote_client)
             raise
 
-    async def _fork(self, zygote_client: ZygoteClient, start: WarmStart, way: Way) -> Forked:
+    async def _fork(
+        self, zygote_client: ZygoteClient, start: Start, descriptors: tuple[int, ...]
+    ) -> Forked:
         """Request a fork; count a failure, so that a zygote that keeps failing is left alone."""
+        uid = self._runner.uid_inside(start.uid_slot)
         try:
-            forked = await zygote_client.fork(start.plan, way)
+            forked = await zygote_client.fork(start.plan, uid, descriptors)
         except NotJoinedError as error:
             asked = not isinstance(error, ZygoteGoneError) or error.asked
             if asked and not zygote_client.alive:
@@ -287,7 +256,7 @@ class ZygoteGroup:
 
     async def _start_zygote(self) -> str:
         if self._held is None or self._held.exited.done():
-            self._held = self._runner.found(self._plan, lambda _: None)
+            self._held = await self._runner.found(self._plan, lambda _: None)
             await self._held.stand()
         rights = () if self._runner.uid_base is None else (SETGID, SETUID)
         program = filter_program(joining=True)
@@ -363,12 +332,7 @@ async def _emptied(held: Held, zygote_client: ZygoteClient) -> None:
         await asyncio.wait({held.exited}, timeout=_END_SECONDS)
 
 
-def _close(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
-
-
-def _settle(start: WarmStart, forked: Forked) -> None:
+def _settle(start: Start, forked: Forked) -> None:
     """Call ``settle``. Raises: :class:`NotJoinedError` when that fails."""
     try:
         start.settle(forked.pid)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.isolation.mounts import MountSpace, PlainSources
+from mograder.sandbox.isolation.mounts import MountSpace, Sources
 from tests.unit.sandbox import mount_probe
 
 
@@ -64,7 +64,7 @@ def test_nowhere_to_walk_to_is_said(tmp_path: Path) -> None:
 
 
 def test_who_shares_the_uid_uses_the_paths_as_they_are(tmp_path: Path) -> None:
-    plain = PlainSources()
+    plain = Sources()
     assert plain.shared(tmp_path) == plain.own(tmp_path) == tmp_path
     plain.release(tmp_path)
     plain.close()

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from bench.support.course import REPOSITORY
-from mograder.sandbox.isolation.child_process import Child, Launch, begin_elsewhere
+from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
-from mograder.sandbox.isolation.namespaces import CLONE_NEWUSER, Founded, Joined
+from mograder.sandbox.isolation.namespaces import CLONE_NEWUSER, Founded, Joined, Launch
 from tests.support.supervisors import PATIENCE, until
 
 pytestmark = pytest.mark.full
@@ -39,26 +39,28 @@ def helper() -> Iterator[NamespaceHelper]:
 
 
 @pytest.fixture
-async def place(helper: NamespaceHelper) -> AsyncIterator[Joined]:
+async def place() -> AsyncIterator[Joined]:
     """A user namespace that the namespace helper enters, for as long as a process is in it."""
     sleeper = Child(Launch(("/bin/sleep", "600"), VARIABLES, place=HERE), lambda _: None)
     pidfd = os.pidfd_open(sleeper.pid)
-    yield Joined(pidfd, CLONE_NEWUSER, 0, guide=helper)
+    yield Joined(pidfd, CLONE_NEWUSER, 0)
     os.close(pidfd)
     sleeper.signal(signal.SIGKILL)
     await asyncio.wait_for(sleeper.exited, PATIENCE)
 
 
-async def _said(place: Joined, script: str, descriptors: tuple[int, ...] = ()) -> str:
+async def _said(
+    helper: NamespaceHelper, place: Joined, script: str, descriptors: tuple[int, ...] = ()
+) -> str:
     said: list[bytes] = []
     launch = Launch(("/bin/sh", "-c", script), VARIABLES, descriptors=descriptors, place=place)
-    child = Child(launch, said.append, await begin_elsewhere(launch))
+    child = Child(launch, said.append, await begin_elsewhere(launch, helper))
     await asyncio.wait_for(child.exited, PATIENCE)
     return b"".join(said).decode()
 
 
 async def test_a_program_has_what_it_was_given_at_the_numbers_that_it_was_told(
-    place: Joined,
+    helper: NamespaceHelper, place: Joined
 ) -> None:
     """Also at the lowest ones, which the namespace helper itself has other things at."""
     ends = [os.pipe() for _ in range(4)]
@@ -67,22 +69,26 @@ async def test_a_program_has_what_it_was_given_at_the_numbers_that_it_was_told(
         os.close(write)
     numbers = tuple(read for read, _ in ends)
     script = "; ".join(f"cat /proc/self/fd/{number}; echo" for number in numbers)
-    said = await _said(place, script, numbers)
+    said = await _said(helper, place, script, numbers)
     for number in numbers:
         os.close(number)
     assert said.split("\n")[:4] == ["word 0", "word 1", "word 2", "word 3"]
 
 
-async def test_a_program_has_nothing_else(place: Joined) -> None:
+async def test_a_program_has_nothing_else(helper: NamespaceHelper, place: Joined) -> None:
     for _ in range(2):  # nor what the one before had
         given = os.open(os.devnull, os.O_RDONLY)
-        said = await _said(place, "for i in /proc/$$/fd/*; do echo ${i##*/}; done", (given,))
+        said = await _said(
+            helper, place, "for i in /proc/$$/fd/*; do echo ${i##*/}; done", (given,)
+        )
         os.close(given)
         assert set(map(int, said.split())) <= {0, 1, 2, 3, 10, given}, "3 and 10 are the shell's"
 
 
-async def test_a_program_is_whom_its_place_says_and_can_do_nothing(place: Joined) -> None:
-    said = await _said(place, "id -u; grep CapEff /proc/self/status")
+async def test_a_program_is_whom_its_place_says_and_can_do_nothing(
+    helper: NamespaceHelper, place: Joined
+) -> None:
+    said = await _said(helper, place, "id -u; grep CapEff /proc/self/status")
     assert said.split() == ["0", "CapEff:", "0" * 16]
 
 
@@ -92,18 +98,18 @@ async def test_namespaces_that_cannot_be_entered_are_an_error_and_no_end(
     own = os.pidfd_open(os.getpid())
     try:
         with pytest.raises(PermissionError, match="refuses"):
-            await _said(Joined(own, CLONE_NEWUSER, 0, guide=helper), "true")
+            await _said(helper, Joined(own, CLONE_NEWUSER, 0), "true")
     finally:
         os.close(own)
-    assert await _said(place, "echo on") == "on\n"
+    assert await _said(helper, place, "echo on") == "on\n"
 
 
 @pytest.mark.full
-async def test_a_porter_that_was_killed_is_replaced(place: Joined) -> None:
+async def test_a_porter_that_was_killed_is_replaced(helper: NamespaceHelper, place: Joined) -> None:
     (first,) = _porters()
     first.kill()
     await until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
-    assert await _said(place, "echo on") == "on\n"
+    assert await _said(helper, place, "echo on") == "on\n"
     (second,) = _porters()
     assert second.pid != first.pid
 
@@ -142,7 +148,7 @@ async def test_the_loop_goes_on_while_the_porter_takes_its_time(
     process = psutil.Process(helper.pid)
     process.suspend()
     try:
-        asking = asyncio.create_task(_said(place, "echo here"))
+        asking = asyncio.create_task(_said(helper, place, "echo here"))
         await asyncio.sleep(0)
         # A timer that goes off shows that nothing blocks the loop.
         await asyncio.wait({asking}, timeout=0.05)

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from bench.support.course import REPOSITORY
-from mograder.sandbox.isolation.child_process import Child, Launch
-from mograder.sandbox.isolation.namespaces import NESTED, Founded, Joined
+from mograder.sandbox.isolation.child_process import Child
+from mograder.sandbox.isolation.namespaces import NESTED, Founded, Joined, Launch
 from tests.support.supervisors import PATIENCE, until
 
 pytestmark = pytest.mark.full
@@ -23,15 +23,14 @@ pytestmark = pytest.mark.full
 HERE = Founded(os.geteuid(), os.getegid(), 1)
 STARTER = """
 import sys
-from mograder.sandbox.isolation.namespaces import Founded, Standard, start_in
-from mograder.sandbox.isolation.child_process import Launch
+from mograder.sandbox.isolation.namespaces import Founded, Launch, start_in
 import os
 nothing = os.open(os.devnull, os.O_RDWR)
 place = Founded(os.geteuid(), os.getegid(), 1)
 launch = Launch(("/bin/sleep", sys.argv[1]))
 print("begun", flush=True)
 while True:
-    start_in(place, launch, {}, Standard(nothing, nothing))
+    start_in(place, launch, nothing)
 """
 
 

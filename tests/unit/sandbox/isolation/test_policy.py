@@ -35,10 +35,7 @@ HOST = Host(
     build_etc=Path("/run/m/etc-build"),
     uv=Path("/opt/tools/uv"),
     uv_cache=Path("/srv/cache"),
-    serve=Path("/run/m/scripts/serve.py"),
-    zygote=Path("/run/m/scripts/zygote.py"),
-    enter_sandbox=Path("/run/m/scripts/enter_sandbox.py"),
-    beside=(Path("/run/m/scripts/warmup_run.py"),),
+    scripts=Path("/run/m/scripts"),
     links=(("/bin", "usr/bin"), ("/lib64", "usr/lib64")),
     directories=(Path("/libx32"),),
     build_variables=(("HTTPS_PROXY", "http://proxy.test:3128"),),
@@ -237,7 +234,7 @@ def test_without_a_sandbox_the_hosts_own_paths_are_meant() -> None:
     inside = unconfined(HOST, work=request.directory, environment=request.environment)
     made = session_plan(request, (ROOT,), HOST, inside, fd=9)
     assert made.argv[0] == "/srv/course/environments/k/env/bin/python"
-    assert made.argv[1] == str(HOST.serve)
+    assert made.argv[1] == str(HOST.scripts / "serve.py")
     assert made.directory == PurePosixPath(request.directory)
     variables = dict(made.variables)
     assert variables["UV_CACHE_DIR"] == str(HOST.uv_cache)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.limits.cgroup2 import GroupEvents, GroupUse, SessionGroup, SessionGroups
+from mograder.sandbox.limits.cgroup2 import GroupEvents, Reading, SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
 
 LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=400, cpu_weight=250)
@@ -146,7 +146,7 @@ def test_what_a_session_uses_is_read(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).write_text(text)
     group = SessionGroup(tmp_path)
-    assert group.use() == GroupUse(memory=2000, cpu=2.5, processes=17)
+    assert group.use() == Reading(memory=2000, cpu=2.5, tasks=17)
     assert group.events() == GroupEvents(oom_kills=4, refused=6)
     (tmp_path / "memory.events").unlink()
     assert group.events().oom_kills == 4, "what is known of a leaf that is gone"

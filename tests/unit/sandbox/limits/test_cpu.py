@@ -8,13 +8,14 @@ import subprocess
 import pytest
 
 from mograder.sandbox.limits import cpu
-from mograder.sandbox.limits.cpu import PERIOD, Processors, cpu_max
+from mograder.sandbox.limits.cgroup2 import PERIOD, SessionGroup, cpu_max
+from mograder.sandbox.limits.cpu import Processors
 from tests.support.supervisors import until
 
 MANY = 8.0
 
 
-class Leaf:
+class Leaf(SessionGroup):
     """The cgroup of a session that has used some processor seconds."""
 
     def __init__(self) -> None:

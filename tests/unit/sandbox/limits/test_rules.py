@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from mograder.sandbox.limits.procfs import Memory
 from mograder.sandbox.limits.rules import (
     FULL_SECONDS,
     End,
@@ -14,7 +15,6 @@ from mograder.sandbox.limits.rules import (
     is_full,
     is_short,
 )
-from mograder.sandbox.limits.system_load import Memory
 
 PLENTY = Memory(available=8 << 30, total=16 << 30)
 NOTHING = Memory(available=100 << 20, total=16 << 30)

@@ -51,7 +51,7 @@ def test_a_number_that_is_another_file_by_then_leaves_no_descriptor_open(
 ) -> None:
     """A student's code can close a socket and open a file between the look and the borrowing."""
     with (tmp_path / "file").open("w") as file:
-        monkeypatch.setattr(disconnect, "_sockets_of", lambda _: [file.fileno()])
+        monkeypatch.setattr(disconnect, "sockets_of", lambda _: {file.fileno(): "1"})
         before = psutil.Process().num_fds()
         for _ in range(5):
             assert hang_up([os.getpid()], str(tmp_path / "s.sock"))

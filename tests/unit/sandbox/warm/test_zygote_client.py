@@ -12,9 +12,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
-from mograder.sandbox.isolation.child_process import Launch
+from mograder.sandbox.isolation.namespaces import Launch
 from mograder.sandbox.isolation.policy import Plan
-from mograder.sandbox.warm.zygote_client import Way, ZygoteClient
+from mograder.sandbox.warm.zygote_client import ZygoteClient
 
 pytestmark = pytest.mark.full
 
@@ -61,7 +61,7 @@ async def fork(zygote_client: ZygoteClient) -> None:
     """Ask for one session; its pidfd is put away at once."""
     descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
     try:
-        (await zygote_client.fork(PLAN, Way(0, *descriptors))).forget()
+        (await zygote_client.fork(PLAN, 0, descriptors)).forget()
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -101,9 +101,9 @@ async def test_a_session_is_handed_over_with_its_end() -> None:
     async with zygote(script) as zygote_client:
         await serving(zygote_client)
         way = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
-        session = await zygote_client.fork(PLAN, Way(0, *way))
+        session = await zygote_client.fork(PLAN, 0, way)
         assert session.pid > 0
-        asking = asyncio.create_task(zygote_client.fork(PLAN, Way(0, *way)))
+        asking = asyncio.create_task(zygote_client.fork(PLAN, 0, way))
         assert await asyncio.wait_for(session.ended, 60) == -9
         with pytest.raises(ProcessLookupError):
             session.pid  # noqa: B018 - it is asked for the error
