@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Protocol
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
@@ -18,7 +17,7 @@ from mograder.core.names import ItemName
 from mograder.core.settings_model import ItemLimits, ItemSettings
 from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.protocol import Limits
-from mograder.store.releases import Release
+from mograder.store.releases import Release, Releases
 
 Decisions = Mapping[str, ItemSettings]
 """The ``[items.NAME]`` settings, by item name."""
@@ -26,12 +25,6 @@ Decisions = Mapping[str, ItemSettings]
 NOTHING_DECIDED: Decisions = MappingProxyType({})
 
 _log = get_logger(__name__)
-
-
-class ReleaseSource(Protocol):
-    """Finds published releases (:class:`~mograder.store.releases.Releases`)."""
-
-    def get(self, name: ItemName) -> Release | None: ...
 
 
 def script_of(release: Release | None) -> Script:
@@ -72,7 +65,7 @@ class Allowances:
     cached, and a release that is published again takes effect at once.
     """
 
-    def __init__(self, releases: ReleaseSource, decisions: Decisions = NOTHING_DECIDED) -> None:
+    def __init__(self, releases: Releases, decisions: Decisions = NOTHING_DECIDED) -> None:
         self._releases = releases
         self._decisions = decisions
 

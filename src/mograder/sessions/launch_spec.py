@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
@@ -13,7 +12,7 @@ from mograder.core.settings import LimitsSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment
+from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.protocol import Limits, Mode, StartSession
 from mograder.sessions.item_policy import (
     NOTHING_DECIDED,
@@ -23,20 +22,9 @@ from mograder.sessions.item_policy import (
     script_of,
 )
 from mograder.sessions.session import SessionKey
+from mograder.store.hub_state import HubState
 from mograder.store.releases import Release, Releases
 from mograder.store.workspaces import Workspaces
-
-
-class EnvironmentSource(Protocol):
-    """Prepares environments (:class:`~mograder.sandbox.environments.builder.Environments`)."""
-
-    async def prepare(self, script: Script, progress: Progress) -> Environment: ...
-
-
-class Slots(Protocol):
-    """Assigns uid slots to users (:class:`~mograder.store.hub_state.HubState`)."""
-
-    def slot_of(self, username: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +46,8 @@ class Spawner:
         self,
         releases: Releases,
         workspaces: Workspaces,
-        environments: EnvironmentSource,
-        slots: Slots,
+        environments: Environments,
+        slots: HubState,
         limits: Limits,
         decisions: Decisions = NOTHING_DECIDED,
     ) -> None:

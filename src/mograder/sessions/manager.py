@@ -13,10 +13,9 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
@@ -26,7 +25,7 @@ from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSessi
 from mograder.sessions.adoption import has_answered, key_of, orphans, revived
 from mograder.sessions.capacity import Terms
 from mograder.sessions.counters import Counters, ItemMemory, kind_of
-from mograder.sessions.end_history import EndingRows, History
+from mograder.sessions.end_history import History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
@@ -35,8 +34,8 @@ from mograder.sessions.memory_estimate import MemoryLedger, by_item, expected_me
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
 from mograder.sessions.session import LiveSession, SessionKey, ended
 from mograder.sessions.start_queue import Place, StartQueue, Ticket
-from mograder.sessions.startup import Starter, StartRows
-from mograder.store.hub_state import SessionRow
+from mograder.sessions.startup import Starter
+from mograder.store.hub_state import HubState, SessionRow
 
 _log = logging.getLogger(__name__)
 
@@ -44,14 +43,6 @@ _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _RETRY_SECONDS = 0.5
 """The pause between two attempts to reach an unreachable launcher."""
-
-
-class SessionRows(StartRows, EndingRows, Protocol):
-    """The database rows of sessions (:class:`~mograder.store.hub_state.HubState`)."""
-
-    def saw_sessions(self, seen: Mapping[str, datetime]) -> None: ...
-
-    def sessions(self) -> tuple[SessionRow, ...]: ...
 
 
 class SessionManager:
@@ -66,7 +57,7 @@ class SessionManager:
         *,
         launcher: Launcher,
         spawner: Spawner,
-        rows: SessionRows,
+        rows: HubState,
         clock: Clock,
         probe: Probe,
         terms: Terms,

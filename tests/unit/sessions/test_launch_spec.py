@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,10 +14,11 @@ from mograder.core.names import ItemName, Username
 from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment
+from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.launch_spec import Spawner, limits_of
 from mograder.sessions.session import SessionKey
+from mograder.store.hub_state import HubState
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import Workspaces
 from tests.support.session_pools import ALICE, unheard
@@ -40,8 +42,11 @@ class Ready:
         return Environment("abc", Path("/environments/abc"), "3.11.9", "0.25.2")
 
 
-class Numbers:
+class Numbers(HubState):
     """Everybody's number is the length of the name."""
+
+    def __init__(self) -> None:
+        """Without a database."""
 
     def slot_of(self, username: str) -> int:
         return len(username)
@@ -64,7 +69,13 @@ class Place:
 def place(tmp_path: Path) -> Place:
     releases, workspaces = Releases(tmp_path / "releases"), Workspaces(tmp_path / "workspaces")
     environments = Ready()
-    spawner = Spawner(releases, workspaces, environments, Numbers(), limits_of(LimitsSettings()))
+    spawner = Spawner(
+        releases,
+        workspaces,
+        cast(Environments, environments),
+        Numbers(),
+        limits_of(LimitsSettings()),
+    )
     return Place(releases, workspaces, environments, spawner)
 
 
@@ -135,7 +146,7 @@ async def test_the_administrator_says_more_than_the_release(place: Place) -> Non
     spawner = Spawner(
         place.releases,
         place.workspaces,
-        place.environments,
+        cast(Environments, place.environments),
         Numbers(),
         limits_of(LimitsSettings()),
         {"A1": decided},

@@ -69,7 +69,7 @@ async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[Ho
         cut.append(session_id)
         return opened_house.able
 
-    proxy = SessionProxy(made, ProxyCounters(), FRAMES)
+    proxy = SessionProxy(made.as_services, ProxyCounters(), FRAMES)
     there = made.pool.by_id
     cuts = Cuts(made.capabilities, hang_up, lambda each: there(each) is not None)
     route = FrontAuthorizer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
 from prometheus_client.core import Metric
@@ -13,6 +14,7 @@ from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
 from mograder.sessions.counters import ItemMemory
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.manager import SessionManager
 from mograder.web.hub.support.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.hub_app import FakePool, Hub
@@ -34,6 +36,10 @@ def eventful() -> FakePool:
     return pool
 
 
+def metrics_of(pool: FakePool) -> Metrics:
+    return Metrics(cast(SessionManager, pool))
+
+
 def read(text: str) -> dict[str, float]:
     """Every sample as ``name{labels}``, as Prometheus itself would read it."""
     samples: dict[str, float] = {}
@@ -45,7 +51,7 @@ def read(text: str) -> dict[str, float]:
 
 
 def test_the_pools_numbers_arrive_under_their_names() -> None:
-    samples = read(Metrics(eventful()).render().decode())
+    samples = read(metrics_of(eventful()).render().decode())
     assert samples["mograder_session_starts_total{kind=warm,outcome=ok}"] == 1
     assert samples["mograder_session_starts_total{kind=unknown,outcome=refused}"] == 3
     assert samples["mograder_session_starts_total{kind=cold,outcome=failed}"] == 0
@@ -64,7 +70,7 @@ def test_the_pools_numbers_arrive_under_their_names() -> None:
 
 def test_sessions_that_ran_before_the_hub_did_are_told_as_adopted(hub: Hub) -> None:
     hub.start("alice", "A1")
-    metrics = Metrics(hub.pool)
+    metrics = metrics_of(hub.pool)
     hub.start("bob", "A1")
     samples = read(metrics.render().decode())
     assert samples["mograder_adopted_sessions{}"] == 1
@@ -83,7 +89,7 @@ async def test_an_instructor_scrapes_by_token_and_students_never(hub: Hub) -> No
 
 def test_no_label_names_a_person() -> None:
     """Usernames would make one series per student (bounded cardinality), and are nobody's."""
-    families = families_of(Metrics(eventful()))
+    families = families_of(metrics_of(eventful()))
     labels = {name for family in families for sample in family.samples for name in sample.labels}
     allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le"}
     assert labels <= allowed
@@ -91,7 +97,7 @@ def test_no_label_names_a_person() -> None:
 
 def test_the_reference_lists_what_is_told_and_nothing_else() -> None:
     listed = {name: kind for name, kind, _ in _ROW.findall(_REFERENCE.read_text("utf-8"))}
-    told = {full_name(family): family.type for family in families_of(Metrics(eventful()))}
+    told = {full_name(family): family.type for family in families_of(metrics_of(eventful()))}
     assert listed == told
 
 
@@ -99,7 +105,7 @@ def test_the_reference_lists_the_values_of_closed_labels() -> None:
     rows = {name: rest for name, _, rest in _ROW.findall(_REFERENCE.read_text("utf-8"))}
     told = {
         (full_name(family), value)
-        for family in families_of(Metrics(eventful()))
+        for family in families_of(metrics_of(eventful()))
         for sample in family.samples
         for label, value in sample.labels.items()
         if label in {"kind", "outcome", "state", "direction"}

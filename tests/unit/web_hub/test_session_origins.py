@@ -83,7 +83,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[House]:
     made = services(directory)
     session = made.pool.add("alice", "A1", "edit", socket)  # type: ignore[arg-type]
-    proxy = SessionProxy(made, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL))
+    proxy = SessionProxy(
+        made.as_services, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL)
+    )
     origins = SessionOrigins(URL, proxy, made.capabilities)
     app = ContextMiddleware(
         SessionOriginDispatcher(origins, proxy, proxy),

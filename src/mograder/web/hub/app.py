@@ -23,7 +23,6 @@ from mograder.core.errors import InvalidInput
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
-from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
@@ -104,7 +103,7 @@ def create_app(
 
 
 def _front_door(
-    services: Services, proxy: SessionProxy[LiveSession], trusts: Callable[[str | None], bool]
+    services: Services, proxy: SessionProxy, trusts: Callable[[str | None], bool]
 ) -> FrontAuthorizer:
     def lives(session_id: str) -> bool:
         return services.pool.by_id(session_id) is not None
@@ -139,7 +138,7 @@ class Dispatcher:
             await self._own(scope, receive, send)
 
 
-def build_routes(app: HubApp, proxy: SessionProxy[LiveSession]) -> FastAPI:
+def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
     """Build the app from the table, without FastAPI's own pages, which load from a CDN."""
 
     @asynccontextmanager

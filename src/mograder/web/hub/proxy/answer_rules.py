@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy import page_injection
 from mograder.web.hub.proxy.headers import (
     HeaderList,
@@ -21,7 +22,6 @@ from mograder.web.hub.proxy.headers import (
     response_headers,
     session_headers,
 )
-from mograder.web.hub.proxy.upstream import Session
 
 FRAMES = frozenset({"iframe", "frame", "embed", "object"})
 """Sec-Fetch-Dest values of a request whose response is shown within a page."""
@@ -43,7 +43,7 @@ class Visit:
     ``ancestors`` is the policy source of pages that may frame this one.
     """
 
-    session: Session
+    session: LiveSession
     rest: str
     query: str
     public_base: str

@@ -20,13 +20,13 @@ from mograder.core.session_header_policy import (
     REMOVED_BY_FRONT_PREFIXES,
     TO_SESSION,
 )
+from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.answer_rules import FRAMES, Visit
 from mograder.web.hub.proxy.headers import header
 from mograder.web.hub.proxy.http_relay import METHODS
-from mograder.web.hub.proxy.upstream import Session
 from mograder.web.hub.support.capabilities import Capability
 
-S = TypeVar("S", bound=Session)
+S = TypeVar("S", bound=LiveSession)
 
 SAVE = "api/kernel/save"
 """The dashboard is notified of each save, so the hub must see its end."""

@@ -15,10 +15,10 @@ from mograder.auth.identity import Identity
 from mograder.core.session_header_policy import SANDBOX_POLICY
 from mograder.core.session_url import SessionUrl
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import SessionKey
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable, security_headers
 from mograder.web.hub.proxy.headers import HeaderList
-from mograder.web.hub.proxy.upstream import Key
 from mograder.web.hub.support.capabilities import Capability, label_of
 from mograder.web.templating import Pages
 
@@ -43,7 +43,7 @@ class Framed:
     ``root`` is the address of marimo's page; ``opaque`` is whether its origin is opaque.
     """
 
-    key: Key
+    key: SessionKey
     session_id: str
     viewer: Identity
     root: str

@@ -30,9 +30,7 @@ _NAVIGATIONS = frozenset({"document", "iframe"})
 class SessionOrigins:
     """The ASGI app for every host below the domain of ``session_url``."""
 
-    def __init__(
-        self, url: SessionUrl, proxy: SessionProxy[LiveSession], capabilities: Capabilities
-    ) -> None:
+    def __init__(self, url: SessionUrl, proxy: SessionProxy, capabilities: Capabilities) -> None:
         self._url = url
         self._proxy = proxy
         self._capabilities = capabilities

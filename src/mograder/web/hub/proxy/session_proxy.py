@@ -10,7 +10,6 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Generic
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from mograder.auth.identity import Identity, Method
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.fast_path import SAVE, FastPath, may_use_fast_path
@@ -25,7 +25,6 @@ from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feat
 from mograder.web.hub.proxy.frame_page import Framed, FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
-from mograder.web.hub.proxy.interfaces import ProxyServices, S
 from mograder.web.hub.proxy.page_injection import FRAMED, Page
 from mograder.web.hub.proxy.paths import (
     CapabilityPath,
@@ -57,12 +56,13 @@ from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.capabilities import Capability
 from mograder.web.hub.support.identity import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.services import Services
 from mograder.web.problems import HUB_STATUS, status_of
 
 _log = get_logger("mograder.web.hub.proxy.session_proxy")
 
 
-class SessionProxy(Generic[S]):
+class SessionProxy:
     """The ASGI app for session paths, HTTP and WebSocket.
 
     ``answer_seconds`` limits how long a session's server may take until its headers arrive
@@ -75,7 +75,7 @@ class SessionProxy(Generic[S]):
 
     def __init__(
         self,
-        services: ProxyServices[S],
+        services: Services,
         traffic: ProxyCounters,
         frames: FramePages,
         *,
@@ -157,7 +157,7 @@ class SessionProxy(Generic[S]):
 
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
-    ) -> S:
+    ) -> LiveSession:
         session = self._pool.find(path.key)
         if session is not None:
             if path.mode is Mode.RUN and path.rest == "" and navigates(scope):
@@ -168,14 +168,18 @@ class SessionProxy(Generic[S]):
         noun = "session" if path.mode == "edit" else "lecture session"
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 
-    async def _note_visit(self, viewer: Identity, session: S, context: RequestContext) -> None:
+    async def _note_visit(
+        self, viewer: Identity, session: LiveSession, context: RequestContext
+    ) -> None:
         """Record access to another person's session; access to one's own is not recorded."""
         owner = session.key.user
         if viewer.username != owner:
             what = f"{owner}/{session.key.item} ({session.key.mode})"
             await self._on_visit(Event(viewer.username, "open session", what, context.client or ""))
 
-    def _visit_by_login(self, path: UserPath, viewer: Identity, session: S, scope: Scope) -> Visit:
+    def _visit_by_login(
+        self, path: UserPath, viewer: Identity, session: LiveSession, scope: Scope
+    ) -> Visit:
         context = context_of(scope)
         base = context.prefix + session.base_url
         page = partial(self._page, session, viewer, context)
@@ -195,7 +199,7 @@ class SessionProxy(Generic[S]):
             ancestors=whose_frame(context) if framed else "",
         )
 
-    async def _page(self, session: S, viewer: Identity, context: RequestContext) -> Page:
+    async def _page(self, session: LiveSession, viewer: Identity, context: RequestContext) -> Page:
         """Return the addresses of a page that is about to be shown."""
         own = context.prefix + session.base_url
         if not self._sandbox:
@@ -205,7 +209,7 @@ class SessionProxy(Generic[S]):
         cap = await self._issued(session, viewer)
         return Page(f"{context.prefix}/s/{cap}", f"{own}/", opaque=True, based=True)
 
-    async def _issued(self, session: S, viewer: Identity) -> str:
+    async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities = self._services.capabilities
         cap = capabilities.known(session.id, viewer)
         if cap is None:
@@ -213,7 +217,7 @@ class SessionProxy(Generic[S]):
         return cap
 
     async def _show(
-        self, session: S, viewer: Identity, exchange: Exchange, cookies: HeaderList
+        self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList
     ) -> None:
         """Send a tab the hub's own page, with the session's page in a frame."""
         self._traffic.http += 1
@@ -245,7 +249,7 @@ class SessionProxy(Generic[S]):
 
     def _enter(
         self, path: SessionPath | None, scope: Scope, context: RequestContext
-    ) -> tuple[Visit, S, Capability]:
+    ) -> tuple[Visit, LiveSession, Capability]:
         """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
@@ -259,7 +263,7 @@ class SessionProxy(Generic[S]):
         check_page(visit, scope, context)
         return visit, session, capability
 
-    async def fast_path(self, scope: Scope) -> FastPath[S] | None:
+    async def fast_path(self, scope: Scope) -> FastPath[LiveSession] | None:
         """Return the session that a proxy may send this request to; None: only the hub can answer.
 
         The request is authorised and counted as if it had been sent to the hub.
@@ -279,7 +283,7 @@ class SessionProxy(Generic[S]):
         await self._note(visit, session, scope)
         return FastPath(visit, session, capability)
 
-    async def _note(self, visit: Visit, session: S, scope: Scope) -> None:
+    async def _note(self, visit: Visit, session: LiveSession, scope: Scope) -> None:
         if scope["type"] == "websocket":
             self._traffic.websockets += 1
             await self._pool.pages_first(session)
@@ -303,12 +307,12 @@ class SessionProxy(Generic[S]):
         # Removed from the roster during a session: the page ends with the access (B43).
         return capability if services.roster.allows(capability.username, capability.role) else None
 
-    def session_of(self, capability: Capability | None) -> S | None:
+    def session_of(self, capability: Capability | None) -> LiveSession | None:
         """Return the session that a capability is for, or None if it has ended."""
         return self._pool.by_id(capability.session_id) if capability else None
 
     def _visit_by_capability(
-        self, path: CapabilityPath, capability: Capability, session: S, scope: Scope
+        self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope
     ) -> Visit:
         context = context_of(scope)
         capabilities = self._services.capabilities
@@ -337,7 +341,7 @@ class SessionProxy(Generic[S]):
 
     # ---- both ----
 
-    async def relay(self, visit: Visit, session: S, exchange: Exchange) -> None:
+    async def relay(self, visit: Visit, session: LiveSession, exchange: Exchange) -> None:
         """Relay an authorised request or WebSocket to its session."""
         feature = guarded_feature(visit.rest)
         if feature and not await self._services.allowances.allows(session.key.item, feature):

@@ -11,14 +11,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
 from mograder.core.session_header_policy import UPSTREAM_HOST
-from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sandbox.protocol import Endpoint
+from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
 
 READ_BYTES = 256 * 1024
@@ -33,38 +34,6 @@ _POOLED = frozenset({"GET", "HEAD"})
 
 Body = bytes | AsyncIterator[bytes] | None
 Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
-
-
-class Key(Protocol):
-    """The user, item and mode of a session."""
-
-    @property
-    def user(self) -> str: ...
-
-    @property
-    def item(self) -> str: ...
-
-    @property
-    def mode(self) -> Mode: ...
-
-
-class Session(Protocol):
-    """The part of a live session that the proxy uses (``sessions.pool.LiveSession``)."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def key(self) -> Key: ...
-
-    @property
-    def endpoint(self) -> Endpoint: ...
-
-    @property
-    def base_url(self) -> str: ...
-
-    @property
-    def on_stop(self) -> list[Callable[[], None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +122,7 @@ class Upstreams:
         self._by_session: dict[str, Upstream] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def of(self, session: Session) -> Upstream:
+    def of(self, session: LiveSession) -> Upstream:
         """Return the session's clients; on the event loop only."""
         found = self._by_session.get(session.id)
         if found is not None:

@@ -7,14 +7,13 @@ roster and the response (B37-B44, security.md, "Who is asking").
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Protocol
 
 from starlette.types import Scope
 
 from mograder.auth.cookies import cookie_name, make_cookie, set_cookie_header
-from mograder.auth.identity import Authenticator, Identity
-from mograder.auth.roles import Role
+from mograder.auth.identity import Identity
 from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.support.services import Services
 
 COOKIE_SECONDS = 86400
 """The lifetime of a login: a day from its issue (compatibility-0.3.16.md 2.1)."""
@@ -26,26 +25,7 @@ See compatibility-0.3.16.md 2.1.
 """
 
 
-class Allowlist(Protocol):
-    """The list of enrolled users; instructors are always allowed."""
-
-    def allows(self, username: str, role: Role) -> bool: ...
-
-
-class IdentityServices(Protocol):
-    """The part of the hub's services that this module uses."""
-
-    @property
-    def authenticator(self) -> Authenticator: ...
-
-    @property
-    def roster(self) -> Allowlist: ...
-
-    @property
-    def secret(self) -> str: ...
-
-
-def identify(scope: Scope, services: IdentityServices) -> Identity | None:
+def identify(scope: Scope, services: Services) -> Identity | None:
     """Return the caller's identity, None without a login.
 
     Raises: :class:`~mograder.core.errors.InvalidInput` for repeated or malformed credentials.
@@ -55,7 +35,7 @@ def identify(scope: Scope, services: IdentityServices) -> Identity | None:
     return services.authenticator.identify(scope["headers"], context.client, cookie=name)
 
 
-def restricted(identity: Identity, services: IdentityServices) -> bool:
+def restricted(identity: Identity, services: Services) -> bool:
     """Return whether the roster excludes this person (B41-B44)."""
     return not services.roster.allows(identity.username, identity.role)
 

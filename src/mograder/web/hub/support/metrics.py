@@ -7,9 +7,7 @@ lists them all, and a test compares.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -22,26 +20,14 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from mograder.sessions.counters import Counters, ItemMemory, Kind, Outcome
+from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.manager import SessionManager
 from mograder.web.hub.support.proxy_counters import ProxyCounters
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
 _OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "refused")
-
-
-class Counted(Protocol):
-    """The part of the session pool that counts; :class:`~mograder.sessions.manager.SessionPool`."""
-
-    @property
-    def tally(self) -> Counters: ...
-
-    def states(self) -> Counter[str]: ...
-
-    def memory_by_item(self) -> Sequence[ItemMemory]: ...
-
-    def all(self) -> Sequence[object]: ...
 
 
 class Metrics:
@@ -50,7 +36,7 @@ class Metrics:
     Create it when the pool is open: sessions that run by then count as adopted.
     """
 
-    def __init__(self, pool: Counted) -> None:
+    def __init__(self, pool: SessionManager) -> None:
         self.traffic = ProxyCounters()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_HubCollector(pool, self.traffic, adopted=len(pool.all())))
@@ -66,7 +52,7 @@ class Metrics:
 
 
 class _HubCollector(Collector):
-    def __init__(self, pool: Counted, traffic: ProxyCounters, *, adopted: int) -> None:
+    def __init__(self, pool: SessionManager, traffic: ProxyCounters, *, adopted: int) -> None:
         self._pool = pool
         self._traffic = traffic
         self._adopted = adopted
@@ -103,7 +89,7 @@ def _starts(tally: Counters) -> Iterator[Metric]:
     yield fallbacks
 
 
-def _sessions(pool: Counted, adopted: int) -> Iterator[Metric]:
+def _sessions(pool: SessionManager, adopted: int) -> Iterator[Metric]:
     counted = pool.states()
     states = GaugeMetricFamily("mograder_sessions", "Sessions by state.", labels=("state",))
     for state in STATES:
