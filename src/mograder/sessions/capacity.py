@@ -16,7 +16,7 @@ _STARTS_PER_PROCESSOR = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CapacityLimits:
     """Limits for all sessions of a hub; times in seconds, memory in bytes.
 
     ``ttl`` is the idle time after which a session is ended (B77), ``start_timeout`` the time that
@@ -31,9 +31,9 @@ class Terms:
     line: int
 
 
-def terms_of(ttl: float, limits: LimitsSettings) -> Terms:
+def capacity_limits(ttl: float, limits: LimitsSettings) -> CapacityLimits:
     """Return the limits on this machine; ``ttl`` in seconds. A setting of 0 means a default."""
-    return Terms(
+    return CapacityLimits(
         ttl=ttl,
         start_timeout=limits.start_timeout,
         memory=limits.total_memory_mb * MEGABYTE or usable_memory(),

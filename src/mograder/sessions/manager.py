@@ -16,26 +16,26 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
-from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
-from mograder.sessions.adoption import has_answered, key_of, orphans, revived
-from mograder.sessions.capacity import Terms
-from mograder.sessions.counters import Counters, ItemMemory, kind_of
+from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
+from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
-from mograder.sessions.memory_estimate import MemoryLedger, by_item, expected_memory
+from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
 from mograder.sessions.session import LiveSession, SessionKey, ended
 from mograder.sessions.start_queue import Place, StartQueue, Ticket
 from mograder.sessions.startup import Starter
-from mograder.store.hub_state import HubState, SessionRow
+from mograder.store.hub_state import HubState, SessionRow, SessionState
 
 _log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ _RETRY_SECONDS = 0.5
 class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
-    ``tally`` counts starts and ends; ``on_change`` is called with the key of each session that
-    started or ended.
+    ``tally`` counts starts and ends, ``history`` has the endings. ``on_change`` is called with the
+    key of each session that started or ended.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SessionManager:
         rows: HubState,
         clock: Clock,
         probe: Probe,
-        terms: Terms,
+        limits: CapacityLimits,
         census: Census = connections,
         is_dead: Callable[[Endpoint], bool] = listens_no_more,
     ) -> None:
@@ -69,16 +69,16 @@ class SessionManager:
         self._spawner = spawner
         self._rows = rows
         self._clock = clock
-        self._terms = terms
+        self._limits = limits
         self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
-        self._starter = Starter(launcher, rows, probe, terms.start_timeout)
-        self._history = History(rows, clock)
+        self._starter = Starter(launcher, rows, probe, limits.start_timeout)
+        self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
-        self._line = line = StartQueue(terms, self._ledger, self.tally, clock)
+        self._line = line = StartQueue(limits, self._ledger, self.tally, clock)
         self.pages_first = line.pages_first
-        self._keeper = IdleCuller(self, line, clock, census, terms.ttl)
+        self._keeper = IdleCuller(self, line, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
@@ -92,7 +92,7 @@ class SessionManager:
 
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
-        await self._history.load()
+        await self.history.load()
         self._launcher.watch(
             self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
         )
@@ -189,18 +189,6 @@ class SessionManager:
         """Return every session that answers."""
         return list(self._live.values())
 
-    def ending(self, session_id: str) -> Ending | None:
-        """Return a session's ending, also one of the previous hub's; memory only."""
-        return self._history.of_session(session_id)
-
-    def last_ending(self, key: SessionKey) -> Ending | None:
-        """Return the ending of a key's last session, or None if it was started again since."""
-        return self._history.of_key(key)
-
-    def endings_of(self, user: str) -> list[Ending]:
-        """Return the endings of a user's last session of each item and mode, newest first."""
-        return self._history.of_user(user)
-
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
         return Counter(
@@ -209,10 +197,6 @@ class SessionManager:
             running=len(self._live),
             ending=len(self._ends),
         )
-
-    def memory_by_item(self) -> list[ItemMemory]:
-        """Return the memory that the running sessions of each item and mode use together."""
-        return by_item(self.all())
 
     def touch(self, session: LiveSession) -> None:
         """Set the time of the last activity to now, for HTTP and WebSocket."""
@@ -271,8 +255,8 @@ class SessionManager:
             raise
         finally:
             place.leave()
-        self.tally.started(live.warm, self._clock.steady() - asked)
-        await self._history.forget(key)
+        self.tally.started(live.usage.warm, self._clock.steady() - asked)
+        await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
 
@@ -297,13 +281,15 @@ class SessionManager:
 
     def _expected(self, key: SessionKey) -> int:
         # At most half: a start that needs all memory would wait until nothing else runs.
-        now, most = self._clock.steady(), self._terms.memory // 2
+        now, most = self._clock.steady(), self._limits.memory // 2
         return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
         """Match the previous hub's rows with the sessions that the launcher still runs."""
         rows = await asyncio.to_thread(self._rows.sessions)
-        found = {row.session_id: self._revived(row) for row in rows if has_answered(row)}
+        # Until a session has answered, no page has its address.
+        answered = (row for row in rows if row.state is SessionState.RUNNING)
+        found = {row.session_id: self._revived(row) for row in answered}
         # Add them to the ledger before asking the launcher, which then reports only changes.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
@@ -315,15 +301,27 @@ class SessionManager:
             self._ledger.close(row.session_id)
             await asyncio.to_thread(self._rows.remove_session, row.session_id)
             if live is not None:
-                await self._history.save(self._history.note(live, EndReason.LOST))
-        await self._stop_all(orphans(found, running))
+                await self.history.save(self.history.note(live, EndReason.LOST))
+        await self._stop_all(running.keys() - found.keys())
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
     def _revived(self, row: SessionRow) -> LiveSession:
-        key = key_of(row)
-        usage = self._ledger.open(row.session_id, self._expected(key))
-        return revived(row, usage, self._clock.now())
+        """Return the session of a row, whose idle time starts anew.
+
+        While the hub was down it could not record any activity.
+        """
+        key = SessionKey(row.username, row.item, Mode(row.mode))
+        return LiveSession(
+            id=row.session_id,
+            key=key,
+            endpoint=Endpoint(Path(row.socket)),
+            base_url=f"/{key.url.rstrip('/')}",
+            version=row.version,
+            started_at=row.started_at,
+            last_seen=self._clock.now(),
+            usage=self._ledger.open(row.session_id, self._expected(key)),
+        )
 
     def _hear_news(self, news: News) -> None:
         if isinstance(news, Arrived):
@@ -364,7 +362,7 @@ class SessionManager:
             await self._note_exit(_lost(session_id), EndReason.LOST)
         ours = {*self._by_id, *self._starter.ids()}
         with suppress(MograderError):
-            await self._stop_all(orphans(ours, running))
+            await self._stop_all(running - ours)
         _log.info("reconnected to the supervisor, which runs %d sessions", len(running))
 
     async def _note_dead(self) -> None:
@@ -397,7 +395,7 @@ class SessionManager:
 
     def _bury(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""
-        ending = self._history.note(live, reason, detail)
+        ending = self.history.note(live, reason, detail)
         self.tally.endings[reason] += 1
         self._forget(live)
         return ending
@@ -412,7 +410,7 @@ class SessionManager:
             self._ledger.close(ending.session_id)
             self._line.pump()
         await asyncio.to_thread(self._rows.remove_session, ending.session_id)
-        await self._history.save(ending)
+        await self.history.save(ending)
 
     def _remember(self, live: LiveSession) -> None:
         self._live[live.key] = live

@@ -72,31 +72,6 @@ class LiveSession:
     computed: datetime | None = None
     limits: Limits | None = None
 
-    @property
-    def memory(self) -> int:
-        """Memory in bytes; 0 until it is measured."""
-        return self.usage.memory
-
-    @property
-    def cpu(self) -> float:
-        """Processor seconds since its start."""
-        return self.usage.cpu
-
-    @property
-    def processes(self) -> int:
-        """The number of its processes; 0 until they are counted."""
-        return self.usage.processes
-
-    @property
-    def warm(self) -> bool | None:
-        """Whether it was forked from a zygote; None if that was not reported."""
-        return self.usage.warm
-
-    @property
-    def busy(self) -> bool:
-        """Whether its kernel is computing."""
-        return self.usage.busy
-
 
 async def ended(live: LiveSession, seconds: float) -> None:
     """Wait until a running session has ended, at most ``seconds``; a timeout is no error."""

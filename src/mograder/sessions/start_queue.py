@@ -20,7 +20,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
 from mograder.core.single_flight import Progress
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.capacity import Terms
+from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.counters import Counters
 from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import LiveSession, SessionKey, Usage
@@ -66,15 +66,15 @@ class Ticket:
 
 
 def obstacle(
-    expected: int, *, used: int, sessions: int, starting: int, terms: Terms
+    expected: int, *, used: int, sessions: int, starting: int, limits: CapacityLimits
 ) -> Obstacle | None:
     """Return why a start must wait, or None; without other sessions, memory is no obstacle.
 
     ``used`` is the memory of all ``sessions`` in bytes, including those that are starting.
     """
-    if starting >= terms.starts:
+    if starting >= limits.starts:
         return Obstacle.PLACES
-    if sessions and used + expected > terms.memory:
+    if sessions and used + expected > limits.memory:
         return Obstacle.MEMORY
     return None
 
@@ -120,7 +120,7 @@ class StartQueue:
 
     def __init__(
         self,
-        terms: Terms,
+        limits: CapacityLimits,
         ledger: MemoryLedger,
         tally: Counters,
         clock: Clock,
@@ -128,7 +128,7 @@ class StartQueue:
         place_seconds: float = _PLACE_SECONDS,
     ) -> None:
         """``place_seconds`` is how long an unanswered start counts as in progress."""
-        self._terms = terms
+        self._limits = limits
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
@@ -150,7 +150,7 @@ class StartQueue:
 
         Raises: :class:`Busy` with the seconds after which to try again.
         """
-        if len(self._waiting) >= self._terms.line:
+        if len(self._waiting) >= self._limits.line:
             self._tally.starts["unknown", "refused"] += 1
             raise Busy(
                 "The server is full, and so is the line of those who wait.",
@@ -229,8 +229,8 @@ class StartQueue:
 
     def shortage(self) -> int:
         """Return the memory in bytes that the next ``starts`` waiting starts lack."""
-        wanted = sum(each.expected for each in self._waiting[: self._terms.starts])
-        return max(0, self._ledger.used() + wanted - self._terms.memory) if wanted else 0
+        wanted = sum(each.expected for each in self._waiting[: self._limits.starts])
+        return max(0, self._ledger.used() + wanted - self._limits.memory) if wanted else 0
 
     def left(self) -> None:
         """Count one start less as in progress, and admit the next."""
@@ -248,7 +248,7 @@ class StartQueue:
             used=self._ledger.used(),
             sessions=len(self._ledger),
             starting=self._starting,
-            terms=self._terms,
+            limits=self._limits,
         )
 
     def _admit(self, ticket: Ticket) -> None:

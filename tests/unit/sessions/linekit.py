@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.counters import Counters
 from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import SessionKey, Usage
@@ -21,7 +21,7 @@ FEW_STEPS = 8
 class Queue:
     """A line, and those who went to it, by number."""
 
-    on: Terms
+    on: CapacityLimits
     seconds: float = 60.0
     clock: ManualClock = field(default_factory=ManualClock)
     tally: Counters = field(default_factory=Counters)

@@ -12,12 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
-from mograder.sessions.counters import ItemMemory
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.session import SessionKey
 from mograder.web.hub.support.metrics import Metrics
 from tests.support.clock import ManualClock
-from tests.support.hub_app import FakePool, Hub
+from tests.support.hub_app import FakePool, FakeSession, Hub
 
 _REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"
 _ROW = re.compile(r"^\| `((?:mograder|process)_\w+)` \| (\w+) \|(.*)$", re.MULTILINE)
@@ -32,7 +33,10 @@ def eventful() -> FakePool:
     pool.tally.fell_back("another marimo")
     pool.tally.endings[EndReason.IDLE] += 2
     pool.tally.queue_length = 4
-    pool.memory.append(ItemMemory("A1", "edit", 2, 90_000_000))
+    for user, size in (("alice", 40_000_000), ("bob", 50_000_000)):
+        key = SessionKey(user, "A1", Mode.EDIT)
+        pool.running[key] = FakeSession(key, pool.clock.now())
+        pool.running[key].usage.memory = size
     return pool
 
 
@@ -64,6 +68,7 @@ def test_the_pools_numbers_arrive_under_their_names() -> None:
     assert samples["mograder_session_endings_total{reason=memory}"] == 0
     assert samples["mograder_start_queue_length{}"] == 4
     assert samples["mograder_item_memory_bytes{item=A1,mode=edit}"] == 90_000_000
+    assert samples["mograder_item_sessions{item=A1,mode=edit}"] == 2
     assert samples["mograder_sessions{state=waiting}"] == 0
     assert samples["process_resident_memory_bytes{}"] > 1_000_000
 

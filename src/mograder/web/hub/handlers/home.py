@@ -173,7 +173,7 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
 
 def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
     pool, lines = app.services.pool, []
-    for ending in pool.endings_of(person(identity)):
+    for ending in pool.history.of_user(person(identity)):
         words = news_of(ending, app.services.loaded.settings)
         if words is None or pool.find(ending.key) is not None:
             continue

@@ -43,7 +43,7 @@ async def standing(
 
 
 def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
-    ending = app.services.pool.ending(session)
+    ending = app.services.pool.history.of_session(session)
     if ending is None or ending.key != key:
         return UNKNOWN
     return explain(ending, app.services.loaded.settings)

@@ -93,7 +93,7 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         if running is not None:
             return await _waiting(request, running, item, spinner_of(mode, item))
     services = hub_app(request).services
-    before = services.pool.last_ending(SessionKey(person(caller), item, mode))
+    before = services.pool.history.of_key(SessionKey(person(caller), item, mode))
     return page(
         request,
         "starting.html",

@@ -7,6 +7,7 @@ lists them all, and a test compares.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -112,9 +113,12 @@ def _sessions(pool: SessionManager, adopted: int) -> Iterator[Metric]:
         "Memory of all running sessions of an item together, as measured.",
         labels=_ITEM,
     )
-    for use in pool.memory_by_item():
-        items.add_metric((use.item, use.mode), use.sessions)
-        memory.add_metric((use.item, use.mode), use.bytes)
+    used: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for live in pool.all():
+        used[live.key.item, live.key.mode.value].append(live.usage.memory)
+    for item, sizes in sorted(used.items()):
+        items.add_metric(item, len(sizes))
+        memory.add_metric(item, sum(sizes))
     yield items
     yield memory
     yield GaugeMetricFamily(
