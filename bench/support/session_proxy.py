@@ -43,7 +43,7 @@ from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.hub.support.services import Services
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages

@@ -11,7 +11,7 @@ from bench.support.session_proxy import SECRET, bearer, cookie, services
 from mograder.auth.identity import Method
 from mograder.core.errors import InvalidInput
 from mograder.web.context import RequestContext
-from mograder.web.hub.support.identity import identify, login_headers, restricted
+from mograder.web.hub.support.access import identify, login_headers, restricted
 
 
 def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") -> Scope:

@@ -27,7 +27,7 @@ from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 
 PREFIX = "/live/hub"
 ALICE = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-alices-1", None)

@@ -35,7 +35,7 @@ from mograder.web.context import ContextMiddleware
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.templating import load_pages
 from tests.support.proxy_upstream import Upstream
 

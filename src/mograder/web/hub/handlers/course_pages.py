@@ -29,9 +29,8 @@ from mograder.web.hub.handlers.recent_problems import gather
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.copy_counts import Count
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.redirects import outcome, told
 from mograder.web.hub.support.responses import failure_page, kept_work
-from mograder.web.pages import page
+from mograder.web.pages import outcome, page, with_outcome
 
 T = TypeVar("T")
 _PAGE = 50
@@ -112,7 +111,7 @@ async def working(request: Request, app: CurrentApp, caller: Caller, name: str =
         await running.result()
     except MograderError as error:
         return failure_page(request, error)
-    return go_to(request, told("/course/items", "published" if name else "warmed", name))
+    return go_to(request, with_outcome("/course/items", "published" if name else "warmed", name))
 
 
 PREPARING = "/course/preparing"

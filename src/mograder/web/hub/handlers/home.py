@@ -30,8 +30,7 @@ from mograder.web.hub.handlers.items import ItemView, person, survey
 from mograder.web.hub.handlers.sessions import spinner_of, visible_sessions
 from mograder.web.hub.support.access import Caller, Visitor, member
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.redirects import outcome
-from mograder.web.pages import page
+from mograder.web.pages import outcome, page
 
 _LONGEST = 40
 """Maximum number of characters of a time in an address."""

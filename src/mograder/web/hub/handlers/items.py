@@ -29,7 +29,7 @@ from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.models import AssignmentEntry, Done, Entry, LectureEntry
 from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.redirects import told
+from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 
 
@@ -120,7 +120,7 @@ async def download(a: str, request: Request, app: CurrentApp, caller: Caller) ->
     await take_copy(app, caller, a)
     app.notifier.notify(person(caller), Part.COPIES)
     if wanted(request) is Wants.PAGE:
-        return go_to(request, told("/", "downloaded", a))
+        return go_to(request, with_outcome("/", "downloaded", a))
     return JSONResponse(Done().model_dump(mode="json"))
 
 

@@ -11,7 +11,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
-from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
@@ -19,14 +19,13 @@ from mograder.web.hub.support.models import Standing
 
 
 async def standing(
-    user: str, a: str, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
+    copy: KnownCopy, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
 ) -> Standing:
     """Return whether a session runs or why it ended, and when the notebook was saved and submitted.
 
     ``session`` is the session that the page shows. If another session has taken its place, its
     state is "replaced".
     """
-    copy = known_copy(user, a)
     key = SessionKey(copy.user, copy.item, mode)
     live = app.services.pool.find(key)
     saved = submitted = None

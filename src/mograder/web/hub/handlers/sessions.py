@@ -25,11 +25,9 @@ from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import known_copy
 from mograder.web.hub.handlers.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit_actions import Action, record_foreign
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import SessionEntry, Started, Stopped
-from mograder.web.hub.support.redirects import back_from
-from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.support.responses import back_from, deliver
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
@@ -58,7 +56,7 @@ async def start_edit(
 
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, app, user, a)
-        await record_foreign(request, caller, key.user, Action("start session", _what(key)))
+        await app.audit.record_foreign(request, caller, key.user, "start session", _what(key))
         renamed = await app.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
         return await _start(app, key, report, renamed)
 
@@ -84,7 +82,7 @@ async def stop_edit(
 
     async def job(report: Report) -> Stopped:
         report("Stopping")
-        await record_foreign(request, caller, key.user, Action("stop session", _what(key)))
+        await app.audit.record_foreign(request, caller, key.user, "stop session", _what(key))
         return Stopped(terminated=await app.services.pool.stop(key))
 
     return await deliver(request, job, back_from(request, caller, key.user, "stopped", key.item))

@@ -6,24 +6,21 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.errors import InvalidInput
 from mograder.notebook.integrity import UNTOUCHED, Tampering
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import Release
 from mograder.web.background import Report
+from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.items import find_release
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit_actions import Action, record_action
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import Submitted
-from mograder.web.hub.support.redirects import back_from
-from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.support.responses import back_from, deliver
 
 
-async def submit(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def submit(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Submit the newest complete save; it is on disk before the answer is sent."""
-    copy = CopyOf(Username.of_account(user), _item(a))
 
     async def job(report: Report) -> Submitted:
         saved = await app.copies.export(copy)
@@ -36,7 +33,7 @@ async def submit(user: str, a: str, request: Request, app: CurrentApp, caller: C
         kept = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
         mark = app.services.workspaces.mark_submitted
         await to_thread.run_sync(mark, copy.user, copy.item)
-        await record_action(request, caller, Action("submit", f"{copy.user}/{copy.item}"))
+        await app.audit.record(request, caller, "submit", f"{copy.user}/{copy.item}")
         return Submitted(
             submitted_path=str(kept.path),
             tampered_checks=list(tampering.checks),
@@ -45,13 +42,6 @@ async def submit(user: str, a: str, request: Request, app: CurrentApp, caller: C
 
     next_page = back_from(request, caller, copy.user, "submitted", copy.item)
     return await deliver(request, job, next_page)
-
-
-def _item(name: str) -> ItemName:
-    try:
-        return ItemName.parse(name)
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
 
 
 async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:

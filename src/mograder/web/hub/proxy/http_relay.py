@@ -19,7 +19,7 @@ from mograder.web.hub.proxy.answer_rules import Shape, Visit, headers_lower, sha
 from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.proxy.upstream import Body, Upstream, UpstreamRequest
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are passed on to a session (compatibility-0.3.16.md 2.3)."""

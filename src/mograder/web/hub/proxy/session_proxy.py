@@ -52,10 +52,10 @@ from mograder.web.hub.proxy.replies import (
 )
 from mograder.web.hub.proxy.upstream import Upstreams
 from mograder.web.hub.proxy.websocket_relay import Attendance, refuse_websocket, relay_websocket
+from mograder.web.hub.support.access import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.capabilities import Capability
-from mograder.web.hub.support.identity import RESTRICTED_PAGE, identify, login_headers, restricted
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.hub.support.services import Services
 from mograder.web.problems import HUB_STATUS, status_of
 

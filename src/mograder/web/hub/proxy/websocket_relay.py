@@ -22,7 +22,7 @@ from mograder.web.hub.proxy.http_relay import Exchange, Limits
 from mograder.web.hub.proxy.rate_limit import RateLimit
 from mograder.web.hub.proxy.replies import ENDED
 from mograder.web.hub.proxy.upstream import Upgraded, Upstream
-from mograder.web.hub.support.proxy_counters import ProxyCounters, size_of
+from mograder.web.hub.support.metrics import ProxyCounters
 
 POLICY = 1008
 """Close code of a refusal (compatibility-0.3.16.md 2.3)."""
@@ -180,6 +180,13 @@ async def _to_session(
             # The other direction returns how the server closed; this one only waits.
             return await asyncio.Future()
         await rate_limit.passed(size)
+
+
+def size_of(data: str | bytes) -> int:
+    """Return a message's size on the wire in bytes, without encoding one that is ASCII."""
+    if isinstance(data, bytes) or data.isascii():
+        return len(data)
+    return len(data.encode("utf-8", "replace"))
 
 
 def _left(message: Message) -> Close:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -24,11 +25,28 @@ from starlette.responses import Response
 from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
-from mograder.web.hub.support.proxy_counters import ProxyCounters
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
 _OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "refused")
+
+
+@dataclass(slots=True)
+class ProxyCounters:
+    """The session proxy's counts since the hub's start; ``in`` is towards the session.
+
+    Plain numbers that its hot path only adds to, on the event loop.
+    """
+
+    http: int = 0
+    websockets: int = 0
+    refused: int = 0
+    """Requests that the proxy answered without a session's server."""
+    open_websockets: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
 
 
 class Metrics:
