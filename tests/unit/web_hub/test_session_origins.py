@@ -32,8 +32,9 @@ from bench.support.session_proxy import (
 from mograder.core.session_url import SessionUrl
 from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
+from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.templating import load_pages
@@ -86,9 +87,9 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
     proxy = SessionProxy(
         made.as_services, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL)
     )
-    origins = SessionOrigins(URL, proxy, made.capabilities)
+    origins = SessionOrigins(URL, proxy)
     app = ContextMiddleware(
-        SessionOriginDispatcher(origins, proxy, proxy),
+        Dispatcher(proxy, proxy, proxy, proxy, origins),
         base_url="",
         public_url=HUB,
         trusts=lambda _: True,

@@ -34,7 +34,7 @@ from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import Cuts, FrontAuthorizer, open_to_its_group
 from mograder.web.hub.proxy.paths import is_session_path
-from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.routes import ROUTES, Route
@@ -93,12 +93,12 @@ def create_app(
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     trusts = partial(is_trusted, services.policy)
     front = _front_door(services, proxy, trusts) if hub.front_group else own
-    dispatcher: ASGIApp = Dispatcher(proxy, assets, own, front)
-    if url:
-        origins = SessionOrigins(url, proxy, services.capabilities)
-        dispatcher = SessionOriginDispatcher(origins, assets, dispatcher)
+    origins = SessionOrigins(url, proxy) if url else None
     return ContextMiddleware(
-        dispatcher, base_url=hub.base_url, public_url=hub.public_url, trusts=trusts
+        Dispatcher(proxy, assets, own, front, origins),
+        base_url=hub.base_url,
+        public_url=hub.public_url,
+        trusts=trusts,
     )
 
 
@@ -115,14 +115,23 @@ def _front_door(
 class Dispatcher:
     """Sends session paths to the proxy, marimo's static files to ``assets``, the rest to ``own``.
 
-    ``front`` answers the authorization requests of a reverse proxy.
+    ``front`` answers the authorization requests of a reverse proxy, ``origins`` the hosts of
+    sessions, where of the hub's paths only marimo's static files exist.
     """
 
-    def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp, front: ASGIApp) -> None:
+    def __init__(
+        self,
+        proxy: ASGIApp,
+        assets: ASGIApp,
+        own: ASGIApp,
+        front: ASGIApp,
+        origins: SessionOrigins | None = None,
+    ) -> None:
         self._proxy = proxy
         self._assets = assets
         self._own = own
         self._front = front
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; the hub itself has no WebSockets."""
@@ -130,6 +139,8 @@ class Dispatcher:
             await self._own(scope, receive, send)
         elif is_asset_path(context_of(scope).raw_path):
             await self._assets(scope, receive, send)
+        elif self._origins is not None and self._origins.serves(scope):
+            await self._origins(scope, receive, send)
         elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
             await self._proxy(scope, receive, send)
         elif context_of(scope).raw_path == _FRONT_DOOR:

@@ -22,7 +22,7 @@ from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.fast_path import SAVE, FastPath, may_use_fast_path
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
-from mograder.web.hub.proxy.frame_page import Framed, FramePages
+from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
 from mograder.web.hub.proxy.page_injection import FRAMED, Page
@@ -51,7 +51,7 @@ from mograder.web.hub.proxy.replies import (
     whose_frame,
 )
 from mograder.web.hub.proxy.upstream import Upstreams
-from mograder.web.hub.proxy.websocket_relay import Attendance, refuse_websocket, relay_websocket
+from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
 from mograder.web.hub.support.access import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.capabilities import Capability
@@ -135,7 +135,7 @@ class SessionProxy:
             status = status_of(error, HUB_STATUS)
             await self.answer(exchange, ProxyReply(status, str(error)), shared=False)
         else:
-            await self.relay(visit, session, exchange)
+            await self.relay(visit, exchange)
 
     def _admit(
         self, path: UserPath, identity: Identity | None, scope: Scope, context: RequestContext
@@ -231,8 +231,8 @@ class SessionProxy:
                 raise ended()
             root = self._frames.root(cap, capability, context)
         opaque = self._sandbox and self._frames.url is None
-        framed = Framed(session.key, session.id, viewer, root, opaque)
-        html, headers = self._frames.render(framed, query_of(exchange.scope), context)
+        query = query_of(exchange.scope)
+        html, headers = self._frames.render(session, viewer, root, query, context, opaque=opaque)
         await send_text(exchange.send, 200, html, [*headers, *cookies])
 
     # ---- by capability: /s/<capability>/… ----
@@ -241,27 +241,27 @@ class SessionProxy:
         self, path: SessionPath | None, exchange: Exchange, context: RequestContext
     ) -> None:
         try:
-            visit, session, _ = self._enter(path, exchange.scope, context)
+            visit, _ = self._enter(path, exchange.scope, context)
         except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=True)
         else:
-            await self.relay(visit, session, exchange)
+            await self.relay(visit, exchange)
 
     def _enter(
         self, path: SessionPath | None, scope: Scope, context: RequestContext
-    ) -> tuple[Visit, LiveSession, Capability]:
+    ) -> tuple[Visit, Capability]:
         """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
         if isinstance(path, ProbePath):
             raise ProxyReply(204)
-        capability = self._resolve(path)
-        session = self.session_of(capability)
-        if not isinstance(path, CapabilityPath) or capability is None or session is None:
+        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
+        if not isinstance(path, CapabilityPath) or not self._sandbox:
             raise ended()
-        visit = self._visit_by_capability(path, capability, session, scope)
+        capability, session = self.resolve(path.cap)
+        visit = self.visit_by_capability(path, capability, session, scope, opaque=True)
         check_page(visit, scope, context)
-        return visit, session, capability
+        return visit, capability
 
     async def fast_path(self, scope: Scope) -> FastPath[LiveSession] | None:
         """Return the session that a proxy may send this request to; None: only the hub can answer.
@@ -271,58 +271,58 @@ class SessionProxy:
         context = context_of(scope)
         try:
             path = parse_session_path(context.raw_path)
-            visit, session, capability = self._enter(path, scope, context)
+            visit, capability = self._enter(path, scope, context)
         except (MograderError, ProxyReply):
             return None
         if not may_use_fast_path(visit, scope, self._limits.request_bytes):
             return None
-        feature = guarded_feature(visit.rest)
-        if feature and not await self._services.allowances.allows(session.key.item, feature):
+        if await self._denied(visit):
             return None
-        self._upstreams.of(session)  # registers for the session's end
-        await self._note(visit, session, scope)
-        return FastPath(visit, session, capability)
+        self._upstreams.of(visit.session)  # registers for the session's end
+        await self._note(visit, scope)
+        return FastPath(visit, visit.session, capability)
 
-    async def _note(self, visit: Visit, session: LiveSession, scope: Scope) -> None:
+    async def _note(self, visit: Visit, scope: Scope) -> None:
         if scope["type"] == "websocket":
             self._traffic.websockets += 1
-            await self._pool.pages_first(session)
+            await self._pool.pages_first(visit.session)
         else:
             self._traffic.http += 1
         if visit.rest not in BY_ITSELF:
-            self._pool.touch(session)
+            self._pool.touch(visit.session)
 
-    def _resolve(self, path: SessionPath | None) -> Capability | None:
-        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
-        if not isinstance(path, CapabilityPath) or not self._sandbox:
-            return None
-        return self.resolve(path.cap)
+    def resolve(self, cap: str) -> tuple[Capability, LiveSession]:
+        """Return what a capability is for.
 
-    def resolve(self, cap: str) -> Capability | None:
-        """Return a capability's record, None once its login or its viewer's access has ended."""
+        Raises: :class:`ProxyReply` once the session, the login or the viewer's access has ended.
+        """
         services = self._services
         capability = services.capabilities.resolve(cap)
         if capability is None or services.revocations.login_revoked(capability.login_id):
-            return None
+            raise ended()
+        session = self._pool.by_id(capability.session_id)
         # Removed from the roster during a session: the page ends with the access (B43).
-        return capability if services.roster.allows(capability.username, capability.role) else None
+        if session is None or not services.roster.allows(capability.username, capability.role):
+            raise ended()
+        return capability, session
 
-    def session_of(self, capability: Capability | None) -> LiveSession | None:
-        """Return the session that a capability is for, or None if it has ended."""
-        return self._pool.by_id(capability.session_id) if capability else None
-
-    def _visit_by_capability(
-        self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope
+    def visit_by_capability(
+        self,
+        path: CapabilityPath,
+        capability: Capability,
+        session: LiveSession,
+        scope: Scope,
+        *,
+        opaque: bool,
     ) -> Visit:
+        """Return a visit below ``/s/``, on the hub's origin if ``opaque``, else on its own."""
         context = context_of(scope)
-        capabilities = self._services.capabilities
         base, own = f"{context.prefix}/s/{path.cap}", context.prefix + session.base_url
-
-        def on_revoke(cut: Callable[[], None]) -> Callable[[], None]:
-            return capabilities.on_revoke(capability, cut)
+        if not opaque:
+            own = f"{context.scheme}://{context.host}{own}"
 
         async def page() -> Page:
-            return Page(base, f"{own}/", opaque=True, based=True)
+            return Page(base, f"{own}/", opaque=opaque, based=opaque)
 
         return Visit(
             session=session,
@@ -332,40 +332,44 @@ class SessionProxy:
             edit_base=own,
             page=None if path.rest else page,
             by_capability=True,
-            sandbox=True,
+            sandbox=opaque,
             destination=header(scope["headers"], b"sec-fetch-dest"),
-            cookies=[],
-            on_revoke=on_revoke,
-            ancestors="" if path.rest else whose_frame(context),
+            cookies=[] if opaque else _own_origin_headers(context),
+            on_revoke=partial(self._services.capabilities.on_revoke, capability),
+            ancestors=whose_frame(context) if opaque and not path.rest else "",
         )
 
     # ---- both ----
 
-    async def relay(self, visit: Visit, session: LiveSession, exchange: Exchange) -> None:
-        """Relay an authorised request or WebSocket to its session."""
+    async def _denied(self, visit: Visit) -> str:
+        """Return the feature that a request needs and its item does not allow, or ""."""
         feature = guarded_feature(visit.rest)
-        if feature and not await self._services.allowances.allows(session.key.item, feature):
+        item = visit.session.key.item
+        return (
+            feature if feature and not await self._services.allowances.allows(item, feature) else ""
+        )
+
+    async def relay(self, visit: Visit, exchange: Exchange) -> None:
+        """Relay an authorised request or WebSocket to its session."""
+        scope, shared = exchange.scope, visit.by_capability
+        if feature := await self._denied(visit):
             refusal = ProxyReply(403, denial(feature))
-            await self.answer(exchange, refusal, shared=visit.by_capability, cookies=visit.cookies)
+            await self.answer(exchange, refusal, shared=shared, cookies=visit.cookies)
             return
-        upstream = self._upstreams.of(session)
-        if exchange.scope["type"] == "websocket":
-            await self._note(visit, session, exchange.scope)
-            attendance = Attendance(
-                self._traffic,
-                lambda: self._pool.touch(session),
-                lambda: self._pool.connected(session),
+        upstream = self._upstreams.of(visit.session)
+        if scope["type"] == "websocket":
+            await self._note(visit, scope)
+            await relay_websocket(
+                visit, exchange, upstream, self._limits, self._pool, self._traffic
             )
-            await relay_websocket(visit, exchange, upstream, self._limits, attendance)
             return
-        if exchange.scope["method"] not in METHODS:
-            refusal = ProxyReply(405, "Method not allowed")
-            await self.answer(exchange, refusal, shared=visit.by_capability)
+        if scope["method"] not in METHODS:
+            await self.answer(exchange, ProxyReply(405, "Method not allowed"), shared=shared)
             return
-        await self._note(visit, session, exchange.scope)
+        await self._note(visit, scope)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
         if visit.rest == SAVE:
-            self._on_save(session.key.user)
+            self._on_save(visit.session.key.user)
 
     async def answer(
         self,
@@ -387,6 +391,16 @@ class SessionProxy:
 
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+
+
+def _own_origin_headers(context: RequestContext) -> HeaderList:
+    """Return the headers of a response on a session's own origin."""
+    # 'self' too: a session's pages may frame each other.
+    policy = f"frame-ancestors 'self' {whose_frame(context)}"
+    return [
+        (b"content-security-policy", policy.encode("ascii")),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
 
 
 async def _unheeded(event: Event) -> None:
