@@ -17,7 +17,7 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from mograder.auth.cookies import cookie_name, make_cookie, set_cookie_header
+from mograder.auth.cookies import LIFETIME, Login, cookie_name, make_cookie, set_cookie_header
 from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
@@ -27,9 +27,6 @@ from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.hub.support.hub_app import IDENTITY, hub_app, identity_of
 from mograder.web.hub.support.responses import NotEnrolled, answer_problem
 from mograder.web.hub.support.services import Services
-
-COOKIE_SECONDS = 86400
-"""The lifetime of a login: a day from its issue (compatibility-0.3.16.md 2.1)."""
 
 RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
 """The page for a signed-in person who is not on the roster, sent with status 403.
@@ -63,14 +60,18 @@ def login_headers(
     """
     if identity is None or identity.fresh is None:
         return []
-    value = set_cookie_header(
+    return [(b"set-cookie", login_cookie(identity.fresh, context, secret).encode("latin-1"))]
+
+
+def login_cookie(login: Login, context: RequestContext, secret: str) -> str:
+    """Return the Set-Cookie of a login, valid for a day (compatibility-0.3.16.md 2.1)."""
+    return set_cookie_header(
         cookie_name(secure=context.secure, prefix=context.prefix),
-        make_cookie(secret, identity.fresh),
+        make_cookie(secret, login),
         path=context.prefix or "/",
         secure=context.secure,
-        max_age=COOKIE_SECONDS,
+        max_age=LIFETIME,
     )
-    return [(b"set-cookie", value.encode("latin-1"))]
 
 
 async def admit(request: Request, headers: list[Header]) -> Response | None:
