@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from mograder.core.clock import Clock
@@ -34,6 +35,10 @@ _PRESSED_SECONDS = 5.0
 """Seconds until the next attempt to free memory, after one that found no session to end."""
 _AT_ONCE = 8
 """Sessions ended at the same time: many that save at once would slow down all others."""
+
+
+_Rule = Callable[[Sequence[LiveSession], datetime], Sequence[LiveSession]]
+"""Returns the sessions that may be ended at a time."""
 
 
 class CullableSessions(Protocol):
@@ -94,15 +99,15 @@ class IdleCuller:
         attend(self._sessions.all(), self._clock.now())
 
     async def _cull(self) -> None:
-        found = idle(self._sessions.all(), self._clock.now(), self._ttl)
-        await self._end_all(found, EndReason.IDLE, self._stays_idle)
+        rule = partial(idle, ttl=self._ttl)
+        await self._end_all(rule(self._sessions.all(), self._clock.now()), EndReason.IDLE, rule)
 
     async def _make_room(self) -> bool:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
         may_go = pressed(self._sessions.all(), self._clock.now())
         chosen = relief(may_go, self._line.shortage())
-        await self._end_all(chosen, EndReason.PRESSURE, self._stays_free_to_go)
+        await self._end_all(chosen, EndReason.PRESSURE, pressed)
         self._line.pump()
         return bool(chosen)
 
@@ -110,22 +115,17 @@ class IdleCuller:
         self,
         sessions: Sequence[LiveSession],
         reason: EndReason,
-        still: Callable[[LiveSession, datetime], bool],
+        rule: _Rule,
     ) -> None:
         async with asyncio.TaskGroup() as group:
             for live in sessions:
-                group.create_task(self._end(live, reason, still))
+                group.create_task(self._end(live, reason, rule))
 
-    async def _end(
-        self,
-        live: LiveSession,
-        reason: EndReason,
-        still: Callable[[LiveSession, datetime], bool],
-    ) -> None:
+    async def _end(self, live: LiveSession, reason: EndReason, rule: _Rule) -> None:
         key = live.key
         async with self._asking:
             await self._ask(live, reason)
-            if not still(live, self._clock.now()):
+            if not rule([live], self._clock.now()):
                 return
             _log.info("ending %s of %s for %s: %s", key.mode, key.item, key.user, reason)
             try:
@@ -146,9 +146,3 @@ class IdleCuller:
         pages = await self._census(live.endpoint, live.base_url)
         if under_pressure if pages is None else pages > 0:
             live.paged = self._clock.now()
-
-    def _stays_idle(self, live: LiveSession, now: datetime) -> bool:
-        return bool(idle([live], now, self._ttl))
-
-    def _stays_free_to_go(self, live: LiveSession, now: datetime) -> bool:
-        return bool(pressed([live], now))

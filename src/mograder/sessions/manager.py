@@ -94,10 +94,10 @@ class SessionManager:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
         self._launcher.watch(
-            self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
+            self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._on_news
         )
         await self._adopt()
-        for watch in (self._hear_exits(), self._keeper.keep_house(), self._keeper.relieve()):
+        for watch in (self._handle_exits(), self._keeper.keep_house(), self._keeper.relieve()):
             self._tasks.append(asyncio.create_task(watch))
 
     async def close(self) -> None:
@@ -243,7 +243,7 @@ class SessionManager:
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
         place = await self._line.enter(ticket)
         try:
-            if ticket.told:  # it waited: the item may have been published or withdrawn since
+            if ticket.last_text:  # it waited: the item may have been published or withdrawn since
                 version = await self._spawner.version(key)
                 request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
@@ -323,7 +323,7 @@ class SessionManager:
             usage=self._ledger.open(row.session_id, self._expected(key)),
         )
 
-    def _hear_news(self, news: News) -> None:
+    def _on_news(self, news: News) -> None:
         if isinstance(news, Arrived):
             self._ledger.arrived(news)
             if news.fallback:
@@ -333,7 +333,7 @@ class SessionManager:
         if len(self._line):
             self._line.reconsider(self.all(), self._expected)
 
-    async def _hear_exits(self) -> None:
+    async def _handle_exits(self) -> None:
         while True:
             gone = await self._exits.get()
             try:

@@ -28,6 +28,11 @@ class SessionKey:
         return f"{self.mode.value}/user/{quote(self.user)}/{quote(self.item)}/"
 
 
+def spinner_of(mode: Mode, item: str) -> str:
+    """Return the page, below the hub's prefix, that starts the caller's own session and waits."""
+    return f"/{mode.value}/{quote(item, safe='')}"
+
+
 @dataclass(slots=True, eq=False)
 class Usage:
     """The measured use of a session; 0 and None until it is measured.

@@ -50,8 +50,8 @@ class Obstacle(Enum):
 class Ticket:
     """One start that waits or was admitted; tickets are ordered by ``number``.
 
-    ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger. ``told`` is
-    the last text that was passed to ``tell``.
+    ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger.
+    ``last_text`` is the last text that was passed to ``tell``.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Ticket:
     admitted: asyncio.Future[Usage] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    told: str = ""
+    last_text: str = ""
 
 
 def obstacle(
@@ -284,8 +284,8 @@ class StartQueue:
 
     def _tell(self, place: int, ticket: Ticket, why: Obstacle | None) -> None:
         text = place_text(place, why or Obstacle.PLACES)
-        if text != ticket.told:
-            ticket.told = text
+        if text != ticket.last_text:
+            ticket.last_text = text
             ticket.tell(text)
 
 

@@ -144,14 +144,14 @@ class ContextMiddleware:
     def _context(self, scope: Scope) -> RequestContext:
         peer = scope.get("client")
         client = str(peer[0]) if peer else None
-        told = _forwarded(scope["headers"]) if self._trusts(client) else {}
-        prefix = self._base_url or _checked_prefix(told.get(b"x-forwarded-prefix", ""))
-        scheme, host = self._public or _origin_seen(scope, told)
+        forwarded = _forwarded(scope["headers"]) if self._trusts(client) else {}
+        prefix = self._base_url or _checked_prefix(forwarded.get(b"x-forwarded-prefix", ""))
+        scheme, host = self._public or _origin_seen(scope, forwarded)
         raw_path = _raw_path(scope)
         mark = prefix.encode()
         if mark and (raw_path == mark or raw_path.startswith(mark + b"/")):
             raw_path = raw_path[len(mark) :] or b"/"
-        given = told.get(b"x-request-id", "")
+        given = forwarded.get(b"x-request-id", "")
         return RequestContext(
             prefix=prefix,
             scheme=scheme,
@@ -178,11 +178,11 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
     return found
 
 
-def _origin_seen(scope: Scope, told: dict[bytes, str]) -> tuple[str, str]:
-    scheme = _SCHEMES.get(told.get(b"x-forwarded-proto", "").lower() or scope["scheme"])
+def _origin_seen(scope: Scope, forwarded: dict[bytes, str]) -> tuple[str, str]:
+    scheme = _SCHEMES.get(forwarded.get(b"x-forwarded-proto", "").lower() or scope["scheme"])
     if scheme is None:
         raise InvalidInput("The header x-forwarded-proto must be http or https.")
-    host = told.get(b"x-forwarded-host", "") or _host_header(scope["headers"])
+    host = forwarded.get(b"x-forwarded-host", "") or _host_header(scope["headers"])
     if host and not _HOST.fullmatch(host):
         raise InvalidInput("The host name of this request is malformed.")
     return scheme, host.lower()

@@ -23,6 +23,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
@@ -42,7 +43,7 @@ from mograder.web.hub.support import models
 from mograder.web.hub.support.access import GUARDS, Access, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
-from mograder.web.hub.support.hub_app import HubApp, copies_of
+from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -62,6 +63,7 @@ def create_app(
     metrics, notifier = metrics or Metrics(services.pool), notifier or Notifier()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
+    reserve = services.loaded.settings.limits.disk_reserve
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
@@ -73,7 +75,7 @@ def create_app(
         login_throttle=LoginThrottle(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
         metrics=metrics,
-        copies=copies_of(services),
+        copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
         listing=listing,
         results=results,

@@ -245,7 +245,7 @@ ROUTES: tuple[Route, ...] = (
         notebook_state.standing,
         Access.OWNER,
         "Sessions",
-        models.Standing,
+        models.NotebookState,
         (404,),
     ),
     # A student's copy

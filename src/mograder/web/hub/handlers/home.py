@@ -21,13 +21,14 @@ from mograder.core.errors import Forbidden, InvalidInput
 from mograder.grading.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.end_reasons import Explanation
+from mograder.sessions.session import spinner_of
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.deadlines import NOWHERE, HandIn, course_page, hand_ins
 from mograder.web.hub.handlers.end_messages import news_of
 from mograder.web.hub.handlers.items import ItemView, person, survey
-from mograder.web.hub.handlers.sessions import spinner_of, visible_sessions
+from mograder.web.hub.handlers.sessions import visible_sessions
 from mograder.web.hub.support.access import Caller, Visitor, member
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page

@@ -15,12 +15,12 @@ from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import Standing
+from mograder.web.hub.support.models import NotebookState
 
 
 async def standing(
     copy: KnownCopy, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
-) -> Standing:
+) -> NotebookState:
     """Return whether a session runs or why it ended, and when the notebook was saved and submitted.
 
     ``session`` is the session that the page shows. If another session has taken its place, its
@@ -32,11 +32,11 @@ async def standing(
     if mode is Mode.EDIT:
         saved, submitted = await to_thread.run_sync(_times, app, copy)
     if live is not None:
-        return Standing(
+        return NotebookState(
             state="running" if live.id == session else "replaced", saved=saved, submitted=submitted
         )
     words = _words(app, key, session)
-    return Standing(
+    return NotebookState(
         state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
     )
 

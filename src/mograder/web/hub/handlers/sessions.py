@@ -7,7 +7,6 @@ made, these handlers decide for whom, and build the error messages.
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
@@ -18,7 +17,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession, SessionKey
+from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import ItemKind, Release
 from mograder.web.background import Report
@@ -97,11 +96,6 @@ def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
         if everything or session.key.user == identity.username
     ]
     return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
-
-
-def spinner_of(mode: Mode, item: str) -> str:
-    """Return the page, below the prefix, that waits for the caller's own session."""
-    return f"/{mode.value}/{quote(item, safe='')}"
 
 
 async def _start(

@@ -17,7 +17,7 @@ from mograder.auth.identity import Identity, Method
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession
+from mograder.sessions.session import LiveSession, spinner_of
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.fast_path import SAVE, FastPath, may_use_fast_path
@@ -164,7 +164,7 @@ class SessionProxy:
                 show_code(scope, context)
             return session
         if viewer.username == path.user and navigates(scope):
-            raise see_other(context.prefix + path.spinner)
+            raise see_other(context.prefix + spinner_of(path.mode, path.item))
         noun = "session" if path.mode == "edit" else "lecture session"
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 

@@ -172,12 +172,12 @@ class Capabilities:
             for viewer, cap in list(self._issued.items()):
                 if _hash(cap) in gone:
                     del self._issued[viewer]
-            told = [
+            callbacks = [
                 callback
                 for cap_hash in gone
                 for callback in self._watchers.pop(cap_hash, {}).values()
             ]
-        for callback in told:
+        for callback in callbacks:
             callback()
 
 

@@ -15,13 +15,12 @@ from starlette.responses import (
     PlainTextResponse,
     RedirectResponse,
     Response,
-    StreamingResponse,
 )
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.core.names import INSTRUCTOR
-from mograder.web.background import Report, Running, progress_lines
+from mograder.web.background import Report, Running, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import go_to, hub_app, identity_of
@@ -29,7 +28,6 @@ from mograder.web.hub.support.notifier import Part
 from mograder.web.pages import page, problem_page, with_outcome
 from mograder.web.problems import (
     HUB_STATUS,
-    NDJSON,
     Wants,
     problem_json,
     status_of,
@@ -100,16 +98,8 @@ async def deliver(
                 running.abandon(ABSENT_SECONDS)
             return go_to(request, f"{spinner}?waiting")
     if form is Wants.PROGRESS:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         absent = ABSENT_SECONDS if spinner and not lasting else None
-        news = progress_lines(
-            running,
-            request_context(request).request_id,
-            _in_json,
-            statuses=HUB_STATUS,
-            absent=absent,
-        )
-        return StreamingResponse(news, media_type=NDJSON, headers=headers)
+        return progress_response(running, request, _in_json, statuses=HUB_STATUS, absent=absent)
     try:
         result = await running.result()
     except Busy as error:
