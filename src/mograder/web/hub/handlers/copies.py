@@ -31,7 +31,7 @@ from mograder.store.renamed import printable
 from mograder.store.workspaces import FileStatus, Saved
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
-from mograder.web.hub.handlers.items import demand_visible, find_release
+from mograder.web.hub.handlers.items import demand_visible, find_assignment, find_release
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import (
@@ -259,11 +259,7 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
 
 def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
     """Return the release that a person may copy, even if they have worked on it already."""
-    release = find_release(app, copy.item)
-    if release is None:
-        raise NotFound("Assignment not found")
-    if release.kind is ItemKind.DEMO:
-        raise InvalidInput("Demos can only be run")
+    release = find_assignment(app, copy.item)
     demand_visible(app, identity, copy.item)
     return release
 

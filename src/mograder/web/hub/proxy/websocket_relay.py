@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from functools import partial
 
 import aiohttp
 from starlette.types import Message
@@ -111,22 +110,15 @@ async def relay_websocket(
             await socket.close(code=_GOING_AWAY)
 
 
+@dataclass(frozen=True, slots=True)
 class _Relay:
     """One WebSocket between a client and a session's server, both open."""
 
-    def __init__(
-        self,
-        visit: Visit,
-        exchange: Exchange,
-        socket: Upgraded,
-        pool: SessionManager,
-        traffic: ProxyCounters,
-    ) -> None:
-        self._visit = visit
-        self._exchange = exchange
-        self._socket = socket
-        self._touch = partial(pool.touch, visit.session)
-        self._traffic = traffic
+    visit: Visit
+    exchange: Exchange
+    socket: Upgraded
+    pool: SessionManager
+    traffic: ProxyCounters
 
     async def run(self, upstream: Upstream) -> None:
         """Relay both ways until one side, the session or the capability ends."""
@@ -136,12 +128,12 @@ class _Relay:
             if not cut.done():
                 cut.set_result(Close(POLICY, ENDED))
 
-        undo = (upstream.on_close(end), self._visit.on_revoke(end))
-        protocol = self._socket.protocol
+        undo = (upstream.on_close(end), self.visit.on_revoke(end))
+        protocol = self.socket.protocol
         try:
-            await self._exchange.receive()  # websocket.connect
-            await self._exchange.send({"type": "websocket.accept", "subprotocol": protocol})
-            self._touch()
+            await self.exchange.receive()  # websocket.connect
+            await self.exchange.send({"type": "websocket.accept", "subprotocol": protocol})
+            self.pool.touch(self.visit.session)
             limits = upstream.rate_limits
             client_left, close = await _race(
                 self._to_session(limits.to_session), self._to_client(limits.to_client), cut
@@ -149,17 +141,17 @@ class _Relay:
         finally:
             for each in undo:
                 each()
-        await self._socket.close(code=close.code, message=close.reason.encode())
+        await self.socket.close(code=close.code, message=close.reason.encode())
         if not client_left:
-            await _close_client(self._exchange, close)
+            await _close_client(self.exchange, close)
 
     async def _to_session(self, rate_limit: RateLimit) -> Close:
-        traffic, socket = self._traffic, self._socket
+        traffic, socket = self.traffic, self.socket
         while True:
-            message = await self._exchange.receive()
+            message = await self.exchange.receive()
             if message["type"] != "websocket.receive":
                 return _left(message)
-            self._touch()
+            self.pool.touch(self.visit.session)
             text = message.get("text")
             size = size_of(message["bytes"] if text is None else text)
             traffic.messages_in += 1
@@ -175,15 +167,15 @@ class _Relay:
             await rate_limit.passed(size)
 
     async def _to_client(self, rate_limit: RateLimit) -> Close:
-        traffic, socket = self._traffic, self._socket
+        traffic, socket = self.traffic, self.socket
         while True:
             message = await socket.receive()
             if message.type not in _DATA:
                 return _closed_by_server(message, socket)
-            self._touch()
+            self.pool.touch(self.visit.session)
             kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
             try:
-                await self._exchange.send({"type": "websocket.send", kind: message.data})
+                await self.exchange.send({"type": "websocket.send", kind: message.data})
             except OSError:
                 # The ASGI server raises this after the client has disconnected.
                 return Close(_GOING_AWAY)
