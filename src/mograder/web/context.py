@@ -18,6 +18,7 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
@@ -105,10 +106,10 @@ class ContextMiddleware:
         try:
             context = self._context(scope)
         except InvalidInput as error:
-            await _refuse(scope, send, 400, error.message)
+            await _refuse(scope, receive, send, 400, error.message)
             return
         if _headers_too_large(scope):
-            await _refuse(scope, send, 431, "The request's headers exceed 64 KB.")
+            await _refuse(scope, receive, send, 431, "The request's headers exceed 64 KB.")
             return
         await self._run(context, scope, receive, send)
 
@@ -243,18 +244,11 @@ def _headers_too_large(scope: Scope) -> bool:
     return sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES
 
 
-async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": text})
         return
-    body = text.encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await PlainTextResponse(text, status, {"Connection": "close"})(scope, receive, send)
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:

@@ -24,7 +24,6 @@ from mograder.web.hub.handlers import (
     pages,
     sessions,
     signin,
-    submissions,
     validation,
 )
 from mograder.web.hub.support import models
@@ -305,7 +304,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/submit/{user}/{a}",
-        submissions.submit,
+        copies.submit,
         Access.OWNER,
         "Copies",
         models.Submitted,
