@@ -38,16 +38,6 @@ _LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class SessionLine:
-    """One line of the list of active editors."""
-
-    item: str
-    mode: str
-    url: str
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class EndedLine:
     """One session that ended unexpectedly; ``again`` is the page that restarts it, or ""."""
 
@@ -93,9 +83,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         here="home",
         assignments=lines,
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
-        sessions=[
-            SessionLine(s.key.item, s.key.mode.value, s.key.url, s.last_seen) for s in sessions
-        ],
+        sessions=sessions,
         ended=_ended(app, visitor, frozenset(view.name for view in views)),
         preview=preview,
         collects=settings.hub.collect,
