@@ -32,8 +32,8 @@ from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
-from mograder.sessions.session import LiveSession, SessionKey, ended
-from mograder.sessions.start_queue import Place, StartQueue, Ticket
+from mograder.sessions.session import LiveSession, SessionKey, Usage, ended
+from mograder.sessions.start_queue import StartQueue, Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub_state import HubState, SessionRow, SessionState
 
@@ -241,27 +241,27 @@ class SessionManager:
         # The previous session, if it is still ending, uses the row and the workspace.
         await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
-        place = await self._line.enter(ticket)
+        usage = await self._line.enter(ticket)
         try:
             if ticket.last_text:  # it waited: the item may have been published or withdrawn since
                 version = await self._spawner.version(key)
                 request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
-            live = await self._launch(key, request, version, place)
+            live = await self._launch(key, request, version, usage)
         except BaseException as error:
             if isinstance(error, MograderError):
-                self.tally.starts[kind_of(place.usage.warm), "failed"] += 1
+                self.tally.starts[kind_of(usage.warm), "failed"] += 1
             self._ledger.close(session_id)
             raise
         finally:
-            place.leave()
+            self._line.leave(ticket)
         self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
 
     async def _launch(
-        self, key: SessionKey, request: StartSession, version: str, place: Place
+        self, key: SessionKey, request: StartSession, version: str, usage: Usage
     ) -> LiveSession:
         now = self._clock.now()
         endpoint = await self._starter.start(key, request, version, now)
@@ -273,7 +273,7 @@ class SessionManager:
             version=version,
             started_at=now,
             last_seen=self._clock.now(),
-            usage=place.usage,
+            usage=usage,
             limits=request.limits,
         )
         self._remember(live)

@@ -51,7 +51,8 @@ class Ticket:
     """One start that waits or was admitted; tickets are ordered by ``number``.
 
     ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger.
-    ``last_text`` is the last text that was passed to ``tell``.
+    ``last_text`` is the last text that was passed to ``tell``. ``timer`` runs while the start
+    counts as in progress.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Ticket:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     last_text: str = ""
+    timer: asyncio.TimerHandle | None = None
 
 
 def obstacle(
@@ -90,23 +92,6 @@ def retry_after(admissions: Sequence[float], waiting: int) -> int:
 def place_text(place: int, why: Obstacle) -> str:
     """Return the text that tells a student the place in the queue; ``place`` counts from 1."""
     return f"You are number {place} in line: {why.value} Your notebook opens by itself."
-
-
-class Place:
-    """An admitted start; it counts as in progress until :meth:`leave`, or for ``seconds``."""
-
-    def __init__(self, line: StartQueue, usage: Usage, seconds: float) -> None:
-        self._line = line
-        self.usage = usage
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.leave)
-        self._left = False
-
-    def leave(self) -> None:
-        """Admit the next start; a second call has no effect."""
-        self._timer.cancel()
-        if not self._left:
-            self._left = True
-            self._line.left()
 
 
 class StartQueue:
@@ -158,8 +143,10 @@ class StartQueue:
                 retry_after=retry_after(self._admissions, len(self._waiting)),
             )
 
-    async def enter(self, ticket: Ticket) -> Place:
-        """Wait until this start is admitted; cancellation removes it from the queue.
+    async def enter(self, ticket: Ticket) -> Usage:
+        """Wait until this start is admitted, and return its entry in the ledger.
+
+        It counts as in progress until :meth:`leave`. Cancellation removes it from the queue.
 
         Raises: :class:`Busy` when the queue is full, :class:`Conflict` after :meth:`dismiss`.
         """
@@ -173,7 +160,9 @@ class StartQueue:
         except BaseException:
             self._withdraw(ticket)
             raise
-        return Place(self, usage, self._place_seconds)
+        loop = asyncio.get_running_loop()
+        ticket.timer = loop.call_later(self._place_seconds, self.leave, ticket)
+        return usage
 
     def dismiss(self, key: SessionKey) -> bool:
         """Remove the waiting start of a key; return false if there is none."""
@@ -232,10 +221,13 @@ class StartQueue:
         wanted = sum(each.expected for each in self._waiting[: self._limits.starts])
         return max(0, self._ledger.used() + wanted - self._limits.memory) if wanted else 0
 
-    def left(self) -> None:
-        """Count one start less as in progress, and admit the next."""
-        self._starting -= 1
-        self.pump()
+    def leave(self, ticket: Ticket) -> None:
+        """End an admitted start's time in progress, and admit the next; later calls do nothing."""
+        if ticket.timer is not None:
+            ticket.timer.cancel()
+            ticket.timer = None
+            self._starting -= 1
+            self.pump()
 
     def close(self) -> None:
         """Stop reporting places; the owner cancels the waiting starts."""
@@ -264,7 +256,8 @@ class StartQueue:
             self.pump()
         elif _let_in(ticket.admitted):  # cancelled after its admission, before its task ran
             self._ledger.close(ticket.session_id)
-            self.left()
+            self._starting -= 1
+            self.pump()
 
     def _changed(self) -> None:
         self._tally.queue_length = len(self._waiting)
