@@ -60,38 +60,43 @@ class IdleCuller:
     """
 
     def __init__(
-        self, sessions: CullableSessions, line: StartQueue, clock: Clock, census: Census, ttl: float
+        self,
+        sessions: CullableSessions,
+        queue: StartQueue,
+        clock: Clock,
+        census: Census,
+        ttl: float,
     ) -> None:
         self._sessions = sessions
-        self._line = line
+        self._queue = queue
         self._clock = clock
         self._census = census
         self._ttl = timedelta(seconds=ttl)
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
-    async def keep_house(self) -> None:
+    async def end_idle(self) -> None:
         """End idle sessions and save activity times every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
             try:
                 self._take_stock()
                 await self._cull()
-                self._line.pump()  # sessions that are no longer young count with less memory
+                self._queue.pump()  # sessions that are no longer young count with less memory
                 await asyncio.to_thread(self._sessions.note_down)
             except Exception:  # noqa: BLE001 - the loop tries again in the next round
                 _log.exception("looking for idle sessions failed; the next round tries again")
 
-    async def relieve(self) -> None:
+    async def free_memory(self) -> None:
         """End sessions whenever a start waits for memory, until cancelled."""
         while True:
-            await self._line.pressed.wait()
+            await self._queue.pressed.wait()
             try:
                 if await self._make_room():
                     continue
             except Exception:  # noqa: BLE001 - the loop tries again: starts still wait
                 _log.exception("ending sessions to free memory for waiting starts failed")
             await asyncio.sleep(min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4))
-            self._line.pump()
+            self._queue.pump()
 
     def _take_stock(self) -> None:
         for live in self._sessions.all():
@@ -106,9 +111,9 @@ class IdleCuller:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
         may_go = pressed(self._sessions.all(), self._clock.now())
-        chosen = relief(may_go, self._line.shortage())
+        chosen = relief(may_go, self._queue.shortage())
         await self._end_all(chosen, EndReason.PRESSURE, pressed)
-        self._line.pump()
+        self._queue.pump()
         return bool(chosen)
 
     async def _end_all(

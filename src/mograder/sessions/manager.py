@@ -76,9 +76,9 @@ class SessionManager:
         self._starter = Starter(launcher, rows, probe, limits.start_timeout)
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
-        self._line = line = StartQueue(limits, self._ledger, self.tally, clock)
-        self.pages_first = line.pages_first
-        self._keeper = IdleCuller(self, line, clock, census, limits.ttl)
+        self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
+        self.pages_first = queue.pages_first
+        self._culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
@@ -97,13 +97,13 @@ class SessionManager:
             self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._on_news
         )
         await self._adopt()
-        for watch in (self._handle_exits(), self._keeper.keep_house(), self._keeper.relieve()):
+        for watch in (self._handle_exits(), self._culler.end_idle(), self._culler.free_memory()):
             self._tasks.append(asyncio.create_task(watch))
 
     async def close(self) -> None:
         """Stop the background tasks; the sessions go on in the launcher."""
         await self._starts.close()
-        self._line.close()
+        self._queue.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -137,13 +137,13 @@ class SessionManager:
             self._askers[key] -= 1
             if not self._askers[key]:
                 del self._askers[key]
-                self._line.dismiss(key)
+                self._queue.dismiss(key)
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
         live = self._live.get(key)
         if live is None:
-            return self._line.dismiss(key)
+            return self._queue.dismiss(key)
         await self.end(live, reason)
         return True
 
@@ -173,7 +173,7 @@ class SessionManager:
         """End this session unless it has ended already."""
         if self._by_id.get(live.id) is not live:
             return
-        ending = self._bury(live, reason)
+        ending = self._record_end(live, reason)
         # A task of its own: it goes on if the caller is cancelled; new starts of the key await it.
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True))
 
@@ -192,7 +192,7 @@ class SessionManager:
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
         return Counter(
-            waiting=len(self._line),
+            waiting=len(self._queue),
             starting=len(self._starter),
             running=len(self._live),
             ending=len(self._ends),
@@ -232,7 +232,7 @@ class SessionManager:
 
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         asked, number = self._clock.steady(), next(self._numbers)
-        self._line.demand_room()
+        self._queue.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
         # Read first: a release that is published after this makes this session out of date.
@@ -241,7 +241,7 @@ class SessionManager:
         # The previous session, if it is still ending, uses the row and the workspace.
         await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
-        usage = await self._line.enter(ticket)
+        usage = await self._queue.enter(ticket)
         try:
             if ticket.last_text:  # it waited: the item may have been published or withdrawn since
                 version = await self._spawner.version(key)
@@ -254,7 +254,7 @@ class SessionManager:
             self._ledger.close(session_id)
             raise
         finally:
-            self._line.leave(ticket)
+            self._queue.leave(ticket)
         self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
@@ -330,8 +330,8 @@ class SessionManager:
                 self.tally.fell_back(news.fallback)
             return
         self._ledger.measured(news.sessions, news.overhead)
-        if len(self._line):
-            self._line.reconsider(self.all(), self._expected)
+        if len(self._queue):
+            self._queue.reconsider(self.all(), self._expected)
 
     async def _handle_exits(self) -> None:
         while True:
@@ -390,10 +390,10 @@ class SessionManager:
             gone.log_tail[-500:],
         )
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
-        ending = self._bury(live, reason, detail)
+        ending = self._record_end(live, reason, detail)
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))
 
-    def _bury(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
+    def _record_end(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""
         ending = self.history.note(live, reason, detail)
         self.tally.endings[reason] += 1
@@ -408,7 +408,7 @@ class SessionManager:
                     await self._launcher.stop(ending.session_id)
         finally:
             self._ledger.close(ending.session_id)
-            self._line.pump()
+            self._queue.pump()
         await asyncio.to_thread(self._rows.remove_session, ending.session_id)
         await self.history.save(ending)
 

@@ -83,32 +83,32 @@ class _Relay:
         self._upstream = upstream
         self._limits = limits
         self._traffic = traffic
-        self._line = ExchangeTimeout()
-        self._upload = _Upload(exchange, limits, traffic, self._line)
+        self._timeout = ExchangeTimeout()
+        self._upload = _Upload(exchange, limits, traffic, self._timeout)
         self._started = False
 
     async def run(self) -> None:
         """Relay the exchange; answer for the server if it was ended early."""
-        declared, line = self._upload.declared, self._line
+        declared, timeout = self._upload.declared, self._timeout
         if declared is not None and declared > self._limits.request_bytes:
             await self._refuse(End.TOO_LARGE)
             return
-        async with line:
-            undo = (self._upstream.on_close(line.cut), self._visit.on_revoke(line.cut))
+        async with timeout:
+            undo = (self._upstream.on_close(timeout.cut), self._visit.on_revoke(timeout.cut))
             try:
                 await self._relay()
             finally:
                 for each in undo:
                     each()
-        if line.ended is not None and not self._started and line.ended is not End.GONE:
-            await self._refuse(line.ended)
+        if timeout.ended is not None and not self._started and timeout.ended is not End.GONE:
+            await self._refuse(timeout.ended)
 
     async def _relay(self) -> None:
         try:
             response = await self._ask()
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # aiohttp raises RuntimeError for a client that was closed at this very moment.
-            if self._line.ended is None:
+            if self._timeout.ended is None:
                 _log.info("session %s did not answer properly: %r", self._visit.session.id, error)
                 await self._unavailable()
             return
@@ -138,7 +138,7 @@ class _Relay:
         body = await upload.body()
         if body is not None and upload.declared is not None:
             headers["Content-Length"] = str(upload.declared)
-        self._line.expect_within(self._limits.answer_seconds)
+        self._timeout.expect_within(self._limits.answer_seconds)
         return await self._upstream.request(self._scope["method"], visit.target, headers, body)
 
     async def _pass_on(self, response: aiohttp.ClientResponse) -> None:
@@ -152,14 +152,14 @@ class _Relay:
         start, added = b"", len(shape.append)
         if shape.based and visit.page is not None:
             insert = page_injection.page_insert(await visit.page(), visit.rest)
-            self._line.expect_within(self._limits.answer_seconds)
+            self._timeout.expect_within(self._limits.answer_seconds)
             start, inserted = await _start_of_page(content, insert)
-            self._line.expect_within(None)
+            self._timeout.expect_within(None)
             added += inserted
         elif shape.prepend:
-            self._line.expect_within(self._limits.answer_seconds)
+            self._timeout.expect_within(self._limits.answer_seconds)
             start = await _start_of_frame(content, shape.prepend)
-            self._line.expect_within(None)
+            self._timeout.expect_within(None)
             added += len(shape.prepend)
         await self._start(shape, added)
         rate_limit = self._upstream.rate_limits.stream
@@ -204,7 +204,7 @@ class _Upload:
     """The request's body being sent to the server, limited in size and in time."""
 
     def __init__(
-        self, exchange: Exchange, limits: Limits, traffic: ProxyCounters, line: ExchangeTimeout
+        self, exchange: Exchange, limits: Limits, traffic: ProxyCounters, timeout: ExchangeTimeout
     ) -> None:
         headers = exchange.scope["headers"]
         length = header(headers, b"content-length")
@@ -212,7 +212,7 @@ class _Upload:
         self.chunked = bool(header(headers, b"transfer-encoding"))
         self._receive = exchange.receive
         self._limits = limits
-        self._line = line
+        self._timeout = timeout
         self._traffic = traffic
         self.answered = False
         self.writing = False
@@ -220,12 +220,12 @@ class _Upload:
     async def body(self) -> Body:
         """Return None for no body, a small body as bytes, or a stream."""
         if not self.declared and not self.chunked:
-            self._line.watch(self._receive)
+            self._timeout.watch(self._receive)
             return None
-        self._line.expect_within(self._limits.answer_seconds, End.NO_REQUEST)
+        self._timeout.expect_within(self._limits.answer_seconds, End.NO_REQUEST)
         first = await self._receive()
         if first["type"] == "http.request" and not first.get("more_body", False):
-            self._line.watch(self._receive)
+            self._timeout.watch(self._receive)
             whole = bytes(first.get("body", b""))
             self._traffic.bytes_in += len(whole)
             return whole
@@ -236,13 +236,13 @@ class _Upload:
         try:
             while True:
                 if message["type"] == "http.disconnect":
-                    self._line.end(End.GONE)
+                    self._timeout.end(End.GONE)
                     raise ConnectionResetError
                 chunk = message.get("body", b"")
                 total += len(chunk)
                 self._traffic.bytes_in += len(chunk)
                 if total > self._limits.request_bytes:
-                    self._line.end(End.TOO_LARGE)
+                    self._timeout.end(End.TOO_LARGE)
                     raise ConnectionAbortedError
                 # A server that does not read is treated as one that does not answer.
                 self._wait(End.NO_ANSWER, always=True)
@@ -257,17 +257,17 @@ class _Upload:
                 message = await self._receive()
         finally:
             self.writing = False
-            self._line.watch(self._receive)
+            self._timeout.watch(self._receive)
 
     def _wait(self, otherwise: End, *, always: bool = False) -> None:
         unbounded = self.answered and not always
-        self._line.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
+        self._timeout.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
 
     def note_answered(self) -> None:
         """Note that the headers have arrived: from now on only writing is limited in time."""
         self.answered = True
         if not self.writing:
-            self._line.expect_within(None)
+            self._timeout.expect_within(None)
 
 
 async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:
