@@ -11,12 +11,13 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from starlette.responses import Response
@@ -32,6 +33,7 @@ from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
+from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import CapabilityRow
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
@@ -41,7 +43,8 @@ from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
+from mograder.web.hub.support.services import Services
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol
@@ -108,11 +111,11 @@ class FakePool:
             callback()
 
 
-@dataclass
-class FakeCapabilityTable:
+class FakeCapabilityTable(HubState):
     """The database's table of capabilities, as a list."""
 
-    rows: list[CapabilityRow] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.rows: list[CapabilityRow] = []
 
     def add_capability(self, row: CapabilityRow) -> None:
         self.rows.append(row)
@@ -127,7 +130,7 @@ class FakeCapabilityTable:
         self.rows = [row for row in self.rows if login_id != row.login_id]
         return before - len(self.rows)
 
-    def capabilities(self) -> Sequence[CapabilityRow]:
+    def capabilities(self) -> tuple[CapabilityRow, ...]:
         return tuple(self.rows)
 
 
@@ -176,6 +179,11 @@ class RigServices:
     capabilities: Capabilities
     allowances: FakeLeave = field(default_factory=FakeLeave)
     secret: str = SECRET
+
+    @property
+    def as_services(self) -> Services:
+        """The same object, with the type that the proxy takes."""
+        return cast(Services, self)
 
 
 @dataclass
@@ -274,7 +282,7 @@ async def running_rig(
             visits.append(event)
 
         proxy = SessionProxy(
-            made,
+            made.as_services,
             traffic,
             FRAMES,
             answer_seconds=answer_seconds,

@@ -124,7 +124,7 @@ async def opened(config: SupervisorConfig, place: Path) -> AsyncIterator[Place]:
         clock=SystemClock(),
         probe=_answers,
         census=_pages,
-        terms=terms(),
+        limits=terms(),
     )
     await pool.open()
     try:
@@ -210,7 +210,7 @@ async def test_a_session_ended_during_a_break_is_noticed(runtime: Path, tmp_path
         finally:
             os.kill(pid, signal.SIGCONT)
         await until(lambda: place.pool.all() == [kept])
-        assert place.pool.ending(ended.id) is not None
+        assert place.pool.history.of_session(ended.id) is not None
 
 
 async def test_a_start_that_was_cut_off_leaves_nothing(runtime: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ async def test_a_student_who_is_taken_off_in_mid_session_loses_it_and_reads_why(
     hub.start("prof", "A1")
     await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
     assert {live.key.user for live in hub.pool.all()} == {"bob", "prof"}
-    ending = hub.pool.last_ending(SessionKey("alice", "A1", Mode.EDIT))
+    ending = hub.pool.of_key(SessionKey("alice", "A1", Mode.EDIT))
     assert ending is not None
     assert ending.reason is EndReason.REMOVED
 

@@ -33,11 +33,11 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.counters import Counters, ItemMemory
+from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
-from mograder.sessions.item_policy import Allowances
+from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.session import SessionKey
+from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
@@ -80,9 +80,7 @@ class FakeSession:
     connections: int = 0
     on_stop: list[Callable[[], None]] = field(default_factory=list)
     base_url: str = ""
-    memory: int = 0
-    cpu: float = 0.0
-    busy: bool = False
+    usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
 
     @property
     def started_at(self) -> datetime:
@@ -108,7 +106,6 @@ class FakePool:
     running: dict[SessionKey, FakeSession] = field(default_factory=dict)
     ended: dict[SessionKey, Ending] = field(default_factory=dict)
     tally: Counters = field(default_factory=Counters)
-    memory: list[ItemMemory] = field(default_factory=list)
     started: list[SessionKey] = field(default_factory=list)
     failure: MograderError | None = None
     hold: asyncio.Event | None = None
@@ -158,7 +155,12 @@ class FakePool:
     def by_id(self, session_id: str) -> FakeSession | None:
         return next((each for each in self.running.values() if each.id == session_id), None)
 
-    def ending(self, session_id: str) -> Ending | None:
+    @property
+    def history(self) -> FakePool:
+        """It also has the endings."""
+        return self
+
+    def of_session(self, session_id: str) -> Ending | None:
         found = (each for each in self.ended.values() if each.session_id == session_id)
         return next(found, None)
 
@@ -182,17 +184,14 @@ class FakePool:
     def all(self) -> list[FakeSession]:
         return list(self.running.values())
 
-    def last_ending(self, key: SessionKey) -> Ending | None:
+    def of_key(self, key: SessionKey) -> Ending | None:
         return self.ended.get(key)
 
-    def endings_of(self, user: str) -> list[Ending]:
+    def of_user(self, user: str) -> list[Ending]:
         return [ending for ending in self.ended.values() if ending.key.user == user]
 
     def states(self) -> Counter[str]:
         return Counter(running=len(self.running))
-
-    def memory_by_item(self) -> list[ItemMemory]:
-        return self.memory
 
 
 class FakeEnvironments:

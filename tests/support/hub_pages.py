@@ -170,7 +170,7 @@ async def live_through(hub: Hub, address: str) -> None:
     for number in range(55):
         hub.start(f"student{number:03}", "A2-Cooling-Coffee")
     for number, session in enumerate(hub.pool.all()):
-        session.memory, session.cpu = 90_000_000 + 7_000_000 * number, 3.0 * number
+        session.usage.memory, session.usage.cpu = 90_000_000 + 7_000_000 * number, 3.0 * number
     hub.end("alice", "A3-Random-Walks", EndReason.MEMORY)
     now = hub.clock.now()
     for number, reason in enumerate((EndReason.MEMORY, EndReason.CRASHED, EndReason.DISK)):

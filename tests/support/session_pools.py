@@ -23,7 +23,7 @@ from mograder.sandbox.protocol import (
     SessionUse,
     StartSession,
 )
-from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.launch_spec import Spawner, limits_of
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.memory_estimate import UNKNOWN
@@ -194,9 +194,9 @@ def terms(
     memory_mb: int = 100_000,
     starts: int = 100,
     line: int = 1000,
-) -> Terms:
-    """Terms under which no start waits, except for the given values."""
-    return Terms(ttl, start_timeout, memory_mb * MEGABYTE, starts, line)
+) -> CapacityLimits:
+    """Limits under which no start waits, except for the given values."""
+    return CapacityLimits(ttl, start_timeout, memory_mb * MEGABYTE, starts, line)
 
 
 @dataclass
@@ -212,7 +212,7 @@ class Rig:
 
     @asynccontextmanager
     async def pool(
-        self, on: Terms | None = None, *, ttl: float = TTL, start_timeout: float = PATIENCE
+        self, on: CapacityLimits | None = None, *, ttl: float = TTL, start_timeout: float = PATIENCE
     ) -> AsyncIterator[SessionManager]:
         """Open a pool; at the end it is put away, as at a hub's end, and sessions go on."""
         pool = SessionManager(
@@ -223,7 +223,7 @@ class Rig:
             probe=self.server,
             census=self.pages,
             is_dead=self.launcher.dead.__contains__,
-            terms=on or terms(ttl=ttl, start_timeout=start_timeout),
+            limits=on or terms(ttl=ttl, start_timeout=start_timeout),
         )
         await pool.open()
         try:

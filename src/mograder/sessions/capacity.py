@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.limits.procfs import parse_meminfo
 
 MEGABYTE = 2**20
 
@@ -16,7 +17,7 @@ _STARTS_PER_PROCESSOR = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CapacityLimits:
     """Limits for all sessions of a hub; times in seconds, memory in bytes.
 
     ``ttl`` is the idle time after which a session is ended (B77), ``start_timeout`` the time that
@@ -31,9 +32,9 @@ class Terms:
     line: int
 
 
-def terms_of(ttl: float, limits: LimitsSettings) -> Terms:
+def capacity_limits(ttl: float, limits: LimitsSettings) -> CapacityLimits:
     """Return the limits on this machine; ``ttl`` in seconds. A setting of 0 means a default."""
-    return Terms(
+    return CapacityLimits(
         ttl=ttl,
         start_timeout=limits.start_timeout,
         memory=limits.total_memory_mb * MEGABYTE or usable_memory(),
@@ -48,17 +49,9 @@ def usable_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
     A smaller limit of the hub's own cgroup takes precedence: the hub is then in a container, and
     its sessions are in the same one.
     """
-    total = _total_of((proc / "meminfo").read_text())
+    total = parse_meminfo((proc / "meminfo").read_bytes()).total
     bounds = [total, *_cgroup_bounds(proc, cgroups)]
     return min(bounds) * 9 // 10
-
-
-def _total_of(meminfo: str) -> int:
-    for line in meminfo.splitlines():
-        name, _, rest = line.partition(":")
-        if name == "MemTotal":
-            return int(rest.split()[0]) * 1024
-    raise ValueError("/proc/meminfo tells no MemTotal")
 
 
 def _cgroup_bounds(proc: Path, cgroups: Path) -> list[int]:

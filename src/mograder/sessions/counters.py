@@ -71,16 +71,6 @@ class Counters:
         self.fallbacks[reason if known else "other"] += 1
 
 
-@dataclass(frozen=True, slots=True)
-class ItemMemory:
-    """The current memory use of all sessions of one item and mode together, in bytes."""
-
-    item: str
-    mode: str
-    sessions: int
-    bytes: int
-
-
 def kind_of(warm: bool | None) -> Kind:
     """Return the label of a start; ``warm`` is None while the launcher has not reported it."""
     if warm is None:

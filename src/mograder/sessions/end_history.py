@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.hub_state import EndingRow
+from mograder.store.hub_state import EndingRow, HubState
 
 _log = logging.getLogger(__name__)
 
@@ -22,20 +21,10 @@ _KEPT_IN_MEMORY = 5000
 """Number of endings, the newest; a page that was open asks for its session's ending soon."""
 
 
-class EndingRows(Protocol):
-    """The database rows of endings (:class:`~mograder.store.hub_state.HubState`)."""
-
-    def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None: ...
-
-    def forget_ending(self, username: str, item: str, mode: str) -> None: ...
-
-    def endings(self, since: datetime) -> tuple[EndingRow, ...]: ...
-
-
 class History:
     """Endings by session id and by key. A failed write is logged and not raised."""
 
-    def __init__(self, rows: EndingRows, clock: Clock) -> None:
+    def __init__(self, rows: HubState, clock: Clock) -> None:
         self._rows = rows
         self._clock = clock
         self._by_id: OrderedDict[str, Ending] = OrderedDict()

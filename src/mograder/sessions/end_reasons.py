@@ -87,15 +87,15 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
     """
     limits = ending.limits or limits
     notebook = "lecture" if ending.key.mode is Mode.RUN else "notebook"
-    told = _TOLD[ending.reason]
-    text = told.text.format(
+    explanation = _EXPLANATIONS[ending.reason]
+    text = explanation.text.format(
         memory=_amount(limits.memory_mb),
         processes=limits.processes,
         workspace=_amount(limits.workspace_mb),
         notebook=notebook,
         detail=f" Its last words were: {ending.detail}" if ending.detail else "",
     )
-    title = told.title.format(notebook=notebook)
+    title = explanation.title.format(notebook=notebook)
     if ending.key.mode is Mode.EDIT:  # a lecture has no work to save
         title = f"{_PERHAPS_SAVED if ending.reason in _FULL else _SAVED} {title}"
     return Explanation(title, " ".join(text.split()))
@@ -106,7 +106,7 @@ _PERHAPS_SAVED = "What was saved is safe."
 _FULL = frozenset({EndReason.WORKSPACE, EndReason.DISK})
 """Reasons for which the last save may have failed, because the disk or the folder was full."""
 
-_TOLD = {
+_EXPLANATIONS = {
     EndReason.STOPPED: Explanation(
         "The {notebook} was stopped.",
         "Open it again whenever you like.",

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from mograder.core.clock import Clock
@@ -36,6 +37,10 @@ _AT_ONCE = 8
 """Sessions ended at the same time: many that save at once would slow down all others."""
 
 
+_Rule = Callable[[Sequence[LiveSession], datetime], Sequence[LiveSession]]
+"""Returns the sessions that may be ended at a time."""
+
+
 class CullableSessions(Protocol):
     """The part of the session manager that the culler uses."""
 
@@ -55,38 +60,43 @@ class IdleCuller:
     """
 
     def __init__(
-        self, sessions: CullableSessions, line: StartQueue, clock: Clock, census: Census, ttl: float
+        self,
+        sessions: CullableSessions,
+        queue: StartQueue,
+        clock: Clock,
+        census: Census,
+        ttl: float,
     ) -> None:
         self._sessions = sessions
-        self._line = line
+        self._queue = queue
         self._clock = clock
         self._census = census
         self._ttl = timedelta(seconds=ttl)
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
-    async def keep_house(self) -> None:
+    async def end_idle(self) -> None:
         """End idle sessions and save activity times every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
             try:
                 self._take_stock()
                 await self._cull()
-                self._line.pump()  # sessions that are no longer young count with less memory
+                self._queue.pump()  # sessions that are no longer young count with less memory
                 await asyncio.to_thread(self._sessions.note_down)
             except Exception:  # noqa: BLE001 - the loop tries again in the next round
                 _log.exception("looking for idle sessions failed; the next round tries again")
 
-    async def relieve(self) -> None:
+    async def free_memory(self) -> None:
         """End sessions whenever a start waits for memory, until cancelled."""
         while True:
-            await self._line.pressed.wait()
+            await self._queue.pressed.wait()
             try:
                 if await self._make_room():
                     continue
             except Exception:  # noqa: BLE001 - the loop tries again: starts still wait
                 _log.exception("ending sessions to free memory for waiting starts failed")
             await asyncio.sleep(min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4))
-            self._line.pump()
+            self._queue.pump()
 
     def _take_stock(self) -> None:
         for live in self._sessions.all():
@@ -94,38 +104,33 @@ class IdleCuller:
         attend(self._sessions.all(), self._clock.now())
 
     async def _cull(self) -> None:
-        found = idle(self._sessions.all(), self._clock.now(), self._ttl)
-        await self._end_all(found, EndReason.IDLE, self._stays_idle)
+        rule = partial(idle, ttl=self._ttl)
+        await self._end_all(rule(self._sessions.all(), self._clock.now()), EndReason.IDLE, rule)
 
     async def _make_room(self) -> bool:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
         may_go = pressed(self._sessions.all(), self._clock.now())
-        chosen = relief(may_go, self._line.shortage())
-        await self._end_all(chosen, EndReason.PRESSURE, self._stays_free_to_go)
-        self._line.pump()
+        chosen = relief(may_go, self._queue.shortage())
+        await self._end_all(chosen, EndReason.PRESSURE, pressed)
+        self._queue.pump()
         return bool(chosen)
 
     async def _end_all(
         self,
         sessions: Sequence[LiveSession],
         reason: EndReason,
-        still: Callable[[LiveSession, datetime], bool],
+        rule: _Rule,
     ) -> None:
         async with asyncio.TaskGroup() as group:
             for live in sessions:
-                group.create_task(self._end(live, reason, still))
+                group.create_task(self._end(live, reason, rule))
 
-    async def _end(
-        self,
-        live: LiveSession,
-        reason: EndReason,
-        still: Callable[[LiveSession, datetime], bool],
-    ) -> None:
+    async def _end(self, live: LiveSession, reason: EndReason, rule: _Rule) -> None:
         key = live.key
         async with self._asking:
             await self._ask(live, reason)
-            if not still(live, self._clock.now()):
+            if not rule([live], self._clock.now()):
                 return
             _log.info("ending %s of %s for %s: %s", key.mode, key.item, key.user, reason)
             try:
@@ -146,9 +151,3 @@ class IdleCuller:
         pages = await self._census(live.endpoint, live.base_url)
         if under_pressure if pages is None else pages > 0:
             live.paged = self._clock.now()
-
-    def _stays_idle(self, live: LiveSession, now: datetime) -> bool:
-        return bool(idle([live], now, self._ttl))
-
-    def _stays_free_to_go(self, live: LiveSession, now: datetime) -> bool:
-        return bool(pressed([live], now))

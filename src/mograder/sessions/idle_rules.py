@@ -35,11 +35,6 @@ def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list
     return _oldest_first(each for each in sessions if _is_idle(each, now, max(ttl, SETTLED)))
 
 
-def forgotten(session: LiveSession, now: datetime, ttl: timedelta) -> bool:
-    """Return whether the last request is so old that an open page no longer counts as use."""
-    return now - session.last_seen > max(ttl, SETTLED) * FORGOTTEN
-
-
 def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
     """Return the sessions that may end when others wait for memory, oldest activity first.
 
@@ -56,7 +51,7 @@ def relief(candidates: Iterable[LiveSession], shortage: int) -> list[LiveSession
         if shortage <= 0:
             break
         chosen.append(live)
-        shortage -= live.memory or live.usage.expected
+        shortage -= live.usage.memory or live.usage.expected
     return chosen
 
 
@@ -65,7 +60,7 @@ def attend(sessions: Iterable[LiveSession], now: datetime) -> None:
     for live in sessions:
         if live.connections:
             live.paged = now
-        if live.busy:
+        if live.usage.busy:
             live.computed = now
 
 
@@ -76,14 +71,14 @@ def page_known(live: LiveSession, now: datetime) -> bool:
 
 def _is_idle(live: LiveSession, now: datetime, ttl: timedelta) -> bool:
     used = max(each for each in (live.last_seen, live.paged, live.computed) if each is not None)
-    return now - used > ttl or forgotten(live, now, ttl)
+    return now - used > ttl or now - live.last_seen > ttl * FORGOTTEN
 
 
 def _may_go(live: LiveSession, now: datetime) -> bool:
     connected = page_known(live, now)
-    if connected and live.busy:
+    if connected and live.usage.busy:
         return False
-    return now - live.last_seen > (IN_SIGHT if connected or live.busy else QUIET)
+    return now - live.last_seen > (IN_SIGHT if connected or live.usage.busy else QUIET)
 
 
 def _oldest_first(sessions: Iterable[LiveSession]) -> list[LiveSession]:

@@ -1,65 +1,49 @@
-"""The request to start a session: workspace, environment, limits, uid slot."""
+"""The request to start a session: workspace, environment, features, limits, uid slot.
+
+The instructor sets an item's features and limits in the header of the release, the administrator in
+``[items.NAME]`` of ``mograder.toml``; the administrator's values override the header's, key by key
+(sessions.md, "What is switched off"). The header of a student's copy is ignored.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.core.settings import LimitsSettings
+from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment
+from mograder.notebook.pep723 import Script, read_script
+from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.protocol import Limits, Mode, StartSession
-from mograder.sessions.item_policy import (
-    NOTHING_DECIDED,
-    Decisions,
-    allowed,
-    limited,
-    script_of,
-)
 from mograder.sessions.session import SessionKey
+from mograder.store.hub_state import HubState
 from mograder.store.releases import Release, Releases
 from mograder.store.workspaces import Workspaces
 
+Decisions = Mapping[str, ItemSettings]
+"""The ``[items.NAME]`` settings, by item name."""
 
-class EnvironmentSource(Protocol):
-    """Prepares environments (:class:`~mograder.sandbox.environments.builder.Environments`)."""
+NOTHING_DECIDED: Decisions = MappingProxyType({})
 
-    async def prepare(self, script: Script, progress: Progress) -> Environment: ...
-
-
-class Slots(Protocol):
-    """Assigns uid slots to users (:class:`~mograder.store.hub_state.HubState`)."""
-
-    def slot_of(self, username: str) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The values for a start that are read from the disk and the database."""
-
-    directory: Path
-    script: Script
-    uid_slot: int
+_log = get_logger(__name__)
 
 
 class Spawner:
-    """Builds requests to start sessions, and prepares their environments.
-
-    Mutable state: ``_scripts``, the last header that was read of each item, with its version.
-    """
+    """Builds requests to start sessions, and prepares their environments."""
 
     def __init__(
         self,
         releases: Releases,
         workspaces: Workspaces,
-        environments: EnvironmentSource,
-        slots: Slots,
+        environments: Environments,
+        slots: HubState,
         limits: Limits,
         decisions: Decisions = NOTHING_DECIDED,
     ) -> None:
@@ -70,7 +54,6 @@ class Spawner:
         self._slots = slots
         self._limits = limits
         self._decisions = decisions
-        self._scripts: dict[str, tuple[str, Script]] = {}
 
     async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         """Return the request that starts a session.
@@ -81,19 +64,19 @@ class Spawner:
         is too large, and the errors of preparing an environment.
         """
         # One switch to a thread for all lookups: the switch costs as much as they do.
-        found = await asyncio.to_thread(self._find, key)
-        environment = await self._environments.prepare(found.script, progress)
+        directory, script, uid_slot = await asyncio.to_thread(self._find, key)
+        environment = await self._environments.prepare(script, progress)
         decided = self._decisions.get(key.item)
         return StartSession(
             session_id=session_id,
             mode=key.mode,
-            directory=found.directory,
+            directory=directory,
             notebook=f"{key.item}.py",
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
-            uid_slot=found.uid_slot,
-            limits=limited(self._limits, found.script, decided),
-            allow=allowed(found.script, decided),
+            uid_slot=uid_slot,
+            limits=limited(self._limits, script, decided),
+            allow=allowed(script, decided),
         )
 
     async def version(self, key: SessionKey) -> str:
@@ -103,7 +86,7 @@ class Spawner:
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         return "" if release is None else release.version
 
-    def _find(self, key: SessionKey) -> _Found:
+    def _find(self, key: SessionKey) -> tuple[Path, Script, int]:
         """Look up a session's directory, header and uid slot; blocks."""
         release = self._releases.get(ItemName(key.item))
         user, item = Username(key.user), ItemName(key.item)
@@ -114,17 +97,7 @@ class Spawner:
         else:
             directory = self._workspaces.directory(user, item)
             _check_size(self._workspaces.notebook_size(user, item))
-        return _Found(directory, self._script_of(release), self._slots.slot_of(key.user))
-
-    def _script_of(self, release: Release | None) -> Script:
-        """Return the release's header; read it only if the version has changed."""
-        if release is None:
-            return script_of(release)
-        version, script = self._scripts.get(release.name, ("", Script()))
-        if version != release.version:
-            script = script_of(release)
-            self._scripts[release.name] = release.version, script
-        return script
+        return directory, script_of(release), self._slots.slot_of(key.user)
 
 
 def limits_of(settings: LimitsSettings) -> Limits:
@@ -154,3 +127,65 @@ def _check_size(size: int | None) -> None:
             f"The notebook is larger than {MAX_NOTEBOOK // 1_000_000} MB and cannot be opened.",
             hint="Move the data in it to a file of its own.",
         )
+
+
+def script_of(release: Release | None) -> Script:
+    """Return a release's header; an empty one for None, a copy whose release was withdrawn.
+
+    Raises: :class:`InvalidInput` when the header cannot be parsed.
+    """
+    return Script() if release is None else _header(release.notebook, release.version)
+
+
+@lru_cache(maxsize=512)
+def _header(notebook: Path, version: str) -> Script:
+    """Read a header; ``version``, part of the cache's key, differs after every replacement."""
+    return read_script(notebook.read_text("utf-8"))
+
+
+def allowed(script: Script, decided: ItemSettings | None) -> tuple[str, ...]:
+    """Return the features that an item's page may offer (the administrator's, or the header's)."""
+    return script.allow if decided is None or decided.allow is None else decided.allow
+
+
+def limited(ordinary: Limits, script: Script, decided: ItemSettings | None) -> Limits:
+    """Return the limits of an item's sessions: ``[limits]``, the header, ``[items.NAME.limits]``.
+
+    Later sources override earlier ones. The header may exceed ``[limits]``: instructors are
+    trusted with the machine's resources, and the memory of all sessions is limited separately.
+    """
+    limits = _overlaid(ordinary, script.limits)
+    return limits if decided is None else _overlaid(limits, decided.limits)
+
+
+def _overlaid(below: Limits, above: ItemLimits) -> Limits:
+    given: dict[str, int] = above.model_dump(exclude_none=True)
+    memory = given.get("memory_mb", below.memory_mb)
+    if given.keys() & {"memory_mb", "memory_soft_mb"}:
+        given["memory_soft_mb"] = min(given.get("memory_soft_mb") or memory * 3 // 4, memory)
+    return below.model_copy(update=given)
+
+
+class Allowances:
+    """The features that items allow, from the release and the settings.
+
+    A release that is published again takes effect at once.
+    """
+
+    def __init__(self, releases: Releases, decisions: Decisions = NOTHING_DECIDED) -> None:
+        self._releases = releases
+        self._decisions = decisions
+
+    async def allows(self, item: str, feature: str) -> bool:
+        """Return whether the administrator, or else the release's header, allows the feature."""
+        decided = self._decisions.get(item)
+        if decided is not None and decided.allow is not None:
+            return feature in decided.allow
+        try:
+            return feature in await asyncio.to_thread(self._in_header, item)
+        except (InvalidInput, OSError, UnicodeDecodeError) as error:
+            _log.warning("the header of %s cannot be read; no feature is allowed: %s", item, error)
+            return False
+
+    def _in_header(self, item: str) -> tuple[str, ...]:
+        return script_of(self._releases.get(ItemName(item))).allow

@@ -13,30 +13,29 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
-from typing import Protocol
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
-from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
-from mograder.sessions.adoption import has_answered, key_of, orphans, revived
-from mograder.sessions.capacity import Terms
-from mograder.sessions.counters import Counters, ItemMemory, kind_of
-from mograder.sessions.end_history import EndingRows, History
+from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
+from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.counters import Counters, kind_of
+from mograder.sessions.end_history import History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
-from mograder.sessions.memory_estimate import MemoryLedger, by_item, expected_memory
+from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections, listens_no_more
-from mograder.sessions.session import LiveSession, SessionKey, ended
-from mograder.sessions.start_queue import Place, StartQueue, Ticket
-from mograder.sessions.startup import Starter, StartRows
-from mograder.store.hub_state import SessionRow
+from mograder.sessions.session import LiveSession, SessionKey, Usage, ended
+from mograder.sessions.start_queue import StartQueue, Ticket
+from mograder.sessions.startup import Starter
+from mograder.store.hub_state import HubState, SessionRow, SessionState
 
 _log = logging.getLogger(__name__)
 
@@ -46,19 +45,11 @@ _RETRY_SECONDS = 0.5
 """The pause between two attempts to reach an unreachable launcher."""
 
 
-class SessionRows(StartRows, EndingRows, Protocol):
-    """The database rows of sessions (:class:`~mograder.store.hub_state.HubState`)."""
-
-    def saw_sessions(self, seen: Mapping[str, datetime]) -> None: ...
-
-    def sessions(self) -> tuple[SessionRow, ...]: ...
-
-
 class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
-    ``tally`` counts starts and ends; ``on_change`` is called with the key of each session that
-    started or ended.
+    ``tally`` counts starts and ends, ``history`` has the endings. ``on_change`` is called with the
+    key of each session that started or ended.
     """
 
     def __init__(
@@ -66,10 +57,10 @@ class SessionManager:
         *,
         launcher: Launcher,
         spawner: Spawner,
-        rows: SessionRows,
+        rows: HubState,
         clock: Clock,
         probe: Probe,
-        terms: Terms,
+        limits: CapacityLimits,
         census: Census = connections,
         is_dead: Callable[[Endpoint], bool] = listens_no_more,
     ) -> None:
@@ -78,16 +69,16 @@ class SessionManager:
         self._spawner = spawner
         self._rows = rows
         self._clock = clock
-        self._terms = terms
+        self._limits = limits
         self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
-        self._starter = Starter(launcher, rows, probe, terms.start_timeout)
-        self._history = History(rows, clock)
+        self._starter = Starter(launcher, rows, probe, limits.start_timeout)
+        self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
-        self._line = line = StartQueue(terms, self._ledger, self.tally, clock)
-        self.pages_first = line.pages_first
-        self._keeper = IdleCuller(self, line, clock, census, terms.ttl)
+        self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
+        self.pages_first = queue.pages_first
+        self._culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
@@ -101,18 +92,18 @@ class SessionManager:
 
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
-        await self._history.load()
+        await self.history.load()
         self._launcher.watch(
-            self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._hear_news
+            self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._on_news
         )
         await self._adopt()
-        for watch in (self._hear_exits(), self._keeper.keep_house(), self._keeper.relieve()):
+        for watch in (self._handle_exits(), self._culler.end_idle(), self._culler.free_memory()):
             self._tasks.append(asyncio.create_task(watch))
 
     async def close(self) -> None:
         """Stop the background tasks; the sessions go on in the launcher."""
         await self._starts.close()
-        self._line.close()
+        self._queue.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -146,13 +137,13 @@ class SessionManager:
             self._askers[key] -= 1
             if not self._askers[key]:
                 del self._askers[key]
-                self._line.dismiss(key)
+                self._queue.dismiss(key)
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
         live = self._live.get(key)
         if live is None:
-            return self._line.dismiss(key)
+            return self._queue.dismiss(key)
         await self.end(live, reason)
         return True
 
@@ -182,7 +173,7 @@ class SessionManager:
         """End this session unless it has ended already."""
         if self._by_id.get(live.id) is not live:
             return
-        ending = self._bury(live, reason)
+        ending = self._record_end(live, reason)
         # A task of its own: it goes on if the caller is cancelled; new starts of the key await it.
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True))
 
@@ -198,30 +189,14 @@ class SessionManager:
         """Return every session that answers."""
         return list(self._live.values())
 
-    def ending(self, session_id: str) -> Ending | None:
-        """Return a session's ending, also one of the previous hub's; memory only."""
-        return self._history.of_session(session_id)
-
-    def last_ending(self, key: SessionKey) -> Ending | None:
-        """Return the ending of a key's last session, or None if it was started again since."""
-        return self._history.of_key(key)
-
-    def endings_of(self, user: str) -> list[Ending]:
-        """Return the endings of a user's last session of each item and mode, newest first."""
-        return self._history.of_user(user)
-
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
         return Counter(
-            waiting=len(self._line),
+            waiting=len(self._queue),
             starting=len(self._starter),
             running=len(self._live),
             ending=len(self._ends),
         )
-
-    def memory_by_item(self) -> list[ItemMemory]:
-        """Return the memory that the running sessions of each item and mode use together."""
-        return by_item(self.all())
 
     def touch(self, session: LiveSession) -> None:
         """Set the time of the last activity to now, for HTTP and WebSocket."""
@@ -257,7 +232,7 @@ class SessionManager:
 
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         asked, number = self._clock.steady(), next(self._numbers)
-        self._line.demand_room()
+        self._queue.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
         # Read first: a release that is published after this makes this session out of date.
@@ -266,27 +241,27 @@ class SessionManager:
         # The previous session, if it is still ending, uses the row and the workspace.
         await self._ends.wait(key)
         ticket = Ticket(number, key, session_id, self._expected(key), tell)
-        place = await self._line.enter(ticket)
+        usage = await self._queue.enter(ticket)
         try:
-            if ticket.told:  # it waited: the item may have been published or withdrawn since
+            if ticket.last_text:  # it waited: the item may have been published or withdrawn since
                 version = await self._spawner.version(key)
                 request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
-            live = await self._launch(key, request, version, place)
+            live = await self._launch(key, request, version, usage)
         except BaseException as error:
             if isinstance(error, MograderError):
-                self.tally.starts[kind_of(place.usage.warm), "failed"] += 1
+                self.tally.starts[kind_of(usage.warm), "failed"] += 1
             self._ledger.close(session_id)
             raise
         finally:
-            place.leave()
-        self.tally.started(live.warm, self._clock.steady() - asked)
-        await self._history.forget(key)
+            self._queue.leave(ticket)
+        self.tally.started(live.usage.warm, self._clock.steady() - asked)
+        await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
 
     async def _launch(
-        self, key: SessionKey, request: StartSession, version: str, place: Place
+        self, key: SessionKey, request: StartSession, version: str, usage: Usage
     ) -> LiveSession:
         now = self._clock.now()
         endpoint = await self._starter.start(key, request, version, now)
@@ -298,7 +273,7 @@ class SessionManager:
             version=version,
             started_at=now,
             last_seen=self._clock.now(),
-            usage=place.usage,
+            usage=usage,
             limits=request.limits,
         )
         self._remember(live)
@@ -306,13 +281,15 @@ class SessionManager:
 
     def _expected(self, key: SessionKey) -> int:
         # At most half: a start that needs all memory would wait until nothing else runs.
-        now, most = self._clock.steady(), self._terms.memory // 2
+        now, most = self._clock.steady(), self._limits.memory // 2
         return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
         """Match the previous hub's rows with the sessions that the launcher still runs."""
         rows = await asyncio.to_thread(self._rows.sessions)
-        found = {row.session_id: self._revived(row) for row in rows if has_answered(row)}
+        # Until a session has answered, no page has its address.
+        answered = (row for row in rows if row.state is SessionState.RUNNING)
+        found = {row.session_id: self._revived(row) for row in answered}
         # Add them to the ledger before asking the launcher, which then reports only changes.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
@@ -324,27 +301,39 @@ class SessionManager:
             self._ledger.close(row.session_id)
             await asyncio.to_thread(self._rows.remove_session, row.session_id)
             if live is not None:
-                await self._history.save(self._history.note(live, EndReason.LOST))
-        await self._stop_all(orphans(found, running))
+                await self.history.save(self.history.note(live, EndReason.LOST))
+        await self._stop_all(running.keys() - found.keys())
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
     def _revived(self, row: SessionRow) -> LiveSession:
-        key = key_of(row)
-        usage = self._ledger.open(row.session_id, self._expected(key))
-        return revived(row, usage, self._clock.now())
+        """Return the session of a row, whose idle time starts anew.
 
-    def _hear_news(self, news: News) -> None:
+        While the hub was down it could not record any activity.
+        """
+        key = SessionKey(row.username, row.item, Mode(row.mode))
+        return LiveSession(
+            id=row.session_id,
+            key=key,
+            endpoint=Endpoint(Path(row.socket)),
+            base_url=f"/{key.url.rstrip('/')}",
+            version=row.version,
+            started_at=row.started_at,
+            last_seen=self._clock.now(),
+            usage=self._ledger.open(row.session_id, self._expected(key)),
+        )
+
+    def _on_news(self, news: News) -> None:
         if isinstance(news, Arrived):
             self._ledger.arrived(news)
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
         self._ledger.measured(news.sessions, news.overhead)
-        if len(self._line):
-            self._line.reconsider(self.all(), self._expected)
+        if len(self._queue):
+            self._queue.reconsider(self.all(), self._expected)
 
-    async def _hear_exits(self) -> None:
+    async def _handle_exits(self) -> None:
         while True:
             gone = await self._exits.get()
             try:
@@ -373,7 +362,7 @@ class SessionManager:
             await self._note_exit(_lost(session_id), EndReason.LOST)
         ours = {*self._by_id, *self._starter.ids()}
         with suppress(MograderError):
-            await self._stop_all(orphans(ours, running))
+            await self._stop_all(running - ours)
         _log.info("reconnected to the supervisor, which runs %d sessions", len(running))
 
     async def _note_dead(self) -> None:
@@ -401,12 +390,12 @@ class SessionManager:
             gone.log_tail[-500:],
         )
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
-        ending = self._bury(live, reason, detail)
+        ending = self._record_end(live, reason, detail)
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))
 
-    def _bury(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
+    def _record_end(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""
-        ending = self._history.note(live, reason, detail)
+        ending = self.history.note(live, reason, detail)
         self.tally.endings[reason] += 1
         self._forget(live)
         return ending
@@ -419,9 +408,9 @@ class SessionManager:
                     await self._launcher.stop(ending.session_id)
         finally:
             self._ledger.close(ending.session_id)
-            self._line.pump()
+            self._queue.pump()
         await asyncio.to_thread(self._rows.remove_session, ending.session_id)
-        await self._history.save(ending)
+        await self.history.save(ending)
 
     def _remember(self, live: LiveSession) -> None:
         self._live[live.key] = live

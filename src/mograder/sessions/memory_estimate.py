@@ -12,7 +12,6 @@ from statistics import median
 from mograder.core.clock import Clock
 from mograder.sandbox.protocol import Arrived, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.counters import ItemMemory
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 UNKNOWN = 150 * MEGABYTE
@@ -91,7 +90,7 @@ def expected_memory(key: SessionKey, running: Iterable[LiveSession], now: float)
     steady time in seconds, here and below.
     """
     same = (live for live in running if (live.key.item, live.key.mode) == (key.item, key.mode))
-    grown = [live.memory for live in same if live.memory and not young(live.usage, now)]
+    grown = [live.usage.memory for live in same if live.usage.memory and not young(live.usage, now)]
     return round(median(grown) * _MARGIN) if len(grown) >= _ENOUGH else UNKNOWN
 
 
@@ -126,13 +125,3 @@ def rest(usage: Usage, now: float) -> None:
     """Set a session to not busy if it has not been measured for a while."""
     if usage.busy and (usage.marked is None or now - usage.marked > _STALE_WINDOW):
         usage.busy = False
-
-
-def by_item(sessions: Iterable[LiveSession]) -> list[ItemMemory]:
-    """Return the sums of sessions' memory per item and mode, sorted."""
-    sums: dict[tuple[str, str], tuple[int, int]] = {}
-    for live in sessions:
-        name = (live.key.item, live.key.mode.value)
-        count, total = sums.get(name, (0, 0))
-        sums[name] = (count + 1, total + live.memory)
-    return [ItemMemory(*name, *sums[name]) for name in sorted(sums)]

@@ -28,6 +28,11 @@ class SessionKey:
         return f"{self.mode.value}/user/{quote(self.user)}/{quote(self.item)}/"
 
 
+def spinner_of(mode: Mode, item: str) -> str:
+    """Return the page, below the hub's prefix, that starts the caller's own session and waits."""
+    return f"/{mode.value}/{quote(item, safe='')}"
+
+
 @dataclass(slots=True, eq=False)
 class Usage:
     """The measured use of a session; 0 and None until it is measured.
@@ -71,31 +76,6 @@ class LiveSession:
     paged: datetime | None = None
     computed: datetime | None = None
     limits: Limits | None = None
-
-    @property
-    def memory(self) -> int:
-        """Memory in bytes; 0 until it is measured."""
-        return self.usage.memory
-
-    @property
-    def cpu(self) -> float:
-        """Processor seconds since its start."""
-        return self.usage.cpu
-
-    @property
-    def processes(self) -> int:
-        """The number of its processes; 0 until they are counted."""
-        return self.usage.processes
-
-    @property
-    def warm(self) -> bool | None:
-        """Whether it was forked from a zygote; None if that was not reported."""
-        return self.usage.warm
-
-    @property
-    def busy(self) -> bool:
-        """Whether its kernel is computing."""
-        return self.usage.busy
 
 
 async def ended(live: LiveSession, seconds: float) -> None:

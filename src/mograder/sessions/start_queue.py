@@ -20,7 +20,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
 from mograder.core.single_flight import Progress
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.capacity import Terms
+from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.counters import Counters
 from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import LiveSession, SessionKey, Usage
@@ -50,8 +50,9 @@ class Obstacle(Enum):
 class Ticket:
     """One start that waits or was admitted; tickets are ordered by ``number``.
 
-    ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger. ``told`` is
-    the last text that was passed to ``tell``.
+    ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger.
+    ``last_text`` is the last text that was passed to ``tell``. ``timer`` runs while the start
+    counts as in progress.
     """
 
     number: int
@@ -62,19 +63,20 @@ class Ticket:
     admitted: asyncio.Future[Usage] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    told: str = ""
+    last_text: str = ""
+    timer: asyncio.TimerHandle | None = None
 
 
 def obstacle(
-    expected: int, *, used: int, sessions: int, starting: int, terms: Terms
+    expected: int, *, used: int, sessions: int, starting: int, limits: CapacityLimits
 ) -> Obstacle | None:
     """Return why a start must wait, or None; without other sessions, memory is no obstacle.
 
     ``used`` is the memory of all ``sessions`` in bytes, including those that are starting.
     """
-    if starting >= terms.starts:
+    if starting >= limits.starts:
         return Obstacle.PLACES
-    if sessions and used + expected > terms.memory:
+    if sessions and used + expected > limits.memory:
         return Obstacle.MEMORY
     return None
 
@@ -92,23 +94,6 @@ def place_text(place: int, why: Obstacle) -> str:
     return f"You are number {place} in line: {why.value} Your notebook opens by itself."
 
 
-class Place:
-    """An admitted start; it counts as in progress until :meth:`leave`, or for ``seconds``."""
-
-    def __init__(self, line: StartQueue, usage: Usage, seconds: float) -> None:
-        self._line = line
-        self.usage = usage
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.leave)
-        self._left = False
-
-    def leave(self) -> None:
-        """Admit the next start; a second call has no effect."""
-        self._timer.cancel()
-        if not self._left:
-            self._left = True
-            self._line.left()
-
-
 class StartQueue:
     """The starts that wait or are in progress; for use on the event loop only.
 
@@ -120,7 +105,7 @@ class StartQueue:
 
     def __init__(
         self,
-        terms: Terms,
+        limits: CapacityLimits,
         ledger: MemoryLedger,
         tally: Counters,
         clock: Clock,
@@ -128,7 +113,7 @@ class StartQueue:
         place_seconds: float = _PLACE_SECONDS,
     ) -> None:
         """``place_seconds`` is how long an unanswered start counts as in progress."""
-        self._terms = terms
+        self._limits = limits
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
@@ -150,7 +135,7 @@ class StartQueue:
 
         Raises: :class:`Busy` with the seconds after which to try again.
         """
-        if len(self._waiting) >= self._terms.line:
+        if len(self._waiting) >= self._limits.line:
             self._tally.starts["unknown", "refused"] += 1
             raise Busy(
                 "The server is full, and so is the line of those who wait.",
@@ -158,8 +143,10 @@ class StartQueue:
                 retry_after=retry_after(self._admissions, len(self._waiting)),
             )
 
-    async def enter(self, ticket: Ticket) -> Place:
-        """Wait until this start is admitted; cancellation removes it from the queue.
+    async def enter(self, ticket: Ticket) -> Usage:
+        """Wait until this start is admitted, and return its entry in the ledger.
+
+        It counts as in progress until :meth:`leave`. Cancellation removes it from the queue.
 
         Raises: :class:`Busy` when the queue is full, :class:`Conflict` after :meth:`dismiss`.
         """
@@ -173,7 +160,9 @@ class StartQueue:
         except BaseException:
             self._withdraw(ticket)
             raise
-        return Place(self, usage, self._place_seconds)
+        loop = asyncio.get_running_loop()
+        ticket.timer = loop.call_later(self._place_seconds, self.leave, ticket)
+        return usage
 
     def dismiss(self, key: SessionKey) -> bool:
         """Remove the waiting start of a key; return false if there is none."""
@@ -229,13 +218,16 @@ class StartQueue:
 
     def shortage(self) -> int:
         """Return the memory in bytes that the next ``starts`` waiting starts lack."""
-        wanted = sum(each.expected for each in self._waiting[: self._terms.starts])
-        return max(0, self._ledger.used() + wanted - self._terms.memory) if wanted else 0
+        wanted = sum(each.expected for each in self._waiting[: self._limits.starts])
+        return max(0, self._ledger.used() + wanted - self._limits.memory) if wanted else 0
 
-    def left(self) -> None:
-        """Count one start less as in progress, and admit the next."""
-        self._starting -= 1
-        self.pump()
+    def leave(self, ticket: Ticket) -> None:
+        """End an admitted start's time in progress, and admit the next; later calls do nothing."""
+        if ticket.timer is not None:
+            ticket.timer.cancel()
+            ticket.timer = None
+            self._starting -= 1
+            self.pump()
 
     def close(self) -> None:
         """Stop reporting places; the owner cancels the waiting starts."""
@@ -248,7 +240,7 @@ class StartQueue:
             used=self._ledger.used(),
             sessions=len(self._ledger),
             starting=self._starting,
-            terms=self._terms,
+            limits=self._limits,
         )
 
     def _admit(self, ticket: Ticket) -> None:
@@ -264,7 +256,8 @@ class StartQueue:
             self.pump()
         elif _let_in(ticket.admitted):  # cancelled after its admission, before its task ran
             self._ledger.close(ticket.session_id)
-            self.left()
+            self._starting -= 1
+            self.pump()
 
     def _changed(self) -> None:
         self._tally.queue_length = len(self._waiting)
@@ -284,8 +277,8 @@ class StartQueue:
 
     def _tell(self, place: int, ticket: Ticket, why: Obstacle | None) -> None:
         text = place_text(place, why or Obstacle.PLACES)
-        if text != ticket.told:
-            ticket.told = text
+        if text != ticket.last_text:
+            ticket.last_text = text
             ticket.tell(text)
 
 

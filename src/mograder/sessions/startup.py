@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ParamSpec
 
 import aiohttp
 
@@ -16,26 +16,10 @@ from mograder.sessions.end_reasons import last_words
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import Probe
 from mograder.sessions.session import SessionKey
-from mograder.store.hub_state import SessionRow, SessionState
+from mograder.store.hub_state import HubState, SessionRow, SessionState
 
 _NEWS_SECONDS = 1.0
 _P = ParamSpec("_P")
-
-
-class StartRows(Protocol):
-    """The database rows of sessions (:class:`~mograder.store.hub_state.HubState`)."""
-
-    def add_session(self, row: SessionRow) -> None: ...
-
-    def update_session(
-        self,
-        session_id: str,
-        *,
-        state: SessionState | None = None,
-        socket: str | None = None,
-    ) -> bool: ...
-
-    def remove_session(self, session_id: str) -> bool: ...
 
 
 class Starter:
@@ -46,7 +30,7 @@ class Starter:
     """
 
     def __init__(
-        self, launcher: Launcher, rows: StartRows, probe: Probe, start_timeout: float
+        self, launcher: Launcher, rows: HubState, probe: Probe, start_timeout: float
     ) -> None:
         self._launcher = launcher
         self._rows = rows

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
@@ -23,6 +22,7 @@ from mograder.notebook.screening import Screening
 from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.store.earlier_versions import parse_archive
 from mograder.store.published_release import Release
@@ -37,12 +37,6 @@ MAX_REPORT = 8_000_000
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
 """Interval and number of attempts to read a notebook that is being saved."""
-
-
-class LockableSessions(Protocol):
-    """Ends and blocks sessions (:class:`~mograder.sessions.manager.SessionManager`)."""
-
-    def without_session(self, key: SessionKey) -> AbstractAsyncContextManager[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ class Copies:
     """
 
     def __init__(
-        self, pool: LockableSessions, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
+        self, pool: SessionManager, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
     ) -> None:
         self._pool = pool
         self._workspaces = workspaces

@@ -14,9 +14,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Generic, TypeVar, cast
 
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
 from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
-from mograder.web.problems import HTTP_STATUS, status_of
+from mograder.web.context import request_context
+from mograder.web.problems import HTTP_STATUS, NDJSON, status_of
 
 Report = Callable[[str], None]
 """Reports progress to the clients that wait; may be called from any thread."""
@@ -76,9 +80,9 @@ class Running(Generic[T]):
         return await job(self._report)
 
     def _report(self, message: str) -> None:
-        self._loop.call_soon_threadsafe(self._hear, message)
+        self._loop.call_soon_threadsafe(self._add, message)
 
-    def _hear(self, message: str) -> None:
+    def _add(self, message: str) -> None:
         self._news.append(message)
         self.latest = message
         self._stirred.set()
@@ -164,6 +168,22 @@ async def progress_lines(
         yield _line("error", status=500, detail=f"Something broke. Reference: {request_id}")
     else:
         yield _line("done", **shown(result))
+
+
+def progress_response(
+    running: Running[T],
+    request: Request,
+    shown: Callable[[T], Mapping[str, object]],
+    *,
+    statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
+    absent: float | None = None,
+) -> StreamingResponse:
+    """Return the response with :func:`progress_lines`, which no proxy may hold back."""
+    lines = progress_lines(
+        running, request_context(request).request_id, shown, statuses=statuses, absent=absent
+    )
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(lines, media_type=NDJSON, headers=headers)
 
 
 def _line(event: str, **values: object) -> bytes:

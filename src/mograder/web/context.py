@@ -18,6 +18,7 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
@@ -105,10 +106,10 @@ class ContextMiddleware:
         try:
             context = self._context(scope)
         except InvalidInput as error:
-            await _refuse(scope, send, 400, error.message)
+            await _refuse(scope, receive, send, 400, error.message)
             return
         if _headers_too_large(scope):
-            await _refuse(scope, send, 431, "The request's headers exceed 64 KB.")
+            await _refuse(scope, receive, send, 431, "The request's headers exceed 64 KB.")
             return
         await self._run(context, scope, receive, send)
 
@@ -144,14 +145,14 @@ class ContextMiddleware:
     def _context(self, scope: Scope) -> RequestContext:
         peer = scope.get("client")
         client = str(peer[0]) if peer else None
-        told = _forwarded(scope["headers"]) if self._trusts(client) else {}
-        prefix = self._base_url or _checked_prefix(told.get(b"x-forwarded-prefix", ""))
-        scheme, host = self._public or _origin_seen(scope, told)
+        forwarded = _forwarded(scope["headers"]) if self._trusts(client) else {}
+        prefix = self._base_url or _checked_prefix(forwarded.get(b"x-forwarded-prefix", ""))
+        scheme, host = self._public or _origin_seen(scope, forwarded)
         raw_path = _raw_path(scope)
         mark = prefix.encode()
         if mark and (raw_path == mark or raw_path.startswith(mark + b"/")):
             raw_path = raw_path[len(mark) :] or b"/"
-        given = told.get(b"x-request-id", "")
+        given = forwarded.get(b"x-request-id", "")
         return RequestContext(
             prefix=prefix,
             scheme=scheme,
@@ -178,11 +179,11 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
     return found
 
 
-def _origin_seen(scope: Scope, told: dict[bytes, str]) -> tuple[str, str]:
-    scheme = _SCHEMES.get(told.get(b"x-forwarded-proto", "").lower() or scope["scheme"])
+def _origin_seen(scope: Scope, forwarded: dict[bytes, str]) -> tuple[str, str]:
+    scheme = _SCHEMES.get(forwarded.get(b"x-forwarded-proto", "").lower() or scope["scheme"])
     if scheme is None:
         raise InvalidInput("The header x-forwarded-proto must be http or https.")
-    host = told.get(b"x-forwarded-host", "") or _host_header(scope["headers"])
+    host = forwarded.get(b"x-forwarded-host", "") or _host_header(scope["headers"])
     if host and not _HOST.fullmatch(host):
         raise InvalidInput("The host name of this request is malformed.")
     return scheme, host.lower()
@@ -243,18 +244,11 @@ def _headers_too_large(scope: Scope) -> bool:
     return sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES
 
 
-async def _refuse(scope: Scope, send: Send, status: int, text: str) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": text})
         return
-    body = text.encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await PlainTextResponse(text, status, {"Connection": "close"})(scope, receive, send)
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:

@@ -10,6 +10,7 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -23,6 +24,7 @@ APP = "mograder.app"
 """Scope key of the app's object."""
 
 _MIN_PACKED_BYTES = 1400
+_LONGEST = 200
 _LEVEL = 5
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -114,6 +116,21 @@ def problem_page(
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
+
+
+def with_outcome(path: str, done: str, item: str = "") -> str:
+    """Return a path whose page shows what a form did: ``done`` is one of the page's own texts.
+
+    For an unknown word the page shows none.
+    """
+    query = {"done": done} | ({"item": item} if item else {})
+    return f"{path}?{urlencode(query)}"
+
+
+def outcome(request: Request) -> tuple[str, str]:
+    """Return what the form before this page did, and to which item, from untrusted parameters."""
+    query = request.query_params
+    return query.get("done", "")[:_LONGEST], query.get("item", "")[:_LONGEST]
 
 
 def static_file(request: Request, version: str, name: str) -> Response:

@@ -34,8 +34,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wrap the transport of a new connection."""
-        holder = _HeadHolder(transport, self.loop, self._linger)
-        super().connection_made(cast(asyncio.Transport, holder))
+        buffered = _HeadBuffer(transport, self.loop, self._linger)
+        super().connection_made(cast(asyncio.Transport, buffered))
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, or drop it when its request has already been answered."""
@@ -77,11 +77,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Pass the bare connection to the WebSocket, which writes whole messages."""
-        self.transport = cast(_HeadHolder, self.transport).bare
+        self.transport = cast(_HeadBuffer, self.transport).bare
         super().handle_websocket_upgrade()
 
 
-class _HeadHolder:
+class _HeadBuffer:
     """A transport that holds a response's head until more is written, or the loop's turn ends."""
 
     def __init__(

@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.counters import Counters
 from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import SessionKey, Usage
-from mograder.sessions.start_queue import Place, StartQueue, Ticket
+from mograder.sessions.start_queue import StartQueue, Ticket
 from tests.support.clock import ManualClock
 
 FEW_STEPS = 8
@@ -21,12 +21,12 @@ FEW_STEPS = 8
 class Queue:
     """A start queue, and the starts that entered it, by number."""
 
-    on: Terms
+    on: CapacityLimits
     seconds: float = 60.0
     clock: ManualClock = field(default_factory=ManualClock)
     tally: Counters = field(default_factory=Counters)
     tickets: dict[int, Ticket] = field(default_factory=dict)
-    tasks: dict[int, asyncio.Task[Place]] = field(default_factory=dict)
+    tasks: dict[int, asyncio.Task[Usage]] = field(default_factory=dict)
     told: dict[int, list[str]] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
 
@@ -52,7 +52,8 @@ class Queue:
 
     async def answer(self, number: int) -> None:
         """Let the server of an admitted start answer."""
-        (await self.tasks[number]).leave()
+        await self.tasks[number]
+        self.line.leave(self.tickets[number])
         await settle()
 
     async def end(self, number: int) -> None:
@@ -76,9 +77,9 @@ class Queue:
         """Leave no task and no timer behind."""
         for task in self.tasks.values():
             task.cancel()
-        for done in await asyncio.gather(*self.tasks.values(), return_exceptions=True):
-            if isinstance(done, Place):
-                done.leave()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        for ticket in self.tickets.values():
+            self.line.leave(ticket)
         self.line.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings_model import LimitsSettings
-from mograder.sessions.capacity import MEGABYTE, terms_of, usable_memory
+from mograder.sessions.capacity import MEGABYTE, capacity_limits, usable_memory
 
 
 @pytest.fixture
@@ -28,10 +28,12 @@ def cgroups(tmp_path: Path, proc: Path) -> Path:
 
 
 def test_what_is_set_counts_and_the_rest_is_as_the_machine_has_it() -> None:
-    terms = terms_of(60.0, LimitsSettings(total_memory_mb=500, starts_at_once=3, line_length=7))
+    terms = capacity_limits(
+        60.0, LimitsSettings(total_memory_mb=500, starts_at_once=3, line_length=7)
+    )
     assert (terms.memory, terms.starts, terms.line) == (500 * MEGABYTE, 3, 7)
     assert (terms.ttl, terms.start_timeout) == (60.0, 120)
-    found = terms_of(60.0, LimitsSettings())
+    found = capacity_limits(60.0, LimitsSettings())
     assert found.starts == 2 * len(os.sched_getaffinity(0))
     assert found.memory == usable_memory()
 

@@ -86,11 +86,11 @@ def test_last_words_are_one_short_line_without_tricks() -> None:
 async def test_each_end_has_its_reason(rig: Rig) -> None:
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
-        assert (pool.ending(session.id), pool.last_ending(ALICE)) == (None, None)
+        assert (pool.history.of_session(session.id), pool.history.of_key(ALICE)) == (None, None)
         await pool.stop(ALICE)
-        ending = pool.ending(session.id)
+        ending = pool.history.of_session(session.id)
         assert ending == Ending(ALICE, session.id, EndReason.STOPPED, rig.clock.now())
-        assert pool.last_ending(ALICE) == ending
+        assert pool.history.of_key(ALICE) == ending
         assert pool.tally.endings == {EndReason.STOPPED: 1}
 
 
@@ -107,7 +107,7 @@ async def test_a_limit_a_crash_and_a_loss_are_told_apart(rig: Rig) -> None:
         rig.launcher.requests.clear()
         rig.launcher.lose()
         await ends[2]
-        found = [pool.ending(each.id) for each in (greedy, broken, bereaved)]
+        found = [pool.history.of_session(each.id) for each in (greedy, broken, bereaved)]
         assert [(each.reason, each.detail) for each in found if each is not None] == [
             (EndReason.MEMORY, ""),
             (EndReason.CRASHED, "fault"),
@@ -119,7 +119,7 @@ async def test_the_reason_is_known_when_open_pages_hear_of_the_end(rig: Rig) -> 
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
         heard: list[Ending | None] = []
-        session.on_stop.append(lambda: heard.append(pool.ending(session.id)))
+        session.on_stop.append(lambda: heard.append(pool.history.of_session(session.id)))
         await pool.stop(ALICE)
         assert [each.reason for each in heard if each is not None] == [EndReason.STOPPED]
 
@@ -129,12 +129,12 @@ async def test_a_start_forgets_the_last_ending_but_an_old_page_may_still_ask(rig
         first = await pool.get_or_start(ALICE, ignore_progress)
         await pool.stop(ALICE)
         await pool.get_or_start(ALICE, ignore_progress)
-        assert pool.last_ending(ALICE) is None
-        assert pool.endings_of("alice") == []
-        old = pool.ending(first.id)
+        assert pool.history.of_key(ALICE) is None
+        assert pool.history.of_user("alice") == []
+        old = pool.history.of_session(first.id)
         assert old is not None
     async with rig.pool() as pool:
-        assert pool.last_ending(ALICE) is None, "nor does the next hub know it"
+        assert pool.history.of_key(ALICE) is None, "nor does the next hub know it"
 
 
 async def test_endings_survive_the_hub(rig: Rig) -> None:
@@ -145,11 +145,11 @@ async def test_endings_survive_the_hub(rig: Rig) -> None:
         rig.clock.advance(60)
         rig.launcher.die(sessions[1].id, log_tail="boom")
         await end
-        before = pool.endings_of("alice")
+        before = pool.history.of_user("alice")
         assert [each.key for each in before] == [LECTURE, ALICE], "the newest first"
     async with rig.pool() as pool:
-        assert pool.endings_of("alice") == before
-        assert pool.ending(sessions[0].id) == before[1]
+        assert pool.history.of_user("alice") == before
+        assert pool.history.of_session(sessions[0].id) == before[1]
         assert pool.tally.endings == {}, "the hub before counted them"
 
 
@@ -158,11 +158,11 @@ async def test_what_ended_while_no_hub_was_there_is_told_as_lost(rig: Rig) -> No
         session = await pool.get_or_start(ALICE, ignore_progress)
     rig.launcher.requests.clear()
     async with rig.pool() as pool:
-        ending = pool.last_ending(ALICE)
+        ending = pool.history.of_key(ALICE)
         assert ending is not None
         assert (ending.session_id, ending.reason) == (session.id, EndReason.LOST)
     async with rig.pool() as pool:
-        assert pool.last_ending(ALICE) == ending
+        assert pool.history.of_key(ALICE) == ending
 
 
 async def test_endings_are_forgotten_after_a_month(rig: Rig) -> None:
@@ -171,7 +171,7 @@ async def test_endings_are_forgotten_after_a_month(rig: Rig) -> None:
         await pool.stop(ALICE)
     rig.clock.advance(31 * 86_400)
     async with rig.pool() as pool:
-        assert pool.last_ending(ALICE) is None
+        assert pool.history.of_key(ALICE) is None
         await pool.get_or_start(BOB, ignore_progress)
         await pool.stop(BOB)
     kept = rig.state.endings(NOW.replace(year=2020))
@@ -188,7 +188,7 @@ async def test_a_reason_of_a_newer_program_is_a_crash_to_this_one(rig: Rig) -> N
     )
     rig.state.save_ending(newer, forget_before=NOW.replace(year=2020))
     async with rig.pool() as pool:
-        ending = pool.last_ending(ALICE)
+        ending = pool.history.of_key(ALICE)
         assert ending is not None
         assert ending.reason is EndReason.CRASHED
 
@@ -199,6 +199,6 @@ async def test_a_lecture_published_again_says_so_to_the_page_that_was_open(rig: 
         first = await pool.get_or_start(LECTURE, ignore_progress)
         rig.spawner.versions["L01"] = "2"
         await pool.get_or_start(LECTURE, ignore_progress)
-        ending = pool.ending(first.id)
+        ending = pool.history.of_session(first.id)
         assert ending is not None
         assert ending.reason is EndReason.REPLACED

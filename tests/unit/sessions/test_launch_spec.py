@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,10 +14,11 @@ from mograder.core.names import ItemName, Username
 from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment
+from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.launch_spec import Spawner, limits_of
+from mograder.sessions.launch_spec import Allowances, Spawner, limited, limits_of
 from mograder.sessions.session import SessionKey
+from mograder.store.hub_state import HubState
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import Workspaces
 from tests.support.session_pools import ALICE, ignore_progress
@@ -40,8 +42,11 @@ class Ready:
         return Environment("abc", Path("/environments/abc"), "3.11.9", "0.25.2")
 
 
-class Numbers:
+class Numbers(HubState):
     """Everybody's number is the length of the name."""
+
+    def __init__(self) -> None:
+        """Without a database."""
 
     def slot_of(self, username: str) -> int:
         return len(username)
@@ -64,7 +69,13 @@ class Place:
 def place(tmp_path: Path) -> Place:
     releases, workspaces = Releases(tmp_path / "releases"), Workspaces(tmp_path / "workspaces")
     environments = Ready()
-    spawner = Spawner(releases, workspaces, environments, Numbers(), limits_of(LimitsSettings()))
+    spawner = Spawner(
+        releases,
+        workspaces,
+        cast(Environments, environments),
+        Numbers(),
+        limits_of(LimitsSettings()),
+    )
     return Place(releases, workspaces, environments, spawner)
 
 
@@ -135,7 +146,7 @@ async def test_the_administrator_says_more_than_the_release(place: Place) -> Non
     spawner = Spawner(
         place.releases,
         place.workspaces,
-        place.environments,
+        cast(Environments, place.environments),
         Numbers(),
         limits_of(LimitsSettings()),
         {"A1": decided},
@@ -188,3 +199,104 @@ async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place
         file.truncate(10 << 30)
     with pytest.raises(InvalidInput, match="larger than 16 MB"):
         await place.spawner.request(ALICE, "s1", ignore_progress)
+
+
+ALLOWING = b"""# /// script
+# dependencies = []
+# [tool.mograder]
+# allow = ["terminal"]
+# ///
+import marimo
+"""
+
+
+def publish(releases: Releases, name: str, text: bytes) -> None:
+    with releases.stage(ItemName.parse(name)) as staged:
+        staged.add(f"{name}.py", BytesIO(text))
+        staged.commit(ItemKind.ASSIGNMENT)
+
+
+async def test_only_what_the_release_names_is_allowed(tmp_path: Path) -> None:
+    releases = Releases(tmp_path)
+    publish(releases, "A1", ALLOWING)
+    publish(releases, "A2", b"import marimo\n")
+    allowances = Allowances(releases)
+    assert await allowances.allows("A1", "terminal")
+    assert not await allowances.allows("A1", "ai")
+    assert not await allowances.allows("A2", "terminal")
+
+
+async def test_a_release_published_again_counts_at_once(tmp_path: Path) -> None:
+    releases = Releases(tmp_path)
+    allowances = Allowances(releases)
+    publish(releases, "A1", ALLOWING)
+    assert await allowances.allows("A1", "terminal")
+    publish(releases, "A1", b"import marimo\n")
+    assert not await allowances.allows("A1", "terminal")
+
+
+async def test_what_cannot_be_read_allows_nothing(tmp_path: Path) -> None:
+    releases = Releases(tmp_path)
+    allowances = Allowances(releases)
+    assert not await allowances.allows("gone", "terminal")
+    publish(releases, "A1", ALLOWING.replace(b"[tool.mograder]", b"[tool.mograder"))
+    assert not await allowances.allows("A1", "terminal")
+    publish(releases, "A1", b"\xff\xfe")
+    assert not await allowances.allows("A1", "terminal")
+
+
+async def test_the_administrators_word_beats_the_headers(tmp_path: Path) -> None:
+    releases = Releases(tmp_path)
+    publish(releases, "A1", ALLOWING)
+    publish(releases, "A2", ALLOWING)
+    publish(releases, "A3", ALLOWING)
+    decisions = {
+        "A1": ItemSettings(allow=("ai",)),
+        "A2": ItemSettings(allow=()),
+        "A3": ItemSettings(limits=ItemLimits(processes=9)),
+    }
+    allowances = Allowances(releases, decisions)
+    assert await allowances.allows("A1", "ai")
+    assert not await allowances.allows("A1", "terminal")
+    assert not await allowances.allows("A2", "terminal"), "nothing is not unset"
+    assert await allowances.allows("A3", "terminal")
+
+
+ORDINARY = limits_of(LimitsSettings(memory_mb=1000, memory_soft_mb=900, processes=50))
+
+
+@pytest.mark.parametrize(
+    ("header", "decided", "memory", "soft", "processes"),
+    [
+        (ItemLimits(), None, 1000, 900, 50),
+        (ItemLimits(), ItemSettings(), 1000, 900, 50),
+        (ItemLimits(memory_mb=4000), None, 4000, 3000, 50),
+        (ItemLimits(memory_mb=4000, memory_soft_mb=0), None, 4000, 3000, 50),
+        (ItemLimits(memory_mb=4000, memory_soft_mb=3900), None, 4000, 3900, 50),
+        (ItemLimits(memory_soft_mb=5000), None, 1000, 1000, 50),
+        (ItemLimits(memory_mb=500), None, 500, 375, 50),
+        (ItemLimits(memory_mb=4000, processes=9), {"memory_mb": 2000}, 2000, 1500, 9),
+        (ItemLimits(processes=9), {"memory_soft_mb": 0}, 1000, 750, 9),
+        (ItemLimits(processes=9), {"processes": 100}, 1000, 900, 100),
+    ],
+)
+def test_each_bound_is_the_last_one_that_anybody_set(
+    header: ItemLimits,
+    decided: ItemSettings | dict[str, int] | None,
+    memory: int,
+    soft: int,
+    processes: int,
+) -> None:
+    """``[limits]``, then the header, then ``[items.NAME.limits]``; the soft bound stays below."""
+    if isinstance(decided, dict):
+        decided = ItemSettings(limits=ItemLimits(**decided))
+    limits = limited(ORDINARY, Script(limits=header), decided)
+    assert (limits.memory_mb, limits.memory_soft_mb, limits.processes) == (memory, soft, processes)
+    assert limits.tmp_mb == ORDINARY.tmp_mb
+
+
+def test_every_bound_of_a_session_may_be_set_for_an_item() -> None:
+    names = ItemLimits.model_fields
+    script = Script(limits=ItemLimits.model_validate(dict.fromkeys(names, 77)))
+    limits = limited(ORDINARY, script, None)
+    assert limits.model_dump() == dict.fromkeys(names, 77)

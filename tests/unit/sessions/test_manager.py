@@ -242,7 +242,7 @@ async def test_sessions_go_on_after_a_break_in_the_connection(rig: Rig) -> None:
         await soon(rig.launcher.matched(2))
         assert pool.find(ALICE) is session
         assert await pool.get_or_start(ALICE, ignore_progress) is session
-        assert pool.last_ending(ALICE) is None
+        assert pool.history.of_key(ALICE) is None
         assert rig.rows() == [("alice", "A1", "running")]
 
 
@@ -254,7 +254,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
         rig.launcher.lose()
         await end
         assert pool.all() == [kept]
-        ending = pool.ending(lost.id)
+        ending = pool.history.of_session(lost.id)
         assert ending is not None
         assert ending.reason is EndReason.LOST
 
@@ -349,7 +349,7 @@ async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tel
         await until(lambda: bool(first.on_stop))
         rig.launcher.die(first.id, status=137, reason="memory")
         assert await asking is not first
-        ending = pool.ending(first.id)
+        ending = pool.history.of_session(first.id)
         assert ending is not None
         assert ending.reason is EndReason.MEMORY, "the launcher knows why"
 
@@ -363,7 +363,7 @@ async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
         rig.launcher.dead.add(first.endpoint)
         assert await pool.get_or_start(ALICE, ignore_progress) is not first
         assert list(rig.launcher.requests) != [first.id]
-        ending = pool.ending(first.id)
+        ending = pool.history.of_session(first.id)
         assert ending is not None
         assert ending.reason is EndReason.CRASHED
 

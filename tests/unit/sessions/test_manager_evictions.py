@@ -30,7 +30,7 @@ async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: R
         second = await pool.get_or_start(BOB, ignore_progress)
         rig.clock.advance(100)
         await pool.get_or_start(CAROL, ignore_progress)
-        ending = pool.ending(first.id)
+        ending = pool.history.of_session(first.id)
         assert ending is not None
         assert ending.reason is EndReason.PRESSURE
         assert pool.find(BOB) is second
@@ -82,7 +82,7 @@ async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -
         rig.pages.open[session.base_url] = None
         rig.clock.advance(10)
         await end
-        ending = pool.ending(session.id)
+        ending = pool.history.of_session(session.id)
         assert ending is not None
         assert ending.reason is EndReason.IDLE
 
@@ -93,8 +93,8 @@ async def test_a_kernel_that_computes_is_not_idle_until_it_rests(rig: Rig) -> No
         for seconds in (0.0, 2.0, 2.0, 2.0):
             rig.clock.advance(seconds)
             pool.touch(session)
-            measure(rig, (session, 50), cpu=10 * session.cpu + 1)
-        assert session.busy
+            measure(rig, (session, 50), cpu=10 * session.usage.cpu + 1)
+        assert session.usage.busy
         rig.clock.advance(10)
         await until(lambda: session.computed is not None)
         assert pool.find(ALICE) is session

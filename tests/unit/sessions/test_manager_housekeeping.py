@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.adoption import has_answered, orphans
 from mograder.sessions.idle_rules import idle
 from mograder.sessions.session import LiveSession
 from mograder.store.hub_state import SessionRow, SessionState
@@ -161,13 +160,6 @@ async def test_closing_ends_starts_under_way(rig: Rig) -> None:
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], BaseException)
     assert rig.launcher.requests == {}
     assert rig.rows() == []
-
-
-def test_orphans_are_what_runs_without_the_row_of_a_running_session(rig: Rig) -> None:
-    now = rig.clock.now()
-    rows = [_row("known", SessionState.RUNNING, now), _row("half", SessionState.STARTING, now)]
-    known = {row.session_id for row in rows if has_answered(row)}
-    assert orphans(known, ["known", "half", "stray"]) == ["half", "stray"]
 
 
 def _live(name: str, last_seen: datetime) -> LiveSession:

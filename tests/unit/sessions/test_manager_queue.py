@@ -219,10 +219,7 @@ async def test_sessions_that_grow_keep_the_next_one_out(rig: Rig) -> None:
     async with rig.pool(terms(memory_mb=1000)) as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
         measure(rig, (session, 900))
-        assert (session.memory, session.processes) == (900 * MEGABYTE, 3)
-        (item,) = pool.memory_by_item()
-        assert (item.item, item.mode, item.sessions) == ("A1", "edit", 1)
-        assert item.bytes == 900 * MEGABYTE
+        assert (session.usage.memory, session.usage.processes) == (900 * MEGABYTE, 3)
         second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
         await until(lambda: waiting(pool) == 1)
         measure(rig, (session, 100))
@@ -246,7 +243,8 @@ async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) 
     async with rig.pool(terms(memory_mb=TWO)) as pool:
         adopted = pool.find(ALICE)
         assert adopted is not None
-        assert (adopted.memory, adopted.cpu, adopted.warm, adopted.busy) == (0, 0.0, None, False)
+        usage = adopted.usage
+        assert (usage.memory, usage.cpu, usage.warm, usage.busy) == (0, 0.0, None, False)
         assert pool.tally.starts == {}, "the hub before counted them"
         third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
         await until(lambda: waiting(pool) == 1)
@@ -268,7 +266,7 @@ async def test_measures_that_come_while_the_hub_adopts_are_not_lost(rig: Rig) ->
     async with rig.pool() as pool:
         adopted = pool.find(ALICE)
         assert adopted is not None
-        assert adopted.memory == 70 * MEGABYTE
+        assert adopted.usage.memory == 70 * MEGABYTE
 
 
 # --- counting -------------------------------------------------------------------------------
@@ -282,7 +280,7 @@ async def test_how_sessions_started_is_counted(rig: Rig) -> None:
         (session_id,) = rig.launcher.requests
         rig.launcher.tell(Arrived(session_id=session_id, warm=False, fallback="another marimo"))
         rig.server.up.set()
-        assert (await asking).warm is False
+        assert (await asking).usage.warm is False
         assert pool.tally.starts == {("cold", "ok"): 1}
         assert pool.tally.fallbacks == {"another marimo": 1}
 

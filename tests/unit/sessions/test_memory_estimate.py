@@ -7,12 +7,10 @@ from pathlib import Path
 
 from mograder.sandbox.protocol import Arrived, Endpoint, Mode, SessionUse
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.counters import ItemMemory
 from mograder.sessions.memory_estimate import (
     UNKNOWN,
     YOUNG_SECONDS,
     MemoryLedger,
-    by_item,
     expected_memory,
     note_use,
     rest,
@@ -101,15 +99,6 @@ def test_the_median_of_those_that_run_tells_what_the_next_one_needs() -> None:
     assert expected_memory(A1, [*alike, bomb, other, lecture], NOW) == 60 * MEGABYTE
     assert expected_memory(A1, alike[:3], NOW) == UNKNOWN, "too few to tell"
     assert expected_memory(A1, alike, NOW - 1) == UNKNOWN, "too young to tell"
-
-
-def test_memory_is_added_up_per_item_and_mode() -> None:
-    sessions = [running("A1", 1), running("A1", 2), running("A1", 4, Mode.RUN), running("A0", 8)]
-    assert by_item(sessions) == [
-        ItemMemory("A0", "edit", 1, 8),
-        ItemMemory("A1", "edit", 2, 3),
-        ItemMemory("A1", "run", 1, 4),
-    ]
 
 
 # --- who computes ---------------------------------------------------------------------------

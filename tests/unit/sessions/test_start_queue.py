@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mograder.core.errors import Busy, Conflict
-from mograder.sessions.capacity import MEGABYTE, Terms
+from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.start_queue import (
     Obstacle,
     obstacle,
@@ -25,14 +25,14 @@ from tests.unit.sessions.queue_support import Queue
 def test_a_start_is_kept_out_by_places_by_memory_or_not_at_all() -> None:
     on = terms(memory_mb=100, starts=2)
     full = 100 * MEGABYTE
-    assert obstacle(full, used=0, sessions=1, starting=1, terms=on) is None
-    assert obstacle(1, used=0, sessions=2, starting=2, terms=on) is Obstacle.PLACES
-    assert obstacle(1, used=full, sessions=1, starting=0, terms=on) is Obstacle.MEMORY
+    assert obstacle(full, used=0, sessions=1, starting=1, limits=on) is None
+    assert obstacle(1, used=0, sessions=2, starting=2, limits=on) is Obstacle.PLACES
+    assert obstacle(1, used=full, sessions=1, starting=0, limits=on) is Obstacle.MEMORY
 
 
 def test_where_nothing_runs_one_start_is_let_in_whatever_it_needs() -> None:
     on = terms(memory_mb=100)
-    assert obstacle(10**12, used=10**12, sessions=0, starting=0, terms=on) is None
+    assert obstacle(10**12, used=10**12, sessions=0, starting=0, limits=on) is None
 
 
 def test_the_time_to_ask_again_follows_the_pace_of_the_line_within_reason() -> None:
@@ -104,7 +104,8 @@ async def test_one_who_is_cancelled_at_the_moment_of_being_let_in_takes_no_place
     queue = Queue(terms(starts=1))
     for number in (1, 2, 3):
         await queue.come(number)
-    (await queue.tasks[1]).leave()  # 2 is let in now, and does not know it yet
+    await queue.tasks[1]
+    queue.line.leave(queue.tickets[1])  # 2 is let in now, and does not know it yet
     assert queue.tickets[2].admitted.done()
     await queue.leave(2)
     assert queue.inside == [1, 2, 3]
@@ -203,7 +204,7 @@ def test_whatever_happens_the_order_and_the_bounds_hold_and_nobody_starves(
     asyncio.run(_live_through(steps, terms(starts=starts, memory_mb=memory)))
 
 
-async def _live_through(steps: list[Step], on: Terms) -> None:
+async def _live_through(steps: list[Step], on: CapacityLimits) -> None:
     queue = Queue(on)
     answered: set[int] = set()
     ended: set[int] = set()

@@ -29,9 +29,9 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
     try:
         # Imported here, so that mistakes in the settings are reported without loading the
         # framework. The server writes the settings' warnings to its log.
-        from mograder.web.hub.server import HubOptions, serve_hub  # noqa: PLC0415
+        from mograder.web.hub.server import serve_hub  # noqa: PLC0415
 
         put_first()
-        serve_hub(HubOptions(loaded=loaded, dev=dev, headless=headless))
+        serve_hub(loaded, dev=dev, headless=headless)
     finally:
         gc.enable()

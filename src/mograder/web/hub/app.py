@@ -23,6 +23,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
@@ -34,7 +35,7 @@ from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
 from mograder.web.hub.proxy.paths import is_session_path
-from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.routes import ROUTES, Route
@@ -42,7 +43,7 @@ from mograder.web.hub.support import models
 from mograder.web.hub.support.access import GUARDS, Access, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
-from mograder.web.hub.support.hub_app import HubApp, copies_of
+from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -62,6 +63,7 @@ def create_app(
     metrics, notifier = metrics or Metrics(services.pool), notifier or Notifier()
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
+    reserve = services.loaded.settings.limits.disk_reserve
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
@@ -73,7 +75,7 @@ def create_app(
         login_throttle=LoginThrottle(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
         metrics=metrics,
-        copies=copies_of(services),
+        copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
         listing=listing,
         results=results,
@@ -96,26 +98,35 @@ def create_app(
     if hub.front_group:
         hang_up = services.hang_up
         front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
-    dispatcher: ASGIApp = Dispatcher(proxy, assets, own, front)
-    if url:
-        origins = SessionOrigins(url, proxy, services.capabilities)
-        dispatcher = SessionOriginDispatcher(origins, assets, dispatcher)
+    origins = SessionOrigins(url, proxy) if url else None
     return ContextMiddleware(
-        dispatcher, base_url=hub.base_url, public_url=hub.public_url, trusts=trusts
+        Dispatcher(proxy, assets, own, front, origins),
+        base_url=hub.base_url,
+        public_url=hub.public_url,
+        trusts=trusts,
     )
 
 
 class Dispatcher:
     """Sends session paths to the proxy, marimo's static files to ``assets``, the rest to ``own``.
 
-    ``front`` answers the authorization requests of nginx's fast path.
+    ``front`` answers the authorization requests of nginx's fast path, ``origins`` the hosts of
+    sessions, where of the hub's paths only marimo's static files exist.
     """
 
-    def __init__(self, proxy: ASGIApp, assets: ASGIApp, own: ASGIApp, front: ASGIApp) -> None:
+    def __init__(
+        self,
+        proxy: ASGIApp,
+        assets: ASGIApp,
+        own: ASGIApp,
+        front: ASGIApp,
+        origins: SessionOrigins | None = None,
+    ) -> None:
         self._proxy = proxy
         self._assets = assets
         self._own = own
         self._front = front
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; the hub itself has no WebSockets."""
@@ -123,6 +134,8 @@ class Dispatcher:
             await self._own(scope, receive, send)
         elif is_asset_path(context_of(scope).raw_path):
             await self._assets(scope, receive, send)
+        elif self._origins is not None and self._origins.serves(scope):
+            await self._origins(scope, receive, send)
         elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
             await self._proxy(scope, receive, send)
         elif context_of(scope).raw_path == _FRONT_DOOR:

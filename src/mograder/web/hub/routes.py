@@ -24,7 +24,6 @@ from mograder.web.hub.handlers import (
     pages,
     sessions,
     signin,
-    submissions,
     validation,
 )
 from mograder.web.hub.support import models
@@ -48,52 +47,22 @@ class Route:
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
 
-_FILES = MappingProxyType(
-    {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["files"],
-                        "properties": {
-                            "files": {
-                                "type": "array",
-                                "items": {"type": "string", "format": "binary"},
-                            }
-                        },
-                    }
-                }
-            },
-        },
-        "parameters": [
-            {
-                "name": "type",
-                "in": "query",
-                "required": False,
-                "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
-            }
-        ],
-    }
-)
+def _form(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
+    """Return the description of a multipart form with one field."""
+    form = {"type": "object", "required": [field], "properties": {field: schema}}
+    content = {"multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}, **more}
 
-_FILE = MappingProxyType(
-    {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {"file": {"type": "string", "format": "binary"}},
-                    }
-                }
-            },
-        },
-    }
-)
+
+_BINARY = {"type": "string", "format": "binary"}
+_TYPE = {
+    "name": "type",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
+}
+_FILE = _form("file", _BINARY)
+_FILES = _form("files", {"type": "array", "items": _BINARY}, parameters=[_TYPE])
 
 
 def _body(properties: Mapping[str, object]) -> Mapping[str, object]:
@@ -275,7 +244,7 @@ ROUTES: tuple[Route, ...] = (
         notebook_state.standing,
         Access.OWNER,
         "Sessions",
-        models.Standing,
+        models.NotebookState,
         (404,),
     ),
     # A student's copy
@@ -335,7 +304,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/submit/{user}/{a}",
-        submissions.submit,
+        copies.submit,
         Access.OWNER,
         "Copies",
         models.Submitted,

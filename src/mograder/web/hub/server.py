@@ -11,7 +11,6 @@ import socket
 import sys
 import webbrowser
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 import uvicorn
 import uvloop
@@ -41,45 +40,37 @@ _PONG_SECONDS = 120
 _LOOPBACK = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class HubOptions:
-    """The options of ``mograder hub``; the settings already include them."""
-
-    loaded: LoadedSettings
-    dev: bool
-    headless: bool
-
-
-def serve_hub(options: HubOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
     port in use, and the errors of :func:`~mograder.web.hub.support.services.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
-    for warning in options.loaded.warnings:
+    for warning in loaded.warnings:
         _log.warning("%s", warning)
     if environ.hub_secret is not None:
         secret = environ.hub_secret.get_secret_value()
-    elif options.dev:
+    elif dev:
         secret = secrets.token_hex(32)
     else:
         raise InvalidInput("MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)")
     register_secret(secret)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options, secret, environ.service))
+        runner.run(_serve(loaded, secret, environ.service, dev=dev, headless=headless))
 
 
-async def _serve(options: HubOptions, secret: str, service: Service) -> None:
-    loaded = options.loaded
+async def _serve(
+    loaded: LoadedSettings, secret: str, service: Service, *, dev: bool, headless: bool
+) -> None:
     async with AsyncExitStack() as stack:
         # The port first: a hub that cannot listen must not touch a running one's sessions.
         listener = stack.enter_context(contextlib.closing(_listener(loaded, service)))
-        opening = open_services(loaded, read_environ(), secret=secret, dev=options.dev)
+        opening = open_services(loaded, read_environ(), secret=secret, dev=dev)
         services = await stack.enter_async_context(opening)
-        if options.dev and not services.sandboxed:
+        if dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
         metrics, notifier = Metrics(services.pool), Notifier()
         url = _url(loaded, listener)
@@ -89,7 +80,7 @@ async def _serve(options: HubOptions, secret: str, service: Service) -> None:
         _greet(services, url, first)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
-        if not options.headless:
+        if not headless:
             await asyncio.to_thread(webbrowser.open, first)
         # Objects that exist by now stay; a garbage collection over them would block the loop for
         # 0.1 s each time.

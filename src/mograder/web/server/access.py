@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl
 
@@ -55,10 +55,6 @@ class RequestInfo:
     query: Mapping[str, str]
     caller: Caller | None = None
     user: Username | None = None
-
-    def about(self, user: Username | None) -> RequestInfo:
-        """Return the same request with this ``user``."""
-        return replace(self, user=user)
 
     @property
     def whose(self) -> Username:

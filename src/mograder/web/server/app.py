@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import unquote
 
 from anyio import to_thread
@@ -69,7 +70,7 @@ class AssignmentServerApp:
             caller = await identify(request, self._services)
             info = RequestInfo(request, self._services, match.names, read_query(request), caller)
             user = await admit(info, match.route.access)
-            answer = await match.route.handler(info.about(user))
+            answer = await match.route.handler(replace(info, user=user))
         except MograderError as error:
             answer = answer_problem(error)
             opened = True

@@ -26,10 +26,10 @@ async def health(_: RequestInfo) -> Response:
 async def list_all(info: RequestInfo) -> Response:
     """List the assignments, with the caller's own dates."""
 
-    def told() -> list[dict[str, JsonValue]]:
-        return [_told(each, info) for each in info.services.catalogue.all()]
+    def entries() -> list[dict[str, JsonValue]]:
+        return [_entry(each, info) for each in info.services.catalogue.all()]
 
-    return JSONResponse(await to_thread.run_sync(told, limiter=info.services.readers))
+    return JSONResponse(await to_thread.run_sync(entries, limiter=info.services.readers))
 
 
 async def send_file(info: RequestInfo) -> Response:
@@ -64,7 +64,7 @@ def shown(when: datetime | None) -> str | None:
     return None if when is None else moment(when)
 
 
-def _told(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
+def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     entry: dict[str, JsonValue] = {"name": assignment.name, "id": assignment.name}
     if assignment.entry:
         entry = dict(assignment.entry)

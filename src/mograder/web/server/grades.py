@@ -11,11 +11,11 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName, ItemName
 from mograder.store.feedback import FeedbackUpload, receiving
 from mograder.store.grades import parse_entries
+from mograder.web.request_body import MEGABYTE
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find
 from mograder.web.server.files import answer_file, look
 from mograder.web.server.request_bodies import (
-    MEGABYTE,
     FileParts,
     announced_size,
     chunks,

@@ -96,8 +96,10 @@ async def _end(info: RequestInfo, how: How) -> Response:
 def _address(info: RequestInfo) -> str:
     """Return the client's address; behind a proxy on this machine, the one that it reports."""
     client = context_of(info.request.scope).client or ""
-    told = info.request.headers.get("x-forwarded-for", "")
-    return told.rpartition(",")[2].strip()[:64] if told and client in _LOOPBACK else client
+    forwarded = info.request.headers.get("x-forwarded-for", "")
+    return (
+        forwarded.rpartition(",")[2].strip()[:64] if forwarded and client in _LOOPBACK else client
+    )
 
 
 def _register(info: RequestInfo, user: Username, mark: str) -> None:

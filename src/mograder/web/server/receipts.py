@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
@@ -17,52 +15,33 @@ from mograder.web.server.services import Services
 _LIMIT = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """The current state of a receipt's submission."""
-
-    stored: bool
-    counts: bool
-
-    @property
-    def message(self) -> str:
-        if not self.stored:
-            return "This receipt is genuine, but the server does not hold the file any more."
-        if not self.counts:
-            return "This receipt is genuine, and the server holds the file; another one counts."
-        return "This receipt is genuine, and the server holds the file, which counts."
-
-
 async def verify(info: RequestInfo) -> Response:
     """Return whether this server signed a receipt, and the state of its submission."""
     receipt = read_receipt(await read_body(info.request, _LIMIT))
     services = info.services
-    if not is_genuine(services.secret, receipt):
-        return JSONResponse(
-            {
-                "valid": False,
-                "stored": False,
-                "counts": False,
-                "message": "This receipt is not genuine: it was changed, or is another server's.",
-            }
+    valid, stored, counts = is_genuine(services.secret, receipt), False, False
+    if valid:
+        stored, counts = await to_thread.run_sync(
+            _look, services, receipt, limiter=services.readers
         )
-    verdict = await to_thread.run_sync(_look, services, receipt, limiter=services.readers)
-    return JSONResponse(
-        {
-            "valid": True,
-            "stored": verdict.stored,
-            "counts": verdict.counts,
-            "message": verdict.message,
-        }
-    )
+    if not valid:
+        message = "This receipt is not genuine: it was changed, or is another server's."
+    elif not stored:
+        message = "This receipt is genuine, but the server does not hold the file any more."
+    elif not counts:
+        message = "This receipt is genuine, and the server holds the file; another one counts."
+    else:
+        message = "This receipt is genuine, and the server holds the file, which counts."
+    return JSONResponse({"valid": valid, "stored": stored, "counts": counts, "message": message})
 
 
-def _look(services: Services, receipt: Receipt) -> _Verdict:
+def _look(services: Services, receipt: Receipt) -> tuple[bool, bool]:
+    """Return whether a receipt's file is stored, and whether it counts; reads the disk."""
     try:
         item = ItemName.parse(receipt.assignment)
     except InvalidInput:
-        return _Verdict(stored=False, counts=False)
+        return False, False
     stored = services.submissions.holds(item, receipt.filename, receipt.sha256)
     counting = services.submissions.counting(receipt.user, item)
     counts = counting is not None and counting.filename == receipt.filename
-    return _Verdict(stored=stored, counts=stored and counts)
+    return stored, stored and counts

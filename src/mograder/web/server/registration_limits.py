@@ -33,9 +33,9 @@ class RegistrationLimits:
         Raises: :class:`TooManyAttempts`.
         """
         failures = (
-            (self._recent(self._failed.get(address)), _FAILURES),
+            (self._recent(self._failed.get(address, deque())), _FAILURES),
             (self._recent(self._failed_in_all), _FAILURES_OF_ALL),
-            (self._recent(self._made.get(address)), _NAMES),
+            (self._recent(self._made.get(address, deque())), _NAMES),
         )
         for times, allowed in failures:
             if len(times) >= allowed:
@@ -70,8 +70,7 @@ class RegistrationLimits:
                 return
             del counted[oldest]
 
-    def _recent(self, times: deque[float] | None) -> deque[float]:
-        times = times if times is not None else deque()
+    def _recent(self, times: deque[float]) -> deque[float]:
         while times and self._clock.steady() - times[0] >= _SECONDS:
             times.popleft()
         return times

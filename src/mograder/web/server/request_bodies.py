@@ -12,9 +12,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.web.request_body import MEGABYTE
 from mograder.web.server.problems import TooSlow
 
-MEGABYTE = 1024 * 1024
 SUBMISSION_LIMIT = 32 * MEGABYTE
 _SILENCE_SECONDS = 30.0
 _BODY_SECONDS = 300.0

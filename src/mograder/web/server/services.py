@@ -20,10 +20,10 @@ from mograder.store.grades import Grades
 from mograder.store.name_registry import PEOPLE_FILE, NameRegistry
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.store.submissions import Submissions
+from mograder.web.request_body import MEGABYTE
 from mograder.web.server.body_budget import Budget
 from mograder.web.server.files import Digests
 from mograder.web.server.registration_limits import RegistrationLimits
-from mograder.web.server.request_bodies import MEGABYTE
 
 RECORDS = Path(".mograder") / "receipts"
 _BODIES = 256 * MEGABYTE

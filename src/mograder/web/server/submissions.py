@@ -42,8 +42,8 @@ async def submit(info: RequestInfo) -> Response:
         return JSONResponse({"error": _closed(assignment, deadline), "reason": "closed"}, 403)
     receipt = _receipt(info, assignment.name, kept.submission).model_dump()
     if not kept.counts:
-        told = {"error": _late(assignment, deadline), "reason": "late-would-replace"}
-        return JSONResponse({**told, "late": True, "receipt": receipt}, 409)
+        late = {"error": _late(assignment, deadline), "reason": "late-would-replace"}
+        return JSONResponse({**late, "late": True, "receipt": receipt}, 409)
     return JSONResponse(
         {
             "status": "ok",
@@ -59,7 +59,7 @@ async def status(info: RequestInfo) -> Response:
     """Return the status of one person's work."""
     assignment = await find(info)
 
-    def told() -> dict[str, JsonValue]:
+    def read() -> dict[str, JsonValue]:
         services, user = info.services, info.whose
         counting = services.submissions.counting(user, assignment.name)
         mark = services.grades.of(assignment.name).of(user) or Mark(None, "")
@@ -73,14 +73,14 @@ async def status(info: RequestInfo) -> Response:
         }
         return {**plain, **_more(info, assignment, counting)} if info.detailed else plain
 
-    return JSONResponse(await to_thread.run_sync(told, limiter=info.services.readers))
+    return JSONResponse(await to_thread.run_sync(read, limiter=info.services.readers))
 
 
 async def list_all(info: RequestInfo) -> Response:
     """List the people with submissions."""
     assignment = await find(info)
 
-    def told() -> list[dict[str, JsonValue]]:
+    def read() -> list[dict[str, JsonValue]]:
         found = info.services.submissions.people(assignment.name)
         base = f"/assignments/{quote(assignment.name, safe='')}/submissions"
         lines: list[dict[str, JsonValue]] = []
@@ -98,7 +98,7 @@ async def list_all(info: RequestInfo) -> Response:
             lines.append(line)
         return lines
 
-    return JSONResponse(await to_thread.run_sync(told, limiter=info.services.readers))
+    return JSONResponse(await to_thread.run_sync(read, limiter=info.services.readers))
 
 
 async def send(info: RequestInfo) -> Response:

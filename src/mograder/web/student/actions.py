@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from mograder.core.errors import MograderError, NotAuthenticated, NotFound
 from mograder.exchange.student.course import Submitted
 from mograder.store.student_folder import Notebook
 from mograder.web.background import Report
+from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form
 from mograder.web.student.assignment_rows import AssignmentRow
@@ -81,7 +82,7 @@ async def fetch(request: Request) -> Response:
             return any(each.kept for each in fetched)
 
         kept = await app.connection.use(bring)
-        return _told("replaced" if kept else "downloaded", line.name)
+        return with_outcome("/", "replaced" if kept else "downloaded", line.name)
 
     return await deliver(request, f"fetch:{line.folder}", job)
 
@@ -96,7 +97,7 @@ async def stop(request: Request) -> Response:
     app, line = student_app(request), await requested_row(request)
     await app.runner.editors.stop(line.folder)
     if wanted(request) is Wants.PAGE:
-        return go_to(_told("stopped", line.name))
+        return go_to(with_outcome("/", "stopped", line.name))
     return JSONResponse({"status": "ok"})
 
 
@@ -161,14 +162,14 @@ async def give_up(request: Request) -> Response:
     """Cancel the submission that is waiting; its file is set aside."""
     app, line = student_app(request), await requested_row(request)
     await to_thread.run_sync(app.course.give_up, line.folder)
-    return go_to(_told("given-up", line.name))
+    return go_to(with_outcome("/", "given-up", line.name))
 
 
 def _after(app: StudentApp, done: Submitted, name: str) -> str:
     """Return the page after a submission: the receipt only if the server acknowledged it."""
     if done.handed is None:
         app.connection.trouble = done.why
-        return _told("waits", name)
+        return with_outcome("/", "waits", name)
     return f"/receipt/{quote(done.folder, safe='')}"
 
 
@@ -176,8 +177,3 @@ def _notebook_of(line: AssignmentRow) -> Notebook:
     if line.notebook is None:
         raise NotFound("There is no notebook yet.", hint="Download the assignment first.")
     return line.notebook
-
-
-def _told(done: str, item: str) -> str:
-    """Return the address of the list, with a message about what was done."""
-    return f"/?{urlencode({'done': done, 'item': item})}"

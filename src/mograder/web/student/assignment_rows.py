@@ -59,8 +59,8 @@ class AssignmentRow:
     def has_feedback(self) -> bool:
         """Whether there is feedback on the student's work."""
         standing = self.item.standing
-        told = standing is not None and bool(standing.feedback or standing.feedback_available)
-        return told or bool(self.documents)
+        reported = standing is not None and bool(standing.feedback or standing.feedback_available)
+        return reported or bool(self.documents)
 
 
 def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:

@@ -67,10 +67,6 @@ class BrowserAccess:
         self._known = [*self._known[-_MOST_BROWSERS:], hash_code(key)]
         return key
 
-    def names_us(self, context: RequestContext) -> bool:
-        """Whether the request's Host is a name of this server."""
-        return context.host in self._hosts
-
     def admits(self, scope: Scope) -> bool:
         """Whether this browser has used a link."""
         if self.everybody:
@@ -81,7 +77,7 @@ class BrowserAccess:
     async def admit(self, request: Request, _: list[Header]) -> Response | None:
         """Return the refusal of a request, None for one that is admitted."""
         context = request_context(request)
-        if not self.names_us(context):
+        if context.host not in self._hosts:
             return PlainTextResponse("This server has another name.", 421)
         if request.method not in SAFE_METHODS and not _from_here(request.scope, context):
             return PlainTextResponse("This did not come from a page of the dashboard.", 403)

@@ -61,6 +61,8 @@ class Connector(Protocol):
 class HttpsConnector:
     """The server of ``mograder serve``: an enrollment code, or a token (B141, B148)."""
 
+    ways = ("register", "token")
+
     def __init__(
         self, server: str, tokens: TokenStore, *, settled: bool = True, token: str = ""
     ) -> None:
@@ -70,38 +72,23 @@ class HttpsConnector:
         """
         if settled and server:
             parse_hub_url(server, insecure=True, what="server")
-        self._server = server
-        self._settled = settled and bool(server)
+        self.server = server
+        self.settled = settled and bool(server)
         self._tokens = tokens
         self._token = token
 
-    @property
-    def server(self) -> str:
-        """The address, as it was given."""
-        return self._server
-
-    @property
-    def settled(self) -> bool:
-        """Whether the course's settings or the command line named it."""
-        return self._settled
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """With the enrollment code, or with an existing token."""
-        return ("register", "token")
-
     def resume(self) -> Transport | None:
         """Return the connection with the token stored for this server, or None."""
-        if not self._server:
+        if not self.server:
             return None
         if self._token:
-            return _connected(self._server, self._token, user_of(self._token))
-        found = self._tokens.find(self._server)
-        return None if found is None else _connected(self._server, found.token, found.user)
+            return _connected(self.server, self._token, user_of(self._token))
+        found = self._tokens.find(self.server)
+        return None if found is None else _connected(self.server, found.token, found.user)
 
     def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
         """Register, or use a token; see :class:`Connector`."""
-        server = self._server if self._settled else fields.get("server", "").strip()
+        server = self.server if self.settled else fields.get("server", "").strip()
         if not server:
             raise InvalidInput("The server's address is missing.", hint="Your course page has it.")
         match way:
@@ -111,14 +98,14 @@ class HttpsConnector:
                 transport = self._take(server, fields.get("token", "").strip(), owner)
             case _:
                 raise NotFound("There is no such way to sign in.")
-        self._server = server
+        self.server = server
         return transport
 
     def sign_out(self) -> None:
         """Delete the token."""
         self._token = ""
-        if self._server:
-            self._tokens.forget(self._server)
+        if self.server:
+            self._tokens.forget(self.server)
 
     def _register(self, server: str, fields: Mapping[str, str], owner: str) -> Transport:
         user, code = fields.get("user", "").strip(), fields.get("code", "").strip()

@@ -21,13 +21,16 @@ class MoodleConnector:
     whose token is used here.
     """
 
+    settled = True
+    ways = ("moodle_password", "moodle_token")
+
     def __init__(self, server: str, course_id: int, tokens: TokenStore) -> None:
         """Check the settings.
 
         Raises:
             InvalidInput: The address is not valid, or the course's number is missing.
         """
-        self._server = parse_moodle_url(server)
+        self.server = parse_moodle_url(server)
         if course_id <= 0:
             raise InvalidInput(
                 "The settings do not say which course on Moodle this is.",
@@ -37,28 +40,13 @@ class MoodleConnector:
         self._course_id = course_id
         self._tokens = tokens
 
-    @property
-    def server(self) -> str:
-        """The site's address."""
-        return self._server
-
-    @property
-    def settled(self) -> bool:
-        """Whether the address is the course's own: always True."""
-        return True
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """With the Moodle password, or with an existing token."""
-        return ("moodle_password", "moodle_token")
-
     def resume(self) -> Transport | None:
         """Return the connection with the token stored for this site, or None.
 
         Raises:
             MograderError: 0.3.16 stored it without the user name, and the site cannot be asked.
         """
-        found = self._tokens.find(self._server)
+        found = self._tokens.find(self.server)
         if found is None:
             return None
         transport = self._connected(found.token, found.user)
@@ -82,13 +70,13 @@ class MoodleConnector:
                 token = fields.get("token", "").strip()
             case _:
                 raise NotFound("There is no such way to sign in.")
-        client = MoodleClient(self._server, token)
+        client = MoodleClient(self.server, token)
         transport = MoodleTransport(client, self._course_id)
         try:
             site = client.site()
             demand_owner(owner, transport.user)
             transport.list_assignments()
-            self._tokens.save(self._server, token, transport.user, site.full_name)
+            self._tokens.save(self.server, token, transport.user, site.full_name)
         except MograderError:
             transport.close()
             raise
@@ -96,14 +84,14 @@ class MoodleConnector:
 
     def sign_out(self) -> None:
         """Delete the token on this machine."""
-        self._tokens.forget(self._server)
+        self._tokens.forget(self.server)
 
     def _token_for(self, fields: Mapping[str, str]) -> str:
         user, password = fields.get("user", "").strip(), fields.get("password", "")
         if not user or not password:
             raise InvalidInput("Both a user name and a password are needed.")
-        refuse_password(self._server)
-        return login_with_password(self._server, user, password)
+        refuse_password(self.server)
+        return login_with_password(self.server, user, password)
 
     def _connected(self, token: str, user: str) -> MoodleTransport:
-        return MoodleTransport(MoodleClient(self._server, token), self._course_id, user=user)
+        return MoodleTransport(MoodleClient(self.server, token), self._course_id, user=user)

@@ -9,16 +9,14 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, NotAuthenticated
 from mograder.exchange.student.course import StudentCourse
-from mograder.web.background import Report, Work, progress_lines
-from mograder.web.context import request_context
+from mograder.web.background import Report, Work, progress_response
 from mograder.web.pages import APP, Viewer, problem_page
 from mograder.web.problems import (
-    NDJSON,
     Wants,
     problem_json,
     status_of,
@@ -78,8 +76,7 @@ async def deliver(
     app = student_app(request)
     running = app.work.begin(job)
     if wanted(request) is Wants.PROGRESS:
-        news = progress_lines(running, request_context(request).request_id, _leading_to)
-        return StreamingResponse(news, media_type=NDJSON, headers={"Cache-Control": "no-store"})
+        return progress_response(running, request, _leading_to)
     done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
     if not done:
         app.work.keep(spinner, running)

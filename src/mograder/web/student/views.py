@@ -13,7 +13,7 @@ from mograder.core.errors import NotFound
 from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.pages import page
+from mograder.web.pages import outcome, page
 from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
 from mograder.web.student.browser_access import cookie_header
 from mograder.web.student.student_app import StudentApp, go_to, student_app
@@ -70,6 +70,7 @@ async def home(request: Request) -> Response:
     if known is None and not app.connection.user:
         return go_to("/sign-in")
     lines = await to_thread.run_sync(rows_of, app, known)
+    done, item = outcome(request)
     return page(
         request,
         "student/home.html",
@@ -77,8 +78,8 @@ async def home(request: Request) -> Response:
         known=known,
         looking=looking is not None and not looking.task.done(),
         trouble=app.connection.trouble,
-        done=request.query_params.get("done", "")[:40],
-        done_item=request.query_params.get("item", "")[:200],
+        done=done,
+        done_item=item,
     )
 
 

@@ -7,9 +7,8 @@ not touched before the new one is complete and its environment is ready (B95, B9
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from anyio import to_thread
 from fastapi import Request
@@ -24,39 +23,21 @@ from mograder.publishing.warm import warm_releases
 from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
-from mograder.web.context import request_context
 from mograder.web.hub.handlers.course_pages import PREPARING, publishing_page
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.support.models import Held, Published, Warmed
-from mograder.web.hub.support.redirects import told
 from mograder.web.hub.support.responses import deliver
+from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The item to publish, from the request's path and query."""
-
-    name: ItemName
-    kind: ItemKind | None
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One uploaded file; a large one is on disk."""
-
-    name: str
-    part: UploadFile
 
 
 async def publish(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
-    order = Order(_item_name(name), _kind(request.query_params.get("type")))
+    item, kind = _item_name(name), _kind(request.query_params.get("type"))
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
-    return await _publish(request, caller, order, form)
+    return await _publish(request, caller, item, kind, form)
 
 
 async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -64,24 +45,26 @@ async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Res
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     try:
-        order = Order(_item_name(_name_in(form)), _kind(_text(form, "type")))
+        item, kind = _item_name(_name_in(form)), _kind(_text(form, "type"))
     except InvalidInput:
         await form.close()
         raise
-    return await _publish(request, caller, order, form)
+    return await _publish(request, caller, item, kind, form)
 
 
-async def _publish(request: Request, caller: Identity, order: Order, form: FormData) -> Response:
-    app, where = hub_app(request), request_context(request).client or ""
+async def _publish(
+    request: Request, caller: Identity, name: ItemName, kind: ItemKind | None, form: FormData
+) -> Response:
+    app = hub_app(request)
 
     async def job(report: Report) -> Published:
         async with closing(form):
-            release = await _replace(app, order, _uploads(form), report)
-        await app.audit.granted(Event(caller.username, "publish", release.name, where))
+            release = await _replace(app, name, kind, _uploads(form), report)
+        await app.audit.record(request, caller, "publish", release.name)
         app.notifier.notify_all()
         return Published(files=sorted(release.files), type=release.kind)
 
-    done, spinner = told("/course/items", "published", order.name), publishing_page(order.name)
+    done, spinner = with_outcome("/course/items", "published", name), publishing_page(name)
     return await deliver(request, job, lambda _: done, spinner, lasting=True)
 
 
@@ -93,7 +76,7 @@ def _name_in(form: FormData) -> str:
     name = _text(form, "name").strip()
     if name:
         return name
-    notebooks = [upload.name for upload in _uploads(form) if upload.name.endswith(".py")]
+    notebooks = [filename for filename in _uploads(form) if filename.endswith(".py")]
     if len(notebooks) != 1 or "/" in notebooks[0]:
         raise InvalidInput(
             "It is not clear which item this is.",
@@ -115,28 +98,32 @@ async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
 async def warm_cache(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Prepare the environments of all published items; 0.3.16's clients do so after publishing."""
     services = app.services
-    where = request_context(request).client or ""
 
     async def job(report: Report) -> Warmed:
         result = await warm_releases(services.releases, services.environments, report)
-        what = ", ".join(result.ready)
-        await app.audit.granted(Event(caller.username, "warm cache", what, where))
+        await app.audit.record(request, caller, "warm cache", ", ".join(result.ready))
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
-    done = told("/course/items", "warmed")
+    done = with_outcome("/course/items", "warmed")
     return await deliver(request, job, lambda _: done, PREPARING, lasting=True)
 
 
-async def _replace(app: HubApp, order: Order, uploads: list[Upload], report: Report) -> Release:
+async def _replace(
+    app: HubApp,
+    name: ItemName,
+    kind: ItemKind | None,
+    uploads: Mapping[str, UploadFile],
+    report: Report,
+) -> Release:
     report(f"Received {len(uploads)} file{'' if len(uploads) == 1 else 's'}")
-    async with _staging(app, order.name) as staged:
-        for upload in uploads:
-            await to_thread.run_sync(staged.add, upload.name, upload.part.file)
+    async with _staging(app, name) as staged:
+        for filename, part in uploads.items():
+            await to_thread.run_sync(staged.add, filename, part.file)
         return await publish_release(
             releases=app.services.releases,
             environments=app.services.environments,
-            name=order.name,
-            kind=order.kind,
+            name=name,
+            kind=kind,
             staged=staged,
             progress=report,
         )
@@ -184,15 +171,15 @@ def _kind(text: str | None) -> ItemKind | None:
         raise InvalidInput(f"Unknown type '{text[:40]}'") from error
 
 
-def _uploads(form: FormData) -> list[Upload]:
+def _uploads(form: FormData) -> dict[str, UploadFile]:
+    """Return the uploaded files by name; a large one is on disk."""
     parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
     if not parts:
         raise InvalidInput(
             "Nothing was uploaded.", hint="Send the files in the multipart field 'files'."
         )
-    uploads = [Upload(_file_name(part.filename or ""), part) for part in parts]
-    names = {upload.name for upload in uploads}
-    if len(names) != len(uploads):
+    uploads = {_file_name(part.filename or ""): part for part in parts}
+    if len(uploads) != len(parts):
         raise InvalidInput("Two of the uploaded files have the same name.")
     return uploads
 

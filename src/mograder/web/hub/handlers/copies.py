@@ -1,4 +1,4 @@
-"""A student's copy of an item over HTTP.
+"""A student's copy of an item over HTTP, and submitting it.
 
 B117, B118, B120-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8.
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from email.utils import formatdate
+from typing import Annotated
 from urllib.parse import quote
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
@@ -22,6 +23,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.report_html import has_our_elements_only
+from mograder.notebook.integrity import UNTOUCHED, Tampering
 from mograder.notebook.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.earlier_versions import Archive
@@ -30,9 +32,8 @@ from mograder.store.renamed import printable
 from mograder.store.workspaces import FileStatus, Saved
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
-from mograder.web.hub.handlers.items import demand_visible, find_release
+from mograder.web.hub.handlers.items import demand_visible, find_assignment, find_release
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit_actions import Action, record_foreign
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import (
     ArchiveEntry,
@@ -40,12 +41,12 @@ from mograder.web.hub.support.models import (
     Done,
     Reset,
     Restored,
+    Submitted,
     Taken,
     Uploaded,
 )
 from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.redirects import back_from
-from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.support.responses import back_from, deliver
 from mograder.web.request_body import MEGABYTE, closing, receive
 
 _UPLOAD = 16 * MEGABYTE
@@ -90,16 +91,15 @@ async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: C
         report("Putting it in its place")
         await app.copies.upload(copy, data)
         await app.results.forget(copy.user, copy.item)
-        await record_foreign(request, caller, copy.user, Action("upload", _what(copy)))
+        await app.audit.record_foreign(request, caller, copy.user, "upload", _what(copy))
         return Uploaded(path=_place(app, copy))
 
     next_page = back_from(request, caller, copy.user, "uploaded", copy.item)
     return await deliver(request, job, next_page)
 
 
-async def export(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def export(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Send the newest complete save, and record that its owner exported it."""
-    copy = known_copy(user, a)
     saved = await app.copies.export(copy)
     mark = app.services.workspaces.mark_exported
     # A link on another site may lead here but must not change anything; nor may a HEAD.
@@ -108,7 +108,7 @@ async def export(user: str, a: str, request: Request, app: CurrentApp, caller: C
         with suppress(Busy):  # on a full disk the work can still be exported
             await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
         app.notifier.notify(copy.user, Part.COPIES)
-    await record_foreign(request, caller, copy.user, Action("export", _what(copy)))
+    await app.audit.record_foreign(request, caller, copy.user, "export", _what(copy))
     return _attachment(saved, copy.notebook)
 
 
@@ -126,16 +126,15 @@ async def mark_exported(
     return await deliver(request, job, next_page)
 
 
-async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def reset(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Replace the copy by the release; the student's work is archived."""
-    copy = known_copy(user, a)
 
     async def job(report: Report) -> Reset:
         release = await to_thread.run_sync(_obtainable, app, caller, copy)
         report("Stopping the editor and keeping your work")
         archive = await app.copies.reset(copy, release)
         await app.results.forget(copy.user, copy.item)
-        await record_foreign(request, caller, copy.user, Action("reset", _what(copy)))
+        await app.audit.record_foreign(request, caller, copy.user, "reset", _what(copy))
         return Reset(file_status=await _file_status(app, copy), archive=archive)
 
     next_page = back_from(request, caller, copy.user, "reset", copy.item)
@@ -143,56 +142,80 @@ async def reset(user: str, a: str, request: Request, app: CurrentApp, caller: Ca
 
 
 async def download_release(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Copy the release; an existing copy is replaced and archived."""
-    copy = known_copy(user, a)
 
     async def job(report: Report) -> Taken:
         release = await to_thread.run_sync(_obtainable, app, caller, copy)
         report("Copying the release")
         archive = await app.copies.take_release(copy, release)
         await app.results.forget(copy.user, copy.item)
-        await record_foreign(request, caller, copy.user, Action("download release", _what(copy)))
+        await app.audit.record_foreign(request, caller, copy.user, "download release", _what(copy))
         return Taken(path=_place(app, copy), archive=archive)
 
     next_page = back_from(request, caller, copy.user, "fetched", copy.item)
     return await deliver(request, job, next_page)
 
 
-async def list_archives(user: str, a: str, app: CurrentApp, caller: Caller) -> list[ArchiveEntry]:
+async def list_archives(copy: KnownCopy, app: CurrentApp, caller: Caller) -> list[ArchiveEntry]:
     """List the earlier versions of a copy, the newest first."""
-    copy = known_copy(user, a)
     found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     return [_entry(each) for each in found]
 
 
 async def archive(
-    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Send an earlier version."""
-    copy = known_copy(user, a)
     saved = await app.copies.archive(copy, archive)
-    await record_foreign(request, caller, copy.user, Action("export", f"{copy.user}/{archive}"))
+    await app.audit.record_foreign(request, caller, copy.user, "export", f"{copy.user}/{archive}")
     return _attachment(saved, archive)
 
 
 async def restore(
-    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Restore an earlier version; the version that it replaces is archived."""
-    copy = known_copy(user, a)
 
     async def job(report: Report) -> Restored:
         report("Stopping the editor and keeping your work")
         kept = await app.copies.restore(copy, archive)
         await app.results.forget(copy.user, copy.item)
-        await record_foreign(
-            request, caller, copy.user, Action("restore", f"{copy.user}/{archive}")
+        await app.audit.record_foreign(
+            request, caller, copy.user, "restore", f"{copy.user}/{archive}"
         )
         return Restored(file_status=await _file_status(app, copy), archive=kept)
 
     next_page = back_from(request, caller, copy.user, "restored", copy.item)
+    return await deliver(request, job, next_page)
+
+
+async def submit(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Submit the newest complete save; it is on disk before the answer is sent.
+
+    It goes into the course's own ``submitted/``, never to Moodle (B59).
+    """
+
+    async def job(report: Report) -> Submitted:
+        saved = await app.copies.export(copy)
+        report("Comparing it with what was handed out")
+        release = await to_thread.run_sync(find_release, app, copy.item)
+        tampering = await _tampering(app, copy, saved.data, release)
+        report("Keeping your submission")
+        now = app.services.clock.now()
+        add = app.submissions.add
+        kept = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
+        mark = app.services.workspaces.mark_submitted
+        await to_thread.run_sync(mark, copy.user, copy.item)
+        await app.audit.record(request, caller, "submit", _what(copy))
+        return Submitted(
+            submitted_path=str(kept.path),
+            tampered_checks=list(tampering.checks),
+            tampered_marks=tampering.marks,
+        )
+
+    next_page = back_from(request, caller, copy.user, "submitted", copy.item)
     return await deliver(request, job, next_page)
 
 
@@ -207,7 +230,7 @@ async def validate_report(
     saved = await app.copies.report(copy)
     if not await to_thread.run_sync(has_our_elements_only, saved.data):
         raise NotFound("No validation report", hint="Validate the notebook once more.")
-    await record_foreign(request, caller, copy.user, Action("read report", _what(copy)))
+    await app.audit.record_foreign(request, caller, copy.user, "read report", _what(copy))
     headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
     return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
 
@@ -222,6 +245,14 @@ def known_copy(user: str, name: str) -> CopyOf:
         return _copy(user, name)
     except InvalidInput as error:
         raise NotFound("Notebook not found") from error
+
+
+async def _copy_in_path(user: str, a: str) -> CopyOf:
+    return known_copy(user, a)
+
+
+KnownCopy = Annotated[CopyOf, Depends(_copy_in_path)]
+"""A handler's parameter: the copy that the path names; else the response is 404."""
 
 
 def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:
@@ -258,11 +289,7 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
 
 def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
     """Return the release that a person may copy, even if they have worked on it already."""
-    release = find_release(app, copy.item)
-    if release is None:
-        raise NotFound("Assignment not found")
-    if release.kind is ItemKind.DEMO:
-        raise InvalidInput("Demos can only be run")
+    release = find_assignment(app, copy.item)
     demand_visible(app, identity, copy.item)
     return release
 
@@ -286,6 +313,17 @@ async def _screen(
         report(str(each))
     if found.denied and level == "refuse":
         raise InvalidInput(found.unsafe, hint=_DO_WITHOUT)
+
+
+async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
+    """Return the differences from the release; one that cannot be compared is accepted too."""
+    if release is None:
+        return UNTOUCHED
+    released = await to_thread.run_sync(release.notebook.read_bytes)
+    try:
+        return await app.copies.compare(data, copy.notebook, released)
+    except InvalidInput:
+        return Tampering((), marks=True)
 
 
 def _text_of(release: Release) -> bytes | None:

@@ -17,15 +17,13 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import Release
 from mograder.store.workspaces import Saved
-from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.items import find_release
 from mograder.web.hub.handlers.validation import page_of
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit_actions import Action, record_foreign
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.redirects import outcome
 from mograder.web.hub.support.responses import failure_page, kept_work
-from mograder.web.pages import page
+from mograder.web.pages import outcome, page
 
 _LINES = 400
 _CHARACTERS = 24_000
@@ -47,10 +45,9 @@ class Extract:
 
 
 async def reset_page(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Ask for confirmation before a reset, and show what is archived and where (B57)."""
-    copy = known_copy(user, a)
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     release = await to_thread.run_sync(find_release, app, copy.item)
     if release is None:
@@ -70,11 +67,8 @@ async def reset_page(
     )
 
 
-async def versions(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def versions(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """List a copy's earlier versions, to view, download or restore one."""
-    copy = known_copy(user, a)
     found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     done, _ = outcome(request)
@@ -90,29 +84,26 @@ async def versions(
     )
 
 
-async def look(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def look(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a copy's text as last saved."""
-    copy = known_copy(user, a)
     saved = await app.copies.export(copy)
-    await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{copy.item}"))
+    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
     return _shown(request, copy, saved, "", mine=copy.user == caller.username)
 
 
 async def look_back(
-    user: str, a: str, archive: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Show an earlier version's text."""
-    copy = known_copy(user, a)
     saved = await app.copies.archive(copy, archive)
-    await record_foreign(request, caller, copy.user, Action("read", f"{copy.user}/{archive}"))
+    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{archive}")
     return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
 
 
 async def validation(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Show the result of the last validation, or the progress of a running one (B55)."""
-    copy = known_copy(user, a)
     spinner = page_of(copy.user, copy.item)
     running = (
         kept_work(request, spinner, lasting=True) if "waiting" in request.query_params else None
@@ -129,8 +120,8 @@ async def validation(
     if facts is None:
         raise NotFound("Notebook not found", hint="Download it first.")
     mine = copy.user == caller.username
-    await record_foreign(
-        request, caller, copy.user, Action("read result", f"{copy.user}/{copy.item}")
+    await app.audit.record_foreign(
+        request, caller, copy.user, "read result", f"{copy.user}/{copy.item}"
     )
     result = app.results.of(copy.user, copy.item)
     stale = result is not None and facts.saved > result.at

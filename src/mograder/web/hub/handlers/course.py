@@ -21,11 +21,10 @@ from mograder.store.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.handlers.roster_watch import end_removed
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit_actions import Action, record_action
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import AuditEntry, Revoked, Rules, Synced, VisibilityEntry
-from mograder.web.hub.support.redirects import told
 from mograder.web.hub.support.responses import deliver
+from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 
 _MOST_USERS = 50_000
@@ -66,13 +65,13 @@ async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Respo
 
     async def job(report: Report) -> Synced:
         listed = await to_thread.run_sync(app.services.roster.replace, users)
-        await record_action(request, caller, Action("sync users", f"{len(listed)} users"))
+        await app.audit.record(request, caller, "sync users", f"{len(listed)} users")
         report("Closing the notebooks of those who are not on the list")
         await end_removed(app)
         app.notifier.notify_all()
         return Synced(count=len(listed))
 
-    return await deliver(request, job, lambda _: told("/course/people", "people"))
+    return await deliver(request, job, lambda _: with_outcome("/course/people", "people"))
 
 
 async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEntry]:
@@ -94,11 +93,11 @@ async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> R
 
         kept = await to_thread.run_sync(change)
         what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
-        await record_action(request, caller, Action("set visibility", what))
+        await app.audit.record(request, caller, "set visibility", what)
         app.notifier.notify_all()
         return Rules(root=_entries(kept))
 
-    done = told("/course/items", "visibility", ", ".join(sorted(changes)))
+    done = with_outcome("/course/items", "visibility", ", ".join(sorted(changes)))
     return await deliver(request, job, lambda _: done)
 
 
@@ -109,10 +108,10 @@ async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Cal
     async def job(_: Report) -> Revoked:
         epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
         await to_thread.run_sync(services.capabilities.revoke_user, name)
-        await record_action(request, caller, Action("revoke token", name))
+        await app.audit.record(request, caller, "revoke token", name)
         return Revoked(epoch=epoch)
 
-    done = told(f"/course/students/{quote(name, safe='')}", "revoked", name)
+    done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
     return await deliver(request, job, lambda _: done)
 
 

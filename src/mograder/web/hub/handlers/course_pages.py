@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -22,7 +20,7 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.grading.report_json import ValidationResult
-from mograder.notebook.pep723 import Script, read_script
+from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import Release
@@ -31,9 +29,8 @@ from mograder.web.hub.handlers.recent_problems import gather
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.copy_counts import Count
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.redirects import outcome, told
 from mograder.web.hub.support.responses import failure_page, kept_work
-from mograder.web.pages import page
+from mograder.web.pages import outcome, page, with_outcome
 
 T = TypeVar("T")
 _PAGE = 50
@@ -114,7 +111,7 @@ async def working(request: Request, app: CurrentApp, caller: Caller, name: str =
         await running.result()
     except MograderError as error:
         return failure_page(request, error)
-    return go_to(request, told("/course/items", "published" if name else "warmed", name))
+    return go_to(request, with_outcome("/course/items", "published" if name else "warmed", name))
 
 
 PREPARING = "/course/preparing"
@@ -244,7 +241,7 @@ def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
 def _environment(app: HubApp, release: Release) -> tuple[str, str]:
     environments = app.services.environments
     try:
-        script = _script(release.notebook, release.version)
+        script = script_of(release)
     except (InvalidInput, OSError, UnicodeDecodeError) as error:
         return "failed", str(error)
     if environments.ready(script) is not None:
@@ -255,14 +252,8 @@ def _environment(app: HubApp, release: Release) -> tuple[str, str]:
     return ("failed", said) if said else ("waiting", "")
 
 
-@lru_cache(maxsize=512)
-def _script(notebook: Path, version: str) -> Script:
-    """Return a release's script header; ``version`` (cache key) differs after every replacement."""
-    return read_script(notebook.read_text("utf-8"))
-
-
 def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLine:
-    copies = count.copies.get(Username.of_account(name), ()) if _is_name(name) else ()
+    copies = count.copies.get(Username(name), ())
     checked = [each.validated for each in copies if each.validated is not None]
     return PersonLine(
         name=name,
@@ -274,20 +265,12 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
     )
 
 
-def _is_name(name: str) -> bool:
-    try:
-        Username.of_account(name)
-    except InvalidInput:
-        return False
-    return True
-
-
 def _by_name(live: LiveSession) -> tuple[int, str, str]:
     return (0, live.key.user, live.key.item)
 
 
 def _by_memory(live: LiveSession) -> tuple[int, str, str]:
-    return (-live.memory, live.key.user, live.key.item)
+    return (-live.usage.memory, live.key.user, live.key.item)
 
 
 def _sheet(lines: Sequence[T], request: Request) -> Sheet[T]:

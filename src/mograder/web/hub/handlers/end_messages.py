@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mograder.core.settings_model import Settings
-from mograder.sandbox.protocol import Limits
+from mograder.notebook.pep723 import Script
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
-from mograder.sessions.launch_spec import limits_of
+from mograder.sessions.launch_spec import limited, limits_of
 from mograder.web.hub.proxy.replies import ENDED
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})
@@ -21,14 +21,5 @@ def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:
 
 def explain(ending: Ending, settings: Settings) -> Explanation:
     """Return what happened and what to do, with the item's current limits."""
-    return describe(ending, _limits_now(settings, ending.key.item))
-
-
-def _limits_now(settings: Settings, item: str) -> Limits:
-    """Return the general limits, overridden by those that the administrator set for this item."""
-    general = limits_of(settings.limits)
-    own = settings.items.get(item)
-    if own is None:
-        return general
-    given = own.limits.model_dump(exclude_none=True)
-    return general.model_copy(update=given)
+    own = settings.items.get(ending.key.item)
+    return describe(ending, limited(limits_of(settings.limits), Script(), own))

@@ -17,9 +17,8 @@ from starlette.responses import Response, StreamingResponse
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.access import Caller, identify, restricted
 from mograder.web.hub.support.hub_app import CurrentApp, hub_app
-from mograder.web.hub.support.identity import identify, restricted
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0

@@ -21,30 +21,20 @@ from mograder.core.errors import Forbidden, InvalidInput
 from mograder.grading.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.end_reasons import Explanation
+from mograder.sessions.session import spinner_of
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.deadlines import NOWHERE, HandIn, course_page, hand_ins
 from mograder.web.hub.handlers.end_messages import news_of
 from mograder.web.hub.handlers.items import ItemView, person, survey
-from mograder.web.hub.handlers.sessions import spinner_of, visible_sessions
+from mograder.web.hub.handlers.sessions import visible_sessions
 from mograder.web.hub.support.access import Caller, Visitor, member
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.redirects import outcome
-from mograder.web.pages import page
+from mograder.web.pages import outcome, page
 
 _LONGEST = 40
 """Maximum number of characters of a time in an address."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLine:
-    """One line of the list of active editors."""
-
-    item: str
-    mode: str
-    url: str
-    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +83,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         here="home",
         assignments=lines,
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
-        sessions=[
-            SessionLine(s.key.item, s.key.mode.value, s.key.url, s.last_seen) for s in sessions
-        ],
+        sessions=sessions,
         ended=_ended(app, visitor, frozenset(view.name for view in views)),
         preview=preview,
         collects=settings.hub.collect,
@@ -173,7 +161,7 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
 
 def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
     pool, lines = app.services.pool, []
-    for ending in pool.endings_of(person(identity)):
+    for ending in pool.history.of_user(person(identity)):
         words = news_of(ending, app.services.loaded.settings)
         if words is None or pool.find(ending.key) is not None:
             continue

@@ -29,7 +29,7 @@ from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.models import AssignmentEntry, Done, Entry, LectureEntry
 from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.redirects import told
+from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 
 
@@ -85,6 +85,19 @@ def find_release(app: HubApp, name: str) -> Release | None:
     return app.services.releases.get(item)
 
 
+def find_assignment(app: HubApp, name: str) -> Release:
+    """Return the release of an item that a person may copy.
+
+    Raises: NotFound, InvalidInput (a demo).
+    """
+    release = find_release(app, name)
+    if release is None:
+        raise NotFound("Assignment not found")
+    if release.kind is ItemKind.DEMO:
+        raise InvalidInput("Demos can only be run")
+    return release
+
+
 def demand_visible(app: HubApp, identity: Identity, name: str) -> None:
     """Refuse a student an item that is hidden or not open yet.
 
@@ -120,7 +133,7 @@ async def download(a: str, request: Request, app: CurrentApp, caller: Caller) ->
     await take_copy(app, caller, a)
     app.notifier.notify(person(caller), Part.COPIES)
     if wanted(request) is Wants.PAGE:
-        return go_to(request, told("/", "downloaded", a))
+        return go_to(request, with_outcome("/", "downloaded", a))
     return JSONResponse(Done().model_dump(mode="json"))
 
 
@@ -143,11 +156,7 @@ async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release
 
 def _begin(app: HubApp, identity: Identity, name: str) -> tuple[Release, bool]:
     """Return the release, and whether a copy is ready; a copy with a renamed notebook is not."""
-    release = find_release(app, name)
-    if release is None:
-        raise NotFound("Assignment not found")
-    if release.kind is ItemKind.DEMO:
-        raise InvalidInput("Demos can only be run")
+    release = find_assignment(app, name)
     user, workspaces = person(identity), app.services.workspaces
     if not workspaces.has_copy(user, release.name):
         demand_visible(app, identity, release.name)

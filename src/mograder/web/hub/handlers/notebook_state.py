@@ -11,39 +11,38 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
-from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import Standing
+from mograder.web.hub.support.models import NotebookState
 
 
 async def standing(
-    user: str, a: str, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
-) -> Standing:
+    copy: KnownCopy, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
+) -> NotebookState:
     """Return whether a session runs or why it ended, and when the notebook was saved and submitted.
 
     ``session`` is the session that the page shows. If another session has taken its place, its
     state is "replaced".
     """
-    copy = known_copy(user, a)
     key = SessionKey(copy.user, copy.item, mode)
     live = app.services.pool.find(key)
     saved = submitted = None
     if mode is Mode.EDIT:
         saved, submitted = await to_thread.run_sync(_times, app, copy)
     if live is not None:
-        return Standing(
+        return NotebookState(
             state="running" if live.id == session else "replaced", saved=saved, submitted=submitted
         )
     words = _words(app, key, session)
-    return Standing(
+    return NotebookState(
         state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
     )
 
 
 def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
-    ending = app.services.pool.ending(session)
+    ending = app.services.pool.history.of_session(session)
     if ending is None or ending.key != key:
         return UNKNOWN
     return explain(ending, app.services.loaded.settings)

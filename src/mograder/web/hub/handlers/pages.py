@@ -11,13 +11,13 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import SessionKey
+from mograder.sessions.session import SessionKey, spinner_of
 from mograder.web import pages
 from mograder.web.background import Running
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.end_messages import news_of
 from mograder.web.hub.handlers.items import person
-from mograder.web.hub.handlers.sessions import page_of, spinner_of
+from mograder.web.hub.handlers.sessions import page_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, go_to, hub_app
 from mograder.web.hub.support.models import Health, Ready, ServerStatus, Started
@@ -93,7 +93,7 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         if running is not None:
             return await _waiting(request, running, item, spinner_of(mode, item))
     services = hub_app(request).services
-    before = services.pool.last_ending(SessionKey(person(caller), item, mode))
+    before = services.pool.history.of_key(SessionKey(person(caller), item, mode))
     return page(
         request,
         "starting.html",

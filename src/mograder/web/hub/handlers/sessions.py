@@ -7,7 +7,6 @@ made, these handlers decide for whom, and build the error messages.
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
@@ -18,18 +17,16 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession, SessionKey
+from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import ItemKind, Release
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import known_copy
 from mograder.web.hub.handlers.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit_actions import Action, record_foreign
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import SessionEntry, Started, Stopped
-from mograder.web.hub.support.redirects import back_from
-from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.support.responses import back_from, deliver
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
@@ -58,7 +55,7 @@ async def start_edit(
 
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, app, user, a)
-        await record_foreign(request, caller, key.user, Action("start session", _what(key)))
+        await app.audit.record_foreign(request, caller, key.user, "start session", _what(key))
         renamed = await app.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
         return await _start(app, key, report, renamed)
 
@@ -84,7 +81,7 @@ async def stop_edit(
 
     async def job(report: Report) -> Stopped:
         report("Stopping")
-        await record_foreign(request, caller, key.user, Action("stop session", _what(key)))
+        await app.audit.record_foreign(request, caller, key.user, "stop session", _what(key))
         return Stopped(terminated=await app.services.pool.stop(key))
 
     return await deliver(request, job, back_from(request, caller, key.user, "stopped", key.item))
@@ -99,11 +96,6 @@ def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
         if everything or session.key.user == identity.username
     ]
     return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
-
-
-def spinner_of(mode: Mode, item: str) -> str:
-    """Return the page, below the prefix, that waits for the caller's own session."""
-    return f"/{mode.value}/{quote(item, safe='')}"
 
 
 async def _start(

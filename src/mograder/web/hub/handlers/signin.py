@@ -19,14 +19,12 @@ from mograder.auth.cookies import (
     Login,
     clear_cookie_header,
     cookie_name,
-    make_cookie,
     new_login_id,
-    set_cookie_header,
 )
 from mograder.auth.login_links import hash_code
 from mograder.auth.tokens import Claims, verify_token
-from mograder.web.context import RequestContext, request_context
-from mograder.web.hub.support.access import Visitor
+from mograder.web.context import request_context
+from mograder.web.hub.support.access import Visitor, login_cookie
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.models import Done
@@ -85,8 +83,9 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
         response = go_to(request, "/login?bye=1")
     else:
         response = JSONResponse(Done().model_dump(mode="json"))
-    name, path, secure = _cookie_place(where)
-    response.headers.append("set-cookie", clear_cookie_header(name, path=path, secure=secure))
+    name = cookie_name(secure=where.secure, prefix=where.prefix)
+    gone = clear_cookie_header(name, path=where.prefix or "/", secure=where.secure)
+    response.headers.append("set-cookie", gone)
     return response
 
 
@@ -112,13 +111,8 @@ async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str)
         issued=int(services.clock.now().timestamp()),
         epoch=services.revocations.epoch(claims.username),
     )
-    name, path, secure = _cookie_place(where)
     response = RedirectResponse(target, 303)
-    value = make_cookie(services.secret, fresh)
-    response.headers.append(
-        "set-cookie",
-        set_cookie_header(name, value, path=path, secure=secure, max_age=LIFETIME),
-    )
+    response.headers.append("set-cookie", login_cookie(fresh, where, services.secret))
     await app.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
     return response
 
@@ -147,9 +141,3 @@ def _revoke(app: HubApp, login_id: str) -> None:
     until = app.services.clock.now() + timedelta(seconds=LIFETIME)
     app.services.revocations.revoke_login(login_id, until)
     app.services.capabilities.revoke_login(login_id)
-
-
-def _cookie_place(where: RequestContext) -> tuple[str, str, bool]:
-    """Return the login cookie's name, its path, and whether it is ``Secure``."""
-    name = cookie_name(secure=where.secure, prefix=where.prefix)
-    return name, where.prefix or "/", where.secure

@@ -18,15 +18,12 @@ from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.sessions.item_policy import limited, script_of
-from mograder.sessions.launch_spec import limits_of
+from mograder.sessions.launch_spec import limited, limits_of, script_of
 from mograder.store.course import read_notebook
 from mograder.store.releases import Release
 from mograder.web.background import Report
-from mograder.web.context import request_context
 from mograder.web.hub.handlers.copies import known_copy
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.responses import deliver
 
@@ -43,9 +40,7 @@ async def validate(
         copy = known_copy(user, a)
         owner, item = copy.user, copy.item
         text = await to_thread.run_sync(_text, app, owner, item)
-        if owner != caller.username:
-            where = request_context(request).client or ""
-            await app.audit.granted(Event(caller.username, "validate", f"{owner}/{item}", where))
+        await app.audit.record_foreign(request, caller, owner, "validate", f"{owner}/{item}")
         submission = await _submission(app, owner, item, text, report)
         found = await app.services.validations.validate(owner, submission, report)
         put = app.services.workspaces.put_report

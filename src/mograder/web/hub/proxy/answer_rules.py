@@ -191,11 +191,6 @@ def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
     return Shape(status, out + visit.own_headers(), content_length(headers, status))
 
 
-def headers_lower(headers: RawHeaders) -> HeaderList:
-    """Return headers with lower-case names, as ASGI has them."""
-    return [(name.lower(), value) for name, value in headers]
-
-
 def _instead(status: int, body: bytes, headers: HeaderList) -> Shape:
     return Shape(status, headers, len(body), body=body)
 

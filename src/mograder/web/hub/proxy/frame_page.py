@@ -15,7 +15,7 @@ from mograder.auth.identity import Identity
 from mograder.core.session_header_policy import SANDBOX_POLICY
 from mograder.core.session_url import SessionUrl
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import SessionKey
+from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable, security_headers
 from mograder.web.hub.proxy.headers import HeaderList
@@ -37,20 +37,6 @@ _OWN_HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Framed:
-    """A session, its viewer, and the address of its page.
-
-    ``root`` is the address of marimo's page; ``opaque`` is whether its origin is opaque.
-    """
-
-    key: SessionKey
-    session_id: str
-    viewer: Identity
-    root: str
-    opaque: bool
-
-
-@dataclass(frozen=True, slots=True)
 class FramePages:
     """Renders the pages around sessions.
 
@@ -69,12 +55,24 @@ class FramePages:
         origin = self.url.origin(label_of(capability)) if self.url else ""
         return f"{origin}{context.prefix}/s/{cap}/"
 
-    def render(self, framed: Framed, query: str, context: RequestContext) -> tuple[str, HeaderList]:
-        """Return the page's HTML and its headers."""
-        key, prefix = framed.key, context.prefix
+    def render(
+        self,
+        session: LiveSession,
+        viewer: Identity,
+        root: str,
+        query: str,
+        context: RequestContext,
+        *,
+        opaque: bool,
+    ) -> tuple[str, HeaderList]:
+        """Return the page's HTML and its headers.
+
+        ``root`` is the address of marimo's page; ``opaque`` is whether its origin is opaque.
+        """
+        key, prefix = session.key, context.prefix
         copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
-        mine = framed.viewer.username == key.user
-        asked = urlencode({"mode": key.mode, "session": framed.session_id})
+        mine = viewer.username == key.user
+        asked = urlencode({"mode": key.mode, "session": session.id})
         html = self.pages.render(
             "frame.html",
             prefix,
@@ -86,23 +84,23 @@ class FramePages:
             copy=copy,
             standing=f"{prefix}/standing/{copy}?{asked}",
             offline=self.offline,
-            root=framed.root,
+            root=root,
             query=query,
-            flags=_FLAGS if framed.opaque else f"{_FLAGS} allow-same-origin",
+            flags=_FLAGS if opaque else f"{_FLAGS} allow-same-origin",
             features=_FEATURES_OF_OWNERS if mine else _FEATURES,
-            opaque=framed.opaque,
+            opaque=opaque,
         )
         own = {**dict(security_headers(context)), **_OWN_HEADERS}
-        own[b"content-security-policy"] = _policy(own[b"content-security-policy"], framed, context)
+        own[b"content-security-policy"] = _policy(own[b"content-security-policy"], root, context)
         return html, [(b"content-type", b"text/html; charset=utf-8"), *own.items()]
 
 
-def _policy(ours: bytes, framed: Framed, context: RequestContext) -> bytes:
+def _policy(ours: bytes, root: str, context: RequestContext) -> bytes:
     """Return our own pages' policy plus the frame's address; its path limits it to this session."""
-    if "://" in framed.root:
-        frame = framed.root
+    if "://" in root:
+        frame = root
     elif nameable(context):
-        frame = f"{context.scheme}://{context.host}{framed.root}"
+        frame = f"{context.scheme}://{context.host}{root}"
     else:
         frame = "'self'"
     return ours + f"; frame-src {frame}".encode("ascii")

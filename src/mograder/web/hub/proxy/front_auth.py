@@ -108,7 +108,7 @@ class FrontAuthorizer:
         except MograderError as error:
             _log.warning("%s", error)
             cut = False
-        if not cut and self._proxy.session_of(capability) is not None:
+        if not cut and self._proxy.runs(capability.session_id):
             self._cuts_work = False
             _log.error("fast-path WebSockets cannot be cut here: new ones go through the hub")
 

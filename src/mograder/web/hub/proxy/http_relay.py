@@ -15,11 +15,11 @@ from starlette.types import Message, Receive, Scope, Send
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.web.hub.proxy import page_injection
-from mograder.web.hub.proxy.answer_rules import Shape, Visit, headers_lower, shape_answer
+from mograder.web.hub.proxy.answer_rules import Shape, Visit, shape_answer
 from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
-from mograder.web.hub.proxy.upstream import Body, Upstream, UpstreamRequest
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.proxy.upstream import Body, Upstream
+from mograder.web.hub.support.metrics import ProxyCounters
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are passed on to a session (compatibility-0.3.16.md 2.3)."""
@@ -63,192 +63,211 @@ async def relay_http(
     visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: ProxyCounters
 ) -> None:
     """Request from the session's server and relay its response; every failure is answered too."""
-    upload = _Upload(exchange, limits, traffic)
-    if upload.declared is not None and upload.declared > limits.request_bytes:
-        await _refuse(visit, exchange.send, End.TOO_LARGE, limits)
-        return
-    answer = _Answer(exchange.send, traffic)
-    async with ExchangeTimeout() as line:
-        undo = (upstream.on_close(line.cut), visit.on_revoke(line.cut))
-        try:
-            await _run(_Relay(visit, exchange, upstream, limits, line, upload, answer))
-        finally:
-            for each in undo:
-                each()
-    if line.ended is not None and not answer.started and line.ended is not End.GONE:
-        await _refuse(visit, exchange.send, line.ended, limits)
+    await _Relay(visit, exchange, upstream, limits, traffic).run()
 
 
-class _Answer:
-    """The response being sent to the client; records whether it has begun."""
+class _Relay:
+    """One exchange. Mutable state: ``_started``, whether the response to the client has begun."""
 
-    def __init__(self, send: Send, traffic: ProxyCounters) -> None:
-        self._send = send
+    def __init__(
+        self,
+        visit: Visit,
+        exchange: Exchange,
+        upstream: Upstream,
+        limits: Limits,
+        traffic: ProxyCounters,
+    ) -> None:
+        self._visit = visit
+        self._scope = exchange.scope
+        self._send = exchange.send
+        self._upstream = upstream
+        self._limits = limits
         self._traffic = traffic
-        self.started = False
+        self._timeout = ExchangeTimeout()
+        self._upload = _Upload(exchange, limits, traffic, self._timeout)
+        self._started = False
 
-    async def start(self, shape: Shape, added: int = 0) -> None:
+    async def run(self) -> None:
+        """Relay the exchange; answer for the server if it was ended early."""
+        declared, timeout = self._upload.declared, self._timeout
+        if declared is not None and declared > self._limits.request_bytes:
+            await self._refuse(End.TOO_LARGE)
+            return
+        async with timeout:
+            undo = (self._upstream.on_close(timeout.cut), self._visit.on_revoke(timeout.cut))
+            try:
+                await self._relay()
+            finally:
+                for each in undo:
+                    each()
+        if timeout.ended is not None and not self._started and timeout.ended is not End.GONE:
+            await self._refuse(timeout.ended)
+
+    async def _relay(self) -> None:
+        try:
+            response = await self._ask()
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            # aiohttp raises RuntimeError for a client that was closed at this very moment.
+            if self._timeout.ended is None:
+                _log.info("session %s did not answer properly: %r", self._visit.session.id, error)
+                await self._unavailable()
+            return
+        self._upload.note_answered()
+        try:
+            if 200 <= response.status <= 599:
+                await self._pass_on(response)
+            else:
+                await self._unavailable()
+        except (aiohttp.ClientError, OSError, MograderError) as error:
+            # Half a response must not look complete, so it is left unfinished.
+            _log.info("session %s ended its response early: %r", self._visit.session.id, error)
+            if not self._started:
+                await self._unavailable()
+        finally:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+
+    async def _ask(self) -> aiohttp.ClientResponse:
+        visit, upload = self._visit, self._upload
+        headers = upstream_headers(self._scope["headers"], whole=visit.whole)
+        notebook = visit.notebook_id()
+        if notebook is not None:
+            headers["X-Notebook-Id"] = notebook
+        body = await upload.body()
+        if body is not None and upload.declared is not None:
+            headers["Content-Length"] = str(upload.declared)
+        self._timeout.expect_within(self._limits.answer_seconds)
+        return await self._upstream.request(self._scope["method"], visit.target, headers, body)
+
+    async def _pass_on(self, response: aiohttp.ClientResponse) -> None:
+        visit, content = self._visit, response.content
+        headers = [(name.lower(), value) for name, value in response.raw_headers]  # as ASGI's
+        shape = shape_answer(visit, self._scope["method"], response.status, headers)
+        if shape.body is not None:
+            await self._start(shape)
+            await self._part(shape.body, more=False)
+            return
+        start, added = b"", len(shape.append)
+        if shape.based and visit.page is not None:
+            insert = page_injection.page_insert(await visit.page(), visit.rest)
+            self._timeout.expect_within(self._limits.answer_seconds)
+            start, inserted = await _start_of_page(content, insert)
+            self._timeout.expect_within(None)
+            added += inserted
+        elif shape.prepend:
+            self._timeout.expect_within(self._limits.answer_seconds)
+            start = await _start_of_frame(content, shape.prepend)
+            self._timeout.expect_within(None)
+            added += len(shape.prepend)
+        await self._start(shape, added)
+        rate_limit = self._upstream.rate_limits.stream
+        while not content.at_eof():
+            if start:
+                await self._part(start, more=True)
+                await rate_limit.passed(len(start))
+            start = await content.readany()
+        await self._part(start + shape.append, more=False)
+
+    async def _start(self, shape: Shape, added: int = 0) -> None:
         headers = shape.headers
         if shape.length is not None:
             headers = [*headers, (b"content-length", str(shape.length + added).encode())]
-        self.started = True
+        self._started = True
         await self._send(
             {"type": "http.response.start", "status": shape.status, "headers": headers}
         )
 
-    async def part(self, body: bytes, *, more: bool) -> None:
+    async def _part(self, body: bytes, *, more: bool) -> None:
         self._traffic.bytes_out += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _unavailable(self) -> None:
+        self._started = True
+        text = f"{self._visit.noun} unavailable"
+        await send_text(self._send, 502, text, self._visit.own_headers())
+
+    async def _refuse(self, why: End) -> None:
+        noun, headers = self._visit.noun, self._visit.own_headers()
+        status, text = {
+            End.TOO_LARGE: (413, f"The request exceeds {self._limits.request_bytes // 2**20} MB."),
+            End.NO_ANSWER: (504, f"{noun} did not answer in time"),
+            End.NO_REQUEST: (408, "The request did not arrive in time."),
+        }.get(why, (502, f"{noun} unavailable"))
+        if why is End.NO_REQUEST:
+            headers.append((b"connection", b"close"))
+        await send_text(self._send, status, text, headers)
 
 
 class _Upload:
     """The request's body being sent to the server, limited in size and in time."""
 
-    def __init__(self, exchange: Exchange, limits: Limits, traffic: ProxyCounters) -> None:
+    def __init__(
+        self, exchange: Exchange, limits: Limits, traffic: ProxyCounters, timeout: ExchangeTimeout
+    ) -> None:
         headers = exchange.scope["headers"]
         length = header(headers, b"content-length")
         self.declared = int(length) if length.isdigit() and len(length) < 19 else None
         self.chunked = bool(header(headers, b"transfer-encoding"))
         self._receive = exchange.receive
         self._limits = limits
+        self._timeout = timeout
         self._traffic = traffic
         self.answered = False
         self.writing = False
 
-    async def body(self, line: ExchangeTimeout) -> Body:
+    async def body(self) -> Body:
         """Return None for no body, a small body as bytes, or a stream."""
         if not self.declared and not self.chunked:
-            line.watch(self._receive)
+            self._timeout.watch(self._receive)
             return None
-        line.expect_within(self._limits.answer_seconds, End.NO_REQUEST)
+        self._timeout.expect_within(self._limits.answer_seconds, End.NO_REQUEST)
         first = await self._receive()
         if first["type"] == "http.request" and not first.get("more_body", False):
-            line.watch(self._receive)
+            self._timeout.watch(self._receive)
             whole = bytes(first.get("body", b""))
             self._traffic.bytes_in += len(whole)
             return whole
-        return self._stream(first, line)
+        return self._stream(first)
 
-    async def _stream(self, message: Message, line: ExchangeTimeout) -> AsyncIterator[bytes]:
+    async def _stream(self, message: Message) -> AsyncIterator[bytes]:
         total = 0
         try:
             while True:
                 if message["type"] == "http.disconnect":
-                    line.end(End.GONE)
+                    self._timeout.end(End.GONE)
                     raise ConnectionResetError
                 chunk = message.get("body", b"")
                 total += len(chunk)
                 self._traffic.bytes_in += len(chunk)
                 if total > self._limits.request_bytes:
-                    line.end(End.TOO_LARGE)
+                    self._timeout.end(End.TOO_LARGE)
                     raise ConnectionAbortedError
                 # A server that does not read is treated as one that does not answer.
-                self._wait(line, End.NO_ANSWER, always=True)
+                self._wait(End.NO_ANSWER, always=True)
                 self.writing = True
                 if chunk:
                     yield chunk
                 self.writing = False
-                self._wait(line, End.NO_ANSWER)
+                self._wait(End.NO_ANSWER)
                 if not message.get("more_body", False):
                     return
-                self._wait(line, End.NO_REQUEST)
+                self._wait(End.NO_REQUEST)
                 message = await self._receive()
         finally:
             self.writing = False
-            line.watch(self._receive)
+            self._timeout.watch(self._receive)
 
-    def _wait(self, line: ExchangeTimeout, otherwise: End, *, always: bool = False) -> None:
+    def _wait(self, otherwise: End, *, always: bool = False) -> None:
         unbounded = self.answered and not always
-        line.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
+        self._timeout.expect_within(None if unbounded else self._limits.answer_seconds, otherwise)
 
-    def note_answered(self, line: ExchangeTimeout) -> None:
+    def note_answered(self) -> None:
         """Note that the headers have arrived: from now on only writing is limited in time."""
         self.answered = True
         if not self.writing:
-            line.expect_within(None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Relay:
-    visit: Visit
-    exchange: Exchange
-    upstream: Upstream
-    limits: Limits
-    line: ExchangeTimeout
-    upload: _Upload
-    answer: _Answer
-
-
-async def _run(relay: _Relay) -> None:
-    line, visit = relay.line, relay.visit
-    try:
-        response = await _ask(relay)
-    except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
-        # aiohttp raises RuntimeError for a client that was closed at this very moment.
-        if line.ended is None:
-            _log.info("session %s did not answer properly: %r", visit.session.id, error)
-            await _unavailable(relay)
-        return
-    relay.upload.note_answered(line)
-    try:
-        if 200 <= response.status <= 599:
-            await _pass_on(relay, response)
-        else:
-            await _unavailable(relay)
-    except (aiohttp.ClientError, OSError, MograderError) as error:
-        # Half a response must not look complete, so it is left unfinished.
-        _log.info("session %s ended its response early: %r", visit.session.id, error)
-        if not relay.answer.started:
-            await _unavailable(relay)
-    finally:
-        if response.content.at_eof():
-            response.release()
-        else:
-            response.close()
-
-
-async def _ask(relay: _Relay) -> aiohttp.ClientResponse:
-    scope, visit, upload = relay.exchange.scope, relay.visit, relay.upload
-    headers = upstream_headers(scope["headers"], whole=visit.whole)
-    notebook = visit.notebook_id()
-    if notebook is not None:
-        headers["X-Notebook-Id"] = notebook
-    body = await upload.body(relay.line)
-    if body is not None and upload.declared is not None:
-        headers["Content-Length"] = str(upload.declared)
-    relay.line.expect_within(relay.limits.answer_seconds)
-    request = UpstreamRequest(scope["method"], visit.target, headers, body)
-    return await relay.upstream.request(request)
-
-
-async def _pass_on(relay: _Relay, response: aiohttp.ClientResponse) -> None:
-    answer, method = relay.answer, relay.exchange.scope["method"]
-    shape = shape_answer(relay.visit, method, response.status, headers_lower(response.raw_headers))
-    if shape.body is not None:
-        await answer.start(shape)
-        await answer.part(shape.body, more=False)
-        return
-    content = response.content
-    start, added = b"", len(shape.append)
-    if shape.based and relay.visit.page is not None:
-        insert = page_injection.page_insert(await relay.visit.page(), relay.visit.rest)
-        relay.line.expect_within(relay.limits.answer_seconds)
-        start, inserted = await _start_of_page(content, insert)
-        relay.line.expect_within(None)
-        added += inserted
-    elif shape.prepend:
-        relay.line.expect_within(relay.limits.answer_seconds)
-        start = await _start_of_frame(content, shape.prepend)
-        relay.line.expect_within(None)
-        added += len(shape.prepend)
-    await answer.start(shape, added)
-    rate_limit = relay.upstream.rate_limits.stream
-    while not content.at_eof():
-        if start:
-            await answer.part(start, more=True)
-            await rate_limit.passed(len(start))
-        start = await content.readany()
-    await answer.part(start + shape.append, more=False)
+            self._timeout.expect_within(None)
 
 
 async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:
@@ -271,22 +290,3 @@ async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes
     while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
         start += await content.readany()
     return page_injection.insert_at_beginning(start, insert)
-
-
-async def _unavailable(relay: _Relay) -> None:
-    visit = relay.visit
-    relay.answer.started = True
-    text = f"{visit.noun} unavailable"
-    await send_text(relay.exchange.send, 502, text, visit.own_headers())
-
-
-async def _refuse(visit: Visit, send: Send, why: End, limits: Limits) -> None:
-    status, text = {
-        End.TOO_LARGE: (413, f"The request exceeds {limits.request_bytes // 2**20} MB."),
-        End.NO_ANSWER: (504, f"{visit.noun} did not answer in time"),
-        End.NO_REQUEST: (408, "The request did not arrive in time."),
-    }.get(why, (502, f"{visit.noun} unavailable"))
-    headers = visit.own_headers()
-    if why is End.NO_REQUEST:
-        headers.append((b"connection", b"close"))
-    await send_text(send, status, text, headers)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
@@ -36,11 +36,6 @@ class UserPath:
     def key(self) -> SessionKey:
         """The key of the addressed session."""
         return SessionKey(self.user, self.item, self.mode)
-
-    @property
-    def spinner(self) -> str:
-        """The page, below the prefix, that starts this session again."""
-        return f"/{self.mode}/{quote(self.item, safe='')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,18 @@ session's page in a frame. Sibling origins are of the same site, hence the check
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import MograderError
 from mograder.core.session_url import SessionUrl
-from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import RawHeaders, header
 from mograder.web.hub.proxy.http_relay import Exchange
-from mograder.web.hub.proxy.page_injection import Page
 from mograder.web.hub.proxy.paths import CapabilityPath, ProbePath, parse_session_path
-from mograder.web.hub.proxy.replies import ProxyReply, ended, query_of, see_other, whose_frame
+from mograder.web.hub.proxy.replies import ProxyReply, ended, see_other
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.proxy.static_assets import is_asset_path
-from mograder.web.hub.support.capabilities import Capabilities, Capability, label_of
+from mograder.web.hub.support.capabilities import label_of
 
 _NAVIGATIONS = frozenset({"document", "iframe"})
 
@@ -30,10 +27,9 @@ _NAVIGATIONS = frozenset({"document", "iframe"})
 class SessionOrigins:
     """The ASGI app for every host below the domain of ``session_url``."""
 
-    def __init__(self, url: SessionUrl, proxy: SessionProxy, capabilities: Capabilities) -> None:
+    def __init__(self, url: SessionUrl, proxy: SessionProxy) -> None:
         self._url = url
         self._proxy = proxy
-        self._capabilities = capabilities
 
     def serves(self, scope: Scope) -> bool:
         """Return whether a request is for an origin of sessions, not for the hub's own routes."""
@@ -60,43 +56,13 @@ class SessionOrigins:
         if not label or not isinstance(path, CapabilityPath):
             raise _nothing()
         _check_source(scope, self._url.origin(label))
-        capability = self._proxy.resolve(path.cap)
-        session = self._proxy.session_of(capability)
-        if capability is None or session is None or label_of(capability) != label:
+        capability, session = self._proxy.resolve(path.cap)
+        if label_of(capability) != label:
             raise ended()
-        visit = self._visit_of(path, capability, session, scope)
+        visit = self._proxy.visit_by_capability(path, capability, session, scope, opaque=False)
         if visit.as_document and not visit.is_file:
             raise see_other(visit.document_url)
         return visit
-
-    def _visit_of(
-        self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope
-    ) -> Visit:
-        context = context_of(scope)
-        root = f"{context.prefix}/s/{path.cap}"
-        hub = f"{context.scheme}://{context.host}{context.prefix}{session.base_url}"
-        around = whose_frame(context)
-
-        async def page() -> Page:
-            return Page(root, f"{hub}/", opaque=False, based=False)
-
-        return Visit(
-            session=session,
-            rest=path.rest,
-            query=query_of(scope),
-            public_base=root,
-            edit_base=hub,
-            page=None if path.rest else page,
-            by_capability=True,
-            sandbox=False,
-            destination=header(scope["headers"], b"sec-fetch-dest"),
-            cookies=[
-                # 'self' too: a session's pages may frame each other.
-                (b"content-security-policy", f"frame-ancestors 'self' {around}".encode("ascii")),
-                (b"cross-origin-resource-policy", b"same-origin"),
-            ],
-            on_revoke=lambda cut: self._capabilities.on_revoke(capability, cut),
-        )
 
 
 def hosts_of(headers: RawHeaders) -> set[str]:
@@ -129,21 +95,3 @@ def _check_source(scope: Scope, own: str) -> None:
 
 def _nothing() -> ProxyReply:
     return ProxyReply(404, "There is nothing at this address.")
-
-
-class SessionOriginDispatcher:
-    """Sends the hosts of sessions to their app, and all other requests to the hub."""
-
-    def __init__(self, origins: SessionOrigins, assets: ASGIApp, hub: ASGIApp) -> None:
-        self._origins = origins
-        self._assets = assets
-        self._hub = hub
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; of the hub's paths only marimo's static files exist here too."""
-        if scope["type"] == "lifespan" or not self._origins.serves(scope):
-            await self._hub(scope, receive, send)
-        elif is_asset_path(context_of(scope).raw_path):
-            await self._assets(scope, receive, send)
-        else:
-            await self._origins(scope, receive, send)

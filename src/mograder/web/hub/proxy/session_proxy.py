@@ -17,15 +17,14 @@ from mograder.auth.identity import Identity, Method
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession
+from mograder.sessions.session import LiveSession, spinner_of
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.fast_path import SAVE, may_use_fast_path
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
-from mograder.web.hub.proxy.frame_page import Framed, FramePages
+from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
-from mograder.web.hub.proxy.interfaces import ProxyServices
 from mograder.web.hub.proxy.page_injection import FRAMED, Page
 from mograder.web.hub.proxy.paths import (
     CapabilityPath,
@@ -52,11 +51,12 @@ from mograder.web.hub.proxy.replies import (
     whose_frame,
 )
 from mograder.web.hub.proxy.upstream import Upstreams
-from mograder.web.hub.proxy.websocket_relay import Attendance, refuse_websocket, relay_websocket
+from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
+from mograder.web.hub.support.access import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.capabilities import Capability
-from mograder.web.hub.support.identity import RESTRICTED_PAGE, identify, login_headers, restricted
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
+from mograder.web.hub.support.services import Services
 from mograder.web.problems import HUB_STATUS, status_of
 
 _log = get_logger("mograder.web.hub.proxy.session_proxy")
@@ -75,7 +75,7 @@ class SessionProxy:
 
     def __init__(
         self,
-        services: ProxyServices,
+        services: Services,
         traffic: ProxyCounters,
         frames: FramePages,
         *,
@@ -164,7 +164,7 @@ class SessionProxy:
                 show_code(scope, context)
             return session
         if viewer.username == path.user and navigates(scope):
-            raise see_other(context.prefix + path.spinner)
+            raise see_other(context.prefix + spinner_of(path.mode, path.item))
         noun = "session" if path.mode == "edit" else "lecture session"
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 
@@ -231,8 +231,8 @@ class SessionProxy:
                 raise ended()
             root = self._frames.root(cap, capability, context)
         opaque = self._sandbox and self._frames.url is None
-        framed = Framed(session.key, session.id, viewer, root, opaque)
-        html, headers = self._frames.render(framed, query_of(exchange.scope), context)
+        query = query_of(exchange.scope)
+        html, headers = self._frames.render(session, viewer, root, query, context, opaque=opaque)
         await send_text(exchange.send, 200, html, [*headers, *cookies])
 
     # ---- by capability: /s/<capability>/… ----
@@ -255,11 +255,11 @@ class SessionProxy:
             raise preflight()
         if isinstance(path, ProbePath):
             raise ProxyReply(204)
-        capability = self._resolve(path)
-        session = self.session_of(capability)
-        if not isinstance(path, CapabilityPath) or capability is None or session is None:
+        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
+        if not isinstance(path, CapabilityPath) or not self._sandbox:
             raise ended()
-        visit = self._visit_by_capability(path, capability, session, scope)
+        capability, session = self.resolve(path.cap)
+        visit = self.visit_by_capability(path, capability, session, scope, opaque=True)
         check_page(visit, scope, context)
         return visit, capability
 
@@ -276,8 +276,7 @@ class SessionProxy:
             return None
         if not may_use_fast_path(visit, scope, self._limits.request_bytes):
             return None
-        feature = guarded_feature(visit.rest)
-        if feature and not await self._services.allowances.allows(visit.session.key.item, feature):
+        if await self._denied(visit):
             return None
         self._upstreams.of(visit.session)  # registers for the session's end
         await self._note(visit, scope)
@@ -292,37 +291,42 @@ class SessionProxy:
         if visit.rest not in BY_ITSELF:
             self._pool.touch(visit.session)
 
-    def _resolve(self, path: SessionPath | None) -> Capability | None:
-        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
-        if not isinstance(path, CapabilityPath) or not self._sandbox:
-            return None
-        return self.resolve(path.cap)
+    def resolve(self, cap: str) -> tuple[Capability, LiveSession]:
+        """Return what a capability is for.
 
-    def resolve(self, cap: str) -> Capability | None:
-        """Return a capability's record, None once its login or its viewer's access has ended."""
+        Raises: :class:`ProxyReply` once the session, the login or the viewer's access has ended.
+        """
         services = self._services
         capability = services.capabilities.resolve(cap)
         if capability is None or services.revocations.login_revoked(capability.login_id):
-            return None
+            raise ended()
+        session = self._pool.by_id(capability.session_id)
         # Removed from the roster during a session: the page ends with the access (B43).
-        return capability if services.roster.allows(capability.username, capability.role) else None
+        if session is None or not services.roster.allows(capability.username, capability.role):
+            raise ended()
+        return capability, session
 
-    def session_of(self, capability: Capability | None) -> LiveSession | None:
-        """Return the session that a capability is for, or None if it has ended."""
-        return self._pool.by_id(capability.session_id) if capability else None
+    def runs(self, session_id: str) -> bool:
+        """Return whether a session has not ended."""
+        return self._pool.by_id(session_id) is not None
 
-    def _visit_by_capability(
-        self, path: CapabilityPath, capability: Capability, session: LiveSession, scope: Scope
+    def visit_by_capability(
+        self,
+        path: CapabilityPath,
+        capability: Capability,
+        session: LiveSession,
+        scope: Scope,
+        *,
+        opaque: bool,
     ) -> Visit:
+        """Return a visit below ``/s/``, on the hub's origin if ``opaque``, else on its own."""
         context = context_of(scope)
-        capabilities = self._services.capabilities
         base, own = f"{context.prefix}/s/{path.cap}", context.prefix + session.base_url
-
-        def on_revoke(cut: Callable[[], None]) -> Callable[[], None]:
-            return capabilities.on_revoke(capability, cut)
+        if not opaque:
+            own = f"{context.scheme}://{context.host}{own}"
 
         async def page() -> Page:
-            return Page(base, f"{own}/", opaque=True, based=True)
+            return Page(base, f"{own}/", opaque=opaque, based=opaque)
 
         return Visit(
             session=session,
@@ -332,41 +336,44 @@ class SessionProxy:
             edit_base=own,
             page=None if path.rest else page,
             by_capability=True,
-            sandbox=True,
+            sandbox=opaque,
             destination=header(scope["headers"], b"sec-fetch-dest"),
-            cookies=[],
-            on_revoke=on_revoke,
-            ancestors="" if path.rest else whose_frame(context),
+            cookies=[] if opaque else _own_origin_headers(context),
+            on_revoke=partial(self._services.capabilities.on_revoke, capability),
+            ancestors=whose_frame(context) if opaque and not path.rest else "",
         )
 
     # ---- both ----
 
+    async def _denied(self, visit: Visit) -> str:
+        """Return the feature that a request needs and its item does not allow, or ""."""
+        feature = guarded_feature(visit.rest)
+        item = visit.session.key.item
+        return (
+            feature if feature and not await self._services.allowances.allows(item, feature) else ""
+        )
+
     async def relay(self, visit: Visit, exchange: Exchange) -> None:
         """Relay an authorised request or WebSocket to its session."""
-        session = visit.session
-        feature = guarded_feature(visit.rest)
-        if feature and not await self._services.allowances.allows(session.key.item, feature):
+        scope, shared = exchange.scope, visit.by_capability
+        if feature := await self._denied(visit):
             refusal = ProxyReply(403, denial(feature))
-            await self.answer(exchange, refusal, shared=visit.by_capability, cookies=visit.cookies)
+            await self.answer(exchange, refusal, shared=shared, cookies=visit.cookies)
             return
-        upstream = self._upstreams.of(session)
-        if exchange.scope["type"] == "websocket":
-            await self._note(visit, exchange.scope)
-            attendance = Attendance(
-                self._traffic,
-                lambda: self._pool.touch(session),
-                lambda: self._pool.connected(session),
+        upstream = self._upstreams.of(visit.session)
+        if scope["type"] == "websocket":
+            await self._note(visit, scope)
+            await relay_websocket(
+                visit, exchange, upstream, self._limits, self._pool, self._traffic
             )
-            await relay_websocket(visit, exchange, upstream, self._limits, attendance)
             return
-        if exchange.scope["method"] not in METHODS:
-            refusal = ProxyReply(405, "Method not allowed")
-            await self.answer(exchange, refusal, shared=visit.by_capability)
+        if scope["method"] not in METHODS:
+            await self.answer(exchange, ProxyReply(405, "Method not allowed"), shared=shared)
             return
-        await self._note(visit, exchange.scope)
+        await self._note(visit, scope)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
         if visit.rest == SAVE:
-            self._on_save(session.key.user)
+            self._on_save(visit.session.key.user)
 
     async def answer(
         self,
@@ -388,6 +395,16 @@ class SessionProxy:
 
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+
+
+def _own_origin_headers(context: RequestContext) -> HeaderList:
+    """Return the headers of a response on a session's own origin."""
+    # 'self' too: a session's pages may frame each other.
+    policy = f"frame-ancestors 'self' {whose_frame(context)}"
+    return [
+        (b"content-security-policy", policy.encode("ascii")),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
 
 
 async def _unheeded(event: Event) -> None:

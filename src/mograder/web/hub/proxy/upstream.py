@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 import aiohttp
@@ -36,16 +35,6 @@ Body = bytes | AsyncIterator[bytes] | None
 Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
-    """One request to the session's server; ``target`` is the encoded path and query."""
-
-    method: str
-    target: str
-    headers: CIMultiDict[str]
-    body: Body = None
-
-
 class Upstream:
     """The HTTP clients of one session's server, and the callbacks that cut its exchanges.
 
@@ -61,19 +50,23 @@ class Upstream:
         self._single = _client(endpoint, reuse=False)
         self._cuts: set[Callable[[], None]] = set()
 
-    async def request(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
+    async def request(
+        self, method: str, target: str, headers: CIMultiDict[str], body: Body
+    ) -> aiohttp.ClientResponse:
         """Send a request and return as soon as the headers of its response have arrived.
+
+        ``target`` is the encoded path and query.
 
         Raises: :class:`aiohttp.ClientError`, :class:`OSError` or :class:`ValueError` when there is
         no proper response.
         """
-        reusable = request.method in _POOLED and request.body is None
+        reusable = method in _POOLED and body is None
         client = self._pooled if reusable else self._single
         return await client.request(
-            request.method,
-            _url(request.target),
-            headers=request.headers,
-            data=request.body,
+            method,
+            _url(target),
+            headers=headers,
+            data=body,
             allow_redirects=False,
         )
 

@@ -8,21 +8,21 @@ slows the sender down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import aiohttp
 from starlette.types import Message
 
 from mograder.core.log import get_logger
+from mograder.sessions.manager import SessionManager
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import upstream_headers
 from mograder.web.hub.proxy.http_relay import Exchange, Limits
 from mograder.web.hub.proxy.rate_limit import RateLimit
 from mograder.web.hub.proxy.replies import ENDED
 from mograder.web.hub.proxy.upstream import Upgraded, Upstream
-from mograder.web.hub.support.proxy_counters import ProxyCounters, size_of
+from mograder.web.hub.support.metrics import ProxyCounters
 
 POLICY = 1008
 """Close code of a refusal (compatibility-0.3.16.md 2.3)."""
@@ -43,15 +43,6 @@ class Close:
 
     code: int
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Attendance:
-    """Callbacks that record use: ``touch`` for messages (not pings), and the traffic counters."""
-
-    traffic: ProxyCounters
-    touch: Callable[[], None]
-    connected: Callable[[], AbstractContextManager[object]]
 
 
 def legal_close(code: int | None, reason: str = "", *, otherwise: int) -> Close:
@@ -84,9 +75,17 @@ async def refuse_websocket(exchange: Exchange, status: int, text: str) -> None:
 
 
 async def relay_websocket(
-    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, attendance: Attendance
+    visit: Visit,
+    exchange: Exchange,
+    upstream: Upstream,
+    limits: Limits,
+    pool: SessionManager,
+    traffic: ProxyCounters,
 ) -> None:
-    """Open the session's WebSocket, then the client's, and relay messages until one side ends."""
+    """Open the session's WebSocket, then the client's, and relay messages until one side ends.
+
+    Messages (not pings) count as use of the session.
+    """
     protocols = tuple(exchange.scope.get("subprotocols") or ())
     headers = upstream_headers(exchange.scope["headers"], whole=False)
     try:
@@ -102,44 +101,88 @@ async def relay_websocket(
         await refuse_websocket(exchange, 502, f"{visit.noun} unavailable")
         return
     try:
-        attendance.traffic.open_websockets += 1
-        with attendance.connected():
-            await _between(visit, exchange, upstream, attendance, socket)
+        traffic.open_websockets += 1
+        with pool.connected(visit.session):
+            await _Relay(visit, exchange, socket, pool, traffic).run(upstream)
     finally:
-        attendance.traffic.open_websockets -= 1
+        traffic.open_websockets -= 1
         if not socket.closed:
             await socket.close(code=_GOING_AWAY)
 
 
-async def _between(
-    visit: Visit,
-    exchange: Exchange,
-    upstream: Upstream,
-    attendance: Attendance,
-    socket: Upgraded,
-) -> None:
-    cut: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
+@dataclass(frozen=True, slots=True)
+class _Relay:
+    """One WebSocket between a client and a session's server, both open."""
 
-    def end() -> None:
-        if not cut.done():
-            cut.set_result(Close(POLICY, ENDED))
+    visit: Visit
+    exchange: Exchange
+    socket: Upgraded
+    pool: SessionManager
+    traffic: ProxyCounters
 
-    undo = (upstream.on_close(end), visit.on_revoke(end))
-    try:
-        await exchange.receive()  # websocket.connect
-        await exchange.send({"type": "websocket.accept", "subprotocol": socket.protocol})
-        attendance.touch()
-        client_left, close = await _race(
-            _to_session(exchange, socket, attendance, upstream.rate_limits.to_session),
-            _to_client(exchange, socket, attendance, upstream.rate_limits.to_client),
-            cut,
-        )
-    finally:
-        for each in undo:
-            each()
-    await socket.close(code=close.code, message=close.reason.encode())
-    if not client_left:
-        await _close_client(exchange, close)
+    async def run(self, upstream: Upstream) -> None:
+        """Relay both ways until one side, the session or the capability ends."""
+        cut: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
+
+        def end() -> None:
+            if not cut.done():
+                cut.set_result(Close(POLICY, ENDED))
+
+        undo = (upstream.on_close(end), self.visit.on_revoke(end))
+        protocol = self.socket.protocol
+        try:
+            await self.exchange.receive()  # websocket.connect
+            await self.exchange.send({"type": "websocket.accept", "subprotocol": protocol})
+            self.pool.touch(self.visit.session)
+            limits = upstream.rate_limits
+            client_left, close = await _race(
+                self._to_session(limits.to_session), self._to_client(limits.to_client), cut
+            )
+        finally:
+            for each in undo:
+                each()
+        await self.socket.close(code=close.code, message=close.reason.encode())
+        if not client_left:
+            await _close_client(self.exchange, close)
+
+    async def _to_session(self, rate_limit: RateLimit) -> Close:
+        traffic, socket = self.traffic, self.socket
+        while True:
+            message = await self.exchange.receive()
+            if message["type"] != "websocket.receive":
+                return _left(message)
+            self.pool.touch(self.visit.session)
+            text = message.get("text")
+            size = size_of(message["bytes"] if text is None else text)
+            traffic.messages_in += 1
+            traffic.bytes_in += size
+            try:
+                if text is not None:
+                    await socket.send_str(text)
+                else:
+                    await socket.send_bytes(message["bytes"])
+            except (aiohttp.ClientError, OSError, UnicodeEncodeError):
+                # The other direction returns how the server closed; this one only waits.
+                return await asyncio.Future()
+            await rate_limit.passed(size)
+
+    async def _to_client(self, rate_limit: RateLimit) -> Close:
+        traffic, socket = self.traffic, self.socket
+        while True:
+            message = await socket.receive()
+            if message.type not in _DATA:
+                return _closed_by_server(message, socket)
+            self.pool.touch(self.visit.session)
+            kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
+            try:
+                await self.exchange.send({"type": "websocket.send", kind: message.data})
+            except OSError:
+                # The ASGI server raises this after the client has disconnected.
+                return Close(_GOING_AWAY)
+            size = size_of(message.data)
+            traffic.messages_out += 1
+            traffic.bytes_out += size
+            await rate_limit.passed(size)
 
 
 async def _race(
@@ -158,53 +201,15 @@ async def _race(
     return first is inward and first.result().code != _TOO_BIG, first.result()
 
 
-async def _to_session(
-    exchange: Exchange, socket: Upgraded, attendance: Attendance, rate_limit: RateLimit
-) -> Close:
-    traffic = attendance.traffic
-    while True:
-        message = await exchange.receive()
-        if message["type"] != "websocket.receive":
-            return _left(message)
-        attendance.touch()
-        text = message.get("text")
-        size = size_of(message["bytes"] if text is None else text)
-        traffic.messages_in += 1
-        traffic.bytes_in += size
-        try:
-            if text is not None:
-                await socket.send_str(text)
-            else:
-                await socket.send_bytes(message["bytes"])
-        except (aiohttp.ClientError, OSError, UnicodeEncodeError):
-            # The other direction returns how the server closed; this one only waits.
-            return await asyncio.Future()
-        await rate_limit.passed(size)
+def size_of(data: str | bytes) -> int:
+    """Return a message's size on the wire in bytes, without encoding one that is ASCII."""
+    if isinstance(data, bytes) or data.isascii():
+        return len(data)
+    return len(data.encode("utf-8", "replace"))
 
 
 def _left(message: Message) -> Close:
     return legal_close(message.get("code"), message.get("reason") or "", otherwise=_GOING_AWAY)
-
-
-async def _to_client(
-    exchange: Exchange, socket: Upgraded, attendance: Attendance, rate_limit: RateLimit
-) -> Close:
-    traffic = attendance.traffic
-    while True:
-        message = await socket.receive()
-        if message.type not in _DATA:
-            return _closed_by_server(message, socket)
-        attendance.touch()
-        kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
-        try:
-            await exchange.send({"type": "websocket.send", kind: message.data})
-        except OSError:
-            # The ASGI server raises this after the client has disconnected.
-            return Close(_GOING_AWAY)
-        size = size_of(message.data)
-        traffic.messages_out += 1
-        traffic.bytes_out += size
-        await rate_limit.passed(size)
 
 
 def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:

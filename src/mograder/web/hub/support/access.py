@@ -1,4 +1,4 @@
-"""Identity and access: the guards that the route table names.
+"""Identity and access: the caller of a request, and the guards that the route table names.
 
 Every entry of the table names a guard, so no new route is without a check. The addresses of
 sessions are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
@@ -9,21 +9,69 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
+from mograder.auth.cookies import LIFETIME, Login, cookie_name, make_cookie, set_cookie_header
 from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.web.app import SAFE_METHODS, Header
-from mograder.web.context import request_context
+from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.hub.support.hub_app import IDENTITY, hub_app, identity_of
-from mograder.web.hub.support.identity import identify, login_headers, restricted
 from mograder.web.hub.support.responses import NotEnrolled, answer_problem
+from mograder.web.hub.support.services import Services
+
+RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
+"""The page for a signed-in person who is not on the roster, sent with status 403.
+
+See compatibility-0.3.16.md 2.1.
+"""
+
+
+def identify(scope: Scope, services: Services) -> Identity | None:
+    """Return the caller's identity, None without a login.
+
+    Raises: :class:`~mograder.core.errors.InvalidInput` for repeated or malformed credentials.
+    """
+    context = context_of(scope)
+    name = cookie_name(secure=context.secure, prefix=context.prefix)
+    return services.authenticator.identify(scope["headers"], context.client, cookie=name)
+
+
+def restricted(identity: Identity, services: Services) -> bool:
+    """Return whether the roster excludes this person (B41-B44)."""
+    return not services.roster.allows(identity.username, identity.role)
+
+
+def login_headers(
+    identity: Identity | None, context: RequestContext, secret: str
+) -> list[tuple[bytes, bytes]]:
+    """Return the Set-Cookie of a login that is new with this request, or an empty list.
+
+    It belongs on the response whatever its status (compatibility-0.3.16.md 2.1); bearer clients
+    never get one.
+    """
+    if identity is None or identity.fresh is None:
+        return []
+    return [(b"set-cookie", login_cookie(identity.fresh, context, secret).encode("latin-1"))]
+
+
+def login_cookie(login: Login, context: RequestContext, secret: str) -> str:
+    """Return the Set-Cookie of a login, valid for a day (compatibility-0.3.16.md 2.1)."""
+    return set_cookie_header(
+        cookie_name(secure=context.secure, prefix=context.prefix),
+        make_cookie(secret, login),
+        path=context.prefix or "/",
+        secure=context.secure,
+        max_age=LIFETIME,
+    )
 
 
 async def admit(request: Request, headers: list[Header]) -> Response | None:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from anyio import to_thread
+from fastapi import Request
 
+from mograder.auth.identity import Identity
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.store.hub_state import HubState
+from mograder.web.context import request_context
 
 _QUIET_SECONDS = 60.0
 _REMEMBERED = 1000
@@ -41,17 +44,29 @@ class AuditTrail:
 
     async def granted(self, event: Event) -> None:
         """Record that an action was done."""
-        await self._record(event, "ok")
+        await self._write(event, "ok")
+
+    async def record(self, request: Request, caller: Identity, action: str, what: str) -> None:
+        """Record an action of the caller."""
+        where = request_context(request).client or ""
+        await self.granted(Event(caller.username, action, what, where))
+
+    async def record_foreign(
+        self, request: Request, caller: Identity, owner: str, action: str, what: str
+    ) -> None:
+        """Record an action on another person's data; actions on one's own are not recorded."""
+        if owner != caller.username:
+            await self.record(request, caller, action, what)
 
     async def visited(self, event: Event) -> None:
         """Record access to another person's data, once a minute for equal events."""
         if self._is_news(event):
-            await self._record(event, "ok")
+            await self._write(event, "ok")
 
     async def refused(self, event: Event) -> None:
         """Record a refusal, once a minute for equal events."""
         if self._is_news(event):
-            await self._record(event, "refused")
+            await self._write(event, "refused")
 
     def _is_news(self, event: Event) -> bool:
         now = self._clock.steady()
@@ -62,7 +77,7 @@ class AuditTrail:
         self._lately[event] = now
         return True
 
-    async def _record(self, event: Event, outcome: str) -> None:
+    async def _write(self, event: Event, outcome: str) -> None:
         """Write the line.
 
         The action has happened already, so a failure here must not change the response: the

@@ -18,40 +18,16 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
+from mograder.sessions.session import LiveSession
+from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import CapabilityRow
 
 _RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
 _LONGEST = 64
-
-
-class CapabilityStore(Protocol):
-    """The part of the hub's state that keeps capabilities over a restart."""
-
-    def add_capability(self, row: CapabilityRow) -> None: ...
-
-    def remove_capabilities(
-        self,
-        *,
-        login_id: str | None = None,
-        username: str | None = None,
-    ) -> object: ...
-
-    def capabilities(self) -> Iterable[CapabilityRow]: ...
-
-
-class Ending(Protocol):
-    """A session that calls back when it ends (``sessions.live.LiveSession``)."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def on_stop(self) -> list[Callable[[], None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +55,7 @@ class Capabilities:
     process that issued it), ``_watchers`` (callbacks for the revocation of each).
     """
 
-    def __init__(self, state: CapabilityStore, clock: Clock) -> None:
+    def __init__(self, state: HubState, clock: Clock) -> None:
         self._state = state
         self._clock = clock
         self._lock = threading.Lock()  # memory only: the event loop takes it too
@@ -94,7 +70,7 @@ class Capabilities:
         with self._lock:
             self._by_hash.update(rows)
 
-    def end_with(self, sessions: Iterable[Ending]) -> None:
+    def end_with(self, sessions: Iterable[LiveSession]) -> None:
         """End an earlier hub's capabilities with their sessions; at once where a session has ended.
 
         The proxy registers this for each session that is visited; an adopted one may end without a
@@ -196,12 +172,12 @@ class Capabilities:
             for viewer, cap in list(self._issued.items()):
                 if _hash(cap) in gone:
                     del self._issued[viewer]
-            told = [
+            callbacks = [
                 callback
                 for cap_hash in gone
                 for callback in self._watchers.pop(cap_hash, {}).values()
             ]
-        for callback in told:
+        for callback in callbacks:
             callback()
 
 

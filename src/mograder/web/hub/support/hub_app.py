@@ -73,12 +73,6 @@ def _viewer(who: Identity) -> Viewer:
     )
 
 
-def copies_of(services: Services) -> Copies:
-    """Return the object that changes students' copies, with the configured disk reserve."""
-    reserve = services.loaded.settings.limits.disk_reserve
-    return Copies(services.pool, services.workspaces, services.clock, reserve=reserve)
-
-
 def hub_app(request: Request) -> HubApp:
     """Return the object that the middleware put into the request."""
     app: HubApp = request.scope[APP]

@@ -7,9 +7,9 @@ lists them all, and a test compares.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -22,26 +22,31 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from mograder.sessions.counters import Counters, ItemMemory, Kind, Outcome
+from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.sessions.manager import SessionManager
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
 _OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "refused")
 
 
-class Counted(Protocol):
-    """The part of the session pool that counts; :class:`~mograder.sessions.manager.SessionPool`."""
+@dataclass(slots=True)
+class ProxyCounters:
+    """The session proxy's counts since the hub's start; ``in`` is towards the session.
 
-    @property
-    def tally(self) -> Counters: ...
+    Plain numbers that its hot path only adds to, on the event loop.
+    """
 
-    def states(self) -> Counter[str]: ...
-
-    def memory_by_item(self) -> Sequence[ItemMemory]: ...
-
-    def all(self) -> Sequence[object]: ...
+    http: int = 0
+    websockets: int = 0
+    refused: int = 0
+    """Requests that the proxy answered without a session's server."""
+    open_websockets: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
 
 
 class Metrics:
@@ -50,7 +55,7 @@ class Metrics:
     Create it when the pool is open: sessions that run by then count as adopted.
     """
 
-    def __init__(self, pool: Counted) -> None:
+    def __init__(self, pool: SessionManager) -> None:
         self.traffic = ProxyCounters()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_HubCollector(pool, self.traffic, adopted=len(pool.all())))
@@ -66,7 +71,7 @@ class Metrics:
 
 
 class _HubCollector(Collector):
-    def __init__(self, pool: Counted, traffic: ProxyCounters, *, adopted: int) -> None:
+    def __init__(self, pool: SessionManager, traffic: ProxyCounters, *, adopted: int) -> None:
         self._pool = pool
         self._traffic = traffic
         self._adopted = adopted
@@ -103,7 +108,7 @@ def _starts(tally: Counters) -> Iterator[Metric]:
     yield fallbacks
 
 
-def _sessions(pool: Counted, adopted: int) -> Iterator[Metric]:
+def _sessions(pool: SessionManager, adopted: int) -> Iterator[Metric]:
     counted = pool.states()
     states = GaugeMetricFamily("mograder_sessions", "Sessions by state.", labels=("state",))
     for state in STATES:
@@ -126,9 +131,12 @@ def _sessions(pool: Counted, adopted: int) -> Iterator[Metric]:
         "Memory of all running sessions of an item together, as measured.",
         labels=_ITEM,
     )
-    for use in pool.memory_by_item():
-        items.add_metric((use.item, use.mode), use.sessions)
-        memory.add_metric((use.item, use.mode), use.bytes)
+    used: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for live in pool.all():
+        used[live.key.item, live.key.mode.value].append(live.usage.memory)
+    for item, sizes in sorted(used.items()):
+        items.add_metric(item, len(sizes))
+        memory.add_metric(item, sum(sizes))
     yield items
     yield memory
     yield GaugeMetricFamily(

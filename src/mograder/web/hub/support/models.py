@@ -225,7 +225,7 @@ class Stopped(_Body):
     terminated: bool
 
 
-class Standing(_Body):
+class NotebookState(_Body):
     """The state of an open page's session and notebook; the times are Unix times.
 
     ``state`` is "replaced" if another session of the same notebook runs now. ``title`` and ``text``

@@ -1,9 +1,10 @@
-"""The hub's responses: problems, and the result of long work in the form asked for."""
+"""The hub's responses: problems, the result of long work in the form asked for, redirects."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -14,19 +15,19 @@ from starlette.responses import (
     PlainTextResponse,
     RedirectResponse,
     Response,
-    StreamingResponse,
 )
 
+from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
-from mograder.web.background import Report, Running, progress_lines
+from mograder.core.names import INSTRUCTOR
+from mograder.web.background import Report, Running, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import go_to, hub_app, identity_of
 from mograder.web.hub.support.notifier import Part
-from mograder.web.pages import page, problem_page
+from mograder.web.pages import page, problem_page, with_outcome
 from mograder.web.problems import (
     HUB_STATUS,
-    NDJSON,
     Wants,
     problem_json,
     status_of,
@@ -41,6 +42,11 @@ _PATIENCE_SECONDS = 5.0
 """Seconds that a form waits for its response; then it is redirected to a page that polls, since
 proxies and browsers give up on requests that take minutes.
 """
+
+
+_COURSE_PAGES: Mapping[str, str] = MappingProxyType(
+    {"items": "/course/items", "sessions": "/course/sessions", "people": "/course/people"}
+)
 
 
 class NotEnrolled(Forbidden):
@@ -92,16 +98,8 @@ async def deliver(
                 running.abandon(ABSENT_SECONDS)
             return go_to(request, f"{spinner}?waiting")
     if form is Wants.PROGRESS:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         absent = ABSENT_SECONDS if spinner and not lasting else None
-        news = progress_lines(
-            running,
-            request_context(request).request_id,
-            _in_json,
-            statuses=HUB_STATUS,
-            absent=absent,
-        )
-        return StreamingResponse(news, media_type=NDJSON, headers=headers)
+        return progress_response(running, request, _in_json, statuses=HUB_STATUS, absent=absent)
     try:
         result = await running.result()
     except Busy as error:
@@ -111,6 +109,22 @@ async def deliver(
     if form is Wants.PAGE:
         return go_to(request, next_page(result))
     return JSONResponse(_in_json(result))
+
+
+def back_from(
+    request: Request, caller: Identity, user: str, done: str, item: str
+) -> Callable[[object], str]:
+    """Return the page to go back to after a form about a copy or session.
+
+    The form may name the page in its query (``back``); else it is the first page for the caller's
+    own copy or session, and the person's page for another person's.
+    """
+    named = _COURSE_PAGES.get(request.query_params.get("back", ""))
+    if named is None:
+        foreign = user not in (caller.username, INSTRUCTOR)
+        named = f"/course/students/{quote(user, safe='')}" if foreign else "/"
+    where = with_outcome(named, done, item)
+    return lambda _: where
 
 
 def _in_json(result: BaseModel) -> dict[str, object]:

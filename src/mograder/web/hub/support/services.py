@@ -25,9 +25,8 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.runner import Executor
-from mograder.sessions.capacity import terms_of
-from mograder.sessions.item_policy import Allowances
-from mograder.sessions.launch_spec import Spawner, limits_of
+from mograder.sessions.capacity import capacity_limits
+from mograder.sessions.launch_spec import Allowances, Spawner, limits_of
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
 from mograder.store.allowlist import Allowlist
@@ -184,7 +183,7 @@ def _pool(
         rows=state,
         clock=clock,
         probe=answers,
-        terms=terms_of(settings.hub.session_ttl, settings.limits),
+        limits=capacity_limits(settings.hub.session_ttl, settings.limits),
     )
 
 

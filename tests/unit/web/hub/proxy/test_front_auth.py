@@ -27,7 +27,7 @@ from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer, open_to_its_group
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 
 PREFIX = "/live/hub"
 ALICE = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-alices-1", None)
@@ -70,7 +70,7 @@ async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[Ru
         cut.append(session_id)
         return opened_house.able
 
-    proxy = SessionProxy(made, ProxyCounters(), FRAMES)
+    proxy = SessionProxy(made.as_services, ProxyCounters(), FRAMES)
     route = FrontAuthorizer(
         proxy, made.capabilities, trusts=lambda peer: peer == "127.0.0.1", hang_up=hang_up
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from mograder.web.hub.proxy.rate_limit import Rate, RateLimit
-from mograder.web.hub.support.proxy_counters import size_of
+from mograder.web.hub.proxy.websocket_relay import size_of
 
 
 @dataclass

@@ -32,10 +32,11 @@ from bench.support.session_proxy import (
 from mograder.core.session_url import SessionUrl
 from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
+from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.session_origins import SessionOriginDispatcher, SessionOrigins
+from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.proxy_counters import ProxyCounters
+from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.templating import load_pages
 from tests.support.proxy_upstream import Upstream
 
@@ -83,10 +84,12 @@ async def proxied(tmp_path: Path) -> AsyncIterator[RunningProxy]:
 async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[RunningProxy]:
     made = services(directory)
     session = made.pool.add("alice", "A1", "edit", socket)  # type: ignore[arg-type]
-    proxy = SessionProxy(made, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL))
-    origins = SessionOrigins(URL, proxy, made.capabilities)
+    proxy = SessionProxy(
+        made.as_services, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL)
+    )
+    origins = SessionOrigins(URL, proxy)
     app = ContextMiddleware(
-        SessionOriginDispatcher(origins, proxy, proxy),
+        Dispatcher(proxy, proxy, proxy, proxy, origins),
         base_url="",
         public_url=HUB,
         trusts=lambda _: True,

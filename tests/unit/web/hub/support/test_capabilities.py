@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.sessions.session import LiveSession
 from mograder.web.hub.support.capabilities import Capabilities
 from tests.support.clock import ManualClock
 
@@ -59,7 +61,7 @@ def test_those_of_adopted_sessions_end_with_them_although_nobody_visits_them_aga
     later = Capabilities(table, ManualClock())
     later.load()
     session = Adopted("kept")
-    later.end_with([session])
+    later.end_with([cast(LiveSession, session)])
     assert later.resolve(kept) is not None
     assert later.resolve(gone) is None, "its session ended while no hub was there"
     for callback in session.on_stop:

@@ -11,7 +11,7 @@ from bench.support.session_proxy import SECRET, bearer, cookie, services
 from mograder.auth.identity import Method
 from mograder.core.errors import InvalidInput
 from mograder.web.context import RequestContext
-from mograder.web.hub.support.identity import identify, login_headers, restricted
+from mograder.web.hub.support.access import identify, login_headers, restricted
 
 
 def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") -> Scope:
@@ -25,7 +25,7 @@ def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") ->
 
 
 def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> None:
-    made, plain = services(tmp_path), cookie("alice")
+    made, plain = services(tmp_path).as_services, cookie("alice")
     assert identify(scope(plain), made) is not None
     assert identify(scope(plain, scheme="https"), made) is None
     host = {"Cookie": plain["Cookie"].replace("mograder_session", "__Host-mograder_session")}
@@ -36,7 +36,7 @@ def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> 
 def test_two_login_cookies_are_refused(tmp_path: Path) -> None:
     twice = {"Cookie": f"{cookie('alice')['Cookie']}; {cookie('bob')['Cookie']}"}
     with pytest.raises(InvalidInput):
-        identify(scope(twice), services(tmp_path))
+        identify(scope(twice), services(tmp_path).as_services)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_two_login_cookies_are_refused(tmp_path: Path) -> None:
 def test_a_login_by_header_gets_a_cookie_and_a_bearer_none(
     tmp_path: Path, scheme: str, prefix: str, start: str, end: str
 ) -> None:
-    made = services(tmp_path)
+    made = services(tmp_path).as_services
     came = scope({"X-Remote-User": "alice"}, scheme=scheme, prefix=prefix)
     identity = identify(came, made)
     assert identity is not None
@@ -70,6 +70,6 @@ def test_the_roster_keeps_out_who_is_not_enrolled(tmp_path: Path) -> None:
     made = services(tmp_path)
     made.roster.kept_out.add("bob")
     for name, out in (("alice", False), ("bob", True)):
-        identity = identify(scope(cookie(name)), made)
+        identity = identify(scope(cookie(name)), made.as_services)
         assert identity is not None
-        assert restricted(identity, made) is out
+        assert restricted(identity, made.as_services) is out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
 from prometheus_client.core import Metric
@@ -11,11 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
-from mograder.sessions.counters import ItemMemory
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.session import SessionKey
 from mograder.web.hub.support.metrics import Metrics
 from tests.support.clock import ManualClock
-from tests.support.hub_app import FakePool, Hub
+from tests.support.hub_app import FakePool, FakeSession, Hub
 
 _REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"
 _ROW = re.compile(r"^\| `((?:mograder|process)_\w+)` \| (\w+) \|(.*)$", re.MULTILINE)
@@ -30,8 +33,15 @@ def eventful() -> FakePool:
     pool.tally.fell_back("another marimo")
     pool.tally.endings[EndReason.IDLE] += 2
     pool.tally.queue_length = 4
-    pool.memory.append(ItemMemory("A1", "edit", 2, 90_000_000))
+    for user, size in (("alice", 40_000_000), ("bob", 50_000_000)):
+        key = SessionKey(user, "A1", Mode.EDIT)
+        pool.running[key] = FakeSession(key, pool.clock.now())
+        pool.running[key].usage.memory = size
     return pool
+
+
+def metrics_of(pool: FakePool) -> Metrics:
+    return Metrics(cast(SessionManager, pool))
 
 
 def read(text: str) -> dict[str, float]:
@@ -45,7 +55,7 @@ def read(text: str) -> dict[str, float]:
 
 
 def test_the_pools_numbers_arrive_under_their_names() -> None:
-    samples = read(Metrics(eventful()).render().decode())
+    samples = read(metrics_of(eventful()).render().decode())
     assert samples["mograder_session_starts_total{kind=warm,outcome=ok}"] == 1
     assert samples["mograder_session_starts_total{kind=unknown,outcome=refused}"] == 3
     assert samples["mograder_session_starts_total{kind=cold,outcome=failed}"] == 0
@@ -58,13 +68,14 @@ def test_the_pools_numbers_arrive_under_their_names() -> None:
     assert samples["mograder_session_endings_total{reason=memory}"] == 0
     assert samples["mograder_start_queue_length{}"] == 4
     assert samples["mograder_item_memory_bytes{item=A1,mode=edit}"] == 90_000_000
+    assert samples["mograder_item_sessions{item=A1,mode=edit}"] == 2
     assert samples["mograder_sessions{state=waiting}"] == 0
     assert samples["process_resident_memory_bytes{}"] > 1_000_000
 
 
 def test_sessions_that_ran_before_the_hub_did_are_told_as_adopted(hub: Hub) -> None:
     hub.start("alice", "A1")
-    metrics = Metrics(hub.pool)
+    metrics = metrics_of(hub.pool)
     hub.start("bob", "A1")
     samples = read(metrics.render().decode())
     assert samples["mograder_adopted_sessions{}"] == 1
@@ -83,7 +94,7 @@ async def test_an_instructor_scrapes_by_token_and_students_never(hub: Hub) -> No
 
 def test_no_label_names_a_person() -> None:
     """Usernames would make one series per student (bounded cardinality), and are nobody's."""
-    families = families_of(Metrics(eventful()))
+    families = families_of(metrics_of(eventful()))
     labels = {name for family in families for sample in family.samples for name in sample.labels}
     allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le"}
     assert labels <= allowed
@@ -91,7 +102,7 @@ def test_no_label_names_a_person() -> None:
 
 def test_the_reference_lists_what_is_told_and_nothing_else() -> None:
     listed = {name: kind for name, kind, _ in _ROW.findall(_REFERENCE.read_text("utf-8"))}
-    told = {full_name(family): family.type for family in families_of(Metrics(eventful()))}
+    told = {full_name(family): family.type for family in families_of(metrics_of(eventful()))}
     assert listed == told
 
 
@@ -99,7 +110,7 @@ def test_the_reference_lists_the_values_of_closed_labels() -> None:
     rows = {name: rest for name, _, rest in _ROW.findall(_REFERENCE.read_text("utf-8"))}
     told = {
         (full_name(family), value)
-        for family in families_of(Metrics(eventful()))
+        for family in families_of(metrics_of(eventful()))
         for sample in family.samples
         for label, value in sample.labels.items()
         if label in {"kind", "outcome", "state", "direction"}
