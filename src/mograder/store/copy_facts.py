@@ -98,10 +98,7 @@ class CopyListing:
         return CopyState.DOWNLOADED
 
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
-        try:
-            return self._below.stat(f"{user}/{item}/{name}")
-        except (NotFound, InvalidInput):
-            return None
+        return self._below.look(f"{user}/{item}/{name}")
 
 
 def _person(name: str) -> Username | None:

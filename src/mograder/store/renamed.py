@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.notebook.likeness import is_rather, names_item
 from mograder.store.earlier_versions import archive_of
@@ -49,9 +49,9 @@ class Renamed:
 
         Return None if there is neither.
         """
-        found = self._stat(f"{user}/{item}/{item}{_SUFFIX}")
+        found = self._below.look(f"{user}/{item}/{item}{_SUFFIX}")
         if found is None and (renamed := self.find(user, item)):
-            found = self._stat(f"{user}/{item}/{renamed}")
+            found = self._below.look(f"{user}/{item}/{renamed}")
         return found
 
     def find(self, user: Username, item: ItemName) -> str | None:
@@ -82,12 +82,6 @@ class Renamed:
             if named is not None:
                 found.append((named, each.info.modified_ns, each.path))
         return max(found)[2] if found else None
-
-    def _stat(self, path: str) -> FileInfo | None:
-        try:
-            return self._below.stat(path)
-        except (NotFound, InvalidInput):
-            return None
 
     def _candidates(self, folder: str, item: ItemName) -> Iterator[_Candidate]:
         """Yield the files that may be the notebook, without earlier versions and hidden files."""

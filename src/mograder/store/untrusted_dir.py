@@ -37,7 +37,6 @@ from mograder.store.path_errors import (
     too_large,
 )
 
-_ALLOWED_FLAGS = os.O_ACCMODE | os.O_APPEND
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CHUNK = 1 << 18
 _LATEST_NS = 4_000_000_000_000_000_000
@@ -63,13 +62,12 @@ class FileInfo:
 class NewFile:
     """The properties of a new file.
 
-    ``owner``: a uid, or ``None`` for the owner of its directory, so that a hub that runs as root
-    does not leave files that the student cannot write. ``modified_ns``: its time, None for now.
-    ``replace``: whether it may replace another file. ``durable``: whether to sync it to disk.
+    ``modified_ns``: its time, None for now. ``replace``: whether it may replace another file.
+    ``durable``: whether to sync it to disk. Its owner is that of its directory, so that a hub that
+    runs as root does not leave files that the student cannot write.
     """
 
     mode: int = 0o644
-    owner: int | None = None
     modified_ns: int | None = None
     replace: bool = True
     durable: bool = True
@@ -104,31 +102,26 @@ class UntrustedDir:
         self._resolver = resolver or best_resolver()
         self._disk = disk
 
-    def open(self, relative: str, flags: int = os.O_RDONLY, *, owner: int | None = None) -> int:
-        """Open an existing regular file with one link, without blocking; return its descriptor.
-
-        With ``owner`` (a uid) the file must belong to this user.
+    def open(self, relative: str) -> int:
+        """Open a regular file with one link for reading, without blocking; return its descriptor.
 
         Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
         (a program holds a lease on it).
         """
-        if flags & ~_ALLOWED_FLAGS:
-            raise ValueError("open neither creates nor truncates; use write")
-        fd = self._resolve(relative, flags | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = self._resolve(relative, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            info = check_regular(fd, relative)
-            check_sole(info, relative, owner)
+            check_sole(check_regular(fd, relative), relative)
         except BaseException:
             os.close(fd)
             raise
         return fd
 
-    def read(self, relative: str, limit: int, *, owner: int | None = None) -> bytes:
+    def read(self, relative: str, limit: int) -> bytes:
         """Return a file's bytes.
 
         Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
         """
-        fd = self.open(relative, owner=owner)
+        fd = self.open(relative)
         try:
             if os.fstat(fd).st_size > limit:
                 raise too_large(relative, limit)
@@ -153,6 +146,13 @@ class UntrustedDir:
         finally:
             os.close(fd)
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
+
+    def look(self, relative: str) -> FileInfo | None:
+        """Return facts about a regular file as :meth:`stat`; None if there is no such file."""
+        try:
+            return self.stat(relative)
+        except (NotFound, InvalidInput):
+            return None
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
         """Write ``data`` to a file atomically; see :meth:`copy`."""
@@ -221,15 +221,14 @@ class UntrustedDir:
         with explained_when_full():
             self._base.mkdir(parents=True, exist_ok=True)
 
-    def make_directory(self, relative: str, *, mode: int = 0o700, owner: int | None = None) -> None:
-        """Create a directory and its missing parents; with ``owner`` (a uid) give it to that user.
+    def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
+        """Create a directory and its missing parents; each gets the owner of its parent.
 
         Raises: :class:`InvalidInput` when something else has the name.
         """
         parts = checked(relative).split("/")
         for count in range(1, len(parts) + 1):
-            last = count == len(parts)
-            self._make_one(parts[:count], mode, owner if last else None)
+            self._make_one(parts[:count], mode)
 
     def move(self, relative: str, target: str) -> bool:
         """Rename a file atomically; return False if ``target`` exists already.
@@ -278,7 +277,7 @@ class UntrustedDir:
         finally:
             os.close(base)
 
-    def _make_one(self, parts: list[str], mode: int, owner: int | None) -> None:
+    def _make_one(self, parts: list[str], mode: int) -> None:
         relative = "/".join(parts)
         directory = self._resolve("/".join(parts[:-1]), _DIRECTORY)
         try:
@@ -289,7 +288,7 @@ class UntrustedDir:
         else:
             made = self._resolve(relative, _DIRECTORY)
             try:
-                _give(made, directory, owner)
+                _give(made, directory)
             finally:
                 os.close(made)
             with explained_when_full():
@@ -321,7 +320,7 @@ class UntrustedDir:
             while chunk := source.read(_CHUNK):
                 self._disk.write(fd, chunk)
             os.fchmod(fd, how.mode)
-            _give(fd, directory, how.owner)
+            _give(fd, directory)
             if how.modified_ns is not None:
                 os.utime(fd, ns=(how.modified_ns, how.modified_ns))
             if how.durable:
@@ -398,11 +397,10 @@ def _opened(place: Place) -> int:
     return place.directory
 
 
-def _give(fd: int, directory: int, owner: int | None) -> None:
-    """Set a file's owner to ``owner``, or to that of its directory; do nothing unless root."""
+def _give(fd: int, directory: int) -> None:
+    """Set a file's owner to that of its directory; do nothing unless root."""
     if os.geteuid() != 0:
         return
     above = os.fstat(directory)
-    uid, gid = (above.st_uid, above.st_gid) if owner is None else (owner, owner)
-    if (uid, gid) != (0, 0):
-        os.fchown(fd, uid, gid)
+    if (above.st_uid, above.st_gid) != (0, 0):
+        os.fchown(fd, above.st_uid, above.st_gid)
