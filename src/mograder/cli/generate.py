@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from mograder.cli.shared.authoring import denied_code, keep_runtime
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
-from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author_runs import CheckOutcome, How, open_runs
+from mograder.core.settings import read_environ
+from mograder.grading.author_runs import CheckOutcome, Run, open_runs
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.generate_output import Generated, GenerateOptions, Watch
 from mograder.store.course import SourceItem, find_source
@@ -104,8 +105,14 @@ def generate(  # noqa: PLR0913  # one argument per option
         runs = 2 * sum(len(item.notebooks) for item in items)
         # If nothing runs, no environment is needed.
         sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
-        how = How(runs=runs, jobs=jobs, sandbox=sandbox, own_python=own_python)
-        outcomes = asyncio.run(_generate(items, options, loaded, talk, how))
+        opening = open_runs(
+            *(loaded, read_environ(), talk.warn),
+            runs=runs,
+            jobs=jobs,
+            sandbox=sandbox,
+            own_python=own_python,
+        )
+        outcomes = asyncio.run(_generate(items, options, opening, talk))
     ctx.exit(_tell(outcomes, talk))
 
 
@@ -162,12 +169,11 @@ def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
 async def _generate(
     items: Sequence[SourceItem],
     options: GenerateOptions,
-    loaded: LoadedSettings,
+    opening: AbstractAsyncContextManager[Run],
     talk: _Talk,
-    how: How,
 ) -> tuple[Generated, ...]:
-    async with open_runs(loaded, read_environ(), how, talk.warn) as runs:
-        return await generate_items(items, runs, options, talk.watch())
+    async with opening as run:
+        return await generate_items(items, run, options, talk.watch())
 
 
 def _tell(outcomes: Sequence[Generated], talk: _Talk) -> int:

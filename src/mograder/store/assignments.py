@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
     AwareDatetime,
@@ -40,8 +40,10 @@ _log = get_logger(__name__)
 class Deadline:
     """The due date and the time after which work is refused; None means no such time."""
 
-    due: datetime | None = None
-    cutoff: datetime | None = None
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    due: AwareDatetime | None = None
+    cutoff: AwareDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,6 @@ class Assignment:
         return Deadline(due, cutoff)
 
 
-class _Moments(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    due: AwareDatetime | None = None
-    cutoff: AwareDatetime | None = None
-
-
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -85,7 +80,7 @@ class _Entry(BaseModel):
     duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
     due: AwareDatetime | None = None
     cutoff: AwareDatetime | None = None
-    extensions: dict[str, AwareDatetime | _Moments] = Field(default_factory=dict)
+    extensions: dict[str, AwareDatetime | Deadline] = Field(default_factory=dict)
 
     def deadline(self) -> Deadline:
         by_number = datetime.fromtimestamp(self.duedate, UTC) if self.duedate else None
@@ -93,7 +88,7 @@ class _Entry(BaseModel):
 
     def extended(self) -> dict[str, Deadline]:
         return {
-            user: Deadline(each.due, each.cutoff) if isinstance(each, _Moments) else Deadline(each)
+            user: each if isinstance(each, Deadline) else Deadline(each)
             for user, each in self.extensions.items()
         }
 

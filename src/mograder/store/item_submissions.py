@@ -23,7 +23,7 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.store.group_commit import GroupCommit
-from mograder.store.history import History, Person, Record, Submission, names_for
+from mograder.store.history import RECORD, History, Person, Submission, names_for
 from mograder.store.records import Records, locked
 from mograder.store.tmpfile import Unnamed
 
@@ -177,7 +177,7 @@ class ItemSubmissions:
             new = [work.kept.submission for work in batch if work.kept and not work.kept.repeated]
         if self._records is None or not new:
             return
-        lines = [Record.of(each).model_dump_json().encode() for each in new]
+        lines = [RECORD.dump_json(each) for each in new]
         try:
             # Lines that a power cut loses can be reconstructed from the files.
             self._records.add(lines, durable=False)
