@@ -135,11 +135,8 @@ class Catalogue:
         Raises: :class:`NotFound` if there is none of this name, and as :meth:`all`.
         """
         listed = self._manifest()
-        try:
-            parsed = ItemName.parse(name)
-        except InvalidInput as error:
-            raise NotFound(f"There is no assignment {name[:100]}.") from error
-        found = self._one(parsed) if listed is None else listed.get(parsed)
+        parsed = ItemName.valid(name)
+        found = self._one(name) if listed is None else listed.get(parsed or "")
         if found is None:
             raise NotFound(f"There is no assignment {name[:100]}.")
         return found
@@ -205,9 +202,8 @@ class Catalogue:
 
     def _one(self, name: str) -> Assignment | None:
         """Return the assignment of this name; None if the directory does not have it."""
-        try:
-            parsed = ItemName.parse(name)
-        except InvalidInput:
+        parsed = ItemName.valid(name)
+        if parsed is None:
             return None
         directory = self._files_of(parsed)
         if not directory.is_dir() or self._is_hidden(parsed):
@@ -245,13 +241,7 @@ def _served(directory: Path) -> tuple[FileName, ...]:
     except OSError:
         return ()
     for name, status in listed:
-        try:
-            if (
-                stat.S_ISREG(status.st_mode)
-                and may_be_served(name)
-                and FileName.parse(name) == name
-            ):
-                found.append(FileName(name))
-        except InvalidInput:
-            continue
+        parsed = FileName.valid(name)
+        if parsed and parsed == name and stat.S_ISREG(status.st_mode) and may_be_served(name):
+            found.append(parsed)
     return tuple(sorted(found))

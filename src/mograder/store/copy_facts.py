@@ -65,7 +65,7 @@ class CopyListing:
             names = self._below.names(user, _MOST_ITEMS)
         except (NotFound, InvalidInput):
             return ()
-        found = (self.facts(user, item) for item in map(_item, names) if item is not None)
+        found = (self.facts(user, item) for item in map(ItemName.valid, names) if item is not None)
         return tuple(sorted((each for each in found if each), key=lambda each: each.item))
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
@@ -104,12 +104,5 @@ class CopyListing:
 def _person(name: str) -> Username | None:
     try:
         return Username.of_account(name)
-    except InvalidInput:
-        return None
-
-
-def _item(name: str) -> ItemName | None:
-    try:
-        return ItemName.parse(name)
     except InvalidInput:
         return None

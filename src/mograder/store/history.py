@@ -18,7 +18,6 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.store.records import Records
 
@@ -236,7 +235,4 @@ def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], 
 
 @lru_cache(maxsize=4096)
 def _is_username(text: str) -> bool:
-    try:
-        return Username.parse(text) == text
-    except InvalidInput:
-        return False
+    return Username.valid(text) == text

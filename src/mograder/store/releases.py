@@ -88,7 +88,9 @@ class Releases:
             names = [path.name for path in self._root.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        found = [self._read(name) for name in map(_parsed, names) if name is not None]
+        # A directory whose name is not in NFC is not an item's.
+        items = (item for name in names if (item := ItemName.valid(name)) and item == name)
+        found = map(self._read, items)
         return sorted(
             (release for release in found if release is not None),
             key=lambda release: (_ORDER.index(release.kind), release.name),
@@ -379,11 +381,3 @@ def _age(path: Path, now: datetime) -> float:
         return now.timestamp() - path.lstat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _parsed(name: str) -> ItemName | None:
-    try:
-        parsed = ItemName.parse(name)
-    except InvalidInput:
-        return None
-    return parsed if parsed == name else None
