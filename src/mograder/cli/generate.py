@@ -117,7 +117,7 @@ def generate(  # noqa: PLR0913  # one argument per option
 
 
 @dataclass(frozen=True, slots=True)
-class _Talk:
+class _Talk(Watch):
     """Reports progress: as JSON lines with ``--json``, else as text.
 
     See compatibility-0.3.16.md 9.
@@ -137,15 +137,11 @@ class _Talk:
         if not self.events:
             click.echo(f"Warning: {message}", err=True)
 
-    def watch(self) -> Watch:
-        """Return the callbacks for the generator."""
-        return Watch(progress=self._progress, check=self._check)
-
-    def _progress(self, name: str, message: str) -> None:
+    def progress(self, name: str, message: str) -> None:
         self.event("progress", assignment=name, message=message)
         self.report(f"{name}: {message}")
 
-    def _check(self, name: str, check: CheckOutcome) -> None:
+    def check(self, name: str, check: CheckOutcome) -> None:
         self.event("check", assignment=name, label=check.label, status=check.status)
 
 
@@ -173,7 +169,7 @@ async def _generate(
     talk: _Talk,
 ) -> tuple[Generated, ...]:
     async with opening as run:
-        return await generate_items(items, run, options, talk.watch())
+        return await generate_items(items, run, options, talk)
 
 
 def _tell(outcomes: Sequence[Generated], talk: _Talk) -> int:
