@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from mograder.core.closing import closing_fd
 from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
@@ -141,7 +142,8 @@ class ItemSubmissions:
         """Name and link a batch of submissions, and sync the directory once for all of them."""
         failure: Exception | None = RuntimeError("a batch was not finished")
         try:
-            with self._directory() as directory, locked(directory):
+            opened = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with closing_fd(opened) as directory, locked(directory):
                 self._settle_all(batch, directory)
                 self._disk.fsync(directory)
                 with self._lock:
@@ -156,14 +158,6 @@ class ItemSubmissions:
                 self._busy = False
                 if any(work.error for work in batch):
                     self._history.forget()
-
-    @contextlib.contextmanager
-    def _directory(self) -> Iterator[int]:
-        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
 
     def _settle_all(self, batch: Sequence[Work], directory: int) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from typing import BinaryIO, Self
 
 from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import Clock, SystemClock
+from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.log import get_logger
@@ -312,16 +313,13 @@ class ReleaseUpload:
             raise
 
     def _write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
-        fd = _create(path)
-        try:
+        with closing_fd(_create(path)) as fd:
             for chunk in chunks:
                 self._bytes += len(chunk)
                 if self._bytes > self._limits.megabytes * 1_000_000:
                     raise TooLarge(f"A release may hold at most {self._limits.megabytes} MB.")
                 self._disk.write(fd, chunk)
             self._disk.fsync(fd)
-        finally:
-            os.close(fd)
 
     def _carry_over(self) -> None:
         """Keep files added to the old release by hand, as 0.3.16 did (2.7).

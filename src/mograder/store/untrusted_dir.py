@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from mograder.core.closing import closing_fd
 from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
@@ -121,8 +122,7 @@ class UntrustedDir:
 
         Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
         """
-        fd = self.open(relative)
-        try:
+        with closing_fd(self.open(relative)) as fd:
             if os.fstat(fd).st_size > limit:
                 raise too_large(relative, limit)
             data = bytearray()
@@ -132,19 +132,14 @@ class UntrustedDir:
                 if len(data) > limit:
                     raise too_large(relative, limit)
             return bytes(data)
-        finally:
-            os.close(fd)
 
     def stat(self, relative: str) -> FileInfo:
         """Return facts about a regular file without opening it for reading.
 
         Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
-        fd = self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)
-        try:
+        with closing_fd(self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)) as fd:
             info = check_regular(fd, relative)
-        finally:
-            os.close(fd)
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
 
     def look(self, relative: str) -> FileInfo | None:
@@ -167,16 +162,13 @@ class UntrustedDir:
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
         parent, _, name = checked(relative).rpartition("/")
-        directory = self._resolve(parent, _DIRECTORY)
-        try:
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
             with explained_when_full():
                 with self._staged(source, how, directory) as (staging, temp):
                     moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
                 if moved and how.durable:
                     self._disk.fsync(directory)
             return moved
-        finally:
-            os.close(directory)
 
     def replace_keeping(
         self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
@@ -192,29 +184,26 @@ class UntrustedDir:
         """
         parent, _, name = checked(relative).rpartition("/")
         names = iter(kept)
-        directory = self._resolve(parent, _DIRECTORY)
-        try:
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
             with explained_when_full():
                 with self._staged(source, how, directory) as (staging, temp):
                     beside = self._first_free(Place(temp, staging), directory, names)
                     old = self._exchange(relative, beside, Place(name, directory), names)
                 self._disk.fsync(directory)
             return old
-        finally:
-            os.close(directory)
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
         """Return at most ``limit`` names in a directory, unordered.
 
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
-        directory = self._resolve(relative, _DIRECTORY)
-        try:
-            with explained(relative), os.scandir(directory) as entries:
-                found = (entry.name for entry in entries)
-                return tuple(name for name, _ in zip(found, range(limit), strict=False))
-        finally:
-            os.close(directory)
+        with (
+            closing_fd(self._resolve(relative, _DIRECTORY)) as directory,
+            explained(relative),
+            os.scandir(directory) as entries,
+        ):
+            found = (entry.name for entry in entries)
+            return tuple(name for name, _ in zip(found, range(limit), strict=False))
 
     def make_base(self) -> None:
         """Create the base directory, unless it exists."""
@@ -257,12 +246,12 @@ class UntrustedDir:
         Raises: :class:`InvalidInput` for a directory.
         """
         parent, _, name = checked(relative).rpartition("/")
-        directory = self._resolve(parent, _DIRECTORY)
-        try:
-            with explained(relative), contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-        finally:
-            os.close(directory)
+        with (
+            closing_fd(self._resolve(parent, _DIRECTORY)) as directory,
+            explained(relative),
+            contextlib.suppress(FileNotFoundError),
+        ):
+            os.unlink(name, dir_fd=directory)
 
     def _resolve(self, relative: str, flags: int) -> int:
         if relative:
@@ -286,11 +275,8 @@ class UntrustedDir:
         except FileExistsError:
             os.close(self._resolve(relative, os.O_PATH | os.O_DIRECTORY))
         else:
-            made = self._resolve(relative, _DIRECTORY)
-            try:
+            with closing_fd(self._resolve(relative, _DIRECTORY)) as made:
                 _give(made, directory)
-            finally:
-                os.close(made)
             with explained_when_full():
                 self._disk.fsync(directory)
         finally:
@@ -315,8 +301,7 @@ class UntrustedDir:
         self, staging: int, name: str, source: BinaryIO, how: NewFile, directory: int
     ) -> None:
         create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, create, 0o600, dir_fd=staging)
-        try:
+        with closing_fd(os.open(name, create, 0o600, dir_fd=staging)) as fd:
             while chunk := source.read(_CHUNK):
                 self._disk.write(fd, chunk)
             os.fchmod(fd, how.mode)
@@ -325,8 +310,6 @@ class UntrustedDir:
                 os.utime(fd, ns=(how.modified_ns, how.modified_ns))
             if how.durable:
                 self._disk.fsync(fd)
-        finally:
-            os.close(fd)
 
     def _first_free(self, source: Place, directory: int, names: Iterator[str]) -> Place:
         for name in names:
