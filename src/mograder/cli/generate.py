@@ -15,7 +15,7 @@ from mograder.cli.shared.authoring import denied_code, keep_runtime
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
-from mograder.core.settings import read_environ
+from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author_runs import CheckOutcome, Run, open_runs
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.generate_output import Generated, GenerateOptions, Watch
@@ -102,16 +102,9 @@ def generate(  # noqa: PLR0913  # one argument per option
     with reporting(quiet=progress) as report:
         talk = _Talk(events=progress, report=report)
         talk.event("start", assignments=[item.name for item in items])
-        runs = 2 * sum(len(item.notebooks) for item in items)
         # If nothing runs, no environment is needed.
         sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
-        opening = open_runs(
-            *(loaded, read_environ(), talk.warn),
-            runs=runs,
-            jobs=jobs,
-            sandbox=sandbox,
-            own_python=own_python,
-        )
+        opening = _opening(items, loaded, talk, jobs=jobs, sandbox=sandbox, own_python=own_python)
         outcomes = asyncio.run(_generate(items, options, opening, talk))
     ctx.exit(_tell(outcomes, talk))
 
@@ -160,6 +153,26 @@ def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.UsageError(f"Two directories are called {twice[0]}; generate them apart.")
     return list(found.values())
+
+
+def _opening(
+    items: Sequence[SourceItem],
+    loaded: LoadedSettings,
+    talk: _Talk,
+    *,
+    jobs: int,
+    sandbox: bool,
+    own_python: bool,
+) -> AbstractAsyncContextManager[Run]:
+    """Return the context of the runs of the items: each source and each release once."""
+    runs = 2 * sum(len(item.notebooks) for item in items)
+    return open_runs(
+        *(loaded, read_environ(), talk.warn),
+        runs=runs,
+        jobs=jobs,
+        sandbox=sandbox,
+        own_python=own_python,
+    )
 
 
 async def _generate(

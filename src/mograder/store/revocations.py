@@ -58,8 +58,5 @@ class CachedRevocations:
 
     def reload(self) -> None:
         """Load all revocations again, and remove expired ones from the database."""
-        with self._lock:
-            now = self._clock.now()
-            self._state.forget_expired(now)
-            self._epochs = self._state.epochs()
-            self._logins = self._state.revoked_logins(now)
+        self._state.forget_expired(self._clock.now())
+        self.refresh()
