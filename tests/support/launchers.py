@@ -121,10 +121,10 @@ class Local:
     async def starts(self) -> dict[str, int]:
         """How sessions started so far."""
         counts = await self.counts()
-        return {kind: count for kind, count in counts.items() if kind != "unrehearsed"}
+        return {kind: count for kind, count in counts.items() if kind != "no_warmup"}
 
     async def counts(self) -> dict[str, int]:
-        """The same, with the zygotes that did without a rehearsal."""
+        """The same, with the zygotes that did no warm-up run."""
         return (await self.launcher.hello()).starts
 
 

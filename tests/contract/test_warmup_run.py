@@ -1,8 +1,8 @@
-"""What a rehearsal leaves in a zygote: nothing that a session would find, or there is none.
+"""What a warm-up run leaves in a zygote: nothing that a session would find, or there is none.
 
 ``module_snapshot.py`` puts back what it knows, and what stays is told, so that the zygote begins
-again without a rehearsal. In the environments' own pythons, on each marimo that sessions are
-rehearsed with, and on the oldest that warm starts are supported for.
+again without one. In the environments' own pythons, on each marimo that sessions are
+warmed up with, and on the oldest that warm starts are supported for.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ if code:
     warmup_run._visit = visit
 zygote._close_log_files()
 before = state()
-problem = warmup_run.rehearse(zygote._close_log_files)
+problem = warmup_run.perform(zygote._close_log_files)
 after = state()
 changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
 print("TOLD" + json.dumps({"problem": problem, "changed": changed, "loops": loops()}))
@@ -143,8 +143,8 @@ async def newest(local: Local, run_directory: Path) -> Path:
     return await _environment(local, run_directory, "marimo")
 
 
-async def _rehearsed(environment: Path, place: Path, act: str = "") -> dict[str, object]:
-    """Rehearse in an environment's own python while something is done in it; what came of it."""
+async def _warmed_up(environment: Path, place: Path, act: str = "") -> dict[str, object]:
+    """Do a warm-up run in an environment's own python while ``act`` runs; return its report."""
     home = place / "home"
     (home / "tmp").mkdir(parents=True)
     (place / "driver.py").write_text(DRIVER)
@@ -166,7 +166,7 @@ async def _rehearsed(environment: Path, place: Path, act: str = "") -> dict[str,
     return found
 
 
-def test_the_marimo_of_this_package_is_rehearsed() -> None:
+def test_the_marimo_of_this_package_is_warmed_up() -> None:
     assert metadata.version("marimo") in VERSIONS
 
 
@@ -176,7 +176,7 @@ async def test_everything_is_as_it_was_before_it(
 ) -> None:
     """marimo's variables, loops, files, descriptors, signals, settings and log files."""
     environment = await _environment(local, run_directory, f"marimo=={version}")
-    told = await _rehearsed(environment, tmp_path)
+    told = await _warmed_up(environment, tmp_path)
     assert told == {"problem": "", "changed": [], "loops": 0}
 
 
@@ -198,7 +198,7 @@ logging.getLogger("marimo").setLevel(1)
 
 
 async def test_what_it_changes_is_put_back(newest: Path, tmp_path: Path) -> None:
-    told = await _rehearsed(newest, tmp_path, CHANGES)
+    told = await _warmed_up(newest, tmp_path, CHANGES)
     assert (told["problem"], told["changed"]) == ("", [])
 
 
@@ -216,7 +216,7 @@ KINDS = ("threads", "descriptors", "children", "umask", "blocked", "modules")
 
 
 async def test_what_cannot_be_put_back_is_told(newest: Path, tmp_path: Path) -> None:
-    told = await _rehearsed(newest, tmp_path, LEAVES)
+    told = await _warmed_up(newest, tmp_path, LEAVES)
     said = str(told["problem"])
     assert [kind for kind in KINDS if f"{kind}: " not in said] == []
 
@@ -230,7 +230,7 @@ HANGS = "import warmup_run, time; warmup_run.signal.setitimer(0, 0.01, 1); time.
 async def test_one_that_fails_or_hangs_says_why(
     newest: Path, tmp_path: Path, act: str, reason: str
 ) -> None:
-    told = await _rehearsed(newest, tmp_path, act)
+    told = await _warmed_up(newest, tmp_path, act)
     assert reason in str(told["problem"])
 
 
@@ -241,7 +241,7 @@ def _seen_of(pid: int) -> tuple[list[str], set[str]]:
     return held, {each.name for each in (process / "root" / "tmp").iterdir()}
 
 
-async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
+async def test_a_session_after_a_warmup_run_is_no_other_than_the_first(
     local: Local, newest: Path
 ) -> None:
     """The zygote in its zygote group has one thread, no child, no file of marimo's, and no
@@ -258,20 +258,20 @@ async def test_a_session_after_a_rehearsal_is_no_other_than_the_first(
     async with open_editor(address_of(endpoint, spec)) as editor:
         assert "42" in await shown(editor)
     await local.launcher.stop(spec.session_id)
-    assert await local.counts() == {"warm": 1}, "and no zygote without a rehearsal"
+    assert await local.counts() == {"warm": 1}, "and no zygote without a warm-up run"
 
 
 @pytest.mark.long
-async def test_a_session_without_a_rehearsal_is_warm_and_counted(
+async def test_a_session_without_a_warmup_run_is_warm_and_counted(
     local: Local, run_directory: Path, runtime: Path
 ) -> None:
-    """With a marimo that the tests have not seen rehearsed, a zygote only imports."""
+    """With a marimo that the tests have not seen warmed up, a zygote only imports."""
     environment = await _environment(local, run_directory, OLDEST)
     await local.warm(environment)
     spec = make_spec("alice", local.place, environment, notebook=NOTEBOOK)
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
     await local.launcher.stop(spec.session_id)
-    assert await local.counts() == {"warm": 1, "unrehearsed": 1}
+    assert await local.counts() == {"warm": 1, "no_warmup": 1}
     log = (local.place / ".mograder" / "supervisor.log").read_text()
-    assert "did not rehearse: marimo 0.23.9 is not one of " in log
+    assert "did no warm-up run: marimo 0.23.9 is not one of " in log
