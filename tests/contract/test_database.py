@@ -21,7 +21,6 @@ from mograder.store.hub_state import (
     LinkRow,
     SessionRow,
     SessionState,
-    UserEpoch,
 )
 from mograder.store.revocations import CachedRevocations
 from tests.support.clock import ManualClock
@@ -85,7 +84,7 @@ def test_epochs_start_at_zero_and_count_up_even_at_the_same_time(state: HubState
     assert state.slot_of("alice") == 1
     assert state.slot_of("bob") == 2
     assert (state.epoch("alice"), state.epoch("bob")) == (6, 0)
-    assert state.epochs() == (UserEpoch("alice", 6),)
+    assert state.epochs() == {"alice": 6}
 
 
 def test_usernames_are_told_apart_by_case_and_alphabet(state: HubState) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.author_runs import CheckOutcome, How, Runs, TrustedRuns, open_runs
+from mograder.grading.author_runs import CheckOutcome, Run, open_runs, trusted_run
 from mograder.grading.report import CheckStatus
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
@@ -92,13 +92,13 @@ def write(directory: Path, text: str) -> Path:
 
 
 @pytest.fixture(params=["sandboxed", "trusted"])
-async def runs(
+async def run_notebook(
     request: pytest.FixtureRequest, tmp_path: Path, uv_cache: Path
-) -> AsyncIterator[Runs]:
+) -> AsyncIterator[Run]:
     """Both ways to run an author's notebook; their reports must be equal."""
     if request.param == "trusted":
         own = AuthorEnvironment(tmp_path, variables(), own=True)
-        yield TrustedRuns(own, seconds=60)
+        yield trusted_run(own, seconds=60)
         await own.close()
         return
     course = tmp_path / "course"
@@ -106,15 +106,15 @@ async def runs(
     (course / "mograder.toml").write_text(f'[hub]\nuv_cache_dir = "{uv_cache}"\n')
     warnings: list[str] = []
     loaded = load_settings(course, environ=os.environ)
-    async with open_runs(loaded, read_environ(), How(runs=2, jobs=1), warnings.append) as found:
+    async with open_runs(loaded, read_environ(), warnings.append, runs=2, jobs=1) as found:
         yield found
     assert warnings == []
 
 
 async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
-    runs: Runs, notebook: Path
+    run_notebook: Run, notebook: Path
 ) -> None:
-    report = await runs.run(notebook, notebook.parent, lambda _: None)
+    report = await run_notebook(notebook, notebook.parent, lambda _: None)
     assert report.problem == ""
     assert report.checks == (
         CheckOutcome("Q1: one", CheckStatus.SUCCESS),
@@ -131,13 +131,13 @@ async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
 
 
 async def test_a_module_beside_the_notebook_can_be_imported_and_hides_no_installed_one(
-    runs: Runs, tmp_path: Path
+    run_notebook: Run, tmp_path: Path
 ) -> None:
     text = NOTEBOOK.replace("1 / zero", "import helper\n    print(helper.WORD, zero)")
     notebook = write(tmp_path / "A3", text)
     (notebook.parent / "helper.py").write_text('WORD = "from beside"')
     (notebook.parent / "mograder.py").write_text("raise SystemExit")
-    report = await runs.run(notebook, notebook.parent, lambda _: None)
+    report = await run_notebook(notebook, notebook.parent, lambda _: None)
     assert (report.problem, report.cell_errors) == ("", ())
     assert "from beside 0" in {output.index: output.text for output in report.outputs}[4]
     assert len(report.checks) == 2
@@ -147,8 +147,8 @@ async def test_a_notebook_that_does_not_end_is_ended(
     environment: AuthorEnvironment, tmp_path: Path
 ) -> None:
     notebook = write(tmp_path / "A2", NOTEBOOK.replace("1 / zero", "while True: pass"))
-    runs = TrustedRuns(environment, seconds=4)
-    report = await runs.run(notebook, notebook.parent, lambda _: None)
+    run_notebook = trusted_run(environment, seconds=4)
+    report = await run_notebook(notebook, notebook.parent, lambda _: None)
     assert report.problem.startswith("it was still running after 4 s")
 
 
@@ -196,17 +196,17 @@ async def test_where_no_sandbox_works_an_author_is_told_and_a_demand_is_kept(
 ) -> None:
     (tmp_path / "mograder.toml").write_text("[hub]\nsupervisor_socket = 'none.sock'\n")
     told: list[str] = []
-    how = How(runs=2, jobs=1, own_python=True)
     loaded = load_settings(tmp_path, environ={})
     environ = replace(read_environ(), path=str(tmp_path / "without-bwrap"))
-    async with open_runs(loaded, environ, how, told.append) as runs:
-        assert isinstance(runs, TrustedRuns)
-        assert (await runs.run(notebook, notebook.parent, lambda _: None)).checks
+    async with open_runs(
+        loaded, environ, told.append, runs=2, jobs=1, own_python=True
+    ) as run_notebook:
+        assert (await run_notebook(notebook, notebook.parent, lambda _: None)).checks
     assert [line.partition(",")[0] for line in told] == ["Without a sandbox"]
     (tmp_path / "mograder.toml").write_text("[security]\nuse_bubblewrap = true\n")
     loaded = load_settings(tmp_path, environ={})
     with pytest.raises(SandboxUnavailable):
-        async with open_runs(loaded, environ, how, told.append):
+        async with open_runs(loaded, environ, told.append, runs=2, jobs=1, own_python=True):
             pass
 
 

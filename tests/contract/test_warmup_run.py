@@ -108,7 +108,7 @@ if code:
     warmup_run._visit = visit
 zygote._close_log_files()
 before = state()
-problem = warmup_run.rehearse(zygote._close_log_files)
+problem = warmup_run.perform(zygote._close_log_files)
 after = state()
 changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
 print("TOLD" + json.dumps({"problem": problem, "changed": changed, "loops": loops()}))
@@ -144,7 +144,7 @@ async def newest(local: Local, run_directory: Path) -> Path:
 
 
 async def _warmed_up(environment: Path, place: Path, act: str = "") -> dict[str, object]:
-    """Rehearse in an environment's own python while something is done in it; what came of it."""
+    """Do a warm-up run in an environment's own python while ``act`` runs; return its report."""
     home = place / "home"
     (home / "tmp").mkdir(parents=True)
     (place / "driver.py").write_text(DRIVER)
@@ -272,6 +272,6 @@ async def test_a_session_without_a_warmup_run_is_warm_and_counted(
     endpoint = (await local.launcher.start(spec)).endpoint
     await soon_healthy(endpoint, spec)
     await local.launcher.stop(spec.session_id)
-    assert await local.counts() == {"warm": 1, "unrehearsed": 1}
+    assert await local.counts() == {"warm": 1, "no_warmup": 1}
     log = (local.place / ".mograder" / "supervisor.log").read_text()
-    assert "did not rehearse: marimo 0.23.9 is not one of " in log
+    assert "did no warm-up run: marimo 0.23.9 is not one of " in log

@@ -121,7 +121,7 @@ class Local:
     async def starts(self) -> dict[str, int]:
         """How sessions started so far."""
         counts = await self.counts()
-        return {kind: count for kind, count in counts.items() if kind != "unrehearsed"}
+        return {kind: count for kind, count in counts.items() if kind != "no_warmup"}
 
     async def counts(self) -> dict[str, int]:
         """Return the counts, with the zygotes that made no warm-up run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author_runs import CheckOutcome, How, open_runs
+from mograder.grading.author_runs import CheckOutcome, Run, open_runs
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.generate_output import Generated, GenerateOptions, Watch
 from mograder.notebook.screening import denied_by
@@ -103,16 +104,15 @@ def generate(  # noqa: PLR0913  # one argument per option
     with reporting(quiet=progress) as report:
         output = _Progress(events=progress, report=report)
         output.event("start", assignments=[item.name for item in items])
-        runs = 2 * sum(len(item.notebooks) for item in items)
         # If nothing runs, no environment is needed.
         sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
-        how = How(runs=runs, jobs=jobs, sandbox=sandbox, own_python=own_python)
-        outcomes = asyncio.run(_generate(items, options, loaded, output, how))
+        opening = _opening(items, loaded, output, jobs=jobs, sandbox=sandbox, own_python=own_python)
+        outcomes = asyncio.run(_generate(items, options, opening, output))
     ctx.exit(_tell(outcomes, output))
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
+class _Progress(Watch):
     """Reports progress: as JSON lines with ``--json``, else as text.
 
     See compatibility-0.3.16.md 9.
@@ -132,15 +132,11 @@ class _Progress:
         if not self.events:
             click.echo(f"Warning: {message}", err=True)
 
-    def watch(self) -> Watch:
-        """Return the callbacks for the generator."""
-        return Watch(progress=self._progress, check=self._check)
-
-    def _progress(self, name: str, message: str) -> None:
+    def progress(self, name: str, message: str) -> None:
         self.event("progress", assignment=name, message=message)
         self.report(f"{name}: {message}")
 
-    def _check(self, name: str, check: CheckOutcome) -> None:
+    def check(self, name: str, check: CheckOutcome) -> None:
         self.event("check", assignment=name, label=check.label, status=check.status)
 
 
@@ -161,15 +157,34 @@ def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
     return list(found.values())
 
 
+def _opening(
+    items: Sequence[SourceItem],
+    loaded: LoadedSettings,
+    output: _Progress,
+    *,
+    jobs: int,
+    sandbox: bool,
+    own_python: bool,
+) -> AbstractAsyncContextManager[Run]:
+    """Return the context of the runs of the items: each source and each release once."""
+    runs = 2 * sum(len(item.notebooks) for item in items)
+    return open_runs(
+        *(loaded, read_environ(), output.warn),
+        runs=runs,
+        jobs=jobs,
+        sandbox=sandbox,
+        own_python=own_python,
+    )
+
+
 async def _generate(
     items: Sequence[SourceItem],
     options: GenerateOptions,
-    loaded: LoadedSettings,
+    opening: AbstractAsyncContextManager[Run],
     output: _Progress,
-    how: How,
 ) -> tuple[Generated, ...]:
-    async with open_runs(loaded, read_environ(), how, output.warn) as runs:
-        return await generate_items(items, runs, options, output.watch())
+    async with opening as run:
+        return await generate_items(items, run, options, output)
 
 
 def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:

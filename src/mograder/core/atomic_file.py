@@ -10,6 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
+from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk, Place
 
 _LONGEST_NAME = 80
@@ -25,13 +26,10 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK)
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")
     create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(temporary, create, 0o600)
-        try:
+        with closing_fd(os.open(temporary, create, 0o600)) as fd:
             disk.write(fd, data)
             os.fchmod(fd, mode)
             disk.fsync(fd)
-        finally:
-            os.close(fd)
         disk.rename(Place.of(temporary), Place.of(path))
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -55,8 +53,5 @@ def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
 
 
 def _fsync(path: Path, flags: int, disk: Disk) -> None:
-    fd = os.open(path, flags | os.O_CLOEXEC)
-    try:
+    with closing_fd(os.open(path, flags | os.O_CLOEXEC)) as fd:
         disk.fsync(fd)
-    finally:
-        os.close(fd)

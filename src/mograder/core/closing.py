@@ -1,8 +1,11 @@
-"""The base class of objects that a ``with`` statement closes at its end."""
+"""Objects and file descriptors that a ``with`` statement closes at its end."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 
@@ -18,3 +21,12 @@ class Closing(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release all resources."""
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """Yield an open file descriptor, and close it at the end of the block."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)

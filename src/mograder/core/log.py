@@ -1,4 +1,4 @@
-"""Structured logging: text for a terminal, with priorities for journald, or JSON lines.
+"""Structured logging: text for a terminal, with priorities for journald.
 
 Secrets are masked in the message, the extra fields and the traceback when a record is formatted,
 because all records pass through the formatter (security.md, "Who is asking": secrets never in
@@ -12,7 +12,6 @@ import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from json import dumps
 
 from mograder.core.errors import InvalidInput
 
@@ -79,7 +78,7 @@ def get_logger(name: str) -> logging.Logger:
     return logging.getLogger(name if below else f"{_ROOT}.{name}")
 
 
-def configure_logging(*, level: str = "info", json: bool = False, journal: bool = False) -> None:
+def configure_logging(*, level: str = "info", journal: bool = False) -> None:
     """Send every record, masked, to standard error; may be called again.
 
     ``journal``: standard error goes to journald, which adds the time and reads a priority (B45).
@@ -97,8 +96,7 @@ def configure_logging(*, level: str = "info", json: bool = False, journal: bool 
     for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
         root.removeHandler(handler)
     handler = _Handler(sys.stderr)
-    plain = JournalFormatter() if journal else TextFormatter()
-    handler.setFormatter(JsonFormatter() if json else plain)
+    handler.setFormatter(JournalFormatter() if journal else TextFormatter())
     root.addHandler(handler)
     root.setLevel(chosen if chosen <= logging.DEBUG else max(chosen, logging.WARNING))
     logging.getLogger(_ROOT).setLevel(chosen)
@@ -127,24 +125,6 @@ class JournalFormatter(logging.Formatter):
         )
         lines = [_sentence(record), *_trace(record).splitlines()]
         return "\n".join(f"<{priority}>{line}" for line in lines)
-
-
-class JsonFormatter(logging.Formatter):
-    """A formatter of one JSON object per line, for journald and log collectors."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON; an extra field never replaces one of the fixed ones."""
-        fields = dict(_extra(record)) | {
-            "time": _when(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": _message(record),
-        }
-        if request := request_id.get():
-            fields["request"] = request
-        if trace := _trace(record):
-            fields["exception"] = trace
-        return dumps(fields, ensure_ascii=False)
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only

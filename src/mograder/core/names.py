@@ -39,6 +39,14 @@ class _Name(str):
         return cls(name)
 
     @classmethod
+    def valid(cls, text: str) -> Self | None:
+        """Return the name, None for a text that :meth:`parse` refuses."""
+        try:
+            return cls.parse(text)
+        except InvalidInput:
+            return None
+
+    @classmethod
     def _problem(cls, name: str) -> str:
         if not name:
             return "it is empty"

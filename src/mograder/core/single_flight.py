@@ -50,7 +50,7 @@ class SingleFlight(Generic[K, T]):
         work = self._works.get(key)
         if work is None:
             told = _Told()
-            work = _Work(asyncio.ensure_future(_run(do, told)), told)
+            work = _Work(asyncio.ensure_future(do(told)), told)
             self._works[key] = work
             work.task.add_done_callback(lambda task: self._finish(key, task))
         elif work.told.last:
@@ -98,7 +98,3 @@ class SingleFlight(Generic[K, T]):
         if not task.cancelled():
             # Mark the exception as retrieved: without waiting callers it is ignored.
             task.exception()
-
-
-async def _run(do: Callable[[Progress], Awaitable[T]], told: Progress) -> T:
-    return await do(told)

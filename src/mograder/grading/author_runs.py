@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
@@ -50,121 +49,100 @@ class RunReport:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class How:
-    """How to run an author's notebooks: ``runs`` is how often, ``jobs`` how many at a time.
+Run = Callable[[Path, Path, Progress], Awaitable[RunReport]]
+"""Runs a notebook from its first cell to its last, with the files of a directory beside it.
 
-    ``own_python`` uses the Python that runs mograder; sandboxes do not have it.
+Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` if nothing can be
+run at all.
+"""
+
+
+def trusted_run(environment: AuthorEnvironment, *, seconds: float) -> Run:
+    """Return a function that runs an author's own notebook as opening it in marimo would.
+
+    There is no sandbox, so it is never used for a student's notebook.
     """
 
-    runs: int
-    jobs: int
-    sandbox: bool = True
-    own_python: bool = False
-
-
-class Runs(Protocol):
-    """Runs a notebook from its first cell to its last."""
-
-    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
-        """Run ``notebook`` with the files of the directory ``support`` beside it.
-
-        Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` if nothing
-        can be run at all.
-        """
-
-
-class TrustedRuns:
-    """Runs an author's own notebook on their own machine, as opening it in marimo would.
-
-    There is no sandbox, so this is never used for a student's notebook.
-    """
-
-    def __init__(self, environment: AuthorEnvironment, *, seconds: float) -> None:
-        self._environment = environment
-        self._seconds = seconds
-
-    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
-        """Run a copy; see :class:`Runs`."""
+    async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
         text = await asyncio.to_thread(read_notebook, notebook)
-        python = await self._environment.command(read_script(text), progress)
-        result = await run_as_author(
-            self._environment, python, notebook, support, seconds=self._seconds
-        )
-        return await asyncio.to_thread(_report, text, str(notebook), result, self._seconds)
+        python = await environment.command(read_script(text), progress)
+        result = await run_as_author(environment, python, notebook, support, seconds=seconds)
+        return await asyncio.to_thread(_report, text, str(notebook), result, seconds)
+
+    return run
 
 
-class SandboxedRuns:
-    """Runs an author's notebook as a session would: without a network, within a session's limits.
+def _sandboxed_run(bench: Workbench, *, seconds: float) -> Run:
+    """Return a function that runs a notebook as a session would: no network, a session's limits.
 
     Mistakes that show only on a hub are found before students meet them.
     """
+    seconds = min(seconds, _LONGEST)
 
-    def __init__(self, bench: Workbench, *, seconds: float) -> None:
-        self._bench = bench
-        self._seconds = min(seconds, _LONGEST)
-
-    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
-        """Run a copy; see :class:`Runs`."""
+    async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
         text = await asyncio.to_thread(read_notebook, notebook)
-        environment = await self._bench.environment(text, progress)
-        result = await self._bench.executor.execute(
-            ExecutionRequest(
-                text,
-                notebook.name,
-                environment,
-                self._bench.limits,
-                self._seconds,
-                folder=support,
-                notebooks=True,
-                outputs=True,
-            )
+        request = ExecutionRequest(
+            text,
+            notebook.name,
+            await bench.environment(text, progress),
+            bench.limits,
+            seconds,
+            folder=support,
+            notebooks=True,
+            outputs=True,
         )
-        return await asyncio.to_thread(_report, text, str(notebook), result, self._seconds)
+        result = await bench.executor.execute(request)
+        return await asyncio.to_thread(_report, text, str(notebook), result, seconds)
+
+    return run
 
 
 @asynccontextmanager
 async def open_runs(
     loaded: LoadedSettings,
     environ: Environ,
-    how: How,
     warn: Callable[[str], None],
-) -> AsyncIterator[Runs]:
-    """Yield a runner of an author's notebooks, in a sandbox or directly on this machine.
+    *,
+    runs: int,
+    jobs: int,
+    sandbox: bool = True,
+    own_python: bool = False,
+) -> AsyncIterator[Run]:
+    """Yield a function for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
 
-    Authors would run their own notebooks anyway, so they run without a sandbox where none can be
-    made; ``warn`` is called with a message then.
+    They run in a sandbox or directly on this machine. Authors would run their own notebooks anyway,
+    so they run without a sandbox where none can be made; ``warn`` is called with a message then.
+    ``own_python`` uses the Python that runs mograder; sandboxes do not have it.
 
     Raises:
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
     seconds = loaded.settings.defaults.timeout
     async with AsyncExitStack() as stack:
-        bench = await _open_bench(stack, loaded, environ, how, warn) if how.sandbox else None
+        opening = open_workbench(loaded, environ, trusted=True, runs=runs, jobs=jobs)
+        bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None
         if bench is not None:
-            yield SandboxedRuns(bench, seconds=seconds)
+            yield _sandboxed_run(bench, seconds=seconds)
             return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
         # In the course's directory: at the same path, uv finds what it installed for the same
         # wheel.
         wheels = loaded.state_dir / "runtime"
-        environment = AuthorEnvironment(wheels, variables, own=how.own_python)
+        environment = AuthorEnvironment(wheels, variables, own=own_python)
         stack.push_async_callback(environment.close)
-        yield TrustedRuns(environment, seconds=seconds)
+        yield trusted_run(environment, seconds=seconds)
 
 
 async def _open_bench(
     stack: AsyncExitStack,
+    opening: AbstractAsyncContextManager[Workbench],
     loaded: LoadedSettings,
-    environ: Environ,
-    how: How,
     warn: Callable[[str], None],
 ) -> Workbench | None:
     wanted = loaded.settings.security.use_bubblewrap
     if wanted is False:
         warn("Without a sandbox, since [security] use_bubblewrap is false.")
         return None
-    opening = open_workbench(loaded, environ, trusted=True, runs=how.runs, jobs=how.jobs)
     try:
         return await stack.enter_async_context(opening)
     except SandboxUnavailable as error:

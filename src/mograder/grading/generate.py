@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.author_runs import RunReport, Runs
+from mograder.grading.author_runs import Run, RunReport
 from mograder.grading.generate_output import Generated, GenerateOptions, Line, Step, Watch
 from mograder.grading.lecture import (
     copy_support,
@@ -64,14 +64,14 @@ class _Run:
 
 
 async def generate(
-    items: Sequence[SourceItem], runs: Runs, options: GenerateOptions, watch: Watch
+    items: Sequence[SourceItem], run: Run, options: GenerateOptions, watch: Watch
 ) -> tuple[Generated, ...]:
     """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
     A failure of one item is reported in its own outcome and does not stop the others.
     """
     room = asyncio.Semaphore(max(1, options.jobs))
-    generators = [_Generator(item, runs, options, watch, room) for item in items]
+    generators = [_Generator(item, run, options, watch, room) for item in items]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.outcome()) for each in generators]
     return tuple(task.result() for task in tasks)
@@ -83,13 +83,13 @@ class _Generator:
     def __init__(
         self,
         item: SourceItem,
-        runs: Runs,
+        run: Run,
         options: GenerateOptions,
         watch: Watch,
         room: asyncio.Semaphore,
     ) -> None:
         self._item = item
-        self._runs = runs
+        self._run_notebook = run
         self._options = options
         self._watch = watch
         self._room = room
@@ -235,7 +235,7 @@ class _Generator:
         async with self._room:
             self._watch.progress(name, f"Running {run.filename}")
             try:
-                report = await self._runs.run(
+                report = await self._run_notebook(
                     run.notebook, run.support, lambda told: self._watch.progress(name, told)
                 )
             except MograderError as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -72,17 +71,11 @@ class Generated:
         return not self.problems
 
 
-def _silent(_name: str, _message: str) -> None:
-    return None
-
-
-def _unseen(_name: str, _check: CheckOutcome) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
 class Watch:
-    """Callbacks for progress: ``progress`` gets sentences, ``check`` the outcome of each check."""
+    """The progress of items, given by their names; the methods do nothing unless overridden."""
 
-    progress: Callable[[str, str], None] = field(default=_silent)
-    check: Callable[[str, CheckOutcome], None] = field(default=_unseen)
+    def progress(self, name: str, message: str) -> None:
+        """Handle a message about the step that begins."""
+
+    def check(self, name: str, check: CheckOutcome) -> None:
+        """Handle the outcome of one check of the source."""

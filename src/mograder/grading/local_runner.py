@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -44,7 +44,7 @@ class Workbench:
     executor: Executor
     limits: Limits
     environments: Environments
-    warm: Callable[[Path], Awaitable[object]]
+    client: SupervisorClient
 
     async def environment(self, text: str, say: Callable[[str], None]) -> Path:
         """Return a notebook's environment, built if missing, and pre-imported if that pays.
@@ -53,7 +53,10 @@ class Workbench:
             InvalidInput: The header is wrong, or its packages cannot be installed.
         """
         directory = (await self.environments.prepare(read_script(text), say)).directory
-        await self.warm(directory)
+        try:
+            await self.client.warm(directory)
+        except MograderError as error:
+            _log.warning("notebooks of %s start cold: %s", directory.name, error)
         return directory
 
 
@@ -100,25 +103,12 @@ async def open_workbench(
         copies = runtime / "copies"
         executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
         try:
-            yield Workbench(executor, Limits.model_validate(limits), environments, _Warming(client))
+            yield Workbench(executor, Limits.model_validate(limits), environments, client)
         finally:
             await environments.close()
             await client.close()
     finally:
         await asyncio.to_thread(shutil.rmtree, runtime, ignore_errors=True)
-
-
-class _Warming:
-    """Has environments pre-imported before their notebooks run, if the supervisor supports it."""
-
-    def __init__(self, client: SupervisorClient) -> None:
-        self._client = client
-
-    async def __call__(self, environment: Path) -> None:
-        try:
-            await self._client.warm(environment)
-        except MograderError as error:
-            _log.warning("notebooks of %s start cold: %s", environment.name, error)
 
 
 def _places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:

@@ -84,15 +84,7 @@ class ValidationResult:
 def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:
     """Return the report in the form of the JSON answer."""
     errors = tuple(
-        ErrorAnswer(
-            cell=each.cell,
-            line=each.line,
-            error_type=each.error_type,
-            message=each.message,
-            output=each.output,
-            index=each.index,
-        )
-        for each in report.cell_errors
+        ErrorAnswer.model_validate(each, from_attributes=True) for each in report.cell_errors
     )
     return ValidationAnswer(
         file=report.filename,

@@ -11,10 +11,10 @@ from mograder.notebook.header_edit import has_block
 from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import (
     MARKS,
-    assigns_marks,
     checks_in,
     is_marks_cell,
     marks_of,
+    marks_statement,
     numbers,
 )
 from mograder.notebook.scopes import bound_between
@@ -74,7 +74,7 @@ def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
     """Yield findings on marks that are not read: without marker, repeated, or not literal."""
     known = False
     for cell in source.cells:
-        place = _marks_in(cell)
+        place = marks_statement(cell)
         if not is_marks_cell(cell):
             if place is not None:
                 message = "nobody reads these marks."
@@ -90,15 +90,6 @@ def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
             yield Finding(filename, line, message, _WRITE_MARKS)
         else:
             yield from _about_entries(cell, place[1], filename)
-
-
-def _marks_in(cell: Cell) -> tuple[int, ast.expr | None] | None:
-    """Return the line in the file of ``_marks = …`` in a cell, and its value, or None."""
-    tree = parse_python(cell.code)
-    for node in tree.body if tree is not None else ():
-        if isinstance(node, ast.Assign | ast.AnnAssign) and assigns_marks(node):
-            return cell.line_of(node.lineno), node.value
-    return None
 
 
 def _about_entries(cell: Cell, marks: ast.Dict, filename: str) -> Iterator[Finding]:

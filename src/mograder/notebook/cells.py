@@ -24,6 +24,7 @@ from marimo._schemas.serialization import CellDef
 from mograder.core.errors import InvalidInput
 from mograder.notebook.parsing import NotPython, is_guard, parse_marimo
 from mograder.notebook.parsing import parse_python as strictly_parsed
+from mograder.notebook.scopes import returned_names
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HOW_TO_SAVE = "Open the notebook in marimo and save it."
@@ -275,7 +276,7 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
         code_first=_code_first(place, parsed, frame, (body_first, body_last)),
         return_first=returned.lineno if returned is not None else 0,
         return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
-        returns=tuple(_names(returned)) if returned is not None else (),
+        returns=tuple(returned_names(returned)) if returned is not None else (),
         hidden=parsed.options.get("hide_code") is True,
     )
 
@@ -297,13 +298,6 @@ def _last_return(node: ast.stmt) -> ast.Return | None:
     body = getattr(node, "body", [])
     last = body[-1] if body else None
     return last if isinstance(last, ast.Return) else None
-
-
-def _names(node: ast.Return) -> Iterator[str]:
-    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-    for value in values:
-        if isinstance(value, ast.Name):
-            yield value.id
 
 
 def _literal_lines(node: ast.Expr) -> tuple[int, int]:

@@ -63,8 +63,9 @@ def is_marks_cell(cell: Cell) -> bool:
 def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
     """Return the available marks by question key, or None if no cell states them."""
     for cell in notebook.cells:
-        if is_marks_cell(cell) and (found := _marks_in(cell)) is not None:
-            return found
+        stated = marks_statement(cell) if is_marks_cell(cell) else None
+        if stated is not None and isinstance(stated[1], ast.Dict):
+            return numbers(stated[1])
     return None
 
 
@@ -125,18 +126,16 @@ def _checks(cell: Cell, renamed: tuple[str, ...]) -> Iterator[Check]:
             yield Check(label, cell, cell.line_of(line))
 
 
-def _marks_in(cell: Cell) -> Mapping[str, float] | None:
+def marks_statement(cell: Cell) -> tuple[int, ast.expr | None] | None:
+    """Return the line in the file of ``_marks = …`` in a cell, and its value, or None."""
     tree = parse_python(cell.code)
     for node in tree.body if tree is not None else ():
-        if isinstance(node, ast.Assign | ast.AnnAssign) and assigns_marks(node):
-            return numbers(node.value) if isinstance(node.value, ast.Dict) else None
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(target, ast.Name) and target.id == "_marks" for target in targets):
+            return cell.line_of(node.lineno), node.value
     return None
-
-
-def assigns_marks(node: ast.Assign | ast.AnnAssign) -> bool:
-    """Whether a statement is ``_marks = …``."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return any(isinstance(target, ast.Name) and target.id == "_marks" for target in targets)
 
 
 def numbers(node: ast.Dict) -> Mapping[str, float]:

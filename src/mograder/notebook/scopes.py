@@ -60,7 +60,7 @@ def _missing(scope: Scope, block: Lines, removed: Sequence[Lines]) -> tuple[str,
     later: set[str] = set()
     for name, line in _bindings(scope):
         (before if line < begin and not _within(line, removed) else later).add(name)
-    wanted = dict.fromkeys(_returned_names(returned))
+    wanted = dict.fromkeys(returned_names(returned))
     return tuple(name for name in wanted if name in later - before - _elsewhere(scope))
 
 
@@ -81,7 +81,8 @@ def _next_return(scope: Scope, after: int) -> ast.Return | None:
     return min((r for r in returns if r.lineno > after), key=lambda r: r.lineno, default=None)
 
 
-def _returned_names(node: ast.Return) -> Iterator[str]:
+def returned_names(node: ast.Return) -> Iterator[str]:
+    """Return the names in a ``return`` of names, alone or in a tuple, without other values."""
     values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
     return (value.id for value in values if isinstance(value, ast.Name))
 

@@ -191,7 +191,7 @@ def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) ->
             unpacked.links.append((path, member))
         elif member.isreg():
             unpacked.sums[written(member.name)] = _write(tar, member, path)
-            _give(path, member, header)
+            _set(path, _owned(member, header))
         else:
             raise damaged(f"{member.name!r} is neither a file, a directory nor a link")
     unpacked.directories = [(path, _owned(member, header)) for path, member in unpacked.directories]
@@ -214,10 +214,6 @@ def _owned(member: tarfile.TarInfo, header: Header) -> tarfile.TarInfo:
     if member.uid == header.owner:
         member.uid = member.gid = -1
     return member
-
-
-def _give(path: Path, member: tarfile.TarInfo, header: Header) -> None:
-    _set(path, _owned(member, header))
 
 
 def _set(path: Path, member: tarfile.TarInfo) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
     AwareDatetime,
@@ -40,8 +40,10 @@ _log = get_logger(__name__)
 class Deadline:
     """The due date and the time after which work is refused; None means no such time."""
 
-    due: datetime | None = None
-    cutoff: datetime | None = None
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    due: AwareDatetime | None = None
+    cutoff: AwareDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,6 @@ class Assignment:
         return Deadline(due, cutoff)
 
 
-class _Moments(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    due: AwareDatetime | None = None
-    cutoff: AwareDatetime | None = None
-
-
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -85,7 +80,7 @@ class _Entry(BaseModel):
     duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
     due: AwareDatetime | None = None
     cutoff: AwareDatetime | None = None
-    extensions: dict[str, AwareDatetime | _Moments] = Field(default_factory=dict)
+    extensions: dict[str, AwareDatetime | Deadline] = Field(default_factory=dict)
 
     def deadline(self) -> Deadline:
         by_number = datetime.fromtimestamp(self.duedate, UTC) if self.duedate else None
@@ -93,7 +88,7 @@ class _Entry(BaseModel):
 
     def extended(self) -> dict[str, Deadline]:
         return {
-            user: Deadline(each.due, each.cutoff) if isinstance(each, _Moments) else Deadline(each)
+            user: each if isinstance(each, Deadline) else Deadline(each)
             for user, each in self.extensions.items()
         }
 
@@ -140,11 +135,8 @@ class Catalogue:
         Raises: :class:`NotFound` if there is none of this name, and as :meth:`all`.
         """
         listed = self._manifest()
-        try:
-            parsed = ItemName.parse(name)
-        except InvalidInput as error:
-            raise NotFound(f"There is no assignment {name[:100]}.") from error
-        found = self._one(parsed) if listed is None else listed.get(parsed)
+        parsed = ItemName.valid(name)
+        found = self._one(name) if listed is None else listed.get(parsed or "")
         if found is None:
             raise NotFound(f"There is no assignment {name[:100]}.")
         return found
@@ -210,9 +202,8 @@ class Catalogue:
 
     def _one(self, name: str) -> Assignment | None:
         """Return the assignment of this name; None if the directory does not have it."""
-        try:
-            parsed = ItemName.parse(name)
-        except InvalidInput:
+        parsed = ItemName.valid(name)
+        if parsed is None:
             return None
         directory = self._files_of(parsed)
         if not directory.is_dir() or self._is_hidden(parsed):
@@ -250,13 +241,7 @@ def _served(directory: Path) -> tuple[FileName, ...]:
     except OSError:
         return ()
     for name, status in listed:
-        try:
-            if (
-                stat.S_ISREG(status.st_mode)
-                and may_be_served(name)
-                and FileName.parse(name) == name
-            ):
-                found.append(FileName(name))
-        except InvalidInput:
-            continue
+        parsed = FileName.valid(name)
+        if parsed and parsed == name and stat.S_ISREG(status.st_mode) and may_be_served(name):
+            found.append(parsed)
     return tuple(sorted(found))

@@ -65,7 +65,7 @@ class CopyListing:
             names = self._below.names(user, _MOST_ITEMS)
         except (NotFound, InvalidInput):
             return ()
-        found = (self.facts(user, item) for item in map(_item, names) if item is not None)
+        found = (self.facts(user, item) for item in map(ItemName.valid, names) if item is not None)
         return tuple(sorted((each for each in found if each), key=lambda each: each.item))
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
@@ -98,21 +98,11 @@ class CopyListing:
         return CopyState.DOWNLOADED
 
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
-        try:
-            return self._below.stat(f"{user}/{item}/{name}")
-        except (NotFound, InvalidInput):
-            return None
+        return self._below.look(f"{user}/{item}/{name}")
 
 
 def _person(name: str) -> Username | None:
     try:
         return Username.of_account(name)
-    except InvalidInput:
-        return None
-
-
-def _item(name: str) -> ItemName | None:
-    try:
-        return ItemName.parse(name)
     except InvalidInput:
         return None

@@ -96,9 +96,8 @@ def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path
 
     ``assignment`` is the name in the notebook's header; if empty, its directory's name is used.
     """
-    try:
-        name = ItemName.parse(assignment or notebook.parent.name)
-    except InvalidInput:
+    name = ItemName.valid(assignment or notebook.parent.name)
+    if name is None:
         return None
     folders = [entry_named(base, name) for base in bases]
     files = (notebook.name, f"{name}.py")

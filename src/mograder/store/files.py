@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mograder.core.atomic_file import fsync_directory, write_file
+from mograder.core.closing import closing_fd
 from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
@@ -133,28 +134,22 @@ def _gone(name: str, parent: int) -> bool:
 
 def _emptied(name: str, parent: int) -> bool:
     """Empty a directory and remove it; return False if an entry was added meanwhile."""
-    top = _enter(name, parent)
-    try:
+    with closing_fd(_enter(name, parent)) as top:
         mark = secrets.token_hex(6)
         fresh = (f"{mark}-{number}" for number in itertools.count())
         while names := _names(top):
             for entry in itertools.filterfalse(lambda each: _unlinked(each, top), names):
                 _hoist(entry, top, fresh)
-    finally:
-        os.close(top)
     return _removed(name, parent)
 
 
 def _hoist(name: str, top: int, fresh: Iterator[str]) -> None:
     """Move the subdirectories of ``top/name`` up into ``top``, and remove the rest of it."""
-    inner = _enter(name, top)
-    try:
+    with closing_fd(_enter(name, top)) as inner:
         for entry in _names(inner):
             if not _unlinked(entry, inner):
                 _permit(entry, inner)
                 os.rename(entry, next(fresh), src_dir_fd=inner, dst_dir_fd=top)
-    finally:
-        os.close(inner)
     _removed(name, top)
 
 
@@ -170,13 +165,12 @@ def _enter(name: str, parent: int) -> int:
 
 def _permit(name: str, parent: int) -> None:
     """Set a directory's mode to 0700 if necessary; by descriptor, so that no link is followed."""
-    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
+    with closing_fd(
+        os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    ) as fd:
         if stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
             # fchmod refuses O_PATH descriptors; a directory without r cannot be opened otherwise.
             Path(f"/proc/self/fd/{fd}").chmod(0o700)
-    finally:
-        os.close(fd)
 
 
 def _unlinked(name: str, parent: int) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 
 from mograder.core import file_lock
-from mograder.core.closing import Closing
+from mograder.core.closing import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
@@ -217,16 +217,13 @@ def _turn(lock: Path) -> Iterator[None]:
 
     Raises: :class:`Busy` when another program holds the lock for over ten seconds.
     """
-    fd = _open_lock(lock)
-    try:
+    with closing_fd(_open_lock(lock)) as fd:
         if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
             raise Busy(
                 f"Another program holds {lock.name}.",
                 hint="Wait until it has finished grading, then try again.",
             )
         yield
-    finally:
-        os.close(fd)
 
 
 def _open_lock(lock: Path) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -85,32 +85,15 @@ def remove_sent(
 
 
 def _values(sent: SentGrade) -> dict[str, Any]:
-    files = (
-        None
-        if sent.files is None
-        else json.dumps(
-            [[each.name, each.kept_as, each.size, each.sha256] for each in sent.files],
-            ensure_ascii=False,
-        )
-    )
-    return {
-        "grade": sent.grade,
-        "attempt": sent.attempt,
-        "modified": sent.modified,
-        "comment": sent.comment,
-        "files": files,
-        "team": sent.team,
-    }
+    values = asdict(replace(sent, files=None))
+    del values["user_id"]
+    if sent.files is not None:
+        values["files"] = json.dumps(list(map(astuple, sent.files)), ensure_ascii=False)
+    return values
 
 
 def _from_row(row: RowMapping) -> SentGrade:
-    files = None if row["files"] is None else json.loads(row["files"])
-    return SentGrade(
-        user_id=row["user_id"],
-        grade=row["grade"],
-        attempt=row["attempt"],
-        modified=row["modified"],
-        comment=row["comment"],
-        files=None if files is None else tuple(SentFile(*each) for each in files),
-        team=row["team"],
-    )
+    values = {each.name: row[each.name] for each in fields(SentGrade)}
+    if row["files"] is not None:
+        values["files"] = tuple(SentFile(*each) for each in json.loads(row["files"]))
+    return SentGrade(**values)

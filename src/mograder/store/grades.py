@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import JsonValue
 from pydantic_core import from_json
 
+from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.store.files import atomic_write
@@ -89,17 +90,14 @@ class Grades:
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         make_directories(self._directory, mode=0o755, disk=self._disk)
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with locked(fd):
-                merged = {each.key: dict(each.values) for each in self._entries()}
-                for each in entries:
-                    merged[each.key] = {**merged.get(each.key, {}), **each.values}
-                text = json.dumps(list(merged.values()), indent=2, ensure_ascii=False)
-                atomic_write(self._path, f"{text}\n".encode(), self._mode(), disk=self._disk)
-                return len(merged)
-        finally:
-            os.close(fd)
+        opened = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with closing_fd(opened) as fd, locked(fd):
+            merged = {each.key: dict(each.values) for each in self._entries()}
+            for each in entries:
+                merged[each.key] = {**merged.get(each.key, {}), **each.values}
+            text = json.dumps(list(merged.values()), indent=2, ensure_ascii=False)
+            atomic_write(self._path, f"{text}\n".encode(), self._mode(), disk=self._disk)
+            return len(merged)
 
     def of(self, user: str) -> Mark | None:
         """Return the grade of a user id or username; None without an entry.

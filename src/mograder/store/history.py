@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.store.records import Records
 
@@ -36,42 +35,15 @@ class Submission:
 
     user: str
     filename: str
-    received: datetime
+    received: AwareDatetime
     sequence: int
     late: bool = False
     size: int | None = None
     sha256: str | None = None
 
 
-class Record(BaseModel):
-    """A submission as stored in one line of the records."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    user: str
-    filename: str
-    received: AwareDatetime
-    sequence: int
-    late: bool = False
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, submission: Submission) -> Record:
-        """Return the record of a new submission, whose size and digest are known."""
-        return cls(
-            user=submission.user,
-            filename=submission.filename,
-            received=submission.received,
-            sequence=submission.sequence,
-            late=submission.late,
-            size=submission.size or 0,
-            sha256=submission.sha256 or "",
-        )
-
-    def submission(self) -> Submission:
-        """Return the record as a :class:`Submission`."""
-        return Submission(**dict(self))
+RECORD = TypeAdapter(Submission)
+"""A submission as JSON in one line of the records, with size and digest."""
 
 
 @dataclass(slots=True)
@@ -118,7 +90,7 @@ class History:
         self.directory = directory
         self._records = records
         self._strict = strict
-        self._known: dict[str, Record] = {}
+        self._known: dict[str, Submission] = {}
         self._last: dict[str, int] = {}
         self._seen: tuple[int, ...] | None = None
         self.people: dict[str, Person] = {}
@@ -196,7 +168,7 @@ class History:
         person = self.person(user)
         record = self._known.get(filename)
         if record is not None:
-            person.add(record.submission(), counts=False)
+            person.add(record, counts=False)
             return
         above = person.submissions[-1].sequence if person.submissions else 0
         person.add(Submission(user, filename, received[0], above + 1), counts=False)
@@ -228,7 +200,7 @@ class History:
     def _read_records(self) -> None:
         for line in self._records.fresh() if self._records else ():
             try:
-                record = Record.model_validate_json(line)
+                record = RECORD.validate_json(line)
             except ValidationError:
                 continue  # An incomplete line, left by a crash.
             self._known[record.filename] = record
@@ -263,7 +235,4 @@ def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], 
 
 @lru_cache(maxsize=4096)
 def _is_username(text: str) -> bool:
-    try:
-        return Username.parse(text) == text
-    except InvalidInput:
-        return False
+    return Username.valid(text) == text

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import (
     Connection,
     Delete,
     Engine,
-    RowMapping,
     bindparam,
     delete,
     insert,
@@ -33,7 +33,6 @@ from mograder.store.hub_tables import (
     LinkRow,
     SessionRow,
     SessionState,
-    UserEpoch,
     audit,
     capabilities,
     counters,
@@ -52,7 +51,6 @@ __all__ = [
     "LinkRow",
     "SessionRow",
     "SessionState",
-    "UserEpoch",
 ]
 
 _SLOTS = "slots"
@@ -99,11 +97,11 @@ class HubState:
             epoch: int | None = connection.execute(wanted).scalar_one_or_none()
         return epoch or 0
 
-    def epochs(self) -> tuple[UserEpoch, ...]:
-        """Return every user whose tokens were ever revoked, with the number of times."""
+    def epochs(self) -> dict[str, int]:
+        """Return how often tokens were revoked, by username; only users with revoked tokens."""
         wanted = select(users.c.username, users.c.epoch).where(users.c.epoch > 0)
         with reading(self._engine) as connection:
-            return tuple(UserEpoch(name, epoch) for name, epoch in connection.execute(wanted))
+            return {row.username: row.epoch for row in connection.execute(wanted)}
 
     def bump_epoch(self, username: str) -> int:
         """Revoke all tokens and logins of a user; return the new epoch."""
@@ -142,9 +140,11 @@ class HubState:
 
         Raises: :class:`Conflict` when a link with this hash exists.
         """
-        row = {"code_hash": code_hash, "username": username, "role": role.value}
+        row = insert(links).values(
+            code_hash=code_hash, username=username, role=role, expires=expires
+        )
         with writing(self._engine) as connection:
-            connection.execute(insert(links).values(**row, expires=expires))
+            connection.execute(row)
 
     def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
         """Remove a link and return its user; None if it is unknown, already used or expired."""
@@ -157,27 +157,15 @@ class HubState:
             row = connection.execute(used).one_or_none()
         if row is None or row.expires <= now:
             return None
-        return LinkRow(row.username, Role(row.role))
+        return LinkRow(row.username, row.role)
 
     def add_session(self, row: SessionRow) -> None:
         """Add a session.
 
         Raises: :class:`Conflict` when the user has a session of this item and mode.
         """
-        values = {
-            "session_id": row.session_id,
-            "username": row.username,
-            "item": row.item,
-            "mode": row.mode,
-            "state": row.state.value,
-            "socket": row.socket,
-            "version": row.version,
-            "environment": row.environment,
-            "started_at": row.started_at,
-            "last_seen": row.last_seen,
-        }
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_ADD_SESSION, values)
+            connection.execute(_ADD_SESSION, asdict(row))
 
     def update_session(
         self,
@@ -191,7 +179,7 @@ class HubState:
     ) -> bool:
         """Update the fields that are not None; return False if there is no such session."""
         given = {
-            "state": None if state is None else state.value,
+            "state": state,
             "socket": socket,
             "version": version,
             "environment": environment,
@@ -222,19 +210,11 @@ class HubState:
         """Return all sessions, the oldest first."""
         wanted = select(sessions).order_by(sessions.c.started_at, sessions.c.session_id)
         with reading(self._engine) as connection:
-            return tuple(_session(row) for row in connection.execute(wanted).mappings())
+            return tuple(SessionRow(**row) for row in connection.execute(wanted).mappings())
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
         """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
-        values = {
-            "username": row.username,
-            "item": row.item,
-            "mode": row.mode,
-            "session_id": row.session_id,
-            "reason": row.reason,
-            "ended_at": row.ended_at,
-            "detail": _bounded(row.detail, _TEXT_LENGTH),
-        }
+        values = asdict(row) | {"detail": _bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
             connection.execute(_ending_of(row.username, row.item, row.mode))
             connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
@@ -256,17 +236,9 @@ class HubState:
 
         Raises: :class:`NotFound` when its session has ended.
         """
-        values = {
-            "cap_hash": row.cap_hash,
-            "session_id": row.session_id,
-            "username": row.username,
-            "role": row.role.value,
-            "login_id": row.login_id,
-            "created": row.created,
-        }
         try:
             with writing(self._engine, fleeting=True) as connection:
-                connection.execute(_ADD_CAPABILITY, values)
+                connection.execute(_ADD_CAPABILITY, asdict(row))
         except Conflict as error:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
 
@@ -295,7 +267,7 @@ class HubState:
         """Return all capabilities."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(capabilities)).mappings()
-            return tuple(_capability(row) for row in rows)
+            return tuple(CapabilityRow(**row) for row in rows)
 
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
@@ -317,10 +289,7 @@ class HubState:
         if before is not None:
             wanted = wanted.where(audit.c.number < before)
         with reading(self._engine) as connection:
-            return tuple(
-                AuditRow(row.at, row.who, row.action, row.what, row.origin, row.outcome, row.number)
-                for row in connection.execute(wanted)
-            )
+            return tuple(AuditRow(**row) for row in connection.execute(wanted).mappings())
 
 
 # Built once: building a statement takes as long as executing it.
@@ -354,14 +323,6 @@ def _upsert_user(connection: Connection, username: str) -> None:
 def _ending_of(username: str, item: str, mode: str) -> Delete:
     c = endings.c
     return delete(endings).where(c.username == username, c.item == item, c.mode == mode)
-
-
-def _session(row: RowMapping) -> SessionRow:
-    return SessionRow(**{**row, "state": SessionState(row["state"])})
-
-
-def _capability(row: RowMapping) -> CapabilityRow:
-    return CapabilityRow(**{**row, "role": Role(row["role"])})
 
 
 def _bounded(text: str, length: int) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Enum,
     ForeignKey,
     Index,
     Integer,
@@ -30,6 +31,23 @@ _NAME = String(200)
 _HASH = String(128)
 _TEXT = String(1000)
 _WORD = String(20)
+
+
+class SessionState(StrEnum):
+    """The state of a session."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+
+
+def _word_of(kind: type[StrEnum]) -> Enum:
+    """Return the column type of an enumeration, which is stored as text by its values."""
+    return Enum(
+        kind,
+        native_enum=False,
+        length=20,
+        values_callable=lambda members: [each.value for each in members],
+    )
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -90,7 +108,7 @@ links = Table(
     metadata,
     Column("code_hash", _HASH, primary_key=True),
     Column("username", _NAME, nullable=False),
-    Column("role", _WORD, nullable=False),
+    Column("role", _word_of(Role), nullable=False),
     Column("expires", UtcDateTime(), nullable=False),
 )
 
@@ -101,7 +119,7 @@ sessions = Table(
     Column("username", _NAME, nullable=False),
     Column("item", _NAME, nullable=False),
     Column("mode", _WORD, nullable=False),
-    Column("state", _WORD, nullable=False),
+    Column("state", _word_of(SessionState), nullable=False),
     Column("socket", _TEXT, nullable=False),
     Column("version", _HASH, nullable=False),
     Column("environment", _TEXT, nullable=False),
@@ -118,7 +136,7 @@ capabilities = Table(
         "session_id", _HASH, ForeignKey("sessions.session_id", ondelete="CASCADE"), nullable=False
     ),
     Column("username", _NAME, nullable=False),
-    Column("role", _WORD, nullable=False),
+    Column("role", _word_of(Role), nullable=False),
     Column("login_id", _HASH, nullable=False),
     Column("created", UtcDateTime(), nullable=False),
     Index(None, "session_id"),
@@ -160,13 +178,6 @@ results = Table(
     Column("answer", Text, nullable=False),
     Index(None, "at"),
 )
-
-
-class SessionState(StrEnum):
-    """The state of a session."""
-
-    STARTING = "starting"
-    RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +240,6 @@ class LinkRow:
 
 
 @dataclass(frozen=True, slots=True)
-class UserEpoch:
-    """A user whose tokens were revoked ``epoch`` times."""
-
-    username: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
 class AuditRow:
     """One line of the audit log: user, action, object, origin and outcome.
 
@@ -247,6 +250,6 @@ class AuditRow:
     who: str
     action: str
     what: str
-    where: str
+    origin: str
     outcome: str
     number: int = field(default=0, compare=False)

@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from mograder.core.closing import closing_fd
 from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.store.group_commit import GroupCommit
-from mograder.store.history import History, Person, Record, Submission, names_for
+from mograder.store.history import RECORD, History, Person, Submission, names_for
 from mograder.store.records import Records, locked
 from mograder.store.tmpfile import Unnamed
 
@@ -141,7 +142,8 @@ class ItemSubmissions:
         """Name and link a batch of submissions, and sync the directory once for all of them."""
         failure: Exception | None = RuntimeError("a batch was not finished")
         try:
-            with self._directory() as directory, locked(directory):
+            opened = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with closing_fd(opened) as directory, locked(directory):
                 self._settle_all(batch, directory)
                 self._disk.fsync(directory)
                 with self._lock:
@@ -157,14 +159,6 @@ class ItemSubmissions:
                 if any(work.error for work in batch):
                     self._history.forget()
 
-    @contextlib.contextmanager
-    def _directory(self) -> Iterator[int]:
-        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
     def _settle_all(self, batch: Sequence[Work], directory: int) -> None:
         with self._lock:
             self._busy = True
@@ -177,7 +171,7 @@ class ItemSubmissions:
             new = [work.kept.submission for work in batch if work.kept and not work.kept.repeated]
         if self._records is None or not new:
             return
-        lines = [Record.of(each).model_dump_json().encode() for each in new]
+        lines = [RECORD.dump_json(each) for each in new]
         try:
             # Lines that a power cut loses can be reconstructed from the files.
             self._records.add(lines, durable=False)

@@ -45,12 +45,10 @@ def check_regular(fd: int, relative: str) -> os.stat_result:
     return info
 
 
-def check_sole(info: os.stat_result, relative: str, owner: int | None) -> None:
-    """Raise :class:`InvalidInput` for a file with several hard links, or of another owner."""
+def check_sole(info: os.stat_result, relative: str) -> None:
+    """Raise :class:`InvalidInput` for a file with several hard links."""
     if info.st_nlink != 1:
         raise InvalidInput(f"{relative!r} is a hard link, not a file of its own.", hint=REMEDY)
-    if owner is not None and info.st_uid != owner:
-        raise InvalidInput(f"{relative!r} belongs to another account.", hint=REMEDY)
 
 
 def too_large(relative: str, limit: int) -> TooLarge:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mograder.core import file_lock
 from mograder.core.atomic_file import fsync_directory
+from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk, explained_when_full
 from mograder.core.log import get_logger
 
@@ -60,15 +61,12 @@ class Records:
         return tuple(line for line in content[:whole].splitlines() if line.strip())
 
     def _read(self, start: int, end: int) -> bytes:
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             pieces = []
             while start < end and (piece := os.pread(fd, end - start, start)):
                 pieces.append(piece)
                 start += len(piece)
             return b"".join(pieces)
-        finally:
-            os.close(fd)
 
     def add(self, lines: Sequence[bytes], *, durable: bool) -> None:
         """Append lines in one write; with ``durable`` they are synced to disk on return.

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.notebook.likeness import is_rather, names_item
 from mograder.store.earlier_versions import archive_of
@@ -29,14 +28,6 @@ _MOST_READ = 40
 _SUFFIX = ".py"
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A file that may be the notebook; ``path`` is relative to the item's folder."""
-
-    path: str
-    info: FileInfo
-
-
 class Renamed:
     """A search for renamed notebooks in the directory of all workspaces; thread-safe."""
 
@@ -49,9 +40,9 @@ class Renamed:
 
         Return None if there is neither.
         """
-        found = self._stat(f"{user}/{item}/{item}{_SUFFIX}")
+        found = self._below.look(f"{user}/{item}/{item}{_SUFFIX}")
         if found is None and (renamed := self.find(user, item)):
-            found = self._stat(f"{user}/{item}/{renamed}")
+            found = self._below.look(f"{user}/{item}/{renamed}")
         return found
 
     def find(self, user: Username, item: ItemName) -> str | None:
@@ -70,26 +61,21 @@ class Renamed:
             return None
         else:
             return None
-        candidates = sorted(self._candidates(folder, item), key=lambda each: -each.info.modified_ns)
+        # The path in the item's folder of each file that may be the notebook, by its last change.
+        candidates = sorted(self._candidates(folder, item), key=lambda each: -each[1].modified_ns)
         if not candidates:
             return None
         release = self._released(item)
         notebook = None if release is None else _released_text(release, f"{item}{_SUFFIX}")
         found = []
-        for each in candidates[:_MOST_READ]:
-            text = self._head(f"{folder}/{each.path}")
-            named = None if text is None else _names_item(text, each.path, item, release, notebook)
+        for path, info in candidates[:_MOST_READ]:
+            text = self._head(f"{folder}/{path}")
+            named = None if text is None else _names_item(text, path, item, release, notebook)
             if named is not None:
-                found.append((named, each.info.modified_ns, each.path))
+                found.append((named, info.modified_ns, path))
         return max(found)[2] if found else None
 
-    def _stat(self, path: str) -> FileInfo | None:
-        try:
-            return self._below.stat(path)
-        except (NotFound, InvalidInput):
-            return None
-
-    def _candidates(self, folder: str, item: ItemName) -> Iterator[_Candidate]:
+    def _candidates(self, folder: str, item: ItemName) -> Iterator[tuple[str, FileInfo]]:
         """Yield the files that may be the notebook, without earlier versions and hidden files."""
         left = _MOST_NAMES
         pending = [("", 0)]
@@ -103,7 +89,7 @@ class Renamed:
                 if info is None and depth + 1 < _DEPTH:
                     pending.append((path, depth + 1))
                 elif info is not None and _may_be(name, item, info):
-                    yield _Candidate(path, info)
+                    yield path, info
 
     def _names(self, directory: str, limit: int) -> list[str]:
         """Return the names in a directory, without hidden ones; empty if it is not a directory."""

@@ -52,14 +52,11 @@ class CachedRevocations:
         """Load revocations by other processes (the command line); return the affected users."""
         with self._lock:
             known = self._epochs
-            self._epochs = {row.username: row.epoch for row in self._state.epochs()}
+            self._epochs = self._state.epochs()
             self._logins = self._state.revoked_logins(self._clock.now())
             return tuple(name for name, epoch in self._epochs.items() if known.get(name) != epoch)
 
     def reload(self) -> None:
         """Load all revocations again, and remove expired ones from the database."""
-        with self._lock:
-            now = self._clock.now()
-            self._state.forget_expired(now)
-            self._epochs = {row.username: row.epoch for row in self._state.epochs()}
-            self._logins = self._state.revoked_logins(now)
+        self._state.forget_expired(self._clock.now())
+        self.refresh()

@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,14 +36,6 @@ _PLAIN = Terms()
 _LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _LEFT_FOR_SECONDS = 3600
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """The location of a submission: the name of a regular file in a directory."""
-
-    directory: Path
-    name: str
 
 
 class Submissions:
@@ -122,8 +114,8 @@ class Submissions:
                     found[user] = replace(person, submissions=list(person.submissions))
             return found
 
-    def locate(self, item: ItemName, filename: str) -> Located:
-        """Find a submission by its file name; ``<user>.py`` names the one that counts.
+    def locate(self, item: ItemName, filename: str) -> Path:
+        """Return the path of a submission; the name ``<user>.py`` is that of the one that counts.
 
         Raises: :class:`NotFound` if there is no such submission.
         """
@@ -132,13 +124,12 @@ class Submissions:
             found = history.find(filename)
         if found is None:
             raise NotFound(f"Not found: {filename}")
-        return Located(room.directory, found.filename)
+        return room.directory / found.filename
 
     def holds(self, item: ItemName, filename: str, sha256: str) -> bool:
         """Return whether a submission's file exists and has this digest, by reading it."""
         try:
-            found = self.locate(item, filename)
-            data = (found.directory / found.name).read_bytes()
+            data = self.locate(item, filename).read_bytes()
         except (NotFound, OSError):
             return False
         return hashlib.sha256(data).hexdigest() == sha256

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from mograder.core.closing import closing_fd
 from mograder.core.disk import (
     DISK,
     UNSUPPORTED,
@@ -37,7 +38,6 @@ from mograder.store.path_errors import (
     too_large,
 )
 
-_ALLOWED_FLAGS = os.O_ACCMODE | os.O_APPEND
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CHUNK = 1 << 18
 _LATEST_NS = 4_000_000_000_000_000_000
@@ -63,13 +63,12 @@ class FileInfo:
 class NewFile:
     """The properties of a new file.
 
-    ``owner``: a uid, or ``None`` for the owner of its directory, so that a hub that runs as root
-    does not leave files that the student cannot write. ``modified_ns``: its time, None for now.
-    ``replace``: whether it may replace another file. ``durable``: whether to sync it to disk.
+    ``modified_ns``: its time, None for now. ``replace``: whether it may replace another file.
+    ``durable``: whether to sync it to disk. Its owner is that of its directory, so that a hub that
+    runs as root does not leave files that the student cannot write.
     """
 
     mode: int = 0o644
-    owner: int | None = None
     modified_ns: int | None = None
     replace: bool = True
     durable: bool = True
@@ -104,32 +103,26 @@ class UntrustedDir:
         self._resolver = resolver or best_resolver()
         self._disk = disk
 
-    def open(self, relative: str, flags: int = os.O_RDONLY, *, owner: int | None = None) -> int:
-        """Open an existing regular file with one link, without blocking; return its descriptor.
-
-        With ``owner`` (a uid) the file must belong to this user.
+    def open(self, relative: str) -> int:
+        """Open a regular file with one link for reading, without blocking; return its descriptor.
 
         Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
         (a program holds a lease on it).
         """
-        if flags & ~_ALLOWED_FLAGS:
-            raise ValueError("open neither creates nor truncates; use write")
-        fd = self._resolve(relative, flags | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = self._resolve(relative, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            info = check_regular(fd, relative)
-            check_sole(info, relative, owner)
+            check_sole(check_regular(fd, relative), relative)
         except BaseException:
             os.close(fd)
             raise
         return fd
 
-    def read(self, relative: str, limit: int, *, owner: int | None = None) -> bytes:
+    def read(self, relative: str, limit: int) -> bytes:
         """Return a file's bytes.
 
         Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
         """
-        fd = self.open(relative, owner=owner)
-        try:
+        with closing_fd(self.open(relative)) as fd:
             if os.fstat(fd).st_size > limit:
                 raise too_large(relative, limit)
             data = bytearray()
@@ -139,20 +132,22 @@ class UntrustedDir:
                 if len(data) > limit:
                     raise too_large(relative, limit)
             return bytes(data)
-        finally:
-            os.close(fd)
 
     def stat(self, relative: str) -> FileInfo:
         """Return facts about a regular file without opening it for reading.
 
         Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
-        fd = self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)
-        try:
+        with closing_fd(self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)) as fd:
             info = check_regular(fd, relative)
-        finally:
-            os.close(fd)
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
+
+    def look(self, relative: str) -> FileInfo | None:
+        """Return facts about a regular file as :meth:`stat`; None if there is no such file."""
+        try:
+            return self.stat(relative)
+        except (NotFound, InvalidInput):
+            return None
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
         """Write ``data`` to a file atomically; see :meth:`copy`."""
@@ -167,16 +162,13 @@ class UntrustedDir:
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
         parent, _, name = checked(relative).rpartition("/")
-        directory = self._resolve(parent, _DIRECTORY)
-        try:
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
             with explained_when_full():
                 with self._staged(source, how, directory) as (staging, temp):
                     moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
                 if moved and how.durable:
                     self._disk.fsync(directory)
             return moved
-        finally:
-            os.close(directory)
 
     def replace_keeping(
         self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
@@ -192,44 +184,40 @@ class UntrustedDir:
         """
         parent, _, name = checked(relative).rpartition("/")
         names = iter(kept)
-        directory = self._resolve(parent, _DIRECTORY)
-        try:
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
             with explained_when_full():
                 with self._staged(source, how, directory) as (staging, temp):
                     beside = self._first_free(Place(temp, staging), directory, names)
                     old = self._exchange(relative, beside, Place(name, directory), names)
                 self._disk.fsync(directory)
             return old
-        finally:
-            os.close(directory)
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
         """Return at most ``limit`` names in a directory, unordered.
 
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
-        directory = self._resolve(relative, _DIRECTORY)
-        try:
-            with explained(relative), os.scandir(directory) as entries:
-                found = (entry.name for entry in entries)
-                return tuple(name for name, _ in zip(found, range(limit), strict=False))
-        finally:
-            os.close(directory)
+        with (
+            closing_fd(self._resolve(relative, _DIRECTORY)) as directory,
+            explained(relative),
+            os.scandir(directory) as entries,
+        ):
+            found = (entry.name for entry in entries)
+            return tuple(name for name, _ in zip(found, range(limit), strict=False))
 
     def make_base(self) -> None:
         """Create the base directory, unless it exists."""
         with explained_when_full():
             self._base.mkdir(parents=True, exist_ok=True)
 
-    def make_directory(self, relative: str, *, mode: int = 0o700, owner: int | None = None) -> None:
-        """Create a directory and its missing parents; with ``owner`` (a uid) give it to that user.
+    def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
+        """Create a directory and its missing parents; each gets the owner of its parent.
 
         Raises: :class:`InvalidInput` when something else has the name.
         """
         parts = checked(relative).split("/")
         for count in range(1, len(parts) + 1):
-            last = count == len(parts)
-            self._make_one(parts[:count], mode, owner if last else None)
+            self._make_one(parts[:count], mode)
 
     def move(self, relative: str, target: str) -> bool:
         """Rename a file atomically; return False if ``target`` exists already.
@@ -258,12 +246,12 @@ class UntrustedDir:
         Raises: :class:`InvalidInput` for a directory.
         """
         parent, _, name = checked(relative).rpartition("/")
-        directory = self._resolve(parent, _DIRECTORY)
-        try:
-            with explained(relative), contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-        finally:
-            os.close(directory)
+        with (
+            closing_fd(self._resolve(parent, _DIRECTORY)) as directory,
+            explained(relative),
+            contextlib.suppress(FileNotFoundError),
+        ):
+            os.unlink(name, dir_fd=directory)
 
     def _resolve(self, relative: str, flags: int) -> int:
         if relative:
@@ -278,7 +266,7 @@ class UntrustedDir:
         finally:
             os.close(base)
 
-    def _make_one(self, parts: list[str], mode: int, owner: int | None) -> None:
+    def _make_one(self, parts: list[str], mode: int) -> None:
         relative = "/".join(parts)
         directory = self._resolve("/".join(parts[:-1]), _DIRECTORY)
         try:
@@ -287,11 +275,8 @@ class UntrustedDir:
         except FileExistsError:
             os.close(self._resolve(relative, os.O_PATH | os.O_DIRECTORY))
         else:
-            made = self._resolve(relative, _DIRECTORY)
-            try:
-                _give(made, directory, owner)
-            finally:
-                os.close(made)
+            with closing_fd(self._resolve(relative, _DIRECTORY)) as made:
+                _give(made, directory)
             with explained_when_full():
                 self._disk.fsync(directory)
         finally:
@@ -316,18 +301,15 @@ class UntrustedDir:
         self, staging: int, name: str, source: BinaryIO, how: NewFile, directory: int
     ) -> None:
         create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, create, 0o600, dir_fd=staging)
-        try:
+        with closing_fd(os.open(name, create, 0o600, dir_fd=staging)) as fd:
             while chunk := source.read(_CHUNK):
                 self._disk.write(fd, chunk)
             os.fchmod(fd, how.mode)
-            _give(fd, directory, how.owner)
+            _give(fd, directory)
             if how.modified_ns is not None:
                 os.utime(fd, ns=(how.modified_ns, how.modified_ns))
             if how.durable:
                 self._disk.fsync(fd)
-        finally:
-            os.close(fd)
 
     def _first_free(self, source: Place, directory: int, names: Iterator[str]) -> Place:
         for name in names:
@@ -398,11 +380,10 @@ def _opened(place: Place) -> int:
     return place.directory
 
 
-def _give(fd: int, directory: int, owner: int | None) -> None:
-    """Set a file's owner to ``owner``, or to that of its directory; do nothing unless root."""
+def _give(fd: int, directory: int) -> None:
+    """Set a file's owner to that of its directory; do nothing unless root."""
     if os.geteuid() != 0:
         return
     above = os.fstat(directory)
-    uid, gid = (above.st_uid, above.st_gid) if owner is None else (owner, owner)
-    if (uid, gid) != (0, 0):
-        os.fchown(fd, uid, gid)
+    if (above.st_uid, above.st_gid) != (0, 0):
+        os.fchown(fd, above.st_uid, above.st_gid)

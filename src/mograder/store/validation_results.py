@@ -6,6 +6,8 @@ results here, to have them after a restart.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import Delete, Engine, delete, insert, select
 
 from mograder.store.database import reading, writing
@@ -25,15 +27,9 @@ class KeptResults:
 
     def save(self, row: ResultRow) -> None:
         """Store a result in place of the copy's last one."""
-        values = {
-            "username": row.username,
-            "item": row.item,
-            "at": row.at,
-            "answer": row.answer,
-        }
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(_of(row.username, row.item))
-            connection.execute(insert(results).values(**values))
+            connection.execute(insert(results).values(asdict(row)))
 
     def remove(self, username: str, item: str) -> None:
         """Remove a copy's result."""

@@ -11,11 +11,10 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, NotFound
@@ -26,22 +25,12 @@ _LIMIT = 1024 * 1024
 _log = get_logger(__name__)
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    hidden: bool = False
-    visible_from: AwareDatetime | None = None
-
-
-_FILE = TypeAdapter(dict[str, _Entry])
-
-
 @dataclass(frozen=True, slots=True)
 class Visibility:
     """Whether students see an item: now, from a time on, or not at all."""
 
     hidden: bool = False
-    visible_from: datetime | None = None
+    visible_from: AwareDatetime | None = None
 
     def visible(self, now: datetime) -> bool:
         """Return whether students may see the item at ``now``."""
@@ -56,10 +45,8 @@ class Visibility:
             return NotFound(f"Not available until {self.visible_from:%a %d %b %Y, %H:%M}")
         return NotFound("Not available")
 
-    @classmethod
-    def nothing(cls) -> Self:
-        """Return the rule that hides an item from every student."""
-        return cls(hidden=True)
+
+_FILE = TypeAdapter(dict[str, Visibility])
 
 
 class VisibilityRules:
@@ -75,7 +62,7 @@ class VisibilityRules:
     def of(self, name: str) -> Visibility:
         """Return the rule of one item; an item without an entry is visible."""
         rules = self._current()
-        return Visibility.nothing() if rules is None else rules.get(name, Visibility())
+        return Visibility(hidden=True) if rules is None else rules.get(name, Visibility())
 
     def all(self) -> Mapping[str, Visibility]:
         """Return every rule that is set, by item.
@@ -124,11 +111,10 @@ class VisibilityRules:
             _log.error("%s is larger than %d bytes: everything is hidden", self._path.name, _LIMIT)
             return None
         try:
-            entries = _FILE.validate_python(json.loads(self._path.read_bytes()), strict=False)
+            return _FILE.validate_python(json.loads(self._path.read_bytes()), strict=False)
         except (OSError, ValueError, RecursionError, ValidationError) as error:
             _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
             return None
-        return {name: _visibility(entry) for name, entry in entries.items()}
 
 
 def _words(rule: Visibility) -> dict[str, object]:
@@ -137,10 +123,3 @@ def _words(rule: Visibility) -> dict[str, object]:
     if rule.visible_from is not None:
         words["visible_from"] = rule.visible_from.isoformat()
     return words
-
-
-def _visibility(entry: _Entry) -> Visibility:
-    moment = entry.visible_from
-    if moment is not None and moment.utcoffset() is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Visibility(entry.hidden, moment)

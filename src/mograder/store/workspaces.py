@@ -165,12 +165,12 @@ class Workspaces:
         except (InvalidInput, NotFound, Busy):
             return False
 
-    def ensure(self, user: Username, release: Release, *, owner: int | None = None) -> Path:
+    def ensure(self, user: Username, release: Release) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 
         A notebook that was renamed gets its name back (:meth:`take_back`). The notebook is copied
         last, so that after a crash the next call copies the missing files; once it exists nothing
-        is copied again. ``owner`` is the uid of a new directory, if the hub runs as root.
+        is copied again.
 
         Raises: :class:`InvalidInput` when a link, pipe or the like has the name of a file or
         directory, :class:`NotFound` when the release is gone.
@@ -179,7 +179,7 @@ class Workspaces:
         with self._lock(user, item):
             if not self._has_notebook(user, item) and self._take_back(user, item) is None:
                 self._below.make_base()
-                self._below.make_directory(_path(user, item), owner=owner)
+                self._below.make_directory(_path(user, item))
                 self._copy_release(user, release)
         return self.directory(user, item)
 
@@ -402,10 +402,7 @@ class Workspaces:
         return True
 
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
-        try:
-            return self._below.stat(_path(user, item, name))
-        except (NotFound, InvalidInput):
-            return None
+        return self._below.look(_path(user, item, name))
 
     def _copy_release(self, user: Username, release: Release) -> None:
         fd, current = _pinned(release)

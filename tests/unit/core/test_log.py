@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import sys
 
@@ -13,7 +12,6 @@ from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
 from mograder.core.log import (
     JournalFormatter,
-    JsonFormatter,
     TextFormatter,
     configure_logging,
     get_logger,
@@ -105,28 +103,12 @@ def test_nobody_forges_a_line_with_control_characters() -> None:
     assert "\x1b" not in line
 
 
-def test_a_json_line_has_the_request_and_masks_as_well() -> None:
-    before = request_id.set("abc123")
-    try:
-        made = record("token %s", TOKEN, level="forged", user="ä")
-        line = JsonFormatter().format(made)
-    finally:
-        request_id.reset(before)
-    fields = json.loads(line)
-    assert fields["message"] == "token alice:***"
-    assert fields["request"] == "abc123"
-    assert fields["level"] == "info"
-    assert fields["user"] == "ä"
-    assert fields["logger"] == "mograder.web"
-    assert fields["time"].endswith("+00:00")
-
-
 def test_a_record_whose_arguments_do_not_fit_is_written_all_the_same() -> None:
     assert "%d things" in TextFormatter().format(record("%d things", "many"))
 
 
 def test_configuring_twice_writes_each_record_once(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(json=True)
+    configure_logging(journal=True)
     configure_logging(level="info")
     get_logger("mograder.web").info("hello %s", TOKEN)
     get_logger("web").debug("too fine")

@@ -71,7 +71,7 @@ def wishes(course: Path, **other: object) -> GenerateOptions:
 
 async def make(course: Path, runs: Script, *names: str, **other: object) -> tuple[Generated, ...]:
     items = [find_source(name, course / "source") for name in names or ("A1",)]
-    return await generate(items, runs, wishes(course, **other), Watch())
+    return await generate(items, runs.run, wishes(course, **other), Watch())
 
 
 def lines(outcome: Generated) -> list[str]:

@@ -183,7 +183,7 @@ def test_a_submission_is_found_by_either_name_and_nothing_else_is(tmp_path: Path
     kept = submissions.add(ALICE, A1, b"one", NOW)
     (kept.path.parent / "notes.txt").touch()
     for name in ("alice.py", kept.path.name):
-        assert submissions.locate(A1, name).name == kept.path.name
+        assert submissions.locate(A1, name) == kept.path
     for name in ("bob.py", "notes.txt", "alice_20200101T000000.py", "..", "alice"):
         with pytest.raises(NotFound):
             submissions.locate(A1, name)

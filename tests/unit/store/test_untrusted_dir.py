@@ -116,12 +116,6 @@ def test_a_device_is_refused(beneath: UntrustedDir, workspace: Path) -> None:
         beneath.stat("device")
 
 
-def test_a_file_of_another_account_is_refused(beneath: UntrustedDir) -> None:
-    assert beneath.read("plain", LIMIT, owner=os.geteuid()) == b"plain"
-    with pytest.raises(InvalidInput, match="another account"):
-        beneath.read("plain", LIMIT, owner=os.geteuid() + 1)
-
-
 @pytest.fixture
 def leased(workspace: Path) -> Iterator[str]:
     """A file whose owner holds a lease, which makes an ordinary open wait for 45 seconds."""
@@ -236,13 +230,6 @@ def test_removing_takes_the_name_and_not_what_it_leads_to(
         beneath.remove("directory")
     assert (workspace / "plain").exists()
     assert not (workspace / "relative-link").is_symlink()
-
-
-def test_opening_never_creates_or_truncates(beneath: UntrustedDir, workspace: Path) -> None:
-    with pytest.raises(ValueError, match="use write"):
-        beneath.open("plain", os.O_WRONLY | os.O_TRUNC)
-    os.close(beneath.open("plain", os.O_RDWR))
-    assert (workspace / "plain").read_bytes() == b"plain"
 
 
 def test_a_base_that_is_missing_is_not_found(tmp_path: Path) -> None:

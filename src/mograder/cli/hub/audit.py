@@ -72,7 +72,7 @@ def _keep(target: IO[str], rows: Sequence[AuditRow]) -> None:
             "who": row.who,
             "action": row.action,
             "what": row.what,
-            "where": row.where,
+            "where": row.origin,
             "outcome": row.outcome,
         }
         target.write(json.dumps(line, ensure_ascii=False) + "\n")

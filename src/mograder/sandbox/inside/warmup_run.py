@@ -41,7 +41,7 @@ _AGAIN_SECONDS = 2.0
 
 _SETTLE_SECONDS = 1.0
 _EDIT, _RUN = ("edit", "--skip-update-check"), ("run", "--include-code")
-_BASE = "/rehearsal"
+_BASE = "/warm-up"
 _SESSION = "s_first1"
 _KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 _GOING = b"\x88\x82\0\0\0\0\x03\xe9"
@@ -101,7 +101,7 @@ def untested() -> str:
     return "" if version in VERSIONS else f"marimo {version} is not one of {', '.join(VERSIONS)}"
 
 
-def rehearse(tidy: Callable[[], None]) -> str:
+def perform(tidy: Callable[[], None]) -> str:
     """Do a warm-up run and undo it; return why sessions must not be forked after it, or "".
 
     ``tidy`` closes the log files that marimo opens.

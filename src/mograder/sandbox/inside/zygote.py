@@ -7,7 +7,7 @@ privileges, and then behaves as a cold start does from its first line on.
 
 Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
 is a SOCK_SEQPACKET socket, on which it sends ``{"ready": true, "threads": 1, "problem": "",
-"unrehearsed": ""}``; ``unrehearsed`` is the reason why there was no warm-up run.
+"no_warmup": ""}``; ``no_warmup`` is the reason why there was no warm-up run.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
 "directory": "/...", "filter": "base64"}`` is sent with four descriptors (the listening socket of
 ``serve`` or the report of ``cell_runner``, the output, a pidfd of
@@ -113,17 +113,17 @@ def main(argv: list[str]) -> None:
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
     problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
-    unrehearsed = options.get("unrehearsed", "") or warmup_run.untested()
-    if not problem and not unrehearsed:
+    no_warmup = options.get("no_warmup", "") or warmup_run.untested()
+    if not problem and not no_warmup:
         problem = _render()
         if not problem:
-            _rehearse_whole(control, options)
+            _do_warmup_run(control, options)
     _close_log_files()
     gc.collect()
     gc.freeze()
     # A server that has just started allocates much and frees little: collecting is wasted time.
     gc.set_threshold(_SELDOM)
-    _Zygote(control).run(problem, unrehearsed)
+    _Zygote(control).run(problem, no_warmup)
 
 
 def _warm_up(heavy: tuple[str, ...]) -> str:
@@ -175,18 +175,18 @@ def _render() -> str:
         mimetypes.init()
         _remember()
     except Exception as error:  # noqa: BLE001 - sessions only start more slowly
-        sys.stderr.write(f"the rehearsal failed: {error!r}\n")
-    return _threads("a rehearsal")
+        sys.stderr.write(f"the first rendering failed: {error!r}\n")
+    return _threads("the first rendering")
 
 
-def _rehearse_whole(control: socket.socket, options: dict[str, Any]) -> None:
+def _do_warmup_run(control: socket.socket, options: dict[str, Any]) -> None:
     """Do a warm-up run; if it changes the process state, restart the zygote without one."""
-    problem = warmup_run.rehearse(_close_log_files)
+    problem = warmup_run.perform(_close_log_files)
     if not problem:
         return
     sys.stderr.flush()
     control.set_inheritable(True)
-    words = json.dumps({**options, "unrehearsed": problem[-_WORDS:]}).ljust(len(sys.argv[-1]))
+    words = json.dumps({**options, "no_warmup": problem[-_WORDS:]}).ljust(len(sys.argv[-1]))
     os.execv(sys.executable, [*sys.orig_argv[:-1], words])  # noqa: S606 - no shell
 
 
@@ -282,7 +282,7 @@ class _Zygote:
         self._sessions: dict[int, int] = {}
         self._forgets = enter_sandbox.remembered_files()
 
-    def run(self, problem: str, unrehearsed: str) -> None:
+    def run(self, problem: str, no_warmup: str) -> None:
         """Serve requests until the supervisor closes the socket."""
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         wake, woken = os.pipe()
@@ -290,7 +290,7 @@ class _Zygote:
         os.set_blocking(woken, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        words = {"threads": _thread_count(), "problem": problem, "unrehearsed": unrehearsed}
+        words = {"threads": _thread_count(), "problem": problem, "no_warmup": no_warmup}
         self._say({"ready": True, **words})
         while True:
             self._collect()

@@ -127,10 +127,10 @@ class ZygotePool:
         self._make_room()
         return zygote_group
 
-    def _woke(self, unrehearsed: str) -> None:
-        if unrehearsed:
-            self.counts["unrehearsed"] += 1
-            _log.warning("a zygote did not rehearse: %s", unrehearsed)
+    def _woke(self, no_warmup: str) -> None:
+        if no_warmup:
+            self.counts["no_warmup"] += 1
+            _log.warning("a zygote did no warm-up run: %s", no_warmup)
         self._make_room()
 
     def _make_room(self) -> None:

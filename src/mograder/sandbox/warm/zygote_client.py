@@ -51,7 +51,7 @@ class _Words(BaseModel):
     ready: bool = False
     threads: int = 0
     problem: str = ""
-    unrehearsed: str = ""
+    no_warmup: str = ""
     id: int = 0
     ended: int = 0
     status: int = 0
@@ -84,7 +84,7 @@ class ZygoteClient:
         """Start the zygote. Raises: :class:`OSError` when that fails."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
-        self.unrehearsed = ""
+        self.no_warmup = ""
         """Why no warm-up run preceded the forks, "" if one did."""
         self._killed = False
         self._tail = b""
@@ -202,7 +202,7 @@ class ZygoteClient:
     def _heed(self, words: _Words, descriptors: list[int]) -> None:
         if words.ready and not self.ready.done():
             several = f"threads: {words.threads}" if words.threads != 1 else ""
-            self.unrehearsed = words.unrehearsed
+            self.no_warmup = words.no_warmup
             self.ready.set_result(words.problem or several)
         elif words.ended:
             end = self._ends.pop(words.ended, None)

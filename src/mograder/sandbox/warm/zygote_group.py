@@ -219,7 +219,7 @@ class ZygoteGroup:
             self._measured_at = -math.inf
             self._expect_its_end()
             _log.info("the zygote of %s is ready", self.environment.name)
-            self._on_ready("" if self._zygote_client is None else self._zygote_client.unrehearsed)
+            self._on_ready("" if self._zygote_client is None else self._zygote_client.no_warmup)
             return
         said = self._zygote_client.said if self._zygote_client is not None else ""
         _log.warning("the zygote of %s did not start: %s %s", self.environment.name, problem, said)

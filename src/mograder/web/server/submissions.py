@@ -112,7 +112,7 @@ async def send(info: RequestInfo) -> Response:
     locate = services.submissions.locate
     found = await to_thread.run_sync(locate, assignment.name, name, limiter=services.readers)
     opened = await to_thread.run_sync(
-        look, found.directory, found.name, services.digests, limiter=services.readers
+        look, found.parent, found.name, services.digests, limiter=services.readers
     )
     return answer_file(opened, info.request.headers, services.readers)
 

@@ -185,7 +185,7 @@ def test_revoking_ends_old_tokens_and_the_log_tells(
     old = printed(capfd, "generate-token", "alice")
     assert printed(capfd, "revoke-token", "alice") == "All tokens and logins of alice are void."
     assert verify_token(SECRET, old, state.epoch) is None
-    told = [(row.action, row.what, row.where) for row in state.recent_audit(2)]
+    told = [(row.action, row.what, row.origin) for row in state.recent_audit(2)]
     assert told == [
         ("revoke token", "alice", "command line"),
         ("make student token", "alice", "command line"),

@@ -131,7 +131,7 @@ async def audit_log(
                 who=row.who,
                 action=row.action,
                 what=row.what,
-                where=row.where,
+                where=row.origin,
                 outcome=row.outcome,
             )
             for row in rows
