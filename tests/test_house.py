@@ -37,6 +37,7 @@ LAZY_IMPORTS: dict[str, str] = {
 
 STAND_ALONE = (
     "src/mograder/judging.py",
+    "src/mograder/marks.py",
     "src/mograder/remote.py",
     "src/mograder/runtime.py",
     "src/mograder/sandbox/inside/serve.py",
@@ -52,8 +53,8 @@ STAND_ALONE = (
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 
-COMPANIONS = ("mograder.judging", "mograder.remote")
-"""Modules that ``runtime`` may import: the slim wheel contains these three only."""
+COMPANIONS = ("mograder.judging", "mograder.marks", "mograder.remote")
+"""Modules that ``runtime`` may import: the slim wheel contains these and the runtime only."""
 
 _MEASURED = ("src", "tests", "bench", "scripts")
 _READ = (*_MEASURED, "docs", "examples", ".ci")

@@ -52,10 +52,6 @@ class Result:
         """The conditions that do not hold."""
         return [outcome for outcome in self.outcomes if not outcome.passed]
 
-    def share(self, available: float, weight: float) -> float:
-        """Return the part of the available marks that a weight is worth, to one decimal."""
-        return round(available * weight / self.total, 1) if self.total > 0 else 0.0
-
 
 def judge(label: str, checks: Sequence[Check]) -> Result:
     """Evaluate every condition of a check; an exception in one of them makes it fail.

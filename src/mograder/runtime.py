@@ -1,9 +1,9 @@
 """The runtime library for notebooks: checks, marks, hints and word counts.
 
 It runs in the process of student code, in every notebook's own environment and in Pyodide, so it
-uses the standard library and marimo only; of ours it imports the two other modules of the slim
-wheel, ``mograder.judging`` and ``mograder.remote`` (decision 19; signatures and sidecar lines:
-compatibility-0.3.16.md 8). Authors write::
+uses the standard library and marimo only; of ours it imports the other modules of the slim
+wheel, ``mograder.judging``, ``mograder.marks`` and ``mograder.remote`` (decision 19; signatures and
+sidecar lines: compatibility-0.3.16.md 8). Authors write::
 
     grader = Grader({"Q1": 10, "Q2": 15})
     check = grader.check
@@ -21,12 +21,14 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import marimo as mo
 
 from mograder.judging import Check, Outcome, Result, Status, judge, plain_text, write_sidecar
+from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
 from mograder.remote import fetch, status, submit
 
 try:
@@ -94,7 +96,7 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
     a mark changes, while cells that only use ``check = grader.check`` do not.
     """
 
-    _value: Mapping[str, Result]
+    _value: dict[str, Result]  # by label
 
     def __init__(self, marks: Mapping[str, float]) -> None:
         """Store the marks available by question key, the text before a label's first colon."""
@@ -108,36 +110,72 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
     def check(self, label: str, checks: Sequence[Check]) -> mo.Html:
         """Show a check like :func:`check`, with its marks, and count it in the score.
 
-        The last check of a question counts. If the notebook has hidden tests, marks are not shown,
-        since they are not final.
+        The last check of a label counts, and all labels of a key together earn the question's
+        marks. If the notebook has hidden tests, marks are not shown, since they are not final.
         """
         result = judge(label, checks)
         write_sidecar(result)
         self._remember(result)
         available = None if self._hides_marks else self.marks.get(result.key)
-        return _box(result, "info" if result.status == "partial" else result.status, available)
+        marks = None if available is None else _Marks(available, self._results(result.key, result))
+        return _box(result, "info" if result.status == "partial" else result.status, marks)
 
     def scores(self) -> mo.Html:
         """Show the table of marks earned so far, or a notice when hidden tests exist."""
         if self._hides_marks:
             return mo.callout("Scores will be available in your feedback after grading.")
-        rows, total = [], 0.0
+        rows, marks = [], []
         for question, available in self.marks.items():
-            result = self._value.get(question)
-            earned = result.share(available, result.earned) if result else 0.0
-            total = round(total + earned, 1)
-            verdict = _WORDS[result.status if result else "warn"][2]
-            rows.append((_inline(plain_text(question)), verdict, _fraction(earned, available)))
-        everything = sum(self.marks.values())
+            results = self._results(question)
+            marks.append(_Marks(available, results).earned)
+            verdict = _WORDS[_combined(results)][2]
+            rows.append((_inline(plain_text(question)), verdict, _fraction(marks[-1], available)))
+        total, everything = sum_of_marks(marks), sum(self.marks.values())
         rows.append(("<strong>Total</strong>", "", _fraction(total, everything)))
         full = math.isclose(total, everything, abs_tol=0.05)
         return mo.callout(mo.Html(_table(rows)), kind="success" if full else "neutral")
 
+    def _results(self, key: str, *new: Result) -> Sequence[Result]:
+        """Return the last result of each label of a question; ``new`` ones replace older ones."""
+        results = self._value | {result.label: result for result in new}
+        return [result for result in results.values() if result.key == key]
+
     def _remember(self, result: Result) -> None:
         # Setting a state makes its readers run again, so it is set only if it differs: otherwise
         # a score cell that also checks something would run again without end.
-        if self._value.get(result.key) != result:
-            self._set_value({**self._value, result.key: result})
+        if self._value.get(result.label) != result:
+            self._set_value({**self._value, result.label: result})
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The marks of a question, and the results of its labels."""
+
+    available: float
+    results: Sequence[Result]
+
+    @property
+    def earned(self) -> float:
+        return question_marks(self.available, self._weights())
+
+    def worth(self, weight: float) -> float:
+        """Return the marks that a weight is worth, to one decimal."""
+        whole = question_weight(self._weights())
+        return round(self.available * weight / whole, 1) if whole > 0 else 0.0
+
+    def _weights(self) -> Mapping[str, Weights]:
+        return {
+            result.label: Weights(result.earned, result.total, result.status == "success")
+            for result in self.results
+        }
+
+
+def _combined(results: Sequence[Result]) -> Status:
+    """Return the status of a question from those of its labels."""
+    statuses = {result.status for result in results} or {"warn"}
+    if len(statuses) == 1:
+        return statuses.pop()
+    return "partial" if any(result.earned > 0 for result in results) else "danger"
 
 
 def hint(*texts: str) -> mo.Html:
@@ -191,17 +229,17 @@ def word_count(
     )
 
 
-def _box(result: Result, kind: _Kind, available: float | None = None) -> mo.Html:
+def _box(result: Result, kind: _Kind, marks: _Marks | None = None) -> mo.Html:
     icon, sentence, _ = _WORDS[result.status]
     badge = ""
-    if available is not None:
-        marks = _fraction(result.share(available, result.earned), available)
-        badge = f" <code {_TOGETHER}>[{marks} marks]</code>"
+    if marks is not None:
+        earned = _fraction(marks.earned, marks.available)
+        badge = f" <code {_TOGETHER}>[{earned} marks]</code>"
     mark = f'<span aria-hidden="true">{icon} </span>'
     said = f"{mark}<strong>{_inline(result.label)}</strong> — {sentence}"
     body = f"<div {_ROW}><span>{said}</span>{badge}</div>"
     if result.failures:
-        shown = [_failure(failure, result, available) for failure in result.failures[:_MOST_SHOWN]]
+        shown = [_failure(failure, result, marks) for failure in result.failures[:_MOST_SHOWN]]
         if len(result.failures) > _MOST_SHOWN:
             shown.append(f"… and {len(result.failures) - _MOST_SHOWN} more")
         items = "".join(f"<li>{item}</li>" for item in shown)
@@ -209,23 +247,23 @@ def _box(result: Result, kind: _Kind, available: float | None = None) -> mo.Html
     if result.status == "partial":
         count = len(result.outcomes)
         passed = f"{count - len(result.failures)} of {count} checks passed"
-        body += f"<div>{passed}{_worth(result.earned, result, available)}.</div>"
+        body += f"<div>{passed}{_worth(result.earned, result, marks)}.</div>"
     # A status region: screen readers announce the new result when a student's cell has run.
     return mo.callout(
         mo.Html(f'<div {_PROSE} role="status" aria-atomic="true">{body}</div>'), kind=kind
     )
 
 
-def _failure(failure: Outcome, result: Result, available: float | None) -> str:
+def _failure(failure: Outcome, result: Result, marks: _Marks | None) -> str:
     # On a line of its own, since a message often ends in code too.
     reason = f"<br /><code>{html.escape(failure.reason)}</code>" if failure.reason else ""
-    return f"{_inline(failure.message)}{_worth(failure.weight, result, available)}{reason}"
+    return f"{_inline(failure.message)}{_worth(failure.weight, result, marks)}{reason}"
 
 
-def _worth(weight: float, result: Result, available: float | None) -> str:
+def _worth(weight: float, result: Result, marks: _Marks | None) -> str:
     """Return the marks or the share that a weight is worth, as HTML; empty if all weights are 1."""
-    if available is not None:
-        told = f"{_number(result.share(available, weight))} of {_number(available)} marks"
+    if marks is not None:
+        told = f"{_number(marks.worth(weight))} of {_number(marks.available)} marks"
     elif any(outcome.weight != 1 for outcome in result.outcomes):
         told = f"weight {_number(weight)} of {_number(result.total)}"
     else:

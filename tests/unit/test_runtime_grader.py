@@ -34,10 +34,10 @@ def test_a_question_without_marks_has_no_badge() -> None:
     assert "marks]" not in words_of(Grader({"Q1": 10}).check("Q2: extra", [(True, "a")]))
 
 
-def test_the_score_table_counts_the_last_check_of_each_question() -> None:
+def test_the_score_table_counts_the_last_check_of_each_label() -> None:
     grader = Grader({"Q1": 10, "Q2": 15, "Q3": 5, "Analysis": 60})
     grader.check("Q1: first", [(False, "a")])
-    grader.check("Q1: again", [(True, "a")])
+    grader.check("Q1: first", [(True, "a")])
     grader.check("Q2: half", [(True, "a"), (False, "b")])
     grader.check("Q3: none", [(False, "b")])
     table = grader.scores()
@@ -51,6 +51,16 @@ def test_the_score_table_counts_the_last_check_of_each_question() -> None:
         ("Analysis", "—", "0/60"),
         ("<strong>Total</strong>", "", "17.5/90"),
     ]
+
+
+def test_all_labels_of_a_question_earn_its_marks_together() -> None:
+    grader = Grader({"Q1": 10})
+    assert "[10/10 marks]" in words_of(grader.check("Q1: a", [(True, "a")]))
+    box = grader.check("Q1: b", [(True, "b"), (False, "c", 2)])
+    assert "[5/10 marks]" in words_of(box)
+    assert "c (5 of 10 marks)" in words_of(box)
+    row = r"<tr><th[^>]*>Q1</th><td[^>]*>PARTIAL</td><td[^>]*>5/10</td>"
+    assert re.search(row, body_of(grader.scores()))
 
 
 def test_a_question_that_waits_again_loses_its_marks() -> None:

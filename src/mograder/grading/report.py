@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
+from mograder.marks import NOTHING, Weights, question_marks, question_weight, sum_of_marks
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import Outcome
@@ -26,7 +30,8 @@ class ValidatedCheck:
     """One check of the notebook.
 
     ``line`` is its line in the student's file, if it is there, and ``index`` the number of its cell
-    there, from 0. ``earned`` and ``available`` are marks, None for a question without any.
+    there, from 0. ``earned`` and ``available`` are marks, None for a question without any; several
+    checks of one question divide its marks by their weights.
     ``hidden``: some of its tests run only when it is graded; ``waits``: all of them do, so that a
     waiting status is correct.
     """
@@ -42,6 +47,7 @@ class ValidatedCheck:
     hidden: bool = False
     waits: bool = False
     index: int | None = None
+    weights: Weights = NOTHING
 
     @property
     def passed(self) -> bool:
@@ -87,6 +93,8 @@ class ValidationReport:
     integrity: IntegrityFindings = field(default_factory=IntegrityFindings)
     log_tail: str = ""
     seconds: float = 0.0
+    marks: tuple[float, float] | None = None
+    """Marks earned and available in the questions that have checks, None without marks."""
 
     @property
     def ran(self) -> bool:
@@ -98,11 +106,69 @@ class ValidationReport:
         """Whether it ran to its end without an error, and every check that counts succeeded."""
         return self.ran and not self.cell_errors and all(check.passed for check in self.checks)
 
-    @property
-    def marks(self) -> tuple[float, float] | None:
-        """Marks earned and available, from the last check of each question; None without marks."""
-        last = {check.key: check for check in self.checks if check.available is not None}
-        if not last:
-            return None
-        earned = sum(check.earned or 0.0 for check in last.values())
-        return round(earned, 1), sum(check.available or 0.0 for check in last.values())
+
+MarkedChecks: TypeAlias = tuple[tuple[ValidatedCheck, ...], tuple[float, float] | None]
+"""Checks with their marks, and the marks earned and available in all of them."""
+
+
+def with_marks(
+    checks: Sequence[ValidatedCheck],
+    available: Mapping[str, float],
+    expected: Mapping[str, float],
+) -> MarkedChecks:
+    """Return the checks with their marks, and the marks earned and available in all of them.
+
+    Args:
+        checks: The checks, with their weights.
+        available: The marks of each question, by key.
+        expected: The least total weight of each label (:func:`mograder.marks.question_marks`).
+
+    The second value is None if no check belongs to a question with marks. Checks of one question
+    divide its marks by their weights.
+    """
+    questions: dict[str, list[ValidatedCheck]] = {}
+    for check in checks:
+        if check.key in available:
+            questions.setdefault(check.key, []).append(check)
+    marked = {
+        check.label: each
+        for key, of in questions.items()
+        for check, each in zip(of, _shares(of, available[key], expected), strict=True)
+    }
+    if not marked:
+        return tuple(checks), None
+    earned = sum_of_marks(
+        question_marks(available[key], *_weights(of, expected)) for key, of in questions.items()
+    )
+    whole = math.fsum(available[key] for key in questions)
+    return tuple(marked.get(check.label, check) for check in checks), (earned, whole)
+
+
+def _weights(
+    checks: Sequence[ValidatedCheck], expected: Mapping[str, float]
+) -> tuple[Mapping[str, Weights], Mapping[str, float]]:
+    weights = {check.label: check.weights for check in checks}
+    return weights, {label: expected.get(label, 0.0) for label in weights}
+
+
+def _shares(
+    checks: Sequence[ValidatedCheck], available: float, expected: Mapping[str, float]
+) -> list[ValidatedCheck]:
+    """Return the checks of one question, each with its part of the question's marks."""
+    weights, least = _weights(checks, expected)
+    if len(checks) == 1:
+        earned = question_marks(available, weights, least)
+        return [replace(checks[0], earned=earned, available=available)]
+    whole = question_weight(weights, least)
+
+    def share(weight: float) -> float:
+        return round(available * weight / whole, 1) if whole > 0 else 0.0
+
+    return [
+        replace(
+            check,
+            earned=share(min(check.weights.earned, check.weights.total)),
+            available=share(max(check.weights.total, least[check.label])),
+        )
+        for check in checks
+    ]

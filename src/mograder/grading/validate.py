@@ -18,12 +18,22 @@ from mograder.grading.report import (
     CellError,
     CheckStatus,
     IntegrityFindings,
+    MarkedChecks,
     ValidatedCheck,
     ValidationReport,
+    with_marks,
 )
+from mograder.marks import Weights
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
-from mograder.notebook.points import checks_in, has_conditions, key_of, labels_in, marks_of
+from mograder.notebook.points import (
+    checks_in,
+    has_conditions,
+    key_of,
+    labels_in,
+    least_weights,
+    marks_of,
+)
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
     CellResult,
@@ -107,15 +117,17 @@ def _judge(of: tuple[_Prepared, ExecutionResult]) -> ValidationReport:
     prepared, result = of
     integrity = prepared.integrity
     judging = _Judging(prepared.own, prepared.to_run, prepared.released, integrity.counted, result)
+    checks, marks = judging.checks()
     return ValidationReport(
         prepared.filename,
         result.outcome,
         judging.problem(prepared.request.seconds),
-        tuple(judging.checks()),
+        checks,
         tuple(judging.errors()),
         IntegrityFindings(integrity.level, integrity.findings),
         result.log_tail,
         result.seconds,
+        marks,
     )
 
 
@@ -129,8 +141,8 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
         text = submission.text if integrity.restored is None else integrity.restored
         to_run = parse_cells(text, filename)
     except InvalidInput as error:
-        checks = () if released is None else _never_ran(released)
-        return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks)
+        checks, marks = ((), None) if released is None else _never_ran(released)
+        return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks, marks=marks)
     request = ExecutionRequest(
         text,
         PurePath(filename).name,
@@ -143,17 +155,24 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
     return _Prepared(request, filename, own, to_run, released, integrity)
 
 
-def _never_ran(released: NotebookText) -> tuple[ValidatedCheck, ...]:
+def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
     labels = dict.fromkeys(check.label for check in checks_in(released, renamed=True))
-    return tuple(_not_run(label, marks, "the notebook cannot be read") for label in labels)
+    checks = [_not_run(label, "the notebook cannot be read") for label in labels]
+    return with_marks(checks, marks, _expected(released))
 
 
-def _not_run(label: str, marks: Mapping[str, float], why: str) -> ValidatedCheck:
-    key = key_of(label)
-    available = marks.get(key)
-    earned = None if available is None else 0.0
-    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",), earned, available)
+def _expected(notebook: NotebookText) -> Mapping[str, float]:
+    """Return the weight of each label as far as the notebook's text states it."""
+    found: dict[str, float] = {}
+    for cell in notebook.cells:
+        for label, weight in least_weights(cell.code).items():
+            found[label] = max(weight, found.get(label, 0.0))
+    return found
+
+
+def _not_run(label: str, why: str) -> ValidatedCheck:
+    return ValidatedCheck(label, key_of(label), CheckStatus.NOT_RUN, (f"not run: {why}",))
 
 
 class _Judging:
@@ -171,6 +190,7 @@ class _Judging:
         self._to_run = to_run
         self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
         self._marks = marks_of(released or to_run) or {}
+        self._expected = _expected(released or to_run)
         self._cells = {each.index: each for each in result.cells}
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted
@@ -213,12 +233,12 @@ class _Judging:
         line = self._line(self._to_run.cells[index], 1)
         return " in a cell that was put back" if line is None else f" in the cell at line {line}"
 
-    def checks(self) -> Iterator[ValidatedCheck]:
-        """Yield every check that should have run, then those that only the run reveals."""
-        for label, places in self._places.items():
-            yield self._check(label, places)
+    def checks(self) -> MarkedChecks:
+        """Return every check that should have run, then those that only the run reveals."""
+        checks = [self._check(label, places) for label, places in self._places.items()]
         for label, (cell, results) in self._dynamic().items():
-            yield self._judged(label, results, cell, cell.line_of(1))
+            checks.append(self._judged(label, results, cell, cell.line_of(1)))
+        return with_marks(checks, self._marks, self._expected)
 
     def _check(self, label: str, places: list[tuple[Cell, int]]) -> ValidatedCheck:
         indexes = {cell.index for cell, _ in places}
@@ -230,7 +250,7 @@ class _Judging:
         if results and places:
             cell, line = next(p for p in places if p[0].index == results[-1].cell_index)
             return self._judged(label, results, cell, line)
-        return _not_run(label, self._marks, self._why_not(places))
+        return _not_run(label, self._why_not(places))
 
     def _why_not(self, places: list[tuple[Cell, int]]) -> str:
         if not places:
@@ -270,18 +290,15 @@ class _Judging:
     ) -> ValidatedCheck:
         """Return the worst of several results: a result that was written twice is not trusted."""
         worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
-        key, status, hidden = key_of(label), CheckStatus(worst.status), _HIDDEN in cell.code
-        available = self._marks.get(key)
-        earned = None if available is None else _earned(worst, status, available)
+        status, hidden = CheckStatus(worst.status), _HIDDEN in cell.code
         return ValidatedCheck(
             label,
-            key,
+            key_of(label),
             status,
             worst.details,
-            earned,
-            available,
-            cell.name,
-            self._line(cell, line - cell.line_of(1) + 1),
+            weights=Weights(worst.earned_weight, worst.total_weight, status is CheckStatus.SUCCESS),
+            cell=cell.name,
+            line=self._line(cell, line - cell.line_of(1) + 1),
             hidden=hidden,
             waits=hidden and not has_conditions(cell.code, label),
             index=self._index(cell),
@@ -321,10 +338,8 @@ def _line_of(code: str, number: int) -> str:
     return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
 
 
-def _earned(result: CheckResult, status: CheckStatus, available: float) -> float:
-    """Return marks to one decimal, as the notebook shows them (compatibility-0.3.16.md 8)."""
-    if status is CheckStatus.SUCCESS:
-        return available
-    if status is not CheckStatus.PARTIAL or not 0 < result.earned_weight < result.total_weight:
-        return 0.0
-    return round(available * result.earned_weight / result.total_weight, 1)
+def _weights(result: CheckResult, status: CheckStatus) -> Weights:
+    """Return the weights that a status allows: the notebook's process may write other numbers."""
+    total = result.total_weight
+    earned = {CheckStatus.SUCCESS: total, CheckStatus.PARTIAL: result.earned_weight}
+    return Weights(earned.get(status, 0.0), total, status is CheckStatus.SUCCESS)

@@ -7,6 +7,7 @@ in others; a question's key is the label up to its first colon.
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,31 @@ def has_conditions(code: str, label: str) -> bool:
     told = (call for call in calls if _is_text(call.args[:1], label))
     given = (each for call in told for each in (*call.args[1:], *(k.value for k in call.keywords)))
     return any(_holds_tuples(node) for argument in given for node in ast.walk(argument))
+
+
+def least_weights(code: str) -> Mapping[str, float]:
+    """Return the weight that a cell's code states for each label of its checks, as a lower bound.
+
+    Conditions that are not written out, as in a list comprehension, count as 0. Of several calls
+    with one label the heaviest counts.
+    """
+    tree = parse_python(code)
+    found: dict[str, float] = {}
+    for node in ast.walk(tree) if tree is not None else ():
+        match node:
+            case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
+                weight = math.fsum(map(_least_weight, entries))
+                found[label] = max(weight, found.get(label, 0.0))
+    return found
+
+
+def _least_weight(entry: ast.expr) -> float:
+    match entry:
+        case ast.Tuple(elts=[_, _]):
+            return 1.0
+        case ast.Tuple(elts=[_, _, ast.Constant(value=int() | float() as weight)]):
+            return float(weight) if 0 <= weight <= _MOST_MARKS else 0.0
+    return 0.0
 
 
 def _is_text(nodes: Sequence[ast.expr], text: str) -> bool:

@@ -28,7 +28,9 @@ PARTLY = ValidatedCheck(
 BROKEN = CellError(
     "_", 60, "NameError", "name 'sun' is not defined", "so far\n", "total = sun(range(101))"
 )
-REPORT = ValidationReport("A1.py", Outcome.FINISHED, "", (SOLVED, PARTLY), (BROKEN,))
+REPORT = ValidationReport(
+    "A1.py", Outcome.FINISHED, "", (SOLVED, PARTLY), (BROKEN,), marks=(7.5, 10.0)
+)
 EVIL = (
     "</style></p><script>alert(1)</script><img src=//example.org/x onerror=alert(1)>"
     "\"' {title} {style} `</code><script>` **<b>** &amp; \u202etxt.\ud800\x00\x1b[31m"
@@ -78,7 +80,9 @@ def test_it_names_a_cell_that_failed_by_its_line_and_what_stands_there() -> None
 def test_what_is_still_to_come_and_what_was_changed_is_said() -> None:
     warning = Finding("A1.py", 12, "the check of Q1 was changed.")
     integrity = IntegrityFindings(Level.SOURCE, (warning,))
-    report = replace(REPORT, checks=(replace(SOLVED, hidden=True),), integrity=integrity)
+    report = replace(
+        REPORT, checks=(replace(SOLVED, hidden=True),), integrity=integrity, marks=(5.0, 5.0)
+    )
     assert "5 of 5 marks, more tests come when it is graded." in read(report)
     assert read(report).count("More tests come when it is graded.") == 1
     assert "A1.py:12: the check of Q1 was changed." in read(report)

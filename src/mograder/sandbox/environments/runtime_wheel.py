@@ -22,7 +22,7 @@ from packaging.version import Version
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import SandboxUnavailable
 
-_MODULES = ("runtime.py", "judging.py", "remote.py")
+_MODULES = ("runtime.py", "judging.py", "marks.py", "remote.py")
 _INIT = b'"""mograder, as far as a notebook needs it: see mograder.runtime."""\n'
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 # The earliest date of the zip format; a fixed date makes equal content equal bytes.

@@ -52,7 +52,13 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     assert Path(answer[0]) == target / "mograder" / "runtime.py"
     assert answer[1] == wheel.name.split("-")[1]
     assert answer[2:4] == ["None", "None"]
-    companions = ["mograder", "mograder.judging", "mograder.remote", "mograder.runtime"]
+    companions = [
+        "mograder",
+        "mograder.judging",
+        "mograder.marks",
+        "mograder.remote",
+        "mograder.runtime",
+    ]
     assert answer[4] == str(companions)
 
 
@@ -89,6 +95,7 @@ def test_it_holds_what_a_notebook_needs_and_nothing_else(tmp_path: Path) -> None
         "mograder/__init__.py",
         "mograder/runtime.py",
         "mograder/judging.py",
+        "mograder/marks.py",
         "mograder/remote.py",
         f"{info}/METADATA",
         f"{info}/WHEEL",
