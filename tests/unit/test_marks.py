@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mograder.grading.report import CheckStatus, ValidatedCheck, with_marks
 from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
 from mograder.runtime import Grader
-from tests.unit.boxes import body_of
+from tests.unit.runtime_output import body_of
 
 ALL, HALF, NONE = Weights(2, 2, True), Weights(1, 2), Weights(0, 2)
 _ROW = re.compile(r"<tr><th[^>]*>(.*?)</th><td[^>]*>.*?</td><td[^>]*>([\d.]+)/[\d.]+</td>")
