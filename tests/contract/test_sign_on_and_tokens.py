@@ -22,9 +22,9 @@ from bench.support.process import free_port
 from bench.support.session_proxy import served
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.clients.file_upload import Upload
 from mograder.clients.front_probe import look_at_front
 from mograder.clients.hub import HubClient
-from mograder.clients.upload import Upload
 from mograder.core.settings import load_settings
 from mograder.operations.front_checks import examine_front, front_lines
 from mograder.operations.fronts.caddy import caddy_config

@@ -58,13 +58,6 @@ class Identity:
     login_id: str
     fresh: Login | None
 
-    def may_open(self, owner: str) -> bool:
-        """Whether this user may open the work of a user: their own, or any as an instructor.
-
-        Both the guards of the hub's routes and the proxy of its sessions ask this.
-        """
-        return self.username == owner or self.role is Role.INSTRUCTOR
-
 
 class Revocations(Protocol):
     """The revoked credentials, held in memory."""

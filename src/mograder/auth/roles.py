@@ -1,4 +1,4 @@
-"""The two roles and their rights."""
+"""The two roles, and the rule who may open a student's work."""
 
 from __future__ import annotations
 
@@ -10,3 +10,12 @@ class Role(StrEnum):
 
     STUDENT = "student"
     INSTRUCTOR = "instructor"
+
+
+def may_open_work(username: str, role: Role, owner: str) -> bool:
+    """Return whether a user may open the work of ``owner``: their own, or any as an instructor.
+
+    The guards of the hub's routes (``web/hub/support/access.py``) and the proxy of its sessions
+    (``web/hub/proxy/session_proxy.py``) both decide by this function.
+    """
+    return username == owner or role is Role.INSTRUCTOR

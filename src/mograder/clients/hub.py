@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import httpx
 
+from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import Server, bounded_body, check_token, make_client
 from mograder.clients.server_url import parse_hub_url
-from mograder.clients.upload import Upload, opened
 from mograder.core.closing import Closing
 from mograder.core.errors import (
     Busy,

@@ -19,7 +19,7 @@ from pydantic import (
     SecretStr,
 )
 
-from mograder.core.reserve import DiskReserve
+from mograder.core.disk_reserve import DiskReserve
 from mograder.core.settings_values import (
     builtin,
     database_url,

@@ -1,7 +1,8 @@
 """Look up the assignment that a typed name means, and an assignment's local name; pure.
 
-The rules are those of :mod:`mograder.core.lookup`. An assignment on Moodle is also found by its
-local names: its ``dir`` and ``name`` in mograder.toml, or the item's directory that belongs to it.
+The rules are those of :mod:`mograder.core.name_lookup`. An assignment on Moodle is also found by
+its local names: its ``dir`` and ``name`` in mograder.toml, or the item's directory that belongs to
+it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.lookup import Entry, Words, counterpart, find, nfc
+from mograder.core.name_lookup import Entry, Words, counterpart, find, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings_model import Assignment as Configured
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from mograder.core.lookup import nfc
+from mograder.core.name_lookup import nfc
 
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"^#[ \t]*mograder-assignment[ \t]*=[ \t]*[\"']([^\"'\n]+)", re.MULTILINE)

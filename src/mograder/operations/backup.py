@@ -40,7 +40,7 @@ from mograder.operations.archive import (
     Root,
     written,
 )
-from mograder.operations.tree import DIRECTORY, walk
+from mograder.operations.tree_walk import DIRECTORY, walk
 from mograder.store.database import copy_sqlite, database_url
 
 _TRIES = 3

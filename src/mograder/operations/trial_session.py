@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.clients.certificate import trusting
+from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient
-from mograder.clients.upload import Upload
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress

@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.clients.upload import Upload
+from mograder.clients.file_upload import Upload
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.lookup import Words, find_name, nfc
+from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import Finding
 from mograder.notebook.imports import undeclared
 from mograder.notebook.pep723 import read_kind, read_script
-from mograder.store.belongings import LeftBehind, belongings, modules_beside
 from mograder.store.course import named_directory
 from mograder.store.files import entry_named
 from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind
+from mograder.store.support_files import LeftBehind, belongings, modules_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def find_release(argument: str, release_dir: Path) -> Path:
     """Return the directory that a command line's ASSIGNMENT means (B92).
 
     A path with a separator is that directory. A bare name is looked up among the released items
-    (:mod:`mograder.core.lookup`); if none matches, it is a directory of that name here.
+    (:mod:`mograder.core.name_lookup`); if none matches, it is a directory of that name here.
 
     Raises:
         NotFound: Nothing matches; the message lists the released items.

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mograder.clients.file_upload import Upload
 from mograder.clients.hub import Held
-from mograder.clients.upload import Upload
 from mograder.core.errors import InvalidInput
 
 

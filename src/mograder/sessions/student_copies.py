@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mograder.core.clock import Clock
+from mograder.core.disk_reserve import DiskReserve
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.core.reserve import DiskReserve
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.denied_code import Denied
 from mograder.notebook.integrity import Tampering
 from mograder.notebook.screening import Screening
-from mograder.notebook.upload import decode_notebook, looks_whole
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.store.earlier_versions import parse_archive
 from mograder.store.published_release import Release
-from mograder.store.renamed import printable
+from mograder.store.renamed_notebooks import printable
 from mograder.store.workspaces import Saved, Workspaces
 
 T = TypeVar("T")

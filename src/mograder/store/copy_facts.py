@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store.renamed import Released, Renamed
+from mograder.store.renamed_notebooks import Released, Renamed
 from mograder.store.untrusted_dir import FileInfo, UntrustedDir
 
 _MOST_PEOPLE = 20_000

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.core.lookup import Words, find_name, nfc
+from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.references import names_folder
-from mograder.store.belongings import Belongings, belongings, is_private
 from mograder.store.files import atomic_write, entry_named, exchange_or_rename, remove_tree
+from mograder.store.support_files import Belongings, belongings, is_private
 
 _MAX_SUPPORT = 1_000_000_000
 _TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:]?\d{2})?)?Z?\Z")
@@ -46,7 +46,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
     """Return the source that a command-line argument names: a directory in ``base``, or a path.
 
     A name without a slash that does not end in ``.py`` is looked up among the directories of
-    ``base`` (:mod:`mograder.core.lookup`). A path is a notebook, or a directory with notebooks.
+    ``base`` (:mod:`mograder.core.name_lookup`). A path is a notebook, or a directory of notebooks.
 
     Raises:
         InvalidInput: No directory matches, or several do (the message lists them); or the path

@@ -23,7 +23,7 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict
-from mograder.core.lookup import nfc
+from mograder.core.name_lookup import nfc
 
 PARKED = ".replaced-"
 """The prefix that :func:`exchange_or_rename` gives to an old directory it could not exchange."""

@@ -38,7 +38,7 @@ from mograder.store.published_release import (
     release_at,
     version_at,
 )
-from mograder.store.renamed import Released, Renamed
+from mograder.store.renamed_notebooks import Released, Renamed
 from mograder.store.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 
 _STAGING = ".staging"

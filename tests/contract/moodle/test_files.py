@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.course_server import RemoteFile
-from mograder.clients.upload import Upload
+from mograder.clients.file_upload import Upload
 from mograder.core.errors import (
     Conflict,
     Forbidden,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import (
     Outcome,
@@ -24,7 +25,6 @@ from mograder.clients.moodle.records import (
     RubricChoice,
     WorkflowState,
 )
-from mograder.clients.upload import Upload
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.moodle.recordings import recorded

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.grade_text import comment_html
 from mograder.clients.moodle.html_text import as_text
 from mograder.clients.moodle.models import StatusModel
@@ -27,7 +28,6 @@ from mograder.clients.moodle.transport import (
     tell_what_goes,
     why_not,
 )
-from mograder.clients.upload import Upload
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.clock import ManualClock

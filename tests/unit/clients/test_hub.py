@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient, Published, Warmed
 from mograder.clients.server_url import is_loopback, parse_hub_url
-from mograder.clients.upload import Upload
 from mograder.core.errors import (
     Busy,
     Conflict,

@@ -20,7 +20,7 @@ from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import Rule
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
-from mograder.core.lookup import find_or_new
+from mograder.core.name_lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
 from mograder.store.allowlist import parse_users
 

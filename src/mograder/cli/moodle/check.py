@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mograder.cli.moodle.site import Site
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
-from mograder.clients.upload import Upload
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.moodle_check import MOST_BYTES, Differences, compare, remote_digests

@@ -23,7 +23,7 @@ from mograder.clients.moodle.records import Assignment
 from mograder.clients.moodle.zips import read_submissions
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, NotFound
-from mograder.core.lookup import listed
+from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.moodle.collect import collect, plan_collection
@@ -34,7 +34,7 @@ from mograder.exchange.moodle.participants import (
     remembered_people,
 )
 from mograder.exchange.moodle.submissions_zip import plan_zip, unpack_zip
-from mograder.exchange.moodle.work import Target, Work
+from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.store.gradebook import Gradebook
 
 _MOST_BYTES = 2_000_000_000

@@ -9,18 +9,18 @@ from pathlib import Path
 import click
 
 from mograder.cli.files import read_bytes
-from mograder.cli.moodle.grades import comment_options, grade_lines
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
+from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
-from mograder.core.lookup import is_label_of
+from mograder.core.name_lookup import is_label_of
 from mograder.exchange.moodle.export import Exported
 from mograder.exchange.moodle.export import export as fill_worksheet
-from mograder.exchange.moodle.grades import feedback_files
+from mograder.exchange.moodle.grade_upload import feedback_files
 from mograder.store.files import atomic_write
 
 

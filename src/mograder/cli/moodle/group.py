@@ -31,7 +31,8 @@ class _Moodle(LazyGroup):
                 "mograder.cli.moodle.collect:fetch_submissions", "Fetch what students handed in."
             ),
             "upload-feedback": Lazy(
-                "mograder.cli.moodle.grades:upload_feedback", "Send grades and feedback to Moodle."
+                "mograder.cli.moodle.upload_feedback:upload_feedback",
+                "Send grades and feedback to Moodle.",
             ),
             "export": Lazy(
                 "mograder.cli.moodle.export:export",

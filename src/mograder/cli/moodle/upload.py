@@ -20,8 +20,8 @@ from mograder.cli.moodle.check import differences, local_digests
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.records import Assignment
-from mograder.clients.upload import Upload
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.local_release import find_release, read_release

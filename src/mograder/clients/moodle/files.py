@@ -22,12 +22,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
+from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import bounded_body
 from mograder.clients.moodle.errors import Endpoint, Refusal, as_error
 from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
 from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
-from mograder.clients.upload import Upload, opened
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.single_flight import Progress
 

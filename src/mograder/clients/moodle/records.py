@@ -19,8 +19,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.fields import Count, Moment, Plain, Points, Stripped, Text
-from mograder.clients.upload import Upload
 
 
 def _names(key: str) -> BeforeValidator:

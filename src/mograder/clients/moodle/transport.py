@@ -21,6 +21,7 @@ from mograder.clients.course_server import (
     WorkStatus,
     WouldReplaceOnTime,
 )
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.html_text import as_text
 from mograder.clients.moodle.records import (
@@ -29,7 +30,6 @@ from mograder.clients.moodle.records import (
     Submission,
     SubmissionState,
 )
-from mograder.clients.upload import Upload
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.single_flight import Progress

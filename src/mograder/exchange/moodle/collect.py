@@ -20,7 +20,7 @@ from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals, clean
 from mograder.exchange.collecting import METADATA, CollectedFolder, CollectOutcome, read_numbers
 from mograder.exchange.moodle.identities import Participants, Person, participant_name
-from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
+from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, put_work
 
 LATE = ".fetch_late.json"
 """File of seconds after the deadline, extensions included, by username of late students."""

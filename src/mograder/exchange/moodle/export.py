@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.worksheet import Entry, Filled, Worksheet, fill
 from mograder.clients.moodle.zips import FeedbackFile, feedback_zip
-from mograder.clients.upload import Upload
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.grades_csv import GradeLine, line_html

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grade_text import mark_text
 from mograder.clients.moodle.grading import (
@@ -25,7 +26,6 @@ from mograder.clients.moodle.grading import (
 )
 from mograder.clients.moodle.html_text import same_comment
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
-from mograder.clients.upload import Upload
 from mograder.store.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 _MOST_COMPARED = 64 << 20

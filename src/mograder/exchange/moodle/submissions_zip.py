@@ -15,7 +15,7 @@ from mograder.core.names import Username
 from mograder.exchange.arrivals import arrivals
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.moodle.identities import Person, participant_name
-from mograder.exchange.moodle.work import Target, Work, choose_notebook, put_work
+from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, put_work
 
 
 def plan_zip(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mograder.clients.moodle.grading import Outcome, Result
-from mograder.exchange.moodle.grades import Draft
+from mograder.exchange.moodle.grade_upload import Draft
 from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import erased_comment, grade_text, replaced_files
 

@@ -25,9 +25,9 @@ import sys
 from pydantic import ValidationError
 
 from mograder import __version__
+from mograder.core.disk_reserve import DiskReserve
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import configure_logging
-from mograder.core.reserve import DiskReserve
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (

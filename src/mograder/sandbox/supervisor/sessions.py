@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mograder.core.disk_reserve import NO_RESERVE, DiskReserve
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
-from mograder.core.reserve import NO_RESERVE, DiskReserve
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (

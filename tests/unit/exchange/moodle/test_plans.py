@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import (
     Accepts,
@@ -21,13 +22,12 @@ from mograder.clients.moodle.records import (
     SubmissionState,
     WorkflowState,
 )
-from mograder.clients.upload import Upload
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.collecting import METADATA, CollectOutcome
 from mograder.exchange.grades_csv import GradeLine
 from mograder.exchange.moodle.collect import plan_collection
-from mograder.exchange.moodle.grades import (
+from mograder.exchange.moodle.grade_upload import (
     UploadOptions,
     draft,
     feedback_files,
@@ -36,7 +36,7 @@ from mograder.exchange.moodle.grades import (
 )
 from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import Remembered
-from mograder.exchange.moodle.work import Target, Work, choose_notebook
+from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 A1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome, Result
 from mograder.clients.moodle.records import (
@@ -21,7 +22,6 @@ from mograder.clients.moodle.records import (
     Held,
     Mark,
 )
-from mograder.clients.upload import Upload
 from mograder.exchange.moodle.protection import (
     Remembered,
     Verdict,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.reserve import NO_RESERVE
+from mograder.core.disk_reserve import NO_RESERVE
 from mograder.sandbox.limits.disk_usage import DiskWatch, tree_size
 from mograder.sandbox.limits.procfs import (
     PAGE,

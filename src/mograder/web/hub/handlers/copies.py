@@ -28,7 +28,7 @@ from mograder.notebook.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.earlier_versions import Archive
 from mograder.store.releases import ItemKind, Release
-from mograder.store.renamed import printable
+from mograder.store.renamed_notebooks import printable
 from mograder.store.workspaces import FileStatus, Saved
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report

@@ -22,7 +22,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import ItemKind, Release
-from mograder.store.renamed import printable
+from mograder.store.renamed_notebooks import printable
 from mograder.store.visibility import Visibility
 from mograder.store.workspaces import FileStatus
 from mograder.web.hub.support.access import Caller

@@ -14,6 +14,7 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from mograder.auth.identity import Identity, Method
+from mograder.auth.roles import may_open_work
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
@@ -146,7 +147,7 @@ class SessionProxy:
         if restricted(identity, self._services):
             raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
         owner = identity.username == path.user
-        if not identity.may_open(path.user):
+        if not may_open_work(identity.username, identity.role, path.user):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise ProxyReply(403, "403 Forbidden")
         if identity.method is not Method.BEARER:

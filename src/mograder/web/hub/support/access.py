@@ -20,7 +20,7 @@ from starlette.types import Scope
 from mograder.auth.cookies import LIFETIME, Login, cookie_name, make_cookie, set_cookie_header
 from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
+from mograder.auth.roles import Role, may_open_work
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
@@ -125,7 +125,7 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
     Raises: Forbidden.
     """
     named = unicodedata.normalize("NFC", request.path_params["user"])
-    if not identity.may_open(named):
+    if not may_open_work(identity.username, identity.role, named):
         raise Forbidden("Cannot access another user's resources")
     return identity
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grade_text import Scale
 from mograder.clients.moodle.grading import (
@@ -25,7 +26,6 @@ from mograder.clients.moodle.grading import (
     send_marks,
 )
 from mograder.clients.moodle.records import Assignment, Mark, WorkflowState
-from mograder.clients.upload import Upload
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.single_flight import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html

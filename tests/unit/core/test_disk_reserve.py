@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.core.reserve import DiskReserve
+from mograder.core.disk_reserve import DiskReserve
 
 GIB = 1 << 30
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import MograderError
-from mograder.core.lookup import nfc
+from mograder.core.name_lookup import nfc
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.unpacking import visible_path
 

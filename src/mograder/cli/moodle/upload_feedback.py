@@ -23,7 +23,7 @@ from mograder.clients.moodle.grading import Result
 from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
-from mograder.exchange.moodle.grades import (
+from mograder.exchange.moodle.grade_upload import (
     Draft,
     UploadOptions,
     draft,

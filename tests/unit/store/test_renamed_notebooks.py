@@ -14,7 +14,7 @@ from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
 from mograder.store.copy_facts import CopyListing
 from mograder.store.releases import ItemKind, Release, Releases
-from mograder.store.renamed import printable
+from mograder.store.renamed_notebooks import printable
 from mograder.store.workspaces import FileStatus, Workspaces
 
 ALICE = Username.parse("alice")

@@ -11,7 +11,7 @@ import pytest
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.lookup import Entry, counterpart, find, find_name, find_or_new
+from mograder.core.name_lookup import Entry, counterpart, find, find_name, find_or_new
 from mograder.exchange.assignment_lookup import choose_assignment, choose_remote, local_name
 from mograder.publishing.local_release import find_release, read_release
 from mograder.store.course import find_notebooks, find_source
