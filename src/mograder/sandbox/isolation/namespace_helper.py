@@ -75,7 +75,9 @@ class NamespaceHelper:
                 return found[0]
             if not said:
                 self._renew()
-        raise PermissionError(said[1:].decode("utf-8", "replace") or "the namespace helper has ended")
+        raise PermissionError(
+            said[1:].decode("utf-8", "replace") or "the namespace helper has ended"
+        )
 
     def close(self) -> None:
         """Kill the process and wait for it."""
