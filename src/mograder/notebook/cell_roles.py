@@ -18,8 +18,8 @@ from mograder.notebook.check_calls import (
     checkers_in,
     checks_when_run,
     is_unprotected,
+    key_tested_by,
     takes_arguments,
-    tested_key,
 )
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading_plan import CheckFacts, Part, PlannedLabel, Role
@@ -92,6 +92,8 @@ class CellRole:
 
 @dataclass(frozen=True, slots=True)
 class FoundSoFar:
+    """The mistakes and the advice that were found in a file so far."""
+
     filename: str
     errors: list[Finding] = field(default_factory=list)
     advice: list[Finding] = field(default_factory=list)
@@ -202,15 +204,23 @@ class _Division:
         early = [cell.line_of(call.line) for call in check_calls(head, checkers)]
         ended = max((ended, *(block.end for block in code.solutions)))
         early += (line for line in code.hidden if line <= ended)
-        if early and node.unprotected:
+        if early:
+            mistakes = [(line, "so the answer could change it") for line in early]
+            self._undivided(node, checkers, mistakes)
+        elif tail and (checks_when_run(tail, checkers) or any(code.hidden)):
+            self._split(node, tail, checkers)
+
+    def _undivided(
+        self, node: CellRole, checkers: Checkers, mistakes: Sequence[tuple[int, str]]
+    ) -> None:
+        """Tell the mistakes, each with its line; if the author allows it, the checks run anyway."""
+        code, cell = node.code, node.cell
+        if node.unprotected:
             labels = _labels(code.tree.body, cell, checkers)
             facts = CheckFacts(labels=labels, hidden=bool(code.hidden))
             node.part = Part(cell=cell.index, line=cell.code_first, code="", uses=(), check=facts)
-        elif early:
-            for line in early:
-                self._findings.beside_answer(line, "so the answer could change it")
-        elif tail and (checks_when_run(tail, checkers) or any(code.hidden)):
-            self._split(node, tail, checkers)
+        for line, why in mistakes if not node.unprotected else ():
+            self._findings.beside_answer(line, why)
 
     def _split(self, node: CellRole, tail: list[ast.stmt], checkers: Checkers) -> None:
         code, cell = node.code, node.cell
@@ -225,12 +235,10 @@ class _Division:
         private = sorted(used & rest.private)
         if not labels:
             self._tell_no_label(line)
-        for name in taken:
-            self._findings.beside_answer(line, f"and binds {name!r}, which other cells use")
-        for name in private:
-            why = f"and reads {name!r}, which marimo keeps to this cell"
-            self._findings.beside_answer(line, why)
-        if taken or private:
+        mistakes = [(line, f"and binds {name!r}, which other cells use") for name in taken]
+        mistakes += ((line, f"and reads {name!r}, which marimo keeps to it") for name in private)
+        if mistakes:
+            self._undivided(node, checkers, mistakes)
             return
         facts = CheckFacts(labels=labels, split=True, hidden=bool(code.hidden))
         node.names = rest
@@ -246,7 +254,7 @@ class _Division:
         cell = code.cell
         if cell.kind not in (CellKind.CELL, CellKind.FUNCTION) or code.reason:
             return None
-        key = tested_key(cell.name, self._marks)
+        key = key_tested_by(cell.name, self._marks)
         is_test = cell.name.startswith("test_") and any(
             isinstance(node, ast.Assert) for node in ast.walk(code.tree)
         )

@@ -107,7 +107,7 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
     return tuple(found.values())
 
 
-def tested_key(name: str, keys: Iterable[str] | None) -> str | None:
+def key_tested_by(name: str, keys: Iterable[str] | None) -> str | None:
     """Return the key of the question that a cell or function ``test_<key>…`` tests, or None.
 
     It is the longest of ``keys`` that the name continues with, in any case; without keys, the name
@@ -135,14 +135,6 @@ def is_unprotected(code: str) -> bool:
     """Whether a comment says that the checks of a cell may run beside the answers."""
     comments = (token.string for token in tokens_of(code) if token.type == tokenize.COMMENT)
     return any(comment.lstrip("# \t").strip() == UNPROTECTED for comment in comments)
-
-
-def conditions_of(node: ast.Call, checkers: Checkers) -> ast.expr | None:
-    """Return the list of conditions that a call gives to the check function, or None."""
-    if not checkers.is_direct(node.func):
-        return None
-    named = (each.value for each in node.keywords if each.arg == "checks")
-    return next(iter((*node.args[1:2], *named)), None)
 
 
 def _continues(rest: str, key: str) -> bool:

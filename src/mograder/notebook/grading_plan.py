@@ -117,8 +117,9 @@ class GradingPlan(_Record):
 
     ``template`` runs once for an assignment, and ``judged`` after it for each submission: the
     checks, and the given code that depends on answers. ``beside`` are the checks that run in the
-    worker because their author marked them ``# mograder: unprotected``. ``marks`` are the available
-    marks by key, None without a cell of marks.
+    worker because their author marked them ``# mograder: unprotected``; their code is empty where
+    it cannot be divided from the answer, so that only the submission's own cell has it. ``marks``
+    are the available marks by key, None without a cell of marks.
     """
 
     version: Literal[1] = VERSION
