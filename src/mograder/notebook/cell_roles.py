@@ -202,7 +202,6 @@ class _Division:
         head = [each for each in code.tree.body if each not in tail]
         ended = max((cell.line_of(each.end_lineno or 0) for each in head), default=0)
         early = [cell.line_of(call.line) for call in check_calls(head, checkers)]
-        ended = max((ended, *(block.end for block in code.solutions)))
         early += (line for line in code.hidden if line <= ended)
         if early:
             mistakes = [(line, "so the answer could change it") for line in early]

@@ -140,8 +140,6 @@ class _Review:
             method = name in _METHODS and owner is not None
             if not (name in _PARSERS or dangerous or method) or not self._given(call):
                 continue
-            if name == "open" and owner is not None:
-                continue
             hint = _PARSERS.get(name, "Use `yaml.safe_load`, or let the answer be the data.")
             if method:
                 hint = "Compare the rows that the answer selects."

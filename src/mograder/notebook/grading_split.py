@@ -57,6 +57,7 @@ def plan_source(text: str, filename: str) -> PlannedSource:
     nodes = roles_of(codes, told, findings)
     graph = graph_of([GraphCell(n.cell.code_first, n.names.defined, n.used) for n in nodes])
     findings.errors.extend(graph_errors(graph, filename))
+    _tell_names_of_checks(nodes, graph, findings)
     off = _disabled(nodes, graph, findings)
     live = [node for node in nodes if node.check and node.cell.index not in off]
     wanted = [node for node in live if not node.unprotected]
@@ -89,6 +90,20 @@ def _disabled(nodes: Sequence[CellRole], graph: CellGraph, findings: FoundSoFar)
             message = f"this check never runs: the cell at line {line} is disabled."
             findings.advise(part.line, message, "Enable that cell in marimo.")
     return frozenset(off)
+
+
+def _tell_names_of_checks(
+    nodes: Sequence[CellRole], graph: CellGraph, findings: FoundSoFar
+) -> None:
+    """Tell the checks whose names a student's cell needs: they do not run where that runs."""
+    for node in nodes:
+        below = sorted(graph.below(node.cell.index)) if node.role is Role.CHECK else []
+        needs = next((each for each in below if nodes[each].role is Role.STUDENT), None)
+        if needs is not None and not node.unprotected:
+            line = nodes[needs].cell.code_first
+            message = f"the answer at line {line} needs names of this check, which runs elsewhere."
+            hint = "Define them in a given cell."
+            findings.error(node.cell.code_first, message, hint)
 
 
 def _planned_cells(

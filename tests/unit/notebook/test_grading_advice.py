@@ -70,6 +70,7 @@ def test_sound_conditions_are_not_told(text: str) -> None:
         ("eval(f'1 + {text}') == 2", "runs the answer's text as code"),
         ("frame.query(text).shape", "'frame.query(text)' runs"),
         ("open(text).read() == 'a'", "'open(text)' runs the answer's text as code, or opens"),
+        ("Image.open(text).size", "'Image.open(text)' runs"),
         ("yaml.load(text) == 1", "'yaml.load(text)' runs"),
         ("pd.read_pickle(text) == 1", "'pd.read_pickle(text)' runs"),
         ("pickle.loads(text) == 1", "'pickle.loads(text)' runs"),
@@ -142,6 +143,35 @@ def test_a_negated_condition_without_marks_is_advice() -> None:
     errors, advice = reviewed('check("Bonus", [(not err > 1, "")])')
     assert errors == []
     assert advice == ["the condition 'not err > 1' holds for NaN."]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if not err > 1:\n    print(1)",
+        "while not err > 1:\n    break",
+        "mo.stop(not err > 1, 1)",
+        "_v = 1 if not err > 1 else 2",
+    ],
+)
+def test_a_negation_that_only_decides_which_code_runs_is_not_told(code: str) -> None:
+    assert reviewed(f"{code}\n{condition('err <= 1')}") == ([], [])
+
+
+def test_a_negation_in_a_branch_is_told() -> None:
+    check = f"if err:\n    {condition('not err > 1')}"
+    assert len(reviewed(check)[0]) == 1
+
+
+def test_an_import_in_an_answer_is_no_answer() -> None:
+    made = planned(
+        IMPORTS,
+        MARKS,
+        ANSWERS.replace("x = 1", "import fractions\nx = 1"),
+        'check("Q1", [(isinstance(x, fractions.Fraction), "")])',
+    )
+    assert answers(made.plan) == ["fractions", "x"]
+    assert review_conditions(made.plan, NAME).advice == ()
 
 
 def test_a_label_that_is_known_only_in_a_run_and_a_check_of_no_answer_are_told() -> None:

@@ -97,6 +97,27 @@ def test_given_code_that_needs_a_checks_name_runs_after_that_check() -> None:
     assert plan.plan.judged[2].answers == ("x",)
 
 
+def test_given_code_that_needs_a_check_of_no_answer_runs_after_it_too() -> None:
+    plan = planned(
+        'check("Q1", [(True, "")])\nlimit = 3',
+        "double = limit * 2",
+        'check("Q2", [(double == 6, "")])',
+        IMPORTS,
+    ).plan
+    assert places(plan.template) == [3]
+    assert places(plan.judged) == [0, 1, 2]
+
+
+def test_an_answer_that_needs_a_name_of_a_check_is_an_error() -> None:
+    check = 'check("Q1", [(True, "")])\nlimit = 3'
+    cells = (IMPORTS, "double = limit * 2", solved("x = double"))
+    made = planned(check, *cells)
+    line = made.plan.cells[3].line
+    assert f"the answer at line {line} needs names of this check" in told(made.errors)
+    assert planned("# mograder: unprotected\n" + check, *cells).errors == ()
+    assert planned(check, IMPORTS, "double = limit * 2", solved("x = 2")).errors == ()
+
+
 def test_parts_are_in_the_order_in_which_marimo_runs_the_cells() -> None:
     plan = planned(
         'check("Q2", [(late(x), "")])',
