@@ -10,6 +10,9 @@ value: the teacher's code is always the teacher's. A name that a student's cell 
 (``import numpy as np``) is bound by the author's own import, once the worker says that the answer
 has the name; a module is no data.
 
+A plan holds the hidden tests, so it stays where the source is. Names with a leading underscore
+belong to one cell, so the judge has to keep those of different parts apart, as marimo does.
+
 The kinds of values and the weights of labels are not in the plan, because only a run can tell them.
 """
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cells import parse_cells
+from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.grading_advice import review_conditions
 from mograder.notebook.grading_plan import GradingPlan, Role, parse_plan, render_plan
 from mograder.notebook.grading_split import PlannedSource, plan_source
@@ -79,6 +79,9 @@ def holds(text: str) -> None:
         assert 1 <= finding.line <= lines
         assert finding.message.endswith((".", "…"))
         assert finding.hint.endswith(".")
+    for part in (*plan.template, *plan.judged, *plan.beside):
+        in_file = split_lines(text)[part.line - 1].strip().lstrip("\ufeff")
+        assert not part.code or part.code.split("\n")[0].strip() in in_file
     sound(plan)
 
 
