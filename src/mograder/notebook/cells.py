@@ -72,6 +72,8 @@ class Cell:
     returns: tuple[str, ...] = ()
     hidden: bool = False
     """Whether the editor hides the code."""
+    disabled: bool = False
+    """Whether marimo does not run the cell, nor the cells that depend on it."""
 
     def line_of(self, line: int) -> int:
         """Return the line in the file of a line in the code; both count from 1."""
@@ -278,6 +280,7 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
         return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
         returns=tuple(returned_names(returned)) if returned is not None else (),
         hidden=parsed.options.get("hide_code") is True,
+        disabled=parsed.options.get("disabled") is True,
     )
 
 

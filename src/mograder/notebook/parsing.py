@@ -7,11 +7,13 @@ Both parsers raise many kinds of exceptions for a text that they do not expect. 
 from __future__ import annotations
 
 import ast
+import re
 import threading
 import tokenize
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from marimo._ast.parse import (
     MarimoFileError,
@@ -19,6 +21,8 @@ from marimo._ast.parse import (
     is_run_guard,
     parse_notebook,
 )
+from marimo._ast.variables import is_local
+from marimo._ast.visitor import ScopedVisitor
 from marimo._schemas.serialization import NotebookSerialization
 
 from mograder.core.errors import InvalidInput
@@ -34,6 +38,8 @@ _MARIMO_FAILS = (
     *(AssertionError, LookupError, TypeError, AttributeError, NotImplementedError),
 )
 """marimo's parser checks its expectations with ``assert`` and indexes without bounds checks."""
+
+_LINE_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: ")
 
 
 class NotPython(InvalidInput):
@@ -79,6 +85,51 @@ def parse_marimo(text: str, filename: str) -> NotebookSerialization:
     if notebook is None or script or not notebook.valid:
         raise not_marimo(filename)
     return notebook
+
+
+@dataclass(frozen=True, slots=True)
+class CellNames:
+    """The names of a cell's code by marimo's static analysis.
+
+    ``defined`` are the names that other cells can use. ``used`` are the names that the code reads
+    or deletes without binding them before; builtins are among them. ``private`` and
+    ``private_used`` are the same for names with a leading underscore, which marimo keeps to one
+    cell.
+    """
+
+    defined: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
+    private: frozenset[str] = frozenset()
+    private_used: frozenset[str] = frozenset()
+
+
+def cell_names(code: str, filename: str = "<cell>") -> CellNames:
+    """Return the names of a cell's code, which marimo makes the edges of its graph from.
+
+    Raises:
+        NotPython: marimo cannot run the code: it cannot be parsed or compiled (``return`` outside
+            of a function), or it has a star import; the line counts from the code's first.
+    """
+    tree = parse_python(code, filename)
+    visitor = ScopedVisitor(ignore_local=True)  # private names keep their spelling
+    try:
+        with _quiet_parser():
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            compile(tree, filename, "exec", flags=flags, dont_inherit=True)
+            visitor.visit(tree)
+    except SyntaxError as error:
+        told = _LINE_OF_MARIMO.match(error.msg)  # marimo's own have no other line number
+        line = int(told[1]) if told else error.lineno or 1
+        reason = error.msg[told.end() if told else 0 :].rstrip(".")
+        raise NotPython(filename, line, reason) from error
+    except _MARIMO_FAILS as error:
+        raise NotPython(filename, 1, str(error) or "marimo cannot read this cell") from error
+    return CellNames(
+        defined=frozenset(name for name in visitor.defs if not is_local(name)),
+        used=frozenset(name for name in visitor.refs if not is_local(name)),
+        private=frozenset(filter(is_local, visitor.defs)),
+        private_used=frozenset(filter(is_local, visitor.refs)),
+    )
 
 
 def not_marimo(filename: str) -> InvalidInput:

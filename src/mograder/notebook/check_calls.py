@@ -1,0 +1,234 @@
+"""The calls in a notebook's code that record a check, also by other names and through helpers.
+
+``check(…)`` of ``mograder.runtime`` and ``check`` of a ``Grader`` are found by name: by the names
+of their imports and assignments (``check = grader.check``), and by the names of functions that call
+them (``def ask(n): check(f"Q{n}", …)``). A name counts in the cells in which marimo's analysis
+finds it, so a function in an answer that has a ``check`` of its own is none.
+:mod:`mograder.notebook.points` finds literal labels by a regular expression, as 0.3.16 does.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tokenize
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mograder.notebook.cells import tokens_of
+from mograder.notebook.parsing import CellNames
+from mograder.notebook.points import key_of
+
+UNPROTECTED = "mograder: unprotected"
+"""The comment with which an author lets checks run beside the answers."""
+
+_RUNTIME = "mograder"
+_TEST = "test_"
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCall:
+    """A call that records a check; ``line`` counts from 1 in its cell's code.
+
+    ``label`` and ``key`` are None where they are known only when the call runs.
+    """
+
+    line: int
+    label: str | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkers:
+    """The names by which a notebook calls checks.
+
+    ``direct`` are names of the function itself, ``indirect`` those of functions that call it, and
+    ``owners`` those of its graders and modules.
+    """
+
+    direct: frozenset[str]
+    indirect: frozenset[str]
+    owners: frozenset[str]
+
+    def is_direct(self, node: ast.expr) -> bool:
+        """Whether an expression is the check function: ``check`` or ``grader.check``."""
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                return name in self.direct
+            case ast.Attribute(value=ast.Name(id=owner), attr="check"):
+                return owner in self.owners
+            case ast.Attribute(value=ast.Attribute(attr="runtime"), attr="check"):
+                return True
+        return False
+
+    def is_checker(self, node: ast.AST) -> bool:
+        """Whether an expression is the check function, or a function that calls it."""
+        if isinstance(node, ast.Name) and node.id in self.indirect:
+            return isinstance(node.ctx, ast.Load)
+        return isinstance(node, ast.expr) and self.is_direct(node)
+
+    def within(self, names: CellNames) -> Checkers:
+        """Return those of the names that a cell uses or binds at its top level."""
+        there = names.used | names.defined | names.private | names.private_used
+        return Checkers(self.direct & there, self.indirect & there, self.owners & there)
+
+
+def checkers_in(cells: Sequence[tuple[ast.Module, CellNames]]) -> Checkers:
+    """Return the names by which the cells of a notebook call checks."""
+    found = Checkers(frozenset(("check",)), frozenset(), frozenset(("grader",)))
+    found = _imported((node for tree, _ in cells for node in ast.walk(tree)), found)
+    while True:
+        more = found
+        for tree, names in cells:
+            more = _bound(tree, more.within(names), more)
+        if more == found:
+            return found
+        found = more
+
+
+def checks_when_run(statements: Iterable[ast.stmt], checkers: Checkers) -> bool:
+    """Whether statements call a check, or pass it on, outside of the functions they define."""
+    return any(_is_used(statement, checkers) for statement in statements)
+
+
+def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[CheckCall, ...]:
+    """Return the checks that statements may record, in order; of equal labels the first.
+
+    The calls in functions count, because a check often stands in one. A helper that calls a check,
+    or a check that is passed on, counts as one call of an unknown label.
+    """
+    found: dict[tuple[str | None, str | None], CheckCall] = {}
+    nodes = (node for statement in statements for node in ast.walk(statement))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    for node in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        for call in _calls_of(node, checkers):
+            found.setdefault((call.label, call.key), call)
+    return tuple(found.values())
+
+
+def key_tested_by(name: str, keys: Iterable[str] | None) -> str | None:
+    """Return the key of the question that a cell or function ``test_<key>…`` tests, or None.
+
+    It is the longest of ``keys`` that the name continues with, in any case; without keys, the name
+    up to the next underscore.
+    """
+    if not name.startswith(_TEST):
+        return None
+    rest = name.removeprefix(_TEST)
+    if keys is None:
+        return rest.split("_", 1)[0] or None
+    longest_first = sorted(keys, key=len, reverse=True)
+    return next((key for key in longest_first if _continues(rest, key)), None)
+
+
+def takes_arguments(function: ast.stmt) -> bool:
+    """Whether a function cannot be called without arguments; false for other statements."""
+    if not isinstance(function, _FUNCTIONS):
+        return False
+    given = function.args
+    positional = len(given.posonlyargs) + len(given.args) - len(given.defaults)
+    return positional > 0 or any(each is None for each in given.kw_defaults)
+
+
+def is_unprotected(code: str) -> bool:
+    """Whether a comment says that the checks of a cell may run beside the answers."""
+    comments = (token.string for token in tokens_of(code) if token.type == tokenize.COMMENT)
+    return any(comment.lstrip("# \t").strip() == UNPROTECTED for comment in comments)
+
+
+def _continues(rest: str, key: str) -> bool:
+    plain = re.sub(r"\W+", "_", key).strip("_").casefold()
+    folded = rest.casefold()
+    return bool(plain) and (folded == plain or folded.startswith(f"{plain}_"))
+
+
+def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:
+    if checkers.is_direct(node.func):
+        named = (each.value for each in node.keywords if each.arg == "label")
+        yield CheckCall(node.lineno, *_label(next(iter((*node.args[:1], *named)), None)))
+    elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
+        yield CheckCall(node.lineno, None, None)
+
+
+def _arguments(node: ast.Call) -> Iterator[ast.expr]:
+    yield from node.args
+    yield from (each.value for each in node.keywords)
+
+
+def _label(node: ast.expr | None) -> tuple[str | None, str | None]:
+    """Return the label and the key that an argument gives; an f-string may begin with a key."""
+    match node:
+        case ast.Constant(value=str(label)):
+            return label, key_of(label)
+        case ast.JoinedStr(values=[ast.Constant(value=str(begin)), *_]) if ":" in begin:
+            return None, key_of(begin)
+    return None, None
+
+
+def _imported(nodes: Iterable[ast.AST], known: Checkers) -> Checkers:
+    direct, owners, graders = set(known.direct), set(known.owners), {"Grader"}
+    calls: list[tuple[list[ast.expr], ast.expr]] = []
+    for node in nodes:
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] == _RUNTIME:
+                named = [(alias.name, alias.asname or alias.name) for alias in node.names]
+                direct |= {own for name, own in named if name == "check"}
+                owners |= {own for name, own in named if name == "runtime"}
+                graders |= {own for name, own in named if name == "Grader"}
+            case ast.Import():
+                owners |= {
+                    alias.asname
+                    for alias in node.names
+                    if alias.asname and alias.name.split(".")[0] == _RUNTIME
+                }
+            case ast.Assign(value=ast.Call(func=function)):
+                calls.append((node.targets, function))
+    for targets, function in calls:
+        if getattr(function, "id", getattr(function, "attr", "")) in graders:
+            owners |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return Checkers(frozenset(direct), known.indirect, frozenset(owners))
+
+
+def _bound(tree: ast.Module, there: Checkers, known: Checkers) -> Checkers:
+    """Return the known names with those that a cell's assignments and functions add to them."""
+    direct, indirect = set(known.direct), set(known.indirect)
+    for node in ast.walk(tree):
+        if isinstance(node, _FUNCTIONS):
+            if not node.name.startswith("test_") and _refers(node, there):
+                indirect.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and _passes_on(node, there):
+            value = node.value
+            bound = direct if value is not None and there.is_direct(value) else indirect
+            bound |= {target.id for target in _targets(node) if isinstance(target, ast.Name)}
+    return Checkers(frozenset(direct), frozenset(indirect - direct), known.owners)
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _passes_on(node: ast.AST, checkers: Checkers) -> bool:
+    """Whether a statement binds a checker to a name (``partial(check, "Q1")``), not its result."""
+    value = getattr(node, "value", None)
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or value is None:
+        return False
+    calls = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
+    return _refers(value, checkers) and not any(map(checkers.is_checker, calls))
+
+
+def _refers(node: ast.AST, checkers: Checkers) -> bool:
+    return any(checkers.is_checker(each) for each in ast.walk(node))
+
+
+def _is_used(statement: ast.stmt, checkers: Checkers) -> bool:
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        node = waiting.pop()
+        if checkers.is_checker(node):
+            return True
+        if isinstance(node, _FUNCTIONS):
+            waiting += (*node.decorator_list, node.args)
+        elif not _passes_on(node, checkers):
+            waiting += ast.iter_child_nodes(node)
+    return False

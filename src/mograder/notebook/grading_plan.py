@@ -1,0 +1,163 @@
+"""The plan of grading: which code of a source runs where, and the names that cross between.
+
+A submission is graded in two processes: the *worker* runs the student's notebook, and the *judge*
+runs the teacher's cells. The plan of a source says, without running it, which cells are the
+student's, given, or checks; which names the judge asks the worker for; and which code it runs, in
+marimo's order.
+
+A given cell that uses an answer (``pred = model(x_test)``) runs in the judge, on the answer's
+value: the teacher's code is always the teacher's. A name that a student's cell imports
+(``import numpy as np``) is bound by the author's own import, once the worker says that the answer
+has the name; a module is no data.
+
+A plan holds the hidden tests, so it stays where the source is. Names with a leading underscore
+belong to one cell, so the judge has to keep those of different parts apart, as marimo does.
+
+The kinds of values and the weights of labels are not in the plan, because only a run can tell them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import CellKind
+
+VERSION: Literal[1] = 1
+
+
+class Role(StrEnum):
+    """What a cell of a source is for; every cell has exactly one role."""
+
+    STUDENT = "student"
+    """Students may change it: it has a solution block, or a written answer."""
+    CHECK = "check"
+    MARKS = "marks"
+    GIVEN = "given"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PlannedCell(_Record):
+    """A cell of the source, by its index; ``line`` is the file's first line of its code.
+
+    ``defines`` and ``uses`` are the names that other cells use, and those that other cells define,
+    sorted; both are empty if marimo cannot run the cell. ``disabled`` cells do not run, by
+    themselves or because of a cell that they depend on.
+    """
+
+    index: int
+    line: int
+    name: str
+    kind: CellKind
+    role: Role
+    defines: tuple[str, ...]
+    uses: tuple[str, ...]
+    disabled: bool = False
+
+
+class Answer(_Record):
+    """A name that crosses from the worker to the judge, and the student cells that define it.
+
+    ``imported`` is the author's import of the name, empty for all other names.
+    """
+
+    name: str
+    cells: tuple[int, ...]
+    imported: str = ""
+
+
+class PlannedLabel(_Record):
+    """A label of a check, its question's key, and its line in the file.
+
+    ``label`` is None if it is known only when the check runs; ``key`` may then still be known.
+    """
+
+    label: str | None
+    key: str | None
+    line: int
+
+
+class CheckFacts(_Record):
+    """What distinguishes a check from other code of the judge.
+
+    ``asserts`` is set for a cell ``test_<key>`` without a call of ``check``: it counts as one check
+    that passes if nothing is raised. ``call`` is the name of an ``@app.function`` that is to be
+    called, or empty. ``split`` means that the code stood behind an answer in one cell; ``hidden``
+    that it has hidden tests.
+    """
+
+    labels: tuple[PlannedLabel, ...]
+    asserts: bool = False
+    call: str = ""
+    split: bool = False
+    hidden: bool = False
+
+
+class Part(_Record):
+    """Code of a cell that is run for grading; ``line`` is its first line in the file.
+
+    ``uses`` are the names that other code of the notebook defines; ``answers`` those names of
+    answers that it depends on, directly or through other parts. ``check`` is None for given code.
+    """
+
+    cell: int
+    line: int
+    code: str
+    uses: tuple[str, ...]
+    answers: tuple[str, ...] = ()
+    check: CheckFacts | None = None
+
+
+class GradingPlan(_Record):
+    """The plan of one source; all parts are in the order in which marimo runs their cells.
+
+    ``template`` runs once for an assignment, and ``judged`` after it for each submission: the
+    checks, and the given code that depends on answers. ``beside`` are the checks that run in the
+    worker because their author marked them ``# mograder: unprotected``; their code is empty where
+    it cannot be divided from the answer, so that only the submission's own cell has it. ``marks``
+    are the available marks by key, None without a cell of marks.
+    """
+
+    version: Literal[1] = VERSION
+    source_sha256: str
+    cells: tuple[PlannedCell, ...]
+    answers: tuple[Answer, ...]
+    template: tuple[Part, ...]
+    judged: tuple[Part, ...]
+    beside: tuple[Part, ...] = ()
+    marks: dict[str, float] | None = None
+
+    @property
+    def checks(self) -> tuple[Part, ...]:
+        """The checks that run in the judge."""
+        return tuple(part for part in self.judged if part.check is not None)
+
+
+def source_sha256(text: str) -> str:
+    """Return the SHA-256 of a source's bytes, in hex, from its text as UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def render_plan(plan: GradingPlan) -> str:
+    """Return a plan as JSON; equal plans give equal texts."""
+    return plan.model_dump_json(indent=1) + "\n"
+
+
+def parse_plan(text: str | bytes) -> GradingPlan:
+    """Return the plan that :func:`render_plan` wrote.
+
+    Raises:
+        InvalidInput: The text is anything else, such as a plan of another version.
+    """
+    try:
+        return GradingPlan.model_validate_json(text)
+    except ValidationError as error:
+        hint = "Make it again with `mograder generate`."
+        raise InvalidInput("This is not a plan of grading.", hint=hint) from error
