@@ -7,7 +7,8 @@ NaN or NA]`` (texts, in two buffers), ``["pd.c", codes, categories, ordered]``. 
 codes, names]``. Then ``["pd.s", index, column, name]``, ``["pd.d", index, columns' index,
 columns]``, ``["pd.ts" or "pd.td", integer, unit, zone]``, ``["pd.NaT"]``, ``["pd.NA"]``.
 
-Periods, intervals, sparse and Arrow's columns are not data; neither is a frame that has one.
+Of pandas's arrays alone, only categories, texts and nullable ones are data. Periods, intervals,
+sparse and Arrow's columns are not; neither is a frame that has one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _MASKED_KINDS = {
     "f": pd.arrays.FloatingArray,
     "b": pd.arrays.BooleanArray,
 }
-_INDEXES = (pd.Index, pd.DatetimeIndex, pd.TimedeltaIndex, pd.CategoricalIndex)
+_OF_MOMENTS = (pd.DatetimeIndex, pd.TimedeltaIndex)
+_INDEXES = (pd.Index, *_OF_MOMENTS, pd.CategoricalIndex)
 
 
 def _column(encoder: Any, values: Any, depth: int) -> Any:
@@ -165,8 +167,8 @@ def _decode_index(decoder: Any, depth: int, column: object, name: object, freque
     index = pd.Index(values, dtype=values.dtype, name=decoder.value(name, depth + 1))
     if frequency is None:
         return index
-    if len(index) > _MOST_WITH_FREQUENCY:
-        raise rules.Undecodable("a frequency of too many moments")
+    if not isinstance(index, _OF_MOMENTS) or len(index) > _MOST_WITH_FREQUENCY:
+        raise rules.Undecodable("a frequency of no moments, or of too many")
     index.freq = value_decoder.matched(frequency, _FREQUENCY)
     return index
 
@@ -254,7 +256,7 @@ ENCODERS: dict[type, Any] = {
     type(pd.NaT): lambda encoder, value, depth: ["pd.NaT"],
     type(pd.NA): lambda encoder, value, depth: ["pd.NA"],
     **dict.fromkeys((*_INDEXES, pd.RangeIndex, pd.MultiIndex), _index),
-    **dict.fromkeys((pd.Categorical, *_MASKED, *_TEXTS, pd.arrays.DatetimeArray), _column),
+    **dict.fromkeys((pd.Categorical, *_MASKED, *_TEXTS), _column),
 }
 """The exact types and their encoders."""
 
