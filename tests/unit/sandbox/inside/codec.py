@@ -99,8 +99,8 @@ ARRAYS: list[Any] = [
     *(np.array([1, "x", None, [2]], object), np.empty((2, 0), object)),
 ]
 MASKED: list[Any] = [
-    *(np.ma.array([1, 2, 3], mask=[0, 1, 0]), np.ma.array([[1.5, 2.5]])),
-    np.ma.array(["a", "b"], mask=[1, 0], fill_value="?"),
+    *(np.ma.array([1, 2, 3], mask=[False, True, False]), np.ma.array([[1.5, 2.5]])),
+    np.ma.array(["a", "b"], mask=[True, False], fill_value="?"),
 ]
 MOMENTS = pd.date_range("2026-03-28", periods=3, tz="Europe/Zurich")
 FRAME = pd.DataFrame(

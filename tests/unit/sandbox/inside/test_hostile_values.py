@@ -66,8 +66,14 @@ def _methods() -> dict[str, Any]:
 
 def evil(base: type, **more: Any) -> type:
     """Return a subclass whose every method records its call, with a class that lies as well."""
-    lie = property(lambda self: CALLED.append("__class__") or base)
-    return type(base)("Evil", (base,), {**_methods(), "__class__": lie, **more})
+
+    def lie(self: object) -> type:
+        CALLED.append("__class__")
+        return base
+
+    members = {**_methods(), "__class__": property(lie), **more}
+    made: type = type(base)("Evil", (base,), members)
+    return made
 
 
 class _Meta(type):
@@ -184,7 +190,8 @@ def test_no_method_of_an_element_of_an_array_or_frame_is_called() -> None:
 
 def test_no_method_of_a_metaclass_is_called() -> None:
     kind = _Meta("numpy", (), {"__module__": "numpy"})
-    value = object.__new__(kind)
+    made: Any = object.__new__
+    value = made(kind)
     CALLED.clear()
     for each, expected in ((value, "instance"), (kind, "class")):
         data = packed(each)
@@ -202,15 +209,17 @@ def test_a_function_that_a_method_is_bound_to_is_not_asked_for_its_name() -> Non
 @pytest.mark.parametrize("module", ["numpy", "pandas", "polars", "scipy", "builtins", "pytz"])
 def test_a_class_that_claims_to_be_of_a_library_becomes_a_handle(module: str) -> None:
     kind = type("ndarray", (), {"__module__": module, "zone": "UTC", **_methods()})
-    value = object.__new__(kind)
+    value: Any = object.__new__(kind)
     data = packed(value)
     assert CALLED == []
     assert unpacked(data).class_name == "ndarray"
 
 
 def test_enums_and_truth_values_of_other_kinds_are_not_data() -> None:
-    color = enum.IntEnum("Color", "RED")
-    assert unpacked(packed(color.RED)).class_name == "Color"
+    class Color(enum.IntEnum):
+        RED = 1
+
+    assert unpacked(packed(Color.RED)).class_name == "Color"
 
 
 def test_a_time_zone_of_its_own_makes_a_moment_an_object() -> None:

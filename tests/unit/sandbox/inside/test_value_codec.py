@@ -8,6 +8,7 @@ import decimal
 import fractions
 import math
 import uuid
+import zoneinfo
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -22,7 +23,6 @@ from tests.unit.sandbox.inside.codec import (
     Unencodable,
     carried,
     rules,
-    zoneinfo,
 )
 
 _ZONES = st.one_of(
@@ -83,9 +83,9 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, dict):
         return same(list(left.items()), list(right.items()))
     if isinstance(left, dt.datetime | dt.time):
-        return left == right and (left.fold, left.tzinfo) == (right.fold, right.tzinfo)
+        return bool(left == right) and (left.fold, left.tzinfo) == (right.fold, right.tzinfo)
     if isinstance(left, float):
-        return left.hex() == right.hex()
+        return bool(left.hex() == right.hex())
     return bool(left == right)
 
 
@@ -117,7 +117,8 @@ def test_constants_are_the_constants() -> None:
 
 def test_a_deque_keeps_its_length_and_a_defaultdict_loses_its_factory() -> None:
     assert carried(collections.deque([1], 3)).maxlen == 3
-    factory = carried(collections.defaultdict(list, a=1))
+    value: dict[str, object] = collections.defaultdict(list, a=1)
+    factory = carried(value)
     assert type(factory) is collections.defaultdict
     assert factory == {"a": 1}
     assert factory.default_factory is None
@@ -152,7 +153,7 @@ class Place(Point):
 
 
 def test_a_namedtuple_with_more_than_fields_is_an_object() -> None:
-    renamed = collections.namedtuple("Odd", ["class", "x"], rename=True)
+    renamed = collections.namedtuple("renamed", ["class", "x"], rename=True)
     for value in (Vector(1, 2), Place(1, 2), renamed(1, 2)):
         assert carried(value) == HandleFacts(0, "instance", type(value).__name__)
 
@@ -171,7 +172,7 @@ def test_an_object_is_the_same_handle_wherever_it_stands() -> None:
         (lambda: 0, "function", ("<lambda>",)),
         ("".join, "function", ("join",)),
         (int, "class", ("int",)),
-        ((each for each in ()), "iterator", ()),
+        ((each for each in "x"), "iterator", ()),
         (map(str, ()), "iterator", ()),
         (math, "opaque", ()),
         (uuid, "opaque", ()),

@@ -47,7 +47,7 @@ _COLUMNS = [
 
 def _identical(left: Any, right: Any) -> bool:
     if left.dtype.kind == "O":
-        return left.tolist() == right.tolist() and left.shape == right.shape
+        return bool(left.tolist() == right.tolist() and left.shape == right.shape)
     same_type = type(left) is type(right) and left.dtype.str == right.dtype.str
     return bool(same_type and left.shape == right.shape and left.tobytes() == right.tobytes())
 
