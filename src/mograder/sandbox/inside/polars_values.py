@@ -9,6 +9,7 @@ bytes and objects are not data, and neither is a frame that has one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
@@ -67,7 +68,10 @@ def _encode_series(encoder: Any, value: Any, depth: int) -> Any:
     if plain.null_count():
         mask = plain.is_null().to_numpy()
         plain = plain.fill_null(False if kind is pl.Boolean else 0)
-    values = encoder.value(np.ascontiguousarray(plain.to_numpy()), depth + 1)
+    numbers = np.ascontiguousarray(plain.to_numpy())
+    if not _can_be_told(kind, value.dtype, numbers):
+        raise rules.NotData
+    values = encoder.value(numbers, depth + 1)
     return ["pl.s", name, dtype, values, None if mask is None else encoder.value(mask, depth + 1)]
 
 
@@ -96,6 +100,19 @@ def _dtype(tree: object) -> tuple[Any, Any]:
     return kind, kind()
 
 
+def _without_panic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a panic of Rust, which is no ``Exception``, into ``Undecodable``."""
+
+    def decode(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except pl.exceptions.PanicException:
+            raise rules.Undecodable("polars refuses it") from None
+
+    return decode
+
+
+@_without_panic
 def _decode_series(
     decoder: Any, depth: int, name: object, tree: object, values: object, mask: object
 ) -> Any:
@@ -118,7 +135,8 @@ def _stored(
     numbers = numpy_values.array_of(decoder, trees[0], depth, "biuf")
     if numbers.dtype.str != _STORED[kind]:
         raise rules.Undecodable("not the numbers of this dtype")
-    _check_moments(kind, dtype, numbers)
+    if not _can_be_told(kind, dtype, numbers):
+        raise rules.Undecodable("a moment before year 1 or after year 9999")
     series = pl.Series(title, numbers)
     if kind in _MOMENTS:
         series = series.cast(dtype)
@@ -130,7 +148,8 @@ def _stored(
     return series.set(pl.Series(hidden), None)
 
 
-def _check_moments(kind: Any, dtype: Any, numbers: Any) -> None:
+def _can_be_told(kind: Any, dtype: Any, numbers: Any) -> bool:
+    """Whether all moments are within a day, or in the years 1 to 9999."""
     if kind is pl.Time:
         first, last = 0, _DAY * _PER_SECOND["ns"] - 1
     elif kind is pl.Date:
@@ -139,11 +158,11 @@ def _check_moments(kind: Any, dtype: Any, numbers: Any) -> None:
         second = _PER_SECOND[dtype.time_unit]
         first, last = (each * _DAY * second for each in (_FIRST_DAY + 1, _LAST_DAY))
     else:
-        return
-    if len(numbers) and (int(numbers.min()) < first or int(numbers.max()) > last):
-        raise rules.Undecodable("a moment before year 1 or after year 9999")
+        return True
+    return not len(numbers) or (first <= int(numbers.min()) and int(numbers.max()) <= last)
 
 
+@_without_panic
 def _decode_frame(decoder: Any, depth: int, trees: object) -> Any:
     columns = decoder.items(trees, depth)
     if not all(type(each) is pl.Series for each in columns):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.unit.sandbox.inside.codec import Undecodable, decoded, rules, value_decoder
@@ -186,6 +188,7 @@ _BUFFERS: dict[str, tuple[Any, ...]] = {
     "a shape that overflows": (["np.a", "|i1", [2**32, 2**32]], b""),
     "an empty shape with a large side": (["np.a", "<f8", [2**26, 0]], b""),
     "33 dimensions": (["np.a", "|i1", [1] * 33], b"x"),
+    "a shape without its bytes": (["np.a", "<f8", [5]], b""),
     "a byte too many": (["np.a", "<f8", [1]], b"x" * 9),
     "a byte too few": (["np.a", "<f8", [1]], b"x" * 7),
     "a dtype of objects": (["np.a", "|O", [1]], b"x" * 8),
@@ -312,6 +315,24 @@ def test_classes_of_namedtuples_are_few(monkeypatch: pytest.MonkeyPatch) -> None
     decoded(["nt", "P0", ["x"], [2]])
     with pytest.raises(Undecodable, match="too many classes"):
         decoded(["nt", "P256", ["x"], [1]])
+
+
+def test_a_zone_must_be_on_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a file of that name could be read."""
+    monkeypatch.setattr(value_decoder, "_zones", lambda: frozenset(["UTC"]))
+    decoded(["ti", "00:00:00", 0, ["z", "UTC"]])
+    with pytest.raises(Undecodable, match="installed"):
+        decoded(["ti", "00:00:00", 0, ["z", "Europe/Zurich"]])
+
+
+def test_a_panic_of_polars_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no ``Exception``; beyond year 9999 there is one."""
+    values = importlib.import_module("polars_values")
+    monkeypatch.setattr(
+        values, "_can_be_told", lambda *_: str(pl.Series([2**31 - 1]).cast(pl.Date))
+    )
+    with pytest.raises(Undecodable, match="polars refuses"):
+        decoded(*_polars(["Date", None, None], "<i4", 0, "<i"))
 
 
 def test_the_hook_gets_facts_and_what_it_returns_may_be_a_key() -> None:

@@ -188,22 +188,24 @@ def test_no_method_of_an_element_of_an_array_or_frame_is_called() -> None:
         assert next(iter(unpacked(data))).kind == "instance"
 
 
-def test_no_method_of_a_metaclass_is_called() -> None:
-    kind = _Meta("numpy", (), {"__module__": "numpy"})
-    made: Any = object.__new__
-    value = made(kind)
+@pytest.mark.parametrize("base", [object, tuple, int, type])
+def test_no_method_of_a_metaclass_is_called(base: type) -> None:
+    bases = () if base is object else (base,)
+    kind = _Meta("numpy", bases, {"__module__": "numpy"}) if base is not type else _Meta
+    make: Any = base.__new__
+    value = make(kind) if base is not type else _Meta("numpy", (), {"__module__": "numpy"})
     CALLED.clear()
-    for each, expected in ((value, "instance"), (kind, "class")):
-        data = packed(each)
-        assert CALLED == []
-        assert unpacked(data).kind == expected
+    data = packed(value)
+    assert CALLED == []
+    assert unpacked(data).kind == ("class" if base is type else "instance")
 
 
 def test_a_function_that_a_method_is_bound_to_is_not_asked_for_its_name() -> None:
     method = types.MethodType(_made(object), 1)
     data = packed(method)
     assert CALLED == []
-    assert unpacked(data).names == ()
+    facts = unpacked(data)
+    assert (facts.kind, facts.names) == ("function", ())
 
 
 @pytest.mark.parametrize("module", ["numpy", "pandas", "polars", "scipy", "builtins", "pytz"])

@@ -104,6 +104,8 @@ def test_a_masked_array_keeps_its_mask_and_fill_value(value: Any) -> None:
         pl.DataFrame({"a": [{"b": 1}]}),
         pl.Series([b"a"]),
         pl.LazyFrame({"a": [1]}),
+        pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date),
+        pl.Series([2**62]).cast(pl.Datetime("ms")),
         sparse.coo_array(np.zeros(3)),
     ],
     ids=lambda each: type(each).__name__,
