@@ -68,6 +68,8 @@ def _column(encoder: Any, values: Any, depth: int) -> Any:
 
 
 def _texts(encoder: Any, values: Any) -> Any:
+    if not _STORAGE.fullmatch(values.dtype.storage):
+        raise rules.NotData
     absent = values.isna()
     given = values.to_numpy(dtype=object)
     encoder.texts([None if gone else each for each, gone in zip(given, absent, strict=True)])
@@ -126,14 +128,15 @@ def _zoned(decoder: Any, depth: int, zone: object, tree: object) -> Any:
 def _nullable(decoder: Any, depth: int, data: object, mask: object) -> Any:
     values = numpy_values.array_of(decoder, data, depth, "iufb")
     hidden = numpy_values.array_of(decoder, mask, depth, "b")
-    if len(values) != len(hidden):
-        raise rules.Undecodable("not the mask of this column")
     return _MASKED_KINDS[values.dtype.kind](values, hidden)
 
 
 def _decode_texts(decoder: Any, depth: int, storage: object, nullable: object) -> Any:
-    missing = pd.NA if value_decoder.flag(nullable) else np.nan
-    dtype = pd.StringDtype(value_decoder.matched(storage, _STORAGE), na_value=missing)
+    kept = value_decoder.matched(storage, _STORAGE)
+    if value_decoder.flag(nullable):
+        dtype = pd.StringDtype(kept)
+    else:  # since pandas 2.3
+        dtype = pd.StringDtype(kept, na_value=np.nan)
     return pd.array(np.array(decoder.texts(), object), dtype=dtype)
 
 

@@ -138,14 +138,12 @@ def _stored(
     if not _can_be_told(kind, dtype, numbers):
         raise rules.Undecodable("a moment before year 1 or after year 9999")
     series = pl.Series(title, numbers)
-    if kind in _MOMENTS:
-        series = series.cast(dtype)
-    if trees[1] is None:
-        return series
-    hidden = numpy_values.array_of(decoder, trees[1], depth, "b")
-    if len(hidden) != len(numbers):
-        raise rules.Undecodable("not the mask of this column")
-    return series.set(pl.Series(hidden), None)
+    if trees[1] is not None:
+        hidden = numpy_values.array_of(decoder, trees[1], depth, "b")
+        if len(hidden) != len(numbers):
+            raise rules.Undecodable("not the mask of this column")
+        series = series.set(pl.Series(hidden), None)
+    return series.cast(dtype) if kind in _MOMENTS else series
 
 
 def _can_be_told(kind: Any, dtype: Any, numbers: Any) -> bool:

@@ -118,6 +118,30 @@ def test_bytes_that_keep_coming_end_at_the_deadline(pipe: tuple[int, int]) -> No
     thread.join()
 
 
+def test_bytes_that_are_always_there_end_at_the_deadline_too(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In either direction: one byte is moved every 2 ms, and never none."""
+    data = frames.pack(["x"], [bytes(5000)])
+    read, write = os.readv, os.write
+
+    def slow_read(end: int, to: list[memoryview]) -> int:
+        time.sleep(0.002)
+        return read(end, [to[0][:1]])
+
+    def slow_write(end: int, some: memoryview) -> int:
+        time.sleep(0.002)
+        return write(end, some[:1])
+
+    write(pipe[1], data)
+    monkeypatch.setattr(os, "readv", slow_read)
+    monkeypatch.setattr(os, "write", slow_write)
+    with pytest.raises(FrameError, match="in time"):
+        frames.FrameReader(pipe[0]).read(0.1)
+    with pytest.raises(FrameError, match="in time"):
+        frames.FrameWriter(pipe[1]).write(["x"], [bytes(5000)], seconds=0.1)
+
+
 @pytest.mark.parametrize("sent", [b"", b"\x05", frames.pack(["x"])[:-1]])
 def test_an_end_that_is_closed_early_gives_our_error(pipe: tuple[int, int], sent: bytes) -> None:
     os.write(pipe[1], sent)
