@@ -1,8 +1,9 @@
 """numpy's values for the codec: scalars, arrays, arrays of objects, masked arrays.
 
 ``["np.a", dtype, shape]`` with a buffer, ``["np.g", dtype, hex]`` for a scalar, ``["np.O", shape,
-items]``, ``["np.m", array, mask or null, fill value]``, ``["np.masked"]``. Structured dtypes, long
-doubles, StringDType and subclasses of ndarray are not data and become handles.
+items]``, ``["np.T", shape]`` with two buffers for objects that are all texts or none, ``["np.m",
+array, mask or null, fill value]``, ``["np.masked"]``. Structured dtypes, long doubles, StringDType
+and subclasses of ndarray are not data and become handles.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _DTYPE = re.compile(
     r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(?:8|16)|\|S[1-9][0-9]{0,6}|[<>]U[1-9][0-9]{0,6}"
     r"|[<>][mM]8(?:\[(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"
 )
+_FEW = 100
+"""Objects that need not be packed if they are all texts, as pandas 2 keeps them."""
 _LAST_CODE_POINT = 0x10FFFF
 _REPLACEMENT = 0xFFFD
 
@@ -56,6 +59,9 @@ def _encode_array(encoder: Any, value: Any, depth: int) -> Any:
         raise rules.NotData
     if value.dtype.kind == "O":
         items = value.reshape(-1).tolist()
+        if len(items) > _FEW and all(type(each) is str or each is None for each in items):
+            encoder.texts(items)
+            return ["np.T", list(value.shape)]
         return ["np.O", list(value.shape), encoder.items(value, items, depth)]
     array = _plain(value)
     encoder.buffers.append(array.tobytes())
@@ -124,9 +130,16 @@ def _decode_scalar(decoder: Any, depth: int, dtype: object, digits: object) -> A
 
 
 def _decode_objects(decoder: Any, depth: int, shape: object, trees: object) -> Any:
-    sizes = _shape(shape)
-    items = decoder.items(trees, depth)
-    if math.prod(sizes) != len(items) or math.prod(max(each, 1) for each in sizes) > rules.NODES:
+    return _objects(_shape(shape), decoder.items(trees, depth))
+
+
+def _decode_texts(decoder: Any, depth: int, shape: object) -> Any:
+    return _objects(_shape(shape), decoder.texts())
+
+
+def _objects(sizes: list[int], items: list[Any]) -> Any:
+    most = rules.PACKED_TEXTS
+    if math.prod(sizes) != len(items) or math.prod(max(each, 1) for each in sizes) > most:
         raise rules.Undecodable("not the items of this shape")
     array = np.empty(len(items), object)
     for index, each in enumerate(items):
@@ -177,6 +190,7 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "np.a": (2, _decode_array),
     "np.g": (2, _decode_scalar),
     "np.O": (2, _decode_objects),
+    "np.T": (1, _decode_texts),
     "np.m": (3, _decode_masked),
     "np.masked": (0, lambda decoder, depth: np.ma.masked),
 }

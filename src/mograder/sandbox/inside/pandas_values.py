@@ -5,7 +5,8 @@ zone, in UTC), ``["pd.k", array, mask]`` (nullable numbers and truth values), ``
 NaN or NA]`` (texts, in two buffers), ``["pd.c", codes, categories, ordered]``. An index is
 ``["pd.i", column, name, frequency]``, ``["pd.r", start, stop, step, name]`` or ``["pd.m", levels,
 codes, names]``. Then ``["pd.s", index, column, name]``, ``["pd.d", index, columns' index,
-columns]``, ``["pd.ts" or "pd.td", integer, unit, zone]``, ``["pd.NaT"]``, ``["pd.NA"]``.
+columns]``, ``["pd.ts" or "pd.td", integer, unit, zone]``, ``["pd.NaT"]``, ``["pd.NA"]``. A zone may
+also be ``["p", name]``, for pandas to choose its class.
 
 Of pandas's arrays alone, only categories, texts and nullable ones are data. Periods, intervals,
 sparse and Arrow's columns are not; neither is a frame that has one.
@@ -54,7 +55,7 @@ def _column(encoder: Any, values: Any, depth: int) -> Any:
         moments = values.asi8.view(f"M8[{values.unit}]")
         if values.tz is None:
             return encoder.value(moments, depth)
-        return ["pd.z", value_encoder.zone(values.tz), encoder.value(moments, depth)]
+        return ["pd.z", _zone_tree(values.tz), encoder.value(moments, depth)]
     if kind is pd.arrays.TimedeltaArray:
         return encoder.value(values.asi8.view(f"m8[{values.unit}]"), depth)
     if kind in _MASKED:
@@ -74,6 +75,21 @@ def _texts(encoder: Any, values: Any) -> Any:
     given = values.to_numpy(dtype=object)
     encoder.texts([None if gone else each for each, gone in zip(given, absent, strict=True)])
     return ["pd.t", values.dtype.storage, values.dtype.na_value is pd.NA]
+
+
+def _zone_tree(value: Any) -> Any:
+    """Return a zone's tree, here also of pytz's, which pandas 2 makes of a name."""
+    module, key = type(value).__module__, getattr(value, "zone", None)
+    if module.split(".")[0] == "pytz" and type(key) is str:
+        return ["p", value_encoder.short(key)]
+    return value_encoder.zone(value)
+
+
+def _zone(tree: object) -> Any:
+    """Return a time zone, or the name of an installed one that pandas makes its own of."""
+    if type(tree) is list and len(tree) == 2 and tree[0] == "p":
+        return str(value_decoder.zone(["z", tree[1]]))
+    return value_decoder.zone(tree)
 
 
 def _index(encoder: Any, index: Any, depth: int) -> Any:
@@ -110,7 +126,7 @@ def _encode_frame(encoder: Any, value: Any, depth: int) -> Any:
 
 
 def _encode_timestamp(encoder: Any, value: Any, depth: int) -> Any:
-    return ["pd.ts", int(value.asm8.view("i8")), value.unit, value_encoder.zone(value.tzinfo)]
+    return ["pd.ts", int(value.asm8.view("i8")), value.unit, _zone_tree(value.tzinfo)]
 
 
 def _encode_timedelta(encoder: Any, value: Any, depth: int) -> Any:
@@ -119,7 +135,7 @@ def _encode_timedelta(encoder: Any, value: Any, depth: int) -> Any:
 
 def _zoned(decoder: Any, depth: int, zone: object, tree: object) -> Any:
     moments = numpy_values.array_of(decoder, tree, depth, "M")
-    where = value_decoder.zone(zone)
+    where = _zone(zone)
     if where is None:
         raise rules.Undecodable("no time zone")
     return pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(where).array
@@ -228,7 +244,7 @@ def _decode_timestamp(decoder: Any, depth: int, number: object, unit: object, zo
     name = value_decoder.matched(unit, _UNIT)
     moment = np.datetime64(value_decoder.integer(number, 1 - 2**63, 2**63 - 1), name)
     value = pd.Timestamp(moment).as_unit(name)
-    where = value_decoder.zone(zone)
+    where = _zone(zone)
     return value if where is None else value.tz_localize("UTC").tz_convert(where)
 
 

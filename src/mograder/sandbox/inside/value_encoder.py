@@ -133,14 +133,9 @@ def zone(value: object) -> Any:
     if type(value) is datetime.timezone:
         offset, *name = value.__getinitargs__()  # type: ignore[attr-defined]
         return ["o", offset // _MICROSECOND, short(name[0]) if name else None]
-    key: object = None
-    if type(value) is zoneinfo.ZoneInfo:
-        key = value.key
-    elif _root(type(value)) == "pytz":
-        key = getattr(value, "zone", None)
-    if type(key) is not str:
+    if type(value) is not zoneinfo.ZoneInfo or type(value.key) is not str:
         raise rules.NotData
-    return ["z", short(key)]
+    return ["z", short(value.key)]
 
 
 def _clean(text: str) -> str:

@@ -97,6 +97,7 @@ ARRAYS: list[Any] = [
     *(np.array(["x"], ">U3"), np.array([b"a", b"bc"]), np.array([""]), np.array([1j, 2])),
     *(np.array(["2020-01-01", "NaT"], "M8[D]"), np.array([1, 2], "m8[ns]")),
     *(np.array([1, "x", None, [2]], object), np.empty((2, 0), object)),
+    np.array([["a", None, "ä"] * 20, ["", "b", "c"] * 20], object),
 ]
 MASKED: list[Any] = [
     *(np.ma.array([1, 2, 3], mask=[False, True, False]), np.ma.array([[1.5, 2.5]])),

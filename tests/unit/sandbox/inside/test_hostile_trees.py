@@ -205,6 +205,11 @@ _BUFFERS: dict[str, tuple[Any, ...]] = {
     "a code point beyond the last": (["np.a", "<U1", [2]], struct.pack("<II", 65, 0x110000)),
     "a text length beyond its buffer": (["pd.t", "python", True], struct.pack("<i", 2), b"x"),
     "a negative text length": (["pd.t", "python", True], struct.pack("<i", -2), b""),
+    "texts of another number": (["np.T", [2]], struct.pack("<i", 0), b""),
+    "a pandas zone that is not installed": (
+        ["pd.z", ["p", "Mars/Base"], ["np.a", "<M8[s]", [1]]],
+        _numbers(0),
+    ),
     "half a text length": (["pd.t", "python", True], b"\x00", b""),
     "bytes after the last text": (["pd.t", "python", True], struct.pack("<i", 1), b"xy"),
     "packed text that is not utf-8": (["pd.t", "python", True], struct.pack("<i", 1), b"\xff"),

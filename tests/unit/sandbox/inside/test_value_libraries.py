@@ -189,6 +189,7 @@ def test_compressed_rows_arrive_as_they_are_stored() -> None:
         assert getattr(got, part).tolist() == getattr(value, part).tolist()
 
 
-def test_a_long_column_of_texts_needs_no_nodes() -> None:
-    value = pd.Series([f"t{number}" for number in range(rules.NODES + 1)])
+@pytest.mark.parametrize("dtype", [None, object, "string"])
+def test_a_long_column_of_texts_needs_no_nodes(dtype: Any) -> None:
+    value = pd.Series([f"t{number}" for number in range(rules.NODES + 1)], dtype=dtype)
     pd.testing.assert_series_equal(carried(value), value)
