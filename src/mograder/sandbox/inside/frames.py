@@ -5,8 +5,8 @@ buffers), the buffers' lengths, the head, the buffers; all little-endian. The he
 of arrays, text, integers and constants, never objects or decimal fractions. Lengths are checked
 before memory is allocated for what they announce.
 
-The other end is hostile. Everything that it can do wrong gives a ``FrameError``, after which the
-reader or writer cannot be used again: after half a frame, nobody knows where the next one begins.
+The other end is hostile. Any fault of it gives a ``FrameError``, after which the
+reader or writer cannot be used again, since the next frame's beginning is unknown.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ The grammar, complete and strict; an array begins with its tag, and buffers are 
 - ``["h", number, kind, class name, names]`` a handle, given to the caller's hook;
 - tags with a library's prefix, in ``numpy_values.py`` and its siblings.
 
-Nothing here evaluates text, resolves a name or unpickles. Limits come before allocations. Whatever
-is wrong gives ``Undecodable``.
+Nothing here evaluates text, resolves a name or unpickles. Limits come before allocations. Any
+fault gives ``Undecodable``.
 """
 
 from __future__ import annotations

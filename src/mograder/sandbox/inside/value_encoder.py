@@ -1,8 +1,8 @@
 """Turns values into trees of JSON and buffers, beside the objects of a hostile notebook.
 
 A value is judged by its exact type, found by identity: a subclass, or an object that claims another
-class, is not data, and no method of it is called. Whatever is not data becomes a handle, from a
-hook of the caller's. Methods of builtin and library types are called, so an answer that patches
+class, is not data, and no method of it is called. Objects that are not data become handles, from
+a hook of the caller's. Methods of builtin and library types are called, so an answer that patches
 numpy changes its own values, and gains nothing that it could not have computed.
 
 The libraries' types are in ``numpy_values.py`` and its siblings, imported when a value of theirs

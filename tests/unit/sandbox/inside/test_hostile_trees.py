@@ -30,7 +30,7 @@ def _list_of(depth: int) -> list[Any]:
 _TREES: dict[str, Any] = {
     "an array without a tag": [],
     "a tag that is no text": [1],
-    "a tag that nobody knows": ["x"],
+    "an unknown tag": ["x"],
     "a tag of an unknown library": ["os.system", "true"],
     "an unknown tag of a library": ["np.load"],
     "an unknown tag of pandas": ["pd.eval", "1"],
