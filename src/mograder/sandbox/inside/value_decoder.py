@@ -266,9 +266,11 @@ def _keys(keys: list[Any]) -> list[Any]:
 
     Hashes of numbers are no secret: 100,000 integers with one hash would take minutes.
     """
-    if len(keys) > rules.EQUAL_HASHES:
-        ((_, most),) = collections.Counter(map(hash, keys)).most_common(1)
-        if most > rules.EQUAL_HASHES:
+    hashes: dict[int, int] = {}
+    for key in keys:  # one by one: since 3.12, Fraction keeps its hashes in a dictionary itself
+        found = hash(key)
+        hashes[found] = hashes.get(found, 0) + 1
+        if hashes[found] > rules.EQUAL_HASHES:
             raise rules.Undecodable("too many keys with one hash")
     if not all(map(_equals_itself, keys)):
         raise rules.Undecodable("a key that does not equal itself")
