@@ -50,6 +50,15 @@ STAND_ALONE = (
     "src/mograder/sandbox/inside/warmup_run.py",
     "src/mograder/sandbox/inside/module_snapshot.py",
     "src/mograder/sandbox/inside/sched_slice.py",
+    "src/mograder/sandbox/inside/codec_rules.py",
+    "src/mograder/sandbox/inside/frames.py",
+    "src/mograder/sandbox/inside/value_encoder.py",
+    "src/mograder/sandbox/inside/value_decoder.py",
+    "src/mograder/sandbox/inside/numpy_values.py",
+    "src/mograder/sandbox/inside/pandas_values.py",
+    "src/mograder/sandbox/inside/polars_values.py",
+    "src/mograder/sandbox/inside/scipy_values.py",
+    "src/mograder/sandbox/inside/handle_table.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 

@@ -48,7 +48,7 @@ def run(group: str) -> dict[str, str]:
 
 
 def linear_algebra_in_many_threads() -> None:
-    import numpy as np  # type: ignore[import-not-found]  # the session's, not ours
+    import numpy as np
 
     def solve(seed: int) -> float:
         generator = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def marimo_knows_its_version() -> None:
 
 
 def polars_groups_a_frame_that_it_read() -> None:
-    import polars as pl  # type: ignore[import-not-found]  # the session's
+    import polars as pl
 
     frame = pl.DataFrame({"group": list("aabbc") * 1000, "value": range(5000)})
     frame.write_parquet("frame.parquet")

@@ -1,0 +1,78 @@
+"""Limits, exceptions and the facts of a handle: what both ends of the codec must agree on.
+
+The worker runs a student's notebook; the judge runs the teacher's checks. Values travel from the
+worker to the judge as frames (``frames.py``), written by ``value_encoder.py`` and read by
+``value_decoder.py``. The encoder observes these limits so that an honest notebook is told early;
+the decoder enforces them, because the worker is hostile.
+
+Runs inside both sandboxes; imports only the standard library.
+"""
+
+from __future__ import annotations
+
+import keyword
+import unicodedata
+from dataclasses import dataclass
+
+FRAME_BYTES = 64 << 20
+SUBMISSION_BYTES = 256 << 20
+HEAD_BYTES = 16 << 20
+HEAD_ITEMS = 2_000_000
+"""Items of a head, counted as ``[`` and ``,``, also inside text; at most 150 bytes each parsed."""
+BUFFERS = 65_536
+
+DEPTH = 60
+NODES = 200_000
+INT_BITS = 20_000
+TEXT_BYTES = 16 << 20
+INLINE = 200
+"""Characters of text, or bytes, that stand in the head; longer ones get a buffer."""
+PACKED_TEXTS = 2_000_000
+"""Texts in columns of strings, which are no nodes, in one frame."""
+DECIMAL_DIGITS = 5000
+DECIMAL_EXPONENT = 6144
+"""The largest power of ten of a Decimal: ``int(Decimal("1e999999999"))`` would fill the memory."""
+EQUAL_HASHES = 16
+"""Keys of one hash in a dictionary or set; more would make it quadratic."""
+DIMENSIONS = 32
+NAME = 200
+"""Characters of the name of a class, function, field or time zone."""
+NAMES = 64
+
+KINDS = frozenset(("function", "class", "instance", "iterator", "opaque"))
+
+
+class Unencodable(Exception):
+    """A value that exceeds a limit or refers to itself; the message says which, for the student."""
+
+
+class NotData(Exception):
+    """A value of a library that is not data for the codec; it becomes a handle."""
+
+
+class Undecodable(Exception):
+    """A tree or a buffer that the encoder would not have written."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandleFacts:
+    """What the worker claims of an object that stays there.
+
+    ``number`` names the object in requests. All texts are at most ``NAME`` characters of the
+    worker's choice: to be shown, never resolved.
+    """
+
+    number: int
+    kind: str
+    class_name: str
+    names: tuple[str, ...] = ()
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may name a namedtuple or a field of one."""
+    return (
+        len(text) <= NAME
+        and text.isidentifier()
+        and not keyword.iskeyword(text)
+        and unicodedata.normalize("NFKC", text) == text
+    )

@@ -1,0 +1,197 @@
+"""numpy's values for the codec: scalars, arrays, arrays of objects, masked arrays.
+
+``["np.a", dtype, shape]`` with a buffer, ``["np.g", dtype, hex]`` for a scalar, ``["np.O", shape,
+items]``, ``["np.T", shape]`` with two buffers for objects that are all texts or none, ``["np.m",
+array, mask or null, fill value]``, ``["np.masked"]``. Structured dtypes, long doubles, StringDType
+and subclasses of ndarray are not data and become handles.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+import numpy as np
+import value_decoder  # type: ignore[import-not-found]
+
+_PLAIN = frozenset("biufcSUmM")
+_DTYPE = re.compile(
+    r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(?:8|16)|\|S[1-9][0-9]{0,6}|[<>]U[1-9][0-9]{0,6}"
+    r"|[<>][mM]8(?:\[(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"
+)
+_FEW = 100
+"""Objects that need not be packed if they are all texts, as pandas 2 keeps them."""
+_LAST_CODE_POINT = 0x10FFFF
+_REPLACEMENT = 0xFFFD
+
+
+def _plain(array: Any) -> Any:
+    """Return a contiguous array of a dtype on the list; ``NotData`` for any other dtype."""
+    kind = array.dtype.kind
+    if kind not in _PLAIN:
+        raise rules.NotData
+    if kind in "SU" and array.dtype.itemsize == 0:
+        array = array.astype(f"{kind}1")
+    if not _DTYPE.fullmatch(array.dtype.str):
+        raise rules.NotData
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    if kind == "U" and array.size:
+        points = _code_points(array)
+        if _surrogates(points).any():
+            array = array.copy()
+            points = _code_points(array)
+            points[_surrogates(points)] = _REPLACEMENT
+    return array
+
+
+def _code_points(array: Any) -> Any:
+    return array.reshape(-1).view(f"{array.dtype.str[0]}u4")
+
+
+def _surrogates(points: Any) -> Any:
+    return (points >= 0xD800) & (points <= 0xDFFF)
+
+
+def _encode_array(encoder: Any, value: Any, depth: int) -> Any:
+    if value.ndim > rules.DIMENSIONS:
+        raise rules.NotData
+    if value.dtype.kind == "O":
+        items = value.reshape(-1).tolist()
+        if len(items) > _FEW and all(type(each) is str or each is None for each in items):
+            encoder.texts(items)
+            return ["np.T", list(value.shape)]
+        return ["np.O", list(value.shape), encoder.items(value, items, depth)]
+    array = _plain(value)
+    encoder.buffers.append(array.tobytes())
+    return ["np.a", array.dtype.str, list(array.shape)]
+
+
+def _encode_scalar(encoder: Any, value: Any, depth: int) -> Any:
+    array = _plain(np.array(value))
+    return ["np.g", array.dtype.str, array.tobytes().hex()]
+
+
+def _encode_masked(encoder: Any, value: Any, depth: int) -> Any:
+    data = np.ndarray.view(value, np.ndarray)
+    mask, fill = value._mask, value._fill_value
+    if mask is not np.ma.nomask and type(mask) is not np.ndarray:
+        raise rules.NotData
+    if data.dtype.kind not in _PLAIN or (fill is not None and type(fill) is not np.ndarray):
+        raise rules.NotData
+    return [
+        "np.m",
+        _encode_array(encoder, data, depth),
+        None if mask is np.ma.nomask else _encode_array(encoder, mask, depth),
+        None if fill is None else _encode_array(encoder, fill, depth),
+    ]
+
+
+def _dtype(text: object) -> Any:
+    return np.dtype(value_decoder.matched(text, _DTYPE))
+
+
+def _shape(tree: object) -> list[int]:
+    if type(tree) is not list or len(tree) > rules.DIMENSIONS:
+        raise rules.Undecodable("not a shape")
+    return [value_decoder.integer(each, 0, rules.FRAME_BYTES) for each in tree]
+
+
+def _array(dtype: Any, shape: list[int], data: bytearray) -> Any:
+    """Return an array over ``data``, with the dimensions, flags and texts checked.
+
+    An empty array is bounded as if its zeros were ones: a sum over ``(2**26, 0)`` has 2**26 items.
+    """
+    if math.prod(max(each, 1) for each in shape) * dtype.itemsize > rules.FRAME_BYTES:
+        raise rules.Undecodable("an array too large")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise rules.Undecodable("not the bytes of this shape")
+    if not data:
+        return np.zeros(shape, dtype)
+    array = np.frombuffer(data, dtype).reshape(shape)
+    if dtype.kind == "b" and array.view("u1").max() > 1:
+        raise rules.Undecodable("a truth value that is neither 0 nor 1")
+    if dtype.kind == "U":
+        points = _code_points(array)
+        if points.max() > _LAST_CODE_POINT or _surrogates(points).any():
+            raise rules.Undecodable("not a code point")
+    return array
+
+
+def _decode_array(decoder: Any, depth: int, dtype: object, shape: object) -> Any:
+    return _array(_dtype(dtype), _shape(shape), decoder.buffer())
+
+
+def _decode_scalar(decoder: Any, depth: int, dtype: object, digits: object) -> Any:
+    if type(digits) is not str:
+        raise rules.Undecodable("not a scalar")
+    return _array(_dtype(dtype), [], bytearray.fromhex(digits))[()]
+
+
+def _decode_objects(decoder: Any, depth: int, shape: object, trees: object) -> Any:
+    return _objects(_shape(shape), decoder.items(trees, depth))
+
+
+def _decode_texts(decoder: Any, depth: int, shape: object) -> Any:
+    return _objects(_shape(shape), decoder.texts())
+
+
+def _objects(sizes: list[int], items: list[Any]) -> Any:
+    most = rules.PACKED_TEXTS
+    if math.prod(sizes) != len(items) or math.prod(max(each, 1) for each in sizes) > most:
+        raise rules.Undecodable("not the items of this shape")
+    array = np.empty(len(items), object)
+    for index, each in enumerate(items):
+        array[index] = each
+    return array.reshape(sizes)
+
+
+def _part(decoder: Any, depth: int, tree: object) -> Any:
+    value = decoder.value(tree, depth + 1)
+    if type(value) is not np.ndarray or value.dtype.kind not in _PLAIN:
+        raise rules.Undecodable("not an array of numbers or texts")
+    return value
+
+
+def _decode_masked(decoder: Any, depth: int, data: object, mask: object, fill: object) -> Any:
+    values = _part(decoder, depth, data)
+    hidden = np.ma.nomask if mask is None else _part(decoder, depth, mask)
+    if mask is not None and (hidden.dtype.kind != "b" or hidden.shape != values.shape):
+        raise rules.Undecodable("not the mask of this array")
+    filler = None if fill is None else _part(decoder, depth, fill)
+    if filler is not None and (filler.shape != () or filler.dtype.kind != values.dtype.kind):
+        raise rules.Undecodable("not the fill value of this array")
+    return np.ma.MaskedArray(values, hidden, fill_value=filler)
+
+
+def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
+    """Return a one-dimensional array of one of the dtype kinds, for a column of a frame."""
+    value = decoder.value(tree, depth + 1)
+    if type(value) is not np.ndarray or value.ndim != 1 or value.dtype.kind not in kinds:
+        raise rules.Undecodable("not a column of this kind")
+    return value
+
+
+_SCALARS = (
+    *(np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
+    *(np.longlong, np.ulonglong, np.intc, np.uintc, np.float16, np.float32, np.float64),
+    *(np.complex64, np.complex128, np.str_, np.bytes_, np.datetime64, np.timedelta64),
+)
+ENCODERS: dict[type, Any] = {
+    np.ndarray: _encode_array,
+    np.ma.MaskedArray: _encode_masked,
+    type(np.ma.masked): lambda encoder, value, depth: ["np.masked"],
+    **dict.fromkeys(_SCALARS, _encode_scalar),
+}
+"""The exact types and their encoders."""
+
+DECODERS: dict[str, tuple[int, Any]] = {
+    "np.a": (2, _decode_array),
+    "np.g": (2, _decode_scalar),
+    "np.O": (2, _decode_objects),
+    "np.T": (1, _decode_texts),
+    "np.m": (3, _decode_masked),
+    "np.masked": (0, lambda decoder, depth: np.ma.masked),
+}
+"""The tags, how many parts each has, and their decoders."""

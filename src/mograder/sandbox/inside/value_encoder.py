@@ -1,0 +1,352 @@
+"""Turns values into trees of JSON and buffers, beside the objects of a hostile notebook.
+
+A value is judged by its exact type, found by identity: a subclass, or an object that claims another
+class, is not data, and no method of it is called. Objects that are not data become handles, from
+a hook of the caller's. Methods of builtin and library types are called, so an answer that patches
+numpy changes its own values, and gains nothing that it could not have computed.
+
+The libraries' types are in ``numpy_values.py`` and its siblings, imported when a value of theirs
+comes along. The tree's grammar is in ``value_decoder.py``.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import fractions
+import importlib
+import re
+import struct
+import sys
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+
+Hook = Callable[[object], Any]
+"""Returns the ``HandleFacts`` of an object that stays in the worker."""
+
+_LIBRARIES = ("numpy", "pandas", "polars", "scipy")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_mro = type.__dict__["__mro__"].__get__
+_module = type.__dict__["__module__"].__get__
+_names = type.__dict__["__dict__"].__get__
+_type_name = type.__dict__["__name__"].__get__
+"""Read a class without asking its metaclass, which may be the student's."""
+
+_NAMEDTUPLE = frozenset(
+    (
+        *vars(collections.namedtuple("_Empty", ())),
+        *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__"),
+        *("__orig_bases__", "__static_attributes__", "__firstlineno__", "__classdictcell__"),
+    )
+)
+"""What a namedtuple's class holds beside its fields; with anything more it is not just data."""
+
+
+def encode(value: object, hook: Hook) -> tuple[Any, list[bytes]]:
+    """Return the tree and buffers of ``value``; ``Unencodable`` if it exceeds a limit."""
+    encoder = Encoder(hook)
+    try:
+        return encoder.value(value, 0), encoder.buffers
+    except rules.Unencodable:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a library raises
+        reason = _type_name(type(error))
+        raise rules.Unencodable(f"the value cannot be read ({reason})") from None
+
+
+class Encoder:
+    """The state of one encoding; library modules call ``value``, ``count`` and ``texts``."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.buffers: list[bytes] = []
+        self._hook = hook
+        self._nodes = 0
+        self._texts = 0
+        self._path: set[int] = set()
+
+    def value(self, value: object, depth: int) -> Any:
+        """Return the tree of one value inside ``depth`` containers."""
+        self.count(depth)
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        found = _ENCODERS.get(id(kind)) or _of_library(kind)
+        mark = len(self.buffers)
+        try:
+            if found is not None:
+                return found(self, value, depth)
+            if _is_namedtuple(kind):
+                return _namedtuple(self, value, depth)
+        except rules.NotData:
+            del self.buffers[mark:]
+        return self._handle(value)
+
+    def count(self, depth: int) -> None:
+        """Count one node of the tree."""
+        self._nodes += 1
+        if self._nodes > rules.NODES:
+            raise rules.Unencodable(f"it has more than {rules.NODES} parts")
+        if depth > rules.DEPTH:
+            raise rules.Unencodable(f"it is nested more than {rules.DEPTH} times")
+
+    def items(self, owner: object, values: Iterable[object], depth: int) -> list[Any]:
+        """Return the trees of a container's items; ``Unencodable`` if it contains itself."""
+        if id(owner) in self._path:
+            raise rules.Unencodable("it refers to itself")
+        self._path.add(id(owner))
+        trees = [self.value(each, depth + 1) for each in values]
+        self._path.discard(id(owner))
+        return trees
+
+    def texts(self, values: list[str | None]) -> None:
+        """Append two buffers: the byte lengths (-1 for none) and the texts in UTF-8."""
+        self._texts += len(values)
+        if self._texts > rules.PACKED_TEXTS:
+            raise rules.Unencodable(f"it has more than {rules.PACKED_TEXTS} texts")
+        if not all(each is None or type(each) is str for each in values):
+            raise rules.NotData
+        data = [None if each is None else _clean(each).encode() for each in values]
+        lengths = [-1 if each is None else len(each) for each in data]
+        self.buffers.append(struct.pack(f"<{len(lengths)}i", *lengths))
+        self.buffers.append(b"".join(each for each in data if each))
+
+    def _handle(self, value: object) -> list[Any]:
+        facts = self._hook(value)
+        names = [short(each) for each in facts.names[: rules.NAMES]]
+        return ["h", facts.number, facts.kind, short(facts.class_name), names]
+
+
+def short(text: object) -> str:
+    """Return a name as it may travel: bounded, valid UTF-8; "?" for what is not text."""
+    return _clean(text[: rules.NAME]) if type(text) is str else "?"
+
+
+def zone(value: object) -> Any:
+    """Return the tree of a time zone: none, an offset or a key; ``NotData`` for any other."""
+    if value is None:
+        return None
+    if type(value) is datetime.timezone:
+        offset, *name = value.__getinitargs__()  # type: ignore[attr-defined]
+        return ["o", offset // _MICROSECOND, short(name[0]) if name else None]
+    if type(value) is not zoneinfo.ZoneInfo or type(value.key) is not str:
+        raise rules.NotData
+    return ["z", short(value.key)]
+
+
+def _clean(text: str) -> str:
+    if text.isascii():
+        return text
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _root(kind: type) -> str:
+    """The first part of a class's claimed module; only a hint where to look for its type."""
+    module = _module(kind)
+    return module.split(".", 1)[0] if type(module) is str else ""
+
+
+def _of_library(kind: type) -> Callable[..., Any] | None:
+    root = _root(kind)
+    if root not in _LIBRARIES or root not in sys.modules:
+        return None
+    types = importlib.import_module(f"{root}_values").ENCODERS
+    if id(kind) not in _ENCODERS:
+        _ENCODERS.update((id(each), function) for each, function in types.items())
+    return _ENCODERS.get(id(kind))
+
+
+def _is_namedtuple(kind: type) -> bool:
+    if _mro(kind)[1:] != (tuple, object):
+        return False
+    own = _names(kind)
+    fields = own.get("_fields")
+    if type(fields) is not tuple or not all(type(each) is str for each in fields):
+        return False
+    if not all(rules.is_name(each) and each[0] != "_" for each in fields):
+        return False
+    if not rules.is_name(_type_name(kind)):
+        return False
+    return bool(len(fields) <= rules.NAMES and own.keys() - _NAMEDTUPLE <= frozenset(fields))
+
+
+def _namedtuple(encoder: Encoder, value: Any, depth: int) -> Any:
+    kind = type(value)
+    fields = list(_names(kind)["_fields"])
+    items = list(tuple.__iter__(value))
+    if len(items) != len(fields):
+        raise rules.NotData
+    return ["nt", _type_name(kind), fields, encoder.items(value, items, depth)]
+
+
+def _int(encoder: Encoder, value: int, depth: int) -> Any:
+    if -(2**63) <= value < 2**63:
+        return value
+    if value.bit_length() > rules.INT_BITS:
+        raise rules.Unencodable(f"an integer has more than {rules.INT_BITS} bits")
+    return ["i", format(value, "x")]
+
+
+def _str(encoder: Encoder, value: str, depth: int) -> Any:
+    text = _clean(value)
+    if len(text) <= rules.INLINE:
+        return text
+    data = text.encode()
+    if len(data) > rules.TEXT_BYTES:
+        raise rules.Unencodable(f"a text has more than {rules.TEXT_BYTES >> 20} MiB")
+    encoder.buffers.append(data)
+    return ["s"]
+
+
+def _bytes(encoder: Encoder, value: bytes | bytearray, depth: int) -> Any:
+    tag = "b" if type(value) is bytes else "B"
+    if len(value) <= rules.INLINE:
+        return [tag, value.hex()]
+    encoder.buffers.append(bytes(value))
+    return [tag, None]
+
+
+def _complex(encoder: Encoder, value: complex, depth: int) -> Any:
+    return ["c", value.real.hex(), value.imag.hex()]
+
+
+def _items(tag: str) -> Callable[..., Any]:
+    def encode_items(encoder: Encoder, value: Iterable[object], depth: int) -> Any:
+        return [tag, encoder.items(value, tuple(value), depth)]
+
+    return encode_items
+
+
+def _keys_checked(tag: str) -> Callable[..., Any]:
+    def encode_set(encoder: Encoder, value: Iterable[object], depth: int) -> Any:
+        trees = encoder.items(value, tuple(value), depth)
+        _check_keys(trees)
+        return [tag, trees]
+
+    return encode_set
+
+
+def _deque(encoder: Encoder, value: collections.deque[object], depth: int) -> Any:
+    return ["q", value.maxlen, encoder.items(value, tuple(value), depth)]
+
+
+def _pairs(tag: str) -> Callable[..., Any]:
+    def encode_pairs(encoder: Encoder, value: dict[object, object], depth: int) -> Any:
+        flat = [each for pair in tuple(dict.items(value)) for each in pair]
+        trees = encoder.items(value, flat, depth)
+        _check_keys(trees[::2])
+        return [tag, trees]
+
+    return encode_pairs
+
+
+def _ordered(encoder: Encoder, value: collections.OrderedDict[object, object], depth: int) -> Any:
+    """In its own order, which is not that of the dict beneath it after ``move_to_end``.
+
+    Its iterator hashes the keys, so the order beneath has to do if an object is among them.
+    """
+    if all(map(_is_plain_key, tuple(dict.keys(value)))):
+        keys = tuple(value)
+        pairs = [(key, dict.__getitem__(value, key)) for key in keys]
+    else:
+        pairs = list(dict.items(value))
+    trees = encoder.items(value, [each for pair in pairs for each in pair], depth)
+    _check_keys(trees[::2])
+    return ["O", trees]
+
+
+def _is_plain_key(key: object) -> bool:
+    if type(key) is tuple:
+        return all(map(_is_plain_key, key))
+    return id(type(key)) in _PLAIN_KEYS
+
+
+def _check_keys(trees: list[Any]) -> None:
+    for tree in trees:
+        if type(tree) is list and _has_nan(tree):
+            raise rules.Unencodable("a key or an element of a set is not a number (NaN)")
+
+
+def _has_nan(tree: Any) -> bool:
+    """Whether a key's tree is a NaN, or a tuple or frozenset with one; decided by its tag."""
+    if type(tree) is not list:
+        return False
+    if tree[0] in ("t", "F"):
+        return any(map(_has_nan, tree[1]))
+    return tree[0] in ("f", "c") and "nan" in tree[1:]
+
+
+def _range(encoder: Encoder, value: range, depth: int) -> Any:
+    return ["r", *(_int(encoder, each, depth) for each in (value.start, value.stop, value.step))]
+
+
+def _datetime(encoder: Encoder, value: datetime.datetime, depth: int) -> Any:
+    return ["dt", value.replace(tzinfo=None).isoformat(), value.fold, zone(value.tzinfo)]
+
+
+def _time(encoder: Encoder, value: datetime.time, depth: int) -> Any:
+    return ["ti", value.replace(tzinfo=None).isoformat(), value.fold, zone(value.tzinfo)]
+
+
+def _timedelta(encoder: Encoder, value: datetime.timedelta, depth: int) -> Any:
+    return ["td", value.days, value.seconds, value.microseconds]
+
+
+def _decimal(encoder: Encoder, value: decimal.Decimal, depth: int) -> Any:
+    digits = value.as_tuple().digits
+    largest = abs(value.adjusted()) if value.is_finite() else 0
+    if len(digits) > rules.DECIMAL_DIGITS or largest > rules.DECIMAL_EXPONENT:
+        raise rules.Unencodable(
+            f"a Decimal has more than {rules.DECIMAL_DIGITS} digits, or an exponent"
+            f" beyond {rules.DECIMAL_EXPONENT}"
+        )
+    return ["de", str(value)]
+
+
+def _fraction(encoder: Encoder, value: fractions.Fraction, depth: int) -> Any:
+    parts = (value.numerator, value.denominator)
+    if not all(type(each) is int for each in parts):
+        raise rules.NotData
+    return ["fr", *(_int(encoder, each, depth) for each in parts)]
+
+
+def _uuid(encoder: Encoder, value: uuid.UUID, depth: int) -> Any:
+    if type(value.int) is not int:
+        raise rules.NotData
+    return ["u", format(value.int, "032x")]
+
+
+_MICROSECOND = datetime.timedelta(microseconds=1)
+_TYPES: dict[type, Callable[..., Any]] = {
+    int: _int,
+    str: _str,
+    float: lambda encoder, value, depth: ["f", value.hex()],
+    complex: _complex,
+    type(Ellipsis): lambda encoder, value, depth: ["..."],
+    bytes: _bytes,
+    bytearray: _bytes,
+    list: _items("l"),
+    tuple: _items("t"),
+    set: _keys_checked("S"),
+    frozenset: _keys_checked("F"),
+    dict: _pairs("d"),
+    collections.Counter: _pairs("C"),
+    collections.OrderedDict: _ordered,
+    collections.defaultdict: _pairs("D"),
+    collections.deque: _deque,
+    range: _range,
+    datetime.date: lambda encoder, value, depth: ["da", value.isoformat()],
+    datetime.datetime: _datetime,
+    datetime.time: _time,
+    datetime.timedelta: _timedelta,
+    decimal.Decimal: _decimal,
+    fractions.Fraction: _fraction,
+    uuid.UUID: _uuid,
+}
+_ENCODERS = {id(kind): function for kind, function in _TYPES.items()}
+"""By identity: a lookup by class would hash it, which a student's metaclass may define."""
+_PLAIN_KEYS = frozenset(map(id, (str, int, float, bool, bytes, type(None), datetime.date)))
