@@ -59,6 +59,10 @@ STAND_ALONE = (
     "src/mograder/sandbox/inside/polars_values.py",
     "src/mograder/sandbox/inside/scipy_values.py",
     "src/mograder/sandbox/inside/handle_table.py",
+    "src/mograder/sandbox/inside/answer_rules.py",
+    "src/mograder/sandbox/inside/argument_pickle.py",
+    "src/mograder/sandbox/inside/answer_server.py",
+    "src/mograder/sandbox/inside/answer_worker.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 
