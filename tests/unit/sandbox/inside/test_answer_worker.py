@@ -167,7 +167,7 @@ def test_the_worker_ends_when_the_judge_is_gone(tmp_path: Path) -> None:
     with worker(tmp_path, notebook("x = 1"), ["x"]) as started:
         started.begin()
         assert started.ask("pull", "x")[1] == 1
-        os.close(started.control._descriptor)
+        os.close(started.ends["control"])
         assert started.process.wait(10) == 0
 
 
