@@ -63,6 +63,7 @@ class AnswerSession:
         self._last = time.monotonic() + limits.submission
         self._end = 0.0
         self._number = 0
+        self._lost = False
 
     def begin(self) -> float:
         """Begin a check; return the seconds that it may take, 0 if none are left."""
@@ -71,27 +72,36 @@ class AnswerSession:
         if now >= self._last:
             self.broken = "the time for all checks is over"
             return 0.0
-        if not self.broken:
-            try:
-                self._control.write(["begin", self._number], seconds=self._limits.call)
-            except frames.FrameError as error:
-                self.broken = f"the notebook's process does not answer: {error}"
+        if not self._lost:
+            self._tell(["begin", self._number])
         return self._end - now
 
     def end(self) -> None:
         """End a check: its process is killed, and what it wrote is discarded.
 
-        The session stays broken if the worker does not even do that.
+        If the worker does not even do that, it is lost, and all further checks are not run.
         """
+        if self._lost:
+            return
         nonce = os.urandom(rules.NONCE)
+        self._tell(["end"], nonce)
         try:
-            self._control.write(["end"], [nonce], seconds=self._limits.call)
             self._reader.discard_until(nonce, _END_SECONDS)
         except frames.FrameError as error:
-            self.broken = f"the notebook's process does not answer: {error}"
-            return
-        self._writer = frames.FrameWriter(self._requests)
-        self.broken = ""
+            self._lose(error)
+        if not self._lost:
+            self._writer = frames.FrameWriter(self._requests)
+            self.broken = ""
+
+    def _tell(self, head: list[Any], *buffers: bytes) -> None:
+        try:
+            self._control.write(head, buffers, seconds=self._limits.call)
+        except frames.FrameError as error:
+            self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        self._lost = True
+        self.broken = f"the notebook's process does not answer: {error}"
 
     def break_off(self, reason: str) -> None:
         """Take no more answers in this check."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import select
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +22,9 @@ from mograder.notebook.grading_plan import render_plan
 from mograder.notebook.grading_split import plan_source
 from mograder.sandbox.inside import serve
 from tests.unit.sandbox.inside.codec import frames, value_decoder
+from tests.unit.sandbox.inside.warm_programs import ENDS
 
+PROGRAMS = ("answer_judge.py", "answer_worker.py")
 INSIDE = Path(serve.__file__).parent
 HEAD = "import marimo\n\napp = marimo.App()\n"
 
@@ -32,11 +38,77 @@ def notebook(*cells: str) -> str:
     return "\n".join(parts)
 
 
+class Programs:
+    """Starts the programs of the sandboxes."""
+
+    def start(
+        self, directory: Path, program: str, options: dict[str, Any], *arguments: str
+    ) -> subprocess.Popen[bytes] | Forked:
+        """Start a program with its descriptors, in a directory of its own."""
+        own = directory / Path(program).stem
+        own.mkdir(exist_ok=True)
+        programs = [program] if program in PROGRAMS else [program, PROGRAMS[0]]  # a wrapper
+        paths = [str(INSIDE / each) for each in programs]
+        return self._started(paths, options, arguments, own)
+
+    def _started(
+        self, paths: list[str], options: dict[str, Any], arguments: Sequence[str], own: Path
+    ) -> subprocess.Popen[bytes] | Forked:
+        command = [sys.executable, *paths, json.dumps(options), *arguments]
+        return subprocess.Popen(command, pass_fds=[options[end] for end in ENDS], cwd=own)
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process of ``WarmPrograms``."""
+
+    pid: int
+    descriptor: int
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+
+    def wait(self, timeout: float = 10.0) -> None:
+        """Wait for its end."""
+        ready, _, _ = select.select([self.descriptor], [], [], timeout)
+        assert ready, "the process does not end"
+
+
+class WarmPrograms(Programs):
+    """Forks the programs from a process that has imported what they need."""
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, str(Path(__file__).parent / "warm_programs.py")]
+        with other:
+            fileno = other.fileno()
+            self._process = subprocess.Popen([*command, str(fileno)], pass_fds=[fileno])
+
+    def stop(self) -> None:
+        """End the process; its children have ended before."""
+        self._socket.close()
+        self._process.wait(10)
+
+    def _started(
+        self, paths: list[str], options: dict[str, Any], arguments: Sequence[str], own: Path
+    ) -> subprocess.Popen[bytes] | Forked:
+        asked = {"program": paths, "options": options, "arguments": arguments, "cwd": str(own)}
+        data = json.dumps(asked).encode()
+        socket.send_fds(self._socket, [data], [options[end] for end in ENDS])
+        pid = int(self._socket.recv(20))
+        return Forked(pid, os.pidfd_open(pid))
+
+
+COLD = Programs()
+
+
 @dataclass
 class Worker:
     """A worker and the judge's ends of its pipes."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     control: Any
     requests: Any
     answers: Any
@@ -81,6 +153,7 @@ def worker(
     skip: Sequence[int | str] = (),
     *,
     own: bool = True,
+    programs: Programs = COLD,
 ) -> Iterator[Worker]:
     """Run a notebook in a worker; unless the test asks it itself, its ends are for a judge."""
     path = directory / "answer.py"
@@ -89,18 +162,19 @@ def worker(
     with contextlib.ExitStack() as stack:
         pipes = {name: _pipe(stack) for name in ("control", "requests", "answers")}
         ends = {
-            "report": _opened(stack, report),
+            "report": _kept(stack, io.FileIO(report, "w")),
             "control": pipes["control"][0],
             "requests": pipes["requests"][0],
             "answers": pipes["answers"][1],
         }
+        numbers = {name: each.fileno() for name, each in ends.items()}
         options = {"rlimits": {}, "caches": "", "interface": list(interface), "skip": list(skip)}
-        process = started(
-            directory, "answer_worker.py", options | ends, ends.values(), "--", str(path)
-        )
+        process = programs.start(directory, "answer_worker.py", options | numbers, "--", str(path))
         stack.callback(_stop, process)
+        for each in ends.values():
+            each.close()
         others = {"control": 1, "requests": 1, "answers": 0}
-        judges = {name: pipes[name][end] for name, end in others.items()}
+        judges = {name: pipes[name][end].fileno() for name, end in others.items()}
         yield Worker(
             process,
             own and frames.FrameWriter(judges["control"]),
@@ -163,6 +237,7 @@ def judged(
     contract: dict[str, Any] | None = None,
     seconds: dict[str, float] | None = None,
     program: str = "answer_judge.py",
+    programs: Programs = COLD,
 ) -> Judged:
     """Judge a submission by a source; without a contract, one is recorded."""
     plan = plan_source(source, "source.py").plan
@@ -171,16 +246,18 @@ def judged(
     path = directory / "judged"
     started_at = time.monotonic()
     with contextlib.ExitStack() as stack:
-        worker_ = stack.enter_context(worker(directory, submission, interface, checks, own=False))
+        worker_ = stack.enter_context(
+            worker(directory, submission, interface, checks, own=False, programs=programs)
+        )
         options = {
-            "report": _opened(stack, path),
+            "report": _kept(stack, io.FileIO(path, "w")).fileno(),
             "control": worker_.ends["control"],
             "requests": worker_.ends["requests"],
             "answers": worker_.ends["answers"],
         }
         more = {"rlimits": {}, "contract": contract, "seed": "seed", "seconds": seconds or QUICK}
         everything = {**options, **more, "plan": json.loads(render_plan(plan))}
-        process = started(directory, program, everything, options.values())
+        process = programs.start(directory, program, everything)
         stack.callback(_stop, process)
         process.wait(120)
         elapsed = time.monotonic() - started_at
@@ -188,34 +265,22 @@ def judged(
         return Judged(lines, process.pid, worker_.process.pid, elapsed)
 
 
-def started(
-    directory: Path, program: str, options: dict[str, Any], descriptors: Any, *arguments: str
-) -> subprocess.Popen[bytes]:
-    """Start a program of the sandboxes with its descriptors, in a directory of its own."""
-    command = [sys.executable, str(INSIDE / program), json.dumps(options), *arguments]
-    own = directory / program.removesuffix(".py")
-    own.mkdir(exist_ok=True)
-    return subprocess.Popen(command, pass_fds=tuple(descriptors), cwd=own)
+def _pipe(stack: contextlib.ExitStack) -> tuple[io.FileIO, io.FileIO]:
+    reader, writer = os.pipe()
+    return _kept(stack, io.FileIO(reader)), _kept(stack, io.FileIO(writer, "w"))
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    ends = os.pipe()
-    for each in ends:
-        stack.callback(_close, each)
-    return ends
+def _kept(stack: contextlib.ExitStack, file: io.FileIO) -> io.FileIO:
+    """Close a file in the end; to close it before does no harm."""
+    stack.callback(_close, file)
+    return file
 
 
-def _opened(stack: contextlib.ExitStack, path: Path) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    stack.callback(_close, descriptor)
-    return descriptor
+def _close(file: io.FileIO) -> None:
+    with contextlib.suppress(OSError):  # a test may have closed its descriptor
+        file.close()
 
 
-def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes] | Forked) -> None:
     process.kill()
-    process.wait()
+    process.wait(10)
