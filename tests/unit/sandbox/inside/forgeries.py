@@ -31,6 +31,9 @@ class Rect:
         return self.w * self.h
     def __eq__(self, other):
         return (self.w, self.h) == (other.w, other.h)
+class Node:
+    def itself(self):
+        return self
 total = 5050
 text = "hello"
 arr = np.arange(5.0)
@@ -56,6 +59,7 @@ table = {"a": 1}
     "    return False\ncheck('Q12', [(lambda: _raises() and root(4) == 2, 'error')])",
     "check('Q13', [(text == 'hello', 'equal'), (text.upper().startswith('HELL'), 'upper')])",
     "check('Q14', [(table['a'] == 1, 'key'), (dict(table) == {'a': 1}, 'whole')])",
+    "_n = Node()\ncheck('Q16', [(_n.itself() == _n, 'the same object')])",
     "check('Q15', [(lambda: abs(square(3) - 9) < 1e-3, 'near'),\n"
     "    (lambda: float(total) == 5050, 'f')])",
 ) + (
@@ -70,6 +74,7 @@ def unit(v): pass
 def gen(n): pass
 def root(x): pass
 class Rect: pass
+class Node: pass
 total = ...
 text = ...
 arr = ...
@@ -250,6 +255,9 @@ EXPLOITS: dict[str, str] = {
     "24 own classes under the contract's name": _EVIL.replace("Evil", "Rect")
     + "def square(x): return Rect()\ntotal = Rect()\ndef order(v): return Rect()\n"
     "def gen(n): return Rect()\nitems = [Rect()] * 4",
+    "24 a comparison that the author's class has not": "class Node:\n"
+    "    def itself(self): noted(); return Node()\n"
+    "    def __eq__(self, other): noted(); return True",
     "26 conversions": "class C:\n    def __array__(self, *a): noted(); return np.arange(5.0)\n"
     "    def __float__(self): noted(); return 5050.0\n"
     "    def __index__(self): noted(); return 5050\n    def __len__(self): noted(); return 5\n"
