@@ -41,9 +41,19 @@ class Calls:
         number = self._stand_ins.number_of(value)
         path = f"{self._stand_ins.owner_of(value)}.{name}"
         self._stand_ins.claims.add(path)
+        self._stand_ins.book.note(f"{path}()")  # also if it raises
+        if name == "__next__":
+            return self._next(number, f"{path}()")
         if name == "__exit__":
             args = (None, None, None)
         return self._ask(("special", number, name), path, args, {})
+
+    def _next(self, number: int, path: str) -> Any:
+        """Return the next item of an instance that is an iterator, which may end a loop."""
+        reply = self._stand_ins.session.ask("next", number)
+        if self._stand_ins.outcome(reply, "stop") == "stop":
+            raise StopIteration
+        return self._stand_ins.value(reply, path)
 
     def carried(self, value: object) -> bytes:
         """Return a value as the worker gets it; ``NotJudgeable`` if it cannot be carried."""
@@ -68,14 +78,17 @@ class Calls:
         reply = stand_ins.session.ask(*request, wanted, data=data)
         stand_ins.log.called(shown, reply.status, time.perf_counter() - started)
         if stand_ins.outcome(reply, "unsupported") == "unsupported":
-            return NotImplemented if request[0] == "special" else None
+            if request[0] != "special":
+                raise stand_ins.unexpected()
+            return NotImplemented
         result, changed, same = self._parts(reply, f"{path}()", len(wanted), len(args))
         self._put_back(path, {each: given[each] for each in wanted}, changed, before)
-        if same >= 0 and (book.records or same in book.use(path).same):
+        book.note(f"{path}()", example=answer_log.described(result))
+        honoured = book.records or same in book.use(path).same
+        if same >= 0 and honoured and _is_mutable(args[same]):
             stand_ins.claims.add(f"{path}() is its argument")
             book.note(path, same=same)
             return args[same]
-        book.note(f"{path}()", example=answer_log.described(result))
         stand_ins.log.returned(result)
         return result
 

@@ -176,3 +176,12 @@ def test_a_file_that_is_no_notebook_has_no_names(tmp_path: Path) -> None:
         started.begin()
         assert started.ask("pull", "x")[0] == "missing"
         assert started.lines()[0]["kind"] == "failure"
+
+
+def test_where_no_process_can_be_forked_the_worker_itself_answers(tmp_path: Path) -> None:
+    full = "import os\ndef _no_fork(): raise BlockingIOError\nos.fork = _no_fork\nx = 1"
+    with worker(tmp_path, notebook(full), ["x"]) as started:
+        for _ in range(2):
+            started.begin()
+            assert started.ask("pull", "x") == ["value", 1, ""]
+            started.end()
