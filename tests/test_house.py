@@ -59,6 +59,19 @@ STAND_ALONE = (
     "src/mograder/sandbox/inside/polars_values.py",
     "src/mograder/sandbox/inside/scipy_values.py",
     "src/mograder/sandbox/inside/handle_table.py",
+    "src/mograder/sandbox/inside/argument_pickle.py",
+    "src/mograder/sandbox/inside/answer_rules.py",
+    "src/mograder/sandbox/inside/answer_server.py",
+    "src/mograder/sandbox/inside/answer_worker.py",
+    "src/mograder/sandbox/inside/answer_session.py",
+    "src/mograder/sandbox/inside/stand_ins.py",
+    "src/mograder/sandbox/inside/answer_calls.py",
+    "src/mograder/sandbox/inside/answer_errors.py",
+    "src/mograder/sandbox/inside/answer_log.py",
+    "src/mograder/sandbox/inside/grading_contract.py",
+    "src/mograder/sandbox/inside/label_results.py",
+    "src/mograder/sandbox/inside/judged_parts.py",
+    "src/mograder/sandbox/inside/answer_judge.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 

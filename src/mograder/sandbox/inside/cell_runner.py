@@ -36,7 +36,7 @@ import tempfile
 import time
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,28 +51,36 @@ _SIDECAR_BYTES = 1 << 20
 _MOST_CHECKS = 500
 """Limits of one notebook's report (characters, bytes, items); the supervisor has its own."""
 
-_BROKEN = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
+BROKEN = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
 """Exceptions of a marimo with changed internals, raised before any cell has run."""
 
 
 def main(argv: list[str]) -> None:
     """Set the rlimits, run the notebook, report, and exit at once."""
     options = json.loads(argv[0])
-    for name, value in options["rlimits"].items():
-        _limit(getattr(resource, name), value)
-    if options["caches"]:
-        _copy_caches(options["caches"])
-    os.set_inheritable(options["fd"], False)
-    shown = cell_output.Shown() if options["outputs"] else None
-    report = _Report(options["fd"], _Sidecar(), cell_output.Tail(whole=shown is not None), shown)
-    cell_output.quiet_figures()
-    # Modules beside the notebook can be imported, as in the editor; installed ones take
-    # precedence, so that no file of a student's replaces the checks.
-    sys.path.append(str(pathlib.Path(argv[2]).resolve().parent))
+    report = prepare(options, options["fd"], argv[2], outputs=options["outputs"])
     _run(argv[2], report)
     report.say({"kind": "end"})
     # Do not run the student's threads and exit handlers.
     os._exit(0)
+
+
+def prepare(
+    options: dict[str, Any], descriptor: int, notebook: str, *, outputs: bool
+) -> NotebookReport:
+    """Set the rlimits and this process's output for a notebook; return the report to write to."""
+    for name, value in options["rlimits"].items():
+        _limit(getattr(resource, name), value)
+    if options["caches"]:
+        _copy_caches(options["caches"])
+    os.set_inheritable(descriptor, False)
+    shown = cell_output.Shown() if outputs else None
+    tail = cell_output.Tail(whole=shown is not None)
+    cell_output.quiet_figures()
+    # Modules beside the notebook can be imported, as in the editor; installed ones take
+    # precedence, so that no file of a student's replaces the checks.
+    sys.path.append(str(pathlib.Path(notebook).resolve().parent))
+    return NotebookReport(descriptor, CheckLines(), tail, shown)
 
 
 def _limit(kind: int, wanted: int) -> None:
@@ -86,7 +94,7 @@ def _copy_caches(directory: str) -> None:
         shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
 
 
-class _Sidecar:
+class CheckLines:
     """A private file for the runtime's lines (compatibility-0.3.16.md 8), read after each cell."""
 
     def __init__(self) -> None:
@@ -120,11 +128,11 @@ def _check(line: bytes) -> dict[str, Any] | None:
 
 
 @dataclass
-class _Report:
+class NotebookReport:
     """The report, written line by line; errors of writing are ignored."""
 
     _fd: int
-    sidecar: _Sidecar
+    sidecar: CheckLines
     tail: Any
     shown: Any
     _checks: int = 0
@@ -160,7 +168,7 @@ class _Report:
 
 
 @dataclass
-class _Notebook:
+class Notebook:
     """marimo's data of a notebook: its cells in the order of the file, and its graph."""
 
     app: Any
@@ -173,26 +181,32 @@ class _Notebook:
     skipped: set[Any] = field(default_factory=set)
 
 
-def _run(path: str, report: _Report) -> None:
+def _run(path: str, report: NotebookReport) -> None:
     with contextlib.ExitStack() as stack:
         try:
-            notebook = _load(path)
-            module = stack.enter_context(_context(notebook, path))
-        except _BROKEN as error:
+            notebook = load_notebook(path)
+            module = stack.enter_context(notebook_context(notebook, path))
+        except BROKEN as error:
             os.write(2, f"the cells cannot be run one by one: {error!r}\n".encode())
             _run_whole(path, report)
             return
         except (SyntaxError, ValueError, RecursionError) as error:
-            _tell_failure(report, error, getattr(error, "lineno", None))
+            tell_failure(report, error, getattr(error, "lineno", None))
             return
-        _tell_broken(notebook, report)
-        _Runner(notebook, report, module.__dict__).run()
+        run_cells(notebook, report, CellRunner(notebook, report, module.__dict__))
+
+
+def run_cells(notebook: Notebook, report: NotebookReport, runner: CellRunner) -> None:
+    """Run a notebook's cells, and report those that cannot run before and after it."""
+    _tell_broken(notebook, report)
+    runner.run()
     for cell_id in notebook.skipped:
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
         report.tell_cell(index, name, "skipped", message="a cell that it needs did not run")
 
 
-def _load(path: str) -> _Notebook:
+def load_notebook(path: str) -> Notebook:
+    """Return a notebook with its graph; ``SyntaxError`` if there is none in the file."""
     load = importlib.import_module("marimo._ast.load").load_app
     internal = importlib.import_module("marimo._ast.app").InternalApp
     dataflow = importlib.import_module("marimo._runtime.dataflow")
@@ -209,7 +223,7 @@ def _load(path: str) -> _Notebook:
         raw._defs = graph.definitions.keys()
         raw._execution_order = dataflow.topological_sort(graph, list(graph.cells))
         raw._initialized = True
-    notebook = _Notebook(
+    notebook = Notebook(
         app=app,
         graph=graph,
         order=list(raw._execution_order),
@@ -244,7 +258,7 @@ def _syntax_error(code: str) -> tuple[str, str, int | None]:
 
 
 @contextlib.contextmanager
-def _context(notebook: _Notebook, path: str) -> Iterator[types.ModuleType]:
+def notebook_context(notebook: Notebook, path: str) -> Iterator[types.ModuleType]:
     """Yield the module of the notebook's names, with the context that marimo's functions need."""
     script = importlib.import_module("marimo._runtime.context.script_context")
     types_ = importlib.import_module("marimo._runtime.context.types")
@@ -258,7 +272,7 @@ def _context(notebook: _Notebook, path: str) -> Iterator[types.ModuleType]:
     types_.teardown_context()
 
 
-def _tell_broken(notebook: _Notebook, report: _Report) -> None:
+def _tell_broken(notebook: Notebook, report: NotebookReport) -> None:
     """Report the cells that cannot run at all, and skip the cells that depend on them."""
     for cell_id, (kind, message, line) in notebook.failed.items():
         report.tell_cell(
@@ -270,10 +284,10 @@ def _tell_broken(notebook: _Notebook, report: _Report) -> None:
             line=line,
         )
     for cell_id in notebook.failed:
-        _skip_after(notebook, cell_id)
+        skip_after(notebook, cell_id)
 
 
-def _skip_after(notebook: _Notebook, cell_id: Any) -> None:
+def skip_after(notebook: Notebook, cell_id: Any) -> None:
     """Mark all cells that depend on a cell, directly or not, as skipped."""
     waiting = [cell_id]
     while waiting:
@@ -283,13 +297,23 @@ def _skip_after(notebook: _Notebook, cell_id: Any) -> None:
                 waiting.append(child)
 
 
-class _Runner:
-    """Runs all cells of a notebook but failed, skipped and disabled ones."""
+class CellRunner:
+    """Runs all cells of a notebook but failed, skipped and disabled ones.
 
-    def __init__(self, notebook: _Notebook, report: _Report, names: dict[str, Any]) -> None:
+    ``ended`` is called after each cell, with its id, its status, and the name of its exception.
+    """
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        report: NotebookReport,
+        names: dict[str, Any],
+        ended: Callable[[Any, str, str], None] = lambda cell_id, status, error: None,
+    ) -> None:
         self._notebook = notebook
         self._report = report
         self._names = names
+        self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard = check_guard.Guard()
         self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
@@ -322,6 +346,7 @@ class _Runner:
         more["output_tail"] = printed[-cell_output.TAIL :]
         more["seconds"] = round(time.perf_counter() - started, 4)
         report.tell_cell(index, name, status, **more)
+        self._ended(cell_id, status, more.get("error_type", ""))
 
     def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], str]:
         """Run a cell; return its status, details, and its output if outputs are reported."""
@@ -332,7 +357,7 @@ class _Runner:
             value = self._execute(cell)
         except BaseException as error:  # noqa: BLE001 - a student's cell may raise anything
             status, more = _failure(error, cell)
-            _skip_after(self._notebook, cell_id)
+            skip_after(self._notebook, cell_id)
             if status == "skipped":
                 value = getattr(error, "output", None)
         return status, more, "" if shown is None else shown.text(value, _marimo_context())
@@ -363,28 +388,30 @@ def _failure(error: BaseException, cell: Any) -> tuple[str, dict[str, Any]]:
         if trace.tb_frame.f_code.co_filename in places:
             line = trace.tb_lineno
         trace = trace.tb_next
-    return "error", {"error_type": kind, "message": _words(error), "line": line}
+    return "error", {"error_type": kind, "message": error_text(error), "line": line}
 
 
-def _words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """Return an exception's text, at most 2000 characters, also if its class prevents it."""
     try:
         return str(error)[:_MESSAGE]
     except BaseException:  # noqa: BLE001 - a student's __str__
         return "(its message cannot be shown)"
 
 
-def _run_whole(path: str, report: _Report) -> None:
+def _run_whole(path: str, report: NotebookReport) -> None:
     """Run the file as a program, which works with every marimo; single cells are not reported."""
     try:
         runpy.run_path(path, run_name="__main__")
     except BaseException as error:  # noqa: BLE001 - a student's cell may raise anything
-        _tell_failure(report, error, None)
+        tell_failure(report, error, None)
     report.tell_checks(None)
 
 
-def _tell_failure(report: _Report, error: BaseException, line: int | None) -> None:
+def tell_failure(report: NotebookReport, error: BaseException, line: int | None) -> None:
+    """Report why the notebook as a whole cannot run."""
     kind = type(error).__name__[:_NAME]
-    report.say({"kind": "failure", "error_type": kind, "message": _words(error), "line": line})
+    report.say({"kind": "failure", "error_type": kind, "message": error_text(error), "line": line})
 
 
 if __name__ == "__main__":

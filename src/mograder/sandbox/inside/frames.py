@@ -169,6 +169,27 @@ class FrameReader(_End):
         if self._poll.poll(0):
             self._fail("bytes that were not asked for, or a closed pipe")
 
+    def discard_until(self, mark: bytes, seconds: float) -> None:
+        """Discard all bytes up to a mark, after which the pipe can be read again.
+
+        ``FrameError`` if the mark does not come within ``seconds``, or bytes come after it.
+        """
+        self._failed = False
+        end = self._begin(seconds)
+        seen = b""
+        while not seen.endswith(mark):
+            if mark in seen:
+                self._fail("bytes that were not asked for")
+            self._wait(end)
+            try:
+                got = os.read(self._descriptor, 1 << 16)
+            except OSError as error:
+                self._fail(f"the pipe cannot be read: {error}")
+            self._left -= len(got)
+            if not got or self._left < 0:
+                self._fail("the pipe was closed, or more bytes than a submission may send")
+            seen = seen[1 - len(mark) :] + got
+
     def _fill(self, size: int, end: float) -> bytearray:
         self._left -= size
         if self._left < 0:

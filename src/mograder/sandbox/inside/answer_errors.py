@@ -1,0 +1,59 @@
+"""Exceptions of an answer, raised in the judge as the nearest builtin, with their text as data."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+MODULE = "answer"
+"""The module of all classes that are made for an answer."""
+_MOST_CLASSES = 256
+ALLOWED: dict[str, type[Exception]] = {
+    name: each
+    for name, each in vars(builtins).items()
+    if isinstance(each, type)
+    and issubclass(each, Exception)
+    and name == each.__name__
+    and name not in ("StopIteration", "StopAsyncIteration", "ExceptionGroup")
+    and not issubclass(each, UnicodeDecodeError | UnicodeEncodeError | UnicodeTranslateError)
+}
+"""Never ``StopIteration``, which would end ``all(map(answer, …))`` early, nor what is no error."""
+
+_ENDS = frozenset(
+    ("StopIteration", "StopAsyncIteration", "GeneratorExit", "SystemExit", "KeyboardInterrupt")
+)
+
+
+class Errors:
+    """The classes of an answer's exceptions, made here below the nearest builtin."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, type[Exception]] = {}
+
+    def made(
+        self, name: str, above: tuple[type, ...], built_in: list[Any]
+    ) -> type[Exception] | None:
+        """Return the class for one of the interface, None if it is no class of exceptions."""
+        bases = tuple(each for each in above if issubclass(each, Exception))
+        nearest = next((ALLOWED[each] for each in built_in if _is_allowed(each)), None)
+        if not bases and nearest is None:
+            return None
+        self._made[name] = type(name, bases or (nearest or Exception,), {"__module__": MODULE})
+        return self._made[name]
+
+    def error(self, names: object, text: str) -> Exception:
+        """Return the exception for the names of an exception's classes, nearest first."""
+        if type(names) is not list or not all(type(each) is str for each in names):
+            return RuntimeError(text)
+        name = names[0] if names else "exception"
+        nearest = next((each for each in names if each in self._made or each in ALLOWED), None)
+        if nearest is None or not _ENDS.isdisjoint(names):
+            return RuntimeError(f"{name}: {text}")
+        kind = self._made.get(nearest) or ALLOWED[nearest]
+        if nearest != name and name.isidentifier() and len(self._made) < _MOST_CLASSES:
+            kind = self._made[name] = type(name, (kind,), {"__module__": MODULE})
+        return kind(text)
+
+
+def _is_allowed(name: object) -> bool:
+    return type(name) is str and name in ALLOWED

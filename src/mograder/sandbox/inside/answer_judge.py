@@ -1,0 +1,269 @@
+"""Runs the teacher's checks against the answers of a worker, and reports every condition.
+
+Runs inside the judge's sandbox with the environment's own python. It has the plan with the hidden
+tests, and no file of the submission; it imports the standard library, marimo, mograder's runtime,
+and what the author's cells import. All that comes from the worker is data (``value_decoder.py``).
+
+Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
+"answers": 6, "rlimits": {}, "plan": {…} or "/path", "contract": {…} or null, "seconds": {"call": 5,
+"check": 20, "submission": 120}, "seed": "text"}``. Without a contract the worker is the author's
+own solution, which is trusted, and a contract is recorded.
+
+Lines of JSON are written to ``report``: ``{"kind": "given", "cell", "line", "error"}`` for a given
+part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorded, and at last
+``"end"``; without that line nothing counts. A check is in one of these states:
+
+- ``judged``: its conditions count; ``claims`` names what they rest on that the answer itself says;
+- ``not run``: 0, for ``reason``: a name is missing, or no answer came in time;
+- ``needs attention``: the fault of the judge, so it is no result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import json
+import math
+import os
+import pathlib
+import random
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import answer_log  # type: ignore[import-not-found]  # in this file's directory
+import answer_session  # type: ignore[import-not-found]
+import cell_output  # type: ignore[import-not-found]
+import cell_runner  # type: ignore[import-not-found]
+import grading_contract  # type: ignore[import-not-found]
+import judged_parts  # type: ignore[import-not-found]
+import label_results  # type: ignore[import-not-found]
+import stand_ins  # type: ignore[import-not-found]
+
+_PULSE = 0.5
+"""Seconds between interruptions of a check whose time is over."""
+
+
+def main(argv: list[str]) -> None:
+    """Judge one submission, report, and exit at once."""
+    options = json.loads(argv[0])
+    for name, value in options["rlimits"].items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    for name in ("report", "control", "requests", "answers"):
+        os.set_inheritable(options[name], False)
+    cell_output.Tail()
+    cell_output.quiet_figures()
+    with _notebook() as module:
+        _Judge(options, module).run()
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _notebook() -> Iterator[Any]:
+    """Yield the module of the author's names, with the context that marimo's functions need."""
+    app = importlib.import_module("marimo").App()
+    internal = importlib.import_module("marimo._ast.app").InternalApp(app)
+    notebook = cell_runner.Notebook(internal, None, [], {}, {}, {})
+    with cell_runner.notebook_context(notebook, "source.py") as module:
+        yield module
+
+
+def _read(given: Any) -> Any:
+    if isinstance(given, str):
+        return json.loads(pathlib.Path(given).read_text(encoding="utf-8"))
+    return given
+
+
+@dataclass
+class _Verdict:
+    """The state of one check, and its conditions by label."""
+
+    state: str = "judged"
+    reason: str = ""
+    results: list[Any] = field(default_factory=list)
+
+
+class _Judge:
+    def __init__(self, options: dict[str, Any], module: Any) -> None:
+        self._report = options["report"]
+        self._seed = options["seed"]
+        self._plan = judged_parts.Plan(_read(options["plan"]))
+        self._parts = judged_parts.Parts(self._plan, module)
+        limits = answer_session.Limits(**options["seconds"])
+        ends = (options[name] for name in ("control", "requests", "answers"))
+        self._session = answer_session.AnswerSession(*ends, limits)
+        given = _read(options["contract"])
+        self._contract: Any = None
+        self._book: Any = grading_contract.Recording()
+        if given is not None:
+            self._contract = grading_contract.parse_contract(json.dumps(given))
+            self._book = grading_contract.Enforced(self._contract)
+            if self._contract.source_sha256 != self._plan.data["source_sha256"]:
+                raise ValueError("the contract belongs to another source")
+        self._imports = {each["name"]: each["imported"] for each in self._plan.data["answers"]}
+        self._recorder = label_results.Recorder()
+        self._seen: list[Any] = []
+
+    def run(self) -> None:
+        """Judge all checks."""
+        signal.signal(signal.SIGALRM, self._interrupt)
+        self._recorder.install()
+        self._parts.run_template()
+        self._tell_failures(self._parts.failed)
+        for part in self._plan.checks:
+            self._check(part)
+        if self._contract is None:
+            sha256 = self._plan.data["source_sha256"]
+            self._say("contract", **asdict(self._book.contract(sha256, tuple(self._seen))))
+        self._say("end")
+
+    def _check(self, part: dict[str, Any]) -> None:
+        """Judge one check, with a process of the worker's own for it."""
+        log = answer_log.CallLog()
+        seconds = self._session.begin()
+        self._seed_random(part)
+        answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log)
+        verdict = _Verdict()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
+            try:
+                verdict = self._judged(part, answers)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except answer_session.NoAnswer:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._session.broken and verdict.state == "judged":
+            verdict = _Verdict("not run", self._session.broken)
+        if self._session.overfull:
+            verdict = _Verdict("needs attention", "the judge has no more memory")
+            self._session.overfull = False
+        self._session.end()
+        self._tell(part, verdict, answers.claims, log)
+
+    def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
+        names = self._parts.fresh().__dict__
+        reason = self._given(part) or self._bind(part, names, answers)
+        if reason:
+            return _Verdict("not run", reason)
+        for each in self._plan.needed(part):
+            try:
+                with self._recorder.nothing():
+                    self._run(each, names)
+            except MemoryError:
+                return _Verdict("needs attention", "the judge has no more memory")
+            except Exception as error:  # noqa: BLE001 - raised by a given cell on an answer
+                why = judged_parts.failure(error)
+                return _Verdict("not run", f"the cell at line {each['line']} failed: {why}")
+            except BaseException as error:
+                if not judged_parts.is_stop(error):
+                    raise
+                return _Verdict("not run", f"the cell at line {each['line']} was stopped")
+        return self._conditions(part, names)
+
+    def _given(self, part: dict[str, Any]) -> str:
+        """Return why a check cannot run with the template, which is the author's mistake."""
+        lines = {each["cell"]: each["line"] for each in self._plan.data["template"]}
+        defines = {each["index"]: each["defines"] for each in self._plan.data["cells"]}
+        uses = {name for each in (*self._plan.needed(part), part) for name in each["uses"]}
+        for cell, why in self._parts.failed.items():
+            if uses & set(defines[cell]):
+                return f"the given cell at line {lines[cell]} failed: {why}"
+        return ""
+
+    def _bind(self, part: dict[str, Any], names: dict[str, Any], answers: Any) -> str:
+        """Bind the answers of a check; return why one is missing."""
+        for name in part["answers"]:
+            found, value = answers.pull(name)
+            if not found:
+                return f"`{name}` is not defined: {value}"
+            if self._imports[name]:
+                exec(self._imports[name], names)  # noqa: S102 - the author's own import
+            else:
+                names[name] = value
+        return ""
+
+    def _run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
+        self._parts.run(part, names)
+        if part["check"] is not None and part["check"]["call"]:
+            names[part["check"]["call"]]()
+
+    def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
+        self._recorder.clear()
+        verdict, problem = _Verdict(), ""
+        try:
+            self._run(part, names)
+        except MemoryError:
+            return _Verdict("needs attention", "the judge has no more memory")
+        except answer_session.NoAnswer:
+            return _Verdict("not run", self._session.broken)
+        except BaseException as error:  # noqa: BLE001 - what a check raises on an answer
+            verdict.reason = "" if judged_parts.is_stop(error) else judged_parts.failure(error)
+            problem = judged_parts.assertion_text(part, error) or judged_parts.failure(error)
+        verdict.results = self._recorder.taken()
+        if part["check"]["asserts"]:
+            label = part["check"]["labels"][0]
+            result = label_results.of_asserts(label["label"], label["key"], problem)
+            verdict.results = [result]
+        return verdict
+
+    def _seed_random(self, part: dict[str, Any]) -> None:
+        """Seed random numbers: other ones for each submission, the same whenever it is judged."""
+        text = f"{self._seed}:{part['cell']}"
+        random.seed(text)
+        if "numpy" in sys.modules:
+            number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+            importlib.import_module("numpy.random").seed(number)
+
+    def _tell(self, part: dict[str, Any], verdict: _Verdict, claims: set[str], log: Any) -> None:
+        cell, results = part["cell"], verdict.results
+        if self._contract is None:
+            self._seen += label_results.expected(cell, results)
+        else:
+            wanted = [each for each in self._contract.labels if each.cell == cell]
+            results = label_results.by_contract(results, wanted, verdict.reason)
+        self._say(
+            "judged",
+            cell=cell,
+            line=part["line"],
+            hidden=part["check"]["hidden"],
+            state=verdict.state,
+            reason=verdict.reason,
+            labels=[each.as_data() for each in results],
+            claims=sorted(claims),
+            calls=log.calls,
+        )
+
+    def _tell_failures(self, failed: dict[int, str]) -> None:
+        for part in self._plan.data["template"]:
+            if part["cell"] in failed:
+                why = failed[part["cell"]]
+                self._say("given", cell=part["cell"], line=part["line"], error=why)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        self._session.break_off("the time of this check is over")
+        raise answer_session.NoAnswer(self._session.broken)
+
+    def _say(self, kind: str, **more: Any) -> None:
+        data = json.dumps({"kind": kind, **_finite(more)}).encode() + b"\n"
+        while data:
+            data = data[os.write(self._report, data) :]
+
+
+def _finite(value: Any) -> Any:
+    """Return a report without NaN, which is no JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return 0.0
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+if __name__ == "__main__":
+    # Modules of this directory are found last; some of the codec's are imported when needed.
+    own = str(pathlib.Path(__file__).parent)
+    sys.path[:] = [*(entry for entry in sys.path if entry != own), own]
+    main(sys.argv[1:])

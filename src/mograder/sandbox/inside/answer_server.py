@@ -1,0 +1,247 @@
+"""Answers the judge's requests with a notebook's objects; in the worker, beside hostile code.
+
+Nothing here is a boundary: student code can do all that this module does. The judge's side
+(``answer_session.py``) believes none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import os
+import random
+import select
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+import argument_pickle  # type: ignore[import-not-found]
+import cell_runner  # type: ignore[import-not-found]
+import codec_rules  # type: ignore[import-not-found]
+import frames  # type: ignore[import-not-found]
+import handle_table  # type: ignore[import-not-found]
+import value_encoder  # type: ignore[import-not-found]
+
+FOREVER = 10**6
+"""Seconds; the judge has the deadlines."""
+_WITHOUT_LIMIT = 2**62
+_mro = type.__dict__["__mro__"].__get__
+_name = type.__dict__["__name__"].__get__
+
+
+class Snapshots:
+    """The interface's values as they were when their cells ended, encoded; the objects stay here.
+
+    ``missing`` says for a name why it has no value.
+    """
+
+    def __init__(self) -> None:
+        self.table = handle_table.HandleTable()
+        self.values: dict[str, tuple[Any, list[bytes]] | str] = {}
+        self.missing: dict[str, str] = {}
+
+    def take(self, name: str, value: object) -> None:
+        """Keep a name's value, or the sentence that says why it cannot be carried."""
+        try:
+            self.values[name] = value_encoder.encode(value, self.table.facts)
+        except codec_rules.Unencodable as error:
+            self.values[name] = f"`{name}` cannot be carried: {error}."
+
+
+class AnswerServer:
+    """Serves requests one by one, until it is killed or the judge's end is closed."""
+
+    def __init__(self, snapshots: Snapshots, requests: int, answers: int) -> None:
+        self._snapshots = snapshots
+        self._table = snapshots.table
+        self._requests = requests
+        self._reader = frames.FrameReader(requests, total_bytes=_WITHOUT_LIMIT)
+        self._writer = frames.FrameWriter(answers)
+        self._operations: dict[str, Callable[..., Any]] = {
+            "call": self._call,
+            "special": self._special,
+            "attribute": self._attribute,
+            "set": self._set,
+            "next": self._next,
+            "describe": self._describe,
+        }
+
+    def serve(self, until: int | None = None) -> None:
+        """Answer requests; return once the descriptor ``until`` can be read."""
+        while True:
+            if until is not None and _first_ready(until, self._requests) == until:
+                return
+            frame = self._reader.read(FOREVER)
+            self._answer(*frame.head, frame.buffers)
+
+    def _answer(self, number: int, operation: str, *arguments: Any) -> None:
+        if operation == "pull":
+            self._pull(number, arguments[0])
+            return
+        printed = _Printed()
+        try:
+            with contextlib.redirect_stdout(printed):
+                value = self._operations[operation](*arguments)
+        except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
+            if operation == "next" and type(error) is StopIteration:
+                self._say([number, "stop", printed.text()])
+            else:
+                self._say([number, "error", _classes(error), _text(error), printed.text()])
+            return
+        if operation == "special" and value[0] is NotImplemented:
+            self._say([number, "unsupported", printed.text()])
+            return
+        self._say_value(number, value, printed.text())
+
+    def _pull(self, number: int, name: str) -> None:
+        found = self._snapshots.values.get(name)
+        if found is None:
+            reason = self._snapshots.missing.get(name, "no cell that ran defines it")
+            self._say([number, "missing", reason[: rules.TEXT]])
+        elif isinstance(found, str):
+            self._say([number, "refused", found[: rules.TEXT]])
+        else:
+            self._say([number, "value", found[0], ""], found[1])
+
+    def _say_value(self, number: int, value: object, printed: str) -> None:
+        try:
+            tree, buffers = value_encoder.encode(value, self._table.facts)
+            self._say([number, "value", tree, printed], buffers)
+        except codec_rules.Unencodable as error:
+            self._say([number, "refused", f"The result cannot be carried: {error}."])
+
+    def _say(self, head: list[Any], buffers: Sequence[bytes] = ()) -> None:
+        try:
+            self._writer.write(head, buffers, seconds=FOREVER)
+        except frames.FrameError as error:  # over a limit, or the pipe failed, which raises again
+            sentence = f"The result cannot be carried: {error}."
+            self._writer.write([head[0], "refused", sentence], seconds=FOREVER)
+
+    def _call(self, number: int, wanted: list[Any], buffers: list[bytearray]) -> Any:
+        return self._result_of(self._table.object(number), wanted, buffers, ())
+
+    def _special(self, number: int, name: str, wanted: list[Any], buffers: list[bytearray]) -> Any:
+        owner = self._table.object(number)
+        return self._result_of(getattr(type(owner), name), wanted, buffers, (owner,))
+
+    def _result_of(
+        self, function: Any, wanted: list[Any], buffers: list[bytearray], first: tuple[object, ...]
+    ) -> Any:
+        """Return a call's result, the wanted arguments' new values, and which one the result is."""
+        args, keywords, states = argument_pickle.loads(buffers[0], self._table.object)
+        _set_random(states)
+        result = function(*first, *args, **keywords)
+        changed = [args[each] if type(each) is int else keywords[each] for each in wanted]
+        same = next((place for place, each in enumerate(args) if each is result), -1)
+        return result, changed, same
+
+    def _attribute(self, number: int, name: str, buffers: list[bytearray]) -> Any:
+        return getattr(self._table.object(number), name)
+
+    def _set(self, number: int, name: str, buffers: list[bytearray]) -> None:
+        value = argument_pickle.loads(buffers[0], self._table.object)
+        setattr(self._table.object(number), name, value)
+
+    def _next(self, number: int, buffers: list[bytearray]) -> Any:
+        return next(self._table.object(number))
+
+    def _describe(self, number: int, buffers: list[bytearray]) -> Any:
+        value = self._table.object(number)
+        if isinstance(value, type):
+            return self._class_facts(value)
+        facts = self._table.facts(value)
+        if facts.kind == "instance":
+            return self._class_facts(type(value))
+        return getattr(value, "__name__", None), getattr(value, "__doc__", None), _parameters(value)
+
+    def _class_facts(self, kind: type) -> Any:
+        """Return a class's number, name, text, bases, builtin classes, and special methods."""
+        classes = [each for each in _mro(kind) if each is not object]
+        bases = [each for each in kind.__bases__ if each.__module__ == kind.__module__]
+        told = [(self._table.facts(each).number, _name(each)) for each in bases]
+        built_in = [_name(each) for each in classes if each.__module__ == "builtins"]
+        special = [
+            name
+            for name in sorted(rules.SPECIAL_METHODS)
+            if any(name in each.__dict__ and each.__dict__[name] is not None for each in classes)
+        ]
+        number = self._table.facts(kind).number
+        return number, _name(kind), _doc(kind), told, built_in[: rules.CLASSES], special
+
+
+class _Printed(io.TextIOBase):
+    """Standard output of one call, of which the first ``PRINTED`` characters are kept."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._left = rules.PRINTED
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._left > 0:
+            self._parts.append(str(text)[: self._left])
+            self._left -= len(self._parts[-1])
+        return len(text)
+
+    def text(self) -> str:
+        """Return what was printed."""
+        return "".join(self._parts).encode("utf-8", "replace").decode()
+
+
+def _first_ready(first: int, second: int) -> int:
+    ready, _, _ = select.select([first, second], [], [])
+    return first if first in ready else second
+
+
+def _set_random(states: dict[str, Any] | None) -> None:
+    """Continue with the judge's random numbers, if its code has seeded them."""
+    if states is None:
+        return
+    random.setstate(states["random"])
+    if states["numpy"] is not None and "numpy" in sys.modules:
+        importlib.import_module("numpy.random").set_state(states["numpy"])
+
+
+def _parameters(value: Any) -> list[tuple[str, int, bool, object]] | None:
+    """Return the names, kinds and defaults of a function's parameters."""
+    try:
+        found = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    empty = inspect.Parameter.empty
+    return [
+        (each.name, int(each.kind), each.default is not empty, _default(each.default))
+        for each in list(found)[: rules.PARAMETERS]
+    ]
+
+
+def _default(value: object) -> object:
+    plain = (int, float, str, bool, bytes, type(None))
+    return value if type(value) in plain else None
+
+
+def _doc(kind: type) -> str | None:
+    text = kind.__dict__.get("__doc__")
+    return text if type(text) is str else None
+
+
+def _classes(error: BaseException) -> list[str]:
+    return [value_encoder.short(_name(each)) for each in _mro(type(error))[: rules.CLASSES]]
+
+
+def _text(error: BaseException) -> str:
+    text: str = cell_runner.error_text(error)
+    return text[: rules.TEXT].encode("utf-8", "replace").decode()
+
+
+def drain(descriptor: int) -> None:
+    """Discard what a killed process has not read of a pipe."""
+    os.set_blocking(descriptor, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.read(descriptor, 1 << 16):
+            pass

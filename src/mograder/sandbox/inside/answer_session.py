@@ -1,0 +1,165 @@
+"""The judge's side of the requests to the worker, which is hostile.
+
+One request is asked at a time. Anything but its one answer in time (another id, bytes that were not
+asked for, a tree that the codec refuses) breaks the session for the rest of the check; the next
+check begins with a fresh process. A broken session raises ``NoAnswer`` at every further request, so
+that code of a check that catches everything cannot go on with something else.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+import codec_rules  # type: ignore[import-not-found]
+import frames  # type: ignore[import-not-found]
+import value_decoder  # type: ignore[import-not-found]
+
+_END_SECONDS = 10.0
+
+
+class NoAnswer(BaseException):
+    """The worker did not answer, or the time of the check is over; no ``Exception`` on purpose."""
+
+
+class NotJudgeable(Exception):
+    """A value that a check cannot judge; the message is a sentence for the student."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deadlines in seconds: of one request, of one check, of all checks together."""
+
+    call: float
+    check: float
+    submission: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A valid answer's status, its parts, and the buffers of its value."""
+
+    status: str
+    parts: list[Any]
+    buffers: list[bytearray]
+
+
+class AnswerSession:
+    """Requests to one worker, check by check."""
+
+    def __init__(self, control: int, requests: int, answers: int, limits: Limits) -> None:
+        self.broken = ""
+        """Why no more answers are taken in this check; empty while they are."""
+        self.overfull = False
+        """Whether the judge's own memory was exhausted: nobody's fault but ours."""
+        self._control = frames.FrameWriter(control)
+        self._requests = requests
+        self._writer = frames.FrameWriter(requests)
+        self._reader = frames.FrameReader(answers)
+        self._limits = limits
+        self._last = time.monotonic() + limits.submission
+        self._end = 0.0
+        self._number = 0
+        self._lost = False
+
+    def begin(self) -> float:
+        """Begin a check; return the seconds that it may take, 0 if none are left."""
+        now = time.monotonic()
+        self._end = min(now + self._limits.check, self._last)
+        if now >= self._last:
+            self.broken = "the time for all checks is over"
+            return 0.0
+        if not self._lost:
+            self._tell(["begin", self._number])
+        return self._end - now
+
+    def end(self) -> None:
+        """End a check: its process is killed, and what it wrote is discarded.
+
+        If the worker does not even do that, it is lost, and all further checks are not run.
+        """
+        if self._lost:
+            return
+        nonce = os.urandom(rules.NONCE)
+        self._tell(["end"], nonce)
+        try:
+            self._reader.discard_until(nonce, _END_SECONDS)
+        except frames.FrameError as error:
+            self._lose(error)
+        if not self._lost:
+            self._writer = frames.FrameWriter(self._requests)
+            self.broken = ""
+
+    def _tell(self, head: list[Any], *buffers: bytes) -> None:
+        try:
+            self._control.write(head, buffers, seconds=self._limits.call)
+        except frames.FrameError as error:
+            self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        self._lost = True
+        self.broken = f"the notebook's process does not answer: {error}"
+
+    def break_off(self, reason: str) -> None:
+        """Take no more answers in this check."""
+        self.broken = self.broken or reason
+
+    def ask(self, operation: str, *arguments: object, data: bytes = b"") -> Reply:
+        """Return the answer to one request; ``NoAnswer`` if there is none."""
+        if self.broken:
+            raise NoAnswer(self.broken)
+        self._number += 1
+        left = self._end - time.monotonic()
+        if left <= 0 or self._number > rules.CALLS:
+            self._break("the time of this check is over" if left <= 0 else "too many requests")
+        seconds = min(left, self._limits.call)
+        try:
+            self._reader.expect_silence()
+            buffers = [data] if operation != "pull" else []
+            self._writer.write([self._number, operation, *arguments], buffers, seconds=seconds)
+            frame = self._reader.read(seconds)
+        except frames.FrameError as error:
+            self._break(f"no answer: {error}")
+        return self._checked(frame)
+
+    def decode(self, tree: object, buffers: list[bytearray], hook: Any) -> Any:
+        """Return the value of an answer; ``NoAnswer`` if it is none of the codec's."""
+        try:
+            return value_decoder.decode(tree, buffers, hook)
+        except codec_rules.Undecodable as error:
+            self.overfull |= isinstance(error.__context__, MemoryError)
+            self._break(f"no answer: {error}")
+
+    def _checked(self, frame: Any) -> Reply:
+        number, status, *parts = [*frame.head, None, None][: max(2, len(frame.head))]
+        if number == 0 and status == "gone":
+            self._break("the notebook's process has ended")
+        if type(number) is not int or number != self._number or type(status) is not str:
+            self._break("no answer: not the answer to this request")
+        shape = _SHAPES.get(status)
+        if shape is None or len(parts) != len(shape):
+            self._break("no answer: not an answer")
+        for part, most in zip(parts, shape, strict=True):
+            if most and (type(part) is not str or len(part) > most):
+                self._break("no answer: a text is missing or too long")
+        if status != "value" and frame.buffers:
+            self._break("no answer: buffers without a value")
+        return Reply(status, parts, frame.buffers)
+
+    def _break(self, reason: str) -> NoReturn:
+        self.break_off(reason)
+        raise NoAnswer(self.broken)
+
+
+_SHAPES = {
+    "value": (0, rules.PRINTED),
+    "error": (0, rules.TEXT, rules.PRINTED),
+    "stop": (rules.PRINTED,),
+    "unsupported": (rules.PRINTED,),
+    "missing": (rules.TEXT,),
+    "refused": (rules.TEXT,),
+}
+"""The parts of each answer: the most characters of a text, 0 for anything else."""

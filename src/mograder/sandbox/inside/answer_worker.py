@@ -1,0 +1,182 @@
+"""Runs a student's notebook without its checks, then answers the judge's requests with its values.
+
+Runs inside the worker's sandbox with the environment's own python. As soon as a cell has ended, the
+names of the interface that it defines are encoded: a check sees the value of that moment. After the
+last cell, a process is forked for each check, so that a hang, an exit or a changed object in one
+question concerns no other. This process only starts and kills those, and runs no student code any
+more, except for threads of the notebook, and where no process can be forked.
+
+Usage: ``python answer_worker.py JSON -- NOTEBOOK`` with JSON ``{"report": 3, "control": 4,
+"requests": 5, "answers": 6, "rlimits": {}, "caches": "", "interface": ["area"], "skip": [2,
+"<sha256>"]}``: descriptors, and the cells that do not run, by their index or by the SHA-256 of
+their code. The report has the lines of ``cell_runner``, and ``end`` once the cells are done.
+
+On ``control`` come frames ``["begin", number]`` and ``["end", nonce]``. After ``end`` the check's
+process is killed, what it has not read of its requests is discarded, and the nonce's bytes are
+written to ``answers``: what follows them belongs to the next check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import select
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import answer_server  # type: ignore[import-not-found]  # in this file's directory
+import cell_runner  # type: ignore[import-not-found]
+import frames  # type: ignore[import-not-found]
+
+_WITHOUT_LIMIT = 2**62
+
+
+def main(argv: list[str]) -> None:
+    """Run the notebook, serve until the judge has ended, and exit at once."""
+    options = json.loads(argv[0])
+    report = cell_runner.prepare(options, options["report"], argv[2], outputs=False)
+    for name in ("control", "requests", "answers"):
+        os.set_inheritable(options[name], False)
+    snapshots = answer_server.Snapshots()
+    with contextlib.ExitStack() as stack:
+        try:
+            notebook = cell_runner.load_notebook(argv[2])
+            module = stack.enter_context(cell_runner.notebook_context(notebook, argv[2]))
+        except (*cell_runner.BROKEN, SyntaxError, ValueError, RecursionError) as error:
+            cell_runner.tell_failure(report, error, getattr(error, "lineno", None))
+        else:
+            run = _Run(notebook, report, frozenset(options["interface"]), snapshots)
+            run.leave_out(frozenset(options["skip"]))
+            run.run(module.__dict__)
+        report.say({"kind": "end"})
+        server = answer_server.AnswerServer(snapshots, options["requests"], options["answers"])
+        _Checks(options, server).serve()
+    os._exit(0)
+
+
+@dataclass
+class _Run:
+    """A run of the notebook that takes the snapshots."""
+
+    notebook: Any
+    report: Any
+    interface: frozenset[str]
+    snapshots: Any
+
+    def leave_out(self, skip: frozenset[object]) -> None:
+        """Skip the checks, and the cells that need names of them."""
+        notebook = self.notebook
+        for cell_id, cell in notebook.cells.items():
+            if cell is None:
+                continue
+            digest = hashlib.sha256(cell.code.strip().encode("utf-8", "replace")).hexdigest()
+            if notebook.indexes[cell_id] in skip or digest in skip:
+                notebook.skipped.add(cell_id)
+                cell_runner.skip_after(notebook, cell_id)
+
+    def run(self, names: dict[str, Any]) -> None:
+        """Run the cells, and say of each name of the interface without a value why it has none."""
+
+        def ended(cell_id: Any, status: str, error: str) -> None:
+            for name in sorted(self._defined(cell_id)):
+                if status == "ok" and name in names:
+                    self.snapshots.take(name, names[name])
+                elif status != "ok":
+                    self.snapshots.missing[name] = f"its cell failed ({error or status})"
+
+        runner = cell_runner.CellRunner(self.notebook, self.report, names, ended)
+        cell_runner.run_cells(self.notebook, self.report, runner)
+        for cell_id in self.notebook.skipped:
+            for name in self._defined(cell_id):
+                self.snapshots.missing.setdefault(name, "a cell that it needs did not run")
+        for cell_id, (kind, _, _) in self.notebook.failed.items():
+            for name in self._defined(cell_id):
+                self.snapshots.missing[name] = f"its cell cannot run ({kind})"
+
+    def _defined(self, cell_id: Any) -> frozenset[str]:
+        cell = self.notebook.cells[cell_id]
+        return frozenset() if cell is None else self.interface & cell.defs
+
+
+class _Checks:
+    """Starts and kills the processes that answer, one for each check."""
+
+    def __init__(self, options: dict[str, Any], server: Any) -> None:
+        self._control = options["control"]
+        self._requests, self._answers = options["requests"], options["answers"]
+        self._server = server
+        self._reader = frames.FrameReader(self._control, total_bytes=_WITHOUT_LIMIT)
+
+    def serve(self) -> None:
+        """Obey the judge until its end of the pipe is closed."""
+        child = 0
+        with contextlib.suppress(frames.FrameError):
+            while True:
+                self._wait(child)
+                frame = self._reader.read(answer_server.FOREVER)
+                if frame.head[0] == "begin":
+                    child = self._begin()
+                else:
+                    self._end(child, bytes(frame.buffers[0]))
+                    child = 0
+        _kill(child)
+
+    def _begin(self) -> int:
+        try:
+            child = os.fork()
+        except OSError:  # too many processes of the student's: answer here
+            self._server.serve(until=self._control)
+            return 0
+        if child == 0:
+            os.setsid()
+            try:
+                self._server.serve()
+            finally:
+                os._exit(0)
+        return child
+
+    def _wait(self, child: int) -> None:
+        """Return once there is something to read; tell the judge if the process ends before."""
+        if not child:
+            return
+        descriptor = os.pidfd_open(child)
+        try:
+            ready, _, _ = select.select([self._control, descriptor], [], [])
+            if self._control not in ready:
+                self._tell([0, "gone", "the process that answers has ended"])
+        finally:
+            os.close(descriptor)
+
+    def _end(self, child: int, nonce: bytes) -> None:
+        _kill(child)
+        answer_server.drain(self._requests)
+        with contextlib.suppress(OSError):
+            while nonce:
+                select.select([], [self._answers], [])
+                nonce = nonce[os.write(self._answers, nonce) :]
+
+    def _tell(self, head: list[Any]) -> None:
+        with contextlib.suppress(frames.FrameError):
+            frames.FrameWriter(self._answers).write(head, seconds=1)
+
+
+def _kill(child: int) -> None:
+    if not child:
+        return
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            end(child, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    # Modules of this directory are found last; some of the codec's are imported when needed.
+    own = str(pathlib.Path(__file__).parent)
+    sys.path[:] = [*(entry for entry in sys.path if entry != own), own]
+    main(sys.argv[1:])

@@ -1,0 +1,188 @@
+"""What checks may expect of an answer, recorded while the author's own solution is judged.
+
+Answers choose what they return, and some objects could decide a check themselves: an instance whose
+``__eq__`` is always true, an argument that is emptied, a list that sets the number of conditions.
+So the judge takes from an answer only what the author's own solution has shown: by *path*, such as
+``area()`` for the result of ``area``, ``Rect.area()`` for that of its method, ``adder()()`` for
+that of a function that ``adder`` returns, ``gen()[]`` for the items of an iterator.
+
+A contract belongs to one plan. It is no secret, and contains no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+VERSION = 1
+_Record = TypeVar("_Record")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a path of the author's solution gave.
+
+    ``kinds`` are those of objects that stay in the worker ("function", "class", "instance",
+    "iterator"), empty for data. ``example`` says in words what it was. ``changes`` are the
+    arguments that it changes in place, by position or name, and ``same`` the positions of those
+    that it returned itself.
+    """
+
+    path: str
+    kinds: tuple[str, ...] = ()
+    example: str = ""
+    changes: tuple[int | str, ...] = ()
+    same: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLabel:
+    """A label that a check cell records, its question's key, its weight, and its conditions."""
+
+    cell: int
+    label: str
+    key: str
+    total: float
+    conditions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The contract of a source; ``seeds`` is whether its checks seed random numbers."""
+
+    source_sha256: str
+    uses: tuple[Use, ...]
+    labels: tuple[ExpectedLabel, ...]
+    seeds: bool = False
+    version: int = VERSION
+
+
+def render_contract(contract: Contract) -> str:
+    """Return a contract as JSON; equal contracts give equal texts."""
+    return json.dumps(asdict(contract), indent=1, sort_keys=True) + "\n"
+
+
+def parse_contract(text: str | bytes) -> Contract:
+    """Return the contract of ``render_contract``; ``ValueError`` for anything else."""
+    try:
+        found = json.loads(text)
+        if type(found) is not dict or found.get("version") != VERSION:
+            raise ValueError("another version")
+        uses = tuple(_use(each) for each in found.pop("uses"))
+        labels = tuple(_typed(ExpectedLabel, each, _LABEL) for each in found.pop("labels"))
+        contract: Contract = _typed(Contract, {**found, "uses": uses, "labels": labels}, _CONTRACT)
+    except (TypeError, KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"this is not a contract: {error}") from None
+    return contract
+
+
+_LABEL = {"cell": int, "label": str, "key": str, "total": float, "conditions": int}
+_CONTRACT = {"source_sha256": str, "uses": tuple, "labels": tuple, "seeds": bool, "version": int}
+
+
+def _typed(record: type[_Record], found: Mapping[str, Any], types: Mapping[str, type]) -> _Record:
+    if found.keys() != types.keys():
+        raise ValueError("other fields")
+    if any(type(found[name]) is not kind for name, kind in types.items()):
+        raise ValueError("a field of another type")
+    return record(**found)
+
+
+def _use(found: dict[str, Any]) -> Use:
+    lists = {name: tuple(found[name]) for name in ("kinds", "changes", "same")}
+    allowed = {"kinds": (str,), "changes": (int, str), "same": (int,)}
+    for name, items in lists.items():
+        if type(found[name]) is not list or any(type(each) not in allowed[name] for each in items):
+            raise ValueError("a field of another type")
+    types = {"path": str, "example": str, "kinds": tuple, "changes": tuple, "same": tuple}
+    return _typed(Use, {**found, **lists}, types)
+
+
+class Enforced:
+    """A contract that is kept; it has the same methods as ``Recording``."""
+
+    records = False
+
+    def __init__(self, contract: Contract) -> None:
+        self.seeds = contract.seeds
+        self._uses = {each.path: each for each in contract.uses}
+
+    def allows(self, path: str, kind: str) -> bool:
+        """Whether an object of a kind may come by a path."""
+        return kind in self.use(path).kinds
+
+    def knows(self, path: str) -> bool:
+        """Whether the author's solution has come by a path."""
+        return path in self._uses
+
+    def use(self, path: str) -> Use:
+        """Return what a path may give; nothing but data for one that is unknown."""
+        return self._uses.get(path) or Use(path)
+
+    def note(self, path: str, **more: Any) -> None:
+        """Ignore what was seen."""
+
+    def note_seeds(self) -> None:
+        """Ignore it."""
+
+
+@dataclass
+class _Seen:
+    kinds: set[str] = field(default_factory=set)
+    example: str = ""
+    changes: set[int | str] = field(default_factory=set)
+    same: set[int] = field(default_factory=set)
+
+
+class Recording:
+    """Allows everything, and notes it for the contract."""
+
+    records = True
+    seeds = True
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._seeds = False
+
+    def allows(self, path: str, kind: str) -> bool:
+        """Note that an object of a kind came by a path."""
+        self._seen.setdefault(path, _Seen()).kinds.add(kind)
+        return True
+
+    def knows(self, path: str) -> bool:
+        """Every path is allowed."""
+        return True
+
+    def use(self, path: str) -> Use:
+        """Return a use that allows nothing more than what is noted."""
+        return Use(path)
+
+    def note(
+        self, path: str, *, example: str = "", changes: Any = (), same: int | None = None
+    ) -> None:
+        """Note what a path gave."""
+        seen = self._seen.setdefault(path, _Seen())
+        seen.example = seen.example or example
+        seen.changes.update(changes)
+        if same is not None:
+            seen.same.add(same)
+
+    def note_seeds(self) -> None:
+        """Note that a check has seeded random numbers, or drawn some."""
+        self._seeds = True
+
+    def contract(self, source_sha256: str, labels: tuple[ExpectedLabel, ...]) -> Contract:
+        """Return what was noted."""
+        uses = tuple(
+            Use(
+                path,
+                tuple(sorted(seen.kinds)),
+                seen.example,
+                tuple(sorted(seen.changes, key=str)),
+                tuple(sorted(seen.same)),
+            )
+            for path, seen in sorted(self._seen.items())
+        )
+        return Contract(source_sha256, uses, labels, self._seeds)

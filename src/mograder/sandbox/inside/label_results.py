@@ -1,0 +1,130 @@
+"""The conditions of a check by label, recorded from mograder's runtime and fitted to a contract."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grading_contract  # type: ignore[import-not-found]  # in this file's directory
+
+_MOST_CONDITIONS = 1000
+_RUNTIME = "mograder.runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition; ``reason`` is the error that prevented its evaluation."""
+
+    message: str
+    weight: float
+    passed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelResult:
+    """The conditions that one label has recorded."""
+
+    label: str
+    key: str
+    conditions: tuple[Condition, ...]
+
+    @property
+    def total(self) -> float:
+        """The weight of all conditions."""
+        return sum(each.weight for each in self.conditions)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return a line's part, with the first conditions."""
+        return {
+            "label": self.label,
+            "key": self.key,
+            "earned": sum(each.weight for each in self.conditions if each.passed),
+            "total": self.total,
+            "passed": bool(self.conditions) and all(each.passed for each in self.conditions),
+            "conditions": [dataclasses.asdict(each) for each in self.conditions[:_MOST_CONDITIONS]],
+        }
+
+
+class Recorder:
+    """Takes the results of ``check`` in place of the sidecar."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, LabelResult] = {}
+        self._ignores = False
+
+    def install(self) -> None:
+        """Receive the runtime's results; nothing without a runtime, as ``assert`` needs none."""
+        with contextlib.suppress(ImportError):
+            runtime: Any = importlib.import_module(_RUNTIME)
+            runtime.write_sidecar = self._record
+
+    @contextlib.contextmanager
+    def nothing(self) -> Iterator[None]:
+        """Ignore the results of other checks that run because their names are needed."""
+        self._ignores = True
+        try:
+            yield
+        finally:
+            self._ignores = False
+
+    def clear(self) -> None:
+        """Forget the results."""
+        self._results.clear()
+
+    def taken(self) -> list[LabelResult]:
+        """Return the last result of each label."""
+        return list(self._results.values())
+
+    def _record(self, result: Any) -> None:
+        if self._ignores:
+            return
+        conditions = (Condition(o.message, o.weight, o.passed, o.reason) for o in result.outcomes)
+        self._results[result.label] = LabelResult(result.label, result.key, tuple(conditions))
+
+
+def of_asserts(label: str, key: str, problem: str) -> LabelResult:
+    """Return the result of a cell of asserts, whose weight is 1; ``problem`` is why it failed."""
+    return LabelResult(label, key, (Condition(problem or "all asserts hold", 1.0, not problem),))
+
+
+def expected(cell: int, results: Sequence[LabelResult]) -> list[Any]:
+    """Return what the contract expects, from the run of the author's own solution."""
+    make = grading_contract.ExpectedLabel
+    return [
+        make(cell, each.label, each.key, float(each.total), len(each.conditions))
+        for each in results
+    ]
+
+
+def by_contract(
+    results: Sequence[LabelResult], wanted: Sequence[Any], reason: str
+) -> list[LabelResult]:
+    """Return the results of exactly the labels that the author's own run had, with its weights.
+
+    A label that is missing has failed; one that the author's run did not have does not count, since
+    the answer may have chosen it. The weight of a label is the author's: missing weight counts as
+    failed, and with more of it all weights are scaled down.
+    """
+    found = {each.label: each for each in results}
+    return [_fitted(found.get(each.label), each, reason) for each in wanted]
+
+
+def _fitted(result: LabelResult | None, wanted: Any, reason: str) -> LabelResult:
+    if result is None:
+        missing = Condition("this check did not run to its end", wanted.total, False, reason)
+        return LabelResult(wanted.label, wanted.key, (missing,))
+    lacking = wanted.total - result.total
+    if lacking > 0 or len(result.conditions) == 0:
+        text = "the answer gave rise to fewer conditions than the author's"
+        more = Condition(text, max(lacking, 0.0), False)
+        return dataclasses.replace(result, conditions=(*result.conditions, more))
+    if lacking < 0:
+        share = wanted.total / result.total
+        scaled = (dataclasses.replace(c, weight=c.weight * share) for c in result.conditions)
+        return dataclasses.replace(result, conditions=tuple(scaled))
+    return result

@@ -1,0 +1,289 @@
+"""What stands in the judge for objects that live in the worker, for one check.
+
+Functions become Python functions that ask the worker, classes become classes made here, instances
+objects of those; the names, signatures, bases and special methods are what the worker claims. An
+object that the author's solution did not give by that path (``grading_contract.py``) is opaque:
+whatever is done with it raises ``NotJudgeable`` with a sentence for the student.
+
+No name of the worker's is resolved here, and only data is decoded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import answer_calls  # type: ignore[import-not-found]  # in this file's directory
+import answer_errors  # type: ignore[import-not-found]
+import answer_log  # type: ignore[import-not-found]
+import answer_rules as rules  # type: ignore[import-not-found]
+import answer_session  # type: ignore[import-not-found]
+import codec_rules  # type: ignore[import-not-found]
+
+_CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
+
+
+class StandIns:
+    """The stand-ins of one check, by the numbers of their objects."""
+
+    def __init__(self, session: Any, book: Any, interface: frozenset[str], log: Any) -> None:
+        self.session = session
+        self.book = book
+        self.log = log
+        self.claims: set[str] = set()
+        self._interface = interface
+        self._calls = answer_calls.Calls(self)
+        self._errors = answer_errors.Errors()
+        self._numbers: dict[int, int] = {}
+        self._owners: dict[int, str] = {}
+        self._kept: list[object] = []
+        self._objects: dict[int, object] = {}
+        self._classes: dict[tuple[int, str], type] = {}
+        self._class_facts: dict[int, Any] = {}
+        self._by_name: dict[tuple[str, str], type] = {}
+        self._making: set[int] = set()
+        self._meta = _metaclass(self)
+
+    def pull(self, name: str) -> tuple[bool, object]:
+        """Return whether the notebook has a name, and its value, or the reason why it has none."""
+        reply = self.session.ask("pull", name)
+        if reply.status == "value":
+            return True, self.value(reply, name)
+        if reply.status == "refused":
+            return True, self._opaque(None, reply.parts[0])
+        if reply.status == "missing":
+            return False, reply.parts[0]
+        raise self.unexpected()
+
+    def value(self, reply: Any, path: str) -> Any:
+        """Return the value of an answer that came by a path."""
+        value = self.decoded(reply, path)
+        self.book.note(path, example=answer_log.described(value))
+        return value
+
+    def decoded(self, reply: Any, path: str) -> Any:
+        """Return the value of an answer without a note of what it is."""
+        tree, buffers = reply.parts[0], reply.buffers
+        return self.session.decode(tree, buffers, lambda facts: self._stand_in(facts, path))
+
+    def number_of(self, value: object) -> int | None:
+        """Return the number of the object that a stand-in stands for, None for anything else."""
+        return self._numbers.get(id(value))
+
+    def owner_of(self, value: object) -> str:
+        """Return the path of a class or of an instance's class, to which members are added."""
+        return self._owners[id(value) if isinstance(value, type) else id(type(value))]
+
+    def outcome(self, reply: Any, *allowed: str) -> str:
+        """Print what an answer printed, and return its status; raise what it raised."""
+        if reply.status == "refused":
+            raise answer_session.NotJudgeable(reply.parts[0])
+        if reply.status not in ("value", "error", *allowed):
+            raise self.unexpected()
+        sys.stdout.write(reply.parts[-1])
+        if reply.status == "error":
+            raise self._errors.error(reply.parts[0], reply.parts[1])
+        status: str = reply.status
+        return status
+
+    def unexpected(self) -> BaseException:
+        """Break the session off because of an answer that fits to another request."""
+        self.session.break_off("no answer: not an answer to this request")
+        error: BaseException = answer_session.NoAnswer(self.session.broken)
+        return error
+
+    def attribute(self, value: object, name: str) -> Any:
+        """Return an attribute of an instance or a class."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        number, path = self._numbers[id(value)], f"{self.owner_of(value)}.{name}"
+        reply = self.session.ask("attribute", number, name)
+        self.outcome(reply)
+        return self.value(reply, path)
+
+    def set_attribute(self, value: object, name: str, new: object) -> None:
+        """Set an attribute of an instance."""
+        data = self._calls.carried(new)
+        self.outcome(self.session.ask("set", self._numbers[id(value)], name, data=data))
+
+    def _keep(self, value: Any, number: int) -> Any:
+        self._kept.append(value)  # its id stays its own
+        self._numbers[id(value)] = number
+        return value
+
+    def _stand_in(self, facts: Any, path: str) -> object:
+        number, kind = facts.number, facts.kind
+        if kind == "opaque" or not self.book.allows(path, kind):
+            return self._opaque(number, self._sentence(path, kind, facts))
+        if kind == "class":
+            return self._class_of(self._described_class(number), path)
+        if number not in self._objects or kind == "iterator":
+            make = {"function": self._function, "instance": self._instance}.get(kind)
+            made = make(number, path, facts) if make else self._iterator(number, path)
+            self._objects[number] = self._keep(made, number)
+        return self._objects[number]
+
+    def _sentence(self, path: str, kind: str, facts: Any) -> str:
+        expected = self.book.use(path).example
+        what = {"instance": f"an object of class {facts.class_name}"}.get(
+            kind, answer_log.with_article(kind)
+        )
+        if not path.endswith("()"):
+            wanted = f" instead of {expected}" if expected else ""
+            return f"`{path}` is {what}{wanted}."
+        wanted = f"should return {expected}; it" if expected else "is called, and"
+        return f"`{path[:-2]}` {wanted} returned {what}."
+
+    def _opaque(self, number: int | None, sentence: str) -> object:
+        opaque = Opaque(sentence)
+        return opaque if number is None else self._keep(opaque, number)
+
+    def _facts(self, number: int) -> Any:
+        """Return what the worker claims of an object; handles in it count as nothing."""
+        reply = self.session.ask("describe", number)
+        if reply.status != "value":
+            raise self.unexpected()
+        return self.session.decode(reply.parts[0], reply.buffers, lambda facts: None)
+
+    def _function(self, number: int, path: str, facts: Any) -> object:
+        calls = self._calls
+
+        def answer(*args: Any, **keywords: Any) -> Any:
+            return calls.call(number, path, args, keywords)
+
+        answer_calls.dress(answer, self._facts(number))
+        return answer
+
+    def _iterator(self, number: int, path: str) -> Iterator[Any]:
+        def items() -> Iterator[Any]:
+            while True:
+                reply = self.session.ask("next", number)
+                if self.outcome(reply, "stop") == "stop":
+                    return
+                yield self.value(reply, f"{path}[]")
+
+        return items()
+
+    def _instance(self, number: int, path: str, facts: Any) -> object:
+        name = facts.class_name
+        owner = name if name in self._interface else path
+        made = self._by_name.get((name, owner))
+        if made is None:
+            made = self._class_of(self._class(self._facts(number)), owner)
+            self._by_name[name, owner] = made
+        self.claims.add(f"class {made.__name__}")
+        if isinstance(made, type) and issubclass(made, BaseException):
+            return made()
+        return object.__new__(made)
+
+    def _described_class(self, number: int) -> Any:
+        if number not in self._class_facts:
+            self._class_facts[number] = self._class(self._facts(number))
+        return self._class_facts[number]
+
+    def _class(self, found: Any) -> Any:
+        """Return the facts of a class, if they have the form of ``AnswerServer``'s."""
+        if type(found) is not tuple or len(found) != len(_CLASS_FACTS):
+            raise codec_rules.Undecodable("not the facts of a class")
+        if not all(isinstance(each, kind) for each, kind in zip(found, _CLASS_FACTS, strict=True)):
+            raise codec_rules.Undecodable("not the facts of a class")
+        self._class_facts[found[0]] = found
+        return found
+
+    def _class_of(self, facts: Any, path: str) -> type:
+        number, claimed, text, bases, built_in, special = facts
+        name = claimed if claimed.isidentifier() else "Answer"
+        owner = name if name in self._interface else path
+        if (number, owner) in self._classes:
+            return self._classes[number, owner]
+        if number in self._making:
+            raise codec_rules.Undecodable("a class below itself")
+        self._making.add(number)
+        above = tuple(self._class_of(self._described_class(base), owner) for base, _ in bases)
+        self._making.discard(number)
+        error = self._errors.made(name, above, built_in)
+        made = error or self._plain_class(name, above, special, owner, text)
+        self._classes[number, owner] = self._keep(made, number)
+        self._owners[id(made)] = owner
+        self.claims.add(f"class {name}")
+        return made
+
+    def _plain_class(
+        self, name: str, above: tuple[type, ...], special: list[Any], owner: str, text: str | None
+    ) -> type:
+        names: dict[str, Any] = {
+            "__module__": answer_errors.MODULE,
+            "__doc__": text,
+            "__slots__": (),
+        }
+        for each in special:
+            known = type(each) is str and each in rules.SPECIAL_METHODS
+            if known and self.book.knows(f"{owner}.{each}()"):
+                names[each] = self._special(each)
+        made: type = self._meta(name, above or (self._meta.base,), names)
+        return made
+
+    def _special(self, name: str) -> Callable[..., Any]:
+        def method(value: object, *args: Any) -> Any:
+            return self._calls.special(value, name, args)
+
+        method.__name__ = name
+        return method
+
+
+class Opaque:
+    """An object of the answer that checks cannot judge; all that is done with it says why."""
+
+    __slots__ = ("_sentence",)
+
+    def __init__(self, sentence: str) -> None:
+        object.__setattr__(self, "_sentence", sentence)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise answer_session.NotJudgeable(self._sentence)
+
+    def __repr__(self) -> str:
+        return "<an object of the answer>"
+
+    __hash__ = object.__hash__
+
+
+def _refuse(self: Opaque, *args: object) -> Any:
+    raise answer_session.NotJudgeable(object.__getattribute__(self, "_sentence"))
+
+
+for _each in sorted(rules.SPECIAL_METHODS | {"__array__", "__index__"}):
+    if _each not in ("__str__", "__repr__", "__call__", "__next__"):
+        setattr(Opaque, _each, _refuse)
+
+
+def _metaclass(stand_ins: StandIns) -> Any:
+    """Return the class of the classes of one check, with the base of those as ``base``."""
+
+    class AnswerClass(type):
+        base: type
+
+        def __call__(cls, *args: Any, **keywords: Any) -> Any:
+            number = stand_ins.number_of(cls)
+            return stand_ins._calls.call(number, stand_ins.owner_of(cls), args, keywords)
+
+        def __getattr__(cls, name: str) -> Any:
+            return stand_ins.attribute(cls, name)
+
+    class Answer(metaclass=AnswerClass):
+        __slots__ = ()
+
+        def __getattr__(self, name: str) -> Any:
+            return stand_ins.attribute(self, name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            stand_ins.set_attribute(self, name, value)
+
+        def __repr__(self) -> str:
+            return f"<{type(self).__name__} of the answer>"
+
+    AnswerClass.base = Answer
+    return AnswerClass

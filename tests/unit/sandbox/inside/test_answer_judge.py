@@ -1,0 +1,185 @@
+"""The judge: the author's checks on a submission's answers, their deadlines and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.sandbox.inside.judging import Judged, judged, notebook
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+
+GIVEN = """
+import marimo as mo, asyncio, random
+from mograder.runtime import check, Grader
+_private = 7
+def given_private(): return _private
+_marks = {"Q1": 1, "Q2": 1, "Q3": 1, "Q4": 1, "Q5": 1, "Q6": 1, "Q7": 1, "Q8": 1}
+"""
+SOURCE = notebook(
+    GIVEN,
+    "### BEGIN SOLUTION\nimport math\ntotal = 3\nx = None\ndef double(v):\n    return 2 * v\n"
+    "def slow(): return 1\ndef leave(): return 1\ndef append(v): v.append(1)\n### END SOLUTION",
+    "_private = 2\nresult = double(4) + _private",
+    "_private = 3\ncheck('Q1', [(result == 10, 'result'), (_private == 3, 'p', 2)])\n"
+    "check('Q1: more', [(given_private() == 7, 'given')])",
+    "mo.stop(x is None, check('Q2', []))\ncheck('Q2', [(x == 2, 'x')])",
+    "check('Q3', [(slow() == 1, 'slow')])",
+    "check('Q4', [(lambda: double(1) == 2, 'a'), (lambda: leave() == 1, 'b')])",
+    "check('Q5', [(math.floor(1.5) == 1, 'math'), (total == 3, 'total')])",
+    "await asyncio.sleep(0)\n_v = [1]\nappend(_v)\ncheck('Q6', [(_v == [1, 1], 'appended')])",
+    "inputs = [random.random() for _ in range(3)]\nwhile total == 4: pass\n"
+    "check('Q8', [([double(v) for v in inputs] == [2 * v for v in inputs], 'random')])",
+) + (
+    "\n\n@app.cell\ndef test_Q7_double(double):\n    assert double(2) == 4\n"
+    "    assert double(3) == 6, 'three'\n    return\n"
+)
+ANSWERS = {
+    "total": "total = 3",
+    "x": "x = None",
+    "math": "import math",
+    "double": "def double(v):\n    return 2 * v",
+    "slow": "def slow(): return 1",
+    "leave": "def leave(): return 1",
+    "append": "def append(v): v.append(1)",
+}
+
+
+def submission(**changed: str) -> str:
+    """Return a notebook with each answer in a cell, some of them changed."""
+    return notebook("import time, os, random", *(ANSWERS | changed).values())
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    return judged(tmp_path_factory.mktemp("reference"), SOURCE, SOURCE)
+
+
+@pytest.fixture
+def judge(tmp_path: Path, reference: Judged) -> Callable[..., Judged]:
+    def run(seconds: dict[str, float] | None = None, **changed: str) -> Judged:
+        text = submission(**changed)
+        return judged(tmp_path, SOURCE, text, contract=reference.contract, seconds=seconds)
+
+    return run
+
+
+def of(run: Judged, label: str) -> dict[str, Any]:
+    """Return the line of the check that has a label."""
+    assert run.ended, run.text
+    return next(
+        check for check in run.checks if label in [each["label"] for each in check["labels"]]
+    )
+
+
+ALL = {
+    "Q1": [True, True],
+    "Q1: more": [True],
+    "Q2": [],
+    "Q3": [True],
+    "Q4": [True, True],
+    "Q5": [True, True],
+    "Q6": [True],
+    "Q8": [True],
+    "test_Q7_double": [True],
+}
+
+
+def test_the_authors_own_solution_passes_and_gives_the_contract(reference: Judged) -> None:
+    assert reference.ended
+    assert reference.passed == ALL
+    expected = {each["label"]: each["total"] for each in reference.contract["labels"]}
+    assert expected["Q1"] == 3
+    assert [each["changes"] for each in reference.contract["uses"] if each["changes"]] == [[0]]
+
+
+def test_an_honest_answer_passes_and_its_calls_are_told(judge: Callable[..., Judged]) -> None:
+    run = judge()
+    assert run.passed == ALL | {"Q2": [False]}  # a label without conditions is not passed
+    calls = of(run, "Q1")["calls"]
+    assert [(each["call"], each["result"]) for each in calls] == [("double(4)", "8")]
+
+
+def test_a_missing_name_costs_the_checks_that_need_it(judge: Callable[..., Judged]) -> None:
+    run = judge(double="double = 1 / 0")
+    line = of(run, "Q1")
+    assert (line["state"], line["reason"]) == (
+        "not run",
+        "`double` is not defined: its cell failed (ZeroDivisionError)",
+    )
+    assert run.passed["Q1"] == run.passed["test_Q7_double"] == [False]
+    assert run.passed["Q3"] == [True]
+
+
+def test_an_import_of_the_answer_is_the_authors_own(judge: Callable[..., Judged]) -> None:
+    run = judge(math="class math:\n    def floor(v): return 1")
+    assert run.passed["Q5"] == [True, True]
+    assert judge(math="pass").passed["Q5"] == [False]
+
+
+def test_a_given_cell_that_fails_on_an_answer_costs_its_checks(
+    judge: Callable[..., Judged],
+) -> None:
+    run = judge(double="def double(v): raise ValueError('no')")
+    line = of(run, "Q1")
+    assert line["state"] == "not run"
+    assert line["reason"].endswith("failed: ValueError: no")
+    assert run.passed["Q3"] == [True]
+
+
+HANG = "def slow():\n    time.sleep(600)"
+FAST = {"call": 1.5, "check": 10.0, "submission": 60.0}
+
+
+def test_a_call_that_never_ends_costs_its_check_alone(judge: Callable[..., Judged]) -> None:
+    run = judge(seconds=FAST, slow=HANG)
+    line = of(run, "Q3")
+    assert (line["state"], line["reason"]) == ("not run", "no answer: nothing in time")
+    assert run.passed == ALL | {"Q2": [False], "Q3": [False]}
+
+
+def test_a_process_that_ends_costs_its_whole_check(judge: Callable[..., Judged]) -> None:
+    """Also the conditions that held before."""
+    run = judge(leave="def leave(): os._exit(0)")
+    assert of(run, "Q4")["reason"] == "the notebook's process has ended"
+    assert run.passed == ALL | {"Q2": [False], "Q4": [False]}
+
+
+def test_a_check_that_never_ends_is_interrupted(judge: Callable[..., Judged]) -> None:
+    run = judge(seconds=FAST | {"check": 3.0}, total="total = 4")
+    assert of(run, "Q8")["reason"] == "the time of this check is over"
+    assert run.passed == ALL | {"Q2": [False], "Q5": [True, False], "Q8": [False]}
+
+
+def test_the_time_of_all_checks_is_limited(judge: Callable[..., Judged]) -> None:
+    run = judge(seconds={"call": 60.0, "check": 60.0, "submission": 3.0}, slow=HANG)
+    assert run.passed["Q3"] == run.passed["Q6"] == [False]
+    assert of(run, "Q6")["reason"] == "the time for all checks is over"
+
+
+def test_a_failed_assertion_is_quoted(judge: Callable[..., Judged]) -> None:
+    run = judge(double="def double(v):\n    return 4")
+    (condition,) = of(run, "test_Q7_double")["labels"][0]["conditions"]
+    assert (condition["passed"], condition["message"]) == (False, "three")
+    run = judge(double="def double(v):\n    return v")
+    (condition,) = of(run, "test_Q7_double")["labels"][0]["conditions"]
+    assert condition["message"] == "assert double(2) == 4"
+
+
+def test_random_inputs_are_the_same_whenever_a_submission_is_judged(
+    judge: Callable[..., Judged],
+) -> None:
+    """And an answer cannot set them."""
+    first, second = judge(), judge(double="def double(v):\n    random.seed(1)\n    return 2 * v")
+    inputs = [[each["call"] for each in of(run, "Q8")["calls"]] for run in (first, second)]
+    assert inputs[0] == inputs[1]
+    assert len(set(inputs[0])) == 3
+
+
+def test_a_contract_of_another_source_is_refused(tmp_path: Path, reference: Judged) -> None:
+    other = reference.contract | {"source_sha256": "0" * 64}
+    run = judged(tmp_path, SOURCE, submission(), contract=other)
+    assert run.lines == []

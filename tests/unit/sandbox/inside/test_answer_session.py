@@ -1,0 +1,178 @@
+"""Requests of the judge to a worker that answers whatever it likes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.unit.sandbox.inside.codec import FrameError, frames
+
+answer_session = importlib.import_module("answer_session")
+answer_rules = importlib.import_module("answer_rules")
+NoAnswer = answer_session.NoAnswer
+LIMITS = answer_session.Limits(call=0.5, check=5.0, submission=20.0)
+
+
+@dataclass
+class Ends:
+    """The worker's ends."""
+
+    control: int
+    requests: int
+    answers: int
+
+
+@pytest.fixture
+def pipes() -> Iterator[tuple[Any, Ends]]:
+    """A session that has begun a check, and the worker's ends."""
+    made = [os.pipe() for _ in range(3)]
+    (control, told), (requests, asked), (answers, given) = made
+    session = answer_session.AnswerSession(told, asked, answers, LIMITS)
+    session.begin()
+    yield session, Ends(control, requests, given)
+    for descriptor in (each for pipe in made for each in pipe):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def replying(ends: Ends, reply: Callable[[int], bytes]) -> threading.Thread:
+    """Answer one request with bytes, by its number."""
+
+    def answer() -> None:
+        with contextlib.suppress(FrameError, OSError):
+            number = frames.FrameReader(ends.requests).read(3).head[0]
+            os.write(ends.answers, reply(number))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+def right(number: int) -> bytes:
+    data: bytes = frames.pack([number, "value", 5, "printed"])
+    return data
+
+
+def test_an_answer_is_its_status_and_parts(pipes: tuple[Any, Ends]) -> None:
+    session, ends = pipes
+    thread = replying(ends, right)
+    reply = session.ask("pull", "x")
+    thread.join()
+    assert (reply.status, reply.parts) == ("value", [5, "printed"])
+
+
+MOST = answer_rules.PRINTED
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda n: [n + 1, "value", 5, ""],
+        lambda n: [n - 1, "value", 5, ""],
+        lambda n: [True, "value", 5, ""],
+        lambda n: [n, "value", 5],
+        lambda n: [n, "value", 5, "", 1],
+        lambda n: [n, "value", 5, 1],
+        lambda n: [n, "value", 5, "x" * (MOST + 1)],
+        lambda n: [n, ["value"], 5, ""],
+        lambda n: [n, "passed"],
+        lambda n: [0, "gone", "x"],
+        lambda n: [n],
+        lambda n: [],
+        lambda n: [n, "error", [], "x" * (answer_rules.TEXT + 1), ""],
+        lambda n: [n, "stop", None],
+    ],
+)
+def test_any_other_answer_breaks_the_session(
+    pipes: tuple[Any, Ends], head: Callable[[int], list[Any]]
+) -> None:
+    session, ends = pipes
+    thread = replying(ends, lambda number: frames.pack(head(number)))
+    with pytest.raises(NoAnswer):
+        session.ask("pull", "x")
+    thread.join()
+    with pytest.raises(NoAnswer):  # and it stays broken
+        session.ask("pull", "x")
+
+
+def test_the_longest_printed_text_is_an_answer(pipes: tuple[Any, Ends]) -> None:
+    session, ends = pipes
+    thread = replying(ends, lambda number: frames.pack([number, "value", 5, "x" * MOST]))
+    assert len(session.ask("pull", "x").parts[1]) == MOST
+    thread.join()
+
+
+def test_an_answer_before_its_question_breaks_the_session(pipes: tuple[Any, Ends]) -> None:
+    session, ends = pipes
+    os.write(ends.answers, right(1))
+    with pytest.raises(NoAnswer, match="not asked for"):
+        session.ask("pull", "x")
+
+
+def test_a_second_answer_breaks_the_session(pipes: tuple[Any, Ends]) -> None:
+    session, ends = pipes
+    thread = replying(ends, lambda number: right(number) + right(number + 1))
+    session.ask("pull", "x")
+    thread.join()
+    with pytest.raises(NoAnswer, match="not asked for"):
+        session.ask("pull", "x")
+
+
+def test_buffers_come_only_with_a_value(pipes: tuple[Any, Ends]) -> None:
+    session, ends = pipes
+    thread = replying(ends, lambda number: frames.pack([number, "stop", ""], [b"x"]))
+    with pytest.raises(NoAnswer, match="buffers"):
+        session.ask("next", 1)
+    thread.join()
+
+
+def test_no_answer_in_time_breaks_the_session(pipes: tuple[Any, Ends]) -> None:
+    with pytest.raises(NoAnswer, match="nothing in time"):
+        pipes[0].ask("pull", "x")
+
+
+def _ending(ends: Ends, before: bytes, after: bytes) -> threading.Thread:
+    def end() -> None:
+        reader = frames.FrameReader(ends.control)
+        frame = reader.read(3)
+        while frame.head[0] != "end":
+            frame = reader.read(3)
+        os.write(ends.answers, before + bytes(frame.buffers[0]) + after)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x10\x00", b"x" * 5000])
+def test_after_the_end_of_a_check_what_was_written_is_discarded(
+    pipes: tuple[Any, Ends], junk: bytes
+) -> None:
+    session, ends = pipes
+    session.break_off("a reason")
+    thread = _ending(ends, junk, b"")
+    session.end()
+    thread.join()
+    assert session.broken == ""
+    session.begin()
+    thread = replying(ends, right)
+    assert session.ask("pull", "x").parts[0] == 5
+    thread.join()
+
+
+def test_bytes_after_the_mark_lose_the_worker(pipes: tuple[Any, Ends]) -> None:
+    session, ends = pipes
+    thread = _ending(ends, b"", b"more")
+    session.end()
+    thread.join()
+    assert "not asked for" in session.broken
+    session.begin()
+    with pytest.raises(NoAnswer, match="does not answer"):
+        session.ask("pull", "x")

@@ -1,0 +1,147 @@
+"""The contract's JSON, and the weights of labels by it; arguments and exceptions that cross."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from tests.unit.sandbox.inside import codec
+
+grading_contract = importlib.import_module("grading_contract")
+label_results = importlib.import_module("label_results")
+answer_errors = importlib.import_module("answer_errors")
+argument_pickle = importlib.import_module("argument_pickle")
+assert codec.rules  # it has put the programs' directory on the path
+
+Use, ExpectedLabel = grading_contract.Use, grading_contract.ExpectedLabel
+CONTRACT = grading_contract.Contract(
+    "ab" * 32,
+    (Use("area"), Use("order()", ("class", "iterator"), "a list", (0, "key"), (0,))),
+    (ExpectedLabel(3, "Q1: area", "Q1", 2.5, 2),),
+    True,
+)
+
+
+def test_a_contract_is_the_same_after_its_json() -> None:
+    text = grading_contract.render_contract(CONTRACT)
+    assert grading_contract.parse_contract(text) == CONTRACT
+    assert grading_contract.render_contract(grading_contract.parse_contract(text)) == text
+
+
+def _changed(**more: Any) -> str:
+    return json.dumps(json.loads(grading_contract.render_contract(CONTRACT)) | more)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "null", "[" * 100_000),
+        _changed(version=2),
+        _changed(more=1),
+        _changed(seeds=1),
+        _changed(uses=[{"path": "x"}]),
+        _changed(uses=[dict.fromkeys(("path", "example"), "x") | {"kinds": "ab"}]),
+        _changed(uses=[1]),
+        _changed(
+            uses=[{"path": "x", "example": "", "kinds": [1], "changes": [], "same": []}],
+        ),
+        _changed(
+            labels=[{"cell": 1, "label": "x", "key": "x", "total": "2", "conditions": 1}],
+        ),
+    ],
+)
+def test_anything_else_is_no_contract(text: str) -> None:
+    with pytest.raises(ValueError, match="not a contract"):
+        grading_contract.parse_contract(text)
+
+
+_WEIGHTS = st.lists(st.tuples(st.floats(0, 1e6), st.booleans()), max_size=20)
+
+
+def _result(weights: list[tuple[float, bool]]) -> Any:
+    conditions = tuple(label_results.Condition("m", weight, ok) for weight, ok in weights)
+    return label_results.LabelResult("Q1", "Q1", conditions)
+
+
+@given(_WEIGHTS, st.floats(0, 1e6))
+def test_a_label_weighs_what_it_weighs_in_the_authors_run(
+    weights: list[tuple[float, bool]], total: float
+) -> None:
+    wanted = ExpectedLabel(0, "Q1", "Q1", total, 1)
+    (found,) = label_results.by_contract([_result(weights)], [wanted], "")
+    data = found.as_data()
+    assert math.isclose(data["total"], total, abs_tol=1e-6, rel_tol=1e-9)
+    assert data["earned"] <= data["total"]
+    assert not data["passed"] or all(ok for _, ok in weights)
+
+
+def test_missing_labels_have_failed_and_others_do_not_count() -> None:
+    wanted = ExpectedLabel(0, "Q2", "K", 3.0, 1)
+    (found,) = label_results.by_contract([_result([(1.0, True)])], [wanted], "why")
+    assert (found.label, found.key, found.as_data()["earned"]) == ("Q2", "K", 0)
+    assert found.conditions[0].reason == "why"
+
+
+def _error(*names: str) -> Exception:
+    found: Exception = answer_errors.Errors().error(list(names), "text")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "nearest"),
+    [
+        (["ValueError", "Exception"], ValueError),
+        (["TooBig", "ValueError", "Exception"], ValueError),
+        (["ZeroDivisionError", "ArithmeticError"], ZeroDivisionError),
+        (["StopIteration", "Exception"], RuntimeError),
+        (["MyStop", "StopIteration", "Exception"], RuntimeError),
+        (["StopAsyncIteration", "Exception"], RuntimeError),
+        (["GeneratorExit", "BaseException"], RuntimeError),
+        (["SystemExit", "BaseException"], RuntimeError),
+        (["KeyboardInterrupt", "BaseException"], RuntimeError),
+        (["ValueError", "KeyboardInterrupt"], RuntimeError),
+        (["NoAnswer", "BaseException"], RuntimeError),
+        (["UnicodeDecodeError", "UnicodeError", "ValueError"], UnicodeError),
+        ([], RuntimeError),
+    ],
+)
+def test_an_exception_is_the_nearest_builtin_that_is_an_error(
+    names: list[str], nearest: type[Exception]
+) -> None:
+    error = _error(*names)
+    assert isinstance(error, nearest)
+    assert not isinstance(error, StopIteration | StopAsyncIteration)
+    assert "text" in str(error)
+
+
+def test_no_more_classes_are_made_than_the_limit() -> None:
+    errors = answer_errors.Errors()
+    kinds = {type(errors.error([f"E{n}", "ValueError"], "")) for n in range(300)}
+    assert len(kinds) == 257  # the limit, and ValueError
+
+
+def _carried(value: object) -> Any:
+    return argument_pickle.loads(argument_pickle.dumps(value, lambda each: None), lambda n: n)
+
+
+def test_functions_travel_with_what_they_name() -> None:
+    offset = [1, 2]
+
+    def outer(n: int) -> int:
+        return n if n == 0 else outer(n - 1) + len(offset) + int(math.sqrt(4))
+
+    assert _carried(outer)(3) == 12
+    assert _carried(lambda v, k=3: v + k)(1) == 4
+    assert _carried([str.upper, math.sqrt]) == [str.upper, math.sqrt]
+
+
+def test_objects_of_the_worker_travel_as_their_number() -> None:
+    stand_in = object()
+    data = argument_pickle.dumps([stand_in, 1], lambda each: 7 if each is stand_in else None)
+    assert argument_pickle.loads(data, lambda number: f"object {number}") == ["object 7", 1]

@@ -1,0 +1,119 @@
+"""Objects of an honest answer that stay in the worker: what checks can do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+
+CLASSES = """
+### BEGIN SOLUTION
+class Down:
+    def __init__(self, n):
+        self.n = n
+    def __iter__(self):
+        return self
+    def __next__(self):
+        if self.n == 0:
+            raise StopIteration
+        self.n -= 1
+        return self.n
+class Money:
+    def __init__(self, n):
+        self.n = n
+    def __radd__(self, other):
+        return Money(self.n + other)
+    def __add__(self, other):
+        return Money(self.n + getattr(other, "n", other))
+    def __lt__(self, other):
+        return self.n < other.n
+class Door:
+    opened = 0
+    def __enter__(self):
+        self.opened = 1
+        return self
+    def __exit__(self, *reason):
+        self.opened = 2
+class Odd(KeyError):
+    pass
+def fail():
+    raise Odd("odd")
+def amount(money):
+    return money.n
+def build(items):
+    return [Money(each) for each in items]
+def drain(items):
+    return sum(items)
+def squares(n):
+    return (i * i for i in range(n))
+def add_to(table, names, cell):
+    table["new"] = 1
+    names.add("new")
+    cell[0] = 9
+def unpack(text):
+    print(text)
+    raise ValueError(text)
+Colour = __import__("enum").Enum("Colour", "RED BLUE")
+### END SOLUTION
+"""
+CHECKS = {
+    "iterator class": "list(Down(3)) == [2, 1, 0] and next(Down(1)) == 0",
+    "operators": "sum(build([1, 2])).n == 3 and (Money(1) + Money(2)).n == 3",
+    "sorting": "[each.n for each in sorted(build([3, 1, 2]))] == [1, 2, 3]",
+    "context manager": "opened(Door()) == [1, 2]",
+    "own exceptions": "raised(fail) == ('Odd', True)",
+    "objects as arguments": "amount(Money(5)) == 5 and amount(build([7])[0]) == 7",
+    "iterators as arguments": "drain(squares(4)) == 14",
+    "arguments by position and name": "changed() == ({'new': 1}, {'new'}, [9, 0])",
+    "constants": "Colour.RED is Colour.RED and Colour.RED is not Colour.BLUE",
+    "the type of a constant": "isinstance(Colour.RED, Colour)",
+}
+HELPERS = """
+import numpy as np
+from mograder.runtime import check
+def opened(door):
+    with door as inside:
+        found = [inside.opened]
+    return [*found, door.opened]
+def raised(function):
+    try:
+        function()
+    except KeyError as error:
+        return type(error).__name__, "odd" in str(error)
+"""
+LATE = """
+def changed():
+    table, names, cell = {}, set(), np.array([1, 0])
+    add_to(table, names=names, cell=cell)
+    return table, names, cell.tolist()
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Judged, Judged]]:
+    programs = WarmPrograms()
+    checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in CHECKS.items()]
+    source = notebook(HELPERS, CLASSES, LATE, *checks)
+    places = [tmp_path_factory.mktemp(name) for name in ("recorded", "kept")]
+    recorded = judged(places[0], source, source, programs=programs)
+    contract = recorded.contract
+    yield recorded, judged(places[1], source, source, contract=contract, programs=programs)
+    programs.stop()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_can_use(runs: tuple[Judged, Judged], name: str) -> None:
+    for run in runs:
+        assert run.ended
+        assert run.passed[name] == [True], run.text
+
+
+def test_what_a_check_rests_on_is_told(runs: tuple[Judged, Judged]) -> None:
+    claims = {check["labels"][0]["label"]: check["claims"] for check in runs[1].checks}
+    assert "Money.__lt__" in claims["sorting"]
+    assert claims["constants"] == ["class Colour"]
+    assert claims["arguments by position and name"] == []
