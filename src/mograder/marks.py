@@ -48,7 +48,12 @@ def question_marks(
         passed = bool(labels) and all(results.get(label, NOTHING).passed for label in labels)
         return round(available, 1) if passed else 0.0
     earned = math.fsum(min(max(each.earned, 0.0), each.total) for each in results.values())
-    return round(available * min(earned, total) / total, 1)
+    return marks_of_weight(available, min(earned, total), total)
+
+
+def marks_of_weight(available: float, weight: float, total: float) -> float:
+    """Return the marks that a part of a question's total weight is worth, to one decimal."""
+    return round(available * weight / total, 1) if total > 0 else 0.0
 
 
 def question_weight(

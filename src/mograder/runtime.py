@@ -28,7 +28,13 @@ from typing import Literal, Protocol, TypeAlias
 import marimo as mo
 
 from mograder.judging import Check, Outcome, Result, Status, judge, plain_text, write_sidecar
-from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
+from mograder.marks import (
+    Weights,
+    marks_of_weight,
+    question_marks,
+    question_weight,
+    sum_of_marks,
+)
 from mograder.remote import fetch, status, submit
 
 try:
@@ -117,7 +123,7 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
         write_sidecar(result)
         self._remember(result)
         available = None if self._hides_marks else self.marks.get(result.key)
-        marks = None if available is None else _Marks(available, self._results(result.key, result))
+        marks = None if available is None else _Marks(available, self._results(result.key))
         return _box(result, "info" if result.status == "partial" else result.status, marks)
 
     def scores(self) -> mo.Html:
@@ -135,10 +141,9 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
         full = math.isclose(total, everything, abs_tol=0.05)
         return mo.callout(mo.Html(_table(rows)), kind="success" if full else "neutral")
 
-    def _results(self, key: str, *new: Result) -> Sequence[Result]:
-        """Return the last result of each label of a question; ``new`` ones replace older ones."""
-        results = self._value | {result.label: result for result in new}
-        return [result for result in results.values() if result.key == key]
+    def _results(self, key: str) -> Sequence[Result]:
+        """Return the last result of each label of a question."""
+        return [result for result in self._value.values() if result.key == key]
 
     def _remember(self, result: Result) -> None:
         # Setting a state makes its readers run again, so it is set only if it differs: otherwise
@@ -160,8 +165,7 @@ class _Marks:
 
     def worth(self, weight: float) -> float:
         """Return the marks that a weight is worth, to one decimal."""
-        whole = question_weight(self._weights())
-        return round(self.available * weight / whole, 1) if whole > 0 else 0.0
+        return marks_of_weight(self.available, weight, question_weight(self._weights()))
 
     def _weights(self) -> Mapping[str, Weights]:
         return {

@@ -6,9 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import TypeAlias
 
-from mograder.marks import NOTHING, Weights, question_marks, question_weight, sum_of_marks
+from mograder.marks import (
+    NOTHING,
+    Weights,
+    marks_of_weight,
+    question_marks,
+    question_weight,
+    sum_of_marks,
+)
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import Outcome
@@ -159,11 +167,7 @@ def _shares(
     if len(checks) == 1:
         earned = question_marks(available, weights, least)
         return [replace(checks[0], earned=earned, available=available)]
-    whole = question_weight(weights, least)
-
-    def share(weight: float) -> float:
-        return round(available * weight / whole, 1) if whole > 0 else 0.0
-
+    share = partial(marks_of_weight, available, total=question_weight(weights, least))
     return [
         replace(
             check,

@@ -9,7 +9,7 @@ detected from outside: marks that count have to be given on a machine of the gra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -159,16 +159,7 @@ def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
     labels = dict.fromkeys(check.label for check in checks_in(released, renamed=True))
     checks = [_not_run(label, "the notebook cannot be read") for label in labels]
-    return with_marks(checks, marks, _expected(released))
-
-
-def _expected(notebook: NotebookText) -> Mapping[str, float]:
-    """Return the weight of each label as far as the notebook's text states it."""
-    found: dict[str, float] = {}
-    for cell in notebook.cells:
-        for label, weight in least_weights(cell.code).items():
-            found[label] = max(weight, found.get(label, 0.0))
-    return found
+    return with_marks(checks, marks, least_weights(released))
 
 
 def _not_run(label: str, why: str) -> ValidatedCheck:
@@ -190,7 +181,7 @@ class _Judging:
         self._to_run = to_run
         self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
         self._marks = marks_of(released or to_run) or {}
-        self._expected = _expected(released or to_run)
+        self._expected = least_weights(released or to_run)
         self._cells = {each.index: each for each in result.cells}
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted

@@ -94,19 +94,19 @@ def has_conditions(code: str, label: str) -> bool:
     return any(_holds_tuples(node) for argument in given for node in ast.walk(argument))
 
 
-def least_weights(code: str) -> Mapping[str, float]:
-    """Return the weight that a cell's code states for each label of its checks, as a lower bound.
+def least_weights(notebook: NotebookText) -> Mapping[str, float]:
+    """Return the weight that the text states for each label of its checks, as a lower bound.
 
     Conditions that are not written out, as in a list comprehension, count as 0. Of several calls
     with one label the heaviest counts.
     """
-    tree = parse_python(code)
     found: dict[str, float] = {}
-    for node in ast.walk(tree) if tree is not None else ():
-        match node:
-            case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
-                weight = math.fsum(map(_least_weight, entries))
-                found[label] = max(weight, found.get(label, 0.0))
+    for tree in filter(None, (parse_python(cell.code) for cell in notebook.cells)):
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
+                    weight = math.fsum(map(_least_weight, entries))
+                    found[label] = max(weight, found.get(label, 0.0))
     return found
 
 
