@@ -28,7 +28,6 @@ import math
 import os
 import pathlib
 import random
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -51,8 +50,7 @@ _PULSE = 0.5
 def main(argv: list[str]) -> None:
     """Judge one submission, report, and exit at once."""
     options = json.loads(argv[0])
-    for name, value in options["rlimits"].items():
-        resource.setrlimit(getattr(resource, name), (value, value))
+    cell_runner.set_rlimits(options["rlimits"])
     for name in ("report", "control", "requests", "answers"):
         os.set_inheritable(options[name], False)
     cell_output.Tail()

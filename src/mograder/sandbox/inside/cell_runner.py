@@ -69,8 +69,7 @@ def prepare(
     options: dict[str, Any], descriptor: int, notebook: str, *, outputs: bool
 ) -> NotebookReport:
     """Set the rlimits and this process's output for a notebook; return the report to write to."""
-    for name, value in options["rlimits"].items():
-        _limit(getattr(resource, name), value)
+    set_rlimits(options["rlimits"])
     if options["caches"]:
         _copy_caches(options["caches"])
     os.set_inheritable(descriptor, False)
@@ -83,10 +82,13 @@ def prepare(
     return NotebookReport(descriptor, CheckLines(), tail, shown)
 
 
-def _limit(kind: int, wanted: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(kind, (value, value))
+def set_rlimits(wanted: dict[str, int]) -> None:
+    """Set this process's limits by their names, none above its present hard limit."""
+    for name, most in wanted.items():
+        kind = getattr(resource, name)
+        hard = resource.getrlimit(kind)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (value, value))
 
 
 def _copy_caches(directory: str) -> None:
