@@ -1,0 +1,161 @@
+"""The result of grading one submission: a mark for each question, with a reason for each point.
+
+It is written as JSON to ``autograded/<assignment>/<student>.json``, signed, and kept in the
+gradebook. Pages, CSV files and uploads are made from it and from marks that people gave.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mograder.core.errors import InvalidInput
+
+VERSION: Literal[1] = 1
+
+
+class GradingState(StrEnum):
+    """How a mark of the machine came about; the later of two states is the weaker one."""
+
+    JUDGED = "judged"
+    CLAIMED = "claimed"
+    """Judged, but it rests on structure, time or identity that the notebook itself says."""
+    UNPROTECTED = "unprotected"
+    """The checks ran beside the answer, which could have forged them: a marker has to confirm."""
+    NOT_RUN = "not run"
+    """No marks, for a reason that is the student's, such as a name that is not defined."""
+    MANUAL = "manual"
+    """The question has no checks: people mark it."""
+    NEEDS_ATTENTION = "needs attention"
+    """There is no result, for a reason that is not the student's: neither 0 nor full marks."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GradedCondition(_Record):
+    """One condition of a check; ``reason`` is the error that prevented its evaluation."""
+
+    message: str
+    weight: float
+    passed: bool
+    reason: str = ""
+
+
+class GradedLabel(_Record):
+    """The result of one label.
+
+    ``hidden``: it has hidden tests, so that students see what the assignment's setting allows.
+    """
+
+    label: str
+    key: str
+    earned: float
+    total: float
+    passed: bool
+    hidden: bool = False
+    conditions: tuple[GradedCondition, ...] = ()
+
+
+class GradedCall(_Record):
+    """A call of an answer that a check made, in words: ``area(2)`` and ``12.566``."""
+
+    call: str
+    status: str
+    result: str = ""
+    milliseconds: float = 0.0
+
+
+class GradedCheck(_Record):
+    """One check cell of the source; ``line`` is its line there."""
+
+    cell: int
+    line: int
+    hidden: bool
+    state: GradingState
+    reason: str = ""
+    claims: tuple[str, ...] = ()
+    labels: tuple[GradedLabel, ...] = ()
+    calls: tuple[GradedCall, ...] = ()
+
+
+class GradedQuestion(_Record):
+    """One question: its key, its marks, and the labels of its checks.
+
+    ``available`` is None in an assignment without marks; ``earned`` is None there, for a question
+    that people mark, and where there is no result.
+    """
+
+    key: str
+    available: float | None
+    earned: float | None
+    state: GradingState
+    reason: str = ""
+    labels: tuple[str, ...] = ()
+
+
+class GradedCellError(_Record):
+    """A cell of the submission that failed, as its own process reports it; it has no marks."""
+
+    index: int
+    line: int | None
+    error_type: str
+    message: str
+
+
+class GradingResult(_Record):
+    """The result of grading one submission.
+
+    ``problem`` is the sentence about the whole submission if it was not judged at all. ``tampered``
+    are the findings of comparing it with the release, in 0.3.16's words. ``auto_mark`` and
+    ``auto_available`` are the marks of the questions with checks (None without marks, or while one
+    of them has no result), ``max_mark`` all marks of the assignment. ``received`` is the time of
+    submission and ``at`` that of grading, as ISO 8601 in UTC; ``receipt`` is the receipt's number.
+    """
+
+    version: Literal[1] = VERSION
+    assignment: str
+    student: str
+    filename: str
+    submission_sha256: str
+    submission_bytes: int
+    received: str = ""
+    receipt: int | None = None
+    source_sha256: str
+    contract_sha256: str = ""
+    release_sha256: str = ""
+    environment: str = ""
+    mograder: str
+    protected: bool
+    state: GradingState
+    problem: str = ""
+    questions: tuple[GradedQuestion, ...] = ()
+    checks: tuple[GradedCheck, ...] = ()
+    cell_errors: tuple[GradedCellError, ...] = ()
+    tampered: tuple[str, ...] = ()
+    auto_mark: float | None = None
+    auto_available: float | None = None
+    max_mark: float = 100.0
+    at: str
+    seconds: float = 0.0
+
+
+def render_result(result: GradingResult) -> str:
+    """Return a result as JSON; equal results give equal texts."""
+    return result.model_dump_json(indent=1) + "\n"
+
+
+def parse_result(text: str | bytes) -> GradingResult:
+    """Return the result that :func:`render_result` wrote.
+
+    Raises:
+        InvalidInput: The text is anything else.
+    """
+    try:
+        return GradingResult.model_validate_json(text)
+    except ValueError as error:
+        hint = "Grade the submission again with `mograder autograde --force`."
+        raise InvalidInput("This is not a result of grading.", hint=hint) from error
