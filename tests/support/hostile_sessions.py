@@ -33,7 +33,13 @@ for name, value in options["rlimits"].items():
 open("up", "w").close()
 """
 
-MEMORY = "kept = []\nwhile True: kept.append(b'x' * (1 << 22))"
+# The next two keep what they have when the kernel gives them no more: on a fast machine they reach
+# the rlimits before the monitor measures them.
+MEMORY = """
+kept = []
+while True:
+    try: kept.append(b'x' * (1 << 22))
+    except MemoryError: time.sleep(600)"""
 MEMORY_OF_MANY = """
 for _ in range(9):
     if not os.fork():
@@ -102,7 +108,8 @@ while True:
 GHOST_FILLER = """
 kept = []
 while True:
-    kept.append(open("ghost", "wb"))
+    try: kept.append(open("ghost", "wb"))
+    except OSError: time.sleep(600)
     os.unlink("ghost")
     kept[-1].write(b"x" * (4 << 20))"""
 RESERVER = """
