@@ -165,7 +165,7 @@ async def test_courses_of_ours_and_for_0_3_16_are_judged_unchanged(
 ) -> None:
     source = directory / f"{directory.name}.py"
     release = rig.course / "release" / directory.name / source.name
-    release.parent.mkdir(parents=True)
+    shutil.copytree(directory, release.parent)
     release.write_text(released(source))
     assignment = await rig.prepare(AssignmentFiles(directory.name, source, release))
     found = await rig.grade(assignment, assignment.source)
