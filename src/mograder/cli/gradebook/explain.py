@@ -19,6 +19,7 @@ from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.grading_result import GradedLabel, GradingResult, parse_result
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import (
+    EARLIER,
     MANUAL,
     QuestionGrade,
     RecordedMark,
@@ -94,6 +95,8 @@ def _lines(
 
 
 def _heading(question: QuestionGrade) -> str:
+    if question.state == EARLIER and not question.marker:
+        return f"  {question.key}: its marks are in the sum of the checks, which 0.3.16 graded"
     how = _given(question.marker, question.at) if question.marker else f", {question.state}"
     waits = f", {question.open}" if question.open else ""
     return f"  {question.key}: {_of(question)}{how}{waits}"
