@@ -311,9 +311,11 @@ def test_0_3_16s_marks_are_read_as_they_are(path: Path) -> None:
     assert alice.submitted_at == 1_795_292_502
     assert alice.whole is not None
     assert (alice.whole.marker, alice.whole.available) == (EARLIER_MARKER, 60)
-    assert (bob.total, bob.flags) == (
+    assert (bob.auto, bob.manual, bob.total, bob.flags) == (
+        25,
+        50,
         75,
-        ("The mark from 0.3.16 is probably wrong: it added a percentage as points",),
+        ("0.3.16 added its percentage to the total as points; in marks it is 30",),
     )
     assert (cleo.total, cleo.final) == (94, 0), "a penalised 0 stays 0"
     assert (eve.total, eve.final, eve.questions[3].open) == (None, None, "not marked yet")
@@ -330,12 +332,12 @@ def test_grading_again_keeps_the_marks_that_0_3_16s_markers_gave(path: Path) -> 
         kept = book.history("A1", "alice")[0]
     assert {name: (g.manual, g.total) for name, g in found.items()} == {
         "alice": (42, 64.1),
-        "bob": (50, 72.1),
+        "bob": (30, 52.1),
         "cleo": (54, 76.1),
         "eve": (None, None),
     }
     assert (kept.marker, kept.points, kept.comment[:9]) == (EARLIER_MARKER, 42, "Good work")
-    assert "probably wrong" in found["bob"].flags[0], "still, until it is marked again"
+    assert "in marks it is 30" in found["bob"].flags[0], "until it is marked again"
     assert found["alice"].final is None, "its penalty belongs to the other total"
     row = row_of(path)
     assert (row["manual_mark"], row["feedback"][:9]) == (70, "Good work")

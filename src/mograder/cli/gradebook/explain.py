@@ -21,6 +21,7 @@ from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import (
     EARLIER,
     MANUAL,
+    WHOLE,
     QuestionGrade,
     RecordedMark,
     RecordedRun,
@@ -162,6 +163,8 @@ def _sum(grade: StudentGrade) -> Iterator[str]:
 
 
 def _told(mark: RecordedMark) -> str:
+    if mark.question == WHOLE and mark.points is None and mark.comment:
+        return f"comment, {mark.marker}{_on(mark.at)}: {' '.join(mark.comment.split())}"
     what = mark.question or "all questions without checks"
     points = "withdrawn" if mark.points is None else number_text(mark.points)
     said = f": {' '.join(mark.comment.split())}" if mark.comment else ""
