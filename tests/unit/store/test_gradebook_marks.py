@@ -489,3 +489,38 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(book: Gradebook, path:
     assert [each.student for each in book.grades("A1")] == ["alice"]
     book.record_run(a_run(points={**FAIR, "Q1": 1.0}, later=1))
     assert only(book).auto == 16
+
+
+def test_a_mark_from_a_text_does_not_count_after_another_mark_by_us_either(
+    book: Gradebook, path: Path
+) -> None:
+    """A person marked a question with checks, so that the row has a time of marking."""
+    book.record_run(a_run(points=FAIR))
+    give(book, Q3=15)
+    change(path, "UPDATE submissions SET manual_mark = 100, total_mark = 137.1, updated_at = 'x'")
+    assert (only(book).manual, only(book).total) == (None, None)
+
+
+def test_a_mark_from_a_text_waits_for_a_person_once_it_is_graded_here(path: Path) -> None:
+    put_recorded(path)
+    change(path, "UPDATE submissions SET graded_at = NULL WHERE student = 'alice'")
+    with Gradebook(path) as book:
+        book.record_run(a_run(points=FAIR))
+        grade = book.grades("A1")[0]
+        assert grade.whole is not None
+        assert (grade.manual, grade.total, grade.whole.open) == (42, None, "not confirmed yet")
+        marks = {WHOLE: MarkEntry(42, grade.comment)}
+        given = book.record_marks("A1", "alice", marks, marker="mia", at=AT)
+    assert (given.total, given.comment[:4]) == (64.1, "Good")
+
+
+def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    give(book, Analysis=30, Q3=5)
+    fewer = {"Q1": 10.0, "Q2": 15.0, "Analysis": 40.0}
+    book.record_run(a_run(points={"Q1": 7.1, "Q2": 15.0}, marks=fewer, later=2))
+    assert only(book).total == 52.1
+    assert only(book).flags == (
+        "Look again at Analysis: the work or its grading changed after the mark",
+        "The marks of Q3 do not count: there is no such question now",
+    )
