@@ -3,127 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
-from mograder.core.settings_model import GradingSettings, ItemSettings, PenaltiesSettings, Settings
+from mograder.core.settings_model import GradingSettings, ItemSettings, Settings
 from mograder.grading.disclosure import Disclosure, Level
 from mograder.grading.feedback_page import ShownNotebook, render_feedback_page
-from mograder.grading.feedback_view import GradedWork, view_feedback
-from mograder.grading.grading_result import (
-    GradedCall,
-    GradedCheck,
-    GradedCondition,
-    GradedLabel,
-    GradedQuestion,
-    GradingResult,
-    GradingState,
-)
-from mograder.grading.late_policy import LatePolicy, lateness
+from mograder.grading.feedback_view import view_feedback
+from mograder.grading.grading_result import GradingState
 from mograder.grading.notebook_page import cells_of_page, render_notebook_page, view_code
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from tests.support.feedback_pages import DUE, GRADE, RESULT, WORK, rich_page
 
-DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
-EVIL = "</style></p><script>alert(1)</script><img src=//x.example onerror=1>\u202e"
 _SECRET = "canary"
-
-SEEN = GradedCheck(
-    cell=3,
-    line=57,
-    hidden=False,
-    state=GradingState.CLAIMED,
-    claims=("isinstance(shape, Shape)",),
-    labels=(
-        GradedLabel(
-            label="Q1: area",
-            key="Q1",
-            earned=3,
-            total=4,
-            passed=False,
-            conditions=(
-                GradedCondition(message="area(2) is right", weight=3, passed=True),
-                GradedCondition(message="`area` of -1", weight=1, passed=False, reason=EVIL),
-            ),
-        ),
-    ),
-    calls=(GradedCall(call="area(2)", status="returned", result="12.566"),),
-)
-HIDDEN = GradedCheck(
-    cell=4,
-    line=70,
-    hidden=True,
-    state=GradingState.CLAIMED,
-    reason="canary-reason-of-check",
-    claims=("canary-claim",),
-    labels=(
-        GradedLabel(
-            label="Q1: canary-label",
-            key="Q1",
-            earned=1,
-            total=2,
-            passed=False,
-            hidden=True,
-            conditions=(
-                GradedCondition(
-                    message="canary-message", weight=1, passed=False, reason="canary-why"
-                ),
-                GradedCondition(message="canary-passed", weight=1, passed=True),
-            ),
-        ),
-    ),
-    calls=(GradedCall(call="area('canary-call')", status="returned", result="1"),),
-)
-NOT_RUN = GradedCheck(
-    cell=5,
-    line=90,
-    hidden=False,
-    state=GradingState.NOT_RUN,
-    reason="`mean` is not defined, because the cell at line 103 failed (ZeroDivisionError)",
-    labels=(GradedLabel(label="Q2: mean", key="Q2", earned=0, total=2, passed=False),),
-)
-RESULT = GradingResult(
-    assignment="hw1",
-    student="alice",
-    filename="alice.py",
-    submission_sha256="a" * 64,
-    submission_bytes=1,
-    received="2026-11-21T09:00:00+00:00",
-    receipt=17,
-    source_sha256="b" * 64,
-    mograder="1.0",
-    protected=True,
-    state=GradingState.CLAIMED,
-    questions=(
-        GradedQuestion(key="Q1", available=20, earned=13.3, state=GradingState.CLAIMED),
-        GradedQuestion(key="Q2", available=15, earned=0, state=GradingState.NOT_RUN),
-        GradedQuestion(key="Essay", available=65, earned=None, state=GradingState.MANUAL),
-    ),
-    checks=(SEEN, HIDDEN, NOT_RUN),
-    at="2026-11-21T12:00:00+00:00",
-)
-GRADE = StudentGrade(
-    "hw1",
-    "alice",
-    (
-        QuestionGrade("Q1", 13.3, 20, "claimed", 13.3),
-        QuestionGrade("Q2", 0, 15, "not run", 0, "canary: joined reasons are not for students"),
-        QuestionGrade("Essay", 59.2, 65, "manual", marker="mia", comment="Fine.\n\nMore <b>."),
-    ),
-    auto=13.3,
-    manual=59.2,
-    total=72.5,
-    max_mark=100,
-    penalty_pct=5,
-    penalised=68.9,
-    final=68.9,
-    comment=f"Good.\n\n{EVIL}",
-    version="1",
-)
-LATE = lateness(LatePolicy.of(PenaltiesSettings()), DUE, DUE + timedelta(hours=15))
-WORK = GradedWork(GRADE, RESULT, LATE, DUE, DUE + timedelta(hours=15))
 
 
 class Reader(HTMLParser):
@@ -257,6 +151,12 @@ def test_the_settings_of_an_item_count_before_those_of_the_course() -> None:
     assert Disclosure.of(settings, "hw2", due=None, now=after) == Disclosure(Level.LABEL)
     never = Settings(grading=GradingSettings(hidden_tests_after="never"))
     assert Disclosure.of(never, "hw1", due=None, now=after).level is Level.NOTHING
+
+
+def test_a_page_with_everything_is_inert() -> None:
+    elements = set(Reader(rich_page()).elements)
+    assert {"math", "table", "details", "img"} <= elements
+    assert not {"script", "iframe", "form", "link", "svg"} & elements
 
 
 NOTEBOOK = """import marimo
