@@ -77,6 +77,9 @@ class _Root(LazyGroup):
             "validate": Lazy(
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
+            "feedback": Lazy(
+                "mograder.cli.feedback:feedback", "Write a page of feedback for each student."
+            ),
             "gradebook": Lazy(
                 "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
             ),
