@@ -238,6 +238,7 @@ def judged(
     seconds: dict[str, float] | None = None,
     program: str = "answer_judge.py",
     programs: Programs = COLD,
+    **options_of_judge: object,
 ) -> Judged:
     """Judge a submission by a source; without a contract, one is recorded."""
     plan = plan_source(source, "source.py").plan
@@ -256,6 +257,7 @@ def judged(
             "answers": worker_.ends["answers"],
         }
         more = {"rlimits": {}, "contract": contract, "seed": "seed", "seconds": seconds or QUICK}
+        more |= options_of_judge
         everything = {**options, **more, "plan": json.loads(render_plan(plan))}
         process = programs.start(directory, program, everything)
         stack.callback(_stop, process)
