@@ -32,6 +32,7 @@ import pathlib
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -93,6 +94,7 @@ class _Judge:
         self._report = options["report"]
         self._seed = options["seed"]
         self._rehearsal = options.get("rehearsal")
+        self._started = time.monotonic()
         self._plan = judged_parts.Plan(_read(options["plan"]))
         self._parts = judged_parts.Parts(self._plan, module)
         limits = answer_session.Limits(**options["seconds"])
@@ -128,7 +130,7 @@ class _Judge:
 
     def _rehearse(self, contract: Any) -> None:
         rehearsal = answer_rehearsal.Rehearsal(
-            self._plan, contract, self._session, self._say, **self._rehearsal
+            *(self._plan, contract, self._session, self._say, self._started), **self._rehearsal
         )
 
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
