@@ -61,7 +61,7 @@ PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 ENDS = ("report", "control", "requests", "answers")
 """The descriptors of worker and judge, by the names of their programs' options."""
 
-REHEARSAL = {"least": 5.0, "trial": 2.0}
+REHEARSAL = {"least": 2.0, "trial": 2.0}
 """Seconds for trying an author's checks with junk: for all trials at least, for each at most."""
 
 ZYGOTE = (
