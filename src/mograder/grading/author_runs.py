@@ -7,35 +7,52 @@ import html
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
+from mograder.grading.contract_recording import Recording, keep_contract
 from mograder.grading.local_runner import Workbench, open_workbench
 from mograder.grading.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
+from mograder.notebook.grading_plan import parse_plan
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
+from mograder.sandbox.execution.judging import (
+    Deadlines,
+    JudgeFiles,
+    JudgingRequest,
+    JudgingResult,
+)
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
+from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
+from mograder.sandbox.inside.grading_contract import parse_contract
+from mograder.sandbox.protocol import Limits
+from mograder.store.contracts import ContractStore
 from mograder.store.course import read_notebook
 
 _LONGEST = 3600.0
 _LOG = 2000
+_SEED = "rehearsal"
 _TAGS = re.compile(r"<[^>]*>")
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """The outcome of one check; ``messages`` are those of the conditions that failed."""
+    """The outcome of one check; ``messages`` are those of the conditions that failed.
+
+    ``weight`` is that of all conditions.
+    """
 
     label: str
     status: CheckStatus
     messages: tuple[str, ...] = ()
+    weight: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,30 @@ Run = Callable[[Path, Path, Progress], Awaitable[RunReport]]
 
 Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` if nothing can be
 run at all.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorTrial:
+    """An author's notebook, or its release, to judge apart from its checks.
+
+    ``folder`` has the files beside it, ``files`` what the judge has. The checks are tried with junk
+    as well if no contract is in ``files``. ``interface`` and ``skip`` are as in
+    :class:`~mograder.sandbox.execution.judging.JudgingRequest`.
+    """
+
+    text: str
+    name: str
+    folder: Path
+    files: JudgeFiles
+    interface: tuple[str, ...]
+    skip: tuple[int | str, ...]
+
+
+Judge = Callable[[AuthorTrial, Progress], Awaitable[JudgingResult]]
+"""Judges an author's notebook in two processes.
+
+Raises :class:`~mograder.core.errors.MograderError` if it cannot be judged at all.
 """
 
 
@@ -96,6 +137,77 @@ def _sandboxed_run(bench: Workbench, *, seconds: float) -> Run:
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class AuthorJudging:
+    """Judges an author's notebooks; ``keep`` keeps the contract of a trial for later grading."""
+
+    judge: Judge
+    keep: Callable[[AuthorTrial, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorRuns:
+    """The ways in which an author's notebooks are run and judged."""
+
+    run: Run
+    judging: AuthorJudging
+
+
+def trusted_judging(environment: AuthorEnvironment, deadlines: Deadlines) -> AuthorJudging:
+    """Return how to judge an author's own notebook without a sandbox; no contract is kept."""
+
+    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        request = _request(trial, Path(), Limits.model_construct(), deadlines)
+        return await judge_as_author(environment, request, progress)
+
+    async def keep(trial: AuthorTrial, contract: str) -> None:
+        """Keep nothing: grading uses another environment."""
+
+    return AuthorJudging(judge, keep)
+
+
+def _sandboxed_judging(
+    bench: Workbench, deadlines: Deadlines, contracts: ContractStore
+) -> AuthorJudging:
+    """Return how to judge a notebook as `mograder autograde` does."""
+
+    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        environment = await bench.environment(trial.text, progress)
+        return await bench.judges.judge(_request(trial, environment, bench.limits, deadlines))
+
+    async def keep(trial: AuthorTrial, contract: str) -> None:
+        recording = Recording(
+            text=trial.text,
+            filename=trial.name,
+            plan=parse_plan(trial.files.plan),
+            environment=await bench.environment(trial.text, lambda _: None),
+            limits=bench.limits,
+            deadlines=deadlines,
+            folder=trial.folder.absolute(),
+        )
+        await asyncio.to_thread(keep_contract, contracts, recording, parse_contract(contract))
+
+    return AuthorJudging(judge, keep)
+
+
+def _request(
+    trial: AuthorTrial, environment: Path, limits: Limits, deadlines: Deadlines
+) -> JudgingRequest:
+    return JudgingRequest(
+        text=trial.text,
+        name=trial.name,
+        files=trial.files,
+        environment=environment,
+        limits=limits,
+        deadlines=deadlines,
+        interface=trial.interface,
+        skip=trial.skip,
+        seed=_SEED,
+        folder=trial.folder,
+        rehearse=trial.files.contract is None,
+    )
+
+
 @asynccontextmanager
 async def open_runs(
     loaded: LoadedSettings,
@@ -106,8 +218,8 @@ async def open_runs(
     jobs: int,
     sandbox: bool = True,
     own_python: bool = False,
-) -> AsyncIterator[Run]:
-    """Yield a function for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
+) -> AsyncIterator[AuthorRuns]:
+    """Yield the means for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
 
     They run in a sandbox or directly on this machine. Authors would run their own notebooks anyway,
     so they run without a sandbox where none can be made; ``warn`` is called with a message then.
@@ -117,11 +229,14 @@ async def open_runs(
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
     seconds = loaded.settings.defaults.timeout
+    deadlines = Deadlines(notebook=min(seconds, _LONGEST))
     async with AsyncExitStack() as stack:
         opening = open_workbench(loaded, environ, trusted=True, runs=runs, jobs=jobs)
         bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None
         if bench is not None:
-            yield _sandboxed_run(bench, seconds=seconds)
+            run = _sandboxed_run(bench, seconds=seconds)
+            contracts = ContractStore(loaded.state_dir / "contracts")
+            yield AuthorRuns(run, _sandboxed_judging(bench, deadlines, contracts))
             return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
         # In the course's directory: at the same path, uv finds what it installed for the same
@@ -129,7 +244,8 @@ async def open_runs(
         wheels = loaded.state_dir / "runtime"
         environment = AuthorEnvironment(wheels, variables, own=own_python)
         stack.push_async_callback(environment.close)
-        yield trusted_run(environment, seconds=seconds)
+        run = trusted_run(environment, seconds=seconds)
+        yield AuthorRuns(run, trusted_judging(environment, deadlines))
 
 
 async def _open_bench(
@@ -154,8 +270,12 @@ async def _open_bench(
 def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
     """Return the report of a run for the author; the last result of each check counts."""
     cells = parse_cells(text, filename).cells
-    checks = (CheckOutcome(c.label, CheckStatus(c.status), c.details) for c in result.checks)
-    last = {check.label: check for check in checks}
+    last = {
+        check.label: CheckOutcome(
+            check.label, CheckStatus(check.status), check.details, check.total_weight
+        )
+        for check in result.checks
+    }
     return RunReport(
         cell_errors=tuple(_failures(cells, filename, result)),
         checks=tuple(last.values()),

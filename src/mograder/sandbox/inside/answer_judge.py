@@ -10,6 +10,8 @@ Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "
 contract may be paths. Without a contract the worker is the author's own solution, which is trusted,
 and a contract is recorded.
 
+``"rehearsal": {"least": 5, "trial": 2}`` then tries the author's checks (``answer_rehearsal.py``).
+
 Lines of JSON are written to ``report``: ``{"kind": "given", "cell", "line", "error"}`` for a given
 part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorded, and at last
 ``"end"``; without that line nothing counts. A check is in one of these states:
@@ -30,12 +32,14 @@ import pathlib
 import random
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import answer_log  # type: ignore[import-not-found]  # in this file's directory
+import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
@@ -127,6 +131,8 @@ class _Judge:
     def __init__(self, options: dict[str, Any], template: Template) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
         self._seed = options["seed"]
+        self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
+        self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts
         limits = answer_session.Limits(**options["seconds"])
         ends = (options[name] for name in ("control", "requests", "answers"))
@@ -142,6 +148,7 @@ class _Judge:
         self._imports = {each["name"]: each["imported"] for each in self._plan.data["answers"]}
         self._recorder = template.recorder
         self._seen: list[Any] = []
+        self._judged_before: dict[int, list[Any]] = {}
 
     def run(self) -> None:
         """Judge all checks."""
@@ -151,22 +158,52 @@ class _Judge:
         for part in self._plan.checks:
             self._check(part)
         if self._contract is None:
-            sha256 = self._plan.data["source_sha256"]
-            self._lines.say("contract", **asdict(self._book.contract(sha256, tuple(self._seen))))
+            contract = self._book.contract(self._plan.data["source_sha256"], tuple(self._seen))
+            self._lines.say("contract", **asdict(contract))
+            if self._rehearsal is not None:
+                self._rehearse(contract, self._rehearsal)
         self._lines.say("end")
+
+    def _rehearse(self, contract: Any, seconds: dict[str, float]) -> None:
+        rehearsal = answer_rehearsal.Rehearsal(
+            *(self._plan, contract, self._session, self._lines.say, self._started),
+            **seconds,
+        )
+
+        def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
+            self._book = rehearsal.book
+            return self._attempt(part, seed, answer_log.CallLog(), trial)
+
+        rehearsal.run(attempt, self._seed, self._judged_before)
 
     def _check(self, part: dict[str, Any]) -> None:
         """Judge one check, with a process of the worker's own for it."""
         log = answer_log.CallLog()
+        verdict, answers = self._attempt(part, self._seed, log)
+        self._tell(part, verdict, answers.claims, log)
+
+    def _attempt(
+        self,
+        part: dict[str, Any],
+        seed: str,
+        log: Any,
+        trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+    ) -> tuple[_Verdict, Any]:
+        """Return the verdict of one check, and the stand-ins that it has used.
+
+        ``trial`` changes the answers of the worker's process for this check; then that process
+        goes on with the next trial, unless it does not answer any more.
+        """
         seconds = self._session.begin()
         # Other numbers for each submission, the same whenever it is judged.
-        _seed_random(f"{self._seed}:{part['cell']}")
+        _seed_random(f"{seed}:{part['cell']}")
         answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log)
         verdict = _Verdict()
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
             try:
-                verdict = self._judged(part, answers)
+                with contextlib.nullcontext() if trial is None else trial():
+                    verdict = self._judged(part, answers)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except answer_session.NoAnswer:
@@ -176,8 +213,9 @@ class _Judge:
         if self._session.overfull:
             verdict = _Verdict("needs attention", "the judge has no more memory")
             self._session.overfull = False
-        self._session.end()
-        self._tell(part, verdict, answers.claims, log)
+        if trial is None or self._session.broken:
+            self._session.end()
+        return verdict, answers
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
         names = self._parts.fresh().__dict__
@@ -250,6 +288,7 @@ class _Judge:
         cell, results = part["cell"], verdict.results
         if self._contract is None:
             self._seen += label_results.expected(cell, results)
+            self._judged_before[cell] = results
         else:
             wanted = [each for each in self._contract.labels if each.cell == cell]
             results = label_results.by_contract(results, wanted, verdict.reason)

@@ -243,6 +243,7 @@ def judged(
     seconds: dict[str, float] | None = None,
     program: str = "answer_judge.py",
     programs: Programs = COLD,
+    **options_of_judge: object,
 ) -> Judged:
     """Judge a submission by a source; without a contract, one is recorded."""
     plan = plan_source(source, "source.py").plan
@@ -260,13 +261,14 @@ def judged(
             "requests": worker_.ends["requests"],
             "answers": worker_.ends["answers"],
         }
-        more = {
+        more: dict[str, object] = {
             "rlimits": {},
             "caches": "",
             "contract": contract,
             "seed": "seed",
             "seconds": seconds or QUICK,
         }
+        more |= options_of_judge
         everything = {**options, **more, "plan": json.loads(render_plan(plan))}
         process = programs.start(directory, program, everything)
         stack.callback(_stop, process)
