@@ -205,7 +205,12 @@ def _known(
 def _is_current(
     file: SubmittedFile, known: GradingResult, basis: Basis, files: AutogradedFiles
 ) -> bool:
-    """Return whether a result is of this submission on this basis, with its other files."""
+    """Return whether a result is of this submission on this basis, with its other files.
+
+    One that needs attention never is: the cause may be gone.
+    """
+    if row_of(known).needs_attention:
+        return False
     if Basis.of_result(known) != basis or not files.complete(file.student):
         return False
     try:

@@ -79,7 +79,7 @@ async def _grade_one(
         graded = await grade_submission(assignment, submitted, tools)
     except MograderError as error:
         return unread_row(file.student, str(error))
-    except Exception as error:  # a fault of ours in one submission must not cost the others theirs
+    except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
         _log.exception("%s of %s cannot be graded", file.student, assignment.name)
         return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
     return row_of(graded.result, notes=await _kept(keep, graded))

@@ -96,6 +96,7 @@ def _checked(file: SubmittedFile) -> SubmittedFile:
     problem = ""
     if FileName.valid(f"{file.student}{_SUFFIX}") is None or not file.student:
         problem = f"{_shown(file.path)} is no name for a student's files. Rename it."
+        file = replace(file, student=_shown(Path(file.student)))
     else:
         try:
             regular = stat.S_ISREG(file.path.lstat().st_mode)
