@@ -35,8 +35,6 @@ from mograder.sandbox.protocol import Limits
 from mograder.store.grading_records import GradingRun
 from mograder.store.submitted_files import SubmittedFile
 
-_WITHOUT_RESULT = (GradingState.NEEDS_ATTENTION, GradingState.NOT_RUN)
-
 
 @dataclass(frozen=True, slots=True)
 class AutogradeRequest:
@@ -178,11 +176,11 @@ async def _divide(
     basis, inspector = Basis.of(assignment), Inspector()
     for file in request.submissions:
         known = None if file.problem else await asyncio.to_thread(_known, file, files, watch)
-        if request.failed and known is not None and known.state not in _WITHOUT_RESULT:
+        if request.failed and known is not None and not _has_failed(known):
             continue
-        again = request.force or request.failed or file.problem or known is None
-        if not again and await asyncio.to_thread(_is_current, file, known, basis, files):
-            current.append(row_of(known, fresh=False))
+        kept = None if request.force or request.failed else known
+        if kept and await asyncio.to_thread(_is_current, file, kept, basis, files):
+            current.append(row_of(kept, fresh=False))
             continue
         denied = request.denied
         checked = file if denied is None else await _screened(file, assignment, denied, inspector)
@@ -200,6 +198,10 @@ def _known(
     except InvalidInput as error:
         watch.warn(error.message)
         return None
+
+
+def _has_failed(known: GradingResult) -> bool:
+    return known.state is GradingState.NOT_RUN or row_of(known).needs_attention
 
 
 def _is_current(
