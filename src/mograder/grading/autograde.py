@@ -16,7 +16,7 @@ from typing import Protocol
 from mograder import __version__
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.grading.autograded_files import AutogradedFiles
-from mograder.grading.grade_submission import GradedNotebook, read_submission
+from mograder.grading.grade_submission import GradedNotebook
 from mograder.grading.gradebook_run import run_of
 from mograder.grading.graded_assignment import (
     AssignmentFiles,
@@ -27,6 +27,7 @@ from mograder.grading.grading_batch import grade_batch
 from mograder.grading.grading_result import GradingResult, GradingState
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.result_row import Column, ResultRow, columns_of, row_of
+from mograder.grading.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.denied_code import Denied
 from mograder.processes.notebook_inspection import Inspector
