@@ -77,6 +77,9 @@ class _Root(LazyGroup):
             "validate": Lazy(
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
+            "autograde": Lazy(
+                "mograder.cli.autograde.command:autograde_command", "Mark what students handed in."
+            ),
             "feedback": Lazy(
                 "mograder.cli.feedback:feedback", "Write a page of feedback for each student."
             ),
