@@ -267,3 +267,24 @@ class Published(_Body):
     status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
+
+
+class HeldSource(_Body):
+    """The files that an instructor sent as an item's source, with their SHA-256, never their text.
+
+    ``own``: the hub has a source in its course directory and takes no other. ``most_mb`` and
+    ``most_files`` are the limits, as of a release.
+    """
+
+    status: Literal["ok"] = "ok"
+    files: dict[str, str]
+    own: bool
+    most_mb: int
+    most_files: int
+
+
+class SourceKept(_Body):
+    """A source was replaced; ``files`` are its files, sorted."""
+
+    status: Literal["ok"] = "ok"
+    files: list[str]
