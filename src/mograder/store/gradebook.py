@@ -38,6 +38,14 @@ from mograder.store.gradebook_uploads import (
     remove_sent,
     write_sent,
 )
+from mograder.store.grading_records import (
+    GradingRun,
+    MarkEntry,
+    Penalty,
+    RecordedMark,
+    RecordedRun,
+    StudentGrade,
+)
 
 __all__ = [
     "GRADEBOOK_MIGRATIONS",
@@ -152,6 +160,56 @@ class Gradebook(Closing):
         )
         with reading(self._engine) as connection:
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
+
+    def record_run(self, run: GradingRun) -> int:
+        """Record the result of grading one submission, in one transaction; return its number.
+
+        A question's mark is recorded only if it changed, and one that a person gave still counts.
+        A result that needs attention gives no marks: those of the same submission stay.
+
+        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
+        """
+        raise NotImplementedError
+
+    def record_marks(
+        self,
+        assignment: str,
+        student: str,
+        marks: Mapping[str, MarkEntry],
+        *,
+        marker: str,
+        at: datetime,
+        comment: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Record a person's marks by question, and the comment on the submission if it is given.
+
+        Raises:
+            Conflict: One of them was changed since ``version``; the message has both.
+            InvalidInput: A question does not exist, or its mark is out of its range.
+            NotFound: The gradebook has neither a submission nor an assignment of these names.
+        """
+        raise NotImplementedError
+
+    def record_penalty(self, assignment: str, student: str, penalty: Penalty) -> None:
+        """Record the deduction for lateness, which the next change of the total invalidates."""
+        raise NotImplementedError
+
+    def assignments(self) -> tuple[str, ...]:
+        """Return the names of the assignments that have marks, in alphabetical order."""
+        raise NotImplementedError
+
+    def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
+        """Return all students' marks for an assignment as they count, ordered by username."""
+        raise NotImplementedError
+
+    def runs(self, assignment: str, student: str) -> tuple[RecordedRun, ...]:
+        """Return the results of grading a student's submissions, oldest first."""
+        raise NotImplementedError
+
+    def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
+        """Return every mark given for a student's submissions, oldest first."""
+        raise NotImplementedError
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
