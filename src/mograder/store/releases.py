@@ -72,8 +72,9 @@ class Limits:
 class Releases:
     """The published items of one course; thread-safe.
 
-    With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read of each item, valid while its version is
-    current) and ``_growing`` (the uploads in progress, which :meth:`_sweep` skips).
+    With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read
+    of each item, valid while its version is current) and ``_growing`` (the uploads in progress,
+    which :meth:`_sweep` skips).
     """
 
     def __init__(

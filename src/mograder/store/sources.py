@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from mograder.core.errors import Conflict
@@ -21,12 +22,14 @@ from mograder.store.releases import ItemKind, Releases, ReleaseUpload
 class Source:
     """The source of an assignment: its notebook, and whether it is in the course's own directory.
 
-    ``files`` are the names of the files that an instructor sent; empty for the course's own.
+    ``files`` are the names of the files that an instructor sent, and ``sent`` is when; both are
+    empty for the course's own.
     """
 
     notebook: Path
     own: bool
     files: tuple[str, ...] = ()
+    sent: datetime | None = None
 
 
 class Sources:
@@ -43,7 +46,9 @@ class Sources:
         if own.is_file():
             return Source(own, own=True)
         sent = self._sent.get(name)
-        return None if sent is None else Source(sent.notebook, own=False, files=sent.files)
+        if sent is None:
+            return None
+        return Source(sent.notebook, own=False, files=sent.files, sent=sent.updated)
 
     def digests(self, name: ItemName) -> Mapping[str, str]:
         """Return the SHA-256 of each file that an instructor sent, by its name."""

@@ -5,8 +5,6 @@ A source has solutions and hidden tests: it is taken and never given out.
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
@@ -14,6 +12,7 @@ from starlette.responses import Response
 from mograder.publishing.publish import check_upload
 from mograder.web.background import Report
 from mograder.web.hub.handlers.admin import item_name, staging, uploads
+from mograder.web.hub.handlers.item_pages import page_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp
 from mograder.web.hub.support.models import HeldSource, SourceKept
@@ -25,7 +24,7 @@ from mograder.web.request_body import MEGABYTE, closing, receive
 
 async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
     """Return what the hub has as an item's source: digests of the files that were sent."""
-    item, sources = item_name(name), app.services.sources
+    item, sources = item_name(name), app.services.grading.sources
     limits = app.services.loaded.settings.limits
     found = await to_thread.run_sync(sources.find, item)
     return HeldSource(
@@ -38,7 +37,7 @@ async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
 
 async def replace(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Replace an item's source by the uploaded files (multipart field ``files``)."""
-    item, sources = item_name(name), app.services.sources
+    item, sources = item_name(name), app.services.grading.sources
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
 
@@ -51,8 +50,3 @@ async def replace(name: str, request: Request, app: CurrentApp, caller: Caller) 
         return SourceKept(files=list(staged.files))
 
     return await deliver(request, job, lambda _: with_outcome(page_of(item), "source", item))
-
-
-def page_of(item: str) -> str:
-    """Return the address of the instructors' page of an item, below the prefix."""
-    return f"/course/items/{quote(item, safe='')}"

@@ -38,6 +38,8 @@ from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.hub_batch import HubBatch
+from mograder.web.hub.support.hub_grading import HubGrading, make_grading
 
 _log = get_logger(__name__)
 
@@ -69,6 +71,7 @@ class Services:
     capabilities: Capabilities
     allowances: Allowances
     validations: Validations
+    grading: HubGrading
     hang_up: Callable[[str], Awaitable[bool]]
     sandboxed: bool
     dev: bool
@@ -101,6 +104,7 @@ async def open_services(
         stack.push_async_callback(pool.close)
         validations = await asyncio.to_thread(_validations, loaded, supervisor)
         stack.push_async_callback(validations.close)
+        grading = make_grading(loaded, state, clock, HubBatch())
         revocations = CachedRevocations(state, clock)
         capabilities = await _capabilities(state, clock, pool)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
@@ -121,6 +125,7 @@ async def open_services(
             capabilities=capabilities,
             allowances=Allowances(releases, items),
             validations=validations,
+            grading=grading,
             hang_up=supervisor.hang_up,
             sandboxed=sandboxed,
             dev=dev,
