@@ -159,7 +159,6 @@ async def test_a_body_may_be_missing_and_unknown_fields_are_refused(hub: Hub) ->
         ("/autograde/A2", [], 409),
         ("/autograde/L01", [], 400),
         ("/autograde/user", [], 400),
-        ("/autograde/user", [], 400),
     ],
 )
 async def test_what_cannot_be_graded_is_refused(

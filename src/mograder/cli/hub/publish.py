@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import Report, reporting
@@ -38,6 +39,7 @@ mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
     default="",
     help="Moodle assignment name, for the verification.  [default: as ASSIGNMENT]",
 )
+@click.option("--no-source", is_flag=True, help="Do not send the assignment's source.")
 @click.option("--no-warm", is_flag=True, help="Do not ask a hub of 0.3.16 to warm its cache.")
 @json_option
 @course_dir_option
@@ -53,6 +55,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     dry_run: bool,
     again: bool,
     moodle_assignment: str,
+    no_source: bool,
     no_warm: bool,
     as_json: bool,
     course_dir: Path | None,
@@ -67,6 +70,9 @@ def publish(  # noqa: PLR0913  # one argument per option
     .zip) are not, and whatever stays behind is named. The old release stays until the hub has
     checked the new one and built its environment. Where the hub holds exactly this already,
     nothing is sent.
+
+    The source of an assignment, where it is here, is sent as well: the hub grades submissions with
+    it, and gives it to nobody. --no-source keeps it here.
     """
     if lecture and demo:
         raise click.UsageError("An item is a lecture or a demo, not both.")
@@ -80,8 +86,11 @@ def publish(  # noqa: PLR0913  # one argument per option
         say("Auto-detected lecture from mograder-type metadata.")
     if kind is ItemKind.ASSIGNMENT and not force:
         _demand_same_on_moodle(release, loaded, moodle_assignment or release.name, say)
+    source = None
+    if kind is ItemKind.ASSIGNMENT and not no_source:
+        source = find_source(release.name, loaded.path(loaded.settings.dirs.source))
     found: Changes | None = None
-    published = False
+    published, sent = False, SourceSent.NONE
     # A dry run without a hub has printed the files already.
     if not dry_run or address.complete:
         with address.client() as client:
@@ -89,9 +98,11 @@ def publish(  # noqa: PLR0913  # one argument per option
             published = not dry_run and (again or not found.none)
             if published:
                 _send(release, kind, client, say, warm=not no_warm, quiet=as_json)
+            if source is not None:
+                sent = send_source(source, client, say, dry_run=dry_run, quiet=as_json)
     _conclude(found, kind, say, published=published, dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps(_as_json(release, kind, found, published), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(release, kind, found, published, sent), ensure_ascii=False))
 
 
 def _find(assignment: str, release_dir: Path) -> LocalRelease:
@@ -221,7 +232,11 @@ def _send(
 
 
 def _as_json(
-    release: LocalRelease, kind: ItemKind, found: Changes | None, published: bool
+    release: LocalRelease,
+    kind: ItemKind,
+    found: Changes | None,
+    published: bool,
+    sent: SourceSent,
 ) -> dict[str, object]:
     answer: dict[str, object] = {
         "name": release.name,
@@ -232,6 +247,7 @@ def _as_json(
         "python": release.python,
         "advice": [str(finding) for finding in release.advice],
         "published": published,
+        "source": sent.value,
     }
     if found is not None:
         answer["new"], answer["changed"] = found.new, found.changed
