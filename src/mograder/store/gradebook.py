@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, select, union
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 
@@ -21,9 +21,12 @@ from mograder.core import file_lock
 from mograder.core.closing import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.names import Username
+from mograder.store import gradebook_marks
 from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
-from mograder.store.gradebook_rows import Marks, from_row
+from mograder.store.given_marks import GivenMarks, record_given
+from mograder.store.gradebook_rows import AssignmentRow, Marks, from_row
 from mograder.store.gradebook_tables import (
+    assignments,
     identities,
     students,
     submissions,
@@ -46,6 +49,7 @@ from mograder.store.grading_records import (
     RecordedRun,
     StudentGrade,
 )
+from mograder.store.mark_counting import grade_of
 
 __all__ = [
     "GRADEBOOK_MIGRATIONS",
@@ -165,11 +169,12 @@ class Gradebook(Closing):
         """Record the result of grading one submission, in one transaction; return its number.
 
         A question's mark is recorded only if it changed, and one that a person gave still counts.
-        A result that needs attention gives no marks: those of the same submission stay.
+        A result that needs attention gives no mark; one of the same submission stays.
 
         Raises: :class:`Busy` when the gradebook is locked or the disk is full.
         """
-        raise NotImplementedError
+        with self._writing() as connection:
+            return gradebook_marks.insert_run(connection, run)
 
     def record_marks(
         self,
@@ -181,35 +186,54 @@ class Gradebook(Closing):
         at: datetime,
         comment: str | None = None,
         version: str | None = None,
-    ) -> None:
+    ) -> StudentGrade:
         """Record a person's marks by question, and the comment on the submission if it is given.
+
+        Return all marks that count then.
 
         Raises:
             Conflict: One of them was changed since ``version``; the message has both.
             InvalidInput: A question does not exist, or its mark is out of its range.
-            NotFound: The gradebook has neither a submission nor an assignment of these names.
+            NotFound: The gradebook does not have the student for this assignment.
         """
-        raise NotImplementedError
+        given = GivenMarks(marks, marker, at, comment, version)
+        with self._writing() as connection:
+            return record_given(connection, assignment, student, given)
 
-    def record_penalty(self, assignment: str, student: str, penalty: Penalty) -> None:
-        """Record the deduction for lateness, which the next change of the total invalidates."""
-        raise NotImplementedError
+    def record_penalty(
+        self, assignment: str, student: str, penalty: Penalty, *, at: datetime
+    ) -> None:
+        """Record the deduction for lateness, which the next change of the total invalidates.
 
-    def assignments(self) -> tuple[str, ...]:
-        """Return the names of the assignments that have marks, in alphabetical order."""
-        raise NotImplementedError
+        Raises: :class:`NotFound` when the gradebook does not have the student.
+        """
+        with self._writing() as connection:
+            rows = gradebook_marks.read_student(connection, assignment, student)
+            gradebook_marks.write_penalty(connection, rows, penalty, at)
+
+    def assignments(self) -> tuple[AssignmentRow, ...]:
+        """Return the assignments, in alphabetical order."""
+        with reading(self._engine) as connection:
+            names = union(select(assignments.c.name), select(submissions.c.assignment))
+            return tuple(
+                gradebook_marks.read_assignment(connection, name) or AssignmentRow(name)
+                for name in sorted(connection.execute(names).scalars())
+            )
 
     def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
         """Return all students' marks for an assignment as they count, ordered by username."""
-        raise NotImplementedError
+        with reading(self._engine) as connection:
+            return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
 
     def runs(self, assignment: str, student: str) -> tuple[RecordedRun, ...]:
         """Return the results of grading a student's submissions, oldest first."""
-        raise NotImplementedError
+        with reading(self._engine) as connection:
+            return gradebook_marks.read_runs(connection, assignment, student)
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
         """Return every mark given for a student's submissions, oldest first."""
-        raise NotImplementedError
+        with reading(self._engine) as connection:
+            return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""

@@ -25,6 +25,15 @@ EARLIER_MARKER = "mograder 0.3.16"
 MANUAL, NEEDS_ATTENTION, UNPROTECTED = "manual", "needs attention", "unprotected"
 """The grading states that the gradebook treats differently (``grading.grading_result``)."""
 
+DOUBTFUL = "doubtful"
+"""The state of a mark from 0.3.16 that is probably wrong."""
+
+IMPORTED = "imported"
+"""The state of a mark that 0.3.16 read from the text of a notebook; no marker saved it."""
+
+EARLIER = "graded by 0.3.16"
+"""The state of a question with checks of which only 0.3.16's sum of all such marks is known."""
+
 REMOVED = "removed"
 """The state of a question that the assignment no longer has."""
 
@@ -114,7 +123,8 @@ class RecordedMark:
 class QuestionGrade:
     """One question of a student: the mark that counts, and the one that grading gave.
 
-    ``points`` is None while there is none. ``marker`` is "" for a mark by grading. ``open`` is the
+    ``points`` is None while there is none. ``reason`` is grading's reason for its state. ``marker``
+    is "" for a mark by grading. ``open`` is the
     reason for which the question still waits for a person, empty if it does not. ``look_again``:
     a person marked it on other work, or on another mark by grading, than there is now.
     """
@@ -124,6 +134,7 @@ class QuestionGrade:
     available: float | None
     state: str
     graded: float | None = None
+    reason: str = ""
     marker: str = ""
     comment: str = ""
     at: str = ""
@@ -136,7 +147,7 @@ class StudentGrade:
     """One student's marks for an assignment.
 
     Attributes:
-        questions: In the assignment's order; none for marks of 0.3.16 alone.
+        questions: In the assignment's order.
         auto: The marks of the questions with checks, None without any.
         manual: The marks of the others, None while one of them has none.
         total: ``auto`` and ``manual``; None while a question waits for a person.
