@@ -237,7 +237,8 @@ async def test_a_job_in_progress_goes_on_in_the_next_hub(hub: Hub) -> None:
         job = await ended(again)
     again.close()
     assert (job["state"], job["completed"], job["failed"]) == ("done", 2, True)
-    assert again.batch.asked == [("A1", GradingRequest(failed_only=True))]
+    begun = hub.clock.now()
+    assert again.batch.asked == [("A1", GradingRequest(failed_only=True, since=begun))]
 
 
 async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub: Hub) -> None:

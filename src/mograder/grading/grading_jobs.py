@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from mograder.core.clock import Clock
@@ -37,13 +38,14 @@ class Counts:
 class GradingRequest:
     """The submissions to grade: of ``students`` only, or of all if empty.
 
-    With ``force`` also those whose result is up to date; with ``failed_only`` only those without a
-    result.
+    With ``force`` also those whose result is up to date, unless it was made after ``since``, when
+    the same job ran before; with ``failed_only`` only those without a result.
     """
 
     students: tuple[str, ...] = ()
     force: bool = False
     failed_only: bool = False
+    since: datetime | None = None
 
 
 class Batch(Protocol):
@@ -178,7 +180,7 @@ class GradingJobs:
             self._current, self._counts = row, Counts()
             self._idle.clear()
             self._running = asyncio.create_task(
-                self._batch(row.item, _request_of(row), self._progress)
+                self._batch(row.item, _request_to_go_on(row), self._progress)
             )
             return self._running
 
@@ -230,6 +232,10 @@ class GradingJobs:
 
 def _request_of(row: JobRow) -> GradingRequest:
     return GradingRequest(row.students, row.force, row.failed_only)
+
+
+def _request_to_go_on(row: JobRow) -> GradingRequest:
+    return replace(_request_of(row), since=row.asked_at if row.started_at else None)
 
 
 def _counted(row: JobRow, counts: Counts) -> JobRow:

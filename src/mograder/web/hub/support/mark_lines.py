@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mograder.store.grading_records import NEEDS_ATTENTION, UNPROTECTED, StudentGrade
+from mograder.store.grading_records import MANUAL, NEEDS_ATTENTION, UNPROTECTED, StudentGrade
 
-_OPEN_STATES = (NEEDS_ATTENTION, UNPROTECTED)
+_TODO = {
+    NEEDS_ATTENTION: "Grade it again; if this stays, look at the hub's log.",
+    UNPROTECTED: "The checks ran beside the answers: confirm the marks in the gradebook.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,26 +18,22 @@ class MarkLine:
     """The result of one student.
 
     ``mark`` is None while there is none. ``problem`` says what is wrong or to be decided, ``todo``
-    what a teacher can do; both are empty if nothing.
+    what a teacher can do; both are empty if nothing. ``to_mark`` is the number of questions without
+    checks that nobody has marked yet.
     """
 
     student: str
     state: str
     mark: float | None
     max_mark: float
-    problem: str
-    todo: str
-
-    @property
-    def open(self) -> bool:
-        """Whether a teacher has to look at it."""
-        return bool(self.problem)
+    problem: str = ""
+    todo: str = ""
+    to_mark: int = 0
 
 
 def mark_lines(grades: Iterable[StudentGrade]) -> list[MarkLine]:
     """Return the lines of all students: what needs attention first, then by name."""
-    lines = [_line(grade) for grade in grades]
-    return sorted(lines, key=lambda line: (_rank(line), line.student))
+    return sorted(map(_line, grades), key=lambda line: (_rank(line), line.student))
 
 
 def _rank(line: MarkLine) -> int:
@@ -45,19 +44,14 @@ def _rank(line: MarkLine) -> int:
 
 def _line(grade: StudentGrade) -> MarkLine:
     waiting = [question for question in grade.questions if question.open]
-    problems = list(grade.flags)
-    problems += [f"{question.key or 'All'}: {question.open}" for question in waiting]
+    unclear = [f"{each.key} {each.open}" for each in waiting if each.state != MANUAL]
+    problems = [*grade.flags, *([", ".join(unclear)] if unclear else [])]
     return MarkLine(
         student=grade.student,
         state=grade.state,
         mark=grade.final,
         max_mark=grade.max_mark,
-        problem=" ".join(problems),
-        todo=_TODO.get(grade.state, ""),
+        problem=" ".join(f"{each.rstrip('.')}." for each in problems),
+        todo=_TODO.get(grade.state, "") if problems else "",
+        to_mark=sum(question.state == MANUAL for question in waiting),
     )
-
-
-_TODO = {
-    NEEDS_ATTENTION: "Grade the submission again; if the problem stays, look at the hub's log.",
-    UNPROTECTED: "The checks ran beside the answer: confirm the marks in the gradebook.",
-}
