@@ -317,7 +317,7 @@ class ItemLimits(Section):
 class ItemSettings(Section):
     """``[items.NAME]``: the administrator's settings for one item.
 
-    Each key overrides that of the ``[tool.mograder]`` table in the item's own header.
+    ``allow`` and ``limits`` override those of the ``[tool.mograder]`` table in its own header.
     """
 
     allow: (
@@ -327,6 +327,9 @@ class ItemSettings(Section):
     """The only features of marimo's editor that are on: ai, execute, lsp, packages, secrets,
     terminal. Unset: as in the header."""
     limits: ItemLimits = ItemLimits()
+    unprotected: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
+    """Keys of questions, such as "Q4", whose checks run beside the answers when submissions are
+    graded, as with `# mograder: unprotected`: answers can forge those marks, so confirm each."""
 
 
 class DatabaseSettings(Section):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.single_flight import Progress
+from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes
@@ -28,7 +29,7 @@ class GradingTools:
     """What grading works with; the same for all assignments and submissions of a run.
 
     ``environment`` returns the environment that a notebook's text asks for, built if missing.
-    ``key`` signs results (:mod:`mograder.grading.result_signature`).
+    ``key`` signs results (:mod:`mograder.grading.result_signature`); ``slots`` numbers sandboxes.
     """
 
     judges: Judges
@@ -37,6 +38,7 @@ class GradingTools:
     settings: Settings
     contracts: ContractStore
     key: bytes
+    slots: SandboxSlots = field(default_factory=SandboxSlots)
     apart: IsolatedCall = field(default_factory=IsolatedCall)
     now: Callable[[], datetime] = _now
 
