@@ -16,7 +16,7 @@ from typing import Protocol
 from mograder import __version__
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.grading.autograded_files import AutogradedFiles
-from mograder.grading.grade_submission import GradedNotebook, read_submission
+from mograder.grading.grade_submission import GradedNotebook
 from mograder.grading.gradebook_run import run_of
 from mograder.grading.graded_assignment import (
     AssignmentFiles,
@@ -27,6 +27,7 @@ from mograder.grading.grading_batch import grade_batch
 from mograder.grading.grading_result import GradingResult, GradingState
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.result_row import Column, ResultRow, columns_of, row_of
+from mograder.grading.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.denied_code import Denied
 from mograder.processes.notebook_inspection import Inspector
@@ -34,8 +35,6 @@ from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.protocol import Limits
 from mograder.store.grading_records import GradingRun
 from mograder.store.submitted_files import SubmittedFile
-
-_WITHOUT_RESULT = (GradingState.NEEDS_ATTENTION, GradingState.NOT_RUN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +177,11 @@ async def _divide(
     basis, inspector = Basis.of(assignment), Inspector()
     for file in request.submissions:
         known = None if file.problem else await asyncio.to_thread(_known, file, files, watch)
-        if request.failed and known is not None and known.state not in _WITHOUT_RESULT:
+        if request.failed and known is not None and not _has_failed(known):
             continue
-        again = request.force or request.failed or file.problem or known is None
-        if not again and await asyncio.to_thread(_is_current, file, known, basis, files):
-            current.append(row_of(known, fresh=False))
+        kept = None if request.force or request.failed else known
+        if kept and await asyncio.to_thread(_is_current, file, kept, basis, files):
+            current.append(row_of(kept, fresh=False))
             continue
         denied = request.denied
         checked = file if denied is None else await _screened(file, assignment, denied, inspector)
@@ -200,6 +199,10 @@ def _known(
     except InvalidInput as error:
         watch.warn(error.message)
         return None
+
+
+def _has_failed(known: GradingResult) -> bool:
+    return known.state is GradingState.NOT_RUN or row_of(known).needs_attention
 
 
 def _is_current(

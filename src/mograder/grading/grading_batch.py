@@ -15,11 +15,11 @@ from mograder.grading.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
     grade_submission,
-    read_submission,
 )
 from mograder.grading.graded_assignment import GradedAssignment
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.result_row import ResultRow, row_of, unread_row
+from mograder.grading.submitted_text import read_submission
 from mograder.store.submitted_files import SubmittedFile
 
 _log = get_logger(__name__)

@@ -16,10 +16,10 @@ from decimal import Decimal
 
 from mograder.grading.grading_result import GradedLabel, GradedQuestion, GradingResult
 from mograder.grading.result_row import WORDS, status_of
+from mograder.grading.submitted_text import GRADERS_CELLS
 from mograder.marks import sum_of_marks
 
-_VERIFICATION = "# === MOGRADER: VERIFICATION SUMMARY ==="
-_FEEDBACK = "# === MOGRADER: MARKER FEEDBACK ==="
+_VERIFICATION, _FEEDBACK = GRADERS_CELLS
 
 _RESERVED: Mapping[str, str] = {
     _VERIFICATION: "# === removed: VERIFICATION SUMMARY ===",

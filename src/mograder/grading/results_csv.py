@@ -24,10 +24,10 @@ def render_csv(rows: Sequence[ResultRow], columns: Sequence[Column]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     last = (["auto_mark"] if marked else []) + (["tampered"] if tampered else [])
-    keys = (column.key for column in columns)
-    writer.writerow(map(_cell, ["notebook", *keys, "cell_errors", "export_error", *last]))
+    keys = (_text(column.key) for column in columns)
+    writer.writerow(["notebook", *keys, "cell_errors", "export_error", *last])
     for row in rows:
-        writer.writerow(map(_cell, _cells(row, columns, marked=marked, tampered=tampered)))
+        writer.writerow(_cells(row, columns, marked=marked, tampered=tampered))
     return out.getvalue()
 
 
@@ -39,16 +39,16 @@ def short_number(value: float | None) -> str:
 def _cells(
     row: ResultRow, columns: Sequence[Column], *, marked: bool, tampered: bool
 ) -> Iterator[str]:
-    yield row.student
+    yield _text(row.student)
     yield from (row.word(column) for column in columns)
     yield str(row.cell_errors)
-    yield row.problem
+    yield _text(row.problem)
     if marked:
         yield short_number(row.auto_mark)
     if tampered:
-        yield "; ".join(row.tampered)
+        yield _text("; ".join(row.tampered))
 
 
-def _cell(text: str) -> str:
+def _text(text: str) -> str:
     """Return a text that a spreadsheet program does not take for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text

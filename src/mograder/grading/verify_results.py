@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.autograded_files import AutogradedFiles, SignedResult
-from mograder.grading.grade_submission import read_submission
 from mograder.grading.graded_assignment import AssignmentFiles
+from mograder.grading.submitted_text import read_submission
 from mograder.store.gradebook import Gradebook
 from mograder.store.submitted_files import SubmittedFile
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +20,19 @@ from sqlalchemy.engine import URL
 
 from mograder.core import file_lock
 from mograder.core.closing import Closing, closing_fd
-from mograder.core.errors import Busy, Conflict, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.store import gradebook_marks
-from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
+from mograder.store.database import (
+    awaits_upgrade,
+    copy_sqlite,
+    open_engine,
+    reading,
+    upgrade,
+    writing,
+)
 from mograder.store.given_marks import GivenMarks, record_given
-from mograder.store.gradebook_rows import AssignmentRow, Marks, from_row
+from mograder.store.gradebook_rows import AssignmentRow, DamagedRow, Marks, from_row
 from mograder.store.gradebook_tables import (
     assignments,
     identities,
@@ -60,6 +68,7 @@ __all__ = [
     "SentFile",
     "SentGrade",
     "existing_gradebook",
+    "viewed_gradebook",
 ]
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parent / "gradebook_migrations"
@@ -225,8 +234,8 @@ class Gradebook(Closing):
         with reading(self._engine) as connection:
             return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
 
-    def runs(self, assignment: str, student: str) -> tuple[RecordedRun, ...]:
-        """Return the results of grading a student's submissions, oldest first."""
+    def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
+        """Return the results of grading a student's submissions, or all, oldest first."""
         with reading(self._engine) as connection:
             return gradebook_marks.read_runs(connection, assignment, student)
 
@@ -234,6 +243,11 @@ class Gradebook(Closing):
         """Return every mark given for a student's submissions, oldest first."""
         with reading(self._engine) as connection:
             return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
+
+    def damaged(self) -> tuple[DamagedRow, ...]:
+        """Return the rows of 0.3.16's tables with a text in them that it cannot read."""
+        with reading(self._engine) as connection:
+            return tuple(gradebook_marks.damaged_rows(connection))
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
@@ -286,6 +300,26 @@ def existing_gradebook(path: Path) -> Gradebook | None:
     finally:
         engine.dispose()
     return None if waiting else Gradebook(path)
+
+
+@contextlib.contextmanager
+def viewed_gradebook(path: Path) -> Iterator[Gradebook]:
+    """Yield a gradebook for reading; where its tables need an upgrade, a temporary copy of it.
+
+    Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
+    found = existing_gradebook(path)
+    if found is not None:
+        with found:
+            yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="mograder-gradebook-") as directory:
+        copy = Path(directory) / path.name
+        copy_sqlite(path, copy)
+        with Gradebook(copy) as book:
+            yield book
 
 
 def _engine(path: Path) -> Engine:

@@ -18,7 +18,14 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.errors import NotFound
-from mograder.store.gradebook_rows import AssignmentRow, Marks, assignment_from_row, from_row
+from mograder.store.gradebook_rows import (
+    AssignmentRow,
+    DamagedRow,
+    Marks,
+    assignment_from_row,
+    damaged_json,
+    from_row,
+)
 from mograder.store.gradebook_tables import (
     assignments,
     grading_runs,
@@ -99,8 +106,10 @@ def read_student(connection: Connection, assignment: str, student: str) -> Stude
     return StudentRows(known, student)
 
 
-def read_runs(connection: Connection, assignment: str, student: str) -> tuple[RecordedRun, ...]:
-    """Return all grading runs of a student's submissions, oldest first."""
+def read_runs(
+    connection: Connection, assignment: str, student: str | None
+) -> tuple[RecordedRun, ...]:
+    """Return the grading runs of a student's submissions, or of all, oldest first."""
     return tuple(
         RecordedRun(
             row["id"],
@@ -117,6 +126,16 @@ def read_runs(connection: Connection, assignment: str, student: str) -> tuple[Re
     )
 
 
+def damaged_rows(connection: Connection) -> Iterable[DamagedRow]:
+    """Yield the rows with a text that should be JSON and is not."""
+    for row in connection.execute(select(assignments)).mappings():
+        for column in damaged_json(row, {"marks_metadata": dict, "auto_check_keys": list}):
+            yield DamagedRow(str(row["name"]), "", column)
+    for row in connection.execute(select(submissions)).mappings():
+        for column in damaged_json(row, {"tampered": list, "check_results": list}, needed=True):
+            yield DamagedRow(str(row["assignment"]), str(row["student"]), column)
+
+
 def insert_run(connection: Connection, run: GradingRun) -> int:
     """Record a grading run with its marks; return its number."""
     if run.questions or read_assignment(connection, run.assignment) is None:
@@ -129,7 +148,7 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
         assignment=run.assignment,
         student=run.student,
         submission_sha256=run.submission_sha256,
-        state=run.state,
+        state=str(run.state),
         problem=run.problem,
         result=run.result,
         signature=run.signature,
@@ -145,7 +164,7 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
                 question.key,
                 question.points,
                 question.available,
-                question.state,
+                str(question.state),
                 question.reason,
                 MACHINE,
                 number,
@@ -260,10 +279,16 @@ def _write_assignment(connection: Connection, run: GradingRun) -> None:
     keys = sorted(each.key for each in run.questions if each.state != MANUAL)
     values = {
         "max_mark": run.max_mark,
-        "marks_metadata": json.dumps(dict(run.marks)) if run.marks else None,
+        "marks_metadata": _marks_json(run.marks) if run.marks else None,
         "auto_check_keys": json.dumps(keys) if keys else None,
     }
     _put(connection, assignments, {"name": run.assignment}, values)
+
+
+def _marks_json(marks: Mapping[str, float]) -> str:
+    """Return marks as 0.3.16 writes them: whole ones without a fraction."""
+    whole = {key: int(mark) if mark == int(mark) else mark for key, mark in marks.items()}
+    return json.dumps(whole)
 
 
 def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:

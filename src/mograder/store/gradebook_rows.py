@@ -157,10 +157,27 @@ def _json(value: object) -> object:
         return None
 
 
-def damaged_json(row: RowMapping) -> tuple[str, ...]:
-    """Return the columns of a row of ``submissions`` with a text that 0.3.16 cannot read."""
+@dataclass(frozen=True, slots=True)
+class DamagedRow:
+    """A row whose ``column`` has a text that 0.3.16 cannot read.
+
+    ``student`` is empty for a row about an assignment.
+    """
+
+    assignment: str
+    student: str
+    column: str
+
+
+def damaged_json(
+    row: RowMapping, columns: Mapping[str, type], *, needed: bool = False
+) -> tuple[str, ...]:
+    """Return the columns of a row whose text is no JSON of its type.
+
+    ``needed``: it must not be empty either.
+    """
     return tuple(
-        column
-        for column in ("tampered", "check_results")
-        if not isinstance(_json(row[column]), list)
+        name
+        for name, kind in columns.items()
+        if (row[name] or needed) and not isinstance(_json(row[name]), kind)
     )

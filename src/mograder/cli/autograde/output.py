@@ -62,7 +62,6 @@ class Output:
 
     def prepares(self) -> None:
         """Show that the preparation of an assignment begins."""
-        self.event("sandbox_start")
         silent = self._quiet or self._events
         self._report = self._open.enter_context(reporting(quiet=silent))
 
@@ -73,8 +72,9 @@ class Output:
     def begins(self, assignment: GradedAssignment, total: int, skipped: int) -> None:
         """Print what is graded now, and show a bar for it."""
         self.close()
-        self.event("sandbox_done", created=True)
         self.event("start", total=total)
+        self.event("sandbox_start")
+        self.event("sandbox_done", created=True)
         if skipped:
             self.say(f"Skipping {skipped} up-to-date submission(s) (use --force to re-grade all)")
         if not total:

@@ -209,10 +209,10 @@ def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None
             f"There is no source {shown(directory)}: no mark is protected from the submissions.",
         )
     notebooks = find_source(str(directory), course.sources).notebooks
-    notes = (f"Auto-discovered source: {shown(notebooks[0])}",)
+    notes = [f"Auto-discovered source: {shown(notebooks[0])}"]
     if len(notebooks) > 1:
-        notes += (f"There are {len(notebooks)} notebooks; name another by --source.",)
-    return notebooks[0], notes
+        notes.append(f"There are {len(notebooks)} notebooks; name another by --source.")
+    return notebooks[0], tuple(notes)
 
 
 def _release(source: Path | None, name: str, course: _Course) -> Path | None:
