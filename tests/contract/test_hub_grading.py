@@ -12,6 +12,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.grading.grading_jobs import GradingRequest
+from mograder.grading.notebook_page import render_notebook_page
 from mograder.store.grading_records import StudentGrade
 from mograder.web.hub.routes import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
@@ -301,6 +302,23 @@ async def test_what_needs_attention_stands_first_with_what_to_do(hub: Hub) -> No
     assert "The judge ended early. <span" in text
     students = (await ask(hub, "GET", "/autograde/A1")).json()["students"]
     assert [(each["student"], each["mark"]) for each in students] == [("bob", None), ("alice", 8.5)]
+
+
+async def test_a_graded_notebook_is_shown_as_a_page_that_can_do_nothing(hub: Hub) -> None:
+    submit(hub, "alice", "bob")
+    hub.grades.append(StudentGrade("A1", "alice", total=3.0, final=3.0, state="judged"))
+    place = hub.course / "autograded" / "A1"
+    place.mkdir(parents=True)
+    written = render_notebook_page(NOTEBOOK, "A1.py", ())
+    (place / "alice.html").write_text(written)
+    (place / "bob.html").write_text("<html><script>alert(1)</script>")
+    assert 'href="/course/items/A1/alice"' in await see(hub)
+    answer = await ask(hub, "GET", "/course/items/A1/alice")
+    assert answer.text == written
+    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert ("prof", "read result", "alice/A1", "ok") in hub.audit()
+    for user in ("bob", "carol", "..%2fA1%2falice", "%2e%2e"):
+        assert (await ask(hub, "GET", f"/course/items/A1/{user}")).status_code == 404
 
 
 async def test_an_item_that_is_not_there_has_no_page(hub: Hub) -> None:

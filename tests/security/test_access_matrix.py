@@ -76,6 +76,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/validation/{user}/{a}"): OWNERS,
     ("GET", "/course/items"): INSTRUCTORS,
     ("GET", "/course/items/{name}"): INSTRUCTORS,
+    ("GET", "/course/items/{name}/{user}"): INSTRUCTORS,
     ("POST", "/course/source/{name}"): INSTRUCTORS,
     ("POST", "/course/cancel-grading/{item}"): INSTRUCTORS,
     ("POST", "/course/publish"): INSTRUCTORS,

@@ -18,6 +18,7 @@ import uvicorn
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.grading.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -207,6 +208,9 @@ def grade(hub: Hub) -> None:
         StudentGrade(item, "carol", (open_question,), max_mark=30.0, state="judged"),
         StudentGrade(item, "dave", (unclear,), max_mark=30.0, state="unprotected"),
     ]
+    (hub.course / "autograded" / item).mkdir(parents=True)
+    page = hub.course / "autograded" / item / "alice.html"
+    page.write_text(render_notebook_page(GRADED, f"{item}.py", ()))
 
 
 def _client(address: str, user: str, role: Role = Role.STUDENT) -> httpx.AsyncClient:

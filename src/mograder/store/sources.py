@@ -17,6 +17,9 @@ from mograder.core.names import ItemName
 from mograder.store.files import entry_named
 from mograder.store.releases import ItemKind, Releases, ReleaseUpload
 
+SENT = "sources"
+"""The directory, in the course's state directory, of the sources that instructors sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

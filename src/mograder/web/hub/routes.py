@@ -97,6 +97,7 @@ ROUTES: tuple[Route, ...] = (
     # Pages of instructors
     Route("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
     Route("GET", "/course/items/{name}", item_pages.item, Access.INSTRUCTOR),
+    Route("GET", "/course/items/{name}/{user}", item_pages.graded, Access.INSTRUCTOR),
     Route("POST", "/course/source/{name}", sources.replace, Access.INSTRUCTOR),
     Route("POST", "/course/cancel-grading/{item}", grading.cancel, Access.INSTRUCTOR),
     Route("POST", "/course/publish", admin.publish_form, Access.INSTRUCTOR),

@@ -12,9 +12,7 @@ from mograder.store.grading_jobs import KeptJobs
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
 from mograder.store.releases import Limits, Releases
-from mograder.store.sources import Sources
-
-_SOURCES = "sources"
+from mograder.store.sources import SENT, Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ def make_grading(loaded: LoadedSettings, state: HubState, clock: Clock, batch: B
     """Return the parts of grading; the queue is opened by the app."""
     limits = loaded.settings.limits
     bounds = Limits(limits.upload_files, limits.upload_mb)
-    sent = Releases(loaded.state_dir / _SOURCES, limits=bounds, clock=clock, private=True)
+    sent = Releases(loaded.state_dir / SENT, limits=bounds, clock=clock, private=True)
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=Sources(loaded.path(loaded.settings.dirs.source), sent),
