@@ -49,7 +49,7 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.hub_grading import make_grading
+from mograder.web.hub.support.hub_grading import make_grading, open_sources
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
 
@@ -377,7 +377,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     pool, runs, batch = FakePool(clock), FakeRuns(), FakeBatch()
     grades: list[StudentGrade] = []
     grading = replace(
-        make_grading(loaded, state, clock, batch),
+        make_grading(loaded, state, clock, batch, open_sources(loaded, clock)),
         grades=lambda item: [each for each in grades if each.assignment == item],
     )
     releases = Releases(course / "hub-release")

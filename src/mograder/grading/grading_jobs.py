@@ -8,6 +8,7 @@ running it again, without those that have a result.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,11 +28,15 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far a job is: ``completed`` of ``total``, of which ``attention`` have no result."""
+    """How far a job is: ``completed`` of ``total``, of which ``attention`` have no result.
+
+    ``problems`` are sentences about students, by name, and about the assignment, by an empty name.
+    """
 
     total: int = 0
     completed: int = 0
     attention: int = 0
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +205,7 @@ class GradingJobs:
 
     async def _save(self, row: JobRow, counts: Counts) -> None:
         try:
-            await asyncio.to_thread(
-                self._rows.count,
-                row.number,
-                total=counts.total,
-                completed=counts.completed,
-                attention=counts.attention,
-            )
+            await asyncio.to_thread(self._rows.count, row.number, **dataclasses.asdict(counts))
         except MograderError as error:
             _log.warning("how far grading %s is could not be kept: %s", row.item, error)
 
@@ -239,4 +238,4 @@ def _request_to_go_on(row: JobRow) -> GradingRequest:
 
 
 def _counted(row: JobRow, counts: Counts) -> JobRow:
-    return replace(row, total=counts.total, completed=counts.completed, attention=counts.attention)
+    return replace(row, **dataclasses.asdict(counts))

@@ -6,6 +6,7 @@ A hub that is started again finds the jobs that were queued or running here, and
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Engine, RowMapping, delete, insert, select, true, update
@@ -17,7 +18,8 @@ from mograder.store.hub_tables import JobRow, JobState, grading_jobs
 
 __all__ = ["JobRow", "JobState", "KeptJobs"]
 
-_TEXT_LENGTH = 1000
+_NAME, _TEXT = 200, 1000
+_MOST = 200
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -55,6 +57,7 @@ class KeptJobs:
             total=0,
             completed=0,
             attention=0,
+            problems="[]",
             error="",
             asked_at=at,
         )
@@ -88,18 +91,28 @@ class KeptJobs:
 
         Its counts start at 0, also when it goes on after a restart.
         """
-        counts = {"total": 0, "completed": 0, "attention": 0}
+        counts: dict[str, object] = {"total": 0, "completed": 0, "attention": 0, "problems": "[]"}
         which = grading_jobs.c.state.in_(_OPEN)
         return self._change(number, which, state=JobState.RUNNING, started_at=at, **counts)
 
-    def count(self, number: int, *, total: int, completed: int, attention: int) -> None:
-        """Store how far a job is."""
-        self._change(number, true(), total=total, completed=completed, attention=attention)
+    def count(
+        self,
+        number: int,
+        *,
+        total: int,
+        completed: int,
+        attention: int,
+        problems: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Store how far a job is; texts are truncated, and only the first problems kept."""
+        kept = [(bounded(who, _NAME), bounded(why, _TEXT)) for who, why in problems[:_MOST]]
+        counts = {"total": total, "completed": completed, "attention": attention}
+        self._change(number, true(), **counts, problems=json.dumps(kept, ensure_ascii=False))
 
     def end(self, number: int, state: JobState, at: datetime, error: str = "") -> None:
         """Set a job to an end, unless it has ended already."""
         which = grading_jobs.c.state.in_(_OPEN)
-        self._change(number, which, state=state, ended_at=at, error=bounded(error, _TEXT_LENGTH))
+        self._change(number, which, state=state, ended_at=at, error=bounded(error, _TEXT))
 
     def _change(self, number: int, which: ColumnElement[bool], **values: object) -> bool:
         changed = update(grading_jobs).where(grading_jobs.c.number == number, which)
@@ -108,4 +121,6 @@ class KeptJobs:
 
 
 def _row(values: RowMapping) -> JobRow:
-    return JobRow(**{**values, "students": tuple(json.loads(values["students"]))})
+    students = tuple(json.loads(values["students"]))
+    problems = tuple((who, why) for who, why in json.loads(values["problems"]))
+    return JobRow(**{**values, "students": students, "problems": problems})

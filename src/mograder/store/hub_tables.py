@@ -208,6 +208,7 @@ grading_jobs = Table(
     Column("total", Integer, nullable=False),
     Column("completed", Integer, nullable=False),
     Column("attention", Integer, nullable=False),
+    Column("problems", Text, nullable=False),
     Column("error", _TEXT, nullable=False),
     Column("asked_at", UtcDateTime(), nullable=False),
     Column("started_at", UtcDateTime()),
@@ -261,7 +262,9 @@ class JobRow:
 
     ``students`` are the only ones to grade, all if empty. ``force`` grades submissions again whose
     result is up to date, ``failed_only`` only those without a result. ``completed`` of ``total``
-    submissions are graded, of which ``attention`` have no result. ``error`` says why it failed.
+    submissions are graded, of which ``attention`` have no result. ``problems`` are sentences about
+    single students, by name, and about the assignment, by an empty name. ``error`` says why the job
+    failed.
     """
 
     number: int
@@ -274,6 +277,7 @@ class JobRow:
     total: int
     completed: int
     attention: int
+    problems: tuple[tuple[str, str], ...]
     error: str
     asked_at: datetime
     started_at: datetime | None

@@ -55,9 +55,11 @@ class Sources:
 
     def digests(self, name: ItemName) -> Mapping[str, str]:
         """Return the SHA-256 of each file that an instructor sent, by its name."""
-        found = {}
         source = self.find(name)
-        for filename in source.files if source is not None else ():
+        if source is None:
+            return {}
+        found = {}
+        for filename in source.files:
             with (source.notebook.parent / filename).open("rb") as file:
                 found[filename] = hashlib.file_digest(file, "sha256").hexdigest()
         return found

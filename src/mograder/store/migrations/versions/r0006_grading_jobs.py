@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("completed", sa.Integer(), nullable=False),
         sa.Column("attention", sa.Integer(), nullable=False),
+        sa.Column("problems", sa.Text(), nullable=False),
         sa.Column("error", sa.String(1000), nullable=False),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True)),

@@ -61,7 +61,9 @@ async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
     source = await to_thread.run_sync(grading.sources.find, name)
     if job is None and source is None and not await to_thread.run_sync(_is_known, app, name):
         raise NotFound("Assignment not found")
-    lines = mark_lines(await to_thread.run_sync(grading.grades, name))
+    submitted = await to_thread.run_sync(app.submissions.people, name)
+    grades = await to_thread.run_sync(grading.grades, name)
+    lines = mark_lines(grades, submitted, job.problems if job is not None else ())
     return Grading(
         job=None if job is None else _job(job),
         source=_word_of(source),
@@ -130,6 +132,7 @@ def _job(row: JobRow) -> GradingJob:
         total=row.total,
         completed=row.completed,
         attention=row.attention,
+        warnings=[text for who, text in row.problems if not who],
         error=row.error,
         asked=row.asked_at.timestamp(),
         started=row.started_at.timestamp() if row.started_at else None,

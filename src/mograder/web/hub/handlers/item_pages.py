@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,7 +32,8 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     job = await grading.jobs.of(parsed)
     if release is None and source is None and not submitted and job is None:
         raise NotFound("There is no such item.")
-    lines, trouble = await to_thread.run_sync(_lines, app, parsed)
+    problems = job.problems if job is not None else ()
+    lines, trouble = await to_thread.run_sync(_lines, app, parsed, submitted, problems)
     done, done_item = outcome(request)
     return page(
         request,
@@ -43,6 +45,7 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         submitted=len(submitted),
         job=job,
         lines=lines,
+        warnings=[text for who, text in problems if not who],
         pages=await to_thread.run_sync(_pages, app, parsed),
         trouble=trouble,
         limits=app.services.loaded.settings.limits,
@@ -90,9 +93,11 @@ def _autograded(app: HubApp, item: ItemName) -> Path:
     return loaded.path(loaded.settings.dirs.autograded) / item
 
 
-def _lines(app: HubApp, name: ItemName) -> tuple[list[MarkLine], str]:
+def _lines(
+    app: HubApp, name: ItemName, submitted: Collection[str], problems: Iterable[tuple[str, str]]
+) -> tuple[list[MarkLine], str]:
     """Return the marks, and why they cannot be read, if so."""
     try:
-        return mark_lines(app.services.grading.grades(name)), ""
+        return mark_lines(app.services.grading.grades(name), submitted, problems), ""
     except MograderError as error:
         return [], str(error)

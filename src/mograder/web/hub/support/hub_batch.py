@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mograder.core.errors import InvalidInput, NotFound
@@ -91,13 +91,17 @@ class _Watch:
 
     def warn(self, message: str) -> None:
         _log.warning("%s: %s", self.item, message)
+        self._set(replace(self.counts, problems=(*self.counts.problems, ("", message))))
 
     def begins(self, assignment: GradedAssignment, total: int, skipped: int) -> None:
-        self._set(Counts(total=total))
+        self._set(replace(self.counts, total=total))
 
     def ended(self, row: ResultRow, completed: int, total: int) -> None:
+        problems = [*self.counts.problems, *((row.student, note) for note in row.notes)]
+        if row.problem:
+            problems.append((row.student, row.problem))
         attention = self.counts.attention + row.needs_attention
-        self._set(Counts(total=total, completed=completed, attention=attention))
+        self._set(Counts(total, completed, attention, tuple(problems)))
 
     def _set(self, counts: Counts) -> None:
         self.counts = counts

@@ -309,7 +309,7 @@ class GradingJob(_Body):
     """The last grading job of an item; the times are Unix times.
 
     ``completed`` of ``total`` submissions are graded, of which ``attention`` have no result.
-    ``error`` says why the job failed.
+    ``warnings`` are sentences about the assignment. ``error`` says why the job failed.
     """
 
     item: str
@@ -321,6 +321,7 @@ class GradingJob(_Body):
     total: int
     completed: int
     attention: int
+    warnings: list[str]
     error: str
     asked: float
     started: float | None

@@ -38,8 +38,7 @@ from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.hub_batch import HubBatch
-from mograder.web.hub.support.hub_grading import HubGrading, make_grading
+from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 
 _log = get_logger(__name__)
 
@@ -104,7 +103,8 @@ async def open_services(
         stack.push_async_callback(pool.close)
         validations = await asyncio.to_thread(_validations, loaded, supervisor)
         stack.push_async_callback(validations.close)
-        grading = make_grading(loaded, state, clock, HubBatch())
+        hands = Hands(supervisor, environments, pool, releases, state, clock)
+        grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         capabilities = await _capabilities(state, clock, pool)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
