@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -86,23 +87,60 @@ def publish(  # noqa: PLR0913  # one argument per option
         say("Auto-detected lecture from mograder-type metadata.")
     if kind is ItemKind.ASSIGNMENT and not force:
         _demand_same_on_moodle(release, loaded, moodle_assignment or release.name, say)
-    source = None
-    if kind is ItemKind.ASSIGNMENT and not no_source:
-        source = find_source(release.name, loaded.path(loaded.settings.dirs.source))
-    found: Changes | None = None
-    published, sent = False, SourceSent.NONE
+    source = None if no_source else _source_of(release, kind, loaded)
+    done = _Done()
     # A dry run without a hub has printed the files already.
     if not dry_run or address.complete:
+        way = _Way(dry_run=dry_run, again=again, warm=not no_warm, quiet=as_json)
         with address.client() as client:
-            found = _compare(release, kind, client)
-            published = not dry_run and (again or not found.none)
-            if published:
-                _send(release, kind, client, say, warm=not no_warm, quiet=as_json)
-            if source is not None:
-                sent = send_source(source, client, say, dry_run=dry_run, quiet=as_json)
-    _conclude(found, kind, say, published=published, dry_run=dry_run)
+            done = _exchange(release, kind, source, client, say, way)
+    _conclude(done, kind, say, dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps(_as_json(release, kind, found, published, sent), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(release, kind, done), ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    dry_run: bool
+    again: bool
+    warm: bool
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What publishing has changed, or would change; ``found`` is None without a hub."""
+
+    found: Changes | None = None
+    published: bool = False
+    sent: SourceSent = SourceSent.NONE
+
+
+def _source_of(
+    release: LocalRelease, kind: ItemKind, loaded: LoadedSettings
+) -> LocalRelease | None:
+    if kind is not ItemKind.ASSIGNMENT:
+        return None
+    return find_source(release.name, loaded.path(loaded.settings.dirs.source))
+
+
+def _exchange(
+    release: LocalRelease,
+    kind: ItemKind,
+    source: LocalRelease | None,
+    client: HubClient,
+    say: Report,
+    way: _Way,
+) -> _Done:
+    """Send the release if it differs from the hub's, then the source."""
+    found = _compare(release, kind, client)
+    published = not way.dry_run and (way.again or not found.none)
+    if published:
+        _send(release, kind, client, say, warm=way.warm, quiet=way.quiet)
+    sent = SourceSent.NONE
+    if source is not None:
+        sent = send_source(source, client, say, dry_run=way.dry_run, quiet=way.quiet)
+    return _Done(found, published, sent)
 
 
 def _find(assignment: str, release_dir: Path) -> LocalRelease:
@@ -180,15 +218,13 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
     return changes(local, kind.value, held)
 
 
-def _conclude(
-    found: Changes | None, kind: ItemKind, say: Report, *, published: bool, dry_run: bool
-) -> None:
+def _conclude(done: _Done, kind: ItemKind, say: Report, *, dry_run: bool) -> None:
     """Print why nothing was published, and after a dry run what would change."""
     if dry_run:
-        if found is not None:
-            _tell_changes(found, kind, say)
+        if done.found is not None:
+            _tell_changes(done.found, kind, say)
         say("Dry run — not publishing.")
-    elif not published:
+    elif not done.published and done.sent is not SourceSent.SENT:
         say("Unchanged; nothing to do.")
 
 
@@ -231,13 +267,7 @@ def _send(
         say(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
 
 
-def _as_json(
-    release: LocalRelease,
-    kind: ItemKind,
-    found: Changes | None,
-    published: bool,
-    sent: SourceSent,
-) -> dict[str, object]:
+def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, object]:
     answer: dict[str, object] = {
         "name": release.name,
         "type": kind.value,
@@ -246,9 +276,10 @@ def _as_json(
         "left_out_reasons": {each.name: each.reason for each in release.left_out},
         "python": release.python,
         "advice": [str(finding) for finding in release.advice],
-        "published": published,
-        "source": sent.value,
+        "published": done.published,
+        "source": done.sent.value,
     }
+    found = done.found
     if found is not None:
         answer["new"], answer["changed"] = found.new, found.changed
         answer["unchanged"], answer["removed"] = found.unchanged, found.removed

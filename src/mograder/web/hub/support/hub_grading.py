@@ -14,7 +14,7 @@ from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.grading.grading_jobs import Batch, GradingJobs
-from mograder.grading.grading_tools import GradingTools
+from mograder.grading.grading_tools import GradingTools, contracts_of
 from mograder.grading.result_signature import grading_key
 from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.notebook.pep723 import read_script
@@ -23,7 +23,6 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import CopyBounds, Executor
 from mograder.sessions.manager import SessionManager
-from mograder.store.contracts import ContractStore
 from mograder.store.files import remove_tree
 from mograder.store.gradebook import existing_gradebook
 from mograder.store.grading_jobs import KeptJobs
@@ -34,7 +33,7 @@ from mograder.store.sources import SENT, Sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hub_batch import HubBatch
 
-_PLACE, _CONTRACTS = "grading", "contracts"
+_PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)
 """The same limits as for the files of a release beside its notebooks."""
 
@@ -108,14 +107,16 @@ def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
     runs = Executor(hands.supervisor, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
 
     async def environment(text: str, progress: Progress) -> Path:
-        return (await hands.environments.prepare(read_script(text), progress)).directory
+        built = await hands.environments.prepare(read_script(text), progress)
+        hands.supervisor.warm_later(built.directory)
+        return built.directory
 
     return GradingTools(
         judges=BackgroundJudges(judges, memory),
         executor=BackgroundExecutor(runs, memory),
         environment=environment,
         settings=loaded.settings,
-        contracts=ContractStore(loaded.state_dir / _CONTRACTS),
+        contracts=contracts_of(loaded),
         key=grading_key(loaded),
         slots=SandboxSlots(_slots(hands.state, jobs * _SLOTS_OF_ONE)),
         now=hands.clock.now,

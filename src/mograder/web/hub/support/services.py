@@ -89,17 +89,16 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
-        config = supervisor_config(loaded, environ)
-        wanted = loaded.settings.security.use_bubblewrap
+        settings, config = loaded.settings, supervisor_config(loaded, environ)
+        wanted = settings.security.use_bubblewrap
         supervisor, sandboxed = await open_sandbox(config, wanted, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, supervisor)
         stack.push_async_callback(environments.close)
-        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
-        spawner = Spawner(releases, workspaces, environments, state, limits, items)
-        pool = _pool(loaded, clock, supervisor, spawner, state)
-        await pool.open()
+        limits = limits_of(settings.limits)
+        spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
+        pool = await _open_pool(loaded, clock, supervisor, spawner, state)
         stack.push_async_callback(pool.close)
         validations = await asyncio.to_thread(_validations, loaded, supervisor)
         stack.push_async_callback(validations.close)
@@ -123,7 +122,7 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=capabilities,
-            allowances=Allowances(releases, items),
+            allowances=Allowances(releases, settings.items),
             validations=validations,
             grading=grading,
             hang_up=supervisor.hang_up,
@@ -175,7 +174,7 @@ async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> 
     return capabilities
 
 
-def _pool(
+async def _open_pool(
     loaded: LoadedSettings,
     clock: Clock,
     supervisor: SupervisorClient,
@@ -183,7 +182,7 @@ def _pool(
     state: HubState,
 ) -> SessionManager:
     settings = loaded.settings
-    return SessionManager(
+    pool = SessionManager(
         launcher=supervisor,
         spawner=spawner,
         rows=state,
@@ -191,6 +190,8 @@ def _pool(
         probe=answers,
         limits=capacity_limits(settings.hub.session_ttl, settings.limits),
     )
+    await pool.open()
+    return pool
 
 
 def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:
