@@ -82,9 +82,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     say: Report = (lambda _: None) if as_json else click.echo
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))
     kind = stated or release.detected or ItemKind.ASSIGNMENT
-    _announce(release, kind, say)
-    if release.detected is ItemKind.LECTURE and stated is None:
-        say("Auto-detected lecture from mograder-type metadata.")
+    _announce(release, kind, say, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
         _demand_same_on_moodle(release, loaded, moodle_assignment or release.name, say)
     source = None if no_source else _source_of(release, kind, loaded)
@@ -151,7 +149,7 @@ def _find(assignment: str, release_dir: Path) -> LocalRelease:
         raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
 
 
-def _announce(release: LocalRelease, kind: ItemKind, say: Report) -> None:
+def _announce(release: LocalRelease, kind: ItemKind, say: Report, *, detected: bool) -> None:
     say(f"{kind.value.capitalize()}: {release.name}")
     say(f"Local files: {', '.join(file.name for file in release.files)}")
     if release.left_out:
@@ -160,6 +158,8 @@ def _announce(release: LocalRelease, kind: ItemKind, say: Report) -> None:
         say(f"Python: {release.python}")
     for finding in release.advice:
         click.echo(f"Warning: {finding}", err=True)
+    if release.detected is ItemKind.LECTURE and detected:
+        say("Auto-detected lecture from mograder-type metadata.")
 
 
 def _demand_same_on_moodle(

@@ -105,7 +105,6 @@ async def open_services(
         hands = Hands(supervisor, environments, pool, releases, state, clock)
         grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
-        capabilities = await _capabilities(state, clock, pool)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
         await stack.enter_async_context(_upkeep(loaded, releases, environments, supervisor))
         yield Services(
@@ -121,7 +120,7 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=capabilities,
+            capabilities=await _capabilities(state, clock, pool),
             allowances=Allowances(releases, settings.items),
             validations=validations,
             grading=grading,
