@@ -34,6 +34,7 @@ KNOWN = {
     "a": "A1",
     "user": "alice",
     "name": "A1",
+    "item": "A1",
     "lecture": "L01",
     "filename": "A1.py",
     "archive": "A1.bak.20260901T090000.py",

@@ -75,6 +75,10 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/look/{user}/{a}/{archive}"): OWNERS,
     ("GET", "/validation/{user}/{a}"): OWNERS,
     ("GET", "/course/items"): INSTRUCTORS,
+    ("GET", "/course/items/{name}"): INSTRUCTORS,
+    ("GET", "/course/items/{name}/{user}"): INSTRUCTORS,
+    ("POST", "/course/source/{name}"): INSTRUCTORS,
+    ("POST", "/course/cancel-grading/{item}"): INSTRUCTORS,
     ("POST", "/course/publish"): INSTRUCTORS,
     ("GET", "/course/publishing/{name}"): INSTRUCTORS,
     ("GET", "/course/preparing"): INSTRUCTORS,
@@ -87,6 +91,11 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/release/{name}/{filename:path}"): MEMBERS,
     ("POST", "/publish/{name}"): INSTRUCTORS,
     ("POST", "/warm-cache"): INSTRUCTORS,
+    ("GET", "/source/{name}"): INSTRUCTORS,
+    ("PUT", "/source/{name}"): INSTRUCTORS,
+    ("POST", "/autograde/{item}"): INSTRUCTORS,
+    ("GET", "/autograde/{item}"): INSTRUCTORS,
+    ("DELETE", "/autograde/{item}"): INSTRUCTORS,
     ("GET", "/sessions"): MEMBERS,
     ("POST", "/start-edit-deep/{a}"): MEMBERS,
     ("POST", "/start-edit/{user}/{a}"): OWNERS,
@@ -122,6 +131,7 @@ _VALUES = {
     "{lecture}": "L01",
     "{user}": "alice",
     "{name}": "A1",
+    "{item}": "A1",
     "{version}": "v",
     "{archive}": "A1.bak.20260901T090000.py",
     "{filename:path}": "A1.py",
@@ -162,10 +172,14 @@ def _verdict(response: httpx.Response) -> Verdict:
     return texts.get(response.text, Verdict.PASSED)
 
 
+def _takes_files(route: Route) -> bool:
+    return "publish" in route.path or ("source" in route.path and route.method != "GET")
+
+
 async def _knock(hub: Hub, route: Route, who: Who) -> httpx.Response:
     user = "" if who is Who.NOBODY else who.value
     role = Role.INSTRUCTOR if who is Who.INSTRUCTOR else Role.STUDENT
-    files = [("files", ("A1.py", NOTEBOOK.encode()))] if "publish" in route.path else None
+    files = [("files", ("A1.py", NOTEBOOK.encode()))] if _takes_files(route) else None
     async with hub.client(user, role=role) as client:
         return await client.request(route.method, _address(route), files=files)
 
@@ -192,6 +206,7 @@ async def test_who_is_refused_changes_nothing(hub: Hub, route: Route) -> None:
         assert set(hub.course.rglob("*.py")) == before, who
         assert len(hub.pool.running) == 1, who
         assert hub.pool.started == [], who
+        assert hub.batch.asked == [], who
 
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test"])

@@ -42,7 +42,7 @@ class FakeHub:
         self.url = url
         self.replies: dict[str, Reply] = {}
         self.received: list[ReceivedRequest] = []
-        """POST requests received."""
+        """POST and PUT requests received."""
         self.asked: list[ReceivedRequest] = []
         """GET requests received."""
 
@@ -77,6 +77,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self._serve(hub.asked)
 
         def do_POST(self) -> None:
+            self._serve(hub.received)
+
+        def do_PUT(self) -> None:
             self._serve(hub.received)
 
         def _serve(self, requests: list[ReceivedRequest]) -> None:

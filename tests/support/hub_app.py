@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from io import BytesIO
@@ -28,6 +28,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
+from mograder.grading.grading_jobs import Counts, GradingRequest
 from mograder.grading.validation_queue import Validations
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
@@ -40,6 +41,7 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine, upgrade
+from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
 from mograder.store.releases import ItemKind, Releases
@@ -47,6 +49,7 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.hub_grading import make_grading, open_sources
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
 
@@ -237,6 +240,30 @@ class FakeRuns:
 
 
 @dataclass
+class FakeBatch:
+    """Grades nothing, but counts as arranged; ``hold`` makes it wait after each submission."""
+
+    counts: tuple[Counts, ...] = (Counts(2, 1, 0), Counts(2, 2, 1))
+    failure: Exception | None = None
+    hold: asyncio.Event | None = None
+    asked: list[tuple[str, GradingRequest]] = field(default_factory=list)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(
+        self, item: str, request: GradingRequest, progress: Callable[[Counts], None]
+    ) -> Counts:
+        self.asked.append((item, request))
+        for counts in self.counts:
+            progress(counts)
+            self.reached.set()
+            if self.hold is not None:
+                await self.hold.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.counts[-1]
+
+
+@dataclass
 class Hub:
     """The app, and the parts that a test arranges or looks at."""
 
@@ -247,6 +274,8 @@ class Hub:
     course: Path
     engine: Engine
     runs: FakeRuns
+    batch: FakeBatch = field(default_factory=FakeBatch)
+    grades: list[StudentGrade] = field(default_factory=list)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -345,7 +374,12 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         dev=dev,
         instructors=frozenset(loaded.settings.hub.instructors),
     )
-    pool, runs = FakePool(clock), FakeRuns()
+    pool, runs, batch = FakePool(clock), FakeRuns(), FakeBatch()
+    grades: list[StudentGrade] = []
+    grading = replace(
+        make_grading(loaded, state, clock, batch, open_sources(loaded, clock)),
+        grades=lambda item: [each for each in grades if each.assignment == item],
+    )
     releases = Releases(course / "hub-release")
     services = Services(
         loaded=loaded,
@@ -363,11 +397,12 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         capabilities=Capabilities(state, clock),
         allowances=Allowances(Releases(course / "hub-release")),
         validations=Validations(runs),
+        grading=grading,
         hang_up=_hang_up,
         sandboxed=True,
         dev=dev,
     )
-    return Hub(create_app(services), services, pool, clock, course, engine, runs)
+    return Hub(create_app(services), services, pool, clock, course, engine, runs, batch, grades)
 
 
 async def _hang_up(session_id: str) -> bool:

@@ -18,6 +18,7 @@ import uvicorn
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.grading.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -27,6 +28,8 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.store.grading_jobs import JobState, KeptJobs
+from mograder.store.grading_records import QuestionGrade, StudentGrade
 from mograder.store.hub_state import EndingRow
 from mograder.store.releases import ItemKind
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
@@ -143,6 +146,7 @@ async def course(place: Path) -> Hub:
     (releases / "A5-Broken" / "A5-Broken.py").write_text(header + NOTEBOOK)
     (releases / "A1-Measuring-Pi" / "A1-Measuring-Pi.py").write_text(GRADED)
     hub.runs.result = FOUND
+    hub.batch.hold = asyncio.Event()
     (hub.course / "allowed_users.txt").write_text("".join(f"student{n:03}\n" for n in range(60)))
     with (hub.course / "allowed_users.txt").open("a") as people:
         people.write("alice\nbob\n")
@@ -172,11 +176,41 @@ async def live_through(hub: Hub, address: str) -> None:
     for number, session in enumerate(hub.pool.all()):
         session.usage.memory, session.usage.cpu = 90_000_000 + 7_000_000 * number, 3.0 * number
     hub.end("alice", "A3-Random-Walks", EndReason.MEMORY)
+    grade(hub)
     now = hub.clock.now()
     for number, reason in enumerate((EndReason.MEMORY, EndReason.CRASHED, EndReason.DISK)):
         name, detail = f"student{number:03}", "Killed" if reason is EndReason.CRASHED else ""
         row = EndingRow(name, "A2-Cooling-Coffee", "edit", f"id{number}", reason, now, detail)
         hub.services.state.save_ending(row, forget_before=now)
+
+
+def grade(hub: Hub) -> None:
+    """Have A1 graded, with every kind of result, A2 in progress, and A4 failed."""
+    rows, now = KeptJobs(hub.engine), hub.clock.now()
+    for item in ("A1-Measuring-Pi", "A2-Cooling-Coffee", "A4-Exam"):
+        place = hub.course / "submitted" / item
+        place.mkdir(parents=True)
+        for student in ("alice", "bob", "carol", "dave"):
+            (place / f"{student}.py").write_text(NOTEBOOK)
+        row = rows.add(item, "prof", (), now, force=False, failed_only=False)
+        rows.begin(row.number, now)
+        rows.count(row.number, total=4, completed=3, attention=1)
+        if item == "A1-Measuring-Pi":
+            rows.end(row.number, JobState.DONE, now)
+        if item == "A4-Exam":
+            rows.end(row.number, JobState.FAILED, now, "A4-Exam.py:88: 'Q3' fails. Mend it.")
+    open_question = QuestionGrade("Essay", None, 20.0, "manual", open="not marked yet")
+    unclear = QuestionGrade("Q4", 5.0, 5.0, "unprotected", open="not confirmed yet")
+    item, broken = "A1-Measuring-Pi", "The last grading needs attention (the judge ran out of time)"
+    hub.grades += [
+        StudentGrade(item, "alice", total=27.5, final=27.5, max_mark=30.0, state="judged"),
+        StudentGrade(item, "bob", max_mark=30.0, state="needs attention", flags=(broken,)),
+        StudentGrade(item, "carol", (open_question,), max_mark=30.0, state="judged"),
+        StudentGrade(item, "dave", (unclear,), max_mark=30.0, state="unprotected"),
+    ]
+    (hub.course / "autograded" / item).mkdir(parents=True)
+    page = hub.course / "autograded" / item / "alice.html"
+    page.write_text(render_notebook_page(GRADED, f"{item}.py", ()))
 
 
 def _client(address: str, user: str, role: Role = Role.STUDENT) -> httpx.AsyncClient:

@@ -186,6 +186,39 @@ class HubClient(Closing):
             found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
             return Held({file: digest for file, digest in found if digest}, "", complete=False)
 
+    def held_source(self, name: str) -> Held | None:
+        """Return what the hub holds as an item's source; None if it takes none.
+
+        A hub takes none that has its own, or is too old to grade.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        request = self._client.build_request("GET", self._source_url(name))
+        with self._server.errors(), self._sent(request) as response:
+            if response.status_code in _NO_SUCH_ROUTE:
+                return None
+            answer = self._answer(response)
+        if answer.get("own"):
+            return None
+        most = (_count(answer.get(name)) for name in ("most_mb", "most_files"))
+        return Held(_words_by_name(answer.get("files")), "", True, *most)
+
+    def send_source(self, name: str, files: Sequence[Upload], progress: Progress) -> None:
+        """Replace the hub's source of an item.
+
+        Raises:
+            MograderError: The hub refused or could not be reached; the old source stays.
+        """
+        with opened(files, progress) as parts, self._server.errors():
+            sent = [("files", part) for part in parts]
+            request = self._client.build_request("PUT", self._source_url(name), files=sent)
+            with self._sent(request) as response:
+                self._answer(response)
+
+    def _source_url(self, name: str) -> str:
+        return f"{self.url}/source/{quote(name, safe='')}"
+
     def ask(self, method: str, path: str, body: object = None) -> bytes:
         """Return the JSON of the hub's answer to a short request; ``path`` begins with a slash.
 

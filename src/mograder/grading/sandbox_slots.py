@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
 class SandboxSlots:
     """Gives out pairs of free numbers, the lowest first; for one event loop.
 
-    Mutable state: ``_free``, numbers that were returned, and ``_next``, the first never given out.
+    ``numbers`` are those to give out, all from 1 on by default. Mutable state: ``_free``, numbers
+    that were returned, and ``_new``, those never given out.
     """
 
-    def __init__(self, first: int = 1) -> None:
+    def __init__(self, numbers: Iterable[int] | None = None) -> None:
         self._free: list[int] = []
-        self._next = first
+        self._new = iter(itertools.count(1) if numbers is None else numbers)
 
     @contextmanager
     def pair(self) -> Iterator[tuple[int, int]]:
@@ -30,5 +32,4 @@ class SandboxSlots:
     def _take(self) -> int:
         if self._free:
             return heapq.heappop(self._free)
-        self._next += 1
-        return self._next - 1
+        return next(self._new)

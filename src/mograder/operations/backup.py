@@ -54,7 +54,16 @@ _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
 """Directories outside students' work that tools recreate."""
 
 _STATE_AGAIN = frozenset(
-    {"environments", "uv-cache", "copies", "wheels", "runtime", "hub.lock", "supervisor.log"}
+    {
+        "environments",
+        "uv-cache",
+        "copies",
+        "grading",
+        "wheels",
+        "runtime",
+        "hub.lock",
+        "supervisor.log",
+    }
 )
 _STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
 """Errors that a file's owner can cause, by its mode or by replacing it with something else."""

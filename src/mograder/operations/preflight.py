@@ -17,6 +17,7 @@ from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.operations.course_checks import environment_lines, secret_lines
 from mograder.operations.gradebook_checks import gradebook_lines
+from mograder.operations.grading_checks import source_line
 from mograder.operations.host_checks import (
     clock_line,
     inode_line,
@@ -85,6 +86,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
         memory_line(loaded),
         clock_line(),
         *await asyncio.to_thread(lambda: tuple(_databases(loaded))),
+        await asyncio.to_thread(source_line, loaded),
         *secret_lines(loaded),
         _users(loaded.course_dir / _USERS),
         *_proxies(loaded),

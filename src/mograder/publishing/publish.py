@@ -44,7 +44,7 @@ async def publish_release(
         InvalidInput: The notebook is missing, does not parse, or its header is malformed.
         MograderError: The environment cannot be built; the message is the installer's.
     """
-    script = await asyncio.to_thread(_checked_script, name, staged.path)
+    script = await asyncio.to_thread(check_upload, name, staged.path)
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
     current = await asyncio.to_thread(releases.get, name)
     if current is not None and current.kind != kind:
@@ -54,7 +54,13 @@ async def publish_release(
     return await asyncio.to_thread(staged.commit, kind)
 
 
-def _checked_script(name: ItemName, directory: Path) -> Script:
+def check_upload(name: ItemName, directory: Path) -> Script:
+    """Return the header of an uploaded item's notebook.
+
+    Raises:
+        InvalidInput: The notebook is missing, does not parse, or its header is malformed.
+        TooLarge: It is larger than a notebook may be.
+    """
     filename = f"{name}.py"
     text = _read_notebook(directory / filename)
     check_notebook(text, filename)

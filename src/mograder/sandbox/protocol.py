@@ -371,12 +371,14 @@ class SessionUse(_Message):
 class Measured(_Message):
     """The sessions whose use has changed, sent about once a second.
 
-    ``overhead`` is the memory of the supervisor and the zygotes in bytes.
+    ``overhead`` is the memory of the supervisor and the zygotes in bytes, ``runs`` that of all runs
+    of notebooks, whose use is among ``sessions`` as well.
     """
 
     kind: Literal["measured"] = "measured"
     sessions: tuple[SessionUse, ...] = ()
     overhead: int = 0
+    runs: int = 0
 
 
 News = Arrived | Measured

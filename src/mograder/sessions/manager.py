@@ -23,6 +23,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
+from mograder.sessions.background_runs import BackgroundRuns
 from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History
@@ -48,8 +49,9 @@ _RETRY_SECONDS = 0.5
 class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
-    ``tally`` counts starts and ends, ``history`` has the endings. ``on_change`` is called with the
-    key of each session that started or ended.
+    ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
+    that no student waits for. ``on_change`` is called with the key of each session that started or
+    ended.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class SessionManager:
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
         self.pages_first = queue.pages_first
+        self.background = BackgroundRuns(limits, self._ledger)
+        self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
         self._culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
@@ -329,8 +333,8 @@ class SessionManager:
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
-        self._ledger.measured(news.sessions, news.overhead)
-        if len(self._queue):
+        self._ledger.measured(news.sessions, news.overhead, news.runs)
+        if len(self._queue) or len(self.background):
             self._queue.reconsider(self.all(), self._expected)
 
     async def _handle_exits(self) -> None:

@@ -37,15 +37,18 @@ _MARGIN = 1.5
 
 
 class MemoryLedger:
-    """The memory of all sessions that start, run or end, by session id.
+    """The memory of all sessions that start, run or end, by session id, and of notebooks' runs.
 
-    Mutable state: ``_usages``, and ``_overhead``, the bytes used besides sessions (zygotes).
+    Mutable state: ``_usages``, ``_overhead``, the bytes used besides sessions (zygotes), ``_runs``,
+    the bytes reserved for runs, and ``_runs_use``, the bytes measured of all runs together.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._usages: dict[str, Usage] = {}
         self._overhead = 0
+        self._runs: dict[str, int] = {}
+        self._runs_use = 0
 
     def open(self, session_id: str, expected: int) -> Usage:
         """Add a session with its ``expected`` bytes."""
@@ -57,14 +60,25 @@ class MemoryLedger:
         """Remove a session, whose last process is gone."""
         self._usages.pop(session_id, None)
 
-    def used(self) -> int:
-        """Return the sum of all sessions' weights and the overhead, in bytes."""
-        now = self._clock.steady()
-        return self._overhead + sum(weight(usage, now) for usage in self._usages.values())
+    def open_run(self, run_id: str, expected: int) -> None:
+        """Add a run that is no session, with its ``expected`` bytes."""
+        self._runs[run_id] = expected
 
-    def measured(self, uses: Iterable[SessionUse], overhead: int) -> None:
+    def close_run(self, run_id: str) -> None:
+        """Remove a run, which has ended, if it is there."""
+        self._runs.pop(run_id, None)
+
+    def used(self) -> int:
+        """Return the sum of all sessions' weights, of the runs and the overhead, in bytes."""
+        now = self._clock.steady()
+        sessions = sum(weight(usage, now) for usage in self._usages.values())
+        # The measurement is of all runs, and the last one of a run that has ended stays.
+        runs = max(self._runs_use, sum(self._runs.values())) if self._runs else 0
+        return self._overhead + runs + sessions
+
+    def measured(self, uses: Iterable[SessionUse], overhead: int, runs: int = 0) -> None:
         """Store measurements; sessions that are no longer in the ledger are ignored."""
-        self._overhead = overhead
+        self._overhead, self._runs_use = overhead, runs
         now = self._clock.steady()
         for use in uses:
             usage = self._usages.get(use.session_id)
@@ -78,8 +92,8 @@ class MemoryLedger:
             usage.warm = news.warm
 
     def __len__(self) -> int:
-        """Return the number of sessions."""
-        return len(self._usages)
+        """Return the number of sessions and runs."""
+        return len(self._usages) + len(self._runs)
 
 
 def expected_memory(key: SessionKey, running: Iterable[LiveSession], now: float) -> int:

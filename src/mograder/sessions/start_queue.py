@@ -100,7 +100,7 @@ class StartQueue:
     Mutable state: ``_waiting``, in the order of their numbers, and ``_starting``, a count.
     ``pressed`` is set while the first one waits for memory. ``_calm`` is cleared when starts wait
     for a place, and set again once none is waiting or in progress. Call :meth:`pump` when memory
-    may have become free.
+    may have become free. ``when_none_waits`` is called then if no start waits.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class StartQueue:
         self._starting = 0
         self._admissions: deque[float] = deque(maxlen=_PACES)
         self._telling: asyncio.TimerHandle | None = None
+        self.when_none_waits: Callable[[], None] = lambda: None
         self.pressed = asyncio.Event()
         self._calm = asyncio.Event()
         self._calm.set()
@@ -203,6 +204,8 @@ class StartQueue:
         else:
             self.pressed.clear()
         self._changed()
+        if not self._waiting:
+            self.when_none_waits()
 
     async def pages_first(self, live: LiveSession) -> None:
         """Delay a new session's kernel while other starts wait, by at most two seconds.

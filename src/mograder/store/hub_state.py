@@ -214,7 +214,7 @@ class HubState:
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
         """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
-        values = asdict(row) | {"detail": _bounded(row.detail, _TEXT_LENGTH)}
+        values = asdict(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
             connection.execute(_ending_of(row.username, row.item, row.mode))
             connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
@@ -274,11 +274,11 @@ class HubState:
     ) -> None:
         """Add a line to the audit log; texts are truncated, since clients choose them."""
         values = {
-            "who": _bounded(who, _NAME_LENGTH),
-            "action": _bounded(action, _NAME_LENGTH),
-            "what": _bounded(what, _TEXT_LENGTH),
-            "origin": _bounded(where, _NAME_LENGTH),
-            "outcome": _bounded(outcome, _NAME_LENGTH),
+            "who": bounded(who, _NAME_LENGTH),
+            "action": bounded(action, _NAME_LENGTH),
+            "what": bounded(what, _TEXT_LENGTH),
+            "origin": bounded(where, _NAME_LENGTH),
+            "outcome": bounded(outcome, _NAME_LENGTH),
         }
         with writing(self._engine) as connection:
             connection.execute(insert(audit).values(at=at, **values))
@@ -325,7 +325,7 @@ def _ending_of(username: str, item: str, mode: str) -> Delete:
     return delete(endings).where(c.username == username, c.item == item, c.mode == mode)
 
 
-def _bounded(text: str, length: int) -> str:
+def bounded(text: str, length: int) -> str:
     """Return a text without lone surrogates and NUL (PostgreSQL refuses both), truncated."""
     clean = text.encode("utf-8", "replace").decode().replace("\0", "�")
     return clean if len(clean) <= length else clean[: length - 1] + "…"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -38,6 +39,21 @@ class SessionState(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"
+
+
+class JobState(StrEnum):
+    """The state of a grading job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to the job."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 def _word_of(kind: type[StrEnum]) -> Enum:
@@ -179,6 +195,27 @@ results = Table(
     Index(None, "at"),
 )
 
+grading_jobs = Table(
+    "grading_jobs",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("item", _NAME, nullable=False),
+    Column("state", _word_of(JobState), nullable=False),
+    Column("who", _NAME, nullable=False),
+    Column("students", Text, nullable=False),
+    Column("force", Boolean, nullable=False),
+    Column("failed_only", Boolean, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("attention", Integer, nullable=False),
+    Column("problems", Text, nullable=False),
+    Column("error", _TEXT, nullable=False),
+    Column("asked_at", UtcDateTime(), nullable=False),
+    Column("started_at", UtcDateTime()),
+    Column("ended_at", UtcDateTime()),
+    UniqueConstraint("item"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
@@ -217,6 +254,34 @@ class ResultRow:
     item: str
     at: datetime
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """The last grading job of an item, asked for by ``who``; ``number`` is its place in the queue.
+
+    ``students`` are the only ones to grade, all if empty. ``force`` grades submissions again whose
+    result is up to date, ``failed_only`` only those without a result. ``completed`` of ``total``
+    submissions are graded, of which ``attention`` have no result. ``problems`` are sentences about
+    single students, by name, and about the assignment, by an empty name. ``error`` says why the job
+    failed.
+    """
+
+    number: int
+    item: str
+    state: JobState
+    who: str
+    students: tuple[str, ...]
+    force: bool
+    failed_only: bool
+    total: int
+    completed: int
+    attention: int
+    problems: tuple[tuple[str, str], ...]
+    error: str
+    asked_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 A release is replaced as a whole: it is written in ``.staging``, synced, and exchanged with the old
 one, so that readers see the old or the new, also after a crash. The old one stays in ``.staging``
 for at least an hour, for requests that still read it, and is then removed.
+
+The sources that instructors send to a hub are stored in the same way, readable by the hub only.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +53,15 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class _Modes:
+    directory: int
+    file: int
+
+
+_SHARED, _PRIVATE = _Modes(0o755, 0o644), _Modes(0o700, 0o600)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one release (``[limits] upload_files``, ``upload_mb``)."""
 
@@ -61,8 +72,9 @@ class Limits:
 class Releases:
     """The published items of one course; thread-safe.
 
-    Mutable state: ``_known`` (the last release read of each item, valid while its version is
-    current) and ``_growing`` (the uploads in progress, which :meth:`_sweep` skips).
+    With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read
+    of each item, valid while its version is current) and ``_growing`` (the uploads in progress,
+    which :meth:`_sweep` skips).
     """
 
     def __init__(
@@ -72,8 +84,11 @@ class Releases:
         limits: Limits | None = None,
         clock: Clock | None = None,
         disk: Disk = DISK,
+        private: bool = False,
     ) -> None:
         self._root = root
+        # A sandbox's uid reads releases.
+        self._modes = _PRIVATE if private else _SHARED
         self._limits = limits or Limits()
         self._clock = clock or SystemClock()
         self._disk = disk
@@ -129,7 +144,7 @@ class Releases:
                 self._growing.add(token)
             try:
                 home.mkdir(mode=0o700)
-                return ReleaseUpload(name, home / name, self._limits, self._disk, self)
+                return ReleaseUpload(name, home / name, self._limits, self._disk, self, self._modes)
             except BaseException:
                 self.forget(home, discard=True)
                 raise
@@ -176,9 +191,8 @@ class Releases:
 
     def _make_root(self) -> None:
         if not self._root.is_dir():
-            self._root.mkdir(parents=True, exist_ok=True)
-            # A sandbox's uid reads releases: set the mode regardless of the umask.
-            self._root.chmod(0o755)
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._root.chmod(self._modes.directory)  # regardless of the umask
         (self._root / _STAGING).mkdir(mode=0o700, exist_ok=True)
 
     def _homes(self) -> list[Path]:
@@ -216,17 +230,24 @@ class ReleaseUpload:
     """
 
     def __init__(
-        self, name: ItemName, path: Path, limits: Limits, disk: Disk, releases: Releases
+        self,
+        name: ItemName,
+        path: Path,
+        limits: Limits,
+        disk: Disk,
+        releases: Releases,
+        modes: _Modes,
     ) -> None:
         self._name = name
         self._path = path
         self._limits = limits
         self._disk = disk
         self._releases = releases
+        self._modes = modes
         self._files: list[str] = []
         self._bytes = 0
         self._ended = False
-        _make(path)
+        self._make(path)
 
     @property
     def path(self) -> Path:
@@ -301,7 +322,11 @@ class ReleaseUpload:
         for count in range(1, len(parts) + 1):
             directory = self._path.joinpath(*parts[:count])
             if not directory.is_dir():
-                _make(directory)
+                self._make(directory)
+
+    def _make(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700)
+        directory.chmod(self._modes.directory)  # regardless of the umask
 
     def _write(self, path: str, source: BinaryIO) -> None:
         target = self._path / path
@@ -313,7 +338,7 @@ class ReleaseUpload:
             raise
 
     def _write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
-        with closing_fd(_create(path)) as fd:
+        with closing_fd(_create(path, self._modes.file)) as fd:
             for chunk in chunks:
                 self._bytes += len(chunk)
                 if self._bytes > self._limits.megabytes * 1_000_000:
@@ -338,17 +363,17 @@ class ReleaseUpload:
             by_hand = entry.is_dir() or entry.name.startswith(".")
             kept = by_hand and entry.name not in published | ours | _LEFT_BEHIND
             if kept and not entry.is_symlink():
-                _link_tree(entry, self._path / entry.name)
+                _link_tree(entry, self._path / entry.name, self._make)
 
 
-def _link_tree(source: Path, target: Path) -> None:
+def _link_tree(source: Path, target: Path, make: Callable[[Path], None]) -> None:
     """Copy a tree of regular files by hard links, since data may be large; skip symbolic links."""
     if source.is_symlink():
         return
     if source.is_dir():
-        _make(target)
+        make(target)
         for entry in source.iterdir():
-            _link_tree(entry, target / entry.name)
+            _link_tree(entry, target / entry.name, make)
     elif source.is_file():
         try:
             target.hardlink_to(source)
@@ -361,16 +386,10 @@ def _clash(path: str, other: str) -> bool:
     return path == other or path.startswith(other + "/") or other.startswith(path + "/")
 
 
-def _make(directory: Path) -> None:
-    directory.mkdir()
-    # A sandbox's uid reads releases: set the mode regardless of the umask.
-    directory.chmod(0o755)
-
-
-def _create(path: Path) -> int:
+def _create(path: Path, mode: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, 0o600)
-    os.fchmod(fd, 0o644)
+    os.fchmod(fd, mode)
     return fd
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import Report, reporting
@@ -38,6 +40,7 @@ mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
     default="",
     help="Moodle assignment name, for the verification.  [default: as ASSIGNMENT]",
 )
+@click.option("--no-source", is_flag=True, help="Do not send the assignment's source.")
 @click.option("--no-warm", is_flag=True, help="Do not ask a hub of 0.3.16 to warm its cache.")
 @json_option
 @course_dir_option
@@ -53,6 +56,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     dry_run: bool,
     again: bool,
     moodle_assignment: str,
+    no_source: bool,
     no_warm: bool,
     as_json: bool,
     course_dir: Path | None,
@@ -67,6 +71,9 @@ def publish(  # noqa: PLR0913  # one argument per option
     .zip) are not, and whatever stays behind is named. The old release stays until the hub has
     checked the new one and built its environment. Where the hub holds exactly this already,
     nothing is sent.
+
+    The source of an assignment, where it is here, is sent as well: the hub grades submissions with
+    it, and gives it to nobody. --no-source keeps it here.
     """
     if lecture and demo:
         raise click.UsageError("An item is a lecture or a demo, not both.")
@@ -75,23 +82,63 @@ def publish(  # noqa: PLR0913  # one argument per option
     say: Report = (lambda _: None) if as_json else click.echo
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))
     kind = stated or release.detected or ItemKind.ASSIGNMENT
-    _announce(release, kind, say)
-    if release.detected is ItemKind.LECTURE and stated is None:
-        say("Auto-detected lecture from mograder-type metadata.")
+    _announce(release, kind, say, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
         _demand_same_on_moodle(release, loaded, moodle_assignment or release.name, say)
-    found: Changes | None = None
-    published = False
+    source = None if no_source else _source_of(release, kind, loaded)
+    done = _Done()
     # A dry run without a hub has printed the files already.
     if not dry_run or address.complete:
+        way = _Way(dry_run=dry_run, again=again, warm=not no_warm, quiet=as_json)
         with address.client() as client:
-            found = _compare(release, kind, client)
-            published = not dry_run and (again or not found.none)
-            if published:
-                _send(release, kind, client, say, warm=not no_warm, quiet=as_json)
-    _conclude(found, kind, say, published=published, dry_run=dry_run)
+            done = _exchange(release, kind, source, client, say, way)
+    _conclude(done, kind, say, dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps(_as_json(release, kind, found, published), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(release, kind, done), ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    dry_run: bool
+    again: bool
+    warm: bool
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What publishing has changed, or would change; ``found`` is None without a hub."""
+
+    found: Changes | None = None
+    published: bool = False
+    sent: SourceSent = SourceSent.NONE
+
+
+def _source_of(
+    release: LocalRelease, kind: ItemKind, loaded: LoadedSettings
+) -> LocalRelease | None:
+    if kind is not ItemKind.ASSIGNMENT:
+        return None
+    return find_source(release.name, loaded.path(loaded.settings.dirs.source))
+
+
+def _exchange(
+    release: LocalRelease,
+    kind: ItemKind,
+    source: LocalRelease | None,
+    client: HubClient,
+    say: Report,
+    way: _Way,
+) -> _Done:
+    """Send the release if it differs from the hub's, then the source."""
+    found = _compare(release, kind, client)
+    published = not way.dry_run and (way.again or not found.none)
+    if published:
+        _send(release, kind, client, say, warm=way.warm, quiet=way.quiet)
+    sent = SourceSent.NONE
+    if source is not None:
+        sent = send_source(source, client, say, dry_run=way.dry_run, quiet=way.quiet)
+    return _Done(found, published, sent)
 
 
 def _find(assignment: str, release_dir: Path) -> LocalRelease:
@@ -102,7 +149,7 @@ def _find(assignment: str, release_dir: Path) -> LocalRelease:
         raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
 
 
-def _announce(release: LocalRelease, kind: ItemKind, say: Report) -> None:
+def _announce(release: LocalRelease, kind: ItemKind, say: Report, *, detected: bool) -> None:
     say(f"{kind.value.capitalize()}: {release.name}")
     say(f"Local files: {', '.join(file.name for file in release.files)}")
     if release.left_out:
@@ -111,6 +158,8 @@ def _announce(release: LocalRelease, kind: ItemKind, say: Report) -> None:
         say(f"Python: {release.python}")
     for finding in release.advice:
         click.echo(f"Warning: {finding}", err=True)
+    if release.detected is ItemKind.LECTURE and detected:
+        say("Auto-detected lecture from mograder-type metadata.")
 
 
 def _demand_same_on_moodle(
@@ -169,15 +218,13 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
     return changes(local, kind.value, held)
 
 
-def _conclude(
-    found: Changes | None, kind: ItemKind, say: Report, *, published: bool, dry_run: bool
-) -> None:
+def _conclude(done: _Done, kind: ItemKind, say: Report, *, dry_run: bool) -> None:
     """Print why nothing was published, and after a dry run what would change."""
     if dry_run:
-        if found is not None:
-            _tell_changes(found, kind, say)
+        if done.found is not None:
+            _tell_changes(done.found, kind, say)
         say("Dry run — not publishing.")
-    elif not published:
+    elif not done.published and done.sent is not SourceSent.SENT:
         say("Unchanged; nothing to do.")
 
 
@@ -220,9 +267,7 @@ def _send(
         say(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
 
 
-def _as_json(
-    release: LocalRelease, kind: ItemKind, found: Changes | None, published: bool
-) -> dict[str, object]:
+def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, object]:
     answer: dict[str, object] = {
         "name": release.name,
         "type": kind.value,
@@ -231,8 +276,10 @@ def _as_json(
         "left_out_reasons": {each.name: each.reason for each in release.left_out},
         "python": release.python,
         "advice": [str(finding) for finding in release.advice],
-        "published": published,
+        "published": done.published,
+        "source": done.sent.value,
     }
+    found = done.found
     if found is not None:
         answer["new"], answer["changed"] = found.new, found.changed
         answer["unchanged"], answer["removed"] = found.unchanged, found.removed

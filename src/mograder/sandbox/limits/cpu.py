@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Collection
@@ -43,6 +44,8 @@ _SHORTEST_SECONDS = 0.5
 """Shortest time over which use is averaged, so that a short cell run does not lead to a cap."""
 
 _SESSION_NICENESS, _OWN_NICENESS = 5, -10
+_USUAL_WEIGHT, _STEP = 100, 1.25
+"""The default of ``[limits] cpu_weight``, and the factor between two steps of niceness."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,11 +158,20 @@ def _lift(session: _Session) -> None:
         session.cap = None
 
 
-def put_back(pid: int) -> None:
+def put_back(pid: int, weight: int = _USUAL_WEIGHT) -> None:
     """Raise the niceness of a session's first process, and so of its forks (without a cgroup)."""
     with contextlib.suppress(OSError):  # it has ended, or has changed its user
-        niceness = os.getpriority(os.PRIO_PROCESS, pid) + _SESSION_NICENESS
+        niceness = os.getpriority(os.PRIO_PROCESS, pid) + niceness_of(weight)
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
+
+
+def niceness_of(weight: int) -> int:
+    """Return the niceness to add for a CPU weight: more for one below the usual weight.
+
+    The kernel gives a process a quarter more CPU time for each step of niceness.
+    """
+    steps = math.log(_USUAL_WEIGHT / min(weight, _USUAL_WEIGHT), _STEP)
+    return _SESSION_NICENESS + round(steps)
 
 
 def put_first() -> None:

@@ -60,6 +60,7 @@ _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
 class _Watch:
     limits: Limits
     group: SessionGroup | None
+    is_run: bool
     reading: Reading = field(default=Reading(0, 0.0, 0))
     read: bool = False
     counted: float = 0.0
@@ -108,12 +109,15 @@ class Monitor:
         limits: Limits,
         workspace: Path | None,
         group: SessionGroup | None,
+        *,
+        is_run: bool = False,
     ) -> None:
         """Monitor a session from now on; ``first_pid`` is its only process so far.
 
-        ``workspace`` is None if it has no write access to one.
+        ``workspace`` is None if it has no write access to one. ``is_run`` is whether it is a run of
+        a notebook, which ends by itself.
         """
-        self._watches[session_id] = _Watch(limits, group)
+        self._watches[session_id] = _Watch(limits, group, is_run)
         self._meter.add(session_id, first_pid, limits.tmp_mb << 20, group)
         if workspace is not None:
             self._disk.add(session_id, workspace, limits.workspace_mb << 20)
@@ -266,7 +270,9 @@ class Monitor:
             if watch.read and (use := self._news_of(name, watch)) is not None
         ]
         if changed:
-            self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead))
+            watches = self._watches.values()
+            runs = sum(watch.reading.memory for watch in watches if watch.is_run)
+            self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead, runs=runs))
 
     def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
         """Return a session's use if it differs from the last report, else None."""

@@ -242,8 +242,11 @@ class SessionTable:
         def settle(pid: int) -> None:
             prefer_to_end(pid)
             if group is None:
-                put_back(pid)
-            self._monitor.add(request.session_id, pid, request.limits, workspace, group)
+                put_back(pid, request.limits.cpu_weight)
+            is_run = not isinstance(request, StartSession)
+            self._monitor.add(
+                request.session_id, pid, request.limits, workspace, group, is_run=is_run
+            )
 
         return settle
 

@@ -83,6 +83,7 @@ def create_app(
         copy_counts=CopyCounts(listing, services.clock),
     )
     services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
+    services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
     proxy = SessionProxy(
         services,
@@ -151,9 +152,11 @@ def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         watching = asyncio.create_task(keep_watch(app, stop))
+        await app.services.grading.jobs.open()
         yield
         stop.set()
         await watching
+        await app.services.grading.jobs.close()
         app.notifier.close()
         await app.copy_counts.close()
         await app.work.close()
@@ -191,6 +194,7 @@ def _install(router: APIRouter, route: Route) -> None:
         route.path,
         route.handler,
         methods=[route.method],
+        status_code=route.status,
         dependencies=[Depends(GUARDS[route.access])],
         response_model=route.answer,
         response_class=JSONResponse if route.answer else FileResponse,

@@ -18,12 +18,15 @@ from mograder.web.hub.handlers import (
     course,
     course_pages,
     events,
+    grading,
     home,
+    item_pages,
     items,
     notebook_state,
     pages,
     sessions,
     signin,
+    sources,
     validation,
 )
 from mograder.web.hub.support import models
@@ -45,6 +48,7 @@ class Route:
     answer: Any = None
     problems: tuple[int, ...] = ()
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    status: int = 200
 
 
 def _form(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
@@ -63,12 +67,13 @@ _TYPE = {
 }
 _FILE = _form("file", _BINARY)
 _FILES = _form("files", {"type": "array", "items": _BINARY}, parameters=[_TYPE])
+_SOURCE = _form("files", {"type": "array", "items": _BINARY})
 
 
-def _body(properties: Mapping[str, object]) -> Mapping[str, object]:
+def _body(properties: Mapping[str, object], *, required: bool = True) -> Mapping[str, object]:
     """Return the description of a JSON body; the handler itself reads it within limits."""
-    schema = {"type": "object", "properties": dict(properties)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": {"type": "object", "properties": dict(properties)}}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 _STARTING = (400, 404, 409, 502, 503, 504)
@@ -91,6 +96,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     # Pages of instructors
     Route("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
+    Route("GET", "/course/items/{name}", item_pages.item, Access.INSTRUCTOR),
+    Route("GET", "/course/items/{name}/{user}", item_pages.graded, Access.INSTRUCTOR),
+    Route("POST", "/course/source/{name}", sources.replace, Access.INSTRUCTOR),
+    Route("POST", "/course/cancel-grading/{item}", grading.cancel, Access.INSTRUCTOR),
     Route("POST", "/course/publish", admin.publish_form, Access.INSTRUCTOR),
     Route("GET", "/course/publishing/{name}", course_pages.working, Access.INSTRUCTOR),
     Route("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
@@ -144,6 +153,62 @@ ROUTES: tuple[Route, ...] = (
         Access.INSTRUCTOR,
         "Items",
         models.Warmed,
+    ),
+    # Grading
+    Route(
+        "GET",
+        "/source/{name}",
+        sources.held,
+        Access.INSTRUCTOR,
+        "Grading",
+        models.HeldSource,
+        (400,),
+    ),
+    Route(
+        "PUT",
+        "/source/{name}",
+        sources.replace,
+        Access.INSTRUCTOR,
+        "Grading",
+        models.SourceKept,
+        (400, 409, 413, 503),
+        _SOURCE,
+    ),
+    Route(
+        "POST",
+        "/autograde/{item}",
+        grading.start,
+        Access.INSTRUCTOR,
+        "Grading",
+        models.GradingJob,
+        (400, 404, 409, 413, 503),
+        _body(
+            {
+                "students": {"type": "array", "items": {"type": "string"}},
+                "force": {"type": "boolean"},
+                "failed": {"type": "boolean"},
+            },
+            required=False,
+        ),
+        status=202,
+    ),
+    Route(
+        "GET",
+        "/autograde/{item}",
+        grading.look,
+        Access.INSTRUCTOR,
+        "Grading",
+        models.Grading,
+        (400, 404, 503),
+    ),
+    Route(
+        "DELETE",
+        "/autograde/{item}",
+        grading.cancel,
+        Access.INSTRUCTOR,
+        "Grading",
+        models.GradingCancelled,
+        (400, 503),
     ),
     # The course
     Route(

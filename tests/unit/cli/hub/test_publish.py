@@ -271,6 +271,7 @@ def test_json_is_all_that_a_script_reads(hub: FakeHub, capfd: pytest.CaptureFixt
         "changed": [],
         "unchanged": [],
         "removed": [],
+        "source": "none",
     }
     for more, published in (["--dry-run"], False), ([], True):
         assert run(["hub", "publish", "A1", "--force", "--json", *more]) == 0
@@ -417,3 +418,69 @@ def test_a_markdown_notebook_is_told_to_be_converted(
     (course / "release/md/md.md").write_text("---\nmarimo-version: 0.25.2\n---\n")
     assert run(["hub", "publish", "release/md", "--force"]) == 1
     assert "`marimo convert md.md -o md.py`" in capfd.readouterr().err
+
+
+@pytest.fixture
+def source(course: Path) -> Path:
+    """The source of A1-Intro, with a file of hidden tests and a preview beside it."""
+    directory = course / "source" / "A1-Intro"
+    directory.mkdir(parents=True)
+    (directory / "A1-Intro.py").write_text("import marimo\n")
+    (directory / "truth.csv").write_text("1\n")
+    (directory / "A1-Intro.html").write_text("<html>")
+    return directory
+
+
+def _holds(hub: FakeHub, files: dict[str, str], **more: object) -> None:
+    held = {"status": "ok", "files": files, "own": False, "most_mb": 100, "most_files": 200}
+    hub.answers("/source/A1-Intro", **{**held, **more})
+
+
+def test_the_source_is_sent_after_the_release(
+    hub: FakeHub, source: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub.streams("/publish/A1-Intro", DONE)
+    _holds(hub, {})
+    assert run(["hub", "publish", "A1", "--force"]) == 0
+    release, sent = hub.received
+    assert release.path == "/publish/A1-Intro"
+    assert (sent.path, set(sent.files)) == ("/source/A1-Intro", {"A1-Intro.py", "truth.csv"})
+    assert sent.files["A1-Intro.py"] == (source / "A1-Intro.py").read_bytes()
+    assert capfd.readouterr().out.endswith(
+        "Sent the source, for grading on the hub: A1-Intro.py, truth.csv\n"
+    )
+
+
+@pytest.mark.parametrize("answer", ["old", "own"])
+def test_a_hub_that_takes_no_source_gets_none(hub: FakeHub, source: Path, answer: str) -> None:
+    """0.3.16's hub has no such route."""
+    hub.streams("/publish/A1-Intro", DONE)
+    if answer == "own":
+        _holds(hub, {}, own=True)
+    assert run(["hub", "publish", "A1", "--force"]) == 0
+    assert [each.path for each in hub.received] == ["/publish/A1-Intro"]
+    assert source.is_dir()
+
+
+def test_a_source_that_the_hub_has_is_not_sent_again(
+    hub: FakeHub, source: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub.streams("/publish/A1-Intro", DONE)
+    names = ("A1-Intro.py", "truth.csv")
+    _holds(hub, {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in names})
+    assert run(["hub", "publish", "A1", "--force", "--json"]) == 0
+    assert [each.path for each in hub.received] == ["/publish/A1-Intro"]
+    assert json.loads(capfd.readouterr().out)["source"] == "unchanged"
+
+
+@pytest.mark.parametrize("more", [["--no-source"], ["--lecture"], ["--dry-run"]])
+def test_a_source_stays_here_if_it_is_to_stay(
+    hub: FakeHub, source: Path, more: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub.streams("/publish/A1-Intro", DONE)
+    _holds(hub, {})
+    assert run(["hub", "publish", "A1", "--force", *more]) == 0
+    assert "/source/A1-Intro" not in {each.path for each in hub.received}
+    told = "Source: would be sent (A1-Intro.py, truth.csv)." in capfd.readouterr().out
+    assert told == (more == ["--dry-run"])
+    assert source.is_dir()

@@ -121,3 +121,10 @@ def test_a_session_without_a_cgroup_is_nicer() -> None:
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, before + 5)
         process.kill()
     cpu.put_back(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("weight", "niceness"), [(10_000, 5), (100, 5), (80, 6), (10, 15), (1, 26)]
+)
+def test_a_lower_weight_is_a_higher_niceness(weight: int, niceness: int) -> None:
+    assert cpu.niceness_of(weight) == niceness

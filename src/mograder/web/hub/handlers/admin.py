@@ -7,7 +7,7 @@ not touched before the new one is complete and its environment is ready (B95, B9
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 
 from anyio import to_thread
@@ -34,7 +34,7 @@ from mograder.web.request_body import MEGABYTE, closing, receive
 
 async def publish(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
-    item, kind = _item_name(name), _kind(request.query_params.get("type"))
+    item, kind = item_name(name), _kind(request.query_params.get("type"))
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     return await _publish(request, caller, item, kind, form)
@@ -45,7 +45,7 @@ async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Res
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
     try:
-        item, kind = _item_name(_name_in(form)), _kind(_text(form, "type"))
+        item, kind = item_name(_name_in(form)), _kind(_text(form, "type"))
     except InvalidInput:
         await form.close()
         raise
@@ -59,7 +59,7 @@ async def _publish(
 
     async def job(report: Report) -> Published:
         async with closing(form):
-            release = await _replace(app, name, kind, _uploads(form), report)
+            release = await _replace(app, name, kind, uploads(form), report)
         await app.audit.record(request, caller, "publish", release.name)
         app.notifier.notify_all()
         return Published(files=sorted(release.files), type=release.kind)
@@ -76,7 +76,7 @@ def _name_in(form: FormData) -> str:
     name = _text(form, "name").strip()
     if name:
         return name
-    notebooks = [filename for filename in _uploads(form) if filename.endswith(".py")]
+    notebooks = [filename for filename in uploads(form) if filename.endswith(".py")]
     if len(notebooks) != 1 or "/" in notebooks[0]:
         raise InvalidInput(
             "It is not clear which item this is.",
@@ -92,7 +92,7 @@ def _text(form: FormData, field: str) -> str:
 
 async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
     """Return the files published under a name, so that a publisher sees what would change."""
-    return await to_thread.run_sync(_held, app, _item_name(name))
+    return await to_thread.run_sync(_held, app, item_name(name))
 
 
 async def warm_cache(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -112,13 +112,11 @@ async def _replace(
     app: HubApp,
     name: ItemName,
     kind: ItemKind | None,
-    uploads: Mapping[str, UploadFile],
+    parts: Mapping[str, UploadFile],
     report: Report,
 ) -> Release:
-    report(f"Received {len(uploads)} file{'' if len(uploads) == 1 else 's'}")
-    async with _staging(app, name) as staged:
-        for filename, part in uploads.items():
-            await to_thread.run_sync(staged.add, filename, part.file)
+    report(f"Received {len(parts)} file{'' if len(parts) == 1 else 's'}")
+    async with staging(app.services.releases.stage, name, parts) as staged:
         return await publish_release(
             releases=app.services.releases,
             environments=app.services.environments,
@@ -130,12 +128,19 @@ async def _replace(
 
 
 @asynccontextmanager
-async def _staging(app: HubApp, name: ItemName) -> AsyncIterator[ReleaseUpload]:
-    """Yield a new release that is deleted unless it is committed; disk access runs in threads."""
-    staged = await to_thread.run_sync(app.services.releases.stage, name)
+async def staging(
+    stage: Callable[[ItemName], ReleaseUpload], name: ItemName, parts: Mapping[str, UploadFile]
+) -> AsyncIterator[ReleaseUpload]:
+    """Yield an upload with these files, which is deleted unless it is committed.
+
+    Disk access runs in threads.
+    """
+    staged = await to_thread.run_sync(stage, name)
     stack = ExitStack()
     stack.push(staged)
     try:
+        for filename, part in parts.items():
+            await to_thread.run_sync(staged.add, filename, part.file)
         yield staged
     finally:
         await to_thread.run_sync(stack.close)
@@ -156,7 +161,8 @@ def _held(app: HubApp, name: ItemName) -> Held:
     )
 
 
-def _item_name(name: str) -> ItemName:
+def item_name(name: str) -> ItemName:
+    """Return the name of an item in a request; raise InvalidInput if it cannot be one."""
     if name in ItemName.reserved:
         raise InvalidInput(f"'{name}' is reserved and cannot be used as a name")
     return ItemName.parse(name)
@@ -171,17 +177,17 @@ def _kind(text: str | None) -> ItemKind | None:
         raise InvalidInput(f"Unknown type '{text[:40]}'") from error
 
 
-def _uploads(form: FormData) -> dict[str, UploadFile]:
+def uploads(form: FormData) -> dict[str, UploadFile]:
     """Return the uploaded files by name; a large one is on disk."""
     parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
     if not parts:
         raise InvalidInput(
             "Nothing was uploaded.", hint="Send the files in the multipart field 'files'."
         )
-    uploads = {_file_name(part.filename or ""): part for part in parts}
-    if len(uploads) != len(parts):
+    named = {_file_name(part.filename or ""): part for part in parts}
+    if len(named) != len(parts):
         raise InvalidInput("Two of the uploaded files have the same name.")
-    return uploads
+    return named
 
 
 def _file_name(text: str) -> str:

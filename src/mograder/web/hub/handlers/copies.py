@@ -52,7 +52,7 @@ from mograder.web.request_body import MEGABYTE, closing, receive
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
 
-_REPORT_POLICY = (
+REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -231,7 +231,7 @@ async def validate_report(
     if not await to_thread.run_sync(has_our_elements_only, saved.data):
         raise NotFound("No validation report", hint="Validate the notebook once more.")
     await app.audit.record_foreign(request, caller, copy.user, "read report", _what(copy))
-    headers = {"Content-Security-Policy": _REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
+    headers = {"Content-Security-Policy": REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
     return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
 
 

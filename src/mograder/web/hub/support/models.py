@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from mograder.sandbox.protocol import Mode
+from mograder.store.grading_jobs import JobState
 from mograder.store.releases import ItemKind
 from mograder.store.workspaces import FileStatus
 
@@ -267,3 +268,81 @@ class Published(_Body):
     status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
+
+
+class HeldSource(_Body):
+    """The files that an instructor sent as an item's source, with their SHA-256, never their text.
+
+    ``own``: the hub has a source in its course directory and takes no other. ``most_mb`` and
+    ``most_files`` are the limits, as of a release.
+    """
+
+    status: Literal["ok"] = "ok"
+    files: dict[str, str]
+    own: bool
+    most_mb: int
+    most_files: int
+
+
+class SourceKept(_Body):
+    """A source was replaced; ``files`` are its files, sorted."""
+
+    status: Literal["ok"] = "ok"
+    files: list[str]
+
+
+class GradedStudent(_Body):
+    """The result of one student: ``mark`` of ``max_mark``, null while there is none.
+
+    ``state`` is how the marks came about. ``problem`` says why there is no mark, or what a teacher
+    should look at; empty if nothing.
+    """
+
+    student: str
+    state: str
+    mark: float | None
+    max_mark: float
+    problem: str
+
+
+class GradingJob(_Body):
+    """The last grading job of an item; the times are Unix times.
+
+    ``completed`` of ``total`` submissions are graded, of which ``attention`` have no result.
+    ``warnings`` are sentences about the assignment. ``error`` says why the job failed.
+    """
+
+    item: str
+    state: JobState
+    who: str
+    students: list[str]
+    force: bool
+    failed: bool
+    total: int
+    completed: int
+    attention: int
+    warnings: list[str]
+    error: str
+    asked: float
+    started: float | None
+    ended: float | None
+
+
+class Grading(_Body):
+    """The grading of an item: its last job, null before the first, and the students' results.
+
+    ``source`` is where the hub has the item's source from: its own course directory, or an
+    instructor. Results without a source are unprotected.
+    """
+
+    status: Literal["ok"] = "ok"
+    job: GradingJob | None
+    source: Literal["own", "sent", "none"]
+    students: list[GradedStudent]
+
+
+class GradingCancelled(_Body):
+    """The job has ended; ``cancelled`` is whether there was one. Its results stay."""
+
+    status: Literal["ok"] = "ok"
+    cancelled: bool

@@ -28,6 +28,8 @@ class Part(StrEnum):
 
     SESSIONS = "sessions"
     COPIES = "copies"
+    MARKS = "marks"
+    """Grading, its progress and its results, which concern instructors only."""
     COURSE = "course"
     """Items, their visibility, or the list of people, which concern every page."""
 
@@ -82,6 +84,11 @@ class Notifier:
         """Notify a person's pages, and the instructors', of a change in that person's data."""
         for subscriber in self._subscribers.get(user, ()):
             subscriber.note(part)
+        for subscriber in self._instructors:
+            subscriber.note(part)
+
+    def notify_instructors(self, part: Part) -> None:
+        """Notify the instructors' pages of a change."""
         for subscriber in self._instructors:
             subscriber.note(part)
 

@@ -38,6 +38,7 @@ from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 
 _log = get_logger(__name__)
 
@@ -69,6 +70,7 @@ class Services:
     capabilities: Capabilities
     allowances: Allowances
     validations: Validations
+    grading: HubGrading
     hang_up: Callable[[str], Awaitable[bool]]
     sandboxed: bool
     dev: bool
@@ -87,22 +89,22 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
-        config = supervisor_config(loaded, environ)
-        wanted = loaded.settings.security.use_bubblewrap
+        settings, config = loaded.settings, supervisor_config(loaded, environ)
+        wanted = settings.security.use_bubblewrap
         supervisor, sandboxed = await open_sandbox(config, wanted, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, supervisor)
         stack.push_async_callback(environments.close)
-        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
-        spawner = Spawner(releases, workspaces, environments, state, limits, items)
-        pool = _pool(loaded, clock, supervisor, spawner, state)
-        await pool.open()
+        limits = limits_of(settings.limits)
+        spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
+        pool = await _open_pool(loaded, clock, supervisor, spawner, state)
         stack.push_async_callback(pool.close)
         validations = await asyncio.to_thread(_validations, loaded, supervisor)
         stack.push_async_callback(validations.close)
+        hands = Hands(supervisor, environments, pool, releases, state, clock)
+        grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
-        capabilities = await _capabilities(state, clock, pool)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
         await stack.enter_async_context(_upkeep(loaded, releases, environments, supervisor))
         yield Services(
@@ -118,9 +120,10 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=capabilities,
-            allowances=Allowances(releases, items),
+            capabilities=await _capabilities(state, clock, pool),
+            allowances=Allowances(releases, settings.items),
             validations=validations,
+            grading=grading,
             hang_up=supervisor.hang_up,
             sandboxed=sandboxed,
             dev=dev,
@@ -170,7 +173,7 @@ async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> 
     return capabilities
 
 
-def _pool(
+async def _open_pool(
     loaded: LoadedSettings,
     clock: Clock,
     supervisor: SupervisorClient,
@@ -178,7 +181,7 @@ def _pool(
     state: HubState,
 ) -> SessionManager:
     settings = loaded.settings
-    return SessionManager(
+    pool = SessionManager(
         launcher=supervisor,
         spawner=spawner,
         rows=state,
@@ -186,6 +189,8 @@ def _pool(
         probe=answers,
         limits=capacity_limits(settings.hub.session_ttl, settings.limits),
     )
+    await pool.open()
+    return pool
 
 
 def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:

@@ -1,0 +1,241 @@
+"""The queue of a hub's grading jobs: one after the other, in the order of arrival.
+
+A job grades the submissions of one item. Its state is in the database, and the results of single
+submissions are kept as they are made; so a hub that was stopped or killed goes on with a job by
+running it again, without those that have a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from mograder.core.clock import Clock
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.store.grading_jobs import JobRow, JobState, KeptJobs
+
+_NOTE_SECONDS = 1.0
+"""Least seconds between two writes of a job's counts to the database."""
+
+_RETRY_SECONDS = 5.0
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How far a job is: ``completed`` of ``total``, of which ``attention`` have no result.
+
+    ``problems`` are sentences about students, by name, and about the assignment, by an empty name.
+    """
+
+    total: int = 0
+    completed: int = 0
+    attention: int = 0
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GradingRequest:
+    """The submissions to grade: of ``students`` only, or of all if empty.
+
+    With ``force`` also those whose result is up to date, unless it was made after ``since``, when
+    the same job ran before; with ``failed_only`` only those without a result.
+    """
+
+    students: tuple[str, ...] = ()
+    force: bool = False
+    failed_only: bool = False
+    since: datetime | None = None
+
+
+class Batch(Protocol):
+    """Grades the submissions of an item."""
+
+    async def __call__(
+        self, item: str, request: GradingRequest, progress: Callable[[Counts], None], /
+    ) -> Counts:
+        """Grade them; the result of each is kept when it is made.
+
+        Raises:
+            MograderError: The item cannot be graded at all.
+        """
+
+
+class GradingJobs:
+    """The jobs of a hub. Call :meth:`open` first and :meth:`close` last; for one event loop.
+
+    ``on_change`` is called with an item whose job has changed. Mutable state: ``_current``, the
+    job that runs, ``_counts``, how far it is, and ``_running``, its task; ``_changing`` guards the
+    change of a job's state.
+    """
+
+    def __init__(self, rows: KeptJobs, batch: Batch, clock: Clock) -> None:
+        self._rows = rows
+        self._batch = batch
+        self._clock = clock
+        self.on_change: Callable[[str], None] = lambda _: None
+        self._current: JobRow | None = None
+        self._counts = Counts()
+        self._running: asyncio.Task[Counts] | None = None
+        self._new = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Go on with the jobs that had not ended, then run those that are asked for."""
+        self._worker = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Stop; a job that runs goes on when the next hub opens."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+
+    async def ask(self, item: str, who: str, request: GradingRequest) -> JobRow:
+        """Add a job at the end of the queue; return the item's job if it is the same request.
+
+        Raises:
+            Conflict: The item has another job that has not ended.
+        """
+        before = await self.of(item)
+        if before is not None and not before.state.ended:
+            if _request_of(before) == request:
+                return before
+            raise Conflict(f"{item} is being graded already.", hint="Cancel that first.")
+        row = await asyncio.to_thread(
+            self._rows.add,
+            item,
+            who,
+            request.students,
+            self._clock.now(),
+            force=request.force,
+            failed_only=request.failed_only,
+        )
+        self._new.set()
+        self.on_change(item)
+        return row
+
+    async def of(self, item: str) -> JobRow | None:
+        """Return the last job of an item, with its counts by now, or None."""
+        row = await asyncio.to_thread(self._rows.of, item)
+        if row is None or self._current is None or row.number != self._current.number:
+            return row
+        return _counted(row, self._counts)
+
+    async def cancel(self, item: str) -> bool:
+        """End a job that is queued or running; return false if there is none.
+
+        The results that it has made stay.
+        """
+        async with self._changing:
+            row = await asyncio.to_thread(self._rows.of, item)
+            if row is None or row.state.ended:
+                return False
+            await self._end(row, JobState.CANCELLED)
+            running = self._running
+            if running is None or self._current is None or self._current.number != row.number:
+                return True
+            running.cancel()
+        await self._idle.wait()
+        return True
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                self._new.clear()
+                waiting = await asyncio.to_thread(self._rows.open)
+                if waiting:
+                    await self._run(waiting[0])
+                else:
+                    await self._new.wait()
+            except MograderError as error:  # the database
+                _log.warning("the grading jobs wait: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # noqa: BLE001 - the loop must go on with the next job
+                _log.exception("a grading job could not be run")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _run(self, row: JobRow) -> None:
+        running = await self._begin(row)
+        if running is None:  # it was cancelled
+            return
+        self.on_change(row.item)
+        noting = asyncio.create_task(self._note(row))
+        try:
+            await asyncio.wait({running})
+            await self._conclude(row, running)
+        finally:
+            for task in (noting, running):
+                task.cancel()
+            await asyncio.gather(noting, running, return_exceptions=True)
+            self._current, self._running = None, None
+            self._idle.set()
+
+    async def _begin(self, row: JobRow) -> asyncio.Task[Counts] | None:
+        """Start the batch of a job; return None if the job has been cancelled."""
+        async with self._changing:
+            if not await asyncio.to_thread(self._rows.begin, row.number, self._clock.now()):
+                return None
+            self._current, self._counts = row, Counts()
+            self._idle.clear()
+            self._running = asyncio.create_task(
+                self._batch(row.item, _request_to_go_on(row), self._progress)
+            )
+            return self._running
+
+    def _progress(self, counts: Counts) -> None:
+        self._counts = counts
+        if self._current is not None:
+            self.on_change(self._current.item)
+
+    async def _note(self, row: JobRow) -> None:
+        """Write the counts to the database now and then, for a hub that is started again."""
+        noted = Counts()
+        while True:
+            await asyncio.sleep(_NOTE_SECONDS)
+            if self._counts != noted:
+                noted = self._counts
+                await self._save(row, noted)
+
+    async def _save(self, row: JobRow, counts: Counts) -> None:
+        try:
+            await asyncio.to_thread(self._rows.count, row.number, **dataclasses.asdict(counts))
+        except MograderError as error:
+            _log.warning("how far grading %s is could not be kept: %s", row.item, error)
+
+    async def _conclude(self, row: JobRow, done: asyncio.Task[Counts]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if not done.cancelled() and error is None:
+            self._counts = done.result()
+        await self._save(row, self._counts)
+        if done.cancelled():
+            await self._end(row, JobState.CANCELLED)
+        elif error is None:
+            await self._end(row, JobState.DONE)
+        elif isinstance(error, MograderError):
+            await self._end(row, JobState.FAILED, str(error))
+        else:
+            _log.error("Grading %s failed with an unexpected error", row.item, exc_info=error)
+            await self._end(row, JobState.FAILED, "Something broke. The hub's log has the details.")
+
+    async def _end(self, row: JobRow, state: JobState, error: str = "") -> None:
+        await asyncio.to_thread(self._rows.end, row.number, state, self._clock.now(), error)
+        self.on_change(row.item)
+
+
+def _request_of(row: JobRow) -> GradingRequest:
+    return GradingRequest(row.students, row.force, row.failed_only)
+
+
+def _request_to_go_on(row: JobRow) -> GradingRequest:
+    return replace(_request_of(row), since=row.asked_at if row.started_at else None)
+
+
+def _counted(row: JobRow, counts: Counts) -> JobRow:
+    return replace(row, **dataclasses.asdict(counts))

@@ -1,0 +1,83 @@
+"""The sources of assignments on a hub, which have the solutions and the hidden tests.
+
+They are the course's own, in ``[dirs] source``, or those that instructors sent, in a directory that
+only the hub can read. No route serves their contents, and no session sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.errors import Conflict
+from mograder.core.names import ItemName
+from mograder.store.files import entry_named
+from mograder.store.releases import ItemKind, Releases, ReleaseUpload
+
+SENT = "sources"
+"""The directory, in the course's state directory, of the sources that instructors sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The source of an assignment: its notebook, and whether it is in the course's own directory.
+
+    ``files`` are the names of the files that an instructor sent, and ``sent`` is when; both are
+    empty for the course's own.
+    """
+
+    notebook: Path
+    own: bool
+    files: tuple[str, ...] = ()
+    sent: datetime | None = None
+
+
+class Sources:
+    """The sources of a hub's assignments; thread-safe."""
+
+    def __init__(self, own: Path, sent: Releases) -> None:
+        """``own`` is the course's directory of sources; ``sent`` is a private store."""
+        self._own = own
+        self._sent = sent
+
+    def find(self, name: ItemName) -> Source | None:
+        """Return the source of an assignment, the course's own before one that was sent."""
+        own = entry_named(entry_named(self._own, name), f"{name}.py")
+        if own.is_file():
+            return Source(own, own=True)
+        sent = self._sent.get(name)
+        if sent is None:
+            return None
+        return Source(sent.notebook, own=False, files=sent.files, sent=sent.updated)
+
+    def digests(self, name: ItemName) -> Mapping[str, str]:
+        """Return the SHA-256 of each file that an instructor sent, by its name."""
+        source = self.find(name)
+        if source is None:
+            return {}
+        found = {}
+        for filename in source.files:
+            with (source.notebook.parent / filename).open("rb") as file:
+                found[filename] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+    def stage(self, name: ItemName) -> ReleaseUpload:
+        """Return an upload for a source, kept by :meth:`commit`.
+
+        Raises:
+            Conflict: The course has its own source of this assignment.
+        """
+        source = self.find(name)
+        if source is not None and source.own:
+            raise Conflict(
+                f"This hub has its own source of {name}, {self._own.name}/{name}.",
+                hint="Change it there, or remove it.",
+            )
+        return self._sent.stage(name)
+
+    def commit(self, staged: ReleaseUpload) -> None:
+        """Replace an assignment's source by an upload, atomically."""
+        staged.commit(ItemKind.ASSIGNMENT)

@@ -1,0 +1,150 @@
+"""Grading of an item's submissions on the hub, by instructors: start it, look at it, cancel it.
+
+The job itself is the queue's (:mod:`mograder.grading.grading_jobs`): it goes on without a client,
+and after a restart.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from anyio import to_thread
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from starlette.responses import JSONResponse, Response
+
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.names import ItemName
+from mograder.grading.grading_jobs import GradingRequest
+from mograder.store.grading_jobs import JobRow
+from mograder.store.releases import ItemKind
+from mograder.store.sources import Source
+from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.handlers.item_pages import page_of
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
+from mograder.web.hub.support.models import GradedStudent, Grading, GradingCancelled, GradingJob
+from mograder.web.pages import with_outcome
+from mograder.web.problems import Wants, wanted
+from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+
+_MOST_STUDENTS = 10_000
+_SHOWN = 5
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    students: list[str] = Field(default=[], max_length=_MOST_STUDENTS)
+    force: StrictBool = False
+    failed: StrictBool = False
+
+
+async def start(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Grade an item's submissions: those without an up-to-date result, or as the body says."""
+    name = item_name(item)
+    asked = await _asked(request)
+    wish = GradingRequest(tuple(sorted(set(asked.students))), asked.force, asked.failed)
+    await to_thread.run_sync(_demand_submissions, app, name, wish)
+    job = await app.services.grading.jobs.ask(name, caller.username, wish)
+    await app.audit.record(request, caller, "grade", name)
+    if wanted(request) is Wants.PAGE:
+        return go_to(request, with_outcome(page_of(name), "grading", name))
+    return JSONResponse(_job(job).model_dump(mode="json"), 202)
+
+
+async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
+    """Return an item's last grading job, how far it is, and the results of all students."""
+    name, grading = item_name(item), app.services.grading
+    job = await grading.jobs.of(name)
+    source = await to_thread.run_sync(grading.sources.find, name)
+    if job is None and source is None and not await to_thread.run_sync(_is_known, app, name):
+        raise NotFound("Assignment not found")
+    submitted = await to_thread.run_sync(app.submissions.people, name)
+    grades = await to_thread.run_sync(grading.grades, name)
+    lines = mark_lines(grades, submitted, job.problems if job is not None else ())
+    return Grading(
+        job=None if job is None else _job(job),
+        source=_word_of(source),
+        students=[_student(line) for line in lines],
+    )
+
+
+async def cancel(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """End an item's grading job; the results that it has made stay."""
+    name = item_name(item)
+    cancelled = await app.services.grading.jobs.cancel(name)
+    if cancelled:
+        await app.audit.record(request, caller, "cancel grading", name)
+    if wanted(request) is Wants.PAGE:
+        return go_to(request, with_outcome(page_of(name), "cancelled" if cancelled else "", name))
+    return JSONResponse(GradingCancelled(cancelled=cancelled).model_dump(mode="json"))
+
+
+async def _asked(request: Request) -> _Request:
+    if is_form(request):
+        fields = await read_form(request)
+        return _Request(force="force" in fields, failed="failed" in fields)
+    chunked = "transfer-encoding" in request.headers
+    if request.headers.get("content-length", "0") == "0" and not chunked:
+        return _Request()
+    return await read_json(request, _Request, MEGABYTE)
+
+
+def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> None:
+    """Check that there is something to grade.
+
+    Raises: NotFound, InvalidInput, Conflict.
+    """
+    release = app.services.releases.get(name)
+    if release is not None and release.kind is not ItemKind.ASSIGNMENT:
+        raise InvalidInput(f"{name} is a {release.kind.value}, which has no marks.")
+    submitted = app.submissions.people(name)
+    if not submitted and release is None:
+        raise NotFound("Assignment not found")
+    if not submitted:
+        raise Conflict(f"There is no submission of {name} on this hub.")
+    unknown = [student for student in wish.students if student not in submitted]
+    if unknown:
+        shown = ", ".join(each[:100] for each in unknown[:_SHOWN])
+        raise InvalidInput(f"There is no submission of {name} by: {shown}")
+
+
+def _is_known(app: HubApp, name: ItemName) -> bool:
+    return app.services.releases.get(name) is not None or bool(app.submissions.people(name))
+
+
+def _word_of(source: Source | None) -> Literal["own", "sent", "none"]:
+    if source is None:
+        return "none"
+    return "own" if source.own else "sent"
+
+
+def _job(row: JobRow) -> GradingJob:
+    return GradingJob(
+        item=row.item,
+        state=row.state,
+        who=row.who,
+        students=list(row.students),
+        force=row.force,
+        failed=row.failed_only,
+        total=row.total,
+        completed=row.completed,
+        attention=row.attention,
+        warnings=[text for who, text in row.problems if not who],
+        error=row.error,
+        asked=row.asked_at.timestamp(),
+        started=row.started_at.timestamp() if row.started_at else None,
+        ended=row.ended_at.timestamp() if row.ended_at else None,
+    )
+
+
+def _student(line: MarkLine) -> GradedStudent:
+    return GradedStudent(
+        student=line.student,
+        state=line.state,
+        mark=line.mark,
+        max_mark=line.max_mark,
+        problem=line.problem,
+    )

@@ -1,0 +1,103 @@
+"""The instructors' page of one item: its source, the grading of its submissions, and the marks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.names import FileName, ItemName
+from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.handlers.copies import REPORT_POLICY
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
+from mograder.web.pages import outcome, page
+
+_OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
+"""The beginning of the pages that grading writes (``grading.notebook_page``)."""
+
+
+async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show an item to instructors: where its source is, its grading, and the students' marks."""
+    parsed, grading = item_name(name), app.services.grading
+    release = await to_thread.run_sync(app.services.releases.get, parsed)
+    source = await to_thread.run_sync(grading.sources.find, parsed)
+    submitted = await to_thread.run_sync(app.submissions.people, parsed)
+    job = await grading.jobs.of(parsed)
+    if release is None and source is None and not submitted and job is None:
+        raise NotFound("There is no such item.")
+    problems = job.problems if job is not None else ()
+    lines, trouble = await to_thread.run_sync(_lines, app, parsed, submitted, problems)
+    done, done_item = outcome(request)
+    return page(
+        request,
+        "item.html",
+        here="items",
+        name=parsed,
+        release=release,
+        source=source,
+        submitted=len(submitted),
+        job=job,
+        lines=lines,
+        warnings=[text for who, text in problems if not who],
+        pages=await to_thread.run_sync(_pages, app, parsed),
+        trouble=trouble,
+        limits=app.services.loaded.settings.limits,
+        done=done,
+        done_item=done_item,
+    )
+
+
+def page_of(name: str) -> str:
+    """Return the address of the instructors' page of an item, below the prefix."""
+    return f"/course/items/{quote(name, safe='')}"
+
+
+async def graded(
+    name: str, user: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show a graded notebook as it ran, under a strict policy: its text is a student's."""
+    item = item_name(name)
+    data = await to_thread.run_sync(_graded_page, app, item, user)
+    await app.audit.record(request, caller, "read result", f"{user}/{item}")
+    headers = {"Content-Security-Policy": REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
+    return Response(data, headers=headers, media_type="text/html; charset=utf-8")
+
+
+def _graded_page(app: HubApp, item: ItemName, user: str) -> bytes:
+    filename = FileName.valid(f"{user}.html")
+    if filename is None:
+        raise NotFound("There is no such result.")
+    try:
+        data = (_autograded(app, item) / filename).read_bytes()
+    except OSError as error:
+        raise NotFound("There is no such result.") from error
+    if _OUR_HEAD not in data[:_HEAD_BYTES]:  # a page of 0.3.16 is a program
+        raise NotFound("This result was made by an earlier mograder.", hint="Grade it again.")
+    return data
+
+
+def _pages(app: HubApp, item: ItemName) -> frozenset[str]:
+    """Return the students whose graded notebook can be shown."""
+    return frozenset(path.stem for path in _autograded(app, item).glob("*.html"))
+
+
+def _autograded(app: HubApp, item: ItemName) -> Path:
+    loaded = app.services.loaded
+    return loaded.path(loaded.settings.dirs.autograded) / item
+
+
+def _lines(
+    app: HubApp, name: ItemName, submitted: Collection[str], problems: Iterable[tuple[str, str]]
+) -> tuple[list[MarkLine], str]:
+    """Return the marks, and why they cannot be read, if so."""
+    try:
+        return mark_lines(app.services.grading.grades(name), submitted, problems), ""
+    except MograderError as error:
+        return [], str(error)

@@ -1,0 +1,136 @@
+"""What the hub grades with: the queue of jobs, the sources, and the marks in the gradebook.
+
+Submissions are graded by the supervisor that runs the sessions, in the hub's environments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.clock import Clock
+from mograder.core.settings import LoadedSettings
+from mograder.core.single_flight import Progress
+from mograder.grading.grading_jobs import Batch, GradingJobs
+from mograder.grading.grading_tools import GradingTools, contracts_of
+from mograder.grading.result_signature import grading_key
+from mograder.grading.sandbox_slots import SandboxSlots
+from mograder.notebook.pep723 import read_script
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.execution.judge_runner import JudgeRunner
+from mograder.sandbox.execution.runner import CopyBounds, Executor
+from mograder.sessions.manager import SessionManager
+from mograder.store.files import remove_tree
+from mograder.store.gradebook import existing_gradebook
+from mograder.store.grading_jobs import KeptJobs
+from mograder.store.grading_records import StudentGrade
+from mograder.store.hub_state import HubState
+from mograder.store.releases import Limits, Releases
+from mograder.store.sources import SENT, Sources
+from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
+from mograder.web.hub.support.hub_batch import HubBatch
+
+_PLACE = "grading"
+_BOUNDS = CopyBounds(files=10_000, mb=1000)
+"""The same limits as for the files of a release beside its notebooks."""
+
+_SLOTS_OF_ONE = 4
+"""Sandboxes of one submission at a time: a worker and a judge, and as many that are ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubGrading:
+    """The parts of grading that handlers use.
+
+    ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
+    errors.
+    """
+
+    jobs: GradingJobs
+    sources: Sources
+    grades: Callable[[str], Sequence[StudentGrade]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """The services of the hub that grading works with."""
+
+    supervisor: SupervisorClient
+    environments: Environments
+    pool: SessionManager
+    releases: Releases
+    state: HubState
+    clock: Clock
+
+
+def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
+    """Return the parts of grading on a hub; blocks.
+
+    Raises:
+        InvalidInput: The secret of the course's signatures cannot be read or written.
+    """
+    sources = open_sources(loaded, hands.clock)
+    jobs = max(1, min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0))))
+    tools = _tools(loaded, hands, jobs)
+    batch = HubBatch(loaded, tools, hands.releases, sources, jobs)
+    return make_grading(loaded, hands.state, hands.clock, batch, sources)
+
+
+def make_grading(
+    loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
+) -> HubGrading:
+    """Return the parts of grading; the app opens the queue."""
+    path = loaded.path(loaded.settings.gradebook.path)
+    return HubGrading(
+        jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
+        sources=sources,
+        grades=lambda item: _grades(path, item),
+    )
+
+
+def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
+    """Return the sources of a course: its own, and those that instructors send."""
+    limits = loaded.settings.limits
+    bounds = Limits(limits.upload_files, limits.upload_mb)
+    sent = Releases(loaded.state_dir / SENT, limits=bounds, clock=clock, private=True)
+    return Sources(loaded.path(loaded.settings.dirs.source), sent)
+
+
+def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
+    place = loaded.state_dir / _PLACE
+    remove_tree(place)  # left by a hub that was killed
+    memory = hands.pool.background.memory
+    judges = JudgeRunner(hands.supervisor, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    runs = Executor(hands.supervisor, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
+
+    async def environment(text: str, progress: Progress) -> Path:
+        built = await hands.environments.prepare(read_script(text), progress)
+        hands.supervisor.warm_later(built.directory)
+        return built.directory
+
+    return GradingTools(
+        judges=BackgroundJudges(judges, memory),
+        executor=BackgroundExecutor(runs, memory),
+        environment=environment,
+        settings=loaded.settings,
+        contracts=contracts_of(loaded),
+        key=grading_key(loaded),
+        slots=SandboxSlots(_slots(hands.state, jobs * _SLOTS_OF_ONE)),
+        now=hands.clock.now,
+    )
+
+
+def _slots(state: HubState, count: int) -> list[int]:
+    """Return numbers for sandboxes that no student has: people's names begin with no underscore."""
+    return [state.slot_of(f"__grading_{number}__") for number in range(count)]
+
+
+def _grades(path: Path, item: str) -> tuple[StudentGrade, ...]:
+    gradebook = existing_gradebook(path)
+    if gradebook is None:  # none yet, or one of 0.3.16, which the first grading extends
+        return ()
+    with gradebook:
+        return gradebook.grades(item)

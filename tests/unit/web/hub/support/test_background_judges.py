@@ -1,0 +1,71 @@
+"""Grading beside sessions: each run has its memory first, and a small share of the processors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.execution.judging import (
+    Deadlines,
+    JudgeFiles,
+    JudgingRequest,
+    JudgingResult,
+)
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
+from mograder.sessions.memory_estimate import UNKNOWN
+from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
+
+RAN = ExecutionResult(Outcome.FINISHED)
+
+
+@dataclass
+class Rig:
+    """Runs nothing; notes what was asked, and how much memory was reserved then."""
+
+    reserved: int = 0
+    weights: list[int] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def reserve(self, expected: int) -> AsyncIterator[None]:
+        self.reserved += expected
+        yield
+        self.reserved -= expected
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        self.note(request)
+        return JudgingResult("", (), RAN, protected=True)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        self.note(request)
+        return RAN
+
+    def note(self, request: JudgingRequest | ExecutionRequest) -> None:
+        self.weights.append(request.limits.cpu_weight)
+        self.memory.append(self.reserved)
+
+
+@pytest.mark.parametrize(("weight", "given"), [(100, 10), (5, 5)])
+async def test_a_submission_is_judged_in_reserved_memory_with_a_low_weight(
+    weight: int, given: int
+) -> None:
+    rig = Rig()
+    limits = limits_of(LimitsSettings(cpu_weight=weight))
+    files = JudgeFiles("", None, None)
+    request = JudgingRequest("", "A1.py", files, Path("/env"), limits, Deadlines(), (), (), "seed")
+    await BackgroundJudges(rig, rig.reserve).judge(request)
+    assert (rig.weights, rig.memory, rig.reserved) == ([given], [2 * UNKNOWN], 0)
+
+
+async def test_a_notebook_runs_in_reserved_memory_with_a_low_weight() -> None:
+    rig = Rig()
+    limits = limits_of(LimitsSettings())
+    request = ExecutionRequest("", "A1.py", Path("/env"), limits, 10.0)
+    assert await BackgroundExecutor(rig, rig.reserve).execute(request) is RAN
+    assert (rig.weights, rig.memory, rig.reserved) == ([10], [UNKNOWN], 0)
