@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from mograder.core.errors import Busy, MograderError
 from mograder.core.settings_model import LimitsSettings
 from mograder.core.single_flight import Progress
+from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import (
     Endpoint,
     Measured,
@@ -24,7 +25,7 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
-from mograder.sessions.launch_spec import Spawner, limits_of
+from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.session import LiveSession, SessionKey

@@ -7,9 +7,6 @@ a receipt. The format is described in docs/reference/https-api.md.
 
 from __future__ import annotations
 
-import functools
-import hmac
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +14,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_PURPOSE = b"\0mograder-receipt"
+_PURPOSE = "receipt"
 _LIMIT = 16 * 1024
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _HEX = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -77,7 +74,8 @@ def make_receipt(secret: str, facts: Facts) -> Receipt:
         late=facts.late,
         signature="0" * 64,
     )
-    return unsigned.model_copy(update={"signature": _signature(secret, unsigned)})
+    signature = signature_of(derived_key(secret, _PURPOSE), _signed(unsigned))
+    return unsigned.model_copy(update={"signature": signature})
 
 
 def read_receipt(text: bytes | str) -> Receipt:
@@ -97,7 +95,7 @@ def read_receipt(text: bytes | str) -> Receipt:
 
 def is_genuine(secret: str, receipt: Receipt) -> bool:
     """Return whether a receipt was signed with this secret; constant-time."""
-    return hmac.compare_digest(_signature(secret, receipt), receipt.signature)
+    return is_signature_of(derived_key(secret, _PURPOSE), _signed(receipt), receipt.signature)
 
 
 def moment(when: datetime) -> str:
@@ -106,14 +104,6 @@ def moment(when: datetime) -> str:
     return f"{utc.isoformat(timespec='milliseconds')}Z"
 
 
-def _signature(secret: str, receipt: Receipt) -> str:
-    if not secret:
-        raise InvalidInput("The secret is empty.", hint="Anyone could make receipts with it.")
-    signed = dict(receipt)
-    del signed["signature"]
-    return hmac.digest(_key(secret), _canonical(signed).encode(), "sha256").hex()
-
-
-@functools.lru_cache(4)
-def _key(secret: str) -> bytes:
-    return hmac.digest(secret.encode("utf-8", "surrogateescape"), _PURPOSE, "sha256")
+def _signed(receipt: Receipt) -> dict[str, object]:
+    """Return the fields that the signature covers."""
+    return receipt.model_dump(exclude={"signature"})

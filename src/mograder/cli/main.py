@@ -77,6 +77,12 @@ class _Root(LazyGroup):
             "validate": Lazy(
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
+            "autograde": Lazy(
+                "mograder.cli.autograde.command:autograde_command", "Mark what students handed in."
+            ),
+            "gradebook": Lazy(
+                "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
+            ),
             "hub": Lazy("mograder.cli.hub.group:hub", "Run the shared hub, and look after it."),
             "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),
             "token": Lazy("mograder.cli.token:token", "Make the tokens of a served course."),

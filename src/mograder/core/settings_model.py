@@ -101,23 +101,25 @@ class DefaultsSettings(Section):
     """``[defaults]``: the defaults of the authoring and grading commands."""
 
     jobs: int = 4
-    """Notebooks that the hub validates at the same time."""
+    """Notebooks that the hub validates, or `mograder autograde` grades, at the same time."""
     timeout: int = 300
-    """Seconds that one notebook may run."""
+    """Seconds that one notebook may run. Its checks have as long again when it is graded."""
     no_edit: Annotated[bool, NO_EFFECT] = False
     no_actions: Annotated[bool, NO_EFFECT] = False
     headless_edit: Annotated[bool, NO_EFFECT] = False
 
 
 class RlimitsSettings(Section):
-    """``[rlimits]``: limits of 0.3.16 for a notebook run in grading; 0 is off."""
+    """``[rlimits]``: stricter limits than ``[limits]`` for notebooks that are graded; 0 is off."""
 
     cpu: Annotated[int, NO_EFFECT] = 600
-    """Seconds."""
-    nproc: Annotated[int, NO_EFFECT] = 512
-    nofile: Annotated[int, NO_EFFECT] = 256
-    as_: Annotated[int, NO_EFFECT] = Field(default=1_073_741_824, alias="as")
-    """Bytes of address space."""
+    """Seconds of processor time; `timeout` in [defaults] limits the time."""
+    nproc: int | None = None
+    """Processes and threads. Unset: as in [limits]."""
+    nofile: int | None = None
+    """Open files. Unset: as in [limits]."""
+    as_: int | None = Field(default=None, alias="as")
+    """Bytes of memory. Unset: as in [limits]."""
 
 
 class DirsSettings(Section):
@@ -315,7 +317,7 @@ class ItemLimits(Section):
 class ItemSettings(Section):
     """``[items.NAME]``: the administrator's settings for one item.
 
-    Each key overrides that of the ``[tool.mograder]`` table in the item's own header.
+    ``allow`` and ``limits`` override those of the ``[tool.mograder]`` table in its own header.
     """
 
     allow: (
@@ -325,6 +327,9 @@ class ItemSettings(Section):
     """The only features of marimo's editor that are on: ai, execute, lsp, packages, secrets,
     terminal. Unset: as in the header."""
     limits: ItemLimits = ItemLimits()
+    unprotected: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
+    """Keys of questions, such as "Q4", whose checks run beside the answers when submissions are
+    graded, as with `# mograder: unprotected`: answers can forge those marks, so confirm each."""
 
 
 class DatabaseSettings(Section):

@@ -1,14 +1,22 @@
-"""CSV files written by people: commas, semicolons or tabs, UTF-8 with or without a BOM; pure."""
+"""CSV files, read and written; pure.
+
+Those that people wrote have commas, semicolons or tabs, and UTF-8 with or without a BOM. Ours are
+safe in a spreadsheet: a text that it would take for a formula begins with an apostrophe, which
+reading removes.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput, TooLarge
 
 _MOST_ROWS = 100_000
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_TEXT = "'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def read_table(data: bytes, name: str) -> Table:
     line = 1
     try:
         for cells in reader:
-            rows.append(Row(line, tuple(cell.strip() for cell in cells)))
+            rows.append(Row(line, tuple(_without_prefix(cell.strip()) for cell in cells)))
             line = reader.line_num + 1
             if len(rows) > _MOST_ROWS:
                 raise TooLarge(f"{name} has more than {_MOST_ROWS} rows.")
@@ -74,3 +82,30 @@ def read_table(data: bytes, name: str) -> Table:
                 hint="Put quotes around a value that holds the delimiter.",
             )
     return Table(columns, filled)
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
+    """Return a CSV file; None is an empty cell, and a number is written without a useless zero."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([_cell(each) for each in columns])
+    writer.writerows([_cell(each) for each in row] for row in rows)
+    return file.getvalue()
+
+
+def number_text(value: float | None) -> str:
+    """Return a mark with up to five decimals: 72.5, 70; empty for None."""
+    if value is None:
+        return ""
+    text = f"{value:.5f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _cell(value: str | float | None) -> str:
+    if not isinstance(value, str):
+        return number_text(value)
+    return _TEXT + value if value.startswith(_FORMULA) else value
+
+
+def _without_prefix(cell: str) -> str:
+    return cell[1:] if cell.startswith(tuple(_TEXT + each for each in _FORMULA)) else cell

@@ -14,8 +14,8 @@ from decimal import Decimal
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.exchange.csv_table import Row, read_table
-from mograder.store.gradebook import Marks
+from mograder.exchange.csv_table import Row, number_text, read_table
+from mograder.store.grading_records import StudentGrade
 
 _PERSON = (
     "student",
@@ -172,34 +172,57 @@ def _first(row: Row, columns: Sequence[int]) -> str:
     return next((row.cell(each) for each in columns if row.cell(each)), "")
 
 
-def from_gradebook(rows: Sequence[Marks], *, scale: Scale | None = None) -> tuple[GradeLine, ...]:
+def from_gradebook(
+    grades: Sequence[StudentGrade], *, scale: Scale | None = None
+) -> tuple[GradeLine, ...]:
     """Return the lines for the marks in the gradebook, fractional marks unrounded.
 
     Raises:
         InvalidInput: A mark is not the number of an item of ``scale``.
     """
     return tuple(
-        GradeLine(
-            number,
-            row.student,
-            _gradebook_mark(row, scale),
-            row.feedback,
-        )
-        for number, row in enumerate(rows, start=1)
+        GradeLine(number, each.student, _gradebook_mark(each, scale), each.comment)
+        for number, each in enumerate(grades, start=1)
     )
 
 
-def _gradebook_mark(row: Marks, scale: Scale | None) -> Decimal | None:
-    if row.final is None:
+def server_rows_of(grades: Sequence[StudentGrade]) -> tuple[GradeRow, ...]:
+    """Return the rows for an assignment server of the students in the gradebook with a mark."""
+    return tuple(
+        GradeRow(
+            {
+                "username": each.student,
+                "grade": number_text(each.final),
+                "feedback": each.comment,
+            }
+        )
+        for each in grades
+        if each.final is not None
+    )
+
+
+def reservations(grades: Sequence[StudentGrade]) -> tuple[str, ...]:
+    """Return a sentence for every mark that is missing, and for every one to look at first."""
+    sentences: list[str] = []
+    for each in grades:
+        waiting = [f"{q.key} is {q.open}" for q in each.questions if q.open]
+        if each.final is None and (waiting or each.run is not None):
+            sentences.append(f"{each.student} has no mark: {', '.join(waiting) or 'see below'}.")
+        sentences += [f"{each.student}: {flag}." for flag in each.flags]
+    return tuple(sentences)
+
+
+def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:
+    if grade.final is None:
         return None
-    text = f"{row.final:.5f}".rstrip("0").rstrip(".")
+    text = number_text(grade.final)
     if scale is None:
         return parse_mark(text)
     try:
         return scale.parse(text)
     except InvalidInput as error:
         raise InvalidInput(
-            f"The mark of {row.student} in the gradebook, {error.message}",
+            f"The mark of {grade.student} in the gradebook, {error.message}",
             hint=f"The items of the scale: {scale.listed()}.",
         ) from error
 

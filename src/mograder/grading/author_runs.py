@@ -26,7 +26,6 @@ from mograder.store.course import read_notebook
 _LONGEST = 3600.0
 _LOG = 2000
 _TAGS = re.compile(r"<[^>]*>")
-_EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 
@@ -203,7 +202,7 @@ def _failures(cells: tuple[Cell, ...], filename: str, result: ExecutionResult) -
 
 def _plain(shown: str) -> str:
     """Return the text of a cell's output without HTML tags, but with the attributes' values."""
-    return html.unescape(_TAGS.sub(_attributes, _EMBEDDED.sub("", shown)))
+    return html.unescape(_TAGS.sub(_attributes, shown))
 
 
 def _attributes(tag: re.Match[str]) -> str:

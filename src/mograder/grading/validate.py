@@ -23,6 +23,7 @@ from mograder.grading.report import (
     ValidationReport,
     with_marks,
 )
+from mograder.grading.run_problem import run_problem
 from mograder.marks import Weights
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
@@ -50,12 +51,6 @@ _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
 _CALL = re.compile(r"\bcheck\(")
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
-_REASONS = {
-    "processes": "it started too many processes",
-    "workspace": "it wrote too much to its folder",
-    "disk": "the disk is nearly full",
-    "output": "it printed too much",
-}
 _NO_CELLS = (
     "The notebook's environment has a marimo that cannot run it cell by cell, "
     "so that nobody can tell which cell a result is from. Ask for a newer marimo."
@@ -195,21 +190,8 @@ class _Judging:
     def problem(self, seconds: float) -> str:
         """Return why the notebook did not run to its end, in a sentence for its student."""
         result = self._result
-        where = self._where_it_was()
-        match result.outcome:
-            case Outcome.TIMED_OUT:
-                return f"It was ended after {seconds:g} seconds{where}: is there an endless loop?"
-            case Outcome.OUT_OF_MEMORY:
-                return f"It needed more memory than there is for it{where}."
-            case Outcome.KILLED:
-                reason = _REASONS.get(result.reason, result.reason)
-                return f"It was ended{where}: {reason}."
-            case Outcome.EXITED:
-                return f"It ended before its last cell{where}, so the rest did not run."
-            case Outcome.UNREADABLE:
-                return "What it reported cannot be read, so none of it counts."
-        if result.problem:
-            return f"It could not be run: {result.problem}"
+        if problem := run_problem(result, seconds, self._where_it_was()):
+            return problem
         if any(check.cell_index is None for check in result.checks):
             return _NO_CELLS
         if len(result.cells) < len(self._to_run.cells):

@@ -8,7 +8,7 @@ bind no name that other cells use, and read no name that marimo keeps to the cel
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText
@@ -26,6 +26,7 @@ from mograder.notebook.grading_plan import CheckFacts, Part, PlannedLabel, Role
 from mograder.notebook.hashes import is_editable
 from mograder.notebook.parsing import CellNames, NotPython, cell_names, parse_python
 from mograder.notebook.points import is_marks_cell, labels_in
+from mograder.notebook.scopes import bound_names
 from mograder.notebook.solution_markers import Block, BlockKind
 
 _OWN_CELL = "Put it into a cell of its own."
@@ -45,6 +46,22 @@ class CellCode:
     def hidden(self) -> tuple[int, ...]:
         """The file's lines in which hidden tests begin."""
         return tuple(block.begin for block in self.blocks if block.kind is BlockKind.HIDDEN)
+
+    def hides(self, lines: Iterable[tuple[int, int]], names: frozenset[str]) -> bool:
+        """Whether some of the cell's lines (from 1), or a bound name, are in its hidden tests."""
+        blocks = [block for block in self.blocks if block.kind is BlockKind.HIDDEN]
+        in_file = [tuple(map(self.cell.line_of, span)) for span in lines]
+        if any(
+            first <= each.end and each.begin <= last for each in blocks for first, last in in_file
+        ):
+            return True
+        inside = [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.stmt)
+            and any(each.begin < self.line_of(node) < each.end for each in blocks)
+        ]
+        return not names.isdisjoint(bound_names(inside).union(_changed(inside)))
 
     @property
     def solutions(self) -> tuple[Block, ...]:
@@ -130,18 +147,29 @@ def read_codes(
 
 
 def roles_of(
-    codes: Sequence[CellCode], marks: Mapping[str, float] | None, found: FoundSoFar
+    codes: Sequence[CellCode],
+    marks: Mapping[str, float] | None,
+    found: FoundSoFar,
+    unprotected: Collection[str] = (),
 ) -> list[CellRole]:
-    """Return the cells with their roles; mistakes and advice are added to ``found``."""
-    return _Division(codes, marks, found).roles()
+    """Return the cells with their roles; mistakes and advice are added to ``found``.
+
+    ``unprotected`` are keys of questions whose checks may run beside the answers.
+    """
+    return _Division(codes, marks, found, frozenset(unprotected)).roles()
 
 
 class _Division:
     """The roles of cells, and the parts of the teacher's code in them."""
 
     def __init__(
-        self, codes: Sequence[CellCode], marks: Mapping[str, float] | None, findings: FoundSoFar
+        self,
+        codes: Sequence[CellCode],
+        marks: Mapping[str, float] | None,
+        findings: FoundSoFar,
+        unprotected: frozenset[str],
     ) -> None:
+        self._unprotected = unprotected
         self._codes = codes
         self._marks = marks
         self._findings = findings
@@ -158,7 +186,9 @@ class _Division:
         checks = bool(code.hidden) or key is not None or checks_when_run(code.tree.body, checkers)
         checks = checks or (bool(code.reason) and any(labels_in(cell.code)))
         if code.solutions or is_editable(cell):
-            node = CellRole(code, Role.STUDENT, code.names, unprotected=is_unprotected(cell.code))
+            labels = _labels(code.tree.body, code, checkers)
+            node = CellRole(code, Role.STUDENT, code.names)
+            node.unprotected = self._runs_beside(cell, labels)
             self._divide(node, checkers)
         elif is_marks_cell(cell):
             node = CellRole(code, Role.MARKS, code.names, _whole(code))
@@ -166,7 +196,9 @@ class _Division:
                 self._findings.error(cell.code_first, "the marks stand in one cell with a check.")
         elif checks:
             part = self._check(code, checkers, key)
-            node = CellRole(code, Role.CHECK, code.names, part, is_unprotected(cell.code))
+            labels = () if part.check is None else part.check.labels
+            beside = self._runs_beside(cell, labels)
+            node = CellRole(code, Role.CHECK, code.names, part, beside)
         else:
             node = CellRole(code, Role.GIVEN, code.names, _whole(code))
         if code.reason:
@@ -174,13 +206,19 @@ class _Division:
             self._tell_unreadable(code, needed=checks or node.role is Role.MARKS)
         return node
 
+    def _runs_beside(self, cell: Cell, labels: Iterable[PlannedLabel]) -> bool:
+        """Whether the author lets a cell's checks run beside the answers."""
+        chosen = any(label.key in self._unprotected for label in labels)
+        return chosen or is_unprotected(cell.code)
+
     def _check(self, code: CellCode, checkers: Checkers, key: str | None) -> Part:
         """Return the part of a cell that holds nothing but checks."""
         cell = code.cell
-        labels = _labels(code.tree.body, cell, checkers)
+        labels = _labels(code.tree.body, code, checkers)
         asserts = key is not None and not labels
         if asserts:
-            labels = (PlannedLabel(label=cell.name, key=key, line=cell.code_first),)
+            hidden = bool(code.hidden)
+            labels = (PlannedLabel(label=cell.name, key=key, line=cell.code_first, hidden=hidden),)
         if not labels and not code.reason:
             self._tell_no_label(cell.code_first)
         called = key is not None and cell.kind is CellKind.FUNCTION
@@ -215,7 +253,7 @@ class _Division:
         """Tell the mistakes, each with its line; if the author allows it, the checks run anyway."""
         code, cell = node.code, node.cell
         if node.unprotected:
-            labels = _labels(code.tree.body, cell, checkers)
+            labels = _labels(code.tree.body, code, checkers)
             facts = CheckFacts(labels=labels, hidden=bool(code.hidden))
             node.part = Part(cell=cell.index, line=cell.code_first, code="", uses=(), check=facts)
         for line, why in mistakes if not node.unprotected else ():
@@ -228,7 +266,7 @@ class _Division:
         text = "\n".join(lines[begin - 1 :])
         own, rest = cell_names(text), cell_names("\n".join(lines[: begin - 1]))
         used = own.used | own.private_used | _augmented(tail)
-        labels = _labels(tail, cell, checkers)
+        labels = _labels(tail, code, checkers)
         line = labels[0].line if labels else cell.line_of(begin)
         taken = sorted(own.defined & self._used_elsewhere(code))
         private = sorted(used & rest.private)
@@ -291,13 +329,15 @@ def _whole(code: CellCode) -> Part:
 
 
 def _labels(
-    statements: Sequence[ast.stmt], cell: Cell, checkers: Checkers
+    statements: Sequence[ast.stmt], code: CellCode, checkers: Checkers
 ) -> tuple[PlannedLabel, ...]:
     return tuple(
         PlannedLabel(
             label=None if call.label is None else encodable(call.label),
             key=None if call.key is None else encodable(call.key),
-            line=cell.line_of(call.line),
+            line=code.cell.line_of(call.line),
+            # A check of an unknown label may stand in a function that is defined elsewhere.
+            hidden=bool(code.hidden) and (call.label is None or code.hides(call.spans, call.reads)),
         )
         for call in check_calls(statements, checkers)
     )
@@ -311,6 +351,18 @@ def _augmented(statements: Sequence[ast.stmt]) -> frozenset[str]:
         for node in nodes
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
     )
+
+
+def _changed(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    """Yield the names whose objects statements change: ``found.append(…)``, ``found[0] = …``."""
+    for node in statements:
+        match node:
+            case ast.Expr(
+                value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))
+            ) if method != "check":
+                yield name
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))]):
+                yield name
 
 
 def _first(statement: ast.stmt) -> int:

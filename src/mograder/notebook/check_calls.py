@@ -13,7 +13,7 @@ import ast
 import re
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mograder.notebook.cells import tokens_of
 from mograder.notebook.parsing import CellNames
@@ -29,14 +29,17 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True, slots=True)
 class CheckCall:
-    """A call that records a check; ``line`` counts from 1 in its cell's code.
+    """The calls that record one check; ``line`` is that of the first, from 1 in its cell's code.
 
-    ``label`` and ``key`` are None where they are known only when the call runs.
+    ``label`` and ``key`` are None where they are known only when the call runs. ``spans`` are the
+    first and last lines of all calls with this label, and ``reads`` the names in them.
     """
 
     line: int
     label: str | None
     key: str | None
+    spans: tuple[tuple[int, int], ...] = ()
+    reads: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def checks_when_run(statements: Iterable[ast.stmt], checkers: Checkers) -> bool:
 
 
 def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[CheckCall, ...]:
-    """Return the checks that statements may record, in order; of equal labels the first.
+    """Return the checks that statements may record, in order, those of equal labels as one.
 
     The calls in functions count, because a check often stands in one. A helper that calls a check,
     or a check that is passed on, counts as one call of an unknown label.
@@ -103,7 +106,10 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     for node in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         for call in _calls_of(node, checkers):
-            found.setdefault((call.label, call.key), call)
+            first = found.setdefault((call.label, call.key), call)
+            spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
+            reads = first.reads | _names_in(node)
+            found[call.label, call.key] = replace(first, spans=spans, reads=reads)
     return tuple(found.values())
 
 
@@ -149,6 +155,10 @@ def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:
         yield CheckCall(node.lineno, *_label(next(iter((*node.args[:1], *named)), None)))
     elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
         yield CheckCall(node.lineno, None, None)
+
+
+def _names_in(node: ast.AST) -> frozenset[str]:
+    return frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
 
 
 def _arguments(node: ast.Call) -> Iterator[ast.expr]:

@@ -77,11 +77,13 @@ class PlannedLabel(_Record):
     """A label of a check, its question's key, and its line in the file.
 
     ``label`` is None if it is known only when the check runs; ``key`` may then still be known.
+    ``hidden``: some of its conditions are hidden tests, so what they say is not for students.
     """
 
     label: str | None
     key: str | None
     line: int
+    hidden: bool = False
 
 
 class CheckFacts(_Record):
@@ -119,9 +121,10 @@ class GradingPlan(_Record):
     """The plan of one source; all parts are in the order in which marimo runs their cells.
 
     ``template`` runs once for an assignment, and ``judged`` after it for each submission: the
-    checks, and the given code that depends on answers. ``beside`` are the checks that run in the
-    worker because their author marked them ``# mograder: unprotected``; their code is empty where
-    it cannot be divided from the answer, so that only the submission's own cell has it. ``marks``
+    checks, and the given code that depends on answers. ``beside`` are the checks that run beside
+    the answers because their author marked them ``# mograder: unprotected``; their code is empty
+    where it cannot be divided from the answer, so that only the submission's own cell has it.
+    ``marks``
     are the available marks by key, None without a cell of marks.
     """
 

@@ -6,7 +6,7 @@ Names and dependencies are marimo's own, by its static analysis. Pure; nothing i
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mograder.notebook.cell_graph import CellGraph, GraphCell, graph_errors, graph_of
@@ -42,8 +42,11 @@ class PlannedSource:
     advice: tuple[Finding, ...]
 
 
-def plan_source(text: str, filename: str) -> PlannedSource:
+def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) -> PlannedSource:
     """Return the plan of a source, with the findings of dividing it.
+
+    ``unprotected`` are keys of questions whose checks run beside the answers, besides those that
+    the source itself marks.
 
     Raises:
         InvalidInput: The text is no notebook, or its markers are wrong; the message has one line
@@ -54,7 +57,7 @@ def plan_source(text: str, filename: str) -> PlannedSource:
     marks = marks_of(notebook)
     told = None if marks is None else {encodable(key): value for key, value in marks.items()}
     findings = FoundSoFar(filename)
-    nodes = roles_of(codes, told, findings)
+    nodes = roles_of(codes, told, findings, unprotected)
     graph = graph_of([GraphCell(n.cell.code_first, n.names.defined, n.used) for n in nodes])
     findings.errors.extend(graph_errors(graph, filename))
     _tell_names_of_checks(nodes, graph, findings)

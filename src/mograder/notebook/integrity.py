@@ -43,6 +43,7 @@ _MARKS_LABEL = "the marks"
 _SOURCE_LABEL = "the import of the checks"
 _HASHES = "mograder-cell-hashes"
 _RUNTIME = "mograder"
+_SHOWN = 60
 _CHECKERS = frozenset(("check", "grader", "Grader"))
 
 
@@ -129,6 +130,49 @@ def find_tampering(student: str, release: str, filename: str) -> Tampering:
     return Tampering(tuple(sorted(keys)), _mark_codes(own) != _mark_codes(released))
 
 
+def describe_tampering(student: str, release: str, filename: str) -> tuple[str, ...]:
+    """Return what a notebook has changed of its release, in 0.3.16's words for graders.
+
+    They are ``check(Q1)`` for each question with changed, missing or additional check cells,
+    ``marks``, and ``cell: modified: …`` or ``cell: missing: …`` with the first line of another
+    released cell (compatibility-0.3.16.md 9). Answers, and imports that were added, are no changes.
+
+    Raises:
+        InvalidInput: One of the texts is not a notebook.
+    """
+    own, released = parse_cells(student, filename), parse_cells(release, filename)
+    theirs = list(_known(own))
+    fixed = [each for each in _known(released) if not is_editable(each.cell)]
+    pairs = _match(theirs, fixed)
+    paired = {each.cell.index for each, _ in pairs}
+    kept = {id(ours) for _, ours in pairs}
+    changed = [(ours, "modified") for each, ours in pairs if not _unchanged(each, ours)]
+    changed += [(ours, "missing") for ours in fixed if id(ours) not in kept]
+    changed += [(each, "added") for each in _foreign(theirs, paired, released)]
+    found = {word for each, how in changed for word in _words_for(each, how)}
+    return tuple(sorted(found, key=lambda word: (word.startswith("cell:"), word)))
+
+
+def _unchanged(own: _Guarded, ours: _Guarded) -> bool:
+    return _same(own, ours) or _only_imports_more(own, ours)
+
+
+def _words_for(guarded: _Guarded, how: str) -> Iterator[str]:
+    labels = [label for label in guarded.labels if label not in (_MARKS_LABEL, _SOURCE_LABEL)]
+    if is_marks_cell(guarded.cell):
+        yield "marks"
+    elif labels:
+        yield from (f"check({key_of(label)})" for label in labels)
+    else:
+        yield f"cell: {how}: {first_line(guarded.cell)}"
+
+
+def first_line(cell: Cell) -> str:
+    """Return the first line of a cell's code that is not empty, shortened, for messages."""
+    lines = (line.strip() for line in cell.code.splitlines())
+    return next(filter(None, lines), "")[:_SHOWN]
+
+
 def _by_hashes(text: str, filename: str) -> IntegrityReport:
     notebook = parse_cells(text, filename)
     stated = read_key(text, _HASHES)
@@ -146,7 +190,7 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
     findings: list[Finding] = []
     edits: list[LineEdit] = []
     for own, ours in pairs:
-        if not _same(own, ours) and not _only_imports_more(own, ours):
+        if not _unchanged(own, ours):
             message = f"the cell for {ours.name!r} was changed; it runs as it was released."
             findings.append(Finding(filename, own.cell.first, message))
             edits.append(LineEdit(own.cell.first, own.cell.last, ours.lines))

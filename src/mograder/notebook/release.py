@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
@@ -86,11 +86,35 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     return ReleaseText(released, len(solutions), hashes, secrets, tuple(advice))
 
 
-def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> NotebookText:
+def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
+    """Return what is released of a source, but with the hidden tests of these cells, by index.
+
+    It is for grading only. The header stays the source's.
+
+    Raises:
+        InvalidInput: As :func:`make_release`.
+    """
+    source = parse_cells(text, filename)
+    shown = [(cell.first, cell.last) for cell in source.cells if cell.index in cells]
+    blocks, marks = [], []
+    for block in find_blocks(text, filename):
+        inside = any(first <= block.begin <= last for first, last in shown)
+        if block.kind is BlockKind.HIDDEN and inside:
+            marks += [block.begin, block.end]
+        else:
+            blocks.append(block)
+    stripped = _with_written_answers(_strip(source, filename, blocks, marks))
+    return without_mark(stripped)
+
+
+def _strip(
+    source: NotebookText, filename: str, blocks: Sequence[Block], marks: Sequence[int] = ()
+) -> NotebookText:
+    """Return a source without the content of blocks, and without the lines ``marks``."""
     tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
     solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
     names = sentinels(tree, solutions)
-    edits = []
+    edits = [LineEdit(line, line) for line in marks]
     for block in blocks:
         indent = indent_of(source.lines[block.begin - 1])
         new = [HIDDEN]
@@ -103,7 +127,7 @@ def _strip(source: NotebookText, filename: str, blocks: Sequence[Block]) -> Note
     except InvalidInput as error:
         refuse(_breaking(source, filename, edits))
         raise InvalidInput(
-            f"{filename}:{blocks[0].begin}: without its blocks this is not a notebook any more.",
+            f"{filename}:{edits[0].first}: without its blocks this is not a notebook any more.",
             hint=_WHOLE,
         ) from error
 

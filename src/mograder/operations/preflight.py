@@ -16,6 +16,7 @@ from mograder.clients.front_probe import is_hub
 from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.operations.course_checks import environment_lines, secret_lines
+from mograder.operations.gradebook_checks import gradebook_lines
 from mograder.operations.host_checks import (
     clock_line,
     inode_line,
@@ -166,6 +167,8 @@ def _databases(loaded: LoadedSettings) -> Iterator[Line]:
             yield _integrity("gradebook", marks, f"gradebook: {marks.name} is whole")
         except MograderError as error:
             yield problem("gradebook", f"gradebook: {error.message}", error.hint)
+            return
+        yield from gradebook_lines(loaded)
 
 
 def _integrity(check: str, file: Path, whole: str) -> Line:

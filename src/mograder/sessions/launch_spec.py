@@ -16,11 +16,12 @@ from types import MappingProxyType
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
+from mograder.core.settings_model import ItemSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.execution.item_limits import limited
 from mograder.sandbox.protocol import Limits, Mode, StartSession
 from mograder.sessions.session import SessionKey
 from mograder.store.hub_state import HubState
@@ -100,20 +101,6 @@ class Spawner:
         return directory, script_of(release), self._slots.slot_of(key.user)
 
 
-def limits_of(settings: LimitsSettings) -> Limits:
-    """Return the default limits of a session, from ``[limits]``."""
-    return Limits(
-        processes=settings.processes,
-        open_files=settings.open_files,
-        file_size_mb=settings.file_size_mb,
-        tmp_mb=settings.tmp_mb,
-        memory_mb=settings.memory_mb,
-        memory_soft_mb=settings.memory_soft_mb,
-        cpu_weight=settings.cpu_weight,
-        workspace_mb=settings.workspace_mb,
-    )
-
-
 def _check_size(size: int | None) -> None:
     """Refuse large notebooks, which marimo would read whole; a sparse 10 GB file is easy to make.
 
@@ -146,24 +133,6 @@ def _header(notebook: Path, version: str) -> Script:
 def allowed(script: Script, decided: ItemSettings | None) -> tuple[str, ...]:
     """Return the features that an item's page may offer (the administrator's, or the header's)."""
     return script.allow if decided is None or decided.allow is None else decided.allow
-
-
-def limited(ordinary: Limits, script: Script, decided: ItemSettings | None) -> Limits:
-    """Return the limits of an item's sessions: ``[limits]``, the header, ``[items.NAME.limits]``.
-
-    Later sources override earlier ones. The header may exceed ``[limits]``: instructors are
-    trusted with the machine's resources, and the memory of all sessions is limited separately.
-    """
-    limits = _overlaid(ordinary, script.limits)
-    return limits if decided is None else _overlaid(limits, decided.limits)
-
-
-def _overlaid(below: Limits, above: ItemLimits) -> Limits:
-    given: dict[str, int] = above.model_dump(exclude_none=True)
-    memory = given.get("memory_mb", below.memory_mb)
-    if given.keys() & {"memory_mb", "memory_soft_mb"}:
-        given["memory_soft_mb"] = min(given.get("memory_soft_mb") or memory * 3 // 4, memory)
-    return below.model_copy(update=given)
 
 
 class Allowances:

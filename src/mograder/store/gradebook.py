@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, select, union
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 
 from mograder.core import file_lock
 from mograder.core.closing import Closing, closing_fd
-from mograder.core.errors import Busy, Conflict, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import Username
-from mograder.store.database import awaits_upgrade, open_engine, reading, upgrade, writing
-from mograder.store.gradebook_rows import Marks, from_row
+from mograder.store import gradebook_marks
+from mograder.store.database import (
+    awaits_upgrade,
+    copy_sqlite,
+    open_engine,
+    reading,
+    upgrade,
+    writing,
+)
+from mograder.store.given_marks import GivenMarks, record_given
+from mograder.store.gradebook_rows import AssignmentRow, DamagedRow, Marks, from_row
 from mograder.store.gradebook_tables import (
+    assignments,
     identities,
     students,
     submissions,
@@ -38,6 +49,15 @@ from mograder.store.gradebook_uploads import (
     remove_sent,
     write_sent,
 )
+from mograder.store.grading_records import (
+    GradingRun,
+    MarkEntry,
+    Penalty,
+    RecordedMark,
+    RecordedRun,
+    StudentGrade,
+)
+from mograder.store.mark_counting import grade_of
 
 __all__ = [
     "GRADEBOOK_MIGRATIONS",
@@ -48,6 +68,7 @@ __all__ = [
     "SentFile",
     "SentGrade",
     "existing_gradebook",
+    "viewed_gradebook",
 ]
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parent / "gradebook_migrations"
@@ -153,6 +174,81 @@ class Gradebook(Closing):
         with reading(self._engine) as connection:
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
 
+    def record_run(self, run: GradingRun) -> int:
+        """Record the result of grading one submission, in one transaction; return its number.
+
+        A question's mark is recorded only if it changed, and one that a person gave still counts.
+        A result that needs attention gives no mark; one of the same submission stays.
+
+        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
+        """
+        with self._writing() as connection:
+            return gradebook_marks.insert_run(connection, run)
+
+    def record_marks(
+        self,
+        assignment: str,
+        student: str,
+        marks: Mapping[str, MarkEntry],
+        *,
+        marker: str,
+        at: datetime,
+        comment: str | None = None,
+        version: str | None = None,
+    ) -> StudentGrade:
+        """Record a person's marks by question, and the comment on the submission if it is given.
+
+        Return all marks that count then.
+
+        Raises:
+            Conflict: One of them was changed since ``version``; the message has both.
+            InvalidInput: A question does not exist, or its mark is out of its range.
+            NotFound: The gradebook does not have the student for this assignment.
+        """
+        given = GivenMarks(marks, marker, at, comment, version)
+        with self._writing() as connection:
+            return record_given(connection, assignment, student, given)
+
+    def record_penalty(
+        self, assignment: str, student: str, penalty: Penalty, *, at: datetime
+    ) -> None:
+        """Record the deduction for lateness, which the next change of the total invalidates.
+
+        Raises: :class:`NotFound` when the gradebook does not have the student.
+        """
+        with self._writing() as connection:
+            rows = gradebook_marks.read_student(connection, assignment, student)
+            gradebook_marks.write_penalty(connection, rows, penalty, at)
+
+    def assignments(self) -> tuple[AssignmentRow, ...]:
+        """Return the assignments, in alphabetical order."""
+        with reading(self._engine) as connection:
+            names = union(select(assignments.c.name), select(submissions.c.assignment))
+            return tuple(
+                gradebook_marks.read_assignment(connection, name) or AssignmentRow(name)
+                for name in sorted(connection.execute(names).scalars())
+            )
+
+    def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
+        """Return all students' marks for an assignment as they count, ordered by username."""
+        with reading(self._engine) as connection:
+            return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
+
+    def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
+        """Return the results of grading a student's submissions, or all, oldest first."""
+        with reading(self._engine) as connection:
+            return gradebook_marks.read_runs(connection, assignment, student)
+
+    def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
+        """Return every mark given for a student's submissions, oldest first."""
+        with reading(self._engine) as connection:
+            return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
+
+    def damaged(self) -> tuple[DamagedRow, ...]:
+        """Return the rows of 0.3.16's tables with a text in them that it cannot read."""
+        with reading(self._engine) as connection:
+            return tuple(gradebook_marks.damaged_rows(connection))
+
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
         with reading(self._engine) as connection:
@@ -204,6 +300,26 @@ def existing_gradebook(path: Path) -> Gradebook | None:
     finally:
         engine.dispose()
     return None if waiting else Gradebook(path)
+
+
+@contextlib.contextmanager
+def viewed_gradebook(path: Path) -> Iterator[Gradebook]:
+    """Yield a gradebook for reading; where its tables need an upgrade, a temporary copy of it.
+
+    Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
+    found = existing_gradebook(path)
+    if found is not None:
+        with found:
+            yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="mograder-gradebook-") as directory:
+        copy = Path(directory) / path.name
+        copy_sqlite(path, copy)
+        with Gradebook(copy) as book:
+            yield book
 
 
 def _engine(path: Path) -> Engine:

@@ -7,7 +7,11 @@ is empty or malformed must not prevent a gradebook from being opened.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeGuard
 
 from sqlalchemy import RowMapping
 
@@ -47,6 +51,57 @@ class Marks:
         return self.total_mark if self.penalised_mark is None else self.penalised_mark
 
 
+@dataclass(frozen=True, slots=True)
+class AssignmentRow:
+    """An assignment as 0.3.16 records it.
+
+    ``marks`` are those of each question by key in the source's order, None without a table of
+    marks. ``automatic`` are the keys of questions with checks.
+    """
+
+    name: str
+    max_mark: float = 100.0
+    marks: Mapping[str, float] | None = None
+    automatic: frozenset[str] = frozenset()
+
+    @property
+    def manual_available(self) -> float:
+        """The marks of the questions without checks: what 0.3.16's percentage is a part of."""
+        told = self.marks or {}
+        return self.max_mark - sum(told[key] for key in told if key in self.automatic)
+
+
+def assignment_from_row(row: RowMapping) -> AssignmentRow:
+    """Return a row of the table ``assignments``."""
+    marks = _json(row["marks_metadata"])
+    keys = _json(row["auto_check_keys"])
+    known = {str(key): _number(mark) for key, mark in marks.items()} if _is_table(marks) else {}
+    found = {key: mark for key, mark in known.items() if mark is not None}
+    maximum = _number(row["max_mark"])
+    return AssignmentRow(
+        str(row["name"]),
+        100.0 if maximum is None else maximum,
+        found or None,
+        frozenset(map(str, keys)) if isinstance(keys, list) else frozenset(found),
+    )
+
+
+def _is_table(value: object) -> TypeGuard[dict[object, object]]:
+    return isinstance(value, dict)
+
+
+def unix_time(text: str) -> float | None:
+    """Return a time of submission in Unix seconds: 0.3.16 writes these, other programs ISO text."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()  # a time without a zone is local
+    except ValueError:
+        return None
+
+
 def from_row(row: RowMapping) -> Marks:
     """Return a row of the table ``submissions`` as marks."""
     return Marks(
@@ -75,12 +130,13 @@ def from_row(row: RowMapping) -> Marks:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, int | float):
-        return float(value)
-    try:
-        return float(str(value)) if value not in (None, "") else None
-    except ValueError:
+    if value is None or value == "":
         return None
+    try:
+        number = float(value) if isinstance(value, int | float) else float(str(value))
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _text(value: object) -> str:
@@ -89,8 +145,39 @@ def _text(value: object) -> str:
 
 def _list(value: object) -> list[object]:
     """Return a list stored as JSON text; empty if the text is not a JSON list."""
-    try:
-        found = json.loads(str(value)) if value else []
-    except ValueError:
-        return []
+    found = _json(value)
     return found if isinstance(found, list) else []
+
+
+def _json(value: object) -> object:
+    """Return the value of a JSON text; None if it is empty or damaged."""
+    try:
+        return json.loads(str(value)) if value else None
+    except (ValueError, RecursionError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRow:
+    """A row whose ``column`` has a text that 0.3.16 cannot read.
+
+    ``student`` is empty for a row about an assignment.
+    """
+
+    assignment: str
+    student: str
+    column: str
+
+
+def damaged_json(
+    row: RowMapping, columns: Mapping[str, type], *, needed: bool = False
+) -> tuple[str, ...]:
+    """Return the columns of a row whose text is no JSON of its type.
+
+    ``needed``: it must not be empty either.
+    """
+    return tuple(
+        name
+        for name, kind in columns.items()
+        if (row[name] or needed) and not isinstance(_json(row[name]), kind)
+    )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
+    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -99,3 +100,52 @@ upload_intents = _uploads("upload_intents")
 
 ``modified`` is the Unix time of Moodle's grade before the upload.
 """
+
+grading_runs = Table(
+    "grading_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("assignment", Text, nullable=False),
+    Column("student", Text, nullable=False),
+    Column("submission_sha256", String(64), nullable=False),
+    Column("state", String(40), nullable=False),
+    Column("problem", Text, nullable=False, server_default=""),
+    Column("result", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("at", String(40), nullable=False),
+    Index("ix_grading_runs_student", "assignment", "student"),
+)
+"""Every result of grading a submission; rows are only added."""
+
+question_marks = Table(
+    "question_marks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("assignment", Text, nullable=False),
+    Column("student", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("points", Float),
+    Column("available", Float),
+    Column("state", String(40), nullable=False),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("marker", String(200), nullable=False, server_default=""),
+    Column("run", Integer),
+    Column("at", String(40), nullable=False),
+    Index("ix_question_marks_student", "assignment", "student"),
+)
+"""Every mark of a question, by grading (``marker`` is empty) or by a person; rows are only added.
+
+``run`` is the grading run of a mark by grading, and the newest one when a person gave it.
+"""
+
+mirrored = Table(
+    "mirrored",
+    metadata,
+    Column("assignment", Text, nullable=False),
+    Column("student", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Column("auto_mark", Float),
+    Column("manual_mark", Float),
+    PrimaryKeyConstraint("assignment", "student", name="pk_mirrored"),
+)
+"""What our marks last put into ``submissions``, to recognise a mark that 0.3.16 gave afterwards."""

@@ -207,6 +207,27 @@ class History:
             self._last[record.user] = max(self._last.get(record.user, 0), record.sequence)
 
 
+@dataclass(frozen=True, slots=True)
+class StampedName:
+    """The name of a submission's file: its user, its time, and its number within that second."""
+
+    user: str
+    received: datetime
+    number: int = 0
+
+
+def stamped_name(name: str) -> StampedName | None:
+    """Return the parts of a file name ``<user>_<time>.py``, None if it has another form."""
+    found = _STAMPED.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        when = datetime.strptime(found["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return StampedName(found["user"], when, int(found["number"] or 0))
+
+
 def reads_as_a_submission(user: str) -> bool:
     """Return whether ``<user>.py`` has the form of a submission's file name, with a time."""
     return _STAMPED.fullmatch(f"{user}.py") is not None
@@ -223,14 +244,9 @@ def names_for(user: str, when: datetime) -> Iterator[str]:
 def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], str]]:
     """Yield user, (time, number) and name of each submission among the file names."""
     for name in names:
-        if (found := _STAMPED.fullmatch(name)) is None:
-            continue
-        try:
-            when = datetime.strptime(found["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            continue
-        if _is_username(found["user"]):
-            yield found["user"], (when, int(found["number"] or 0)), name
+        found = stamped_name(name)
+        if found is not None and _is_username(found.user):
+            yield found.user, (found.received, found.number), name
 
 
 @lru_cache(maxsize=4096)

@@ -15,8 +15,9 @@ from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSetting
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.launch_spec import Allowances, Spawner, limited, limits_of
+from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.session import SessionKey
 from mograder.store.hub_state import HubState
 from mograder.store.releases import ItemKind, Release, Releases

@@ -12,17 +12,20 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import json_option
+from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.clock import SystemClock
-from mograder.core.errors import RemoteFailed
+from mograder.core.errors import NotFound, RemoteFailed
 from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.assignment_server.collect import Collected, collect, problems
 from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
 from mograder.exchange.collecting import CollectOutcome
-from mograder.exchange.grades_csv import server_rows
+from mograder.exchange.grades_csv import server_rows, server_rows_of
 from mograder.store.course import shown
+from mograder.store.gradebook import viewed_gradebook
+from mograder.store.grading_records import StudentGrade
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -67,25 +70,46 @@ def fetch_submissions(
 @click.option(
     "--grades-csv",
     type=_File,
-    required=True,
-    help="A CSV file with the columns username, grade and feedback.",
+    help="A CSV file with the columns username, grade and feedback.  [default: the gradebook]",
 )
 @_dry_run_option
 @json_option
 @server_options
 def upload_grades(
-    *, server: Server, assignment: str, grades_csv: Path, dry_run: bool, as_json: bool
+    *, server: Server, assignment: str, grades_csv: Path | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Upload grades from a CSV file (instructors).
+    """Upload grades, from the gradebook or from a CSV file (instructors).
 
     They are merged into those that the server holds: one row for each person. Further columns
-    are kept there as they are.
+    are kept there as they are. A student without a mark in the gradebook is left out.
     """
-    rows = server_rows(read_bytes(grades_csv), str(grades_csv))
+    given = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else None
     with server.connected(quiet=as_json) as (transport, _):
         found = offered_assignment(transport, assignment, dry_run=dry_run)
+        rows = _gradebook_rows(server, folder_of(found)) if given is None else given
         total = None if dry_run else transport.upload_grades(found, rows)
     _print_grades(found, rows, total, as_json=as_json)
+
+
+def _gradebook_rows(server: Server, assignment: str) -> tuple[GradeRow, ...]:
+    """Return the marks of an assignment in the gradebook.
+
+    Raises:
+        NotFound: It has none.
+    """
+    book = server.loaded.path(server.loaded.settings.gradebook.path)
+    grades: tuple[StudentGrade, ...] = ()
+    if book.is_file():
+        with viewed_gradebook(book) as gradebook:
+            grades = gradebook.grades(assignment)
+    warn_of_reservations(grades)
+    rows = server_rows_of(grades)
+    if not rows:
+        raise NotFound(
+            f"The gradebook {shown(book)} has no marks for {assignment}.",
+            hint=f"Grade it first (mograder autograde {assignment}), or give --grades-csv.",
+        )
+    return rows
 
 
 @click.command("upload-feedback")

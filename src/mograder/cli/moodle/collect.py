@@ -10,9 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from mograder.cli.files import read_bytes
-from mograder.cli.moodle.sheets import worksheet_people
 from mograder.cli.moodle.site import Site, item_name, site_options
+from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
@@ -20,9 +19,8 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
-from mograder.clients.moodle.zips import read_submissions
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Forbidden, NotFound
+from mograder.core.errors import Forbidden
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.collecting import CollectOutcome
@@ -33,12 +31,8 @@ from mograder.exchange.moodle.participants import (
     remember,
     remembered_people,
 )
-from mograder.exchange.moodle.submissions_zip import plan_zip, unpack_zip
 from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.store.gradebook import Gradebook
-
-_MOST_BYTES = 2_000_000_000
-"""The largest zip with all submissions, in bytes."""
 
 
 @click.command("fetch-submissions")
@@ -127,14 +121,8 @@ def _from_zip(
         file.name for each in loaded.settings.assignments if each.dir == name for file in each.files
     ]
     target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
-    submitted = read_submissions(read_bytes(archive, _MOST_BYTES))
-    people, usernames = worksheet_people(loaded, worksheet, assignment, name)
-    works = plan_zip(submitted, people, usernames, target)
-    if not works:
-        raise NotFound("The zip holds no submissions.", hint="Is it the zip of this assignment?")
-    if not dry_run:
-        works = unpack_zip(submitted, works, target, SystemClock().now())
-    return target, works
+    opened = ZipOfSubmissions.read(archive, worksheet, loaded, assignment, name)
+    return target, opened.plan(target) if dry_run else opened.unpack(target)
 
 
 def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: bool) -> None:

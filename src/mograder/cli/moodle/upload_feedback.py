@@ -18,6 +18,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
+from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.clients.moodle.grade_text import Scale
 from mograder.clients.moodle.grading import Result
 from mograder.clients.moodle.records import WorkflowState
@@ -35,7 +36,7 @@ from mograder.exchange.moodle.participants import list_participants, remembered_
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
-from mograder.store.gradebook import Gradebook, existing_gradebook
+from mograder.store.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _STATES = [state.value for state in WorkflowState]
@@ -154,16 +155,17 @@ def grade_lines(
     scale: Scale | None = None,
     html_comments: bool = False,
 ) -> tuple[GradeLine, ...]:
-    """Return the grades of the file, else those of the gradebook."""
+    """Return the grades of the file, else those of this assignment in the gradebook."""
     if grades_csv is not None:
         return parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
-    gradebook = existing_gradebook(book)
-    if gradebook is None:
+    if not book.is_file():
         return ()
-    with gradebook:
-        return from_gradebook(gradebook.marks(name), scale=scale)
+    with viewed_gradebook(book) as gradebook:
+        grades = gradebook.grades(name)
+    warn_of_reservations(grades)
+    return from_gradebook(grades, scale=scale)
 
 
 def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:

@@ -1,4 +1,4 @@
-"""Progress of file transfers: bars on a terminal, a line for each file in logs."""
+"""Progress of file transfers and of long runs: bars on a terminal, lines in logs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mograder.clients.downloads import Meter
 
@@ -43,3 +51,22 @@ def transferring(*, quiet: bool = False) -> Iterator[Transfers]:
                 bars.update(rows[name], completed=done, total=total)
 
         yield Transfers(say, meter)
+
+
+@contextmanager
+def counting(total: int, description: str, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """Yield a function to call for each of ``total`` things that are done.
+
+    On a terminal a bar on stderr shows how many are, and the time left; elsewhere nothing is shown.
+    """
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    shown = console.is_terminal and not quiet
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda: bars.advance(task)

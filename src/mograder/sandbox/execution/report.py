@@ -6,6 +6,7 @@ because the code that wrote it could have written the other lines too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from mograder.sandbox.protocol import Executed, Limits
 
 _MOST_CELLS = 2000
+_EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 _Index = Annotated[int, Field(ge=0, lt=_MOST_CELLS)]
 _Line = Annotated[int, Field(ge=1, le=1_000_000)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -71,8 +73,22 @@ class ExecutionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CellOutput:
+    """One output of a cell as the editor would show it; untrusted.
+
+    ``data`` is text, markup or JSON, or an image as a data URL. ``cut`` is whether a part of it, or
+    all of it, was left out for its size.
+    """
+
+    mimetype: str
+    data: str
+    printed: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CellResult:
-    """One cell; ``line`` counts from 1 in its code, ``shown`` is its output, if requested."""
+    """One cell; ``line`` counts from 1 in its code, ``outputs`` are empty unless requested."""
 
     index: int
     name: str
@@ -82,7 +98,13 @@ class CellResult:
     line: int | None = None
     output_tail: str = ""
     seconds: float = 0.0
-    shown: str = ""
+    outputs: tuple[CellOutput, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The text and markup of the outputs, without images."""
+        texts = (each.data for each in self.outputs if not each.mimetype.startswith("image/"))
+        return _EMBEDDED.sub("", "\n".join(texts)).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +174,11 @@ class _Check(_Words):
 class _Output(_Words):
     kind: Literal["output"]
     index: _Index
-    text: Annotated[str, Field(max_length=10_000)]
+    part: Annotated[int, Field(ge=0, lt=100)]
+    mimetype: _Name
+    printed: bool
+    cut: bool
+    text: Annotated[str, Field(max_length=20_000)]
 
 
 class _Failure(_Words):
@@ -175,7 +201,7 @@ _LINE: TypeAdapter[_Start | _Cell | _Check | _Output | _Failure | _End] = TypeAd
 class _Reading:
     cells: dict[int, CellResult] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
-    shown: list[str] = field(default_factory=list)
+    shown: dict[int, list[_Output]] = field(default_factory=dict)
     running: int | None = None
     problem: str = ""
     ended: bool = False
@@ -197,7 +223,7 @@ class _Reading:
             case _Output():
                 if told.index != self.running:
                     raise ValueError("an output of a cell that does not run")
-                self.shown.append(told.text)
+                self.shown.setdefault(told.part, []).append(told)
             case _Failure():
                 place = f" (line {told.line})" if told.line else ""
                 self.problem = f"{told.error_type}: {told.message}{place}"
@@ -222,11 +248,17 @@ class _Reading:
             told.line,
             told.output_tail,
             told.seconds,
-            "".join(self.shown),
+            tuple(map(_cell_output, self.shown.values())),
         )
         if ran:
             self.running = None
             self.shown.clear()
+
+
+def _cell_output(lines: list[_Output]) -> CellOutput:
+    first = lines[0]
+    data = "".join(line.text for line in lines)
+    return CellOutput(first.mimetype, data, first.printed, any(line.cut for line in lines))
 
 
 def _check_result(told: _Check) -> CheckResult:

@@ -8,9 +8,9 @@ Usage: ``python cell_runner.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits
 256}, "caches": "/path", "outputs": false}``, where ``caches`` may be empty. Lines of JSON are
 written to ``fd`` at once, so that the cell of an endless loop is known when the run is killed:
 ``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar,
-compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (the
-cell's output, in pieces), and at last ``{"kind": "end"}``; without that line the notebook exited
-early. All lines are untrusted.
+compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (an
+output of the cell, in pieces), and at last ``{"kind": "end"}``; without that line the notebook
+exited early. All lines are untrusted.
 
 It needs ``check_guard.py`` and ``cell_output.py`` beside it, and internals of marimo (tested with
 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once: its checks
@@ -25,6 +25,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import itertools
 import json
 import os
 import pathlib
@@ -45,7 +46,9 @@ import check_guard  # type: ignore[import-not-found]  # in this file's directory
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
-_PIECE, _MOST_SHOWN = 8000, 2 << 20
+_PIECE, _CELL_OUTPUT, _ALL_OUTPUT = 16_000, 2 << 20, 8 << 20
+_LINE = 200
+"""Characters of a line besides the text of an output."""
 _DETAILS, _DETAIL = 20, 500
 _SIDECAR_BYTES = 1 << 20
 _MOST_CHECKS = 500
@@ -154,13 +157,36 @@ class NotebookReport:
             if self._checks <= _MOST_CHECKS:
                 self.say({"kind": "check", "index": index, **check})
 
-    def tell_output(self, index: int, text: str) -> None:
-        """Report a cell's output in pieces, up to a total of ``_MOST_SHOWN`` bytes."""
-        for start in range(0, len(text), _PIECE):
-            piece = text[start : start + _PIECE]
-            self._told += len(json.dumps(piece))
-            if self._told <= _MOST_SHOWN:
-                self.say({"kind": "output", "index": index, "text": piece})
+    def tell_outputs(self, index: int, outputs: list[Any]) -> None:
+        """Report a cell's outputs in pieces, up to limits for the cell and for the notebook.
+
+        A text is cut there; an image is left out, and so are further outputs.
+        """
+        left = min(_CELL_OUTPUT, _ALL_OUTPUT - self._told)
+        for part, output in enumerate(outputs[: cell_output.MOST_OUTPUTS]):
+            image = output.mimetype.startswith("image/")
+            pieces = [output.data[at : at + _PIECE] for at in range(0, len(output.data), _PIECE)]
+            sizes = [len(json.dumps(piece)) + _LINE for piece in pieces]
+            fitting = sum(total <= left for total in itertools.accumulate(sizes))
+            kept = 0 if image and fitting < len(pieces) else fitting
+            cut = output.cut or kept < len(pieces)
+            for at, piece in enumerate(pieces[:kept] or [""]):
+                self.say(
+                    {
+                        "kind": "output",
+                        "index": index,
+                        "part": part,
+                        "mimetype": output.mimetype[:_NAME],
+                        "printed": output.printed,
+                        "cut": cut and at >= kept - 1,
+                        "text": piece,
+                    }
+                )
+            told = sum(sizes[:kept]) or _LINE
+            left -= told
+            self._told += told
+            if left <= 0:
+                break
 
     def tell_cell(self, index: int, name: str, status: str, **more: Any) -> None:
         """Report how a cell ended."""
@@ -344,14 +370,15 @@ class CellRunner:
         report.tell_checks(index)
         printed = report.tail.take()
         if report.shown is not None:
-            report.tell_output(index, f"{shown}\n{printed}".strip())
+            shown += [cell_output.Output("text/plain", printed, printed=True)] if printed else []
+            report.tell_outputs(index, shown)
         more["output_tail"] = printed[-cell_output.TAIL :]
         more["seconds"] = round(time.perf_counter() - started, 4)
         report.tell_cell(index, name, status, **more)
         self._ended(cell_id, status, more.get("error_type", ""))
 
-    def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], str]:
-        """Run a cell; return its status, details, and its output if outputs are reported."""
+    def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], list[Any]]:
+        """Run a cell; return its status, details, and its outputs if they are reported."""
         cell, shown = self._notebook.cells[cell_id], self._report.shown
         status, value = "ok", None
         more: dict[str, Any] = {}
@@ -362,7 +389,7 @@ class CellRunner:
             skip_after(self._notebook, cell_id)
             if status == "skipped":
                 value = getattr(error, "output", None)
-        return status, more, "" if shown is None else shown.text(value, _marimo_context())
+        return status, more, [] if shown is None else shown.take(value, _marimo_context())
 
     def _execute(self, cell: Any) -> Any:
         value = None

@@ -14,6 +14,8 @@ from mograder.sandbox.protocol import Ended, Execute, Executed
 from mograder.sandbox.supervisor.sessions import SessionTable
 
 REPORT_BYTES = 4 << 20
+OUTPUT_BYTES = 9 << 20
+"""Bytes of the cells' outputs, where a run reports them."""
 LINE_BYTES = 128 << 10
 _READ_BYTES = 65_536
 
@@ -21,14 +23,14 @@ _READ_BYTES = 65_536
 class Report:
     """Reads lines from a pipe as they are written, up to a maximum size."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, outputs: bool = False) -> None:
         """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the report or one of its lines was too long; the lines are then discarded."""
         self._descriptor = descriptor
         self._rest = bytearray()
         self._lines: list[str] = []
-        self._left = REPORT_BYTES
+        self._left = REPORT_BYTES + (OUTPUT_BYTES if outputs else 0)
         os.set_blocking(descriptor, False)
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -78,7 +80,7 @@ async def execute(session_table: SessionTable, request: Execute) -> tuple[Execut
     """
     loop = asyncio.get_running_loop()
     read_end, write_end = os.pipe()
-    report = Report(read_end)
+    report = Report(read_end, outputs=request.outputs)
     ended: asyncio.Future[Ended] = loop.create_future()
     try:
         await session_table.execute(request, write_end, ended.set_result)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mograder.core.settings_model import Settings
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
-from mograder.sessions.launch_spec import limited, limits_of
 from mograder.web.hub.proxy.replies import ENDED
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})

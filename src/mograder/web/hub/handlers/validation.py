@@ -18,7 +18,8 @@ from mograder.grading.report_html import render_html
 from mograder.grading.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.sessions.launch_spec import limited, limits_of, script_of
+from mograder.sandbox.execution.item_limits import limited, limits_of
+from mograder.sessions.launch_spec import script_of
 from mograder.store.course import read_notebook
 from mograder.store.releases import Release
 from mograder.web.background import Report

@@ -24,9 +24,10 @@ from mograder.sandbox.client.environment_pruning import prune_environments
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
 from mograder.sessions.capacity import capacity_limits
-from mograder.sessions.launch_spec import Allowances, Spawner, limits_of
+from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
 from mograder.store.allowlist import Allowlist

@@ -1,0 +1,1 @@
+"""``mograder autograde``: mark submissions."""

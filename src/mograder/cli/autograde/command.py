@@ -1,0 +1,259 @@
+"""``mograder autograde``: from what students handed in to marks with their reasons."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mograder.cli.autograde.output import Output, answer_of
+from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
+from mograder.cli.autograde.verification import verify
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.errors import SandboxUnavailable
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.grading.autograde import Autograded, AutogradeRequest, autograde
+from mograder.grading.grading_tools import open_grading_tools
+from mograder.grading.results_csv import render_csv
+from mograder.grading.run_limits import lowered, timed
+from mograder.notebook.screening import denied_by
+from mograder.store.files import atomic_write
+from mograder.store.gradebook import Gradebook
+
+_LONGEST = 3600
+_MOST_JOBS = 64
+_UNPROTECTED = "With --no-sandbox marks are made that the submissions could have forged."
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The options that say how submissions are graded."""
+
+    jobs: int
+    timeout: int
+    force: bool
+    failed: bool
+    safety_check: bool
+    max_memory: int | None
+    sandbox: bool
+
+
+@click.command("autograde")
+@click.argument("assignments", nargs=-1)
+@click.option(
+    "--source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The notebook with the solutions.  [default: the course's]",
+)
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a table of the results into this file.",
+)
+@click.option(
+    "--moodle-csv",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Moodle's grading worksheet, which says who is who in the zip.  "
+    "[default: import/ASSIGNMENT.csv]",
+)
+@click.option(
+    "--moodle-zip",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Grade Moodle's “Download all submissions” instead of what was collected.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, _MOST_JOBS),
+    help="Graded at a time.  [default: [defaults] jobs, 4]",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, _LONGEST),
+    help="Seconds for one notebook.  [default: [defaults] timeout, 300]",
+)
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where results are written.  [default: autograded/ASSIGNMENT]",
+)
+@click.option("--progress", is_flag=True, hidden=True, help="Events as JSON lines on stderr.")
+@click.option("--force", is_flag=True, help="Grade again what is up to date.")
+@click.option(
+    "--safety-check",
+    is_flag=True,
+    help="Do not run a submission with code that [safety] denies.",
+)
+@click.option(
+    "--max-memory",
+    type=click.IntRange(1),
+    metavar="MB",
+    help="Memory for one notebook, at most that of a session.  [default: [rlimits] as]",
+)
+@click.option(
+    "--student", "students", multiple=True, metavar="NAME", help="Grade only theirs; repeatable."
+)
+@click.option("--failed", is_flag=True, help="Grade only those without a result that counts.")
+@click.option(
+    "--verify",
+    "only_verify",
+    is_flag=True,
+    help="Compare the results with their signatures and files; grade nothing.",
+)
+@click.option(
+    "--no-sandbox", is_flag=True, help="Run without protection: they can do whatever you can."
+)
+@json_option
+@course_dir_option
+@click.pass_context
+def autograde_command(  # noqa: PLR0913  # one argument per option
+    ctx: click.Context,
+    /,
+    assignments: tuple[str, ...],
+    *,
+    source: Path | None,
+    csv_file: Path | None,
+    moodle_csv: Path | None,
+    moodle_zip: Path | None,
+    jobs: int | None,
+    timeout: int | None,
+    output_dir: Path | None,
+    progress: bool,
+    force: bool,
+    safety_check: bool,
+    max_memory: int | None,
+    students: tuple[str, ...],
+    failed: bool,
+    only_verify: bool,
+    no_sandbox: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Mark what students handed in.
+
+    ASSIGNMENTS are names in the course's directory of submissions, or their beginnings up to a
+    dash, or paths of directories or notebooks, or a zip of submissions from Moodle. Each notebook
+    runs in a sandbox, and its checks in another, so that no answer can change its mark. Results go
+    into autograded/ and the gradebook. What is up to date is left out; so run it again after an
+    interruption. Exits with 1 if a submission has no result that counts.
+    """
+    loaded = load_course(Given(), course_dir)
+    zips = tuple(each for each in assignments if each.endswith(".zip"))
+    wanted = Wanted(
+        arguments=tuple(each for each in assignments if each not in zips),
+        source=source,
+        output=output_dir,
+        students=students,
+        archive=_one_zip([*([moodle_zip] if moodle_zip else []), *map(Path, zips)]),
+        worksheet=moodle_csv,
+    )
+    chosen = _chosen(ctx, wanted, loaded)
+    if only_verify:
+        ctx.exit(verify(chosen, loaded, as_json=as_json))
+    defaults = loaded.settings.defaults
+    how = _How(
+        jobs=jobs or max(defaults.jobs, 1),
+        timeout=timeout or max(defaults.timeout, 1),
+        force=force,
+        failed=failed,
+        safety_check=safety_check,
+        max_memory=max_memory,
+        sandbox=not no_sandbox,
+    )
+    if no_sandbox and loaded.settings.security.use_bubblewrap:
+        raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
+    output = Output(jobs=how.jobs, events=progress, quiet=as_json)
+    done = _graded(chosen, how, loaded, output)
+    if csv_file is not None:
+        _write_csv(csv_file, done)
+        output.say(f"\nCSV written to {csv_file}")
+    if as_json:
+        answers = {"version": 1, "assignments": [answer_of(each) for each in done]}
+        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+    ctx.exit(int(any(row.needs_attention for each in done for row in each.rows)))
+
+
+def _one_zip(zips: Sequence[Path]) -> Path | None:
+    if len(zips) > 1:
+        raise click.UsageError("Give one zip at a time.")
+    return zips[0] if zips else None
+
+
+def _chosen(ctx: click.Context, wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
+    if wanted.archive is None:
+        if wanted.worksheet is not None:
+            raise click.UsageError("--moodle-csv says who is who in a --moodle-zip.")
+        return choose(wanted, loaded)
+    if len(wanted.arguments) > 1:
+        raise click.UsageError("A zip is of one assignment.")
+    workshop = ctx.with_resource(tempfile.TemporaryDirectory(prefix="mograder-"))
+    return (choose_from_zip(wanted, wanted.archive, loaded, Path(workshop)),)
+
+
+def _graded(
+    chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output
+) -> list[Autograded]:
+    with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
+        gradebook.put_students({})  # so that a locked gradebook is told before anything runs
+        try:
+            return asyncio.run(_grade_all(chosen, how, loaded, gradebook, output))
+        except SandboxUnavailable as error:
+            raise SandboxUnavailable(error.message, hint=f"{error.hint} {_UNPROTECTED}") from error
+        except KeyboardInterrupt:
+            output.close()
+            click.echo("Interrupted: what is graded is kept; run it again to go on.", err=True)
+            raise
+        finally:
+            output.close()
+
+
+async def _grade_all(
+    chosen: Sequence[Chosen],
+    how: _How,
+    loaded: LoadedSettings,
+    gradebook: Gradebook,
+    output: Output,
+) -> list[Autograded]:
+    opening = open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+    done: list[Autograded] = []
+    async with opening as tools:
+        for each in chosen:
+            for note in each.notes:
+                output.say(note)
+            output.prepares()
+            request = _request(each, how, loaded)
+            graded = await autograde(request, tools, gradebook.record_run, output)
+            output.finished(graded)
+            done.append(graded)
+    return done
+
+
+def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequest:
+    settings = loaded.settings
+    return AutogradeRequest(
+        files=chosen.files,
+        submissions=chosen.submissions,
+        output=chosen.output,
+        jobs=how.jobs,
+        force=how.force,
+        failed=how.failed,
+        whole=chosen.whole,
+        denied=denied_by(settings.safety) if how.safety_check else None,
+        limits=lambda limits: lowered(limits, settings.rlimits, how.max_memory),
+        deadlines=lambda deadlines: timed(deadlines, how.timeout),
+    )
+
+
+def _write_csv(file: Path, done: Sequence[Autograded]) -> None:
+    """Write the table of the submissions; several assignments have one below the other."""
+    tables = (render_csv(each.rows, each.columns) for each in done)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(file, "\r\n".join(tables).encode())

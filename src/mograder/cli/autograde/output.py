@@ -1,0 +1,219 @@
+"""What ``mograder autograde`` prints: 0.3.16's lines, table and events, or JSON.
+
+See compatibility-0.3.16.md 9.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from types import MappingProxyType
+
+import click
+
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.output import reporting
+from mograder.cli.shared.progress_bars import counting
+from mograder.grading.autograde import Autograded
+from mograder.grading.graded_assignment import GradedAssignment
+from mograder.grading.grading_result import GradedQuestion
+from mograder.grading.result_row import Column, ResultRow
+from mograder.grading.results_csv import short_number
+from mograder.marks import sum_of_marks
+from mograder.store.course import shown
+
+_COLOURS: Mapping[str, str] = MappingProxyType(
+    {"PASS": "green", "PARTIAL": "blue", "FAIL": "red", "WAIT": "yellow", "ERR": "red"}
+)
+_SHORT: Mapping[str, str] = MappingProxyType({"PARTIAL": "PART"})
+_WIDTH = 6
+_LEAST_NAME = 10
+
+
+class Output:
+    """Prints how grading goes on; call :meth:`close` last.
+
+    ``events`` prints 0.3.16's JSON lines on stderr. With ``quiet`` stdout is left to the caller.
+    Mutable state: ``_open``, the spinner or bar that is shown, and ``_advance``, its next step.
+    """
+
+    def __init__(self, *, jobs: int, events: bool, quiet: bool) -> None:
+        self._jobs = jobs
+        self._events = events
+        self._quiet = quiet
+        self._open = ExitStack()
+        self._report: Callable[[str], None] = lambda _: None
+        self._advance: Callable[[], None] = lambda: None
+
+    def say(self, line: str) -> None:
+        """Print a line of the result."""
+        if not self._quiet:
+            click.echo(plain(line))
+
+    def warn(self, message: str) -> None:
+        """Print a warning on stderr."""
+        click.echo(f"Warning: {plain(message)}", err=True)
+
+    def event(self, kind: str, **facts: object) -> None:
+        """Print an event, if they were asked for."""
+        if self._events:
+            click.echo(json.dumps({"event": kind, **facts}, ensure_ascii=False), err=True)
+
+    def prepares(self) -> None:
+        """Show that the preparation of an assignment begins."""
+        silent = self._quiet or self._events
+        self._report = self._open.enter_context(reporting(quiet=silent))
+
+    def progress(self, message: str) -> None:
+        """Show a step of the preparation."""
+        self._report(message)
+
+    def begins(self, assignment: GradedAssignment, total: int, skipped: int) -> None:
+        """Print what is graded now, and show a bar for it."""
+        self.close()
+        self.event("start", total=total)
+        self.event("sandbox_start")
+        self.event("sandbox_done", created=True)
+        if skipped:
+            self.say(f"Skipping {skipped} up-to-date submission(s) (use --force to re-grade all)")
+        if not total:
+            self.say("All submissions are up to date — nothing to do.")
+            return
+        self._tell_source(assignment)
+        self.say(f"Autograding {total} submission(s) with {self._jobs} workers...")
+        silent = self._quiet or self._events
+        self._advance = self._open.enter_context(counting(total, assignment.name, quiet=silent))
+
+    def ended(self, row: ResultRow, completed: int, total: int) -> None:
+        """Show that a submission was graded."""
+        self._advance()
+        self.event("progress", completed=completed, total=total, notebook=f"{row.student}.py")
+
+    def close(self) -> None:
+        """Remove the spinner or bar."""
+        self._open.close()
+        self._open = ExitStack()
+        self._report = lambda _: None
+        self._advance = lambda: None
+
+    def finished(self, done: Autograded) -> None:
+        """Print the table of what was graded now, and where its files are."""
+        self.close()
+        rows = [row for row in done.rows if row.fresh]
+        columns = done.columns
+        for row in rows:
+            self._tell_changes(row)
+        if rows:
+            for line in table(rows, columns):
+                if not self._quiet:
+                    click.echo(line)
+        labels = [column.key for column in columns]
+        self.event("results", labels=labels, rows=[_event_row(row, columns) for row in rows])
+        for row in rows:
+            if (done.output / f"{row.student}.py").is_file() and not row.problem:
+                self.say(f"  Grading copy: {shown(done.output / row.student)}.py")
+        waiting = [row for row in done.rows if row.needs_attention]
+        if waiting:
+            names = ", ".join(row.student for row in waiting)
+            self.warn(f"{done.assignment.name}: no result that counts for {names}.")
+
+    def _tell_source(self, assignment: GradedAssignment) -> None:
+        labels = () if assignment.contract is None else assignment.contract.labels
+        for each in labels:
+            self.event("check", notebook=assignment.filename, label=each.label, status="PASS")
+        if assignment.marks:
+            marks = " ".join(f"{key}={short_number(m)}" for key, m in assignment.marks.items())
+            total = short_number(sum_of_marks(assignment.marks.values()))
+            self.say(f"  Marks metadata: {marks} (total: {total})")
+
+    def _tell_changes(self, row: ResultRow) -> None:
+        cells = [each for each in row.tampered if each.startswith("cell")]
+        checks = ", ".join(each for each in row.tampered if each not in cells)
+        if checks:
+            self.say(f"  WARNING: {row.student} — tampered cells reinjected: {checks}")
+        if cells:
+            count = f"{len(cells)} cell(s)"
+            self.say(f"  WARNING: {row.student} — non-solution cells reinjected: {count}")
+        for note in row.notes:
+            self.say(f"  WARNING: {row.student} — {note}")
+
+
+def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]:
+    """Yield the lines of a table: a word for each check of each submission, and its marks."""
+    wide = max(_LEAST_NAME, *(len(plain(row.student)) for row in rows))
+    marked = any(row.max_mark is not None for row in rows)
+    tampered = any(row.tampered for row in rows)
+    heads = (f"{plain(column.label)[:_WIDTH]:>{_WIDTH}}" for column in columns)
+    parts = [f"{'Notebook':<{wide}}", *heads, *(["Marks"] if marked else []), "Errors"]
+    head = "  ".join([*parts, *(["Tampered"] if tampered else [])])
+    yield head
+    yield "-" * len(head)
+    for row in rows:
+        cells = [f"{plain(row.student):<{wide}}"]
+        if row.problem:
+            yield "  ".join([*cells, click.style(f"EXPORT FAILED: {plain(row.problem)}", fg="red")])
+            continue
+        cells += [_coloured(row.word(column)) for column in columns]
+        if marked:
+            cells.append(f"{short_number(row.auto_mark) or '?'}/{short_number(row.max_mark)}")
+        cells.append(f"{row.cell_errors}")
+        yield "  ".join([*cells, *([plain(", ".join(row.tampered))] if row.tampered else [])])
+
+
+def answer_of(done: Autograded) -> dict[str, object]:
+    """Return what came of grading an assignment as ``--json`` prints it."""
+    return {
+        "assignment": done.assignment.name,
+        "output": str(done.output),
+        "warnings": list(done.assignment.warnings),
+        "submissions": [_answer_row(row) for row in done.rows],
+    }
+
+
+def _answer_row(row: ResultRow) -> dict[str, object]:
+    return {
+        "student": row.student,
+        "state": row.state.value,
+        "up_to_date": not row.fresh,
+        "needs_attention": row.needs_attention,
+        "problem": row.problem,
+        "auto_mark": row.auto_mark,
+        "auto_available": row.auto_available,
+        "max_mark": row.max_mark,
+        "questions": [_answer_question(each) for each in row.questions],
+        "checks": [
+            {"label": column.label, "key": column.key, "result": word}
+            for column, word in row.labels
+        ],
+        "cell_errors": row.cell_errors,
+        "tampered": list(row.tampered),
+        "notes": list(row.notes),
+    }
+
+
+def _answer_question(question: GradedQuestion) -> dict[str, object]:
+    return {
+        "key": question.key,
+        "earned": question.earned,
+        "available": question.available,
+        "state": question.state.value,
+        "reason": question.reason,
+    }
+
+
+def _event_row(row: ResultRow, columns: Sequence[Column]) -> dict[str, object]:
+    marks = {} if row.max_mark is None else {"auto_mark": row.auto_mark, "total_mark": row.max_mark}
+    return {
+        "notebook": row.student,
+        "checks": row.words_by_key(columns),
+        "cell_errors": row.cell_errors,
+        "export_error": row.problem,
+        "tampered": list(row.tampered),
+        **marks,
+    }
+
+
+def _coloured(word: str) -> str:
+    text = f"{_SHORT.get(word, word):>{_WIDTH}}"
+    return click.style(text, fg=_COLOURS.get(word, "bright_black"))

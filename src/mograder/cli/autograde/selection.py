@@ -1,0 +1,276 @@
+"""The submissions that the arguments of ``mograder autograde`` name, by assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.name_lookup import Words, find_name, listed, nfc
+from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
+from mograder.exchange.collecting import read_numbers
+from mograder.exchange.moodle.submitted_work import Target, Work
+from mograder.grading.graded_assignment import AssignmentFiles
+from mograder.store.course import find_release, find_source, named_directory, shown
+from mograder.store.files import entry_named
+from mograder.store.history import reads_as_a_submission
+from mograder.store.submissions import Submissions
+from mograder.store.submitted_files import SubmittedFile, submitted_file, submitted_files
+
+_RECEIPTS = "receipts"
+"""The directory of an assignment server's records, in the program's own directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says: arguments and options about submissions and their assignment."""
+
+    arguments: tuple[str, ...]
+    source: Path | None = None
+    output: Path | None = None
+    students: tuple[str, ...] = ()
+    archive: Path | None = None
+    worksheet: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The chosen submissions of one assignment, and where its results go.
+
+    ``whole`` is whether these are all submissions of the assignment. ``notes`` are sentences about
+    the choice.
+    """
+
+    files: AssignmentFiles
+    submissions: tuple[SubmittedFile, ...]
+    output: Path
+    whole: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """The directories of the course that a directory of submissions belongs to."""
+
+    sources: Path
+    releases: tuple[Path, ...]
+    autograded: Path
+
+
+def choose(wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
+    """Return the submissions that the command line means, by assignment.
+
+    Raises:
+        InvalidInput: An argument means nothing, or several things.
+        NotFound: A student of ``--student`` has no submission.
+    """
+    if not wanted.arguments:
+        raise click.UsageError("Missing argument 'ASSIGNMENTS...'.")
+    places: dict[Path, list[Path] | None] = {}
+    for argument in wanted.arguments:
+        directory, file = _place(argument, loaded)
+        known = places.get(directory, [])
+        both = None if file is None or known is None else [*known, file]
+        places[directory] = both
+    if len(places) > 1 and (wanted.source or wanted.output):
+        raise click.UsageError("--source and --output-dir are for one assignment at a time.")
+    found = tuple(_choose(place, files, wanted, loaded) for place, files in places.items())
+    _refuse_unknown(wanted.students, found)
+    return found
+
+
+def choose_from_zip(
+    wanted: Wanted, archive: Path, loaded: LoadedSettings, workshop: Path
+) -> Chosen:
+    """Unpack Moodle's zip of submissions below ``workshop``, and return them.
+
+    The assignment is the one argument, else that of ``--source``.
+
+    Raises:
+        MograderError: The zip or the worksheet cannot be used, or the assignment is unknown.
+    """
+    course = _course_of(loaded, None)
+    if wanted.arguments:
+        name = ItemName.parse(_named(wanted.arguments[0], loaded))
+    elif wanted.source is not None:
+        name = ItemName.parse(named_directory(wanted.source.absolute().parent).name)
+    else:
+        raise click.UsageError("Name the assignment of the zip, or give --source.")
+    source, notes = _source(wanted.source, course, name)
+    notebooks = (f"{name}.py",) if source is None else (f"{name}.py", source.name)
+    target = Target(workshop / name, notebooks)
+    target.directory.mkdir()
+    opened = ZipOfSubmissions.read(archive, wanted.worksheet, loaded, name)
+    works = opened.unpack(target)
+    submissions = tuple(_in_zip(work, target.directory) for work in works if work.places())
+    files = AssignmentFiles(name, source, _release(source, name, course))
+    notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)
+    chosen = Chosen(files, submissions, wanted.output or course.autograded / name, notes=notes)
+    chosen = _only(chosen, wanted.students)
+    _refuse_unknown(wanted.students, (chosen,))
+    return chosen
+
+
+def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
+    """Return the directory of submissions that an argument means, and the file in it, if any."""
+    if "/" in argument or argument.endswith(".py"):
+        path = Path(argument).expanduser().absolute()
+        if path.is_dir():
+            return named_directory(path), None
+        if not path.is_file() and not path.is_symlink():
+            raise InvalidInput(f"File not found: {argument}", hint="Give a name, or a .py file.")
+        if path.suffix != ".py":
+            raise InvalidInput(f"{argument} is no notebook.", hint="Give a name, or a .py file.")
+        return named_directory(path.parent), path
+    base = loaded.path(loaded.settings.dirs.submitted)
+    directory = entry_named(base, _named(argument, loaded))
+    if not directory.is_dir():
+        raise InvalidInput(
+            f"Assignment directory not found: {shown(directory)}",
+            hint="Collect the submissions first, such as by `mograder https fetch-submissions`.",
+        )
+    return directory, None
+
+
+def _named(argument: str, loaded: LoadedSettings) -> str:
+    """Return the name of the assignment that an argument means."""
+    dirs = loaded.settings.dirs
+    bases = (loaded.path(dirs.submitted), loaded.path(dirs.source))
+    names = sorted({nfc(path.name) for base in bases for path in _directories(base)})
+    words = Words("assignment", f"in {shown(bases[0])}", "There are no submissions.")
+    try:
+        return find_name(argument, names, words)
+    except NotFound as error:
+        raise InvalidInput(error.message, hint=error.hint) from error
+
+
+def _directories(base: Path) -> list[Path]:
+    if not base.is_dir():
+        return []
+    return [path for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _choose(
+    directory: Path, files: list[Path] | None, wanted: Wanted, loaded: LoadedSettings
+) -> Chosen:
+    name = ItemName.parse(directory.name)
+    found = submitted_files(directory) if files is None else tuple(map(submitted_file, files))
+    if not found:
+        raise InvalidInput(
+            f"No .py files in {shown(directory)}",
+            hint="Collect the submissions first, such as by `mograder https fetch-submissions`.",
+        )
+    course = _course_of(loaded, directory)
+    source, notes = _source(wanted.source, course, name)
+    chosen = Chosen(
+        AssignmentFiles(name, source, _release(source, name, course)),
+        tuple(_with_times(found, directory, name, loaded)),
+        wanted.output or course.autograded / name,
+        whole=files is None,
+        notes=notes,
+    )
+    return _only(chosen, wanted.students)
+
+
+def _only(chosen: Chosen, students: Sequence[str]) -> Chosen:
+    if not students:
+        return chosen
+    names = set(map(nfc, students))
+    kept = tuple(each for each in chosen.submissions if each.student in names)
+    return replace(chosen, submissions=kept, whole=False)
+
+
+def _refuse_unknown(students: Sequence[str], chosen: Sequence[Chosen]) -> None:
+    known = {file.student for each in chosen for file in each.submissions}
+    missing = [name for name in students if nfc(name) not in known]
+    if missing:
+        where = listed([each.files.name for each in chosen])
+        raise NotFound(f"There is no submission of {listed(missing)} to {where}.")
+
+
+def _course_of(loaded: LoadedSettings, directory: Path | None) -> _Course:
+    """Return the directories beside ``<base>/submitted/``, else those of the course."""
+    dirs = loaded.settings.dirs
+    own = loaded.path(dirs.submitted)
+    if directory is not None and directory.parent.name == own.name and directory.parent != own:
+        base = directory.parent.parent
+        return _Course(base / dirs.source, (base / dirs.release,), base / dirs.autograded)
+    releases = (loaded.path(dirs.release), loaded.path(loaded.settings.hub.release_dir))
+    return _Course(loaded.path(dirs.source), releases, loaded.path(dirs.autograded))
+
+
+def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the source, and sentences about the choice."""
+    if given is not None:
+        return given.absolute(), ()
+    directory = entry_named(course.sources, name)
+    if not directory.is_dir():
+        return None, (
+            f"There is no source {shown(directory)}: no mark is protected from the submissions.",
+        )
+    notebooks = find_source(str(directory), course.sources).notebooks
+    notes = [f"Auto-discovered source: {shown(notebooks[0])}"]
+    if len(notebooks) > 1:
+        notes.append(f"There are {len(notebooks)} notebooks; name another by --source.")
+    return notebooks[0], tuple(notes)
+
+
+def _release(source: Path | None, name: str, course: _Course) -> Path | None:
+    if source is None:
+        return None
+    return find_release(source, name, course.releases)
+
+
+def _with_times(
+    found: Sequence[SubmittedFile], directory: Path, name: ItemName, loaded: LoadedSettings
+) -> list[SubmittedFile]:
+    """Return the files with their times of submission, and receipts, where those are known.
+
+    The time of a file on the disk is none: it may be that of a copy.
+    """
+    fetched = read_numbers(directory)
+    known = _received(directory, name, loaded)
+    return [
+        known.get((each.student, each.path.name))
+        or replace(each, received=each.received or _moment(fetched.get(each.student)))
+        for each in found
+    ]
+
+
+def _received(
+    directory: Path, name: ItemName, loaded: LoadedSettings
+) -> dict[tuple[str, str], SubmittedFile]:
+    """Return the submissions with a receipt of this course's assignment server, by their names."""
+    records = loaded.state_dir / _RECEIPTS
+    own = loaded.path(loaded.settings.dirs.submitted)
+    if directory.parent != own or not (records / f"{name}.jsonl").is_file():
+        return {}
+    people = Submissions(own, records=records).people(name)
+    counting = (person.counting for person in people.values())
+    return {
+        (each.user, each.filename): SubmittedFile(
+            each.user, directory / each.filename, each.received, each.sequence
+        )
+        for each in counting
+        if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
+    }
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _in_zip(work: Work, directory: Path) -> SubmittedFile:
+    path = directory / f"{work.name}.py"
+    return (
+        submitted_file(path) if work.notebook else SubmittedFile(work.name, path, problem=work.why)
+    )

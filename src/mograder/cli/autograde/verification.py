@@ -1,0 +1,66 @@
+"""``mograder autograde --verify``: whether results are as they were signed, and of these files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import click
+
+from mograder.cli.autograde.selection import Chosen
+from mograder.cli.shared.formatting import plain
+from mograder.core.settings import LoadedSettings
+from mograder.grading.autograded_files import AutogradedFiles
+from mograder.grading.result_signature import grading_key
+from mograder.grading.verify_results import Verified, verify_results
+from mograder.store.course import shown
+from mograder.store.gradebook import existing_gradebook
+
+
+def verify(chosen: Sequence[Chosen], loaded: LoadedSettings, *, as_json: bool) -> int:
+    """Print what does not fit in the results of assignments; return the exit status."""
+    key = grading_key(loaded)
+    with ExitStack() as stack:
+        gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
+        if gradebook is not None:
+            stack.enter_context(gradebook)
+        found = [
+            (each, verify_results(_files(each, key), each.files, each.submissions, gradebook))
+            for each in chosen
+        ]
+    if as_json:
+        click.echo(json.dumps(_answer(found), indent=2, ensure_ascii=False))
+    else:
+        _tell(found)
+    return int(any(result.problems for _, results in found for result in results))
+
+
+def _files(chosen: Chosen, key: bytes) -> AutogradedFiles:
+    return AutogradedFiles(chosen.output, chosen.files.name, key)
+
+
+def _tell(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> None:
+    for chosen, results in found:
+        for result in results:
+            for problem in result.problems:
+                click.echo(f"  {plain(result.student)}: {plain(problem)}")
+        wrong = sum(bool(result.problems) for result in results)
+        fit = len(results) - wrong
+        click.echo(f"{shown(chosen.output)}: {fit} of {len(results)} results fit.")
+
+
+def _answer(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> dict[str, object]:
+    return {
+        "version": 1,
+        "assignments": [
+            {
+                "assignment": chosen.files.name,
+                "output": str(chosen.output),
+                "results": [
+                    {"student": each.student, "problems": list(each.problems)} for each in results
+                ],
+            }
+            for chosen, results in found
+        ],
+    }

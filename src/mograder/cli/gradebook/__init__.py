@@ -1,0 +1,1 @@
+"""``mograder gradebook``: the marks of a course."""

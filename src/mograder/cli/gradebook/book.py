@@ -1,0 +1,70 @@
+"""The gradebook of a command, and the assignments and students that its arguments name."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mograder.core.errors import NotFound
+from mograder.core.name_lookup import Words, find_name
+from mograder.core.settings import LoadedSettings
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import StudentGrade
+
+
+def book_path(loaded: LoadedSettings) -> Path:
+    """Return the path of the course's gradebook."""
+    return loaded.path(loaded.settings.gradebook.path)
+
+
+def existing_book(loaded: LoadedSettings) -> Gradebook:
+    """Open the gradebook to write to it.
+
+    Raises:
+        NotFound: There is none.
+    """
+    path = book_path(loaded)
+    if not path.is_file():
+        raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
+    return Gradebook(path)
+
+
+def assignment_named(book: Gradebook, typed: str) -> str:
+    """Return the assignment of the gradebook that an argument means.
+
+    Raises:
+        MograderError: None or several match.
+    """
+    names = [each.name for each in book.assignments()]
+    return find_name(typed, names, Words(where="in the gradebook", empty="It has none yet."))
+
+
+def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
+    """Return the marks of a student.
+
+    Raises:
+        NotFound: The student has none.
+    """
+    for grade in grades:
+        if grade.student == student:
+            return grade
+    listed = ", ".join(_first(each.student for each in grades))
+    raise NotFound(
+        f"The gradebook has no marks of {student!r} for this assignment.",
+        hint=f"It has: {listed}." if listed else "It has none of any student.",
+    )
+
+
+def account_name() -> str:
+    """Return the name of this process's account, which is recorded as the marker."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+def _first(names: Iterable[str], most: int = 20) -> list[str]:
+    found = list(names)
+    return [*found[:most], f"and {len(found) - most} more"] if len(found) > most else found

@@ -1,0 +1,39 @@
+"""``mograder gradebook check``: damage, and marks that mean something else than they seem to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mograder.cli.gradebook.book import assignment_named, book_path
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.operations.gradebook_checks import all_well, check_gradebook
+from mograder.operations.report import problems
+from mograder.store.gradebook import viewed_gradebook
+
+
+@click.command("check")
+@click.argument("assignments", nargs=-1)
+@course_dir_option
+@click.pass_context
+def check(ctx: click.Context, /, *, assignments: tuple[str, ...], course_dir: Path | None) -> None:
+    """Find damage in the gradebook, and marks that need a look.
+
+    Among them are totals that 0.3.16 computed wrongly, marks that it exported without their
+    penalty, and marks without a submission. Nothing is changed. It ends with 1 if there is damage.
+    """
+    loaded = load_course(Given(), course_dir)
+    names: list[str] = []
+    if assignments:
+        with viewed_gradebook(book_path(loaded)) as book:
+            names = [assignment_named(book, each) for each in assignments]
+    lines = tuple(all_well(check_gradebook(loaded, names=names)))
+    for line in lines:
+        click.echo(plain(str(line)))
+        if line.hint:
+            click.echo(plain(f"       {line.hint}"))
+    if problems(lines):
+        ctx.exit(1)

@@ -1,0 +1,178 @@
+"""``mograder gradebook explain``: how one student's mark came about, for staff."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mograder.cli.gradebook.book import assignment_named, book_path, grade_named
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain, when
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.errors import InvalidInput
+from mograder.exchange.csv_table import number_text
+from mograder.exchange.gradebook_export import as_json as grade_json
+from mograder.grading.grading_result import GradedLabel, GradingResult, parse_result
+from mograder.store.gradebook import viewed_gradebook
+from mograder.store.grading_records import (
+    MANUAL,
+    QuestionGrade,
+    RecordedMark,
+    RecordedRun,
+    StudentGrade,
+)
+
+_INDENT = "      "
+
+
+@click.command("explain")
+@click.argument("assignment")
+@click.argument("student")
+@json_option
+@course_dir_option
+def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | None) -> None:
+    """Tell how a student's mark came about: each condition, each marker, the penalty.
+
+    This is for staff: it shows hidden tests.
+    """
+    loaded = load_course(Given(), course_dir)
+    with viewed_gradebook(book_path(loaded)) as book:
+        name = assignment_named(book, assignment)
+        grade = grade_named(book.grades(name), student)
+        runs = book.runs(name, student)
+        history = book.history(name, student)
+    result = _last_result(runs)
+    if as_json:
+        told = grade_json(grade) | {
+            "result": result.model_dump(mode="json") if result else None,
+            "history": [_mark_json(each) for each in history],
+        }
+        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        return
+    for line in _lines(grade, result, history):
+        click.echo(plain(line).rstrip())
+
+
+def _last_result(runs: Sequence[RecordedRun]) -> GradingResult | None:
+    """Return the newest result with questions; a damaged one is passed over."""
+    for run in reversed(runs):
+        try:
+            result = parse_result(run.result)
+        except InvalidInput:
+            continue
+        if result.questions:
+            return result
+    return None
+
+
+def _lines(
+    grade: StudentGrade, result: GradingResult | None, history: Sequence[RecordedMark]
+) -> Iterator[str]:
+    final = number_text(grade.final) or "no mark"
+    yield f"{grade.assignment}, {grade.student}: {final} of {number_text(grade.max_mark)}"
+    for question in grade.questions:
+        yield _heading(question)
+        yield from _reasons(question, result)
+    if grade.whole is not None:
+        given = _given(grade.whole.marker, grade.whole.at)
+        yield f"  All questions without checks: {_of(grade.whole)}{given}"
+    yield from _sum(grade)
+    if grade.comment:
+        yield "  Comment:"
+        yield from (f"{_INDENT}{line}" for line in grade.comment.splitlines())
+    yield from (f"  {flag}." for flag in grade.flags)
+    if grade.tampered:
+        yield f"  Changed in the submission: {', '.join(grade.tampered)}"
+    people = [each for each in history if each.marker]
+    if people:
+        yield "  Marks by people, oldest first:"
+        yield from (f"{_INDENT}{_told(each)}" for each in people)
+
+
+def _heading(question: QuestionGrade) -> str:
+    how = _given(question.marker, question.at) if question.marker else f", {question.state}"
+    waits = f", {question.open}" if question.open else ""
+    return f"  {question.key}: {_of(question)}{how}{waits}"
+
+
+def _of(question: QuestionGrade) -> str:
+    points = number_text(question.points) or "no mark"
+    return f"{points} of {number_text(question.available)}" if question.available else points
+
+
+def _given(marker: str, at: str) -> str:
+    return f", given by {marker}{_on(at)}"
+
+
+def _on(at: str) -> str:
+    try:
+        return f" on {when(datetime.fromisoformat(at))}"
+    except ValueError:
+        return ""
+
+
+def _reasons(question: QuestionGrade, result: GradingResult | None) -> Iterator[str]:
+    if question.marker and question.state != MANUAL:
+        yield f"{_INDENT}Grading gave {number_text(question.graded) or 'no mark'}."
+    if question.comment:
+        yield from (f"{_INDENT}{line}" for line in question.comment.splitlines())
+    if question.reason:
+        yield f"{_INDENT}{question.reason}"
+    for check in result.checks if result else ():
+        labels = [label for label in check.labels if label.key == question.key]
+        for label in labels:
+            yield from _label(label)
+        if labels and check.reason and check.reason != question.reason:
+            yield f"{_INDENT}{check.reason}"
+        if labels:
+            yield from (f"{_INDENT}rests on: {claim}" for claim in check.claims)
+            for call in check.calls:
+                told = f"{call.call} → {call.result or call.status}"
+                yield f"{_INDENT}  {told} ({call.milliseconds:.1f} ms)"
+
+
+def _label(label: GradedLabel) -> Iterator[str]:
+    hidden = " (hidden)" if label.hidden else ""
+    weight = f"weight {number_text(label.earned)} of {number_text(label.total)}"
+    yield f"{_INDENT}{label.label}{hidden}: {weight}"
+    for each in label.conditions:
+        sign = "passed" if each.passed else "failed"
+        why = f" [{each.reason}]" if each.reason else ""
+        yield f"{_INDENT}  {sign} {number_text(each.weight):>4}  {each.message}{why}"
+
+
+def _sum(grade: StudentGrade) -> Iterator[str]:
+    """Yield the mark as a sum: checks and people, then the penalty."""
+    parts = [number_text(each) for each in (grade.auto, grade.manual) if each is not None]
+    total = number_text(grade.total)
+    if total:
+        yield f"  Total: {' + '.join(parts) or total} = {total}"
+    if total and grade.penalty_pct is not None and grade.penalised is not None:
+        percent = number_text(grade.penalty_pct)
+        yield f"  Late: {total} - {percent} % = {number_text(grade.penalised)}"
+    if grade.submitted_at is not None:
+        yield f"  Submitted: {when(datetime.fromtimestamp(grade.submitted_at).astimezone())}"
+
+
+def _told(mark: RecordedMark) -> str:
+    what = mark.question or "all questions without checks"
+    points = "withdrawn" if mark.points is None else number_text(mark.points)
+    said = f": {' '.join(mark.comment.split())}" if mark.comment else ""
+    return f"{what}: {points}, {mark.marker}{_on(mark.at)}{said}"
+
+
+def _mark_json(mark: RecordedMark) -> dict[str, object]:
+    return {
+        "question": mark.question,
+        "points": mark.points,
+        "available": mark.available,
+        "state": mark.state,
+        "comment": mark.comment,
+        "marker": mark.marker,
+        "run": mark.run,
+        "at": mark.at,
+    }

@@ -1,0 +1,112 @@
+"""``mograder gradebook export``: marks as CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+
+from mograder.cli.gradebook.book import assignment_named, book_path
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.exchange.gradebook_export import (
+    as_json,
+    assignment_csv,
+    course_csv,
+    moodle_csv,
+    question_csv,
+    server_csv,
+)
+from mograder.store.files import atomic_write
+from mograder.store.gradebook import viewed_gradebook
+from mograder.store.grading_records import StudentGrade
+
+_BY_QUESTION, _BY_ASSIGNMENT = "question", "assignment"
+_CSV, _MOODLE, _HTTPS, _JSON = "csv", "moodle", "https", "json"
+_PRIVATE = 0o600
+_Render = Callable[[Sequence[StudentGrade]], str]
+_RENDERERS: Mapping[tuple[str, str], _Render] = MappingProxyType(
+    {
+        (_CSV, _BY_QUESTION): question_csv,
+        (_CSV, _BY_ASSIGNMENT): assignment_csv,
+        (_MOODLE, _BY_ASSIGNMENT): moodle_csv,
+        (_HTTPS, _BY_ASSIGNMENT): server_csv,
+    }
+)
+
+
+@click.command("export")
+@click.argument("assignment", required=False)
+@click.option(
+    "--by",
+    type=click.Choice([_BY_QUESTION, _BY_ASSIGNMENT]),
+    help="One mark for each question, or one for each assignment.  [default: question for csv "
+    "and json of one assignment, else assignment]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([_CSV, _MOODLE, _HTTPS, _JSON]),
+    default=_CSV,
+    show_default=True,
+    help="moodle and https: the columns that the uploads to these need.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write.  [default: standard output]",
+)
+@course_dir_option
+def export(
+    *,
+    assignment: str | None,
+    by: str | None,
+    form: str,
+    output: Path | None,
+    course_dir: Path | None,
+) -> None:
+    """Write marks into a file.
+
+    Without ASSIGNMENT there is a row for each student and a column for each assignment, with the
+    mark that counts. `mograder moodle upload-feedback`, `mograder moodle export` and
+    `mograder https upload-grades` read the files of one assignment by --grades-csv.
+    """
+    if by is None:
+        detailed = assignment is not None and form in (_CSV, _JSON)
+        by = _BY_QUESTION if detailed else _BY_ASSIGNMENT
+    if form in (_MOODLE, _HTTPS) and (assignment is None or by == _BY_QUESTION):
+        raise click.UsageError(f"--format {form} is for the marks of one ASSIGNMENT.")
+    if form == _CSV and assignment is None and by == _BY_QUESTION:
+        raise click.UsageError("--by question is for the marks of one ASSIGNMENT.")
+    loaded = load_course(Given(), course_dir)
+    with viewed_gradebook(book_path(loaded)) as book:
+        known = [each.name for each in book.assignments()]
+        names = known if assignment is None else [assignment_named(book, assignment)]
+        course = {name: book.grades(name) for name in names}
+    for grades in course.values():
+        warn_of_reservations(grades)
+    text = _rendered(course, form, by, single=assignment is not None)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    atomic_write(output, text.encode(), _PRIVATE)
+    rows = sum(len(grades) for grades in course.values())
+    click.echo(f"Wrote {output}: the marks of {rows} submission(s).", err=True)
+
+
+def _rendered(
+    course: Mapping[str, Sequence[StudentGrade]], form: str, by: str, *, single: bool
+) -> str:
+    if form == _JSON:
+        questions = by == _BY_QUESTION
+        told = [as_json(each, questions=questions) for grades in course.values() for each in grades]
+        return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+    if not single:
+        return course_csv(course)
+    (grades,) = course.values()
+    return _RENDERERS[form, by](grades)

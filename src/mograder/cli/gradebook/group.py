@@ -1,0 +1,39 @@
+"""``mograder gradebook``: show, explain, give, export and check the marks of a course."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import click
+
+from mograder.cli.shared.lazy import Lazy, LazyGroup
+
+
+class _Gradebook(LazyGroup):
+    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
+        {
+            "show": Lazy("mograder.cli.gradebook.show:show", "List marks by question."),
+            "explain": Lazy(
+                "mograder.cli.gradebook.explain:explain", "Tell how one student's mark came about."
+            ),
+            "mark": Lazy("mograder.cli.gradebook.mark:mark", "Give marks to a student."),
+            "confirm": Lazy(
+                "mograder.cli.gradebook.mark:confirm", "Confirm marks of unprotected checks."
+            ),
+            "export": Lazy("mograder.cli.gradebook.export:export", "Write marks into a file."),
+            "check": Lazy(
+                "mograder.cli.gradebook.check:check", "Find damage, and marks to look at."
+            ),
+        }
+    )
+
+
+@click.group(cls=_Gradebook)
+def gradebook() -> None:
+    """Look after the marks of a course.
+
+    They are in gradebook.db, which `mograder autograde` and 0.3.16 write. A person's mark counts
+    before the one by grading, and no mark is ever overwritten: explain shows all of them.
+    """

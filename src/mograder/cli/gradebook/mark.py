@@ -1,0 +1,144 @@
+"""``mograder gradebook mark`` and ``confirm``: marks that a person gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mograder.cli.gradebook.book import (
+    account_name,
+    assignment_named,
+    existing_book,
+    grade_named,
+)
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.core.clock import SystemClock
+from mograder.exchange.csv_table import number_text
+from mograder.store.grading_records import (
+    NEEDS_ATTENTION,
+    UNPROTECTED,
+    WHOLE,
+    MarkEntry,
+    StudentGrade,
+)
+
+_marker_option = click.option(
+    "--marker", help="Name of the person who marks.  [default: your account's name]"
+)
+
+
+@click.command("mark")
+@click.argument("assignment")
+@click.argument("student")
+@click.argument("marks", nargs=-1, metavar="[QUESTION=POINTS]...")
+@click.option(
+    "--whole",
+    metavar="POINTS",
+    help="One mark for all questions without checks, or for a submission without questions.",
+)
+@click.option("--comment", help="The comment on the submission.")
+@_marker_option
+@course_dir_option
+def mark(  # one argument per option
+    *,
+    assignment: str,
+    student: str,
+    marks: tuple[str, ...],
+    whole: str | None,
+    comment: str | None,
+    marker: str | None,
+    course_dir: Path | None,
+) -> None:
+    """Give marks to a student, by question.
+
+    A mark counts before the one by grading, and before earlier ones; `none` instead of points
+    withdraws those that people gave.
+    """
+    entries = dict(map(_entry, marks))
+    if whole is not None:
+        entries[WHOLE] = MarkEntry(_points(whole), comment or "")
+    if not entries and comment is None:
+        raise click.UsageError("Give QUESTION=POINTS, --whole or --comment.")
+    loaded = load_course(Given(), course_dir)
+    with existing_book(loaded) as book:
+        name = assignment_named(book, assignment)
+        grade = book.record_marks(
+            name,
+            grade_named(book.grades(name), student).student,
+            entries,
+            marker=marker or account_name(),
+            at=SystemClock().now(),
+            comment=comment,
+        )
+    click.echo(plain(_told(grade)))
+
+
+@click.command("confirm")
+@click.argument("assignment")
+@click.argument("students", nargs=-1)
+@_marker_option
+@course_dir_option
+def confirm(
+    *, assignment: str, students: tuple[str, ...], marker: str | None, course_dir: Path | None
+) -> None:
+    """Confirm the marks of checks that ran unprotected, beside the answers.
+
+    An answer could have forged such a mark, so that it counts only when a person has confirmed it.
+    Without STUDENTS those of all students are confirmed.
+    """
+    loaded = load_course(Given(), course_dir)
+    with existing_book(loaded) as book:
+        name = assignment_named(book, assignment)
+        grades = book.grades(name)
+        chosen = [grade_named(grades, each) for each in students] or list(grades)
+        confirmed = 0
+        for grade in chosen:
+            entries = _proposed(grade)
+            if not entries:
+                continue
+            book.record_marks(
+                name,
+                grade.student,
+                entries,
+                marker=marker or account_name(),
+                at=SystemClock().now(),
+                version=grade.version,
+            )
+            confirmed += 1
+    click.echo(f"Confirmed the marks of {confirmed} student(s).")
+
+
+def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
+    if grade.state == NEEDS_ATTENTION:
+        return {}
+    return {
+        each.key: MarkEntry(each.points)
+        for each in grade.questions
+        if each.open and each.state == UNPROTECTED and each.points is not None
+    }
+
+
+def _entry(text: str) -> tuple[str, MarkEntry]:
+    key, equals, points = text.rpartition("=")
+    if not equals or not key.strip():
+        raise click.UsageError(f"{text!r} is not QUESTION=POINTS, such as Q3=7.5.")
+    return key.strip(), MarkEntry(_points(points))
+
+
+def _points(text: str) -> float | None:
+    if text.strip().casefold() == "none":
+        return None
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError as error:
+        raise click.UsageError(f"{text!r} is not a number of points.") from error
+
+
+def _told(grade: StudentGrade) -> str:
+    total, maximum = number_text(grade.total), number_text(grade.max_mark)
+    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
+    told = f"{total} of {maximum}" if total else f"no total yet: {', '.join(waiting)}"
+    return f"{grade.assignment}, {grade.student}: {told}"

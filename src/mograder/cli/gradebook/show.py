@@ -1,0 +1,126 @@
+"""``mograder gradebook show``: a table of students by questions, or by assignments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from rich.cells import cell_len
+
+from mograder.cli.gradebook.book import assignment_named, book_path, grade_named
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.exchange.csv_table import number_text
+from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
+from mograder.store.gradebook import viewed_gradebook
+from mograder.store.grading_records import QuestionGrade, StudentGrade
+
+_SIGNS = {"claimed": "~", "unprotected": "!", "not run": "x"}
+_LEGEND = {
+    "*": "given by a person",
+    "~": "rests on what the notebook says about itself (claimed)",
+    "!": "the answer could have forged it (unprotected)",
+    "x": "not run, for the reason that `explain` tells",
+    "?": "waits for a person",
+}
+_NONE = "-"
+
+
+@click.command("show")
+@click.argument("assignment", required=False)
+@click.option("--student", help="Only this student.")
+@json_option
+@course_dir_option
+def show(
+    *, assignment: str | None, student: str | None, as_json: bool, course_dir: Path | None
+) -> None:
+    """List the marks of an assignment by question.
+
+    Without ASSIGNMENT all assignments are listed with the mark that counts. A mark is shown with a
+    sign if there is something to know about it; the signs are explained below the table.
+    """
+    loaded = load_course(Given(), course_dir)
+    with viewed_gradebook(book_path(loaded)) as book:
+        if assignment is None:
+            names = [each.name for each in book.assignments()]
+        else:
+            names = [assignment_named(book, assignment)]
+        course = {name: book.grades(name) for name in names}
+    if student is not None:
+        course = {name: _only(grades, student) for name, grades in course.items()}
+        if assignment is not None or not any(course.values()):
+            grade_named([each for grades in course.values() for each in grades], student)
+    if as_json:
+        click.echo(json.dumps(_course_json(course), ensure_ascii=False, indent=1))
+    elif assignment is None:
+        rows = [[_text(cell) for cell in row] for row in course_rows(course)]
+        _print_table(["Student", *course], rows)
+    else:
+        _print_assignment(names[0], course[names[0]])
+
+
+def _only(grades: Sequence[StudentGrade], student: str) -> tuple[StudentGrade, ...]:
+    return tuple(each for each in grades if each.student == student)
+
+
+def _course_json(course: dict[str, tuple[StudentGrade, ...]]) -> dict[str, object]:
+    return {name: [as_json(each) for each in grades] for name, grades in course.items()}
+
+
+def _text(cell: str | float | None) -> str:
+    return cell if isinstance(cell, str) else number_text(cell) or _NONE
+
+
+def _print_assignment(name: str, grades: Sequence[StudentGrade]) -> None:
+    keys = question_keys(grades)
+    available = {q.key: q.available for each in grades for q in each.questions}
+    heads = [f"{key} /{number_text(available[key])}" if available[key] else key for key in keys]
+    maximum = grades[0].max_mark if grades else 100.0
+    columns = ["Student", *heads, "Checks", "Manual", f"Total /{number_text(maximum)}", "Mark"]
+    _print_table(columns, [_row(each, keys) for each in grades])
+    used = {cell[-1:] for each in grades for cell in _row(each, keys)[1:]}
+    for sign, meaning in _LEGEND.items():
+        if sign in used:
+            click.echo(f"  {sign} {meaning}")
+    for grade in grades:
+        for flag in grade.flags:
+            click.echo(plain(f"  {grade.student}: {flag}"))
+    without = sum(each.final is None for each in grades)
+    click.echo(plain(f"{name}: {len(grades)} students, {without} without a mark."))
+
+
+def _row(grade: StudentGrade, keys: Sequence[str]) -> list[str]:
+    questions = {each.key: each for each in grade.questions}
+    manual = number_text(grade.manual) or _NONE
+    return [
+        grade.student,
+        *(_points(questions.get(key)) for key in keys),
+        number_text(grade.auto) or _NONE,
+        f"{manual}*" if grade.whole else manual,
+        number_text(grade.total) or _NONE,
+        number_text(grade.final) or _NONE,
+    ]
+
+
+def _points(question: QuestionGrade | None) -> str:
+    if question is None:
+        return _NONE
+    text = number_text(question.points) or _NONE
+    if question.marker:
+        return f"{text}*"
+    sign = _SIGNS.get(question.state, "")
+    return f"{text}{sign}{'?' if question.open else ''}"
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns: the first to the left, numbers to the right."""
+    lines = [[plain(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
+    for line in lines:
+        padding = [" " * (wide - cell_len(cell)) for wide, cell in zip(widths, line, strict=True)]
+        first = f"{line[0]}{padding[0]}"
+        others = [f"{pad}{cell}" for pad, cell in zip(padding[1:], line[1:], strict=True)]
+        click.echo("  ".join([first, *others]).rstrip())

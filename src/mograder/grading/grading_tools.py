@@ -1,0 +1,57 @@
+"""The tools of grading: sandboxes, environments, kept contracts, and the key of signatures.
+
+A command opens them for its own run; a hub makes them of what it has already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mograder.core.settings import Environ, LoadedSettings, Settings
+from mograder.core.single_flight import Progress
+from mograder.grading.sandbox_slots import SandboxSlots
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sandbox.execution.judging import Judges
+from mograder.sandbox.execution.report import Executes
+from mograder.store.contracts import ContractStore
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class GradingTools:
+    """What grading works with; the same for all assignments and submissions of a run.
+
+    ``environment`` returns the environment that a notebook's text asks for, built if missing.
+    ``key`` signs results (:mod:`mograder.grading.result_signature`); ``slots`` numbers sandboxes.
+    """
+
+    judges: Judges
+    executor: Executes
+    environment: Callable[[str, Progress], Awaitable[Path]]
+    settings: Settings
+    contracts: ContractStore
+    key: bytes
+    slots: SandboxSlots = field(default_factory=SandboxSlots)
+    apart: IsolatedCall = field(default_factory=IsolatedCall)
+    now: Callable[[], datetime] = _now
+
+
+@asynccontextmanager
+async def open_grading_tools(
+    loaded: LoadedSettings, environ: Environ, *, jobs: int, sandbox: bool = True
+) -> AsyncIterator[GradingTools]:
+    """Yield the tools for grading ``jobs`` submissions at a time on this machine.
+
+    Raises:
+        SandboxUnavailable: A sandbox is wanted and cannot be made.
+        InvalidInput: The course's secret cannot be read.
+    """
+    raise NotImplementedError
+    yield

@@ -1,0 +1,180 @@
+"""Checks of the gradebook: marks of 0.3.16 that mean something else than they seem to, and damage.
+
+``mograder gradebook check`` prints all of them, ``mograder hub check`` the first of each kind.
+compatibility-0.3.16.md 9 describes the traps. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+from mograder.core.settings import LoadedSettings
+from mograder.operations.report import Line, note, ok, problem
+from mograder.store.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook_rows import AssignmentRow, Marks
+from mograder.store.grading_records import RecordedRun, StudentGrade
+from mograder.store.mark_counting import is_doubtful, is_stale
+
+Verifies = Callable[[RecordedRun], bool]
+"""Whether a run's signature is that of its result."""
+
+_SHOWN = 3
+_LARGEST = 5_000_000
+_TEXT_MARK = re.compile(r"^\s*_mark\s*=\s*(\d+(?:\.\d+)?)\s*(?:#.*)?$", re.MULTILINE)
+_FEEDBACK_CELL = "# === MOGRADER: MARKER FEEDBACK ==="
+_PERCENT = 100.0
+
+
+def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
+    """Yield the findings for a hub's check, the first ones of each kind."""
+    try:
+        found = sorted(check_gradebook(loaded), key=lambda line: line.check)
+    except MograderError as error:
+        yield problem("gradebook", f"gradebook: {error.message}", error.hint)
+        return
+    for check, lines in groupby(found, key=lambda line: line.check):
+        listed = list(lines)
+        yield from listed[:_SHOWN]
+        if len(listed) > _SHOWN:
+            more = f"gradebook: {len(listed) - _SHOWN} more of these"
+            yield note(check, more, "All of them: mograder gradebook check")
+
+
+def check_gradebook(
+    loaded: LoadedSettings, verifies: Verifies | None = None, names: Iterable[str] = ()
+) -> Iterator[Line]:
+    """Yield a line for each finding, of some assignments or of all.
+
+    Args:
+        loaded: The course.
+        verifies: Checks the signatures of results; None leaves them unchecked.
+        names: The assignments to look at; none for all.
+
+    Raises:
+        MograderError: There is no gradebook, or it cannot be read.
+    """
+    wanted = frozenset(names)
+    with viewed_gradebook(loaded.path(loaded.settings.gradebook.path)) as book:
+        for row in book.damaged():
+            if not wanted or row.assignment in wanted:
+                yield _damaged(row.assignment, row.student, row.column)
+        for assignment in book.assignments():
+            if not wanted or assignment.name in wanted:
+                yield from _of_assignment(book, assignment, loaded, verifies)
+
+
+def all_well(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the lines, or one line if there is none."""
+    found = list(lines)
+    yield from found or [ok("gradebook", "gradebook: nothing to report")]
+
+
+def _of_assignment(
+    book: Gradebook, assignment: AssignmentRow, loaded: LoadedSettings, verifies: Verifies | None
+) -> Iterator[Line]:
+    name = assignment.name
+    grades = {each.student: each for each in book.grades(name)}
+    yield from _unknown(name, loaded, students=len(grades))
+    for row in book.marks(name):
+        yield from _of_row(row, assignment)
+    for grade in grades.values():
+        for flag in grade.flags:
+            yield note("gradebook-flag", f"gradebook: {name}, {grade.student}: {flag}")
+        yield from _without_work(grade, loaded)
+    yield from _marks_in_texts(name, grades, loaded)
+    if verifies is not None:
+        yield from _forged(book.runs(name), verifies)
+
+
+def _damaged(assignment: str, student: str, column: str) -> Line:
+    who = f"{assignment}, {student}" if student else assignment
+    hint = "0.3.16 cannot open this; grading the assignment again writes it anew."
+    return problem("gradebook-json", f"gradebook: {who}: {column} is no valid JSON", hint)
+
+
+def _unknown(name: str, loaded: LoadedSettings, *, students: int) -> Iterator[Line]:
+    dirs = loaded.settings.dirs
+    places = (dirs.source, dirs.release, dirs.submitted)
+    if students and not any((loaded.path(place) / name).is_dir() for place in places):
+        text = f"gradebook: {students} students have marks for {name}, which the course has not"
+        hint = f"Was it renamed? It is not in {', '.join(places)}."
+        yield note("gradebook-unknown", text, hint)
+
+
+def _of_row(row: Marks, assignment: AssignmentRow) -> Iterator[Line]:
+    who = f"gradebook: {row.assignment}, {row.student}"
+    if is_doubtful(row, assignment):
+        right = (row.auto_mark or 0.0) + round(
+            (row.manual_mark or 0.0) / _PERCENT * assignment.manual_available
+        )
+        text = f"{who}: 0.3.16 graded again and added {row.manual_mark:g} % as points to the total"
+        hint = f"It is {row.total_mark:g} and should probably be {right:g}: mark it again."
+        yield note("gradebook-regraded", text, hint)
+    yield from _of_totals(who, row, assignment)
+    if row.penalised_mark == 0 and (row.total_mark or 0) > 0:
+        text = f"{who}: the penalty takes all marks, and 0.3.16 exported {row.total_mark:g}"
+        yield note("gradebook-zero", text, "Compare the mark on Moodle or the server.")
+    if is_stale(row.total_mark, row.penalty_pct, row.penalised_mark):
+        text = f"{who}: the mark after the penalty does not belong to the total"
+        yield note("gradebook-penalty", text, f"mograder feedback {row.assignment}")
+
+
+def _of_totals(who: str, row: Marks, assignment: AssignmentRow) -> Iterator[Line]:
+    if row.manual_mark is not None and row.manual_mark > _PERCENT:
+        text = f"{who}: manual_mark is {row.manual_mark:g}, more than 0.3.16's percentage allows"
+        yield note("gradebook-percent", text, "It is read as points: the total less auto_mark.")
+    if row.total_mark is not None and row.total_mark > assignment.max_mark:
+        text = f"{who}: {row.total_mark:g} of {assignment.max_mark:g} marks"
+        yield note("gradebook-total", text)
+    nothing_manual = row.auto_mark is not None and assignment.manual_available <= 0
+    if nothing_manual and row.graded_at and row.total_mark not in (None, row.auto_mark):
+        text = f"{who}: every question has checks, and 0.3.16 saved its slider as the total"
+        hint = f"The total is {row.total_mark:g}, the checks give {row.auto_mark:g}: grade again."
+        yield note("gradebook-slider", text, hint)
+
+
+def _without_work(grade: StudentGrade, loaded: LoadedSettings) -> Iterator[Line]:
+    folder = loaded.path(loaded.settings.dirs.submitted) / grade.assignment
+    if folder.is_dir() and not (folder / f"{grade.student}.py").is_file():
+        text = f"gradebook: {grade.assignment}, {grade.student}: marks without a submission"
+        yield note("gradebook-submission", text, f"There is no {grade.student}.py in {folder}.")
+
+
+def _marks_in_texts(
+    name: str, grades: dict[str, StudentGrade], loaded: LoadedSettings
+) -> Iterator[Line]:
+    """Yield marks that stand only in the text of a graded notebook.
+
+    A student could have written them, which cannot be told afterwards: they are not read.
+    """
+    folder = loaded.path(loaded.settings.dirs.autograded) / name
+    for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
+        grade = grades.get(path.stem)
+        mark = _mark_in(path)
+        if mark and (grade is None or (grade.total is None and grade.manual is None)):
+            text = f"gradebook: {name}, {path.stem}: _mark = {mark} stands only in {path.name}"
+            hint = "It is not read, since a student may have written it. To give it: mograder "
+            yield note("gradebook-text", text, f"{hint}gradebook mark {name} {path.stem}")
+
+
+def _mark_in(path: Path) -> str:
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return ""
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    found = _TEXT_MARK.search(text.partition(_FEEDBACK_CELL)[2])
+    return found[1] if found else ""
+
+
+def _forged(runs: Iterable[RecordedRun], verifies: Verifies) -> Iterator[Line]:
+    for run in runs:
+        if not verifies(run):
+            text = f"gradebook: {run.assignment}, {run.student}: result {run.number} was changed"
+            hint = "Its signature is not ours, or the course's secret changed: grade it again."
+            yield problem("gradebook-signature", text, hint)

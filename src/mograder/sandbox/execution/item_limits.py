@@ -1,0 +1,39 @@
+"""The limits of an item's sessions and of the runs of its notebooks."""
+
+from __future__ import annotations
+
+from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.protocol import Limits
+
+
+def limits_of(settings: LimitsSettings) -> Limits:
+    """Return the default limits of a session, from ``[limits]``."""
+    return Limits(
+        processes=settings.processes,
+        open_files=settings.open_files,
+        file_size_mb=settings.file_size_mb,
+        tmp_mb=settings.tmp_mb,
+        memory_mb=settings.memory_mb,
+        memory_soft_mb=settings.memory_soft_mb,
+        cpu_weight=settings.cpu_weight,
+        workspace_mb=settings.workspace_mb,
+    )
+
+
+def limited(ordinary: Limits, script: Script, decided: ItemSettings | None) -> Limits:
+    """Return the limits of an item's sessions: ``[limits]``, the header, ``[items.NAME.limits]``.
+
+    Later sources override earlier ones. The header may exceed ``[limits]``: instructors are
+    trusted with the machine's resources, and the memory of all sessions is limited separately.
+    """
+    limits = _overlaid(ordinary, script.limits)
+    return limits if decided is None else _overlaid(limits, decided.limits)
+
+
+def _overlaid(below: Limits, above: ItemLimits) -> Limits:
+    given: dict[str, int] = above.model_dump(exclude_none=True)
+    memory = given.get("memory_mb", below.memory_mb)
+    if given.keys() & {"memory_mb", "memory_soft_mb"}:
+        given["memory_soft_mb"] = min(given.get("memory_soft_mb") or memory * 3 // 4, memory)
+    return below.model_copy(update=given)

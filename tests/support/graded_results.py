@@ -1,0 +1,47 @@
+"""Grading results for tests that need one and do not run anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mograder.grading.grading_result import (
+    GradedCheck,
+    GradedCondition,
+    GradedLabel,
+    GradedQuestion,
+    GradingResult,
+    GradingState,
+)
+
+
+def graded_result(**changes: Any) -> GradingResult:
+    """Return the result of a submission with one question of 10 marks, of which 7.5 are earned."""
+    conditions = (
+        GradedCondition(message="right", weight=3.0, passed=True),
+        GradedCondition(message="wrong", weight=1.0, passed=False, reason="ValueError: ü"),
+    )
+    label = GradedLabel(
+        label="Q1: sum", key="Q1", earned=3.0, total=4.0, passed=False, conditions=conditions
+    )
+    check = GradedCheck(cell=2, line=20, hidden=False, state=GradingState.JUDGED, labels=(label,))
+    question = GradedQuestion(
+        key="Q1", available=10.0, earned=7.5, state=GradingState.JUDGED, labels=("Q1: sum",)
+    )
+    values: dict[str, Any] = {
+        "assignment": "hw1",
+        "student": "alice",
+        "filename": "alice.py",
+        "submission_sha256": "a" * 64,
+        "submission_bytes": 100,
+        "source_sha256": "b" * 64,
+        "mograder": "1.0",
+        "protected": True,
+        "state": GradingState.JUDGED,
+        "questions": (question,),
+        "checks": (check,),
+        "auto_mark": 7.5,
+        "auto_available": 10.0,
+        "max_mark": 10.0,
+        "at": "2026-01-01T00:00:00.000Z",
+    }
+    return GradingResult(**{**values, **changes})
