@@ -14,8 +14,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pygments.lexers.python import PythonLexer
-from pygments.token import Comment, Keyword, Name, Number, Operator, String
+from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # no stubs
+from pygments.token import (  # type: ignore[import-untyped]
+    Comment,
+    Keyword,
+    Name,
+    Number,
+    Operator,
+    String,
+)
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.clean_markup import clean_markup
