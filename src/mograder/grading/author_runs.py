@@ -7,7 +7,7 @@ import html
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
@@ -31,11 +31,15 @@ _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """The outcome of one check; ``messages`` are those of the conditions that failed."""
+    """The outcome of one check; ``messages`` are those of the conditions that failed.
+
+    ``weight`` is that of all conditions.
+    """
 
     label: str
     status: CheckStatus
     messages: tuple[str, ...] = ()
+    weight: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +158,12 @@ async def _open_bench(
 def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
     """Return the report of a run for the author; the last result of each check counts."""
     cells = parse_cells(text, filename).cells
-    checks = (CheckOutcome(c.label, CheckStatus(c.status), c.details) for c in result.checks)
-    last = {check.label: check for check in checks}
+    last = {
+        check.label: CheckOutcome(
+            check.label, CheckStatus(check.status), check.details, check.total_weight
+        )
+        for check in result.checks
+    }
     return RunReport(
         cell_errors=tuple(_failures(cells, filename, result)),
         checks=tuple(last.values()),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.author_runs import Run, RunReport
+from mograder.grading.author_runs import Judge, Run, RunReport
 from mograder.grading.generate_output import Generated, GenerateOptions, Line, Step, Watch
 from mograder.grading.lecture import (
     copy_support,
@@ -23,10 +23,14 @@ from mograder.grading.lecture import (
     missing_files,
     packages,
 )
+from mograder.grading.rehearsal import interface
+from mograder.grading.rehearsal_runs import Rehearsed, Subject, Version, rehearse
 from mograder.grading.release_checks import advise_release, in_source, judge_release, judge_source
 from mograder.grading.report import CheckStatus
 from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.grading_plan import GradingPlan
+from mograder.notebook.grading_review import review_grading
 from mograder.notebook.leaks import find_leaks
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
@@ -45,11 +49,15 @@ from mograder.store.files import entry_named
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """One notebook of an item: the text of the source and that of the release."""
+    """One notebook of an item: the text of the source and that of the release.
+
+    ``plan`` is that of grading, None if the source cannot be graded by its checks.
+    """
 
     source: Path
     text: str
     release: ReleaseText
+    plan: GradingPlan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +72,18 @@ class _Run:
 
 
 async def generate(
-    items: Sequence[SourceItem], run: Run, options: GenerateOptions, watch: Watch
+    items: Sequence[SourceItem],
+    run: Run,
+    options: GenerateOptions,
+    watch: Watch,
+    judge: Judge | None = None,
 ) -> tuple[Generated, ...]:
     """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
-    A failure of one item is reported in its own outcome and does not stop the others.
+    With ``judge``, grading by the checks of the sources is rehearsed. A failure of one item is reported in its own outcome and does not stop the others.
     """
     room = asyncio.Semaphore(max(1, options.jobs))
-    generators = [_Generator(item, run, options, watch, room) for item in items]
+    generators = [_Generator(item, run, options, watch, room, judge) for item in items]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.outcome()) for each in generators]
     return tuple(task.result() for task in tasks)
@@ -87,7 +99,9 @@ class _Generator:
         options: GenerateOptions,
         watch: Watch,
         room: asyncio.Semaphore,
+        judge: Judge | None,
     ) -> None:
+        self._judge = judge
         self._item = item
         self._run_notebook = run
         self._options = options
@@ -145,10 +159,15 @@ class _Generator:
                 told = f"{filename} has no solution block; nothing is written.{hint}"
                 self._tell(Step.SKIP, told)
                 continue
-            for finding in (*release.advice, *self._objections(text, filename)):
+            planned = review_grading(text, filename, self._options.unprotected)
+            refuse(planned.errors)
+            for finding in (
+                *(*release.advice, *self._objections(text, filename)),
+                *planned.advice,
+            ):
                 self._tell(Step.ADVICE, str(finding))
             self._lines += [*missing_files(self._item, source, text), *packages(source, text)]
-            made.append(_Made(source, text, release))
+            made.append(_Made(source, text, release, planned.plan))
         return tuple(made)
 
     def _make(self, text: str, filename: str) -> ReleaseText | None:
@@ -219,7 +238,49 @@ class _Generator:
             if not found:
                 lines.append(_verdict(run, report))
                 lines += await asyncio.to_thread(_advice, run, report)
+        if not problems:
+            pairs = [wanted[n : n + 2] for n in range(0, len(wanted), 2)]
+            both = [tuple(reports[n : n + 2]) for n in range(0, len(wanted), 2)]
+            problems = await self._rehearse(pairs, both, lines)
         return problems
+
+    async def _rehearse(
+        self,
+        pairs: Sequence[Sequence[_Run]],
+        reports: Sequence[Sequence[RunReport]],
+        lines: list[Line],
+    ) -> list[str]:
+        """Rehearse grading with each source and its release; return what is wrong."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._rehearsed(runs, both))
+                for runs, both in zip(pairs, reports, strict=True)
+            ]
+        problems = []
+        for task, (run, _) in zip(tasks, pairs, strict=True):
+            found = task.result()
+            problems += [str(each) for each in found.errors]
+            if found.answers:
+                told = interface(found.answers)
+                lines.append(Line(Step.ANSWERS, f"{run.filename}: {told}"))
+                self._watch.answers(self._item.name, run.filename, found.answers)
+            lines += [Line(Step.ADVICE, str(each)) for each in found.advice]
+        return problems
+
+    async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Rehearsed:
+        made, name = runs[0].made, self._item.name
+        if self._judge is None or made.plan is None or not made.plan.checks:
+            return Rehearsed()
+        async with self._room:
+            told = f"Rehearsing the grading of {runs[0].filename}"
+            self._watch.progress(name, told)
+            subject = Subject(
+                runs[0].filename,
+                made.plan,
+                Version(made.text, made.source.name, runs[0].support, reports[0]),
+                Version(made.release.text, made.source.name, runs[1].support, reports[1]),
+            )
+            return await rehearse(subject, self._judge, lambda each: self._watch.progress(name, each))
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
         for run in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from mograder.notebook.denied_code import Denied
 
 
 class Step(StrEnum):
-    """The prefix of a line (compatibility-0.3.16.md 7); ``ADVICE`` and ``LEFT-OUT`` are ours."""
+    """The prefix of a line (compatibility-0.3.16.md 7); the last three are ours."""
 
     VALIDATE = "VALIDATE"
     VALID = "VALID"
@@ -21,6 +22,7 @@ class Step(StrEnum):
     RELEASE_CHECK = "RELEASE-CHECK"
     SKIP = "SKIP"
     DRY_RUN = "DRY-RUN"
+    ANSWERS = "ANSWERS"
     ADVICE = "ADVICE"
     LEFT_OUT = "LEFT-OUT"
 
@@ -43,7 +45,8 @@ class GenerateOptions:
     ``sources`` and ``releases`` are the course's own directories, where the targets of a lecture's
     links are looked up; ``output`` is where releases are written. ``jobs`` is the largest number of
     notebooks that run at a time; ``denied`` is the code that students' answers should not use, None
-    for no restriction.
+    for no restriction. ``unprotected`` are the keys of questions whose checks may run beside the
+    answers.
     """
 
     sources: Path
@@ -55,6 +58,7 @@ class GenerateOptions:
     submit_url: str = ""
     jobs: int = 2
     denied: Denied | None = None
+    unprotected: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +83,6 @@ class Watch:
 
     def check(self, name: str, check: CheckOutcome) -> None:
         """Handle the outcome of one check of the source."""
+
+    def answers(self, name: str, notebook: str, answers: Mapping[str, str]) -> None:
+        """Handle what the answers of a notebook are, in words by their names."""

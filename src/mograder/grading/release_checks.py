@@ -17,7 +17,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import find_leaks, hidden_values
 from mograder.notebook.points import checks_in, key_of, marks_of
 
-_PASSES_TOO_SOON = (
+PASSES_TOO_SOON = (
     "Let it wait for an answer: give the check an empty list while the student's name is `...`."
 )
 _CORRECT = "Correct the solution or the check."
@@ -85,13 +85,13 @@ def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
 def _early(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
     for label, line in _counted(text, filename, report, CheckStatus.SUCCESS):
         message = f"the check {label!r} passes though nothing is answered yet."
-        yield Finding(filename, line, message, _PASSES_TOO_SOON)
+        yield Finding(filename, line, message, PASSES_TOO_SOON)
 
 
 def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
     for label, line in _counted(text, filename, report, CheckStatus.PARTIAL):
         message = f"the check {label!r} passes in part though nothing is answered yet."
-        yield Finding(filename, line, message, _PASSES_TOO_SOON)
+        yield Finding(filename, line, message, PASSES_TOO_SOON)
 
 
 def _counted(

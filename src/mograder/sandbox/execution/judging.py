@@ -50,7 +50,8 @@ class JudgingRequest:
     release, which are copied for the worker. ``interface`` are the names that the judge may ask
     for, ``skip`` the cells that the worker leaves out, by index or by the SHA-256 of their code.
     ``seed`` is unpredictable for students, and the same whenever the submission is judged.
-    ``uid_slot`` is the worker's, ``judge_slot`` the judge's; they differ.
+    ``uid_slot`` is the worker's, ``judge_slot`` the judge's; they differ. With ``rehearse``, which
+    needs ``files`` without a contract, the checks are tried with wrong answers as well.
     """
 
     text: str
@@ -65,6 +66,7 @@ class JudgingRequest:
     folder: Path | None = None
     uid_slot: int = 1
     judge_slot: int = 2
+    rehearse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,44 @@ class JudgedCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedJunk:
+    """Junk in place of the answer ``name``, and the labels of a check that pass with it.
+
+    ``junk`` is its kind, by the name in ``junk_answers.py``; ``words`` say of the answer what it
+    is then, or does.
+    """
+
+    cell: int
+    name: str
+    junk: str
+    words: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnsteadyLabel:
+    """A label to which other random numbers give another weight; ``message`` is what fails."""
+
+    cell: int
+    label: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalReport:
+    """The trials of an author's checks; ``done`` of ``trials`` were made in the time for them.
+
+    ``answers`` says of each answer in words what it is.
+    """
+
+    answers: Mapping[str, str]
+    unsteady: tuple[UnsteadyLabel, ...] = ()
+    junk: tuple[PassedJunk, ...] = ()
+    done: int = 0
+    trials: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class JudgingResult:
     """What came of judging one submission.
 
@@ -125,6 +165,7 @@ class JudgingResult:
     there are no ``checks``. ``given`` has the error of each given cell of the source that failed,
     by its index. ``contract`` is the one that was recorded, as text, or empty. ``worker`` is the
     run of the notebook, for pages only. ``protected`` is whether both ran in sandboxes.
+    ``rehearsal`` is there if it was asked for.
     """
 
     problem: str
@@ -134,6 +175,7 @@ class JudgingResult:
     given: Mapping[int, str] = field(default_factory=dict)
     contract: str = ""
     seconds: float = 0.0
+    rehearsal: RehearsalReport | None = None
 
 
 class Judges(Protocol):

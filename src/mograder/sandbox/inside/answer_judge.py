@@ -9,6 +9,8 @@ Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "
 "check": 20, "submission": 120}, "seed": "text"}``. Without a contract the worker is the author's
 own solution, which is trusted, and a contract is recorded.
 
+``"rehearsal": {"least": 5, "trial": 2}`` then tries the author's checks (``answer_rehearsal.py``).
+
 Lines of JSON are written to ``report``: ``{"kind": "given", "cell", "line", "error"}`` for a given
 part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorded, and at last
 ``"end"``; without that line nothing counts. A check is in one of these states:
@@ -30,11 +32,12 @@ import pathlib
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import answer_log  # type: ignore[import-not-found]  # in this file's directory
+import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
@@ -89,6 +92,7 @@ class _Judge:
     def __init__(self, options: dict[str, Any], module: Any) -> None:
         self._report = options["report"]
         self._seed = options["seed"]
+        self._rehearsal = options.get("rehearsal")
         self._plan = judged_parts.Plan(_read(options["plan"]))
         self._parts = judged_parts.Parts(self._plan, module)
         limits = answer_session.Limits(**options["seconds"])
@@ -105,6 +109,7 @@ class _Judge:
         self._imports = {each["name"]: each["imported"] for each in self._plan.data["answers"]}
         self._recorder = label_results.Recorder()
         self._seen: list[Any] = []
+        self._judged_before: dict[int, list[Any]] = {}
 
     def run(self) -> None:
         """Judge all checks."""
@@ -115,21 +120,49 @@ class _Judge:
         for part in self._plan.checks:
             self._check(part)
         if self._contract is None:
-            sha256 = self._plan.data["source_sha256"]
-            self._say("contract", **asdict(self._book.contract(sha256, tuple(self._seen))))
+            contract = self._book.contract(self._plan.data["source_sha256"], tuple(self._seen))
+            self._say("contract", **asdict(contract))
+            if self._rehearsal is not None:
+                self._rehearse(contract)
         self._say("end")
+
+    def _rehearse(self, contract: Any) -> None:
+        rehearsal = answer_rehearsal.Rehearsal(
+            self._plan, contract, self._session, self._say, **self._rehearsal
+        )
+
+        def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
+            self._book = rehearsal.book
+            return self._attempt(part, seed, answer_log.CallLog(), trial)
+
+        rehearsal.run(attempt, self._seed, self._judged_before)
 
     def _check(self, part: dict[str, Any]) -> None:
         """Judge one check, with a process of the worker's own for it."""
         log = answer_log.CallLog()
+        verdict, answers = self._attempt(part, self._seed, log)
+        self._tell(part, verdict, answers.claims, log)
+
+    def _attempt(
+        self,
+        part: dict[str, Any],
+        seed: str,
+        log: Any,
+        trial: Callable[[Any], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> tuple[_Verdict, Any]:
+        """Return the verdict of one check, and the stand-ins that it has used.
+
+        ``trial`` changes the answers of the worker's process for this check.
+        """
         seconds = self._session.begin()
-        self._seed_random(part)
+        self._seed_random(seed, part)
         answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log)
         verdict = _Verdict()
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
             try:
-                verdict = self._judged(part, answers)
+                with trial(answers):
+                    verdict = self._judged(part, answers)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except answer_session.NoAnswer:
@@ -140,7 +173,7 @@ class _Judge:
             verdict = _Verdict("needs attention", "the judge has no more memory")
             self._session.overfull = False
         self._session.end()
-        self._tell(part, verdict, answers.claims, log)
+        return verdict, answers
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
         names = self._parts.fresh().__dict__
@@ -208,9 +241,9 @@ class _Judge:
             verdict.results = [result]
         return verdict
 
-    def _seed_random(self, part: dict[str, Any]) -> None:
+    def _seed_random(self, seed: str, part: dict[str, Any]) -> None:
         """Seed random numbers: other ones for each submission, the same whenever it is judged."""
-        text = f"{self._seed}:{part['cell']}"
+        text = f"{seed}:{part['cell']}"
         random.seed(text)
         if "numpy" in sys.modules:
             number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
@@ -220,6 +253,7 @@ class _Judge:
         cell, results = part["cell"], verdict.results
         if self._contract is None:
             self._seen += label_results.expected(cell, results)
+            self._judged_before[cell] = results
         else:
             wanted = [each for each in self._contract.labels if each.cell == cell]
             results = label_results.by_contract(results, wanted, verdict.reason)

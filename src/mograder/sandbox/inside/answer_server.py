@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import json
 import os
 import random
 import select
@@ -51,6 +52,19 @@ class Snapshots:
             self.values[name] = f"`{name}` cannot be carried: {error}."
 
 
+    def value(self, name: str) -> object:
+        """Return a name's value as it was; ``KeyError`` for one that has none."""
+        found = self.values[name]
+        if isinstance(found, str):
+            raise KeyError(name)
+        tree, buffers = found
+        decoder = importlib.import_module("value_decoder")
+        copied = [bytearray(each) for each in buffers]
+        hook = self.table.object
+        # Through JSON, since the decoder takes no tuples.
+        return decoder.decode(json.loads(json.dumps(tree)), copied, lambda each: hook(each.number))
+
+
 class AnswerServer:
     """Serves requests one by one, until it is killed or the judge's end is closed."""
 
@@ -67,7 +81,11 @@ class AnswerServer:
             "set": self._set,
             "next": self._next,
             "describe": self._describe,
+            "kinds": self._kinds,
+            "replace": self._replace,
+            "replaced": self._replaced,
         }
+        self._trial: Any = None
 
     def serve(self, until: int | None = None) -> None:
         """Answer requests; return once the descriptor ``until`` can be read."""
@@ -148,6 +166,18 @@ class AnswerServer:
     def _next(self, number: int, buffers: list[bytearray]) -> Any:
         return next(self._table.object(number))
 
+    def _kinds(self, name: str, buffers: list[bytearray]) -> Any:
+        """Return the kinds of junk for a name of the author's own notebook; never asked of others."""
+        return _junk_answers().kinds_of(self._snapshots.value(name))
+
+    def _replace(self, name: str, kind: str, buffers: list[bytearray]) -> None:
+        self._trial = _junk_answers().junk_for(self._snapshots.value(name), kind)
+        self._snapshots.take(name, self._trial.value)
+
+    def _replaced(self, buffers: list[bytearray]) -> bool:
+        """Return whether the junk has differed from the author's value."""
+        return bool(self._trial.counts)
+
     def _describe(self, number: int, buffers: list[bytearray]) -> Any:
         value = self._table.object(number)
         if isinstance(value, type):
@@ -196,6 +226,10 @@ class _Printed(io.TextIOBase):
 def _first_ready(first: int, second: int) -> int:
     ready, _, _ = select.select([first, second], [], [])
     return first if first in ready else second
+
+
+def _junk_answers() -> Any:
+    return importlib.import_module("junk_answers")
 
 
 def _set_random(states: dict[str, Any] | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
@@ -64,6 +64,12 @@ class AnswerSession:
         self._end = 0.0
         self._number = 0
         self._lost = False
+
+    def restrict(self, check: float, all_checks: float) -> None:
+        """Set the seconds of each check from now on, and of all of them together."""
+        call = min(check, self._limits.call)
+        self._limits = replace(self._limits, call=call, check=check)
+        self._last = time.monotonic() + all_checks
 
     def begin(self) -> float:
         """Begin a check; return the seconds that it may take, 0 if none are left."""

@@ -1,0 +1,170 @@
+"""Tries the checks of a source, once its contract is recorded; in the judge, for ``generate``.
+
+The worker runs the author's own solution, so it is trusted. The checks are judged once more by the
+contract and with other random numbers, and then with junk in place of one answer at a time
+(``junk_answers.py``). Each trial has a process of the worker's own, like each check.
+
+Lines of the report: ``{"kind": "interface", "answers": [[name, text], …]}``; ``"again"`` for a label
+that other random numbers earn another weight; ``"junk"`` for junk that leaves all conditions of a
+label true; and ``"tried"``, with the number of trials ``done`` of ``all``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import answer_errors  # type: ignore[import-not-found]  # in this file's directory
+import answer_log  # type: ignore[import-not-found]
+import answer_session  # type: ignore[import-not-found]
+import grading_contract  # type: ignore[import-not-found]
+import label_results  # type: ignore[import-not-found]
+import stand_ins  # type: ignore[import-not-found]
+
+_OTHER_SEED = ":again"
+_STARTED = time.monotonic()
+_Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
+"""Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Junk:
+    """A kind of junk for an answer, with what it does in words."""
+
+    name: str
+    kind: str
+    words: str
+
+
+class Rehearsal:
+    """The trials of one source; ``trial`` is the longest of one, in seconds.
+
+    All trials together may take as long as judging has taken so far, and ``least`` seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it shares with the judge
+        self, plan: Any, contract: Any, session: Any, say: Any, *, least: float, trial: float
+    ) -> None:
+        self.book = grading_contract.Enforced(contract)
+        self._plan = plan
+        self._contract = contract
+        self._session = session
+        self._say = say
+        self._trial_seconds = trial
+        self._seconds = max(least, time.monotonic() - _STARTED)
+
+    def run(self, attempt: _Attempt, seed: str, before: dict[int, list[Any]]) -> None:
+        """Try all checks; ``before`` are the results of each cell with this seed."""
+        for part in self._plan.checks:
+            self._again(attempt, part, seed, before.get(part["cell"], []))
+        kinds = self._interface()
+        self._session.restrict(self._trial_seconds, self._seconds)
+        self._try_junk(attempt, seed, kinds)
+
+    def _again(
+        self, attempt: _Attempt, part: dict[str, Any], seed: str, before: list[Any]
+    ) -> None:
+        now = {each.label: each for each in self._results(part, attempt(part, seed + _OTHER_SEED, _no_trial)[0])}
+        for each in before:
+            first, second = each.as_data(), now[each.label].as_data()
+            if abs(first["earned"] - second["earned"]) > 1e-9:
+                failed = [c for c in (*second["conditions"], *first["conditions"]) if not c["passed"]]
+                why = failed[0]["message"] if failed else ""
+                self._say(
+                    "again", cell=part["cell"], line=part["line"], label=each.label, message=why
+                )
+
+    def _results(self, part: dict[str, Any], verdict: Any) -> list[Any]:
+        wanted = [each for each in self._contract.labels if each.cell == part["cell"]]
+        found: list[Any] = label_results.by_contract(verdict.results, wanted, verdict.reason)
+        return found
+
+    def _interface(self) -> dict[str, list[tuple[str, str]]]:
+        """Tell what the answers are; return the kinds of junk that apply to each."""
+        answers, kinds = [], {}
+        self._session.begin()
+        stands = stand_ins.StandIns(
+            self._session, self.book, self._plan.interface, answer_log.CallLog()
+        )
+        with contextlib.suppress(answer_session.NoAnswer):
+            for each in self._plan.data["answers"]:
+                name = each["name"]
+                found, value = stands.pull(name)
+                if not found or each["imported"]:
+                    continue
+                answers.append([name, self._described(name, value)])
+                kinds[name] = self._kinds(name)
+        self._session.end()
+        self._say("interface", answers=answers)
+        return kinds
+
+    def _kinds(self, name: str) -> list[tuple[str, str]]:
+        reply = self._session.ask("kinds", name)
+        if reply.status != "value":
+            return []
+        found = self._session.decode(reply.parts[0], reply.buffers, lambda facts: None)
+        return list(found[0]) if type(found) is tuple else list(found)
+
+    def _described(self, name: str, value: Any) -> str:
+        """Return what an answer is: ``array float64 (50,)``, ``f(x) → number``, ``class``."""
+        if isinstance(value, type):
+            return "class"
+        if inspect.isfunction(value):
+            given = ", ".join(inspect.signature(value).parameters)
+            result = self.book.use(f"{name}()").example
+            return f"({given})" + (f" → {_without_article(result)}" if result else "")
+        if type(value).__module__ == answer_errors.MODULE:
+            return type(value).__name__
+        kind, shape = type(value), getattr(value, "shape", None)
+        if kind.__module__ == "numpy" and shape:
+            return f"array {value.dtype} {shape}"
+        if type(shape) is tuple and shape:
+            return f"{kind.__name__} {shape}"
+        return kind.__name__ if value is not None else "None"
+
+    def _try_junk(
+        self, attempt: _Attempt, seed: str, kinds: dict[str, list[tuple[str, str]]]
+    ) -> None:
+        trials = [
+            (rank, part, _Junk(name, *kind))
+            for part in self._plan.checks
+            for name in part["answers"]
+            for rank, kind in enumerate(kinds.get(name, ()))
+        ]
+        done, end = 0, time.monotonic() + self._seconds
+        for _, part, junk in sorted(trials, key=lambda each: each[0]):
+            if time.monotonic() >= end:
+                break
+            self._try(attempt, part, seed, junk)
+            done += 1
+        self._say("tried", done=done, all=len(trials))
+
+    def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> None:
+        counts = []
+
+        @contextlib.contextmanager
+        def trial(answers: Any) -> Iterator[None]:
+            self._session.ask("replace", junk.name, junk.kind)
+            yield
+            reply = self._session.ask("replaced")
+            counts.append(self._session.decode(reply.parts[0], reply.buffers, lambda facts: None))
+
+        verdict, answers = attempt(part, seed, trial)
+        if verdict.state != "judged" or counts != [True]:
+            return
+        passed = [each.label for each in self._results(part, verdict) if each.as_data()["passed"]]
+        if passed:
+            told = {"cell": part["cell"], "line": part["line"], "labels": passed}
+            self._say("junk", **told, name=junk.name, junk=junk.kind, words=junk.words)
+
+
+def _no_trial(answers: Any) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def _without_article(text: str) -> str:
+    return text.removeprefix("a ").removeprefix("an ")

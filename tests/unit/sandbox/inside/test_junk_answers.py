@@ -1,0 +1,212 @@
+"""Junk in place of answers: which kinds apply, what they are, and when they count."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import importlib
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import polars as pl
+import pytest
+
+from tests.unit.sandbox.inside import codec
+
+assert codec  # its modules are found by their bare names
+junk_answers = importlib.import_module("junk_answers")
+OF_ALL = {"none", "ellipsis", "text"}
+
+
+def kinds(value: object) -> set[str]:
+    return {name for name, _ in junk_answers.kinds_of(value)}
+
+
+def junk(value: object, kind: str) -> Any:
+    return junk_answers.junk_for(value, kind).value
+
+
+def same(one: Any, other: Any) -> bool:
+    return codec.packed(one) == codec.packed(other)
+
+
+ARRAY = np.array([1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "wrong"),
+    [
+        (2.5, "nan", math.nan),
+        (2.5, "zeros", 0),
+        (2.5, "ones", 1),
+        (2.5, "huge", 1e300),
+        (2.5, "negative", -0.0),
+        (2.5, "changed", 5.0),
+        (0, "changed", 1),
+        (True, "changed", False),
+        ("abc", "changed", "ab?"),
+        ("", "changed", "?"),
+        ("abc", "longer", "abcc"),
+        ("abc", "text", ""),
+        ("abc", "empty", ""),
+        ([1, 2], "changed", [1, 4]),
+        ([1, 2], "empty", []),
+        ([1, 2], "single", 1),
+        ([1, 2], "longer", [1, 2, 2]),
+        ([[1, 2], [3]], "zeros", [[0, 0], [0]]),
+        ((1, 2), "changed", (1, 4)),
+        ({"a": 1, "b": 2}, "changed", {"a": 1, "b": 4}),
+        ({"a": 1}, "zeros", {"a": 0}),
+        ({1, 2}, "changed", {1, 2, "?"}),
+        (datetime.date(2024, 1, 2), "changed", datetime.date(2024, 1, 3)),
+        (ARRAY, "nan", np.array([math.nan, math.nan])),
+        (np.array([1, 2]), "zeros", np.array([0, 0])),
+        (np.array([1, 2]), "nan", np.array([math.nan, math.nan])),
+        (ARRAY, "empty", np.array([])),
+        (ARRAY, "single", np.float64(1.0)),
+        (ARRAY, "column", np.array([[1.0], [2.0]])),
+        (ARRAY, "longer", np.array([1.0, 2.0, 2.0])),
+        (ARRAY, "changed", np.array([1.0, 4.0])),
+        (np.array([True, False]), "changed", np.array([True, True])),
+        (pd.Series([1.0, 2.0]), "zeros", pd.Series([0, 0])),
+        (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "empty", None),
+        (pl.Series("s", [1, 2]), "zeros", pl.Series("s", [0, 0])),
+        (5, "none", None),
+        (5, "ellipsis", ...),
+    ],
+)
+def test_junk_of_a_kind_differs_from_the_value(value: Any, kind: str, wrong: Any) -> None:
+    assert kind in kinds(value)
+    before = codec.packed(value)
+    made = junk_answers.junk_for(value, kind)
+    assert made.counts
+    if wrong is None and kind != "none":
+        assert len(made.value) == 0
+    else:
+        assert same(made.value, wrong)
+    assert codec.packed(value) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (0, "zeros"),
+        (0.0, "negative"),
+        (True, "ones"),
+        (1.0, "ones"),
+        (np.zeros(3), "zeros"),
+        ([], "empty"),
+        ("", "text"),
+        (None, "none"),
+        (..., "ellipsis"),
+        (np.float64(1), "ones"),
+        (np.array([3.0]), "single"),
+        (np.array([3.0]), "column"),
+        (["a"], "nan"),
+        (np.array(["a", "b"]), "zeros"),
+        (pd.DataFrame({"b": ["x"]}), "zeros"),
+    ],
+)
+def test_junk_that_is_no_other_value_does_not_apply(value: Any, kind: str) -> None:
+    assert kind not in kinds(value)
+
+
+@pytest.mark.parametrize("value", [object(), enum.Enum("Colour", "RED").RED, b"x", range(3)])
+def test_what_is_no_number_text_or_container_can_be_missing_at_least(value: object) -> None:
+    assert kinds(value) >= OF_ALL
+
+
+def double(values: list[int]) -> list[int]:
+    """Return each value twice as large."""
+    return [2 * each for each in values]
+
+
+@pytest.mark.parametrize(
+    ("kind", "result"),
+    [
+        ("none", None),
+        ("ellipsis", ...),
+        ("text", ""),
+        ("true", True),
+        ("false", False),
+        ("identity", [1, 2]),
+        ("empties", []),
+        ("empty", []),
+        ("zeros", [0, 0]),
+        ("single", 2),
+        ("changed", [2, 8]),
+        ("longer", [2, 4, 4]),
+    ],
+)
+def test_a_function_of_a_kind_returns_junk_under_its_own_name(kind: str, result: object) -> None:
+    assert kind in kinds(double)
+    trial = junk_answers.junk_for(double, kind)
+    assert trial.value([1, 2]) == result
+    assert (trial.counts, trial.value.__name__, trial.value.__doc__) == (
+        *(True, "double"),
+        double.__doc__,
+    )
+
+
+def test_a_function_that_raises_is_junk() -> None:
+    with pytest.raises(ValueError, match="nothing but an error"):
+        junk(double, "raises")([1])
+
+
+def test_results_that_do_not_differ_do_not_count() -> None:
+    trial = junk_answers.junk_for(abs, "zeros")
+    assert trial.value(0) == 0
+    assert not trial.counts
+    assert trial.value(-3) == 0
+    assert trial.counts
+
+
+def test_the_result_of_a_function_without_arguments_is_an_answer_like_that_of_a_name() -> None:
+    trial = junk_answers.junk_for(lambda: None, "none")
+    assert trial.value() is None
+    assert not trial.counts
+    assert kinds(lambda: 1).isdisjoint({"true", "identity", "empties"})
+
+
+def test_an_emptied_array_is_zero() -> None:
+    given = np.array([1.0, 2.0])
+    assert junk(np.sort, "empties")(given) is given
+    assert same(given, np.zeros(2))
+
+
+class Plain:
+    def area(self) -> int:
+        return 6
+
+
+@dataclasses.dataclass
+class Compared(Plain):
+    width: int
+
+
+def test_methods_of_a_class_return_junk() -> None:
+    trial = junk_answers.junk_for(Compared, "zeros")
+    made = trial.value(3)
+    assert (made.area(), made.width, type(made).__name__) == (0, 3, "Compared")
+    assert trial.counts
+    words = dict(junk_answers.kinds_of(Compared))
+    assert words["zeros"] == "has methods that each return zero"
+    assert words["equal"] == "has instances that are equal to everything"
+
+
+def test_instances_that_are_equal_to_everything_count_once_they_were_asked() -> None:
+    trial = junk_answers.junk_for(Compared, "equal")
+    made = trial.value(3)
+    assert made.area() == 6
+    assert not trial.counts
+    assert made == Compared(4)
+    assert not made != Compared(4)  # noqa: SIM202
+    assert trial.counts
+
+
+def test_a_class_that_compares_nothing_decides_nothing() -> None:
+    assert "equal" not in kinds(Plain)
+    assert kinds(enum.Enum("Colour", "RED")) == set()
