@@ -19,6 +19,7 @@ from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
+from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 from mograder.store.course import read_notebook
@@ -57,6 +58,30 @@ Run = Callable[[Path, Path, Progress], Awaitable[RunReport]]
 
 Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` if nothing can be
 run at all.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorTrial:
+    """An author's notebook, or its release, to judge apart from its checks.
+
+    ``folder`` has the files beside it, ``files`` what the judge has. The checks are tried with junk
+    as well if no contract is in ``files``. ``interface`` and ``skip`` are as in
+    :class:`~mograder.sandbox.execution.judging.JudgingRequest`.
+    """
+
+    text: str
+    name: str
+    folder: Path
+    files: JudgeFiles
+    interface: tuple[str, ...]
+    skip: tuple[int | str, ...]
+
+
+Judge = Callable[[AuthorTrial, Progress], Awaitable[JudgingResult]]
+"""Judges an author's notebook in two processes.
+
+Raises :class:`~mograder.core.errors.MograderError` if it cannot be judged at all.
 """
 
 

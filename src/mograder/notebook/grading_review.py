@@ -30,7 +30,7 @@ def review_grading(
     Raises:
         InvalidInput: as :func:`~mograder.notebook.grading_split.plan_source`.
     """
-    planned = plan_source(text, filename)
+    planned = plan_source(text, filename, unprotected=unprotected)
     plan = planned.plan
     if not (plan.checks or plan.beside or planned.errors):
         return ReviewedGrading(plan, (), ())

@@ -88,10 +88,10 @@ class AuthorEnvironment:
             env=self.variables,
             start_new_session=True,
         )
-        _, told = await _finished(process)
+        _, told = await finished(process)
         if process.returncode:
             raise InvalidInput(
-                "The notebook's packages cannot be installed:\n" + _tail(told),
+                "The notebook's packages cannot be installed:\n" + log_tail(told),
                 hint="Change `dependencies` in the notebook's header.",
             )
         return (*command, "python")
@@ -113,8 +113,9 @@ async def run_as_author(
     workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-run-"))
     try:
         place, program = workshop / "item", workshop / "program"
-        await asyncio.to_thread(_copy, notebook, support, place)
-        await asyncio.to_thread(_copy_program, program)
+        await asyncio.to_thread(copy_item, support, place)
+        await asyncio.to_thread(shutil.copyfile, notebook, place / notebook.name)
+        await asyncio.to_thread(copy_programs, program, CELLRUN)
         options = {"rlimits": {}, "caches": "", "outputs": True}
         variables = {**environment.variables, "TMPDIR": str(workshop)}
         with (workshop / "report").open("w+b") as report:
@@ -154,15 +155,15 @@ async def _execute(
     told, timed_out = b"", False
     try:
         async with asyncio.timeout(seconds):
-            _, told = await _finished(process)
+            _, told = await finished(process)
     except TimeoutError:
         timed_out = True
     status = 0 if process.returncode is None else process.returncode
     took = time.monotonic() - started
-    return Executed(status=status, log_tail=_tail(told), seconds=took, timed_out=timed_out)
+    return Executed(status=status, log_tail=log_tail(told), seconds=took, timed_out=timed_out)
 
 
-async def _finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+async def finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
     """Wait for a process and return its output; on an exception kill its process group."""
     try:
         return await process.communicate()
@@ -172,12 +173,13 @@ async def _finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
             await process.wait()
 
 
-def _copy(notebook: Path, support: Path, place: Path) -> None:
+def copy_item(support: Path, place: Path) -> None:
+    """Copy the files that a notebook may need to a directory, which is made."""
+
     def unwanted(directory: str, names: list[str]) -> list[str]:
         return [name for name in names if _is_unwanted(Path(directory, name))]
 
     shutil.copytree(support, place, ignore=unwanted, ignore_dangling_symlinks=True)
-    shutil.copyfile(notebook, place / notebook.name)
 
 
 def _is_unwanted(path: Path) -> bool:
@@ -187,13 +189,13 @@ def _is_unwanted(path: Path) -> bool:
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
 
 
-def _copy_program(place: Path) -> None:
-    """Copy the program that runs cells to an empty directory, since Python imports from there."""
+def copy_programs(place: Path, names: Sequence[str]) -> None:
+    """Copy programs of sandboxes to an empty directory, since Python imports from there."""
     place.mkdir()
     programs = resources.files("mograder.sandbox.inside")
-    for name in CELLRUN:
+    for name in names:
         (place / name).write_bytes((programs / name).read_bytes())
 
 
-def _tail(told: bytes) -> str:
+def log_tail(told: bytes) -> str:
     return told.decode("utf-8", "replace").strip()[-_LOG_BYTES:]

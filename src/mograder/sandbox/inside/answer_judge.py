@@ -5,9 +5,10 @@ tests, and no file of the submission; it imports the standard library, marimo, m
 and what the author's cells import. All that comes from the worker is data (``value_decoder.py``).
 
 Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
-"answers": 6, "rlimits": {}, "plan": {…} or "/path", "contract": {…} or null, "seconds": {"call": 5,
-"check": 20, "submission": 120}, "seed": "text"}``. Without a contract the worker is the author's
-own solution, which is trusted, and a contract is recorded.
+"answers": 6, "rlimits": {}, "plan": {…}, "contract": {…} or null, "seconds": {"notebook": 60,
+"call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and contract may be paths.
+Without a contract the worker is the author's own solution, which is trusted, and a contract is
+recorded.
 
 ``"rehearsal": {"least": 5, "trial": 2}`` then tries the author's checks (``answer_rehearsal.py``).
 
@@ -26,12 +27,13 @@ import contextlib
 import hashlib
 import importlib
 import json
-import math
 import os
 import pathlib
 import random
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -42,6 +44,7 @@ import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
+import judge_lines  # type: ignore[import-not-found]
 import judged_parts  # type: ignore[import-not-found]
 import label_results  # type: ignore[import-not-found]
 import stand_ins  # type: ignore[import-not-found]
@@ -58,8 +61,14 @@ def main(argv: list[str]) -> None:
         os.set_inheritable(options[name], False)
     cell_output.Tail()
     cell_output.quiet_figures()
-    with _notebook() as module:
-        _Judge(options, module).run()
+    # As in the worker: what is installed takes precedence over the files beside the source.
+    sys.path.append(str(pathlib.Path.cwd()))
+    try:
+        with _notebook() as module:
+            _Judge(options, module).run()
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())  # standard error was replaced above
+        raise
     os._exit(0)
 
 
@@ -90,9 +99,10 @@ class _Verdict:
 
 class _Judge:
     def __init__(self, options: dict[str, Any], module: Any) -> None:
-        self._report = options["report"]
+        self._lines = judge_lines.JudgeLines(options["report"])
         self._seed = options["seed"]
         self._rehearsal = options.get("rehearsal")
+        self._started = time.monotonic()
         self._plan = judged_parts.Plan(_read(options["plan"]))
         self._parts = judged_parts.Parts(self._plan, module)
         limits = answer_session.Limits(**options["seconds"])
@@ -117,18 +127,19 @@ class _Judge:
         self._recorder.install()
         self._parts.run_template()
         self._tell_failures(self._parts.failed)
+        self._session.wait()
         for part in self._plan.checks:
             self._check(part)
         if self._contract is None:
             contract = self._book.contract(self._plan.data["source_sha256"], tuple(self._seen))
-            self._say("contract", **asdict(contract))
+            self._lines.say("contract", **asdict(contract))
             if self._rehearsal is not None:
                 self._rehearse(contract)
-        self._say("end")
+        self._lines.say("end")
 
     def _rehearse(self, contract: Any) -> None:
         rehearsal = answer_rehearsal.Rehearsal(
-            self._plan, contract, self._session, self._say, **self._rehearsal
+            *(self._plan, contract, self._session, self._lines.say, self._started), **self._rehearsal
         )
 
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
@@ -257,41 +268,18 @@ class _Judge:
         else:
             wanted = [each for each in self._contract.labels if each.cell == cell]
             results = label_results.by_contract(results, wanted, verdict.reason)
-        self._say(
-            "judged",
-            cell=cell,
-            line=part["line"],
-            hidden=part["check"]["hidden"],
-            state=verdict.state,
-            reason=verdict.reason,
-            labels=[each.as_data() for each in results],
-            claims=sorted(claims),
-            calls=log.calls,
-        )
+        labels = [each.as_data() for each in results]
+        self._lines.tell_check(part, verdict, labels, claims, log.calls)
 
     def _tell_failures(self, failed: dict[int, str]) -> None:
         for part in self._plan.data["template"]:
             if part["cell"] in failed:
                 why = failed[part["cell"]]
-                self._say("given", cell=part["cell"], line=part["line"], error=why)
+                self._lines.say("given", cell=part["cell"], line=part["line"], error=why)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self._session.break_off("the time of this check is over")
         raise answer_session.NoAnswer(self._session.broken)
-
-    def _say(self, kind: str, **more: Any) -> None:
-        data = json.dumps({"kind": kind, **_finite(more)}).encode() + b"\n"
-        while data:
-            data = data[os.write(self._report, data) :]
-
-
-def _finite(value: Any) -> Any:
-    """Return a report without NaN, which is no JSON."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return 0.0
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":

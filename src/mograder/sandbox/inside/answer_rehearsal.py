@@ -26,7 +26,6 @@ import label_results  # type: ignore[import-not-found]
 import stand_ins  # type: ignore[import-not-found]
 
 _OTHER_SEED = ":again"
-_STARTED = time.monotonic()
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
 """Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
 
@@ -43,11 +42,12 @@ class _Junk:
 class Rehearsal:
     """The trials of one source; ``trial`` is the longest of one, in seconds.
 
-    All trials together may take as long as judging has taken so far, and ``least`` seconds.
+    The trials with junk may take as long as judging has taken since ``started``, or ``least``
+    seconds where that is more.
     """
 
     def __init__(  # noqa: PLR0913 - what it shares with the judge
-        self, plan: Any, contract: Any, session: Any, say: Any, *, least: float, trial: float
+        self, plan: Any, contract: Any, session: Any, say: Any, started: float, *, least: float, trial: float
     ) -> None:
         self.book = grading_contract.Enforced(contract)
         self._plan = plan
@@ -55,7 +55,7 @@ class Rehearsal:
         self._session = session
         self._say = say
         self._trial_seconds = trial
-        self._seconds = max(least, time.monotonic() - _STARTED)
+        self._seconds = max(least, time.monotonic() - started)
 
     def run(self, attempt: _Attempt, seed: str, before: dict[int, list[Any]]) -> None:
         """Try all checks; ``before`` are the results of each cell with this seed."""

@@ -9,12 +9,12 @@ Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy
 is a SOCK_SEQPACKET socket, on which it sends ``{"ready": true, "threads": 1, "problem": "",
 "no_warmup": ""}``; ``no_warmup`` is the reason why there was no warm-up run.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
-"directory": "/...", "filter": "base64"}`` is sent with four descriptors (the listening socket of
-``serve`` or the report of ``cell_runner``, the output, a pidfd of
-the sandbox's placeholder, and a pipe), and a fifth if the session has a cgroup: the child enters it
-by writing 0 there. The answer is ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
-process. That process waits for a ``g`` on the pipe. When it has ended, the
-zygote sends ``{"ended": 1, "status": 0}``.
+"directory": "/...", "filter": "base64", "descriptors": ["fd"]}`` is sent with the descriptors of
+the program (such as the listening socket of ``serve``; the options that get their numbers are
+listed), then the output, a pidfd of the sandbox's placeholder, and a pipe, and one more if the
+session has a cgroup: the child enters it by writing 0 there. The answer is ``{"id": 1, "problem":
+""}`` with a pidfd of the session's first process. That process waits for a ``g`` on the pipe. When
+it has ended, the zygote sends ``{"ended": 1, "status": 0}``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import cell_runner  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import answer_judge  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import answer_worker  # type: ignore[import-not-found]
+import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
 import sched_slice  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
@@ -83,19 +85,28 @@ _SELDOM, _OFTEN = 10_000, gc.get_threshold()
 """Thresholds of the garbage collector in a server, and in a process that runs cells."""
 
 
-def _run_cells(argv: list[str]) -> None:
-    gc.set_threshold(*_OFTEN)  # so that a cell's objects are freed as early as elsewhere
-    cell_runner.main(argv)
+def _for_cells(run: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
+    def with_garbage_collected(argv: list[str]) -> None:
+        gc.set_threshold(*_OFTEN)  # so that a cell's objects are freed as early as elsewhere
+        run(argv)
+
+    return with_garbage_collected
 
 
-_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cell_runner": _run_cells}
+_PROGRAMS: dict[str, Callable[[list[str]], None]] = {
+    "serve": serve.main,
+    "cell_runner": _for_cells(cell_runner.main),
+    "answer_worker": _for_cells(answer_worker.main),
+    "answer_judge": _for_cells(answer_judge.main),
+}
 """The programs that a child can run; any other name in a request is refused."""
 
 _MODE_INDEX = 6
 _WORDS = 400
 _TEXTS = 256
 _PR_SET_CHILD_SUBREAPER = 36
-_REQUEST_BYTES = 65_536
+_REQUEST_BYTES = 1 << 18
+_MOST_DESCRIPTORS = 16
 _JOIN_SECONDS = 4.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -318,7 +329,9 @@ class _Zygote:
                 self._say({"ended": session, "status": os.waitstatus_to_exitcode(status)})
 
     def _hear(self) -> bool:
-        data, carried, _, _ = self._control.recvmsg(_REQUEST_BYTES, socket.CMSG_SPACE(64))
+        data, carried, _, _ = self._control.recvmsg(
+            _REQUEST_BYTES, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+        )
         if not data:
             return False
         descriptors = array.array("i")

@@ -142,7 +142,7 @@ class ZygoteClient:
     async def fork(self, plan: Plan, uid: int, descriptors: Sequence[int]) -> Forked:
         """Fork a session into a sandbox, as ``uid`` inside. Raises: :class:`NotJoinedError`.
 
-        The ``descriptors`` are in the order of ``zygote.py``: the session's socket, its output, a
+        The ``descriptors`` are in the order of ``zygote.py``: those of the plan, the output, a
         pidfd in the sandbox, a pipe on which the fork waits for a ``g``, and ``cgroup.procs``.
         One request at a time, so that each has its full timeout; a queued one can still start
         cold, or, on :class:`ZygoteGoneError`, from the next zygote.
@@ -247,6 +247,7 @@ def _request(number: int, plan: Plan, uid: int) -> bytes:
             "program": PurePosixPath(plan.argv[1]).stem,
             "uid": uid,
             "arguments": [options, "--", *arguments],
+            "descriptors": plan.descriptors,
             "variables": dict(plan.variables),
             "directory": str(plan.directory),
             "filter": base64.b64encode(filter_program()).decode(),

@@ -28,7 +28,8 @@ APART = {
 """Idioms that hold in one process, and cannot hold apart from the answer."""
 
 
-def _source() -> str:
+def idioms_source() -> str:
+    """Return the source with a check of each idiom."""
     answers = (_DATA / "check-idiom-answers.txt").read_text()
     checks = [f"check('I{n}', [(lambda: {code}, 'idiom')])" for n, code in enumerate(IDIOMS)]
     solution = f"### BEGIN SOLUTION\n{answers}\n### END SOLUTION"
@@ -40,7 +41,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The states of the checks in one process with the answer."""
     directory = tmp_path_factory.mktemp("together")
     path = directory / "source.py"
-    path.write_text(_source())
+    path.write_text(idioms_source())
     sidecar = directory / "sidecar"
     code = (
         "import json, os, runpy, sys\nimport mograder.runtime as r\nout = open(sys.argv[2], 'w')\n"
@@ -57,13 +58,13 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    return judged(tmp_path_factory.mktemp("recorded"), _source(), _source())
+    return judged(tmp_path_factory.mktemp("recorded"), idioms_source(), idioms_source())
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, recorded: Judged) -> Judged:
     directory = tmp_path_factory.mktemp("kept")
-    return judged(directory, _source(), _source(), contract=recorded.contract)
+    return judged(directory, idioms_source(), idioms_source(), contract=recorded.contract)
 
 
 def test_all_idioms_hold_in_one_process(together: dict[str, str]) -> None:

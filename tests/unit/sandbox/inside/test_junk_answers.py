@@ -164,6 +164,13 @@ def test_results_that_do_not_differ_do_not_count() -> None:
     assert trial.counts
 
 
+def test_what_a_function_without_a_result_does_is_its_answer() -> None:
+    done: list[int] = []
+    trial = junk_answers.junk_for(done.append, "zeros")
+    assert trial.value(5) is None
+    assert (done, trial.counts) == ([5], False)
+
+
 def test_the_result_of_a_function_without_arguments_is_an_answer_like_that_of_a_name() -> None:
     trial = junk_answers.junk_for(lambda: None, "none")
     assert trial.value() is None
