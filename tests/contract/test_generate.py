@@ -107,7 +107,7 @@ async def run_notebook(
     warnings: list[str] = []
     loaded = load_settings(course, environ=os.environ)
     async with open_runs(loaded, read_environ(), warnings.append, runs=2, jobs=1) as found:
-        yield found
+        yield found.run
     assert warnings == []
 
 
@@ -198,10 +198,8 @@ async def test_where_no_sandbox_works_an_author_is_told_and_a_demand_is_kept(
     told: list[str] = []
     loaded = load_settings(tmp_path, environ={})
     environ = replace(read_environ(), path=str(tmp_path / "without-bwrap"))
-    async with open_runs(
-        loaded, environ, told.append, runs=2, jobs=1, own_python=True
-    ) as run_notebook:
-        assert (await run_notebook(notebook, notebook.parent, lambda _: None)).checks
+    async with open_runs(loaded, environ, told.append, runs=2, jobs=1, own_python=True) as runs:
+        assert (await runs.run(notebook, notebook.parent, lambda _: None)).checks
     assert [line.partition(",")[0] for line in told] == ["Without a sandbox"]
     (tmp_path / "mograder.toml").write_text("[security]\nuse_bubblewrap = true\n")
     loaded = load_settings(tmp_path, environ={})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author_runs import CheckOutcome, Run, open_runs
+from mograder.grading.author_runs import AuthorRuns, CheckOutcome, open_runs
 from mograder.grading.generate import generate as generate_items
 from mograder.grading.generate_output import Generated, GenerateOptions, Watch
 from mograder.notebook.screening import denied_by
@@ -139,6 +139,9 @@ class _Progress(Watch):
     def check(self, name: str, check: CheckOutcome) -> None:
         self.event("check", assignment=name, label=check.label, status=check.status)
 
+    def answers(self, name: str, notebook: str, answers: Mapping[str, str]) -> None:
+        self.event("answers", assignment=name, notebook=notebook, answers=dict(answers))
+
 
 def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
     """Return the items named by the arguments without duplicates, as each has one directory."""
@@ -165,7 +168,7 @@ def _opening(
     jobs: int,
     sandbox: bool,
     own_python: bool,
-) -> AbstractAsyncContextManager[Run]:
+) -> AbstractAsyncContextManager[AuthorRuns]:
     """Return the context of the runs of the items: each source and each release once."""
     runs = 2 * sum(len(item.notebooks) for item in items)
     return open_runs(
@@ -180,11 +183,11 @@ def _opening(
 async def _generate(
     items: Sequence[SourceItem],
     options: GenerateOptions,
-    opening: AbstractAsyncContextManager[Run],
+    opening: AbstractAsyncContextManager[AuthorRuns],
     output: _Progress,
 ) -> tuple[Generated, ...]:
-    async with opening as run:
-        return await generate_items(items, run, options, output)
+    async with opening as runs:
+        return await generate_items(items, runs.run, options, output, runs.judge)
 
 
 def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:

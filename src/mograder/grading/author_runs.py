@@ -19,13 +19,21 @@ from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
+from mograder.sandbox.execution.judging import (
+    Deadlines,
+    JudgeFiles,
+    JudgingRequest,
+    JudgingResult,
+)
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
+from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
+from mograder.sandbox.protocol import Limits
 from mograder.store.course import read_notebook
 
 _LONGEST = 3600.0
 _LOG = 2000
+_SEED = "rehearsal"
 _TAGS = re.compile(r"<[^>]*>")
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
@@ -125,6 +133,52 @@ def _sandboxed_run(bench: Workbench, *, seconds: float) -> Run:
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class AuthorRuns:
+    """The ways in which an author's notebooks are run and judged."""
+
+    run: Run
+    judge: Judge
+
+
+def trusted_judge(environment: AuthorEnvironment, deadlines: Deadlines) -> Judge:
+    """Return a function that judges an author's own notebook without a sandbox."""
+
+    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        request = _request(trial, Path(), Limits.model_construct(), deadlines)
+        return await judge_as_author(environment, request, progress)
+
+    return judge
+
+
+def _sandboxed_judge(bench: Workbench, deadlines: Deadlines) -> Judge:
+    """Return a function that judges a notebook as `mograder autograde` does."""
+
+    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        environment = await bench.environment(trial.text, progress)
+        return await bench.judges.judge(_request(trial, environment, bench.limits, deadlines))
+
+    return judge
+
+
+def _request(
+    trial: AuthorTrial, environment: Path, limits: Limits, deadlines: Deadlines
+) -> JudgingRequest:
+    return JudgingRequest(
+        text=trial.text,
+        name=trial.name,
+        files=trial.files,
+        environment=environment,
+        limits=limits,
+        deadlines=deadlines,
+        interface=trial.interface,
+        skip=trial.skip,
+        seed=_SEED,
+        folder=trial.folder,
+        rehearse=trial.files.contract is None,
+    )
+
+
 @asynccontextmanager
 async def open_runs(
     loaded: LoadedSettings,
@@ -135,8 +189,8 @@ async def open_runs(
     jobs: int,
     sandbox: bool = True,
     own_python: bool = False,
-) -> AsyncIterator[Run]:
-    """Yield a function for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
+) -> AsyncIterator[AuthorRuns]:
+    """Yield the means for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
 
     They run in a sandbox or directly on this machine. Authors would run their own notebooks anyway,
     so they run without a sandbox where none can be made; ``warn`` is called with a message then.
@@ -146,11 +200,13 @@ async def open_runs(
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
     seconds = loaded.settings.defaults.timeout
+    deadlines = Deadlines(notebook=min(seconds, _LONGEST))
     async with AsyncExitStack() as stack:
         opening = open_workbench(loaded, environ, trusted=True, runs=runs, jobs=jobs)
         bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None
         if bench is not None:
-            yield _sandboxed_run(bench, seconds=seconds)
+            run = _sandboxed_run(bench, seconds=seconds)
+            yield AuthorRuns(run, _sandboxed_judge(bench, deadlines))
             return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
         # In the course's directory: at the same path, uv finds what it installed for the same
@@ -158,7 +214,8 @@ async def open_runs(
         wheels = loaded.state_dir / "runtime"
         environment = AuthorEnvironment(wheels, variables, own=own_python)
         stack.push_async_callback(environment.close)
-        yield trusted_run(environment, seconds=seconds)
+        run = trusted_run(environment, seconds=seconds)
+        yield AuthorRuns(run, trusted_judge(environment, deadlines))
 
 
 async def _open_bench(

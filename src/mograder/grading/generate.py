@@ -80,7 +80,8 @@ async def generate(
 ) -> tuple[Generated, ...]:
     """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
-    With ``judge``, grading by the checks of the sources is rehearsed. A failure of one item is reported in its own outcome and does not stop the others.
+    With ``judge``, grading by the checks of the sources is rehearsed. A failure of one item is
+    reported in its own outcome and does not stop the others.
     """
     room = asyncio.Semaphore(max(1, options.jobs))
     generators = [_Generator(item, run, options, watch, room, judge) for item in items]
@@ -280,7 +281,9 @@ class _Generator:
                 Version(made.text, made.source.name, runs[0].support, reports[0]),
                 Version(made.release.text, made.source.name, runs[1].support, reports[1]),
             )
-            return await rehearse(subject, self._judge, lambda each: self._watch.progress(name, each))
+            return await rehearse(
+                subject, self._judge, lambda each: self._watch.progress(name, each)
+            )
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
         for run in wanted:

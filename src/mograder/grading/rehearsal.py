@@ -59,8 +59,10 @@ class Findings:
 def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
     """Return what is wrong if the author's own solution is judged apart from its checks."""
     if result.problem:
-        told = f"the checks could not be judged apart from the answers: {result.problem}"
-        finding = Finding(solution.filename, 1, f"{told.rstrip('.')}.")
+        lines = result.problem.splitlines()
+        why = " … ".join(dict.fromkeys((lines[0], lines[-1])))
+        told = f"the checks could not be judged apart from the answers: {why.rstrip('.')}."
+        finding = Finding(solution.filename, 1, told)
         return Findings(advice=(finding,))
     found = [*_differences(solution, result)]
     if result.rehearsal is not None:
@@ -79,7 +81,8 @@ def judge_empty(solution: Solution, release: RunReport, result: JudgingResult) -
     ``release`` is the notebook's own run, whose findings are told elsewhere.
     """
     known = {each.label for each in release.checks if each.status is not CheckStatus.WARN}
-    errors, advice = [], []
+    errors: list[Finding] = []
+    advice: list[Finding] = []
     for planned, label in _labels(solution.plan, result):
         if label.label in known or not _has_marks(solution.plan, label.key):
             continue

@@ -20,9 +20,7 @@ class ReviewedGrading:
     advice: tuple[Finding, ...]
 
 
-def review_grading(
-    text: str, filename: str, unprotected: Collection[str] = ()
-) -> ReviewedGrading:
+def review_grading(text: str, filename: str, unprotected: Collection[str] = ()) -> ReviewedGrading:
     """Return what there is to say of the grading of a source by its checks.
 
     In a source without marks nothing depends on its checks, so all of it is advice.

@@ -163,12 +163,13 @@ class AnswerJudge(NotebookRequest):
 
     ``directory`` has the plan (``notebook`` is its file name), the contract unless one is recorded
     (``records``), and the files beside the source; it is read-only inside. ``seed`` determines the
-    random numbers.
+    random numbers. With ``rehearses`` it tries the checks of the author's own notebook as well.
     """
 
     seconds: JudgeSeconds
     seed: str = Field(max_length=200)
     records: bool = False
+    rehearses: bool = False
 
 
 class JudgeSubmission(_Message):

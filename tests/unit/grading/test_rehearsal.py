@@ -136,10 +136,9 @@ def test_a_judge_without_a_result_is_advice() -> None:
 def test_a_label_that_random_numbers_decide_is_a_mistake() -> None:
     report = RehearsalReport({}, unsteady=(UnsteadyLabel(Q1, "Q1", "too far"),))
     errors, _ = told(judge_solution(solution(), result(rehearsal=report)))
-    assert errors == [
-        f"{NAME}:{LINES['Q1']}: whether 'Q1' passes depends on its random numbers: too far. "
-        "Seed them in the check, or allow for more difference."
-    ]
+    message = "whether 'Q1' passes depends on its random numbers: too far."
+    remedy = "Seed them in the check, or allow for more difference."
+    assert errors == [f"{NAME}:{LINES['Q1']}: {message} {remedy}"]
 
 
 def junk(cell: int, name: str, kind: str, words: str, *labels: str) -> PassedJunk:
@@ -154,10 +153,10 @@ def advised(*passed: PassedJunk, done: int = 9) -> list[str]:
 
 
 def test_junk_that_passes_is_told_with_the_condition_and_a_remedy() -> None:
-    assert advised(junk(Q1, "err", "nan", "is NaN", "Q1")) == [
-        f"{NAME}:{LINES['Q1']}: the check 'Q1' passes though `err` is NaN: 'not err > 1' holds. "
-        "Compare by `<=` or `np.allclose`, which fail for NaN."
-    ]
+    message = "the check 'Q1' passes though `err` is NaN: 'not err > 1' holds."
+    remedy = "Compare by `<=` or `np.allclose`, which fail for NaN."
+    advice = advised(junk(Q1, "err", "nan", "is NaN", "Q1"))
+    assert advice == [f"{NAME}:{LINES['Q1']}: {message} {remedy}"]
 
 
 def test_kinds_of_junk_are_told_together() -> None:
@@ -211,4 +210,7 @@ def test_the_interface_is_one_line() -> None:
         "x": "array float64 (50,)",
         "y": "array float64 (50,)",
     }
-    assert interface(answers) == "integral: float; x, y: array float64 (50,); finite_diff(x, y) → array"
+    assert (
+        interface(answers)
+        == "integral: float; x, y: array float64 (50,); finite_diff(x, y) → array"
+    )

@@ -18,7 +18,8 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.judge_folders import JudgeFolders
 from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_report
-from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.judging import Deadlines, Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 from mograder.sandbox.execution.report import ExecutionResult, read_report
 from mograder.sandbox.execution.runner import CopyBounds, write_copy
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
@@ -83,7 +84,7 @@ class JudgeRunner(Judges):
             MograderError: It could not be judged at all: no supervisor, no environment, too many
                 or too large support files.
         """
-        plan, contract = parse_plan(request.files.plan), _contract(request.files.contract)
+        plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
         name = secrets.token_hex(_ID_BYTES)
         directory = self._copies / name
         lines: list[str] = []
@@ -95,11 +96,25 @@ class JudgeRunner(Judges):
             finally:
                 await asyncio.to_thread(self._remove, directory)
         protected = (await self._hands.hello()).sandbox != "none"
-        result = await asyncio.to_thread(_result, lines, judged, plan, contract)
+        result = await asyncio.to_thread(judging_result, lines, judged, plan, contract)
         return replace(result, protected=protected)
 
 
-def _contract(text: str | None) -> Contract | None:
+def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
+    """Return the seconds after which a judge is ended, which observes its deadlines itself.
+
+    A rehearsal judges all checks once more, and tries them for as long as all of that has taken.
+    """
+    seconds = deadlines.notebook + deadlines.submission
+    return (3 if rehearse else 1) * seconds + _MARGIN_SECONDS
+
+
+def contract_of(text: str | None) -> Contract | None:
+    """Return the contract of a text, None for None.
+
+    Raises:
+        InvalidInput: It cannot be read.
+    """
     try:
         return None if text is None else parse_contract(text)
     except ValueError as error:
@@ -135,12 +150,13 @@ def _asked(request: JudgingRequest, name: str, directory: Path, folder: Path) ->
             ),
             seed=request.seed,
             records=request.files.contract is None,
+            rehearses=request.rehearse,
         ),
-        seconds=deadlines.notebook + deadlines.submission + _MARGIN_SECONDS,
+        seconds=longest(deadlines, rehearse=request.rehearse),
     )
 
 
-def _result(
+def judging_result(
     lines: list[str], judged: Judged, plan: GradingPlan, contract: Contract | None
 ) -> JudgingResult:
     """Return the result of a run, in sandboxes or not."""
@@ -149,9 +165,11 @@ def _result(
     worker = _worker(shown, judged.worker)
     seconds = judged.judge.seconds
     problem = _ended_badly(judged.judge) or _never_ran(shown, judged.worker)
-    report = JudgeReport()
+    report, rehearsal = JudgeReport(), None
     if not problem:
         try:
+            if contract is None:
+                rehearsal, told = read_rehearsal(told)
             report = read_judge_report(told, plan, contract)
         except ValueError as error:
             status, log = judged.judge.status, _log(judged.judge)
@@ -164,6 +182,7 @@ def _result(
         given=report.given,
         contract=report.contract,
         seconds=seconds,
+        rehearsal=rehearsal,
     )
 
 

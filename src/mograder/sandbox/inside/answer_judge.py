@@ -101,7 +101,7 @@ class _Judge:
     def __init__(self, options: dict[str, Any], module: Any) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
         self._seed = options["seed"]
-        self._rehearsal = options.get("rehearsal")
+        self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
         self._plan = judged_parts.Plan(_read(options["plan"]))
         self._parts = judged_parts.Parts(self._plan, module)
@@ -134,12 +134,13 @@ class _Judge:
             contract = self._book.contract(self._plan.data["source_sha256"], tuple(self._seen))
             self._lines.say("contract", **asdict(contract))
             if self._rehearsal is not None:
-                self._rehearse(contract)
+                self._rehearse(contract, self._rehearsal)
         self._lines.say("end")
 
-    def _rehearse(self, contract: Any) -> None:
+    def _rehearse(self, contract: Any, seconds: dict[str, float]) -> None:
         rehearsal = answer_rehearsal.Rehearsal(
-            *(self._plan, contract, self._session, self._lines.say, self._started), **self._rehearsal
+            *(self._plan, contract, self._session, self._lines.say, self._started),
+            **seconds,
         )
 
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:

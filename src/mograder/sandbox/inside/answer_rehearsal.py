@@ -4,9 +4,10 @@ The worker runs the author's own solution, so it is trusted. The checks are judg
 contract and with other random numbers, and then with junk in place of one answer at a time
 (``junk_answers.py``). Each trial has a process of the worker's own, like each check.
 
-Lines of the report: ``{"kind": "interface", "answers": [[name, text], …]}``; ``"again"`` for a label
-that other random numbers earn another weight; ``"junk"`` for junk that leaves all conditions of a
-label true; and ``"tried"``, with the number of trials ``done`` of ``all``.
+Lines of the report: ``{"kind": "rehearsal answers", "answers": [[name, text], …]}``; ``"rehearsal
+again"`` for a label that other random numbers earn another weight; ``"rehearsal junk"`` for junk
+that leaves all conditions of a label true; and ``"rehearsal end"``, with the number of trials that
+were ``done`` of all ``trials``.
 """
 
 from __future__ import annotations
@@ -46,8 +47,16 @@ class Rehearsal:
     seconds where that is more.
     """
 
-    def __init__(  # noqa: PLR0913 - what it shares with the judge
-        self, plan: Any, contract: Any, session: Any, say: Any, started: float, *, least: float, trial: float
+    def __init__(
+        self,
+        plan: Any,
+        contract: Any,
+        session: Any,
+        say: Any,
+        started: float,
+        *,
+        least: float,
+        trial: float,
     ) -> None:
         self.book = grading_contract.Enforced(contract)
         self._plan = plan
@@ -65,18 +74,19 @@ class Rehearsal:
         self._session.restrict(self._trial_seconds, self._seconds)
         self._try_junk(attempt, seed, kinds)
 
-    def _again(
-        self, attempt: _Attempt, part: dict[str, Any], seed: str, before: list[Any]
-    ) -> None:
-        now = {each.label: each for each in self._results(part, attempt(part, seed + _OTHER_SEED, _no_trial)[0])}
+    def _again(self, attempt: _Attempt, part: dict[str, Any], seed: str, before: list[Any]) -> None:
+        now = {
+            each.label: each
+            for each in self._results(part, attempt(part, seed + _OTHER_SEED, _no_trial)[0])
+        }
         for each in before:
             first, second = each.as_data(), now[each.label].as_data()
             if abs(first["earned"] - second["earned"]) > 1e-9:
-                failed = [c for c in (*second["conditions"], *first["conditions"]) if not c["passed"]]
+                failed = [
+                    c for c in (*second["conditions"], *first["conditions"]) if not c["passed"]
+                ]
                 why = failed[0]["message"] if failed else ""
-                self._say(
-                    "again", cell=part["cell"], line=part["line"], label=each.label, message=why
-                )
+                self._say("rehearsal again", cell=part["cell"], label=each.label, message=why)
 
     def _results(self, part: dict[str, Any], verdict: Any) -> list[Any]:
         wanted = [each for each in self._contract.labels if each.cell == part["cell"]]
@@ -99,7 +109,7 @@ class Rehearsal:
                 answers.append([name, self._described(name, value)])
                 kinds[name] = self._kinds(name)
         self._session.end()
-        self._say("interface", answers=answers)
+        self._say("rehearsal answers", answers=answers)
         return kinds
 
     def _kinds(self, name: str) -> list[tuple[str, str]]:
@@ -117,6 +127,8 @@ class Rehearsal:
             given = ", ".join(inspect.signature(value).parameters)
             result = self.book.use(f"{name}()").example
             return f"({given})" + (f" → {_without_article(result)}" if result else "")
+        if isinstance(value, stand_ins.Opaque):
+            return "object"
         if type(value).__module__ == answer_errors.MODULE:
             return type(value).__name__
         kind, shape = type(value), getattr(value, "shape", None)
@@ -141,7 +153,7 @@ class Rehearsal:
                 break
             self._try(attempt, part, seed, junk)
             done += 1
-        self._say("tried", done=done, all=len(trials))
+        self._say("rehearsal end", done=done, trials=len(trials))
 
     def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> None:
         counts = []
@@ -153,13 +165,13 @@ class Rehearsal:
             reply = self._session.ask("replaced")
             counts.append(self._session.decode(reply.parts[0], reply.buffers, lambda facts: None))
 
-        verdict, answers = attempt(part, seed, trial)
+        verdict, _ = attempt(part, seed, trial)
         if verdict.state != "judged" or counts != [True]:
             return
         passed = [each.label for each in self._results(part, verdict) if each.as_data()["passed"]]
         if passed:
-            told = {"cell": part["cell"], "line": part["line"], "labels": passed}
-            self._say("junk", **told, name=junk.name, junk=junk.kind, words=junk.words)
+            told = {"cell": part["cell"], "labels": passed, "name": junk.name}
+            self._say("rehearsal junk", **told, junk=junk.kind, words=junk.words)
 
 
 def _no_trial(answers: Any) -> contextlib.AbstractContextManager[None]:

@@ -51,7 +51,6 @@ class Snapshots:
         except codec_rules.Unencodable as error:
             self.values[name] = f"`{name}` cannot be carried: {error}."
 
-
     def value(self, name: str) -> object:
         """Return a name's value as it was; ``KeyError`` for one that has none."""
         found = self.values[name]
@@ -167,7 +166,7 @@ class AnswerServer:
         return next(self._table.object(number))
 
     def _kinds(self, name: str, buffers: list[bytearray]) -> Any:
-        """Return the kinds of junk for a name of the author's own notebook; never asked of others."""
+        """Return the kinds of junk for a name of an author's own notebook; not asked of others."""
         return _junk_answers().kinds_of(self._snapshots.value(name))
 
     def _replace(self, name: str, kind: str, buffers: list[bytearray]) -> None:

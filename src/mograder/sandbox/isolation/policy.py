@@ -41,11 +41,15 @@ _ANSWERS = (
     *("value_decoder.py", "value_encoder.py"),
     *(f"{library}_values.py" for library in ("numpy", "pandas", "polars", "scipy")),
 )
-WORKER = ("answer_worker.py", "answer_server.py", "handle_table.py", *CELLRUN, *_ANSWERS)
+WORKER = (
+    *("answer_worker.py", "answer_server.py", "handle_table.py", "junk_answers.py"),
+    *(*CELLRUN, *_ANSWERS),
+)
 """The programs that answer a judge's requests with the values of a submission."""
 
 JUDGE = (
     *("answer_judge.py", "answer_calls.py", "answer_errors.py", "answer_log.py"),
+    "answer_rehearsal.py",
     *("answer_session.py", "grading_contract.py", "judge_lines.py", "judged_parts.py"),
     *("label_results.py", "stand_ins.py", *CELLRUN, *_ANSWERS),
 )
@@ -54,8 +58,11 @@ JUDGE = (
 PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 """The entries of a judge's directory; the last is the directory of the files beside the source."""
 
-_ENDS = ("report", "control", "requests", "answers")
+ENDS = ("report", "control", "requests", "answers")
 """The descriptors of worker and judge, by the names of their programs' options."""
+
+REHEARSAL = {"least": 5.0, "trial": 2.0}
+"""Seconds for trying an author's checks with junk: for all trials at least, for each at most."""
 
 ZYGOTE = (
     "zygote.py",
@@ -252,12 +259,12 @@ def worker_plan(
     ``ends`` are the descriptors of its report and of its three pipes with the judge.
     """
     told = {
-        **dict(zip(_ENDS, ends, strict=True)),
+        **dict(zip(ENDS, ends, strict=True)),
         "interface": request.interface,
         "skip": request.skip,
         "outputs": request.outputs,
     }
-    return replace(_run_plan(request, roots, host, inside, WORKER, told), descriptors=_ENDS)
+    return replace(_run_plan(request, roots, host, inside, WORKER, told), descriptors=ENDS)
 
 
 def _run_plan(
@@ -295,12 +302,13 @@ def judge_plan(
     Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``.
     """
     told = {
-        **dict(zip(_ENDS, ends, strict=True)),
+        **dict(zip(ENDS, ends, strict=True)),
         "rlimits": rlimits(request.limits),
         "plan": str(inside.judged / PLAN),
         "contract": None if request.records else str(inside.judged / CONTRACT),
         "seconds": request.seconds.model_dump(),
         "seed": request.seed,
+        "rehearsal": REHEARSAL if request.rehearses else None,
     }
     return Plan(
         argv=(_python(inside), str(inside.serve.with_name(JUDGE[0])), json.dumps(told), "--"),
@@ -315,7 +323,7 @@ def judge_plan(
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
-        descriptors=_ENDS,
+        descriptors=ENDS,
     )
 
 

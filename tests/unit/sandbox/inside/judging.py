@@ -261,7 +261,12 @@ def judged(
             "requests": worker_.ends["requests"],
             "answers": worker_.ends["answers"],
         }
-        more = {"rlimits": {}, "contract": contract, "seed": "seed", "seconds": seconds or QUICK}
+        more: dict[str, object] = {
+            "rlimits": {},
+            "contract": contract,
+            "seed": "seed",
+            "seconds": seconds or QUICK,
+        }
         more |= options_of_judge
         everything = {**options, **more, "plan": json.loads(render_plan(plan))}
         process = programs.start(directory, program, everything)

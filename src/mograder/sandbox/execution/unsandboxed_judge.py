@@ -1,0 +1,177 @@
+"""Judging an author's own notebook on the author's machine: it is trusted, so without a sandbox.
+
+Worker and judge are two processes that run copies, connected by pipes. Nothing keeps them apart, so
+this is never used for a student's notebook; it shows an author what judging apart will give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.core.single_flight import Progress
+from mograder.notebook.grading_plan import parse_plan
+from mograder.notebook.pep723 import read_script
+from mograder.sandbox.execution.judge_runner import contract_of, judging_result, longest
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
+from mograder.sandbox.execution.unsandboxed import (
+    AuthorEnvironment,
+    copy_item,
+    copy_programs,
+    finished,
+    log_tail,
+)
+from mograder.sandbox.isolation.policy import ENDS, JUDGE, REHEARSAL, WORKER
+from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
+
+_MOST_BYTES = 64 << 20
+_PROGRAMS = tuple(dict.fromkeys((*WORKER, *JUDGE)))
+
+
+async def judge_as_author(
+    environment: AuthorEnvironment, request: JudgingRequest, progress: Progress
+) -> JudgingResult:
+    """Judge an author's notebook with the Python of its header; both processes have ended then.
+
+    The environment and the limits of the request have no effect.
+
+    Raises:
+        SandboxUnavailable: This system is not Linux, which the worker needs.
+        InvalidInput: The notebook's packages cannot be installed.
+    """
+    if not hasattr(os, "pidfd_open"):
+        raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
+    plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
+    python = await environment.command(read_script(request.text), progress)
+    workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-judge-"))
+    try:
+        await asyncio.to_thread(_fill, workshop, request)
+        run = _Run(workshop, python, environment.variables)
+        judged, lines = await run.judge(request)
+        return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
+
+
+def _fill(workshop: Path, request: JudgingRequest) -> None:
+    """Make the directories of both processes, and that of their programs."""
+    for name, folder in (("worker", request.folder), ("judge", request.files.folder)):
+        if folder is None:
+            (workshop / name).mkdir()
+        else:
+            copy_item(folder, workshop / name)
+    notebook = workshop / "worker" / request.name
+    notebook.unlink(missing_ok=True)
+    notebook.write_text(request.text, encoding="utf-8", newline="", errors="surrogatepass")
+    copy_programs(workshop / "programs", _PROGRAMS)
+
+
+class _Run:
+    """The two processes of one run."""
+
+    def __init__(self, workshop: Path, python: Sequence[str], variables: Mapping[str, str]) -> None:
+        self._workshop = workshop
+        self._python = python
+        self._variables = {**variables, "TMPDIR": str(workshop)}
+
+    async def judge(self, request: JudgingRequest) -> tuple[Judged, list[str]]:
+        """Return how both processes have ended, and the lines of their reports."""
+        names = ("worker", "judge")
+        reports = [(self._workshop / f"{name}.report").open("w+b") for name in names]
+        (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
+        working = asyncio.create_task(
+            self._run("worker", _for_worker(request), (reports[0], heeds, serves, answers))
+        )
+        judging = asyncio.create_task(
+            self._run("judge", _for_judge(request), (reports[1], tells, asks, reads))
+        )
+        seconds = longest(request.deadlines, rehearse=request.rehearse)
+        try:
+            await asyncio.wait({judging}, timeout=seconds)
+        finally:
+            for task in (judging, working):
+                task.cancel()
+            ended = await asyncio.gather(judging, working, return_exceptions=True)
+        judged = Judged(judge=_executed(ended[0], seconds), worker=_executed(ended[1], seconds))
+        lines = [JUDGE_LINE + each for each in await asyncio.to_thread(_lines, reports[1])]
+        lines += [WORKER_LINE + each for each in await asyncio.to_thread(_lines, reports[0])]
+        return judged, lines
+
+    async def _run(
+        self, name: str, options: dict[str, object], handed: tuple[IO[bytes], int, int, int]
+    ) -> Executed:
+        """Run one of the programs to its end, or kill it if this is cancelled."""
+        report, *ends = handed
+        numbers = (report.fileno(), *ends)
+        notebook = options.pop("notebook", None)
+        told = json.dumps({"rlimits": {}, **options, **dict(zip(ENDS, numbers, strict=True))})
+        program = {"worker": WORKER, "judge": JUDGE}[name][0]
+        started = time.monotonic()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(*self._python, str(self._workshop / "programs" / program), told),
+                *(("--", notebook) if notebook else ()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=self._workshop / name,
+                env=self._variables,
+                pass_fds=numbers,
+                start_new_session=True,
+            )
+        finally:
+            for end in ends:
+                os.close(end)
+        _, log = await finished(process)
+        status, took = process.returncode or 0, time.monotonic() - started
+        return Executed(status=status, log_tail=log_tail(log), seconds=took, timed_out=False)
+
+
+def _for_worker(request: JudgingRequest) -> dict[str, object]:
+    return {
+        "caches": "",
+        "outputs": request.outputs,
+        "interface": request.interface,
+        "skip": request.skip,
+        "notebook": request.name,
+    }
+
+
+def _for_judge(request: JudgingRequest) -> dict[str, object]:
+    files = request.files
+    return {
+        "plan": json.loads(files.plan),
+        "contract": None if files.contract is None else json.loads(files.contract),
+        "seconds": asdict(request.deadlines),
+        "seed": request.seed,
+        "rehearsal": REHEARSAL if request.rehearse else None,
+    }
+
+
+def _executed(ended: Executed | BaseException, seconds: float) -> Executed:
+    """Return the end of a process; one that was still running has been killed."""
+    if isinstance(ended, asyncio.CancelledError):
+        return Executed(status=-signal.SIGKILL, log_tail="", seconds=seconds, timed_out=True)
+    if isinstance(ended, BaseException):
+        raise ended
+    return ended
+
+
+def _lines(report: IO[bytes]) -> list[str]:
+    """Return the lines of a report, without a part of a line."""
+    with report:
+        report.seek(0)
+        data = report.read(_MOST_BYTES)
+    return [
+        line for line in data.rpartition(b"\n")[0].decode("utf-8", "replace").split("\n") if line
+    ]
