@@ -188,7 +188,9 @@ def test_a_new_course_passes(
     assert run(["generate", "A1", "--submit-url", "https://example.org", *course]) == 0
     out = capfd.readouterr().out
     assert "VALID: " in out
-    assert out.endswith("runs without errors, 2 of 2 checks wait\n")
+    assert "runs without errors, 2 of 2 checks wait\n" in out
+    assert out.splitlines()[-1].startswith("ANSWERS: ")
+    assert out.endswith("A1-First-Steps.py: total: int; mean(numbers) → number\n")
 
 
 async def test_where_no_sandbox_works_an_author_is_told_and_a_demand_is_kept(

@@ -187,7 +187,7 @@ async def _generate(
     output: _Progress,
 ) -> tuple[Generated, ...]:
     async with opening as runs:
-        return await generate_items(items, runs.run, options, output, runs.judge)
+        return await generate_items(items, runs.run, options, output, runs.judging)
 
 
 def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:

@@ -13,10 +13,12 @@ from pathlib import Path
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
+from mograder.grading.contract_recording import Recording, keep_contract
 from mograder.grading.local_runner import Workbench, open_workbench
 from mograder.grading.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
+from mograder.notebook.grading_plan import parse_plan
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.execution.judging import (
@@ -28,7 +30,9 @@ from mograder.sandbox.execution.judging import (
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
+from mograder.sandbox.inside.grading_contract import parse_contract
 from mograder.sandbox.protocol import Limits
+from mograder.store.contracts import ContractStore
 from mograder.store.course import read_notebook
 
 _LONGEST = 3600.0
@@ -134,31 +138,56 @@ def _sandboxed_run(bench: Workbench, *, seconds: float) -> Run:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorJudging:
+    """Judges an author's notebooks; ``keep`` keeps the contract of a trial for later grading."""
+
+    judge: Judge
+    keep: Callable[[AuthorTrial, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorRuns:
     """The ways in which an author's notebooks are run and judged."""
 
     run: Run
-    judge: Judge
+    judging: AuthorJudging
 
 
-def trusted_judge(environment: AuthorEnvironment, deadlines: Deadlines) -> Judge:
-    """Return a function that judges an author's own notebook without a sandbox."""
+def trusted_judging(environment: AuthorEnvironment, deadlines: Deadlines) -> AuthorJudging:
+    """Return how to judge an author's own notebook without a sandbox; no contract is kept."""
 
     async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
         request = _request(trial, Path(), Limits.model_construct(), deadlines)
         return await judge_as_author(environment, request, progress)
 
-    return judge
+    async def keep(trial: AuthorTrial, contract: str) -> None:
+        """Keep nothing: grading uses another environment."""
+
+    return AuthorJudging(judge, keep)
 
 
-def _sandboxed_judge(bench: Workbench, deadlines: Deadlines) -> Judge:
-    """Return a function that judges a notebook as `mograder autograde` does."""
+def _sandboxed_judging(
+    bench: Workbench, deadlines: Deadlines, contracts: ContractStore
+) -> AuthorJudging:
+    """Return how to judge a notebook as `mograder autograde` does."""
 
     async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
         environment = await bench.environment(trial.text, progress)
         return await bench.judges.judge(_request(trial, environment, bench.limits, deadlines))
 
-    return judge
+    async def keep(trial: AuthorTrial, contract: str) -> None:
+        recording = Recording(
+            text=trial.text,
+            filename=trial.name,
+            plan=parse_plan(trial.files.plan),
+            environment=await bench.environment(trial.text, lambda _: None),
+            limits=bench.limits,
+            deadlines=deadlines,
+            folder=trial.folder.absolute(),
+        )
+        await asyncio.to_thread(keep_contract, contracts, recording, parse_contract(contract))
+
+    return AuthorJudging(judge, keep)
 
 
 def _request(
@@ -206,7 +235,8 @@ async def open_runs(
         bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None
         if bench is not None:
             run = _sandboxed_run(bench, seconds=seconds)
-            yield AuthorRuns(run, _sandboxed_judge(bench, deadlines))
+            contracts = ContractStore(loaded.state_dir / "contracts")
+            yield AuthorRuns(run, _sandboxed_judging(bench, deadlines, contracts))
             return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
         # In the course's directory: at the same path, uv finds what it installed for the same
@@ -215,7 +245,7 @@ async def open_runs(
         environment = AuthorEnvironment(wheels, variables, own=own_python)
         stack.push_async_callback(environment.close)
         run = trusted_run(environment, seconds=seconds)
-        yield AuthorRuns(run, trusted_judge(environment, deadlines))
+        yield AuthorRuns(run, trusted_judging(environment, deadlines))
 
 
 async def _open_bench(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.author_runs import Judge, Run, RunReport
+from mograder.grading.author_runs import AuthorJudging, Run, RunReport
 from mograder.grading.generate_output import Generated, GenerateOptions, Line, Step, Watch
 from mograder.grading.lecture import (
     copy_support,
@@ -76,15 +76,15 @@ async def generate(
     run: Run,
     options: GenerateOptions,
     watch: Watch,
-    judge: Judge | None = None,
+    judging: AuthorJudging | None = None,
 ) -> tuple[Generated, ...]:
     """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
-    With ``judge``, grading by the checks of the sources is rehearsed. A failure of one item is
+    With ``judging``, grading by the checks of the sources is rehearsed. A failure of one item is
     reported in its own outcome and does not stop the others.
     """
     room = asyncio.Semaphore(max(1, options.jobs))
-    generators = [_Generator(item, run, options, watch, room, judge) for item in items]
+    generators = [_Generator(item, run, options, watch, room, judging) for item in items]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.outcome()) for each in generators]
     return tuple(task.result() for task in tasks)
@@ -100,9 +100,9 @@ class _Generator:
         options: GenerateOptions,
         watch: Watch,
         room: asyncio.Semaphore,
-        judge: Judge | None,
+        judging: AuthorJudging | None,
     ) -> None:
-        self._judge = judge
+        self._judging = judging
         self._item = item
         self._run_notebook = run
         self._options = options
@@ -270,7 +270,7 @@ class _Generator:
 
     async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Rehearsed:
         made, name = runs[0].made, self._item.name
-        if self._judge is None or made.plan is None or not made.plan.checks:
+        if self._judging is None or made.plan is None or not made.plan.checks:
             return Rehearsed()
         async with self._room:
             told = f"Rehearsing the grading of {runs[0].filename}"
@@ -282,7 +282,7 @@ class _Generator:
                 Version(made.release.text, made.source.name, runs[1].support, reports[1]),
             )
             return await rehearse(
-                subject, self._judge, lambda each: self._watch.progress(name, each)
+                subject, self._judging, lambda each: self._watch.progress(name, each)
             )
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:

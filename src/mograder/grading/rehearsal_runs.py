@@ -9,11 +9,12 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress
-from mograder.grading.author_runs import AuthorTrial, Judge, RunReport
+from mograder.grading.author_runs import AuthorJudging, AuthorTrial, RunReport
+from mograder.grading.contract_recording import check_digests, interface_of
 from mograder.grading.rehearsal import Solution, judge_empty, judge_solution
+from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading_plan import GradingPlan, Role, render_plan
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading_plan import GradingPlan, render_plan
 from mograder.sandbox.execution.judging import JudgeFiles
 
 
@@ -39,48 +40,51 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """Findings of a rehearsal, what the answers are, and the contract that was recorded."""
+    """Findings of a rehearsal, and what the answers are in words."""
 
     errors: tuple[Finding, ...] = ()
     advice: tuple[Finding, ...] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
-    contract: str = ""
 
 
-async def rehearse(subject: Subject, judge: Judge, progress: Progress) -> Rehearsed:
+async def rehearse(subject: Subject, judging: AuthorJudging, progress: Progress) -> Rehearsed:
     """Rehearse the grading of a source by its own solution, by junk, and by its empty release.
 
-    If it cannot be judged at all, that is advice.
+    The contract that the solution shows is kept, so that grading needs not record it. If it
+    cannot be judged at all, that is advice.
     """
     try:
-        return await _rehearse(subject, judge, progress)
+        return await _rehearse(subject, judging, progress)
     except MograderError as error:
         message = f"grading was not rehearsed: {error}"
         return Rehearsed(advice=(Finding(subject.filename, 1, message),))
 
 
-async def _rehearse(subject: Subject, judge: Judge, progress: Progress) -> Rehearsed:
+async def _rehearse(subject: Subject, judging: AuthorJudging, progress: Progress) -> Rehearsed:
     plan = subject.plan
-    own = await judge(await asyncio.to_thread(_trial, subject, subject.source), progress)
+    trial = await asyncio.to_thread(_trial, subject, subject.source)
+    own = await judging.judge(trial, progress)
     solution = Solution(subject.filename, plan, subject.source.report)
     found = await asyncio.to_thread(judge_solution, solution, own)
     answers = own.rehearsal.answers if own.rehearsal is not None else {}
     if found.errors or not own.contract:
         return Rehearsed(found.errors, found.advice, answers)
-    trial = await asyncio.to_thread(_trial, subject, subject.release, own.contract)
-    empty = judge_empty(solution, subject.release.report, await judge(trial, progress))
+    release = await asyncio.to_thread(_trial, subject, subject.release, own.contract)
+    result = await judging.judge(release, progress)
+    empty = judge_empty(solution, subject.release.report, result)
+    if not empty.errors:
+        await judging.keep(trial, own.contract)
     advice = tuple(sorted((*found.advice, *empty.advice)))
-    return Rehearsed(empty.errors, advice, answers, own.contract)
+    return Rehearsed(empty.errors, advice, answers)
 
 
 def _trial(subject: Subject, version: Version, contract: str | None = None) -> AuthorTrial:
     plan = subject.plan
-    own = plan if contract is None else plan_source(version.text, version.name).plan
     return AuthorTrial(
-        text=version.text,
+        text=without_mark(version.text),
         name=version.name,
         folder=version.folder,
         files=JudgeFiles(render_plan(plan), contract, subject.source.folder),
-        interface=tuple(each.name for each in plan.answers),
-        skip=tuple(cell.index for cell in own.cells if cell.role is Role.CHECK),
+        interface=interface_of(plan),
+        skip=tuple(sorted(check_digests(version.text, plan))),
     )

@@ -24,6 +24,7 @@ import cell_runner  # type: ignore[import-not-found]
 import codec_rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 import handle_table  # type: ignore[import-not-found]
+import own_modules  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
 FOREVER = 10**6
@@ -57,7 +58,7 @@ class Snapshots:
         if isinstance(found, str):
             raise KeyError(name)
         tree, buffers = found
-        decoder = importlib.import_module("value_decoder")
+        decoder: Any = own_modules.load("value_decoder")
         copied = [bytearray(each) for each in buffers]
         hook = self.table.object
         # Through JSON, since the decoder takes no tuples.
@@ -228,7 +229,7 @@ def _first_ready(first: int, second: int) -> int:
 
 
 def _junk_answers() -> Any:
-    return importlib.import_module("junk_answers")
+    return own_modules.load("junk_answers")
 
 
 def _set_random(states: dict[str, Any] | None) -> None:

@@ -263,6 +263,7 @@ def judged(
         }
         more: dict[str, object] = {
             "rlimits": {},
+            "caches": "",
             "contract": contract,
             "seed": "seed",
             "seconds": seconds or QUICK,
