@@ -13,18 +13,21 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from mograder.grading.gradebook import Gradebook  # type: ignore[attr-defined]
-from mograder.transport.moodle import grades_from_gradebook  # type: ignore[import-not-found]
+# The modules of 0.3.16, which the checker of types cannot see.
+Gradebook: Any = import_module("mograder.grading.gradebook").Gradebook
+grades_from_gradebook: Any = import_module("mograder.transport.moodle").grades_from_gradebook
 
 MARKS = {"Q1": 10, "Q2": 15, "Q3": 15, "Analysis": 60}
 AUTOMATIC = ["Q1", "Q2", "Q3"]
 SAID = "Good work overall. The plot has no labels. See the sample solution."
 
 
-def make(book: Gradebook) -> None:
+def make(book: Any) -> None:
     """Fill a new gradebook: fair rows, and each trap of its own."""
     book.upsert_students({"alice": "Alice Ångström", "bob": "Bob B", "cleo": "Cleo C"})
     book.upsert_assignment("A1", sum(MARKS.values()), MARKS, AUTOMATIC)
@@ -45,7 +48,7 @@ def make(book: Gradebook) -> None:
     autograde(book, {"assignment": "A3-Checks", "student": "alice", "auto": 20.0})
 
 
-def autograde(book: Gradebook, values: dict) -> None:
+def autograde(book: Any, values: dict[str, Any]) -> None:
     """Store a result as its `autograde` does."""
     check = SimpleNamespace(label="Q1: first", status="success", hidden=False)
     book.save_autograde_result(
@@ -53,7 +56,7 @@ def autograde(book: Gradebook, values: dict) -> None:
     )
 
 
-def save(book: Gradebook, values: dict) -> None:
+def save(book: Any, values: dict[str, Any]) -> None:
     """Save a mark as its grader's page does."""
     name, student = values["assignment"], values["student"]
     assignment, row = book.get_assignment(name), book.get_submission(name, student)
@@ -75,7 +78,7 @@ def save(book: Gradebook, values: dict) -> None:
     )
 
 
-def read(path: Path) -> dict:
+def read(path: Path) -> dict[str, Any]:
     """Return what its pages show and its commands send."""
     with Gradebook(path) as book:
         names = [row[0] for row in book._conn.execute("SELECT name FROM assignments ORDER BY name")]

@@ -36,7 +36,7 @@ def course(tmp_path: Path) -> LoadedSettings:
 
 
 def change(course: LoadedSettings, statement: str) -> None:
-    with closing(sqlite3.connect(course.path(Path("gradebook.db")))) as connection:
+    with closing(sqlite3.connect(course.path("gradebook.db"))) as connection:
         connection.execute(statement)
         connection.commit()
 
@@ -49,7 +49,7 @@ def found(course: LoadedSettings) -> dict[str, list[Line]]:
 
 
 def test_the_traps_of_the_recorded_gradebook(course: LoadedSettings) -> None:
-    before = course.path(Path("gradebook.db")).read_bytes()
+    before = course.path("gradebook.db").read_bytes()
     lines = found(course)
     assert {check: len(each) for check, each in lines.items()} == {
         "gradebook-regraded": 1,
@@ -60,7 +60,7 @@ def test_the_traps_of_the_recorded_gradebook(course: LoadedSettings) -> None:
     assert "is 75 and should probably be 55" in again.hint
     (zero,) = lines["gradebook-zero"]
     assert "A1, cleo: the penalty takes all marks, and 0.3.16 exported 94" in zero.text
-    assert course.path(Path("gradebook.db")).read_bytes() == before, "nothing is changed"
+    assert course.path("gradebook.db").read_bytes() == before, "nothing is changed"
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_each_trap_is_told(course: LoadedSettings, statement: str, check: str, w
 
 
 def test_marks_of_an_assignment_that_the_course_has_not(course: LoadedSettings) -> None:
-    course.path(Path("submitted/A1")).rename(course.path(Path("submitted/Z1")))
+    course.path("submitted/A1").rename(course.path("submitted/Z1"))
     (line,) = found(course)["gradebook-unknown"]
     assert line.text == "gradebook: A1 has marks (4 students) and no directory"
 
 
 def test_a_mark_in_the_text_of_a_notebook_is_told_and_not_read(course: LoadedSettings) -> None:
-    folder = course.path(Path("autograded/A1"))
+    folder = course.path("autograded/A1")
     folder.mkdir(parents=True)
     text = f"_mark = 3\n{FEEDBACK_CELL}\n    # e.g. _mark = 60\n    _mark = 70\n"
     for student in ("eve", "alice", "sue"):
@@ -127,12 +127,12 @@ def test_a_mark_in_the_text_of_a_notebook_is_told_and_not_read(course: LoadedSet
         "gradebook: A1, eve: _mark = 70 stands only in eve.py",
         "gradebook: A1, sue: _mark = 70 stands only in sue.py",
     ]
-    with Gradebook(course.path(Path("gradebook.db"))) as book:
+    with Gradebook(course.path("gradebook.db")) as book:
         assert [g.total for g in book.grades("A1") if g.student in ("eve", "sue")] == [None]
 
 
 def test_a_result_whose_signature_is_another_is_a_problem(course: LoadedSettings) -> None:
-    with Gradebook(course.path(Path("gradebook.db"))) as book:
+    with Gradebook(course.path("gradebook.db")) as book:
         book.record_run(a_run("eve", FAIR))
     lines = [*check_gradebook(course, lambda run: run.student != "eve", ["A1"])]
     (line,) = (line for line in lines if line.check == "gradebook-signature")

@@ -475,3 +475,17 @@ def test_two_graders_at_once_lose_no_run(book: Gradebook) -> None:
     for thread in threads:
         thread.join()
     assert [each.student for each in book.grades("A1")] == students
+
+
+def test_a_full_disk_is_named_and_nothing_is_half_written(book: Gradebook, path: Path) -> None:
+    book.record_run(a_run(points=FAIR))
+    engine = book._engine
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    long = replace(a_run("bob", FAIR), result="x" * 1_000_000)
+    with pytest.raises(Busy, match="The disk is full"):
+        book.record_run(long)
+    assert [each.student for each in book.grades("A1")] == ["alice"]
+    book.record_run(a_run(points={**FAIR, "Q1": 1.0}, later=1))
+    assert only(book).auto == 16

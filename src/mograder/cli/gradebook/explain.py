@@ -37,9 +37,10 @@ _INDENT = "      "
 @json_option
 @course_dir_option
 def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | None) -> None:
-    """Tell how a student's mark came about: each condition, each marker, the penalty.
+    """Tell how a student's mark came about.
 
-    This is for staff: it shows hidden tests.
+    Each condition is told with its reason, and every mark that a person gave. This is for staff:
+    it shows hidden tests.
     """
     loaded = load_course(Given(), course_dir)
     with viewed_gradebook(book_path(loaded)) as book:
