@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench import (
     assets,
+    autograde,
     burst,
     cell,
     command_line,
@@ -57,6 +58,7 @@ ROWS: dict[str, Measure] = {
     "pages": pages.measure,
     "validate": validate.measure,
     "generate": generate.measure,
+    "autograde": autograde.measure,
     "intake": intake.measure,
     "help": command_line.measure,
 }
@@ -96,6 +98,7 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
         "students": "who comes to the lecture hall",
         "within": "seconds in which they come",
         "stay": "seconds for which they stay",
+        "submissions": "submissions graded in one batch",
         "sessions": "sessions beside an idle hub",
         "idle": "seconds for which the idle hub is watched",
         "soakers": "students of the soak",

@@ -22,7 +22,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     write_settings(course, {"hub.uv_cache_dir": str(CACHE)})
     await asyncio.to_thread(_generate, course)
     (python,) = (course / ".mograder" / "environments").glob("*/env/bin/python")
-    notebooks = sorted((course / "source").glob("*/*.py"))
+    notebooks = [_source(course, name) for name in (*_ASSIGNMENTS, *_LECTURES)]
     ours, theirs = [], []
     for _ in range(options.rounds):
         ours.append(await asyncio.to_thread(_generate, course))
@@ -37,6 +37,12 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             Budget(1.5),
         )
     ]
+
+
+def _source(course: Path, name: str) -> Path:
+    """Return the source of an item of the example course, by the beginning of its name."""
+    (notebook,) = (course / "source").glob(f"{name}-*/*.py")
+    return notebook
 
 
 def _generate(course: Path) -> float:

@@ -17,6 +17,8 @@ class Options:
     """Seconds over which their arrivals are spread."""
     stay: float = 300.0
     """Seconds for which they stay."""
+    submissions: int = 300
+    """Submissions of the batch that is graded."""
     sessions: int = 200
     """Sessions beside an idle hub."""
     idle: float = 30.0

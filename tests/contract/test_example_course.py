@@ -25,7 +25,7 @@ from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 
 COURSE = Path(__file__).parents[2] / "examples" / "course"
-ASSIGNMENTS = ("A1-Measuring-Pi", "A2-Cooling-Coffee")
+ASSIGNMENTS = ("A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles")
 LECTURE = "L01-Random-Numbers"
 ITEMS = (*ASSIGNMENTS, LECTURE)
 LABELS = {
@@ -36,6 +36,7 @@ LABELS = {
         "Q3: The best rate",
         "Q4: Waiting time",
     ],
+    "A3-Counting-Bicycles": ["Q1: Days and weekdays", "Q2: Pattern of the week", "Q3: Smoother"],
     LECTURE: [],
 }
 SHOWN = {
@@ -48,13 +49,20 @@ SHOWN = {
         "public/quarter-circle.svg",
     ),
     "source/A2-Cooling-Coffee": ("50/50", "data:image/png;base64"),
+    "source/A3-Counting-Bicycles": ("35/50", "within the target", "data:image/png;base64"),
     "source/L01-Random-Numbers": ("marimo-slider", "data:image/png;base64"),
     "release/A1-Measuring-Pi": ("[0/15 marks]", "Your Score", "0/50", "appears here once"),
     "release/A2-Cooling-Coffee": ("after grading", "data:image/png;base64"),
+    "release/A3-Counting-Bicycles": ("after grading", "appears here once"),
     "release/L01-Random-Numbers": ("marimo-slider", "/edit/A1-Measuring-Pi/"),
 }
 """Expected text on the page of each notebook."""
-HIDDEN = {"A2-Cooling-Coffee": ["Q4: Waiting time (hidden)"]}
+HIDDEN = {
+    "A2-Cooling-Coffee": ["Q4: Waiting time (hidden)"],
+    "A3-Counting-Bicycles": ["Q2: Pattern of another week", "Q3: Two smoothers"],
+}
+PACKAGES = {"A3-Counting-Bicycles": ("pandas",)}
+"""Packages of an item beyond those of all."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -158,7 +166,7 @@ def item_copy(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_every_check_of_a_source_passes(runner: Runner, item_copy: Path) -> None:
     run = runner.run(item_copy)
     item = item_copy.name
-    assert run.labels == LABELS[item] + HIDDEN.get(item, [])
+    assert sorted(run.labels) == sorted(LABELS[item] + HIDDEN.get(item, []))
     assert run.statuses <= {"success"}
     assert [text for text in SHOWN[f"source/{item_copy.name}"] if text not in run.page] == []
 
@@ -224,7 +232,10 @@ def test_sources_are_written_as_marimo_writes_them(item: str) -> None:
 @pytest.mark.parametrize("folder", ["source", "release"])
 def test_the_header_names_what_the_notebook_needs_and_is(folder: str, item: str) -> None:
     script = read_script(notebook(folder, item).read_text())
-    assert script.dependencies == ("marimo", "matplotlib", "mograder", "numpy")
+    assert script.dependencies == (
+        *("marimo", "matplotlib", "mograder", "numpy"),
+        *PACKAGES.get(item, ()),
+    )
     assert script.kind == ("lecture" if item == LECTURE else "")
 
 

@@ -101,9 +101,9 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_the_example_course_comes_out_as_it_is_in_the_repository(example: Path) -> None:
     """Also the check that examples/course/release is current: archives are not kept there."""
     runs = Script()
-    made = await make(example, runs, "A1-Measuring-Pi", "A2")
+    made = await make(example, runs, "A1-Measuring-Pi", "A2", "A3")
     lectures = await make(example, runs, "L01", lecture=True)
-    assert [outcome.problems for outcome in (*made, *lectures)] == [(), (), ()]
+    assert [outcome.problems for outcome in (*made, *lectures)] == [(), (), (), ()]
     released = tree(example / "release")
     archives = [name for name in released if name.endswith(".zip")]
     assert {name: data for name, data in released.items() if name not in archives} == {
@@ -114,8 +114,9 @@ async def test_the_example_course_comes_out_as_it_is_in_the_repository(example: 
     assert sorted(archives) == [
         "A1-Measuring-Pi/A1-Measuring-Pi.zip",
         "A2-Cooling-Coffee/A2-Cooling-Coffee.zip",
+        "A3-Counting-Bicycles/A3-Counting-Bicycles.zip",
     ]
-    assert len(runs.ran) == 4
+    assert len(runs.ran) == 6
 
 
 async def test_making_it_twice_gives_the_same_bytes_and_touches_nothing(example: Path) -> None:

@@ -14,7 +14,7 @@ from mograder.notebook.leaks import find_leaks, hidden_values
 from mograder.notebook.release import ReleaseText, make_release, with_hidden_tests
 
 COURSE = Path(__file__).parents[3] / "examples" / "course"
-EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee"]
+EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"]
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n"
 BLOCK = "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
 

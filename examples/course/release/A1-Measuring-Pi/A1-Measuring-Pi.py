@@ -7,7 +7,7 @@
 #     "numpy",
 # ]
 # mograder-assignment = "A1-Measuring-Pi"
-# mograder-cell-hashes = "63247c45,0dce6ca9,971394c8,ba30030a,3afecbb9,f2679981,63b44528,151664e7,c3e03a29,886e09ea,22974695,85525531,da0443eb,273f0ad3,88138001,45ce656e,b5f5459d"
+# mograder-cell-hashes = "63247c45,0dce6ca9,971394c8,ba30030a,3afecbb9,f2679981,63b44528,151664e7,c3e03a29,886e09ea,22974695,e0c104e6,85525531,da0443eb,273f0ad3,88138001,45ce656e,b5f5459d"
 # ///
 
 import marimo
@@ -208,11 +208,16 @@ def _(mo):
 def _(np):
     sizes = np.array([10, 30, 100, 300, 1000, 3000, 10_000])
     repeats = 200
+    return repeats, sizes
+
+
+@app.cell
+def _(np, repeats, sizes):
     rng = np.random.default_rng(seed=2718)
     errors = ...
     # YOUR CODE HERE
     pass
-    return errors, sizes
+    return (errors,)
 
 
 @app.cell(hide_code=True)

@@ -8,7 +8,7 @@
 # ]
 # mograder-assignment = "A2-Cooling-Coffee"
 # mograder-hidden-tests = true
-# mograder-cell-hashes = "a27a9181,a360e589,3cb59350,738dcb30,482f9920,38d5923c,2f009aaf,bb8295be,2b865132,1c3e4b7a,62e1557c,11cd97ab,695114a1,b5be17ff,8f9be94b,f5ab4397,b5f5459d"
+# mograder-cell-hashes = "a27a9181,a360e589,3cb59350,738dcb30,482f9920,38d5923c,2f009aaf,bb8295be,2b865132,1c3e4b7a,a7416846,62e1557c,11cd97ab,695114a1,b5be17ff,8f9be94b,f5ab4397,b5f5459d"
 # ///
 
 import marimo
@@ -205,12 +205,17 @@ def _(mo):
 
 
 @app.cell
-def _(celsius, minutes, misfit, np, room):
+def _(np):
     rates = np.linspace(0.01, 0.1, 181)
+    return (rates,)
+
+
+@app.cell
+def _(celsius, minutes, misfit, np, rates, room):
     best_rate = ...
     # YOUR CODE HERE
     pass
-    return best_rate, rates
+    return (best_rate,)
 
 
 @app.cell(hide_code=True)

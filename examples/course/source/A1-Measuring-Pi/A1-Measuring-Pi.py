@@ -207,6 +207,11 @@ def _(mo):
 def _(np):
     sizes = np.array([10, 30, 100, 300, 1000, 3000, 10_000])
     repeats = 200
+    return repeats, sizes
+
+
+@app.cell
+def _(np, repeats, sizes):
     rng = np.random.default_rng(seed=2718)
     ### BEGIN SOLUTION
     errors = np.array(
@@ -218,7 +223,7 @@ def _(np):
         ]
     )
     ### END SOLUTION
-    return errors, sizes
+    return (errors,)
 
 
 @app.cell(hide_code=True)

@@ -211,13 +211,18 @@ def _(mo):
 
 
 @app.cell
-def _(celsius, minutes, misfit, np, room):
+def _(np):
     rates = np.linspace(0.01, 0.1, 181)
+    return (rates,)
+
+
+@app.cell
+def _(celsius, minutes, misfit, np, rates, room):
     ### BEGIN SOLUTION
     misfits = [misfit(k, minutes, celsius, room) for k in rates]
     best_rate = rates[np.argmin(misfits)]
     ### END SOLUTION
-    return best_rate, rates
+    return (best_rate,)
 
 
 @app.cell(hide_code=True)
@@ -321,12 +326,6 @@ def _(check, math, waiting_time):
     check(
         "Q4: Waiting time (hidden)",
         [
-            (
-                lambda: math.isclose(waiting_time(50.0, math.log(2), 80.0, 20.0), 1.0),
-                "the formula is not right",
-                2,
-            ),
-            (lambda: waiting_time(60.0, 0.042, 55.0, 20.0) == 0, "55 °C is cool enough already"),
             (
                 lambda: waiting_time(18.0, 0.042, 80.0, 20.0) == math.inf,
                 "coffee does not get colder than the room",
