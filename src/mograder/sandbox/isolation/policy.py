@@ -55,6 +55,7 @@ PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 """The entries of a judge's directory; the last is the directory of the files beside the source."""
 
 _ENDS = ("report", "control", "requests", "answers")
+_JUDGE_ENDS = (*_ENDS, "seed")
 """The descriptors of worker and judge, by the names of their programs' options."""
 
 ZYGOTE = (
@@ -275,16 +276,16 @@ def judge_plan(
 ) -> Plan:
     """Return the plan of a submission's judge: no file of the submission, and nothing writable.
 
-    Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``.
+    Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``, and
+    a pipe with the seed: a zygote that may fork workers later must not have seen it.
     """
     told = {
-        **dict(zip(_ENDS, ends, strict=True)),
+        **dict(zip(_JUDGE_ENDS, ends, strict=True)),
         "rlimits": rlimits(request.limits),
         "caches": str(inside.environment / "caches"),
         "plan": str(inside.judged / PLAN),
         "contract": None if request.records else str(inside.judged / CONTRACT),
         "seconds": request.seconds.model_dump(),
-        "seed": request.seed,
     }
     return Plan(
         argv=(_python(inside), str(inside.serve.with_name(JUDGE[0])), json.dumps(told), "--"),
@@ -298,7 +299,7 @@ def judge_plan(
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
-        descriptors=_ENDS,
+        descriptors=_JUDGE_ENDS,
     )
 
 
