@@ -88,7 +88,7 @@ def result(points: Mapping[str, float]) -> GradingResult:
                 hidden=True,
                 state=GradingState.JUDGED,
                 labels=(label,),
-                calls=(call,),
+                calls=(call,) * 12,
             ),
         ),
         at="2026-11-20T09:30:00+00:00",
@@ -137,12 +137,13 @@ def test_explain_tells_conditions_markers_and_the_penalty(
 ) -> None:
     said = out(capfd, "explain", "A1", "alice")
     lines = said.splitlines()
-    assert lines[:6] == [
+    assert lines[:4] + lines[13:16] == [
         "A1, alice: 60.4 of 100",
         "  Q1: 7.1 of 10, judged",
         "      Q1: area (hidden): weight 5 of 7",
         "        failed    1  area of a square [ gnirts [31m]",
         "        area(2) → 12.566 (0.1 ms)",
+        "        and 2 more calls, which --json lists",
         "  Q2: 15 of 15, judged",
     ]
     assert "  Analysis: 45 of 60, given by mia on Fri 20 Nov 2026" in said
