@@ -26,7 +26,7 @@ from mograder.store.grading_records import (
     StudentGrade,
 )
 
-_marker_option = click.option(
+marker_option = click.option(
     "--marker", help="Name of the person who marks.  [default: your account's name]"
 )
 
@@ -41,7 +41,7 @@ _marker_option = click.option(
     help="One mark for all questions without checks, or for a submission without questions.",
 )
 @click.option("--comment", help="The comment on the submission.")
-@_marker_option
+@marker_option
 @course_dir_option
 def mark(  # one argument per option
     *,
@@ -80,7 +80,7 @@ def mark(  # one argument per option
 @click.command("confirm")
 @click.argument("assignment")
 @click.argument("students", nargs=-1)
-@_marker_option
+@marker_option
 @course_dir_option
 def confirm(
     *, assignment: str, students: tuple[str, ...], marker: str | None, course_dir: Path | None
