@@ -95,7 +95,16 @@ def put(
                 line=9,
                 hidden=key == "Q3",
                 state=GradingState.JUDGED,
-                labels=(GradedLabel(label=labels[key], key=key, earned=1, total=2, passed=False),),
+                labels=(
+                    GradedLabel(
+                        label=labels[key],
+                        key=key,
+                        earned=1,
+                        total=2,
+                        passed=False,
+                        hidden=key == "Q3",
+                    ),
+                ),
             )
             for key in points
         ),
