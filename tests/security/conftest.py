@@ -10,5 +10,14 @@ from tests.support.fixtures import (
     start_hub,
     work_directory,
 )
+from tests.support.sandbox_fixtures import runtime
 
-__all__ = ["browser", "people", "shared_hub", "start_front", "start_hub", "work_directory"]
+__all__ = [
+    "browser",
+    "people",
+    "runtime",
+    "shared_hub",
+    "start_front",
+    "start_hub",
+    "work_directory",
+]

@@ -143,22 +143,25 @@ def _key(recording: Recording) -> str:
     found = hashlib.sha256(f"{VERSION}\n{recording.environment.name}\n".encode())
     found.update(render_plan(recording.plan).encode())
     found.update(recording.text.encode("utf-8", "surrogatepass"))
-    for line in _files(recording.folder):
+    for line in _files(recording.folder, PurePath(recording.filename).name):
         found.update(line)
     return found.hexdigest()
 
 
-def _files(folder: Path | None) -> Iterator[bytes]:
-    """Yield name, size and time of the files beside a source, whose values checks may use."""
+def _files(folder: Path | None, source: str) -> Iterator[bytes]:
+    """Yield path, size and time of the files beside a source, whose values checks may use."""
+    own = None if folder is None else folder / source
     count = 0
     for top, directories, names in os.walk(folder or ""):
         directories[:] = sorted(filter(is_needed, directories))
         for name in sorted(filter(is_needed, names)):
             path = Path(top) / name
-            facts = path.lstat()
             count += 1
+            if path == own:
+                continue
             if count > _MOST_FILES:
                 return
+            facts = path.lstat()
             yield f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
 
 

@@ -163,6 +163,7 @@ class _Grading:
             folder=assignment.release_folder,
             uid_slot=worker,
             judge_slot=judge,
+            outputs=True,
         )
         result = await self.tools.judges.judge(request)
         self.protected, self.cells = result.protected, result.worker.cells

@@ -5,6 +5,7 @@ A command opens them for its own run; a hub makes them of what it has already.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,11 +14,17 @@ from pathlib import Path
 
 from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.single_flight import Progress
+from mograder.grading.local_runner import open_workbench
+from mograder.grading.result_signature import grading_key
 from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes
 from mograder.store.contracts import ContractStore
+
+_CONTRACTS = "contracts"
+_MANY = 2
+"""Runs from which a process is kept for each environment; recording and judging are that many."""
 
 
 def _now() -> datetime:
@@ -53,5 +60,19 @@ async def open_grading_tools(
         SandboxUnavailable: A sandbox is wanted and cannot be made.
         InvalidInput: The course's secret cannot be read.
     """
-    raise NotImplementedError
-    yield
+    key = await asyncio.to_thread(grading_key, loaded)
+    opening = open_workbench(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
+    async with opening as bench:
+        yield GradingTools(
+            judges=bench.judges,
+            executor=bench.executor,
+            environment=bench.environment,
+            settings=loaded.settings,
+            contracts=contracts_of(loaded),
+            key=key,
+        )
+
+
+def contracts_of(loaded: LoadedSettings) -> ContractStore:
+    """Return the contracts that a course keeps."""
+    return ContractStore(loaded.state_dir / _CONTRACTS)

@@ -23,6 +23,8 @@ from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.judge_runner import JudgeRunner
+from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.runner import CopyBounds, Executor
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
@@ -45,6 +47,7 @@ class Workbench:
     limits: Limits
     environments: Environments
     client: SupervisorClient
+    judges: Judges
 
     async def environment(self, text: str, say: Callable[[str], None]) -> Path:
         """Return a notebook's environment, built if missing, and pre-imported if that pays.
@@ -102,8 +105,11 @@ async def open_workbench(
         bounds = _AUTHORS if trusted else CopyBounds()
         copies = runtime / "copies"
         executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
+        judging = runtime / "judging"
+        judges = JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds)
+        allowed = Limits.model_validate(limits)
         try:
-            yield Workbench(executor, Limits.model_validate(limits), environments, client)
+            yield Workbench(executor, allowed, environments, client, judges)
         finally:
             await environments.close()
             await client.close()

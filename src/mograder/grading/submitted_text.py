@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.core.closing import closing_fd
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.grading.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
@@ -44,11 +45,12 @@ def read_submission(path: Path) -> bytes:
         if path.is_symlink():
             raise InvalidInput(f"{path.name} is a link. {_NOT_A_FILE}") from error
         raise InvalidInput(f"{path.name} cannot be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
+    with closing_fd(descriptor):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InvalidInput(f"{path.name} is no file. {_NOT_A_FILE}")
         try:
-            data = file.read(MAX_NOTEBOOK + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_NOTEBOOK + 1)
         except OSError as error:
             raise InvalidInput(f"{path.name} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_NOTEBOOK:

@@ -133,6 +133,61 @@ class Execute(NotebookRequest):
     outputs: bool = False
 
 
+class AnswerWorker(NotebookRequest):
+    """The worker of a submission: it runs the notebook without its checks, then answers.
+
+    ``directory`` is a private copy, writable inside. ``interface`` are the names that the judge may
+    ask for, ``skip`` the cells to leave out, by index or by the SHA-256 of their code.
+    """
+
+    interface: tuple[str, ...] = Field(max_length=1000)
+    skip: tuple[int | str, ...] = Field(max_length=1000)
+    outputs: bool = False
+
+
+class JudgeSeconds(_Message):
+    """Time limits of a judge in seconds.
+
+    ``notebook`` is for the worker's run of the cells, ``call`` for one request to it, ``check`` for
+    one check, ``submission`` for all checks together.
+    """
+
+    notebook: float = Field(gt=0, le=3600)
+    call: float = Field(gt=0, le=3600)
+    check: float = Field(gt=0, le=3600)
+    submission: float = Field(gt=0, le=3600)
+
+
+class AnswerJudge(NotebookRequest):
+    """The judge of a submission: it runs the author's checks on the worker's answers.
+
+    ``directory`` has the plan (``notebook`` is its file name), the contract unless one is recorded
+    (``records``), and the files beside the source; it is read-only inside. ``seed`` determines the
+    random numbers.
+    """
+
+    seconds: JudgeSeconds
+    seed: str = Field(max_length=200)
+    records: bool = False
+
+
+class JudgeSubmission(_Message):
+    """Judge a submission in two sandboxes, which both end with the judge, or after ``seconds``.
+
+    The lines of the judge's report are sent as :class:`Output` that begins with
+    :data:`JUDGE_LINE`, those of the worker's with :data:`WORKER_LINE`; the end is
+    :attr:`Done.judged`. With a supervisor that is root, the two must have different uid slots.
+    """
+
+    op: Literal["judge"] = "judge"
+    worker: AnswerWorker
+    judge: AnswerJudge
+    seconds: float = Field(gt=0, le=8000)
+
+
+JUDGE_LINE, WORKER_LINE = "judge ", "worker "
+
+
 class HangUp(_Message):
     """Close every connection to a session's server; the session goes on."""
 
@@ -178,6 +233,7 @@ Operation = Annotated[
     | RunCommand
     | Warm
     | Execute
+    | JudgeSubmission
     | HangUp
     | Answered
     | Subscribe
@@ -231,6 +287,16 @@ class Executed(_Message):
     overflow: bool = False
 
 
+class Judged(_Message):
+    """The ends of a submission's judge and of its worker, which is ended with the judge.
+
+    ``timed_out`` of the worker says that it was still running then.
+    """
+
+    judge: Executed
+    worker: Executed
+
+
 class Done(_Message):
     """The answer to a call: only the fields of its operation are set."""
 
@@ -249,6 +315,7 @@ class Done(_Message):
     """In the answer to ``hello``: the operations that were added after the first release."""
     environments: tuple[Path, ...] = ()
     executed: Executed | None = None
+    judged: Judged | None = None
     starts: dict[str, int] = {}
     """Numbers of warm starts, and of cold ones that should have been warm, by reason."""
 

@@ -312,7 +312,7 @@ def _manual_points(row: Marks, assignment: AssignmentRow) -> float:
     if row.auto_mark is None:
         return total
     scaled = round(percent / _PERCENT * assignment.manual_available)
-    if _is_close(total, math.trunc(row.auto_mark) + scaled):
+    if is_doubtful(row, assignment) or _is_close(total, math.trunc(row.auto_mark) + scaled):
         return float(scaled)
     return sum_of_marks([total, -row.auto_mark])
 
@@ -356,7 +356,8 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if grade.whole is not None and grade.whole.state == IMPORTED:
         yield "The mark from 0.3.16 is from the text of a notebook, not saved by a marker"
     if grade.whole is not None and grade.whole.state == DOUBTFUL:
-        yield "The mark from 0.3.16 is probably wrong: it added a percentage as points"
+        points = f"{grade.whole.points:g}" if grade.whole.points is not None else "none"
+        yield f"0.3.16 added its percentage to the total as points; in marks it is {points}"
     row, mirrored = rows.row, rows.mirrored
     if row is not None and mirrored is not None and _is_graded_again(row, mirrored):
         yield "mograder 0.3.16 graded this again; its result does not count here"
@@ -372,7 +373,9 @@ def _earlier_grade(rows: StudentRows) -> StudentGrade:
     """Return the marks of a student whom only 0.3.16 has graded: its totals, as they are."""
     row = rows.row or Marks(rows.assignment.name, rows.student)
     whole = marked_by_earlier(rows)
-    manual = None if whole is None else whole.points
+    # The sum is that of 0.3.16, also where it is doubtful.
+    known = row.total_mark is not None and whole is not None
+    manual = sum_of_marks([row.total_mark or 0.0, -(row.auto_mark or 0.0)]) if known else None
     grade = StudentGrade(
         rows.assignment.name,
         rows.student,

@@ -11,7 +11,7 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.hashes import cell_hash, cell_hashes, is_editable
 from mograder.notebook.leaks import find_leaks, hidden_values
-from mograder.notebook.release import ReleaseText, make_release
+from mograder.notebook.release import ReleaseText, make_release, with_hidden_tests
 
 COURSE = Path(__file__).parents[3] / "examples" / "course"
 EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee"]
@@ -113,3 +113,22 @@ def test_code_that_nests_without_end_is_refused_or_released_but_breaks_nothing()
 
 def test_a_source_without_solutions_is_skipped_whatever_it_is() -> None:
     assert make_release("x = = 1", filename="A1.py", assignment="A1") is None
+
+
+def test_a_release_for_grading_keeps_the_hidden_tests_of_some_cells() -> None:
+    test = "    a = 1\n    ### BEGIN HIDDEN TESTS\n    assert a == {0}\n    ### END HIDDEN TESTS\n"
+    cells = [
+        f"@app.cell\ndef _():\n{text}    return\n"
+        for text in (BLOCK, test.format(1), test.format(2))
+    ]
+    text = HEAD + "\n\n".join(cells)
+    kept = with_hidden_tests(text, "A1.py", {2})
+    assert "assert a == 1" not in kept
+    assert "assert a == 2" in kept
+    assert "HIDDEN TESTS\n    assert" not in kept
+    assert "x = 41" not in kept
+    assert kept.count("# HIDDEN TESTS") == 1
+    assert (
+        with_hidden_tests(text, "A1.py", ()).splitlines()[-20:]
+        == release(text).text.splitlines()[-20:]
+    )

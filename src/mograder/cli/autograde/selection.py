@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,17 +13,12 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.collecting import read_numbers
 from mograder.exchange.moodle.submitted_work import Target, Work
+from mograder.exchange.submission_times import with_times
 from mograder.grading.graded_assignment import AssignmentFiles
 from mograder.store.course import find_release, find_source, named_directory, shown
 from mograder.store.files import entry_named
-from mograder.store.history import reads_as_a_submission
-from mograder.store.submissions import Submissions
 from mograder.store.submitted_files import SubmittedFile, submitted_file, submitted_files
-
-_RECEIPTS = "receipts"
-"""The directory of an assignment server's records, in the program's own directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +164,7 @@ def _choose(
     source, notes = _source(wanted.source, course, name)
     chosen = Chosen(
         AssignmentFiles(name, source, _release(source, name, course)),
-        tuple(_with_times(found, directory, name, loaded)),
+        tuple(with_times(found, directory, name, loaded)),
         wanted.output or course.autograded / name,
         whole=files is None,
         notes=notes,
@@ -225,48 +219,6 @@ def _release(source: Path | None, name: str, course: _Course) -> Path | None:
     if source is None:
         return None
     return find_release(source, name, course.releases)
-
-
-def _with_times(
-    found: Sequence[SubmittedFile], directory: Path, name: ItemName, loaded: LoadedSettings
-) -> list[SubmittedFile]:
-    """Return the files with their times of submission, and receipts, where those are known.
-
-    The time of a file on the disk is none: it may be that of a copy.
-    """
-    fetched = read_numbers(directory)
-    known = _received(directory, name, loaded)
-    return [
-        known.get((each.student, each.path.name))
-        or replace(each, received=each.received or _moment(fetched.get(each.student)))
-        for each in found
-    ]
-
-
-def _received(
-    directory: Path, name: ItemName, loaded: LoadedSettings
-) -> dict[tuple[str, str], SubmittedFile]:
-    """Return the submissions with a receipt of this course's assignment server, by their names."""
-    records = loaded.state_dir / _RECEIPTS
-    own = loaded.path(loaded.settings.dirs.submitted)
-    if directory.parent != own or not (records / f"{name}.jsonl").is_file():
-        return {}
-    people = Submissions(own, records=records).people(name)
-    counting = (person.counting for person in people.values())
-    return {
-        (each.user, each.filename): SubmittedFile(
-            each.user, directory / each.filename, each.received, each.sequence
-        )
-        for each in counting
-        if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
-    }
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def _in_zip(work: Work, directory: Path) -> SubmittedFile:

@@ -19,7 +19,9 @@ from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.grading_result import GradedLabel, GradingResult, parse_result
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import (
+    EARLIER,
     MANUAL,
+    WHOLE,
     QuestionGrade,
     RecordedMark,
     RecordedRun,
@@ -35,9 +37,10 @@ _INDENT = "      "
 @json_option
 @course_dir_option
 def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | None) -> None:
-    """Tell how a student's mark came about: each condition, each marker, the penalty.
+    """Tell how a student's mark came about.
 
-    This is for staff: it shows hidden tests.
+    Each condition is told with its reason, and every mark that a person gave. This is for staff:
+    it shows hidden tests.
     """
     loaded = load_course(Given(), course_dir)
     with viewed_gradebook(book_path(loaded)) as book:
@@ -94,6 +97,8 @@ def _lines(
 
 
 def _heading(question: QuestionGrade) -> str:
+    if question.state == EARLIER and not question.marker:
+        return f"  {question.key}: its marks are in the sum of the checks, which 0.3.16 graded"
     how = _given(question.marker, question.at) if question.marker else f", {question.state}"
     waits = f", {question.open}" if question.open else ""
     return f"  {question.key}: {_of(question)}{how}{waits}"
@@ -159,6 +164,8 @@ def _sum(grade: StudentGrade) -> Iterator[str]:
 
 
 def _told(mark: RecordedMark) -> str:
+    if mark.question == WHOLE and mark.points is None and mark.comment:
+        return f"comment, {mark.marker}{_on(mark.at)}: {' '.join(mark.comment.split())}"
     what = mark.question or "all questions without checks"
     points = "withdrawn" if mark.points is None else number_text(mark.points)
     said = f": {' '.join(mark.comment.split())}" if mark.comment else ""

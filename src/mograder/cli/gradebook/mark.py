@@ -84,10 +84,10 @@ def mark(  # one argument per option
 def confirm(
     *, assignment: str, students: tuple[str, ...], marker: str | None, course_dir: Path | None
 ) -> None:
-    """Confirm the marks of checks that ran unprotected, beside the answers.
+    """Confirm the marks of unprotected checks.
 
-    An answer could have forged such a mark, so that it counts only when a person has confirmed it.
-    Without STUDENTS those of all students are confirmed.
+    They ran beside the answer, which could have forged such a mark, so that it counts only when a
+    person has confirmed it. Without STUDENTS those of all students are confirmed.
     """
     loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:

@@ -28,6 +28,8 @@ from mograder.sandbox.protocol import (
     HangUp,
     Hello,
     InUse,
+    Judged,
+    JudgeSubmission,
     ListSessions,
     News,
     Operation,
@@ -150,16 +152,30 @@ class SupervisorClient:
         Raises: the error that the supervisor reports; :class:`SandboxUnavailable` when it is of an
         older release without this operation.
         """
-        hello = (await self.open()).hello
-        if "execute" not in hello.operations:
-            raise SandboxUnavailable(
-                f"The running session supervisor (mograder {hello.version}) cannot validate.",
-                hint=_RESTART,
-            )
+        await self._demand("execute", "validate")
         done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
         if done.executed is None:
             raise RemoteFailed("The session supervisor does not say how a notebook ended.")
         return done.executed
+
+    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
+        """Judge a submission, call ``on_line`` with the lines of both reports; return their ends.
+
+        Raises: as :meth:`execute`.
+        """
+        await self._demand("judge", "judge submissions")
+        done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
+        if done.judged is None:
+            raise RemoteFailed("The session supervisor does not say how a submission was judged.")
+        return done.judged
+
+    async def _demand(self, operation: str, purpose: str) -> None:
+        hello = (await self.open()).hello
+        if operation not in hello.operations:
+            raise SandboxUnavailable(
+                f"The running session supervisor (mograder {hello.version}) cannot {purpose}.",
+                hint=_RESTART,
+            )
 
     async def in_use(self) -> frozenset[str]:
         """Return the names of the environments that sessions and zygotes use.

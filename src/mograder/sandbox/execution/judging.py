@@ -50,7 +50,8 @@ class JudgingRequest:
     release, which are copied for the worker. ``interface`` are the names that the judge may ask
     for, ``skip`` the cells that the worker leaves out, by index or by the SHA-256 of their code.
     ``seed`` is unpredictable for students, and the same whenever the submission is judged.
-    ``uid_slot`` is the worker's, ``judge_slot`` the judge's; they differ.
+    ``uid_slot`` is the worker's, ``judge_slot`` the judge's; they differ. With ``outputs`` the
+    worker reports the cells' outputs.
     """
 
     text: str
@@ -65,6 +66,7 @@ class JudgingRequest:
     folder: Path | None = None
     uid_slot: int = 1
     judge_slot: int = 2
+    outputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

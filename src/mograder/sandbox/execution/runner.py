@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -69,14 +69,13 @@ class Executor:
         Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
             no supervisor, no environment, too many or too large support files.
         """
-        if Path(request.name).name != request.name or not request.name:
-            raise InvalidInput(f"{request.name!r} is no file name.")
         name = secrets.token_hex(_ID_BYTES)
         directory = self._place / name
         lines: list[str] = []
         async with self._turn:
             try:
-                await asyncio.to_thread(_copy, request, directory, self._bounds)
+                copying = (directory, request, self._bounds)
+                await asyncio.to_thread(write_copy, *copying, notebooks=request.notebooks)
                 executed = await self._hands.execute(_asked(request, name, directory), lines.append)
             finally:
                 await asyncio.to_thread(self._remove, directory)
@@ -96,17 +95,53 @@ def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:
     )
 
 
-def _copy(request: ExecutionRequest, directory: Path, bounds: CopyBounds) -> None:
+class Notebook(Protocol):
+    """A notebook to copy: its text and file name, and the folder of its support files."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path | None: ...
+
+
+def write_copy(
+    directory: Path, notebook: Notebook, bounds: CopyBounds, *, notebooks: bool = False
+) -> None:
+    """Make a directory with a notebook and a copy of its support files.
+
+    Other notebooks beside it are left out unless ``notebooks``.
+
+    Raises: :class:`TooLarge`; :class:`InvalidInput` if the name is no file name.
+    """
+    if Path(notebook.name).name != notebook.name or not notebook.name:
+        raise InvalidInput(f"{notebook.name!r} is no file name.")
     directory.mkdir(mode=0o700, parents=True)
-    if request.folder is not None:
-        _Copying(directory, bounds, notebooks=request.notebooks).copy(request.folder)
-    target = directory / request.name
+    if notebook.folder is not None:
+        FolderCopy(directory, bounds, notebooks=notebooks).copy(notebook.folder)
+    target = directory / notebook.name
     target.unlink(missing_ok=True)
     # Unchanged, including line ends: checks may compare its bytes.
-    target.write_text(request.text, encoding="utf-8", newline="", errors="surrogatepass")
+    target.write_text(notebook.text, encoding="utf-8", newline="", errors="surrogatepass")
 
 
-class _Copying:
+def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:
+    """Yield the files that a notebook in a folder may need, in a fixed order.
+
+    They are given as the relative path of their directory, their name, and the directory's
+    descriptor. They may be anything but directories; links to directories are not followed.
+    """
+    for top, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+        below = Path(top).relative_to(folder)
+        directories[:] = [name for name in sorted(directories) if is_needed(name)]
+        if len(below.parts) >= _DEEPEST:
+            directories.clear()
+        for name in sorted(filter(is_needed, files)):
+            yield below, name, descriptor
+
+
+class FolderCopy:
     """A copy of a folder's regular files; links are not followed, also if created meanwhile."""
 
     def __init__(self, target: Path, bounds: CopyBounds, *, notebooks: bool) -> None:
@@ -117,13 +152,8 @@ class _Copying:
 
     def copy(self, folder: Path) -> None:
         """Copy the needed files of a folder. Raises: :class:`TooLarge`."""
-        for top, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
-            below = Path(top).relative_to(folder)
-            directories[:] = [name for name in sorted(directories) if is_needed(name)]
-            if len(below.parts) >= _DEEPEST:
-                directories.clear()
-            for name in sorted(filter(is_needed, files)):
-                self._copy_file(descriptor, name, self._target / below / name)
+        for below, name, descriptor in needed_files(folder):
+            self._copy_file(descriptor, name, self._target / below / name)
 
     def _copy_file(self, directory: int, name: str, target: Path) -> None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

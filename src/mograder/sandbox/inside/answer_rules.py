@@ -11,11 +11,14 @@ buffer (``argument_pickle.py``). The answer is a frame with the same id:
 - ``[id, "refused", sentence]``: the request cannot be answered, or its value cannot be carried;
 - ``[0, "gone", text]``: the process that served this check has ended.
 
+Before the first request the worker writes ``[0, "serving"]`` once it has run the notebook.
+
 Runs inside both sandboxes; imports only the standard library.
 """
 
 from __future__ import annotations
 
+SERVING = "serving"
 PRINTED = 10_000
 """Characters of printed text that come with an answer."""
 TEXT = 2000

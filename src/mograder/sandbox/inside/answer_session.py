@@ -19,6 +19,7 @@ import frames  # type: ignore[import-not-found]
 import value_decoder  # type: ignore[import-not-found]
 
 _END_SECONDS = 10.0
+_LEAST_SECONDS = 1.0
 
 
 class NoAnswer(BaseException):
@@ -31,8 +32,9 @@ class NotJudgeable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Deadlines in seconds: of one request, of one check, of all checks together."""
+    """Deadlines in seconds: of the notebook, of one request, of one check, of all checks."""
 
+    notebook: float
     call: float
     check: float
     submission: float
@@ -60,17 +62,35 @@ class AnswerSession:
         self._writer = frames.FrameWriter(requests)
         self._reader = frames.FrameReader(answers)
         self._limits = limits
-        self._last = time.monotonic() + limits.submission
+        self._ran_by = time.monotonic() + limits.notebook
+        self._last = 0.0
         self._end = 0.0
         self._number = 0
         self._lost = False
+
+    def wait(self) -> None:
+        """Wait until the worker has run the notebook; then the time for all checks begins.
+
+        If it does not say so in time, it is lost, and all checks are not run.
+        """
+        try:
+            frame = self._reader.read(max(self._ran_by - time.monotonic(), _LEAST_SECONDS))
+            if frame.head != [0, rules.SERVING] or frame.buffers:
+                self._lose(frames.FrameError("bytes that were not asked for"))
+        except frames.FrameError as error:
+            self._lost = True
+            self.broken = f"the notebook did not come to its end: {error}"
+            if time.monotonic() >= self._ran_by:
+                self.broken = f"the notebook took more than {self._limits.notebook:g} seconds"
+        self._last = time.monotonic() + self._limits.submission
 
     def begin(self) -> float:
         """Begin a check; return the seconds that it may take, 0 if none are left."""
         now = time.monotonic()
         self._end = min(now + self._limits.check, self._last)
         if now >= self._last:
-            self.broken = "the time for all checks is over"
+            self._lost = True
+            self.broken = self.broken or "the time for all checks is over"
             return 0.0
         if not self._lost:
             self._tell(["begin", self._number])

@@ -8,8 +8,9 @@ more, except for threads of the notebook, and where no process can be forked.
 
 Usage: ``python answer_worker.py JSON -- NOTEBOOK`` with JSON ``{"report": 3, "control": 4,
 "requests": 5, "answers": 6, "rlimits": {}, "caches": "", "interface": ["area"], "skip": [2,
-"<sha256>"]}``: descriptors, and the cells that do not run, by their index or by the SHA-256 of
-their code. The report has the lines of ``cell_runner``, and ``end`` once the cells are done.
+"<sha256>"], "outputs": false}``: descriptors, and the cells that do not run, by their index or by
+the SHA-256 of their code. The report has the lines of ``cell_runner``, and ``end`` once the cells
+are done; then the frame ``[0, "serving"]`` is written to ``answers``.
 
 On ``control`` come frames ``["begin", number]`` and ``["end", nonce]``. After ``end`` the check's
 process is killed, what it has not read of its requests is discarded, and the nonce's bytes are
@@ -22,14 +23,14 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
 import select
 import signal
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-import answer_server  # type: ignore[import-not-found]  # in this file's directory
+import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+import answer_server  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 
@@ -39,7 +40,7 @@ _WITHOUT_LIMIT = 2**62
 def main(argv: list[str]) -> None:
     """Run the notebook, serve until the judge has ended, and exit at once."""
     options = json.loads(argv[0])
-    report = cell_runner.prepare(options, options["report"], argv[2], outputs=False)
+    report = cell_runner.prepare(options, options["report"], argv[2], outputs=options["outputs"])
     for name in ("control", "requests", "answers"):
         os.set_inheritable(options[name], False)
     snapshots = answer_server.Snapshots()
@@ -55,7 +56,9 @@ def main(argv: list[str]) -> None:
             run.run(module.__dict__)
         report.say({"kind": "end"})
         server = answer_server.AnswerServer(snapshots, options["requests"], options["answers"])
-        _Checks(options, server).serve()
+        checks = _Checks(options, server)
+        checks.tell([0, rules.SERVING])
+        checks.serve()
     os._exit(0)
 
 
@@ -148,7 +151,7 @@ class _Checks:
         try:
             ready, _, _ = select.select([self._control, descriptor], [], [])
             if self._control not in ready:
-                self._tell([0, "gone", "the process that answers has ended"])
+                self.tell([0, "gone", "the process that answers has ended"])
         finally:
             os.close(descriptor)
 
@@ -160,7 +163,8 @@ class _Checks:
                 select.select([], [self._answers], [])
                 nonce = nonce[os.write(self._answers, nonce) :]
 
-    def _tell(self, head: list[Any]) -> None:
+    def tell(self, head: list[Any]) -> None:
+        """Write a frame that answers no request; errors are ignored."""
         with contextlib.suppress(frames.FrameError):
             frames.FrameWriter(self._answers).write(head, seconds=1)
 
@@ -176,7 +180,4 @@ def _kill(child: int) -> None:
 
 
 if __name__ == "__main__":
-    # Modules of this directory are found last; some of the codec's are imported when needed.
-    own = str(pathlib.Path(__file__).parent)
-    sys.path[:] = [*(entry for entry in sys.path if entry != own), own]
     main(sys.argv[1:])

@@ -56,7 +56,9 @@ class Session:
     def enter(self, program: Callable[[list[str]], None]) -> NoReturn:
         """Join the sandbox, fork (only a child is in its pid namespace) and run ``program``."""
         try:
-            listener, output, holder, go, *entries = self._descriptors
+            count = len(self._request["descriptors"])
+            handed = self._descriptors[:count]
+            output, holder, go, *entries = self._descriptors[count:]
             signal.set_wakeup_fd(-1)
             for entry in entries:  # before any student code, so that its forks are in it too
                 os.write(entry, b"0")
@@ -72,7 +74,7 @@ class Session:
             if pid:
                 os.write(self._told, b"pid %d\n" % pid)
                 os._exit(0)
-            self._give_up(listener, output, go)
+            self._give_up(handed, output, go)
         except BaseException as error:  # noqa: BLE001 - reported to the supervisor before the exit
             os.write(self._told, f"failed {error!r}"[:500].replace("\n", " ").encode() + b"\n")
             os._exit(_FAILED)
@@ -80,7 +82,7 @@ class Session:
             os._exit(_FAILED)
         os.close(go)
         try:
-            program(self._arguments(listener))
+            program(self._arguments(handed))
         except SystemExit as ending:
             _leave(ending.code)
         except BaseException:  # noqa: BLE001 - must not reach the zygote's own frames
@@ -88,14 +90,14 @@ class Session:
             _leave(1)
         _leave(0)
 
-    def _give_up(self, listener: int, output: int, go: int) -> None:
+    def _give_up(self, handed: list[int], output: int, go: int) -> None:
         os.setsid()
         self._control.close()
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        close_all_but({0, 1, 2, listener, go, self._told})
+        close_all_but({0, 1, 2, *handed, go, self._told})
         _give_up_rights(base64.b64decode(self._request["filter"]))
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -113,9 +115,10 @@ class Session:
         os.write(self._told, b"inside\n")
         os.close(self._told)
 
-    def _arguments(self, listener: int) -> list[str]:
+    def _arguments(self, handed: list[int]) -> list[str]:
         options, *arguments = self._request["arguments"]
-        return [json.dumps({**json.loads(options), "fd": listener}), *arguments]
+        numbers = dict(zip(self._request["descriptors"], handed, strict=True))
+        return [json.dumps({**json.loads(options), **numbers}), *arguments]
 
 
 def _show_arguments(arguments: list[str]) -> None:

@@ -5,16 +5,17 @@ only the standard library, marimo and the programs beside it. It has one thread,
 file of the hub, and never runs student code: its forked child first joins a new sandbox, drops all
 privileges, and then behaves as a cold start does from its first line on.
 
-Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
+Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true, "template":
+""}``, where ``template`` is the path of an assignment's plan if only its judges are forked; ``fd``
 is a SOCK_SEQPACKET socket, on which it sends ``{"ready": true, "threads": 1, "problem": "",
 "no_warmup": ""}``; ``no_warmup`` is the reason why there was no warm-up run.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
-"directory": "/...", "filter": "base64"}`` is sent with four descriptors (the listening socket of
-``serve`` or the report of ``cell_runner``, the output, a pidfd of
-the sandbox's placeholder, and a pipe), and a fifth if the session has a cgroup: the child enters it
-by writing 0 there. The answer is ``{"id": 1, "problem": ""}`` with a pidfd of the session's first
-process. That process waits for a ``g`` on the pipe. When it has ended, the
-zygote sends ``{"ended": 1, "status": 0}``.
+"directory": "/...", "filter": "base64", "descriptors": ["fd"]}`` is sent with the descriptors of
+the program (such as the listening socket of ``serve``; the options that get their numbers are
+listed), then the output, a pidfd of the sandbox's placeholder, and a pipe, and one more if the
+session has a cgroup: the child enters it by writing 0 there. The answer is ``{"id": 1, "problem":
+""}`` with a pidfd of the session's first process. That process waits for a ``g`` on the pipe. When
+it has ended, the zygote sends ``{"ended": 1, "status": 0}``.
 """
 
 from __future__ import annotations
@@ -40,17 +41,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-import cell_runner  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import answer_judge  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import answer_worker  # type: ignore[import-not-found]
+import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
+import own_modules  # type: ignore[import-not-found]
 import sched_slice  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
+import template_run  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
 """Slow imports common in notebooks; skipped where the environment does not have them."""
+
+_CARRIED = ("numpy", "pandas")
+"""Libraries whose values worker and judge exchange most often."""
 
 _MARIMO = (
     "marimo._cli.cli marimo._server.start marimo._server.api.router marimo._runtime.runtime "
@@ -83,19 +91,28 @@ _SELDOM, _OFTEN = 10_000, gc.get_threshold()
 """Thresholds of the garbage collector in a server, and in a process that runs cells."""
 
 
-def _run_cells(argv: list[str]) -> None:
-    gc.set_threshold(*_OFTEN)  # so that a cell's objects are freed as early as elsewhere
-    cell_runner.main(argv)
+def _for_cells(run: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
+    def with_garbage_collected(argv: list[str]) -> None:
+        gc.set_threshold(*_OFTEN)  # so that a cell's objects are freed as early as elsewhere
+        run(argv)
+
+    return with_garbage_collected
 
 
-_PROGRAMS: dict[str, Callable[[list[str]], None]] = {"serve": serve.main, "cell_runner": _run_cells}
+_PROGRAMS: dict[str, Callable[[list[str]], None]] = {
+    "serve": serve.main,
+    "cell_runner": _for_cells(cell_runner.main),
+    "answer_worker": _for_cells(answer_worker.main),
+    "answer_judge": _for_cells(answer_judge.main),
+}
 """The programs that a child can run; any other name in a request is refused."""
 
 _MODE_INDEX = 6
 _WORDS = 400
 _TEXTS = 256
 _PR_SET_CHILD_SUBREAPER = 36
-_REQUEST_BYTES = 65_536
+_REQUEST_BYTES = 1 << 18
+_MOST_DESCRIPTORS = 16
 _JOIN_SECONDS = 4.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -107,8 +124,7 @@ def main(argv: list[str]) -> None:
     sched_slice.shorten()  # inherited by the sessions
     control = socket.socket(fileno=options["fd"])
     control.set_inheritable(False)
-    # Do not import from the script's own directory.
-    sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
+    own_modules.hide()
     # A library that starts the main program again needs a file that exists in a session.
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
@@ -118,12 +134,15 @@ def main(argv: list[str]) -> None:
         problem = _render()
         if not problem:
             _do_warmup_run(control, options)
+    if not problem and options["template"]:
+        problem = template_run.run(options["template"])
     _close_log_files()
     gc.collect()
     gc.freeze()
     # A server that has just started allocates much and frees little: collecting is wasted time.
     gc.set_threshold(_SELDOM)
-    _Zygote(control).run(problem, no_warmup)
+    programs = {"answer_judge"} if options["template"] else _PROGRAMS.keys()
+    _Zygote(control, programs).run(problem, no_warmup)
 
 
 def _warm_up(heavy: tuple[str, ...]) -> str:
@@ -139,6 +158,9 @@ def _warm_up(heavy: tuple[str, ...]) -> str:
             _import(name)
         if problem := _threads(name):
             return problem
+    for name in _CARRIED:
+        if name in sys.modules:
+            own_modules.load(f"{name}_values")
     if "matplotlib.pyplot" in sys.modules:
         # marimo selects its backend when a session imports pyplot, which has already happened.
         sys.modules["matplotlib"].use("module://marimo._output.mpl")
@@ -277,8 +299,10 @@ class _Zygote:
     The first process of a sandbox remains in the kernel until its last process is reaped.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, programs: Collection[str]) -> None:
+        """``programs`` are those that may be forked."""
         self._control = control
+        self._programs = programs
         self._sessions: dict[int, int] = {}
         self._forgets = enter_sandbox.remembered_files()
 
@@ -318,7 +342,9 @@ class _Zygote:
                 self._say({"ended": session, "status": os.waitstatus_to_exitcode(status)})
 
     def _hear(self) -> bool:
-        data, carried, _, _ = self._control.recvmsg(_REQUEST_BYTES, socket.CMSG_SPACE(64))
+        data, carried, _, _ = self._control.recvmsg(
+            _REQUEST_BYTES, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+        )
         if not data:
             return False
         descriptors = array.array("i")
@@ -342,9 +368,10 @@ class _Zygote:
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> tuple[int | None, str]:
         """Fork; return the session's pid (ours) once it is confined, and a problem or ""."""
-        program = _PROGRAMS.get(request.get("program", "serve"))
-        if program is None:
-            return None, "failed: an unknown program"
+        name = request["program"]
+        if name not in self._programs:
+            return None, "failed: a program that is not forked here"
+        program = _PROGRAMS[name]
         read_end, write_end = os.pipe()
         entering = os.fork()
         if entering == 0:

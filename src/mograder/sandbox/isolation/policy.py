@@ -9,11 +9,20 @@ and our programs that run inside, all read-only; the workspace; private ``/tmp``
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from mograder.sandbox.protocol import Execute, Limits, Mode, RunCommand, StartSession
+from mograder.sandbox.protocol import (
+    AnswerJudge,
+    AnswerWorker,
+    Execute,
+    Limits,
+    Mode,
+    NotebookRequest,
+    RunCommand,
+    StartSession,
+)
 
 HOME = PurePosixPath("/home/student")
 WORK = HOME / "work"
@@ -24,14 +33,39 @@ BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
-CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py")
+CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py", "own_modules.py")
 """The programs that run notebooks cell by cell, in the directory of ``serve.py`` on both sides."""
+
+_ANSWERS = (
+    *("answer_rules.py", "argument_pickle.py", "codec_rules.py", "frames.py"),
+    *("value_decoder.py", "value_encoder.py"),
+    *(f"{library}_values.py" for library in ("numpy", "pandas", "polars", "scipy")),
+)
+WORKER = ("answer_worker.py", "answer_server.py", "handle_table.py", *CELLRUN, *_ANSWERS)
+"""The programs that answer a judge's requests with the values of a submission."""
+
+JUDGE = (
+    *("answer_judge.py", "answer_calls.py", "answer_errors.py", "answer_log.py"),
+    *("answer_session.py", "grading_contract.py", "judge_lines.py", "judged_parts.py"),
+    *("label_results.py", "stand_ins.py", *CELLRUN, *_ANSWERS),
+)
+"""The programs that run an author's checks on the answers of a worker."""
+
+PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
+"""The entries of a judge's directory; the last is the directory of the files beside the source."""
+
+_ENDS = ("report", "control", "requests", "answers")
+"""The descriptors of worker and judge, by the names of their programs' options."""
 
 ZYGOTE = (
     "zygote.py",
     *("enter_sandbox.py", "rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py"),
+    "template_run.py",
 )
 """The zygote's program and the modules that it imports, in the directory of ``serve.py`` too."""
+PROGRAMS = tuple(dict.fromkeys(("serve.py", *ZYGOTE, *WORKER, *JUDGE)))
+"""All programs, which a zygote imports, so that it can fork each of them."""
+
 HOLDER = "/usr/bin/cat"
 """The placeholder process of a sandbox until a session joins it. It echoes a byte, which shows
 that all mounts are done."""
@@ -89,7 +123,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The paths inside a sandbox, or the host's own where there is no sandbox."""
+    """The paths inside a sandbox, or the host's own where there is no sandbox.
+
+    ``judged`` is the directory of a judge, which no other sandbox has.
+    """
 
     home: PurePosixPath
     work: PurePosixPath
@@ -98,6 +135,7 @@ class Inside:
     uv_cache: PurePosixPath
     serve: PurePosixPath
     tmp: PurePosixPath
+    judged: PurePosixPath
 
 
 SANDBOXED_SESSION = Inside(
@@ -108,6 +146,7 @@ SANDBOXED_SESSION = Inside(
     UV_CACHE,
     SERVE,
     PurePosixPath("/tmp"),  # noqa: S108
+    PurePosixPath("/opt/mograder/judged"),
 )
 SANDBOXED_BUILD = replace(SANDBOXED_SESSION, work=BUILD)
 
@@ -124,6 +163,8 @@ class Plan:
     tmp_mb: int
     output_rate: int = _SESSION_OUTPUT
     """Bytes read per second of its output; beyond that its writes block."""
+    descriptors: tuple[str, ...] = ("fd",)
+    """The program's options that name the descriptors handed to it, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +215,7 @@ def session_plan(
     where = ("--asset-url", f"{host.asset_url}/{assets}") if assets else ()
     return Plan(
         argv=(
-            str(inside.environment / "env/bin/python"),
+            _python(inside),
             str(inside.serve),
             options,
             "--",
@@ -200,23 +241,91 @@ def execution_plan(
     request: Execute, roots: Sequence[Path], host: Host, inside: Inside, fd: int
 ) -> Plan:
     """Return the plan of one notebook run: a session's view, and a report to descriptor ``fd``."""
+    told = {"fd": fd, "outputs": request.outputs}
+    return _run_plan(request, roots, host, inside, CELLRUN, told)
+
+
+def worker_plan(
+    request: AnswerWorker, roots: Sequence[Path], host: Host, inside: Inside, ends: Sequence[int]
+) -> Plan:
+    """Return the plan of a submission's worker: a notebook run that answers the judge at the end.
+
+    ``ends`` are the descriptors of its report and of its three pipes with the judge.
+    """
+    told = {
+        **dict(zip(_ENDS, ends, strict=True)),
+        "interface": request.interface,
+        "skip": request.skip,
+        "outputs": request.outputs,
+    }
+    return replace(_run_plan(request, roots, host, inside, WORKER, told), descriptors=_ENDS)
+
+
+def _run_plan(
+    request: NotebookRequest,
+    roots: Sequence[Path],
+    host: Host,
+    inside: Inside,
+    programs: Sequence[str],
+    told: Mapping[str, object],
+) -> Plan:
+    """Return the plan of a notebook's run by the first of ``programs``."""
     caches, limits = str(inside.environment / "caches"), rlimits(request.limits)
-    told = {"fd": fd, "rlimits": limits, "caches": caches, "outputs": request.outputs}
-    program = inside.serve.with_name(CELLRUN[0])
-    python = str(inside.environment / "env/bin/python")
+    options = json.dumps({**told, "rlimits": limits, "caches": caches})
+    program = str(inside.serve.with_name(programs[0]))
     return Plan(
-        argv=(python, str(program), json.dumps(told), "--", request.notebook),
+        argv=(_python(inside), program, options, "--", request.notebook),
         variables=_session_variables(inside, edit=True),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
-            *_programs(host, inside, *CELLRUN),
+            *_programs(host, inside, *programs),
             Bind(request.directory, inside.work, writable=True),
         ),
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
     )
+
+
+def judge_plan(
+    request: AnswerJudge, roots: Sequence[Path], host: Host, inside: Inside, ends: Sequence[int]
+) -> Plan:
+    """Return the plan of a submission's judge: no file of the submission, and nothing writable.
+
+    Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``.
+    """
+    told = {
+        **dict(zip(_ENDS, ends, strict=True)),
+        "rlimits": rlimits(request.limits),
+        "caches": str(inside.environment / "caches"),
+        "plan": str(inside.judged / PLAN),
+        "contract": None if request.records else str(inside.judged / CONTRACT),
+        "seconds": request.seconds.model_dump(),
+        "seed": request.seed,
+    }
+    return Plan(
+        argv=(_python(inside), str(inside.serve.with_name(JUDGE[0])), json.dumps(told), "--"),
+        variables=_session_variables(inside, edit=False),
+        binds=(
+            *(Bind(root, PurePosixPath(root)) for root in roots),
+            Bind(request.environment, inside.environment),
+            *_programs(host, inside, *JUDGE),
+            *_judged(request.directory, inside),
+        ),
+        directory=inside.work,
+        network=False,
+        tmp_mb=request.limits.tmp_mb,
+        descriptors=_ENDS,
+    )
+
+
+def _judged(directory: Path, inside: Inside) -> tuple[Bind, ...]:
+    return Bind(directory, inside.judged), Bind(directory / FILES, inside.work)
+
+
+def _python(inside: Inside) -> str:
+    return str(inside.environment / "env/bin/python")
 
 
 def _programs(host: Host, inside: Inside, *names: str) -> tuple[Bind, ...]:
@@ -232,29 +341,32 @@ def first_configuration(allow: Sequence[str]) -> str:
     return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 
 
-def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
+def zygote_group_plan(
+    environment: Path, roots: Sequence[Path], host: Host, template: Path | None = None
+) -> Plan:
     """Return the plan of an environment's zygote: environment, interpreter and our programs.
 
     No workspace, no network, no uv cache; every path is the same as in a session, since forked
-    sessions keep the modules that the zygote imported.
+    sessions keep the modules that the zygote imported. ``template`` is the directory of the judges
+    that it forks, if it forks nothing else.
     """
     inside = SANDBOXED_SESSION
+    judges = () if template is None else _judged(template, inside)
     return Plan(
-        argv=(str(inside.environment / "env/bin/python"), str(inside.serve.with_name(ZYGOTE[0]))),
+        argv=(_python(inside), str(inside.serve.with_name(ZYGOTE[0]))),
         # A package that reads variables at import must see the values of a session; and it must
         # start no threads, since only a single-threaded process can fork safely.
         variables=(
-            *_session_variables(inside, edit=True),
+            *_session_variables(inside, edit=template is None),
             *((name, "1") for name in _SINGLE_THREADED),
         ),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(environment, inside.environment),
-            *_programs(host, inside, "serve.py"),
-            *_programs(host, inside, *CELLRUN),
-            *_programs(host, inside, *ZYGOTE),
+            *_programs(host, inside, *PROGRAMS),
+            *judges,
         ),
-        directory=inside.home,
+        directory=inside.work if judges else inside.home,
         network=False,
         tmp_mb=_YARD_TMP_MB,
     )
@@ -278,7 +390,14 @@ def unconfined(host: Host, *, work: Path, environment: Path) -> Inside:
         uv_cache=PurePosixPath(host.uv_cache),
         serve=PurePosixPath(host.scripts / "serve.py"),
         tmp=PurePosixPath(work / ".tmp"),
+        judged=PurePosixPath(work),
     )
+
+
+def unconfined_judge(host: Host, *, directory: Path, environment: Path) -> Inside:
+    """Return the host's own paths for a judge, whose ``directory`` gets no file of the run."""
+    inside = unconfined(host, work=directory / FILES, environment=environment)
+    return replace(inside, tmp=SANDBOXED_SESSION.tmp, judged=PurePosixPath(directory))
 
 
 def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:

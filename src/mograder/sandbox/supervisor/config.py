@@ -29,7 +29,7 @@ from mograder.sandbox.isolation.etc_files import write_etc
 from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.ownership import give_to
-from mograder.sandbox.isolation.policy import ASSET_URL, CELLRUN, ZYGOTE, Host
+from mograder.sandbox.isolation.policy import ASSET_URL, PROGRAMS, Host
 from mograder.sandbox.supervisor.orphans import end_strays
 
 _log = logging.getLogger("mograder.supervisor")
@@ -225,7 +225,7 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
     scripts = place / "scripts"
     scripts.mkdir(mode=0o755, exist_ok=True)
     # Copied, since the package may be upgraded while this supervisor runs.
-    for name in ("serve.py", *CELLRUN, *ZYGOTE):
+    for name in PROGRAMS:
         shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
     return Host(
         etc=write_etc(place / "etc", network=False),

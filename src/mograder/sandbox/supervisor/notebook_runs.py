@@ -1,36 +1,51 @@
 """The run of one notebook on the supervisor's side: start it, read its report, end it in time.
 
-The report is untrusted: student code may write it. At most :data:`REPORT_BYTES` are read and
-returned to the caller, which validates them (:mod:`mograder.sandbox.execution.report`).
+The report is untrusted: student code may write it. A limited number of bytes are read and returned
+to the caller, which validates them (:mod:`mograder.sandbox.execution.report`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from mograder.sandbox.protocol import Ended, Execute, Executed
-from mograder.sandbox.supervisor.sessions import SessionTable
+from mograder.sandbox.supervisor.sessions import NotebookRun, SessionTable
+from mograder.sandbox.warm.sessions import close_all
 
-REPORT_BYTES = 4 << 20
-OUTPUT_BYTES = 9 << 20
-"""Bytes of the cells' outputs, where a run reports them."""
-LINE_BYTES = 128 << 10
 _READ_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBounds:
+    """Maximum sizes of a report and of one of its lines, in bytes."""
+
+    report: int = 4 << 20
+    line: int = 128 << 10
+
+
+_BOUNDS = ReportBounds()
+_WITH_OUTPUTS = ReportBounds(report=13 << 20)
+
+
+def bounds_of(*, outputs: bool) -> ReportBounds:
+    """Return the bounds of the report of a notebook's run, which may contain outputs of cells."""
+    return _WITH_OUTPUTS if outputs else _BOUNDS
 
 
 class Report:
     """Reads lines from a pipe as they are written, up to a maximum size."""
 
-    def __init__(self, descriptor: int, *, outputs: bool = False) -> None:
+    def __init__(self, descriptor: int, bounds: ReportBounds = _BOUNDS) -> None:
         """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the report or one of its lines was too long; the lines are then discarded."""
         self._descriptor = descriptor
         self._rest = bytearray()
         self._lines: list[str] = []
-        self._left = REPORT_BYTES + (OUTPUT_BYTES if outputs else 0)
+        self._left, self._longest = bounds.report, bounds.line
         os.set_blocking(descriptor, False)
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -56,7 +71,7 @@ class Report:
         self._rest[:] = rest
         self._lines += [line.decode("utf-8", "replace") for line in lines]
         longest = max(map(len, (*lines, rest)))
-        if self._left < 0 or longest > LINE_BYTES:
+        if self._left < 0 or longest > self._longest:
             self._lines.clear()
             self.overflow.set_result(None)
         if not data or self.overflow.done():
@@ -71,6 +86,58 @@ class Report:
             self._descriptor = -1
 
 
+class Run:
+    """A run in a sandbox, and the report that it writes.
+
+    :meth:`finish` must be called in the end, also if :meth:`start` has failed.
+    """
+
+    def __init__(
+        self,
+        session_table: SessionTable,
+        request: NotebookRun,
+        ends: tuple[int, ...] = (),
+        bounds: ReportBounds = _BOUNDS,
+    ) -> None:
+        """``ends`` are more descriptors that the run inherits; they are closed here."""
+        loop = asyncio.get_running_loop()
+        read_end, write_end = os.pipe()
+        self.report = Report(read_end, bounds)
+        self.ended: asyncio.Future[Ended] = loop.create_future()
+        """Done at the end of the run's last process."""
+        self._session_table = session_table
+        self._request = request
+        self._descriptors = (write_end, *ends)
+
+    async def start(self) -> None:
+        """Start it, and wait until it is in its sandbox.
+
+        Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
+        """
+        descriptors, self._descriptors = self._descriptors, ()
+        await self._session_table.execute(self._request, descriptors, self.ended.set_result)
+        await self._session_table.arrived(self._request.session_id)
+
+    async def finish(self) -> None:
+        """Kill what still runs, wait for its end, and read the rest of the report."""
+        await self._session_table.end(self._request.session_id)
+        close_all(self._descriptors)
+        self._descriptors = ()
+        self.report.close()
+
+    async def outcome(self, seconds: float, *, timed_out: bool) -> Executed:
+        """Return how it ended after ``seconds``, once it has finished."""
+        end = await self.ended
+        return Executed(
+            status=end.status,
+            log_tail=end.log_tail,
+            seconds=seconds,
+            reason=end.reason,
+            timed_out=timed_out,
+            overflow=self.report.overflow.done(),
+        )
+
+
 async def execute(session_table: SessionTable, request: Execute) -> tuple[Executed, list[str]]:
     """Run a notebook until it ends or its time is over; all its processes have ended afterwards.
 
@@ -79,29 +146,15 @@ async def execute(session_table: SessionTable, request: Execute) -> tuple[Execut
     Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
     """
     loop = asyncio.get_running_loop()
-    read_end, write_end = os.pipe()
-    report = Report(read_end, outputs=request.outputs)
-    ended: asyncio.Future[Ended] = loop.create_future()
+    run = Run(session_table, request, bounds=bounds_of(outputs=request.outputs))
     try:
-        await session_table.execute(request, write_end, ended.set_result)
-        await session_table.arrived(request.session_id)
+        await run.start()
         started = loop.time()
-        either: set[asyncio.Future[Any]] = {ended, report.overflow}
+        either: set[asyncio.Future[Any]] = {run.ended, run.report.overflow}
         done, _ = await asyncio.wait(
             either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
         )
         seconds = loop.time() - started
-        await session_table.end(request.session_id)
-        end = await ended
     finally:
-        await session_table.end(request.session_id)
-        report.close()
-    executed = Executed(
-        status=end.status,
-        log_tail=end.log_tail,
-        seconds=seconds,
-        reason=end.reason,
-        timed_out=not done,
-        overflow=report.overflow.done(),
-    )
-    return executed, report.take()
+        await run.finish()
+    return await run.outcome(seconds, timed_out=not done), run.report.take()

@@ -56,6 +56,7 @@ from mograder.sandbox.protocol import (
     HangUp,
     Hello,
     InUse,
+    JudgeSubmission,
     ListSessions,
     News,
     Output,
@@ -76,6 +77,7 @@ from mograder.sandbox.supervisor.config import (
     restore_cache,
     runtime_name,
 )
+from mograder.sandbox.supervisor.judge_runs import judge
 from mograder.sandbox.supervisor.log_file import LogFile
 from mograder.sandbox.supervisor.notebook_runs import execute
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
@@ -88,6 +90,9 @@ _REPORT_SECONDS = 0.2
 _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
+
+_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge")
+"""The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
 _SWITCH_SECONDS = 0.001
@@ -223,7 +228,7 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=("warm", "subscribe", "execute", "hang up", "in use", "answered"),
+                    operations=_OPERATIONS,
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
@@ -243,10 +248,8 @@ class Supervisor:
                 return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
-            case Execute():
-                executed, lines = await execute(self._session_table, operation)
-                await _send_lines(writer, call.id, lines)
-                return Done(id=call.id, executed=executed)
+            case Execute() | JudgeSubmission():
+                return await self._run_notebook(call.id, operation, writer)
             case Warm():
                 await self._restore_cache()
                 zygotes = self._zygotes
@@ -270,6 +273,18 @@ class Supervisor:
             await self._session_table.end(request.session_id)
             raise
         return info
+
+    async def _run_notebook(
+        self, call_id: int, operation: Execute | JudgeSubmission, writer: asyncio.StreamWriter
+    ) -> Done:
+        if isinstance(operation, Execute):
+            executed, lines = await execute(self._session_table, operation)
+            done = Done(id=call_id, executed=executed)
+        else:
+            judged, lines = await judge(self._session_table, operation)
+            done = Done(id=call_id, judged=judged)
+        await _send_lines(writer, call_id, lines)
+        return done
 
     async def _restore_cache(self) -> None:
         await restore_cache(self._config.uv_cache, self._runner.uid_base)

@@ -20,8 +20,11 @@ from mograder.sandbox.isolation.policy import (
     Host,
     Plan,
     execution_plan,
+    judge_plan,
     session_plan,
     unconfined,
+    unconfined_judge,
+    worker_plan,
 )
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
@@ -29,6 +32,8 @@ from mograder.sandbox.limits.monitor import Monitor
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
+    AnswerJudge,
+    AnswerWorker,
     Arrived,
     Ended,
     Execute,
@@ -41,7 +46,7 @@ from mograder.sandbox.protocol import (
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sandbox.warm.pool import ZygotePool
-from mograder.sandbox.warm.sessions import PendingSession
+from mograder.sandbox.warm.sessions import PendingSession, close_all
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -53,7 +58,10 @@ _CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
 """Attempts, and seconds between them, to remove a cgroup whose processes were killed."""
 
 _BACKLOG = 1024
-_Request = StartSession | Execute
+NotebookRun = Execute | AnswerWorker | AnswerJudge
+"""A program that ends by itself, and writes a report."""
+
+_Request = StartSession | NotebookRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +143,12 @@ class SessionTable:
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
         listener = _listen(path, self._front).detach()
-        return (await self._begin(request, listener, path, self._on_end)).info
+        return (await self._begin(request, (listener,), path, self._on_end)).info
 
-    async def execute(self, request: Execute, report: int, on_end: Callable[[Ended], None]) -> None:
-        """Run a notebook that writes its report to the descriptor ``report``, which is closed here.
+    async def execute(
+        self, request: NotebookRun, descriptors: tuple[int, ...], on_end: Callable[[Ended], None]
+    ) -> None:
+        """Start a run that inherits its report's descriptor and others, which are closed here.
 
         It has the limits of a session, but its end is reported only to ``on_end``, not to hubs.
 
@@ -148,9 +158,9 @@ class SessionTable:
         try:
             self._look(request)
         except BaseException:
-            os.close(report)
+            close_all(descriptors)
             raise
-        await self._begin(request, report, path, on_end)
+        await self._begin(request, descriptors, path, on_end)
 
     def _look(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
@@ -163,12 +173,12 @@ class SessionTable:
     async def _begin(
         self,
         request: _Request,
-        descriptor: int,
+        descriptors: tuple[int, ...],
         path: Path,
         on_end: Callable[[Ended], None],
     ) -> _Session:
-        """Start a session with its listening socket, or a run with its report's descriptor."""
-        beginning = asyncio.create_task(self._make(request, descriptor, path, on_end))
+        """Start a session with its listening socket, or a run with its descriptors."""
+        beginning = asyncio.create_task(self._make(request, descriptors, path, on_end))
         self._beginning[request.session_id] = beginning
         beginning.add_done_callback(lambda _: self._beginning.pop(request.session_id))
         return await asyncio.shield(beginning)
@@ -176,7 +186,7 @@ class SessionTable:
     async def _make(
         self,
         request: _Request,
-        descriptor: int,
+        descriptors: tuple[int, ...],
         path: Path,
         on_end: Callable[[Ended], None],
     ) -> _Session:
@@ -192,16 +202,16 @@ class SessionTable:
                 weight = request.limits.cpu_weight
                 self._processors.add(request.session_id, group, weight, boost=waited_for)
             start = Start(
-                self._plan(request, descriptor),
+                self._plan(request, descriptors),
                 request.uid_slot,
                 lambda data: _keep_tail(log, data),
-                (descriptor,),
+                descriptors,
                 self._settler(request, group),
                 lambda: _open_entry(group),
             )
-            sandbox = self._open(request, start, descriptor)
+            sandbox = self._open(request, start)
         except BaseException:
-            os.close(descriptor)
+            close_all(descriptors)
             path.unlink(missing_ok=True)  # noqa: ASYNC240 - a single call
             await self._put_away(request.session_id, group)
             raise
@@ -237,13 +247,13 @@ class SessionTable:
 
         return settle
 
-    def _open(self, request: _Request, start: Start, descriptor: int) -> Sandboxed:
-        """Start the sandbox, warm if possible; unless this raises, ``descriptor`` gets closed."""
+    def _open(self, request: _Request, start: Start) -> Sandboxed:
+        """Start the sandbox, warm if possible; unless this raises, its descriptors get closed."""
         zygotes = self._zygotes
         if zygotes is None:
             sandbox = self._runner.start(start)
             self._on_news(Arrived(session_id=request.session_id, warm=False))
-            os.close(descriptor)
+            close_all(start.descriptors)
             return sandbox
 
         def start_cold(reason: str) -> Sandboxed:
@@ -253,21 +263,30 @@ class SessionTable:
             return sandbox
 
         async def join() -> Sandboxed:
-            session = await zygotes.join(request.environment, start)
+            session = await zygotes.join(request.environment, start, _template(request))
             self._on_news(Arrived(session_id=request.session_id, warm=True))
             return session
 
-        return PendingSession(join, start_cold, descriptor, start.on_output)
+        return PendingSession(join, start_cold, start.descriptors, start.on_output)
 
-    def _plan(self, request: _Request, fd: int) -> Plan:
+    def _plan(self, request: _Request, descriptors: tuple[int, ...]) -> Plan:
         record = read_record(request.environment)
+        roots, environment, host = record.interpreter_roots, request.environment, self._host
         inside = SANDBOXED_SESSION
-        if self._runner.kind == "none":
-            inside = unconfined(self._host, work=request.directory, environment=request.environment)
-        roots = record.interpreter_roots
-        if isinstance(request, Execute):
-            return execution_plan(request, roots, self._host, inside, fd)
-        return session_plan(request, roots, self._host, inside, fd, assets=record.assets)
+        if self._runner.kind == "none" and isinstance(request, AnswerJudge):
+            inside = unconfined_judge(host, directory=request.directory, environment=environment)
+        elif self._runner.kind == "none":
+            inside = unconfined(host, work=request.directory, environment=environment)
+        match request:
+            case Execute():
+                return execution_plan(request, roots, host, inside, *descriptors)
+            case AnswerWorker():
+                return worker_plan(request, roots, host, inside, descriptors)
+            case AnswerJudge():
+                return judge_plan(request, roots, host, inside, descriptors)
+            case StartSession():
+                assets = record.assets
+                return session_plan(request, roots, host, inside, *descriptors, assets=assets)
 
     async def arrived(self, session_id: str) -> None:
         """Wait until a session that was just started is in its sandbox, or has ended.
@@ -400,8 +419,15 @@ def _open_entry(group: SessionGroup | None) -> int | None:
 
 
 def _writes(request: _Request) -> bool:
-    """Return whether its directory is bound writable: a lecture's is not."""
-    return isinstance(request, Execute) or request.mode is Mode.EDIT
+    """Return whether its directory is bound writable: a lecture's and a judge's are not."""
+    if isinstance(request, StartSession):
+        return request.mode is Mode.EDIT
+    return isinstance(request, Execute | AnswerWorker)
+
+
+def _template(request: _Request) -> Path | None:
+    """Return the directory of a judge, of which there may be more: none that records is."""
+    return request.directory if isinstance(request, AnswerJudge) and not request.records else None
 
 
 def _keep_tail(log: bytearray, data: bytes) -> None:

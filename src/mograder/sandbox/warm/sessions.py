@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.isolation.bwrap import Sandboxed
@@ -91,16 +91,16 @@ class PendingSession:
         self,
         join: Callable[[], Coroutine[None, None, Sandboxed]],
         start_cold: Callable[[str], Sandboxed],
-        listener: int,
+        descriptors: Collection[int],
         on_output: Callable[[bytes], None],
     ) -> None:
-        """``listener`` is a descriptor that is closed here once it was passed on."""
+        """The ``descriptors`` are closed here once they were passed on."""
         self._on_output = on_output
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.failure: MograderError | None = None
         """Why the session could not be started, warm or cold."""
         self._start_cold = start_cold
-        self._listener = listener
+        self._descriptors = descriptors
         self._session: Sandboxed | None = None
         self._unwanted = False
         self._joining = asyncio.create_task(join())
@@ -144,7 +144,7 @@ class PendingSession:
             self.exited.set_result(_UNKNOWN)
             return
         finally:
-            os.close(self._listener)
+            close_all(self._descriptors)
         if session is None:
             self.exited.set_result(_UNKNOWN)
             return
@@ -166,3 +166,9 @@ class PendingSession:
             return self._start_cold(str(error))
         _log.error("a warm start failed unexpectedly", exc_info=error)
         return self._start_cold("unexpected")
+
+
+def close_all(descriptors: Collection[int]) -> None:
+    """Close our copies of descriptors that a process inherits."""
+    for descriptor in descriptors:
+        os.close(descriptor)

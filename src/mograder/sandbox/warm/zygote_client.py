@@ -80,8 +80,10 @@ class Forked:
 class ZygoteClient:
     """One zygote, from start to end. ``ready`` resolves to why it cannot serve, "" if it can."""
 
-    def __init__(self, launch: Launch, caches: str, *, heavy: bool) -> None:
-        """Start the zygote. Raises: :class:`OSError` when that fails."""
+    def __init__(self, launch: Launch, caches: str, *, heavy: bool, template: str = "") -> None:
+        """Start the zygote; ``template`` is the path of a plan inside, for judges only.
+
+        Raises: :class:`OSError` when that fails."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
         self.no_warmup = ""
@@ -94,8 +96,8 @@ class ZygoteClient:
         self._turn = asyncio.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            options = json.dumps({"fd": theirs.fileno(), "caches": caches, "heavy": heavy})
-            argv = (*launch.argv, options.ljust(_TITLE_BYTES))
+            told = {"fd": theirs.fileno(), "caches": caches, "heavy": heavy, "template": template}
+            argv = (*launch.argv, json.dumps(told).ljust(_TITLE_BYTES))
             whole = replace(launch, argv=argv, descriptors=(theirs.fileno(),))
             try:
                 self._child = Child(whole, self._keep_tail)
@@ -142,7 +144,7 @@ class ZygoteClient:
     async def fork(self, plan: Plan, uid: int, descriptors: Sequence[int]) -> Forked:
         """Fork a session into a sandbox, as ``uid`` inside. Raises: :class:`NotJoinedError`.
 
-        The ``descriptors`` are in the order of ``zygote.py``: the session's socket, its output, a
+        The ``descriptors`` are in the order of ``zygote.py``: those of the plan, the output, a
         pidfd in the sandbox, a pipe on which the fork waits for a ``g``, and ``cgroup.procs``.
         One request at a time, so that each has its full timeout; a queued one can still start
         cold, or, on :class:`ZygoteGoneError`, from the next zygote.
@@ -247,6 +249,7 @@ def _request(number: int, plan: Plan, uid: int) -> bytes:
             "program": PurePosixPath(plan.argv[1]).stem,
             "uid": uid,
             "arguments": [options, "--", *arguments],
+            "descriptors": plan.descriptors,
             "variables": dict(plan.variables),
             "directory": str(plan.directory),
             "filter": base64.b64encode(filter_program()).decode(),

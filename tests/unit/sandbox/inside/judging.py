@@ -115,6 +115,7 @@ class Worker:
     ends: dict[str, int]
     report: Path
     number: int = field(default=0)
+    serves: bool = False
 
     def ask(self, operation: str, *arguments: object, data: bytes = b"") -> list[Any]:
         """Return the answer's head, with the value in place of its tree."""
@@ -128,7 +129,10 @@ class Worker:
         return list(frame.head[1:])
 
     def begin(self) -> None:
-        """Start the process of a check."""
+        """Start the process of a check, the first one once the notebook has run."""
+        if not self.serves:
+            assert self.answers.read(60).head == [0, "serving"]
+            self.serves = True
         self.control.write(["begin", 1], seconds=5)
 
     def end(self, nonce: bytes = b"n" * 16) -> None:
@@ -169,7 +173,8 @@ def worker(
         }
         numbers = {name: each.fileno() for name, each in ends.items()}
         options = {"rlimits": {}, "caches": "", "interface": list(interface), "skip": list(skip)}
-        process = programs.start(directory, "answer_worker.py", options | numbers, "--", str(path))
+        more = {"outputs": False, **numbers}
+        process = programs.start(directory, "answer_worker.py", options | more, "--", str(path))
         stack.callback(_stop, process)
         for each in ends.values():
             each.close()
@@ -226,7 +231,7 @@ class Judged:
         return "\n".join(json.dumps(each, ensure_ascii=False) for each in self.lines)
 
 
-QUICK = {"call": 10.0, "check": 30.0, "submission": 100.0}
+QUICK = {"notebook": 60.0, "call": 10.0, "check": 30.0, "submission": 100.0}
 
 
 def judged(
@@ -255,7 +260,13 @@ def judged(
             "requests": worker_.ends["requests"],
             "answers": worker_.ends["answers"],
         }
-        more = {"rlimits": {}, "contract": contract, "seed": "seed", "seconds": seconds or QUICK}
+        more = {
+            "rlimits": {},
+            "caches": "",
+            "contract": contract,
+            "seed": "seed",
+            "seconds": seconds or QUICK,
+        }
         everything = {**options, **more, "plan": json.loads(render_plan(plan))}
         process = programs.start(directory, program, everything)
         stack.callback(_stop, process)

@@ -17,7 +17,7 @@ from tests.unit.sandbox.inside.codec import FrameError, frames
 answer_session = importlib.import_module("answer_session")
 answer_rules = importlib.import_module("answer_rules")
 NoAnswer = answer_session.NoAnswer
-LIMITS = answer_session.Limits(call=0.5, check=5.0, submission=20.0)
+LIMITS = answer_session.Limits(notebook=5.0, call=0.5, check=5.0, submission=20.0)
 
 
 @dataclass
@@ -35,6 +35,8 @@ def pipes() -> Iterator[tuple[Any, Ends]]:
     made = [os.pipe() for _ in range(3)]
     (control, told), (requests, asked), (answers, given) = made
     session = answer_session.AnswerSession(told, asked, answers, LIMITS)
+    os.write(given, frames.pack([0, "serving"]))
+    session.wait()
     session.begin()
     yield session, Ends(control, requests, given)
     for descriptor in (each for pipe in made for each in pipe):

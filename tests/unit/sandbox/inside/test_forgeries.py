@@ -13,7 +13,7 @@ from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, note
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 _AUDITED = Path(__file__).parent / "audited_judge.py"
-_SHORT = {"call": 1.5, "check": 3.0, "submission": 12.0}
+_SHORT = {"notebook": 30.0, "call": 1.5, "check": 3.0, "submission": 12.0}
 
 
 def earned(run: Judged) -> dict[str, float]:

@@ -1,0 +1,60 @@
+"""The times of submission, and the receipts, of the files in a directory of submissions.
+
+The time of a file on the disk is none: it may be that of a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
+from mograder.exchange.collecting import read_numbers
+from mograder.store.history import reads_as_a_submission
+from mograder.store.submissions import Submissions
+from mograder.store.submitted_files import SubmittedFile
+
+_RECEIPTS = "receipts"
+"""The directory of an assignment server's records, in the program's own directory."""
+
+
+def with_times(
+    found: Sequence[SubmittedFile], directory: Path, name: ItemName, loaded: LoadedSettings
+) -> list[SubmittedFile]:
+    """Return the files with their times of submission, and receipts, where those are known."""
+    fetched = read_numbers(directory)
+    known = _received(directory, name, loaded)
+    return [
+        known.get((each.student, each.path.name))
+        or replace(each, received=each.received or _moment(fetched.get(each.student)))
+        for each in found
+    ]
+
+
+def _received(
+    directory: Path, name: ItemName, loaded: LoadedSettings
+) -> dict[tuple[str, str], SubmittedFile]:
+    """Return the submissions with a receipt of this course's assignment server, by their names."""
+    records = loaded.state_dir / _RECEIPTS
+    own = loaded.path(loaded.settings.dirs.submitted)
+    if directory.parent != own or not (records / f"{name}.jsonl").is_file():
+        return {}
+    people = Submissions(own, records=records).people(name)
+    counting = (person.counting for person in people.values())
+    return {
+        (each.user, each.filename): SubmittedFile(
+            each.user, directory / each.filename, each.received, each.sequence
+        )
+        for each in counting
+        if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
+    }
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

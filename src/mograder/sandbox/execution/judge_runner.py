@@ -1,0 +1,201 @@
+"""Judging a submission with the supervisor: the worker in a private copy, the judge beside it.
+
+Marks come from the judge's report alone. It counts only if the judge came to its end and the report
+fits the plan; everything else is a problem, which gives no marks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.grading_plan import GradingPlan, parse_plan
+from mograder.sandbox.execution.judge_folders import JudgeFolders
+from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_report
+from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import ExecutionResult, read_report
+from mograder.sandbox.execution.runner import CopyBounds, write_copy
+from mograder.sandbox.inside.grading_contract import Contract, parse_contract
+from mograder.sandbox.isolation.policy import PLAN
+from mograder.sandbox.protocol import (
+    JUDGE_LINE,
+    WORKER_LINE,
+    AnswerJudge,
+    AnswerWorker,
+    Done,
+    Executed,
+    Judged,
+    JudgeSeconds,
+    JudgeSubmission,
+)
+
+_ID_BYTES = 12
+_MARGIN_SECONDS = 60.0
+"""Added to the judge's own deadlines: the time in which it reports that they are over."""
+
+_FOLDERS, _COPIES = "judges", "workers"
+_LOG = 1000
+
+
+class JudgingHands(Protocol):
+    """Runs worker and judge
+    (:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`)."""
+
+    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged: ...
+    async def hello(self) -> Done: ...
+
+
+class JudgeRunner(Judges):
+    """Judges submissions, at most ``at_once`` at the same time; further calls wait."""
+
+    def __init__(
+        self,
+        hands: JudgingHands,
+        place: Path,
+        remove: Callable[[Path], None],
+        *,
+        at_once: int = 2,
+        bounds: CopyBounds | None = None,
+    ) -> None:
+        """Keep copies below ``place``, a directory that only this process writes to.
+
+        ``remove`` removes a tree with untrusted contents
+        (:func:`mograder.store.files.remove_tree`).
+        """
+        self._bounds = bounds or CopyBounds()
+        self._remove = remove
+        self._hands = hands
+        self._copies = place / _COPIES
+        self._folders = JudgeFolders(place / _FOLDERS, remove, self._bounds)
+        self._turn = asyncio.Semaphore(at_once)
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Judge a submission; both sandboxes have ended afterwards.
+
+        Raises:
+            InvalidInput: The plan or the contract cannot be read.
+            MograderError: It could not be judged at all: no supervisor, no environment, too many
+                or too large support files.
+        """
+        plan, contract = parse_plan(request.files.plan), _contract(request.files.contract)
+        name = secrets.token_hex(_ID_BYTES)
+        directory = self._copies / name
+        lines: list[str] = []
+        async with self._turn, self._folders.folder(request.files) as folder:
+            try:
+                await asyncio.to_thread(write_copy, directory, request, self._bounds)
+                asked = _asked(request, name, directory, folder)
+                judged = await self._hands.judge(asked, lines.append)
+            finally:
+                await asyncio.to_thread(self._remove, directory)
+        protected = (await self._hands.hello()).sandbox != "none"
+        result = await asyncio.to_thread(_result, lines, judged, plan, contract)
+        return replace(result, protected=protected)
+
+
+def _contract(text: str | None) -> Contract | None:
+    try:
+        return None if text is None else parse_contract(text)
+    except ValueError as error:
+        raise InvalidInput(f"The contract cannot be read: {error}.") from error
+
+
+def _asked(request: JudgingRequest, name: str, directory: Path, folder: Path) -> JudgeSubmission:
+    deadlines = request.deadlines
+    return JudgeSubmission(
+        worker=AnswerWorker(
+            session_id=f"worker-{name}",
+            directory=directory,
+            notebook=request.name,
+            environment=request.environment,
+            uid_slot=request.uid_slot,
+            limits=request.limits,
+            interface=request.interface,
+            skip=request.skip,
+            outputs=request.outputs,
+        ),
+        judge=AnswerJudge(
+            session_id=f"judge-{name}",
+            directory=folder,
+            notebook=PLAN,
+            environment=request.environment,
+            uid_slot=request.judge_slot,
+            limits=request.limits,
+            seconds=JudgeSeconds(
+                notebook=deadlines.notebook,
+                call=deadlines.call,
+                check=deadlines.check,
+                submission=deadlines.submission,
+            ),
+            seed=request.seed,
+            records=request.files.contract is None,
+        ),
+        seconds=deadlines.notebook + deadlines.submission + _MARGIN_SECONDS,
+    )
+
+
+def _result(
+    lines: list[str], judged: Judged, plan: GradingPlan, contract: Contract | None
+) -> JudgingResult:
+    """Return the result of a run, in sandboxes or not."""
+    told = [line.removeprefix(JUDGE_LINE) for line in lines if line.startswith(JUDGE_LINE)]
+    shown = [line.removeprefix(WORKER_LINE) for line in lines if line.startswith(WORKER_LINE)]
+    worker = _worker(shown, judged.worker)
+    seconds = judged.judge.seconds
+    problem = _ended_badly(judged.judge) or _never_ran(shown, judged.worker)
+    report = JudgeReport()
+    if not problem:
+        try:
+            report = read_judge_report(told, plan, contract)
+        except ValueError as error:
+            status, log = judged.judge.status, _log(judged.judge)
+            problem = f"The judge's report cannot be used: {error} (status {status}). {log}".strip()
+    return JudgingResult(
+        problem,
+        report.checks,
+        worker,
+        protected=False,
+        given=report.given,
+        contract=report.contract,
+        seconds=seconds,
+    )
+
+
+def _ended_badly(judge: Executed) -> str:
+    """Return why a judge was ended; empty if it ended by itself."""
+    if judge.reason:
+        return f"The judge exceeded its limit of {judge.reason}."
+    if judge.timed_out:
+        return f"The judge did not end within {judge.seconds:.0f} seconds."
+    if judge.overflow:
+        return "The judge's report is too long."
+    return ""
+
+
+def _never_ran(lines: list[str], worker: Executed) -> str:
+    """Return why a worker's end is not the student's doing; empty if it may be."""
+    if worker.reason == "disk":
+        return "The worker was ended because the disk is nearly full."
+    if not lines and not worker.overflow:
+        return f"The worker reported nothing. {_log(worker)}".strip()
+    return ""
+
+
+def _log(executed: Executed) -> str:
+    return executed.log_tail.strip()[-_LOG:]
+
+
+def _worker(lines: list[str], worker: Executed) -> ExecutionResult:
+    """Return the worker's run, which has finished if it says so: it is then ended by the judge."""
+    try:
+        finished = bool(lines) and json.loads(lines[-1]) == {"kind": "end"}
+    except (ValueError, RecursionError):
+        finished = False
+    timed_out = worker.timed_out and not finished
+    return read_report(lines, worker.model_copy(update={"timed_out": timed_out}))

@@ -1,0 +1,60 @@
+"""The run of a submission's worker and judge on the supervisor's side, in two sandboxes.
+
+They are connected by three pipes, of which the supervisor keeps no end: each sees the other's end.
+The worker is student code. It may write anything into its pipes and its report; its report has
+its own, smaller bounds, and no effect on the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from mograder.core.errors import InvalidInput
+from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Judged, JudgeSubmission
+from mograder.sandbox.supervisor.notebook_runs import ReportBounds, Run, bounds_of
+from mograder.sandbox.supervisor.sessions import SessionTable
+
+_JUDGE_BOUNDS = ReportBounds(report=32 << 20, line=400_000)
+"""A line must still fit into a message once it is encoded as JSON."""
+
+
+async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[Judged, list[str]]:
+    """Judge a submission until the judge ends or the time is over; all processes have ended then.
+
+    Return how both ended, and the lines of both reports, the judge's first.
+
+    Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
+    """
+    if request.worker.uid_slot == request.judge.uid_slot:
+        raise InvalidInput("Worker and judge must be different users.")
+    loop = asyncio.get_running_loop()
+    (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
+    bounds = bounds_of(outputs=request.worker.outputs)
+    worker = Run(session_table, request.worker, (heeds, serves, answers), bounds)
+    judging = Run(session_table, request.judge, (tells, asks, reads), _JUDGE_BOUNDS)
+    try:
+        await _start(judging, worker)
+        started = loop.time()
+        either: set[asyncio.Future[Any]] = {judging.ended, judging.report.overflow}
+        done, _ = await asyncio.wait(
+            either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        running, seconds = not worker.ended.done(), loop.time() - started
+    finally:
+        await asyncio.gather(judging.finish(), worker.finish())
+    judged = Judged(
+        judge=await judging.outcome(seconds, timed_out=not done),
+        worker=await worker.outcome(seconds, timed_out=running),
+    )
+    lines = [JUDGE_LINE + line for line in judging.report.take()]
+    return judged, lines + [WORKER_LINE + line for line in worker.report.take()]
+
+
+async def _start(*runs: Run) -> None:
+    """Start runs at the same time. Raises: the first error."""
+    errors = await asyncio.gather(*(run.start() for run in runs), return_exceptions=True)
+    for error in errors:
+        if error is not None:
+            raise error

@@ -1,0 +1,352 @@
+"""Submissions that try to earn marks without an answer, graded from their bytes to the result.
+
+Values and objects that lie to the judge are tried on the judge itself (tests/unit/sandbox/inside);
+here a submission is hostile as a text: its header, markers, labels, encoding, names and what it
+says of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.grade_submission import SubmittedNotebook, grade_submission
+from mograder.grading.graded_assignment import GradedAssignment
+from mograder.grading.grading_result import GradingState, parse_result, render_result
+from mograder.grading.submitted_text import read_submission
+from mograder.notebook.release import make_release
+from tests.support.grading_rig import GradingRig, marks, open_grading_rig
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
+
+S = GradingState
+HIDDEN = "hidden-input-8472"
+SOURCE = f'''\
+# /// script
+# dependencies = ["marimo"]
+# ///
+
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import random
+    from mograder.runtime import Grader
+    return Grader, random
+
+
+@app.cell
+def _(Grader):
+    # === MOGRADER: MARKS ===
+    _marks = {{"Q1": 10, "Q2": 10, "Q3": 10, "Q4": 10, "Q5": 10, "Q6": 10, "Q7": 10}}
+    grader = Grader(_marks)
+    check = grader.check
+    return check, grader
+
+
+@app.cell
+def _():
+    ### BEGIN SOLUTION
+    items = [0, 1, 2, 3]
+    text = "hello"
+    class Rect:
+        def area(self):
+            return 6
+    def square(x):
+        return x * x
+    def shout(word):
+        return word.upper()
+    value = 0.25
+    ### END SOLUTION
+    return Rect, items, shout, square, text, value
+
+
+@app.cell
+def _(check, items):
+    check("Q1: items", [(v == i, f"item {{i}}") for i, v in enumerate(items)])
+    return
+
+
+@app.cell
+def _(check, items, square):
+    for _n in items:
+        check(f"Q2: {{_n}}", [(square(_n) == _n * _n, "square")])
+    return
+
+
+@app.cell
+def _(check, text):
+    check("Q3: text", [(text == "hello", "not hello"), (len(text) == 5, "length")])
+    return
+
+
+@app.cell
+def _(Rect, check):
+    _r = Rect()
+    check("Q4: class", [(isinstance(_r, Rect) and _r.area() == 6, "area")])
+    return
+
+
+@app.cell
+def _(check, shout):
+    check("Q5: shout", [(shout("a") == "A", "a")])
+    ### BEGIN HIDDEN TESTS
+    check("Q5: hidden", [(shout("{HIDDEN}") == "{HIDDEN.upper()}", "hidden")])
+    ### END HIDDEN TESTS
+    return
+
+
+@app.cell
+def _(check, random, square):
+    _n = random.randrange(10**9)
+    check("Q6: random", [(square(_n) == _n * _n, "one of many")])
+    return
+
+
+@app.cell
+def _(check, value):
+    check("Q7: value", [(abs(value - 0.25) <= 1e-9, "a quarter")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+'''
+_MADE = make_release(SOURCE, filename="hw1.py", assignment="hw1")
+assert _MADE is not None
+RELEASE = _MADE.text
+ANSWER = "    # YOUR CODE HERE\n    pass\n"
+NOTHING = "Rect = items = shout = square = text = value = None"
+
+
+@pytest.fixture
+async def rig(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> AsyncIterator[GradingRig]:
+    place = run_directory / "environments"
+    async with open_grading_rig(tmp_path / "course", runtime, uv_cache, place) as rig:
+        yield rig
+
+
+def answer(*lines: str) -> str:
+    """The release with these lines as the answer."""
+    begin = RELEASE.index(ANSWER)
+    body = "".join(f"    {line}\n" for line in lines)
+    return RELEASE[:begin] + body + RELEASE[begin + len(ANSWER) :]
+
+
+def cell(*lines: str) -> str:
+    """The release with another cell at its end."""
+    body = "".join(f"    {line}\n" for line in lines)
+    return RELEASE.replace("if __name__", f"@app.cell\ndef _():\n{body}    return\n\n\nif __name__")
+
+
+FORGERIES = {
+    "an own number of conditions": answer("items = []", "square = None"),
+    "one condition for four": answer("items = [0]", "square = None"),
+    "labels of its own": answer(
+        "from mograder.runtime import check as _c",
+        'for _q in range(1, 8): _c(f"Q{_q}: forged", [(True, "")])',
+        NOTHING,
+    ),
+    "changed checks": RELEASE.replace('(text == "hello"', "(True").replace(
+        "len(text) == 5", "True"
+    ),
+    "removed checks": RELEASE[: RELEASE.index('    check("Q3: text"')]
+    + "    pass\n"
+    + RELEASE[RELEASE.index("    return\n", RELEASE.index('    check("Q3: text"')) :],
+    "other marks": RELEASE.replace('"Q1": 10', '"Q1": 1000').replace('"Q7": 10', '"Q7": 0'),
+    "a patched runtime": answer(
+        "import mograder.runtime as _r, mograder.judging as _j, builtins",
+        "_j.judge.__code__ = (lambda label, checks: None).__code__",
+        "_r.check = lambda *a: None",
+        "builtins.abs = lambda v: 0.0",
+        NOTHING,
+    ),
+    "the file of results": answer(
+        "import json, os",
+        "with open(os.environ['MOGRADER_SIDECAR_PATH'], 'ab') as _f:",
+        "    for _q in ('Q1: items', 'Q3: text', 'Q7: value'):",
+        "        _f.write(json.dumps(dict(label=_q, status='success', details=[],"
+        " earned_weight=1, total_weight=1)).encode() + b'\\n')",
+        NOTHING,
+    ),
+    "all descriptors": answer(
+        "import json, os",
+        "_line = json.dumps(dict(kind='judged', cell=3, line=1, hidden=False, state='judged',"
+        " reason='', labels=[], claims=[], calls=[])) + '\\n'",
+        "for _n in range(3, 200):",
+        "    try: os.write(_n, _line.encode())",
+        "    except OSError: pass",
+        NOTHING,
+    ),
+    "code as a text": answer("text = \"__import__('os').system('touch /tmp/x')\"", "items = None"),
+    "markup as a text": answer(
+        'text = "<script>alert(1)</script>\\x1b[31m\\u202e=HYPERLINK()" * 999'
+    ),
+    "a value that is no number": answer("value = float('nan')"),
+    "a value of another kind": answer("value = [0.25]", "text = ['h', 'e', 'l', 'l']"),
+    "slow hashes and long lists": answer("items = list(range(100_000, 0, -1))"),
+    "an object that is equal to all": answer(
+        "class _All:",
+        "    def __eq__(self, other): return True",
+        "    def __len__(self): return 5",
+        "    def __sub__(self, other): return 0.0",
+        "    def __abs__(self): return 0.0",
+        "text = value = _All()",
+        "items = [_All()] * 4",
+    ),
+    "a function that ends the check": answer(
+        "def square(x): raise SystemExit(0)", "def shout(word): raise StopIteration", "items = None"
+    ),
+    "a cell of marks": cell("# === MOGRADER: MARKER FEEDBACK ===", "_mark = 100"),
+    "a summary": cell(
+        "# === MOGRADER: VERIFICATION SUMMARY ===",
+        '_mograder_checks = [("Q1: items", "PASS", 4.0, 4.0)]',
+        "_mograder_marks = {'Q1': 10}",
+    ),
+    "no hidden tests, by its header": RELEASE.replace(
+        "mograder-hidden-tests = true", "mograder-hidden-tests = false"
+    ),
+    "another environment": RELEASE.replace(
+        '["marimo"]', '["marimo", "evil @ file:///tmp/evil"]'
+    ).replace("# ///\n\n", '# [[tool.uv.index]]\n# url = "http://127.0.0.1:9"\n# ///\n\n', 1),
+    "options of its app": RELEASE.replace(
+        "marimo.App()",
+        'marimo.App(html_head_file="/etc/passwd", css_file="/etc/passwd", layout_file="/etc/x")',
+    ),
+    "a setup cell": RELEASE.replace(
+        "app = marimo.App()\n",
+        "app = marimo.App()\n\nwith app.setup:\n    import builtins\n"
+        "    builtins.len = lambda v: 5\n",
+    ),
+    "disabled cells": RELEASE.replace("@app.cell", "@app.cell(disabled=True)"),
+    "cells that cannot be read": RELEASE.replace(
+        "if __name__",
+        'app._unparsable_cell("check(\'Q1: items\', [(True", name="_")\n\nif __name__',
+    ),
+    "code behind the notebook": RELEASE + "\nimport os\nos._exit(0)\n",
+    "code before the notebook": RELEASE.replace(
+        "import marimo\n", "import marimo, os\nos._exit(0)\n"
+    ),
+    "a byte order mark": "\ufeff" + RELEASE,
+    "line ends of old": RELEASE.replace("\n", "\r"),
+    "form feeds": RELEASE.replace("@app.cell", "\f@app.cell"),
+    "null bytes": RELEASE + "\0",
+    "another encoding": "# coding: utf-7\n" + RELEASE,
+    "a second app": RELEASE.replace("app = marimo.App()", "app = marimo.App()\napp = marimo.App()"),
+    "brackets": RELEASE.replace(ANSWER, "    x = " + "(" * 100_000 + "\n"),
+    "megabytes of brackets": "(" * 3_000_000,
+    "no notebook": "print('Q1: PASS')\n",
+    "an end of its own": answer("import os", "os._exit(0)"),
+    "an answer too late": answer("import threading, time", "while True: time.sleep(1)"),
+}
+
+
+async def test_no_forgery_earns_more_than_the_empty_release(rig: GradingRig) -> None:
+    assignment = await rig.prepare(SOURCE, quick=True)
+    honest = await rig.grade(assignment, SOURCE)
+    assert honest.result.auto_mark == 70.0
+    empty = await rig.grade(assignment, RELEASE)
+    assert empty.result.auto_mark == 0.0
+    earned = {}
+    for name, text in FORGERIES.items():
+        assert text != RELEASE, name
+        found = await rig.grade(assignment, text)
+        earned[name] = {q.key: q.earned for q in found.result.questions if q.earned != 0.0}
+        assert parse_result(render_result(found.result)) == found.result
+        assert len(render_result(found.result)) < 500_000, name
+        assert found.result.max_mark == 70.0
+    # One item of four is what its author's check gives for one right item of four.
+    assert earned.pop("one condition for four") == {"Q1": 2.5}
+    assert not {name: found for name, found in earned.items() if found}
+    again = await rig.grade(assignment, SOURCE)
+    assert again.result.auto_mark == 70.0
+
+
+async def test_what_was_changed_of_the_release_is_told(rig: GradingRig) -> None:
+    assignment = await rig.prepare(SOURCE)
+    told = {
+        "changed checks": ("check(Q3)",),
+        "removed checks": ("check(Q3)",),
+        "other marks": ("marks",),
+        "a cell of marks": ("cell: added: # === MOGRADER: MARKER FEEDBACK ===",),
+        "a summary": ("cell: added: # === MOGRADER: VERIFICATION SUMMARY ===",),
+        "a byte order mark": (),
+        "options of its app": (),
+    }
+    for name, changed in told.items():
+        found = await rig.grade(assignment, FORGERIES[name])
+        assert found.result.tampered == changed, name
+
+
+async def test_what_the_answer_itself_says_is_claimed(rig: GradingRig) -> None:
+    assignment = await rig.prepare(SOURCE)
+    found = await rig.grade(assignment, SOURCE)
+    assert marks(found)["Q4"] == (10.0, S.CLAIMED)
+    assert marks(found)["Q3"] == (10.0, S.JUDGED)
+
+
+async def test_hidden_inputs_and_secrets_do_not_reach_what_students_see(rig: GradingRig) -> None:
+    assignment = await rig.prepare(SOURCE)
+    text = answer(
+        "import os",
+        "print(sorted(os.environ), [os.environ[_k] for _k in sorted(os.environ)])",
+        "def shout(word):",
+        "    print('seen', word)",
+        "    open('seen.txt', 'a').write(word)",
+        "    return word.upper()",
+        "Rect = items = square = text = value = None",
+    )
+    found = await rig.grade(assignment, text)
+    assert marks(found)["Q5"] == (10.0, S.JUDGED)
+    shown = repr(found.cells)
+    assert "PATH" in shown
+    assert HIDDEN not in shown
+    assert rig.tools.key.hex() not in shown
+    assert not {"SECRET", "TOKEN"} & {word for word in shown.upper().split("'") if word}
+    hidden = [each for check in found.result.checks for each in check.labels if each.hidden]
+    assert [each.label for each in hidden] == ["Q5: hidden"]
+
+
+async def test_random_checks_ask_the_same_whenever_a_submission_is_graded(rig: GradingRig) -> None:
+    assignment = await rig.prepare(SOURCE)
+    text = answer("def square(x):\n        return 1", "Rect = items = shout = text = value = None")
+
+    async def asked(of: str) -> str:
+        found = await rig.grade(assignment, of)
+        [check] = [c for c in found.result.checks if c.labels[0].label == "Q6: random"]
+        return check.calls[0].call
+
+    assert await asked(text) == await asked(text)
+    assert await asked(text) != await asked(text + "\n")
+
+
+async def test_one_students_submission_changes_nothing_of_anothers(rig: GradingRig) -> None:
+    assignment: GradedAssignment = await rig.prepare(SOURCE)
+    first = await rig.grade(assignment, SOURCE, "alice")
+    await rig.grade(assignment, FORGERIES["a patched runtime"], "mallory")
+    second = await rig.grade(assignment, SOURCE, "alice")
+    assert marks(first) == marks(second)
+
+
+@pytest.mark.parametrize(
+    "name", ["numpy.py", "mograder.py", "sitecustomize.py", "../x.py", "a\nb.py"]
+)
+async def test_the_name_of_a_file_matters_to_nothing(rig: GradingRig, name: str) -> None:
+    assignment = await rig.prepare(SOURCE)
+    submitted = SubmittedNotebook("mallory", Path(name), SOURCE.encode())
+    found = await grade_submission(assignment, submitted, rig.tools)
+    assert found.result.auto_mark == 70.0
+    assert found.result.filename == Path(name).name
+
+
+def test_a_device_is_not_read() -> None:
+    with pytest.raises(InvalidInput, match="no file"):
+        read_submission(Path("/dev/zero"))

@@ -1,0 +1,119 @@
+"""Judges submissions in real sandboxes, cold or from zygotes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mograder.notebook.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading_split import plan_source
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution.judge_runner import JudgeRunner
+from mograder.sandbox.execution.judging import (
+    Deadlines,
+    JudgedCheck,
+    JudgeFiles,
+    JudgingRequest,
+    JudgingResult,
+)
+from mograder.sandbox.protocol import Limits
+from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.store.files import remove_tree
+from tests.support.launchers import Local, open_local
+from tests.support.supervisors import real_environments
+
+LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
+DEADLINES = Deadlines(call=20.0, check=60.0, submission=200.0, notebook=100.0)
+
+
+def notebook(*cells: str) -> str:
+    """Return the text of a notebook of these cells."""
+    parts = ["import marimo\n\napp = marimo.App()\n"]
+    for cell in cells:
+        body = "".join(f"    {line}\n" if line else "\n" for line in cell.strip().split("\n"))
+        parts.append(f"\n@app.cell\ndef _():\n{body}    return\n")
+    return "\n".join(parts)
+
+
+@dataclass
+class JudgingRig:
+    """A runner with an environment; ``copies`` is its directory."""
+
+    local: Local
+    runner: JudgeRunner
+    environment: Path
+    copies: Path
+
+    def request(
+        self,
+        source: str,
+        text: str,
+        *,
+        contract: str | None,
+        folder: Path | None = None,
+        beside: Path | None = None,
+    ) -> JudgingRequest:
+        """Return a request; ``folder`` is beside the source, ``beside`` beside the submission."""
+        plan: GradingPlan = plan_source(source, "source.py").plan
+        checks = (hashlib.sha256(part.code.strip().encode()).hexdigest() for part in plan.checks)
+        return JudgingRequest(
+            text,
+            "A1.py",
+            JudgeFiles(render_plan(plan), contract, folder),
+            self.environment,
+            LIMITS,
+            DEADLINES,
+            tuple(each.name for each in plan.answers),
+            tuple(checks),
+            "seed",
+            beside,
+        )
+
+    async def contract(self, source: str, folder: Path | None = None) -> str:
+        """Return the contract that a source's own solution gives."""
+        request = self.request(source, source, contract=None, folder=folder, beside=folder)
+        result = await self.runner.judge(request)
+        assert not result.problem, result.problem
+        assert {check.state for check in result.checks} == {"judged"}, result
+        return result.contract
+
+    async def judge(
+        self, source: str, text: str, contract: str, deadlines: Deadlines = DEADLINES
+    ) -> JudgingResult:
+        """Judge a submission."""
+        request = self.request(source, text, contract=contract)
+        return await self.runner.judge(replace(request, deadlines=deadlines))
+
+    async def is_clean(self) -> bool:
+        """Whether no copy and no process of a run is left."""
+        return not list((self.copies / "workers").glob("*"))
+
+
+@asynccontextmanager
+async def open_rig(
+    config: SupervisorConfig, place: Path, environments: Path
+) -> AsyncIterator[JudgingRig]:
+    """A rig with a supervisor of its own, gone afterwards."""
+    async with open_local(config, place) as local:
+        source = real_environments(environments, local.launcher, place)
+        directory = (await source.prepare(Script(), lambda _: None)).directory
+        if config.warm_environments:
+            await local.warm(directory)
+        copies = place / "judging"
+        yield JudgingRig(local, JudgeRunner(local.launcher, copies, remove_tree), directory, copies)
+
+
+def earned(result: JudgingResult) -> dict[str, tuple[float, float]]:
+    """Return what each label has earned, and of how much."""
+    assert not result.problem, result.problem
+    return {
+        each.label: (each.earned, each.total) for check in result.checks for each in check.labels
+    }
+
+
+def of(result: JudgingResult, label: str) -> JudgedCheck:
+    """Return the check with a label."""
+    return next(c for c in result.checks if label in [each.label for each in c.labels])
