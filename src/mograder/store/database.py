@@ -406,7 +406,8 @@ def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None
     if path is not None and "is locked" in cause:
         _log.error("The database %s is locked by another program", path)
         hint = "Wait until the other program has finished writing, then try again."
-        return Busy(f"The database {path.name} is locked by another program.", hint=hint)
+        text = f"The database {path.name} is locked by another program."
+        return Busy(text, hint=hint, retry_after=5)
     if path is not None and ("is full" in cause or "disk I/O error" in cause):
         return _disk_trouble(cause, path)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.Error):
