@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings_model import Settings
 from mograder.core.single_flight import Progress
 from mograder.grading.grading_tools import GradingTools
@@ -118,10 +118,12 @@ class NoRuns:
         raise AssertionError(f"{request.name} was run beside its answers")
 
 
-def tools_with(judges: TextJudges, root: Path) -> GradingTools:
-    """Return the tools of grading with these judges."""
+def tools_with(judges: TextJudges, root: Path, *, refusal: str = "") -> GradingTools:
+    """Return the tools of grading with these judges; ``refusal`` is why nothing can be built."""
 
     async def environment(_: str, __: Progress) -> Path:
+        if refusal:
+            raise InvalidInput(refusal)
         return root / "environments" / "e1"
 
     return GradingTools(
