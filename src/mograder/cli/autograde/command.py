@@ -174,7 +174,8 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     done = _graded(chosen, how, loaded, output)
     if csv_file is not None:
         _write_csv(csv_file, done)
-        output.say(f"\nCSV written to {csv_file}")
+        output.say("")
+        output.say(f"CSV written to {csv_file}")
     if as_json:
         answers = {"version": 1, "assignments": [answer_of(each) for each in done]}
         click.echo(json.dumps(answers, indent=2, ensure_ascii=False))

@@ -1,0 +1,143 @@
+"""``mograder autograde`` in real sandboxes: marks, what is up to date, and a kill in between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_judges import SOURCE, answered, release_of
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+_MOGRADER = str(Path(sys.executable).with_name("mograder"))
+_SECONDS = 300
+_SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
+HONEST = answered(SOURCE, _SQUARE, ("total = ...", "total = 6"))
+PARTIAL = answered(SOURCE, ("area = ...", "def area(side):\n        return 2 * side"))
+EMPTY = release_of(SOURCE)
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("environments")
+
+
+@pytest.fixture
+def course(tmp_path: Path, uv_cache: Path, environments: Path) -> Path:
+    root = tmp_path / "course"
+    for name, text in {"source": SOURCE, "release": EMPTY}.items():
+        (root / name / "hw1").mkdir(parents=True)
+        (root / name / "hw1" / "hw1.py").write_text(text)
+    submitted = root / "submitted" / "hw1"
+    submitted.mkdir(parents=True)
+    for student, text in {"alice": HONEST, "bob": PARTIAL, "carol": EMPTY}.items():
+        (submitted / f"{student}.py").write_text(text)
+    (root / "mograder.toml").write_text(
+        f'[hub]\nuv_cache_dir = "{uv_cache}"\nenvironments_dir = "{environments}"\n'
+    )
+    return root
+
+
+def grading(course: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [_MOGRADER, "autograde", *options, "hw1"],
+        cwd=course,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+
+
+def results(course: Path, *, timeless: bool = False) -> dict[str, dict[str, Any]]:
+    """The results by student; without times, those of the same submissions are equal."""
+    found = {}
+    for path in sorted((course / "autograded" / "hw1").glob("*.json")):
+        text = path.read_text()
+        result = json.loads(text, object_hook=_without_times if timeless else None)["result"]
+        found[path.stem] = result
+    return found
+
+
+def _without_times(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: each for key, each in found.items() if key not in ("at", "seconds", "milliseconds")
+    }
+
+
+def test_marks_are_made_once_and_can_be_verified(course: Path) -> None:
+    (course / "submitted/hw1/dave.py").write_text("not a notebook")
+    done = grading(course, "--json", "-j", "2")
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(done.stdout)["assignments"]
+    marks = {each["student"]: each["auto_mark"] for each in told["submissions"]}
+    assert marks == {"alice": 15.0, "bob": 2.5, "carol": 0.0, "dave": 0.0}
+    assert all(each["protected"] for name, each in results(course).items() if name != "dave")
+    pages = [path.read_text() for path in (course / "autograded/hw1").glob("*.html")]
+    assert len(pages) == 4
+    assert not any("secret ten" in page for page in pages)
+    again = grading(course)
+    assert "All submissions are up to date" in again.stdout
+    assert grading(course, "--verify").returncode == 0
+    bob = course / "autograded/hw1/bob.json"
+    bob.write_text(bob.read_text().replace('"auto_mark": 2.5', '"auto_mark": 15.0'))
+    verified = grading(course, "--verify")
+    assert verified.returncode == 1
+    assert "changed after it was signed" in verified.stdout
+
+
+def test_the_number_of_jobs_changes_no_result(course: Path) -> None:
+    assert grading(course, "-j", "1").returncode == 0
+    alone = results(course, timeless=True)
+    assert grading(course, "-j", "3", "--force").returncode == 0
+    assert results(course, timeless=True) == alone
+    assert len(alone) == 3
+
+
+def test_a_killed_run_goes_on_where_it_was(course: Path) -> None:
+    for number in range(12):
+        (course / "submitted/hw1" / f"s{number:02}.py").write_text(PARTIAL)
+    killed = subprocess.Popen(
+        [_MOGRADER, "autograde", "hw1", "--progress", "-j", "2"],
+        cwd=course,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert killed.stderr is not None
+    finished = 0
+    for line in killed.stderr:
+        finished += '"event": "progress"' in line
+        if finished == 4:
+            break
+    killed.send_signal(signal.SIGKILL)
+    killed.stderr.close()
+    killed.wait()
+    kept = results(course)
+    assert 4 <= len(kept) < 15
+    done = grading(course)
+    assert done.returncode == 0, done.stderr
+    assert f"Skipping {len(kept)} up-to-date" in done.stdout
+    found = results(course)
+    assert {name: found[name] for name in kept} == kept
+    assert {each["auto_mark"] for name, each in found.items() if name[0] == "s"} == {2.5}
+    assert len(found) == 15
+    assert grading(course, "--verify").returncode == 0
+
+
+def test_packages_that_cannot_be_installed_end_it_with_a_line(course: Path) -> None:
+    source = course / "source/hw1/hw1.py"
+    unknown = 'dependencies = ["marimo", "mograder-no-such-package"]'
+    source.write_text(SOURCE.replace('dependencies = ["marimo"]', unknown))
+    done = grading(course)
+    assert done.returncode == 2
+    assert "mograder-no-such-package" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (course / "autograded").exists()

@@ -1,0 +1,403 @@
+"""``mograder autograde`` as a command: arguments, exit statuses, lines, events and JSON.
+
+Judges decide by the text here; ``tests/contract/test_autograde.py`` has real ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import unicodedata
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.autograde import command
+from mograder.cli.main import run
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.grading.grading_result import GradingResult
+from mograder.grading.grading_tools import GradingTools
+from tests.support.grading_course import (
+    HALF,
+    RIGHT,
+    SOURCE,
+    WRONG,
+    TextJudges,
+    make_course,
+    tools_with,
+)
+
+
+@dataclass
+class Desk:
+    """A course, which is the working directory, and its judges."""
+
+    root: Path
+    judges: TextJudges = field(default_factory=TextJudges)
+    opened: list[int] = field(default_factory=list)
+    refusal: str = ""
+
+    def results(self, directory: str = "autograded/hw1") -> dict[str, GradingResult]:
+        found = {}
+        for path in sorted((self.root / directory).glob("*.json")):
+            answer = json.loads(path.read_text())["result"]
+            found[path.stem] = GradingResult.model_validate(answer)
+        return found
+
+    def submit(self, name: str, text: str = HALF, assignment: str = "hw1") -> Path:
+        path = self.root / "submitted" / assignment / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = Desk(make_course(tmp_path, {"alice": RIGHT, "bob": HALF, "carol": WRONG}))
+
+    @asynccontextmanager
+    async def opening(
+        loaded: LoadedSettings, environ: Environ, *, jobs: int, sandbox: bool
+    ) -> AsyncIterator[GradingTools]:
+        desk.opened.append(jobs)
+        desk.judges.gate.set()
+        yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
+
+    monkeypatch.setattr(command, "open_grading_tools", opening)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    return desk
+
+
+TABLE = """\
+Auto-discovered source: source/hw1/hw1.py
+  Marks metadata: Q1=10 Q2=5 (total: 15)
+Autograding 3 submission(s) with 4 workers...
+Notebook    Q1: on  Q2: tw  Marks  Errors
+-----------------------------------------
+alice         PASS    PASS  15/15  0
+bob           PART    PART  7.5/15  0
+carol         FAIL    FAIL  0/15  0
+  Grading copy: autograded/hw1/alice.py
+  Grading copy: autograded/hw1/bob.py
+  Grading copy: autograded/hw1/carol.py
+
+CSV written to out.csv
+"""
+
+
+def test_the_lines_are_those_of_0_3_16(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["autograde", "hw1", "--csv", "out.csv"]) == 0
+    assert capfd.readouterr().out == TABLE
+    rows = list(csv.reader(io.StringIO((desk.root / "out.csv").read_text())))
+    assert rows[0] == ["notebook", "Q1", "Q2", "cell_errors", "export_error", "auto_mark"]
+    assert rows[2] == ["bob", "PARTIAL", "PARTIAL", "0", "", "7.5"]
+    assert run(["autograde", "hw1"]) == 0
+    assert capfd.readouterr().out.splitlines()[1:] == [
+        "Skipping 3 up-to-date submission(s) (use --force to re-grade all)",
+        "All submissions are up to date — nothing to do.",
+    ]
+
+
+def test_the_events_are_those_of_0_3_16(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    desk.submit("dave.py").unlink()
+    (desk.root / "submitted/hw1/dave.py").mkdir()
+    assert run(["autograde", "hw1", "--progress", "-j", "1"]) == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    events = [json.loads(line) for line in lines]
+    assert [each["event"] for each in events] == [
+        *("start", "sandbox_start", "sandbox_done", "check", "check"),
+        *["progress"] * 4,
+        "results",
+    ]
+    assert events[0] == {"event": "start", "total": 4}
+    assert events[3] == {
+        "event": "check",
+        "notebook": "source/hw1/hw1.py",
+        "label": "Q1: one",
+        "status": "PASS",
+    }
+    assert events[5] == {"event": "progress", "completed": 1, "total": 4, "notebook": "alice.py"}
+    assert events[-1]["labels"] == ["Q1", "Q2"]
+    assert events[-1]["rows"][1] == {
+        "notebook": "bob",
+        "checks": {"Q1": "PARTIAL", "Q2": "PARTIAL"},
+        "cell_errors": 0,
+        "export_error": "",
+        "tampered": [],
+        "auto_mark": 7.5,
+        "total_mark": 15.0,
+    }
+    assert events[-1]["rows"][3]["checks"] == {"Q1": "EXPORT_FAILED", "Q2": "EXPORT_FAILED"}
+
+
+def test_json_tells_each_submission(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    run(["autograde", "hw1", "--student", "bob"])
+    capfd.readouterr()
+    desk.submit("bo\u0308b.py", "not a notebook")
+    assert run(["autograde", "hw1", "--json"]) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["version"] == 1
+    (told,) = answer["assignments"]
+    assert told["assignment"] == "hw1"
+    found = {each["student"]: each for each in told["submissions"]}
+    assert [(name, each["state"], each["up_to_date"]) for name, each in found.items()] == [
+        ("alice", "judged", False),
+        ("bob", "judged", True),
+        ("böb", "not run", False),
+        ("carol", "judged", False),
+    ]
+    assert found["bob"]["questions"][0] == {
+        "key": "Q1",
+        "earned": 5.0,
+        "available": 10.0,
+        "state": "judged",
+        "reason": "",
+    }
+    assert found["bob"]["checks"][0] == {"label": "Q1: one", "key": "Q1", "result": "PARTIAL"}
+    assert found["böb"]["problem"].startswith("bo\u0308b.py:1: ")
+    assert set(desk.results()) == {"alice", "bob", "carol", "böb"}
+
+
+def test_a_submission_without_a_result_is_status_1(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk.submit("dave.py", HALF + f"# {desk.judges.broken}\n")
+    assert run(["autograde", "hw1"]) == 1
+    assert "hw1: no result that counts for dave." in capfd.readouterr().err
+    assert desk.results()["dave"].auto_mark is None
+    desk.judges.asked.clear()
+    assert run(["autograde", "hw1", "--failed"]) == 1
+    assert len(desk.judges.asked) == 1
+
+
+def test_students_are_chosen_by_name(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    desk.submit(f"{unicodedata.normalize('NFD', 'Jörg Müller')}.py")
+    assert run(["autograde", "hw1", "--student", "Jörg Müller", "--student", "bob"]) == 0
+    assert set(desk.results()) == {"bob", "Jörg Müller"}
+    assert run(["autograde", "hw1", "--student", "bo"]) == 3
+    assert "There is no submission of bo to hw1." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argument", ["hw", "HW1", "submitted/hw1", "submitted/hw1/", "./submitted/hw1/../hw1"]
+)
+def test_an_assignment_is_named_or_a_directory(desk: Desk, argument: str) -> None:
+    assert run(["autograde", argument]) == 0
+    assert set(desk.results()) == {"alice", "bob", "carol"}
+
+
+def test_single_files_and_several_assignments(desk: Desk) -> None:
+    desk.submit("dave.py", HALF, "hw2")
+    (desk.root / "source/hw2").mkdir()
+    (desk.root / "source/hw2/hw2.py").write_text(SOURCE)
+    files = ["submitted/hw1/alice.py", "submitted/hw1/carol.py", "hw2"]
+    assert run(["autograde", *files]) == 0
+    assert set(desk.results()) == {"alice", "carol"}
+    assert set(desk.results("autograded/hw2")) == {"dave"}
+
+
+def test_submissions_beside_another_courses_source_go_to_its_results(
+    desk: Desk, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = make_course(tmp_path_factory.mktemp("other"), {"eve": RIGHT})
+    assert run(["autograde", str(other / "submitted" / "hw1")]) == 0
+    assert (other / "autograded/hw1/eve.json").is_file()
+    assert run(["autograde", "hw1", "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "alice.json").is_file()
+
+
+def _without_submissions(desk: Desk) -> list[str]:
+    for path in (desk.root / "submitted/hw1").iterdir():
+        path.unlink()
+    return ["hw1"]
+
+
+def _without_directory(desk: Desk) -> list[str]:
+    _without_submissions(desk)
+    (desk.root / "submitted/hw1").rmdir()
+    return ["hw1"]
+
+
+def _two_that_begin_so(desk: Desk) -> list[str]:
+    for name in ("hw-a", "hw-b"):
+        desk.submit("x.py", HALF, name)
+    return ["hw"]
+
+
+@pytest.mark.parametrize(
+    ("arrange", "told"),
+    [
+        (_without_submissions, "No .py files in submitted/hw1"),
+        (_without_directory, "Assignment directory not found: submitted/hw1"),
+        (_two_that_begin_so, "'hw' may mean hw-a, hw-b"),
+        (lambda _: [], "Missing argument 'ASSIGNMENTS...'"),
+        (lambda _: ["nothing"], "There is no assignment 'nothing'"),
+        (lambda _: ["submitted/hw1/zoe.py"], "File not found: submitted/hw1/zoe.py"),
+        (lambda _: ["hw1", "--moodle-csv", "mograder.toml"], "does not exist"),
+        (lambda _: ["hw1", "-j", "0"], "0 is not in the range"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(
+    desk: Desk, capfd: pytest.CaptureFixture[str], arrange: object, told: str
+) -> None:
+    assert callable(arrange)
+    assert run(["autograde", *arrange(desk)]) == 2
+    assert told in capfd.readouterr().err
+    assert desk.opened == []
+
+
+def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = desk.root / "source/hw1/hw1.py"
+    source.write_text('# /// script\n# mograder-type = "lecture"\n# ///\n' + SOURCE)
+    assert run(["autograde", "hw1"]) == 2
+    assert "this is a lecture, which has no marks." in capfd.readouterr().err
+    source.write_text(SOURCE)
+
+    desk.refusal = "The package nosuchpackage cannot be installed."
+    assert run(["autograde", "hw1"]) == 2
+    told = capfd.readouterr().err.strip().splitlines()
+    assert told == ["Error: The package nosuchpackage cannot be installed."]
+    assert not (desk.root / "autograded").exists()
+
+
+def test_a_source_without_checks_leaves_everything_to_people(desk: Desk) -> None:
+    text = SOURCE.replace("check(", "print(").replace("_marks = {", "_marks = {'Essay': 5, ")
+    (desk.root / "source/hw1/hw1.py").write_text(text)
+    assert run(["autograde", "hw1"]) == 0
+    assert {each.state for each in desk.results()["alice"].questions} == {"manual"}
+
+
+def test_a_damaged_or_locked_gradebook_is_told_before_anything_runs(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    book = desk.root / "gradebook.db"
+    book.write_bytes(b"not a database" * 100)
+    assert run(["autograde", "hw1"]) == 2
+    assert "gradebook.db" in capfd.readouterr().err
+    book.unlink()
+    book.mkdir()
+    assert run(["autograde", "hw1"]) == 2
+    assert "is a directory" in capfd.readouterr().err
+    assert desk.opened == []
+
+
+def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
+    assert run(["autograde", "hw1"]) == 0
+    with sqlite3.connect(desk.root / "gradebook.db") as database:
+        rows = database.execute("SELECT student, auto_mark FROM submissions ORDER BY student")
+        found = dict(rows.fetchall())
+    assert found == {name: result.auto_mark for name, result in desk.results().items()}
+    assert found == {"alice": 15.0, "bob": 7.5, "carol": 0.0}
+
+
+def test_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
+    directory = desk.root / "submitted" / "hw1"
+    (directory / ".fetch_metadata.json").write_text('{"alice": 1773000000, "bob": 1e300}')
+    (directory / "carol.py").rename(directory / "carol_20260102T030405.py")
+    (directory / "carol.py").symlink_to("carol_20260102T030405.py")
+    assert run(["autograde", "hw1"]) == 0
+    assert {name: each.received for name, each in desk.results().items()} == {
+        "alice": "2026-03-08T20:00:00.000Z",
+        "bob": "",
+        "carol": "2026-01-02T03:04:05.000Z",
+    }
+
+
+def test_verify_runs_nothing_and_tells_what_does_not_fit(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(["autograde", "hw1"])
+    capfd.readouterr()
+    desk.submit("bob.py", RIGHT)
+    assert run(["autograde", "hw1", "--verify"]) == 1
+    told = capfd.readouterr().out
+    # The secret of the real course signs here, which has not signed these results.
+    assert "autograded/hw1: 0 of 3 results fit." in told
+    assert len(desk.opened) == 1
+    assert run(["autograde", "hw1", "--verify", "--json"]) == 1
+    (answer,) = json.loads(capfd.readouterr().out)["assignments"]
+    assert [each["student"] for each in answer["results"]] == ["alice", "bob", "carol"]
+    assert all("changed after it was signed" in each["problems"][0] for each in answer["results"])
+
+
+def _moodle_zip(path: Path, entries: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in entries.items():
+            archive.writestr(name, text)
+    return path
+
+
+ENTRIES = {
+    "Ada Lovelace_101_assignsubmission_file_/hw1.py": RIGHT,
+    "Alan Turing_102_assignsubmission_file_/solution.py": HALF,
+    "Grace Hopper_103_assignsubmission_file_/a.py": HALF,
+    "Grace Hopper_103_assignsubmission_file_/b.py": RIGHT,
+}
+WORKSHEET = """\
+Identifier,Full name,Username,Status,Grade,Maximum grade,Last modified (grade),Feedback comments
+Participant 101,Ada Lovelace,ada,,,,,
+Participant 102,Alan Turing,alan,,,,,
+Participant 103,Grace Hopper,grace,,,,,
+"""
+
+
+@pytest.mark.parametrize("named", ["hw1", "--source=source/hw1/hw1.py"])
+def test_a_zip_of_moodle_is_graded(
+    desk: Desk, capfd: pytest.CaptureFixture[str], named: str
+) -> None:
+    archive = _moodle_zip(desk.root / "all.zip", ENTRIES)
+    sheet = desk.root / "sheet.csv"
+    sheet.write_text(WORKSHEET)
+    arguments = [named, "--moodle-zip", str(archive), "--moodle-csv", str(sheet)]
+    assert run(["autograde", *arguments]) == 1
+    assert {name: each.auto_mark for name, each in desk.results().items()} == {
+        "ada": 15.0,
+        "alan": 7.5,
+    }
+    assert "no result that counts for grace" in capfd.readouterr().err
+    assert list((desk.root / "submitted/hw1").glob("ada*")) == []
+
+
+def test_a_zip_without_a_worksheet_names_participants(desk: Desk) -> None:
+    archive = _moodle_zip(desk.root / "all.zip", dict(list(ENTRIES.items())[:1]))
+    assert run(["autograde", "hw1", str(archive)]) == 0
+    assert set(desk.results()) == {"Participant-101"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({}, "The zip holds no submissions."),
+        ({"../../evil.py": "x"}, "does not look like a submission"),
+        ({"A_1_assignsubmission_file_/../../../evil.py": "x"}, ""),
+    ],
+)
+def test_a_zip_writes_nothing_outside(
+    desk: Desk, capfd: pytest.CaptureFixture[str], entries: dict[str, str], told: str
+) -> None:
+    archive = _moodle_zip(desk.root / "all.zip", entries)
+    run(["autograde", "hw1", str(archive)])
+    assert told in capfd.readouterr().err
+    assert list(desk.root.rglob("evil*")) == []
+    assert list(desk.root.parent.glob("evil*")) == []
+
+
+def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    path = desk.root / "all.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("A_1_assignsubmission_file_/a.py", "w") as entry,
+    ):
+        for _ in range(501):
+            entry.write(b"#" * 1_000_000)
+    assert run(["autograde", "hw1", str(path)]) == 2
+    assert "unpacks to more than" in capfd.readouterr().err
