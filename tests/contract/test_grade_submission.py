@@ -10,10 +10,11 @@ import pytest
 
 from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput
-from mograder.grading.graded_assignment import AssignmentFiles
-from mograder.grading.grading_result import GradingState, render_result
+from mograder.grading.graded_assignment import AssignmentFiles, GradedAssignment
+from mograder.grading.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.result_signature import is_signed, sign_result
-from mograder.sandbox.execution.report import CellStatus
+from mograder.notebook.release import make_release
+from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
 from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 
@@ -22,7 +23,6 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 S = GradingState
 SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
 HONEST = answered(SOURCE, SQUARE, ("total = ...", "total = 6"))
-TIMES = {"at": "", "seconds": 0.0}
 
 
 @pytest.fixture
@@ -87,6 +87,15 @@ async def test_notebooks_that_end_badly_earn_nothing_and_say_why(rig: GradingRig
     assert again.result.auto_mark == 15.0
 
 
+def without_times(result: GradingResult) -> GradingResult:
+    """The result without the fields that differ from run to run."""
+    checks = []
+    for check in result.checks:
+        calls = (call.model_copy(update={"milliseconds": 0.0}) for call in check.calls)
+        checks.append(check.model_copy(update={"calls": tuple(calls)}))
+    return result.model_copy(update={"at": "", "seconds": 0.0, "checks": tuple(checks)})
+
+
 async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
     rig: GradingRig, runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
 ) -> None:
@@ -99,29 +108,14 @@ async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
     first = await rig.grade(assignment, HONEST)
     warm = await rig.grade(assignment, HONEST)
     place = run_directory / "environments"
-    with_calls = lambda r: r.model_copy(  # noqa: E731
-        update={
-            **TIMES,
-            "checks": tuple(
-                c.model_copy(
-                    update={
-                        "calls": tuple(
-                            each.model_copy(update={"milliseconds": 0.0}) for each in c.calls
-                        )
-                    }
-                )
-                for c in r.checks
-            ),
-        }
-    )
-    bodies = [with_calls(each.result) for each in (first, warm)]
+    bodies = [without_times(each.result) for each in (first, warm)]
     (tmp_path / "again").mkdir()
     shutil.copytree(rig.course / ".mograder", tmp_path / "again" / "course" / ".mograder")
     async with open_grading_rig(
         tmp_path / "again" / "course", tmp_path / "again", uv_cache, place
     ) as cold:
         again = await cold.grade(await cold.prepare(random), HONEST)
-    bodies.append(with_calls(again.result))
+    bodies.append(without_times(again.result))
     assert len({render_result(each) for each in bodies}) == 1
     assert len({sign_result(rig.tools.key, each) for each in bodies}) == 1
     assert is_signed(cold.tools.key, bodies[0], sign_result(rig.tools.key, bodies[0]))
@@ -159,46 +153,46 @@ async def test_a_solution_that_only_passes_beside_its_checks_is_refused(rig: Gra
         await rig.prepare(source)
 
 
-EXAMPLES = sorted((REPOSITORY / "examples" / "course" / "source").glob("A*"))
-LEGACY = REPOSITORY / "tests" / "data" / "legacy"
+EXAMPLES = [
+    *sorted((REPOSITORY / "examples" / "course" / "source").glob("A*")),
+    *sorted(path for path in (REPOSITORY / "tests" / "data" / "legacy").iterdir() if path.is_dir()),
+]
 
 
 @pytest.mark.parametrize("directory", EXAMPLES, ids=lambda path: path.name)
-async def test_the_example_course_is_judged_unchanged(rig: GradingRig, directory: Path) -> None:
-    name = f"{directory.name}.py"
-    files = AssignmentFiles(
-        directory.name,
-        directory / name,
-        REPOSITORY / "examples" / "course" / "release" / directory.name / name,
-    )
-    if files.release is not None and not files.release.exists():
-        files = AssignmentFiles(directory.name, files.source, None)
-    assignment = await rig.prepare(files)
+async def test_courses_of_ours_and_for_0_3_16_are_judged_unchanged(
+    rig: GradingRig, directory: Path
+) -> None:
+    source = directory / f"{directory.name}.py"
+    release = rig.course / "release" / directory.name / source.name
+    shutil.copytree(directory, release.parent)
+    release.write_text(released(source))
+    assignment = await rig.prepare(AssignmentFiles(directory.name, source, release))
     found = await rig.grade(assignment, assignment.source)
     result = found.result
     assert result.problem == ""
     assert result.auto_mark == result.auto_available
     assert {each.state for each in result.questions} <= {S.JUDGED, S.CLAIMED, S.MANUAL}
-    beside = await own_run(rig, assignment.source, directory)
+    beside = await own_run(rig, assignment, directory)
     judged = {each.label: each.passed for check in result.checks for each in check.labels}
     assert judged == {label: status == "success" for label, status in beside.items()}
-    if assignment.release is not None:
-        empty = await rig.grade(assignment, assignment.release)
-        assert empty.result.auto_mark == 0.0
-        assert empty.result.tampered == ()
+    empty = await rig.grade(assignment, assignment.release or "")
+    assert empty.result.auto_mark in (0.0, None)
+    assert empty.result.tampered == ()
+    assert not any(each.earned for each in empty.result.questions)
 
 
-async def own_run(rig: GradingRig, text: str, folder: Path) -> dict[str, str]:
+def released(source: Path) -> str:
+    """The release of a source."""
+    made = make_release(source.read_text(), filename=source.name, assignment=source.stem)
+    assert made is not None
+    return made.text
+
+
+async def own_run(rig: GradingRig, assignment: GradedAssignment, folder: Path) -> dict[str, str]:
     """The last status of each label when the notebook runs by itself."""
-    from mograder.sandbox.execution.report import ExecutionRequest
-
     request = ExecutionRequest(
-        text,
-        "own.py",
-        await rig.tools.environment(text, lambda _: None),
-        (await rig.prepare(SOURCE)).limits,
-        100.0,
-        folder=folder,
+        assignment.source, "own.py", assignment.environment, assignment.limits, 100.0, folder
     )
     result = await rig.tools.executor.execute(request)
     return {each.label: each.status for each in result.checks}

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import random
+import shutil
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from mograder.sandbox.execution.report import CellStatus, Outcome
-from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
-from tests.support.supervisors import real_config
+from bench.support.marimo import open_editor
+from mograder.notebook.grading_plan import source_sha256
+from mograder.sandbox.client.connection import ConnectionLost
+from mograder.sandbox.execution import judge_runner
+from mograder.sandbox.execution.judging import Deadlines, JudgingResult
+from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
+from mograder.sandbox.execution.runner import Executor
+from mograder.store.files import remove_tree
+from tests.support.judging_rig import LIMITS, JudgingRig, earned, notebook, of, open_rig
+from tests.support.launchers import address_of, make_spec, shown, soon_healthy
+from tests.support.supervisors import break_off, inside_of, real_config, short_directory, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-SOURCE = notebook(
-    "import marimo as mo, random\nfrom mograder.runtime import check\nfactor = 2\n"
-    '_marks = {"Q1": 2, "Q2": 3}',
-    "### BEGIN SOLUTION\nx = 3\n### END SOLUTION",
-    "### BEGIN SOLUTION\ndef double(v):\n    return factor * v\n### END SOLUTION",
-    "check('Q1: x', [(x == 3, 'x is not 3'), (x > 0, 'x is negative', 2)])",
-    "check('Q2: double', [(double(2) == 4, 'two')])\n### BEGIN HIDDEN TESTS\n"
-    "_v = random.random()\ncheck('Q2: hidden', [(double(_v) == 2 * _v, 'random')])\n"
-    "### END HIDDEN TESTS",
-)
+HIDDEN = "check('Q2: hidden', [(double(_v) == 2 * _v, 'random')])"
+
+
+def source_of(given: str = "", hidden: str = HIDDEN) -> str:
+    """Return a source with more given code, or another hidden test."""
+    return notebook(
+        f"import marimo as mo, random\nfrom mograder.runtime import check\nfactor = 2\n{given}",
+        '_marks = {"Q1": 2, "Q2": 3}',
+        "### BEGIN SOLUTION\nx = 3\n### END SOLUTION",
+        "### BEGIN SOLUTION\ndef double(v):\n    return factor * v\n### END SOLUTION",
+        "check('Q1: x', [(x == 3, 'x is not 3'), (x > 0, 'x is negative', 2)])",
+        "check('Q2: double', [(double(2) == 4, 'two')])\n### BEGIN HIDDEN TESTS\n"
+        f"_v = random.random()\n{hidden}\n### END HIDDEN TESTS",
+    )
+
+
+SOURCE = source_of()
 
 
 def submission(x: str = "x = 3", double: str = "def double(v):\n    return 2 * v") -> str:
@@ -71,4 +93,204 @@ async def test_each_check_gets_what_it_earned(rig: JudgingRig) -> None:
     assert of(wrong, "Q2: hidden").hidden
     if rig.local.kept:
         starts = await rig.local.starts()
-        assert starts == {"warm": 6}
+        assert starts["warm"] + starts.get("template", 0) == 6
+
+
+def _without_times(result: JudgingResult) -> object:
+    untimed = [
+        replace(c, calls=tuple(replace(call, milliseconds=0.0) for call in c.calls))
+        for c in result.checks
+    ]
+    cells = [replace(cell, seconds=0.0) for cell in result.worker.cells]
+    return result.problem, result.given, untimed, cells
+
+
+TEMPLATE = source_of(
+    "start = random.random()",
+    HIDDEN.replace("'random'", "f'random {_v} {start} {random.random()}'"),
+)
+
+
+@only_warm
+async def test_judges_are_the_same_cold_and_forked_after_the_template(
+    rig: JudgingRig, runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    contract = await rig.contract(TEMPLATE)
+    wrong = submission(double="def double(v):\n    return v")
+    first = await rig.judge(TEMPLATE, wrong, contract)
+    while not (await rig.local.starts()).get("template"):
+        again = await rig.judge(TEMPLATE, wrong, contract)
+    assert _without_times(again) == _without_times(first)
+    (tmp_path / "cold").mkdir()
+    with short_directory() as directory:
+        config = real_config(directory, tmp_path / "cold", uv_cache)
+        config = config.model_copy(update={"warm_environments": 0})
+        environments = run_directory / "environments"
+        async with open_rig(config, tmp_path / "cold", environments) as other:
+            cold = await other.judge(TEMPLATE, wrong, contract)
+    assert _without_times(again) == _without_times(cold)
+    (hidden,) = (each for each in of(cold, "Q2: hidden").labels if each.label == "Q2: hidden")
+    assert hidden.conditions[0].message.startswith("random 0.")
+
+
+LEFT_BEHIND = {
+    "a thread": "import threading\n_t = threading.Thread(target=threading.Event().wait)\n"
+    "_t.daemon = True\n_t.start()",
+    "a process": "import subprocess\n_kept = subprocess.Popen(['sleep', '600'])",
+    "an open file": "opened = open('/usr/bin/cat', 'rb')",
+    "a file": "open('/tmp/written', 'w').close()",
+    "a variable": "import os\nos.environ['SET'] = '1'",
+    "an error": "1 / 0",
+}
+
+
+@only_warm
+async def test_a_template_that_a_fork_cannot_go_on_from_is_run_by_each_judge(
+    rig: JudgingRig,
+) -> None:
+    for name, given in LEFT_BEHIND.items():
+        source = source_of(given)
+        contract = await rig.contract(SOURCE)
+        contract = contract.replace(source_sha256(SOURCE), source_sha256(source))
+        before = await rig.local.starts()
+        why = f"no template: template {'failed' if name == 'an error' else 'left behind'}"
+        while (await rig.local.starts()).get(why, 0) == before.get(why, 0):
+            result = await rig.judge(source, submission(), contract)
+            if name == "an error":
+                assert {check.state for check in result.checks} == {"needs attention"}
+            else:
+                assert earned(result) == RIGHT, name
+    assert "template" not in await rig.local.starts()
+
+
+async def kill_once(rig: JudgingRig, contract: str, what: str, after: float) -> str:
+    """Judge, kill all processes whose arguments contain a text, and return what came of it."""
+    judging = asyncio.create_task(rig.judge(SOURCE, submission(), contract))
+    await asyncio.wait({judging}, timeout=after)
+    for process in inside_of(rig.local.launcher):
+        with contextlib.suppress(psutil.Error):
+            arguments = " ".join(process.cmdline())
+            if what in arguments and "zygote.py" not in arguments:
+                process.kill()
+    result = await judging
+    if result.problem:
+        assert result.checks == ()
+        return "problem"
+    for label, (got, total) in earned(result).items():
+        assert (got, total) in (RIGHT[label], (0.0, total))
+    return "complete" if earned(result) == RIGHT else "not run"
+
+
+KILLS = [
+    pytest.param(10, id="ten"),
+    pytest.param(100, id="hundred", marks=pytest.mark.long),
+]
+
+
+@only_warm
+@pytest.mark.parametrize("kills", KILLS)
+async def test_a_judge_that_is_killed_never_gives_a_mark(rig: JudgingRig, kills: int) -> None:
+    contract = await rig.contract(SOURCE)
+    started = time.monotonic()
+    assert earned(await rig.judge(SOURCE, submission(), contract)) == RIGHT
+    longest = 1.2 * (time.monotonic() - started)
+    moments = random.Random(18)
+    seen = [
+        await kill_once(rig, contract, "plan.json", moments.random() * longest)
+        for _ in range(kills)
+    ]
+    assert set(seen) <= {"problem", "complete"}, seen
+    assert "problem" in seen
+
+
+@only_warm
+async def test_a_worker_that_is_killed_gives_no_more_than_what_was_judged(rig: JudgingRig) -> None:
+    contract = await rig.contract(SOURCE)
+    moments = random.Random(18)
+    for _ in range(5):
+        assert await kill_once(rig, contract, '"interface"', moments.random() * 0.3)
+
+
+async def test_a_broken_connection_gives_no_result(rig: JudgingRig) -> None:
+    contract = await rig.contract(SOURCE)
+    judging = asyncio.create_task(
+        rig.judge(SOURCE, submission("import time\ntime.sleep(60)\nx = 3"), contract)
+    )
+    await until(lambda: bool(list((rig.copies / "workers").glob("*/A1.py"))))
+    await break_off(rig.local.launcher)
+    with pytest.raises(ConnectionLost):
+        await judging
+    await until(
+        lambda: (
+            not any(
+                "plan.json" in " ".join(p.cmdline()) and "zygote.py" not in " ".join(p.cmdline())
+                for p in inside_of(rig.local.launcher)
+            )
+        )
+    )
+    assert earned(await rig.judge(SOURCE, submission(), contract)) == RIGHT
+
+
+async def test_the_times_of_notebook_and_checks_are_limited_apart(rig: JudgingRig) -> None:
+    contract = await rig.contract(SOURCE)
+    deadlines = Deadlines(call=5.0, check=8.0, submission=30.0, notebook=6.0)
+    hung = submission(x="while True: pass")
+    result = await rig.judge(SOURCE, hung, contract, deadlines)
+    assert earned(result) == NOTHING
+    assert of(result, "Q1: x").reason == "the notebook took more than 6 seconds"
+    assert result.worker.outcome is Outcome.TIMED_OUT
+    assert result.worker.cells[-1].status is CellStatus.INTERRUPTED
+    deadlines = Deadlines(call=3.0, check=3.0, submission=9.0, notebook=60.0)
+    late = submission("time.sleep(10)\nx = 3", "def double(v): time.sleep(60)")
+    result = await rig.judge(SOURCE, late, contract, deadlines)
+    assert earned(result) == NOTHING | {"Q1: x": (3.0, 3.0)}
+    assert result.worker.outcome is Outcome.FINISHED
+
+
+async def test_a_judge_that_hangs_in_c_is_ended(
+    rig: JudgingRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = "check('Q2: hidden', [(double(_v) == 2 * _v, 'random')])\nif x == 4:\n    import signal\n    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\n    10 ** 10 ** 10"
+    source = source_of(hidden=hangs)
+    contract = await rig.contract(source)
+    deadlines = Deadlines(call=3.0, check=3.0, submission=3.0, notebook=5.0)
+    request = rig.request(source, submission(x="x = 4"), contract=contract)
+    monkeypatch.setattr(judge_runner, "_MARGIN_SECONDS", 2.0)
+    result = await rig.runner.judge(replace(request, deadlines=deadlines))
+    assert result.problem.startswith("The judge did not end within")
+    assert result.checks == ()
+
+
+OWN_NAMES = ("frames", "serve", "rights", "cell_runner", "own_modules", "numpy_values")
+
+
+async def test_files_of_the_same_names_as_our_programs_are_the_students(
+    rig: JudgingRig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in OWN_NAMES:
+        (folder / f"{name}.py").write_text("mine = 1\n")
+    used = f"import {', '.join(OWN_NAMES)}\nx = " + " + ".join(f"{n}.mine" for n in OWN_NAMES)
+    text = notebook(
+        used, "def double(v):\n    import argument_pickle\n    return argument_pickle.v"
+    )
+    (folder / "argument_pickle.py").write_text("v = 1\n")
+    contract = await rig.contract(SOURCE)
+    request = rig.request(SOURCE, text, contract=contract, beside=folder)
+    result = await rig.runner.judge(request)
+    assert earned(result) == NOTHING | {"Q1: x": (2.0, 3.0)}, result  # x is 6
+    executor = Executor(rig.local.launcher, tmp_path / "copies", remove_tree)
+    ran = await executor.execute(
+        ExecutionRequest(notebook(used, "print(x)"), "A1.py", rig.environment, LIMITS, 60, folder)
+    )
+    assert [cell.output_tail for cell in ran.cells] == ["", "6\n"], ran
+    shutil.copytree(folder, rig.local.place / "mine")
+    spec = make_spec("own", rig.local.place, rig.environment, notebook=notebook(f"{used}\nx"))
+    for each in folder.iterdir():
+        shutil.copy(each, spec.directory)
+    endpoint = (await rig.local.launcher.start(spec)).endpoint
+    await soon_healthy(endpoint, spec)
+    async with open_editor(address_of(endpoint, spec), run=True) as editor:
+        assert ">6<" in await shown(editor)
+    assert await rig.local.launcher.stop(spec.session_id)

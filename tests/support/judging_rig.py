@@ -77,6 +77,7 @@ class JudgingRig:
         request = self.request(source, source, contract=None, folder=folder, beside=folder)
         result = await self.runner.judge(request)
         assert not result.problem, result.problem
+        assert {check.state for check in result.checks} == {"judged"}, result
         return result.contract
 
     async def judge(

@@ -71,10 +71,10 @@ def test_marks_are_those_of_the_one_function_and_of_the_notebooks_own_table(
         weights = {each.label: Weights(each.earned, each.total, each.passed) for each in of}
         assert question.earned == question_marks(marks[question.key], weights)
         assert math.isclose(question.earned, float(text), abs_tol=0.005)
-    total = totals(marks, found)
-    assert total.auto_mark == sum_of_marks(each.earned or 0.0 for each in found)
-    assert total.auto_mark is not None
-    assert math.isclose(total.auto_mark, float(shown[-1]), abs_tol=0.005)
+    together = totals(marks, found).auto_mark
+    assert together is not None
+    assert together == sum_of_marks(each.earned or 0.0 for each in found)
+    assert math.isclose(together, float(shown[-1]), abs_tol=0.005)
 
 
 def test_a_label_that_did_not_come_counts_with_the_authors_weight() -> None:

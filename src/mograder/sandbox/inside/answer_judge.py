@@ -5,10 +5,10 @@ tests, and no file of the submission; it imports the standard library, marimo, m
 and what the author's cells import. All that comes from the worker is data (``value_decoder.py``).
 
 Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
-"answers": 6, "rlimits": {}, "plan": {…}, "contract": {…} or null, "seconds": {"notebook": 60,
-"call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and contract may be paths.
-Without a contract the worker is the author's own solution, which is trusted, and a contract is
-recorded.
+"answers": 6, "rlimits": {}, "caches": "", "plan": {…}, "contract": {…} or null, "seconds":
+{"notebook": 60, "call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and
+contract may be paths. Without a contract the worker is the author's own solution, which is trusted,
+and a contract is recorded.
 
 Lines of JSON are written to ``report``: ``{"kind": "given", "cell", "line", "error"}`` for a given
 part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorded, and at last
@@ -52,20 +52,50 @@ _PULSE = 0.5
 def main(argv: list[str]) -> None:
     """Judge one submission, report, and exit at once."""
     options = json.loads(argv[0])
-    cell_runner.set_rlimits(options["rlimits"])
+    cell_runner.prepare_process(options)
     for name in ("report", "control", "requests", "answers"):
         os.set_inheritable(options[name], False)
-    cell_output.Tail()
-    cell_output.quiet_figures()
-    # As in the worker: what is installed takes precedence over the files beside the source.
-    sys.path.append(str(pathlib.Path.cwd()))
+    prepare_output()
     try:
-        with _notebook() as module:
-            _Judge(options, module).run()
+        template = _templates.get(str(options["plan"])) or Template(options["plan"])
+        _Judge(options, template).run()
     except BaseException:
         os.write(2, traceback.format_exc().encode())  # standard error was replaced above
         raise
     os._exit(0)
+
+
+def prepare_output() -> None:
+    """Keep output and figures from going anywhere, and let files beside the source be imported."""
+    cell_output.Tail()
+    cell_output.quiet_figures()
+    # As in the worker: what is installed takes precedence.
+    here = str(pathlib.Path.cwd())
+    sys.path[:] = [*(entry for entry in sys.path if entry != here), here]
+
+
+class Template:
+    """A plan whose template has run in this process, which a judge can go on from."""
+
+    def __init__(self, plan: Any) -> None:
+        self.plan = judged_parts.Plan(_read(plan))
+        self.recorder = label_results.Recorder()
+        self.recorder.install()
+        self._notebook = contextlib.ExitStack()  # until the process ends
+        self.parts = judged_parts.Parts(self.plan, self._notebook.enter_context(_notebook()))
+        _seed_random(f"{self.plan.data['source_sha256']}:template")
+        self.parts.run_template()
+
+
+_templates: dict[str, Template] = {}
+"""Templates by the path of their plan, in the zygote of an assignment's judges."""
+
+
+def prepare(plan: str) -> dict[int, str]:
+    """Run the template of the plan at a path, for judges forked later; return what failed."""
+    _templates[plan] = Template(plan)
+    failed: dict[int, str] = _templates[plan].parts.failed
+    return failed
 
 
 @contextlib.contextmanager
@@ -94,11 +124,10 @@ class _Verdict:
 
 
 class _Judge:
-    def __init__(self, options: dict[str, Any], module: Any) -> None:
+    def __init__(self, options: dict[str, Any], template: Template) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
         self._seed = options["seed"]
-        self._plan = judged_parts.Plan(_read(options["plan"]))
-        self._parts = judged_parts.Parts(self._plan, module)
+        self._plan, self._parts = template.plan, template.parts
         limits = answer_session.Limits(**options["seconds"])
         ends = (options[name] for name in ("control", "requests", "answers"))
         self._session = answer_session.AnswerSession(*ends, limits)
@@ -111,14 +140,12 @@ class _Judge:
             if self._contract.source_sha256 != self._plan.data["source_sha256"]:
                 raise ValueError("the contract belongs to another source")
         self._imports = {each["name"]: each["imported"] for each in self._plan.data["answers"]}
-        self._recorder = label_results.Recorder()
+        self._recorder = template.recorder
         self._seen: list[Any] = []
 
     def run(self) -> None:
         """Judge all checks."""
         signal.signal(signal.SIGALRM, self._interrupt)
-        self._recorder.install()
-        self._parts.run_template()
         self._tell_failures(self._parts.failed)
         self._session.wait()
         for part in self._plan.checks:
@@ -132,7 +159,8 @@ class _Judge:
         """Judge one check, with a process of the worker's own for it."""
         log = answer_log.CallLog()
         seconds = self._session.begin()
-        self._seed_random(part)
+        # Other numbers for each submission, the same whenever it is judged.
+        _seed_random(f"{self._seed}:{part['cell']}")
         answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log)
         verdict = _Verdict()
         try:
@@ -153,8 +181,9 @@ class _Judge:
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
         names = self._parts.fresh().__dict__
-        reason = self._given(part) or self._bind(part, names, answers)
-        if reason:
+        if reason := self._given(part):
+            return _Verdict("needs attention", reason)
+        if reason := self._bind(part, names, answers):
             return _Verdict("not run", reason)
         for each in self._plan.needed(part):
             try:
@@ -217,14 +246,6 @@ class _Judge:
             verdict.results = [result]
         return verdict
 
-    def _seed_random(self, part: dict[str, Any]) -> None:
-        """Seed random numbers: other ones for each submission, the same whenever it is judged."""
-        text = f"{self._seed}:{part['cell']}"
-        random.seed(text)
-        if "numpy" in sys.modules:
-            number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-            importlib.import_module("numpy.random").seed(number)
-
     def _tell(self, part: dict[str, Any], verdict: _Verdict, claims: set[str], log: Any) -> None:
         cell, results = part["cell"], verdict.results
         if self._contract is None:
@@ -246,8 +267,13 @@ class _Judge:
         raise answer_session.NoAnswer(self._session.broken)
 
 
+def _seed_random(text: str) -> None:
+    """Seed random numbers; numpy is imported here, lest an author's cell imports it later."""
+    random.seed(text)
+    with contextlib.suppress(ImportError):
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        importlib.import_module("numpy.random").seed(number)
+
+
 if __name__ == "__main__":
-    # Modules of this directory are found last; some of the codec's are imported when needed.
-    own = str(pathlib.Path(__file__).parent)
-    sys.path[:] = [*(entry for entry in sys.path if entry != own), own]
     main(sys.argv[1:])

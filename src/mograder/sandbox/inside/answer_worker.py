@@ -23,7 +23,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
 import select
 import signal
 import sys
@@ -181,7 +180,4 @@ def _kill(child: int) -> None:
 
 
 if __name__ == "__main__":
-    # Modules of this directory are found last; some of the codec's are imported when needed.
-    own = str(pathlib.Path(__file__).parent)
-    sys.path[:] = [*(entry for entry in sys.path if entry != own), own]
     main(sys.argv[1:])

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _OURS = "__main__"
+_MAKE, _FILL = "make", "fill"
+"""The functions of this module travel by these names, since the module itself is hidden."""
 
 
 def dumps(value: object, number_of: Callable[[object], int | None]) -> bytes:
@@ -45,7 +47,9 @@ class _Pickler(pickle.Pickler):
         super().__init__(stream, protocol=5)
         self._number_of = number_of
 
-    def persistent_id(self, obj: object) -> int | None:
+    def persistent_id(self, obj: object) -> int | str | None:
+        if obj is make_function or obj is fill_function:
+            return _MAKE if obj is make_function else _FILL
         return self._number_of(obj)
 
     def reducer_override(self, obj: Any) -> Any:
@@ -64,7 +68,8 @@ class _Unpickler(pickle.Unpickler):
     object_of: Callable[[int], object]
 
     def persistent_load(self, pid: Any) -> object:
-        return self.object_of(pid)
+        own = {_MAKE: make_function, _FILL: fill_function}.get(pid)
+        return self.object_of(pid) if own is None else own
 
 
 def make_function(code: bytes, cells: int) -> types.FunctionType:

@@ -12,9 +12,9 @@ compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` als
 output of the cell, in pieces), and at last ``{"kind": "end"}``; without that line the notebook
 exited early. All lines are untrusted.
 
-It needs ``check_guard.py`` and ``cell_output.py`` beside it, and internals of marimo (tested with
-0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once: its checks
-belong to no cell then, and are not counted.
+It needs ``check_guard.py``, ``cell_output.py`` and ``own_modules.py`` beside it, and internals of
+marimo (tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at
+once: its checks belong to no cell then, and are not counted.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from typing import Any
 
 import cell_output  # type: ignore[import-not-found]
 import check_guard  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import own_modules  # type: ignore[import-not-found]
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
@@ -72,9 +73,7 @@ def prepare(
     options: dict[str, Any], descriptor: int, notebook: str, *, outputs: bool
 ) -> NotebookReport:
     """Set the rlimits and this process's output for a notebook; return the report to write to."""
-    set_rlimits(options["rlimits"])
-    if options["caches"]:
-        _copy_caches(options["caches"])
+    prepare_process(options)
     os.set_inheritable(descriptor, False)
     shown = cell_output.Shown() if outputs else None
     tail = cell_output.Tail(whole=shown is not None)
@@ -85,7 +84,15 @@ def prepare(
     return NotebookReport(descriptor, CheckLines(), tail, shown)
 
 
-def set_rlimits(wanted: dict[str, int]) -> None:
+def prepare_process(options: dict[str, Any]) -> None:
+    """Hide our modules, set the rlimits, and copy the environment's caches."""
+    own_modules.hide()
+    _set_rlimits(options["rlimits"])
+    if options["caches"]:
+        _copy_caches(options["caches"])
+
+
+def _set_rlimits(wanted: dict[str, int]) -> None:
     """Set this process's limits by their names, none above its present hard limit."""
     for name, most in wanted.items():
         kind = getattr(resource, name)
@@ -444,6 +451,4 @@ def tell_failure(report: NotebookReport, error: BaseException, line: int | None)
 
 
 if __name__ == "__main__":
-    # Do not import from the script's own directory.
-    sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
     main(sys.argv[1:])

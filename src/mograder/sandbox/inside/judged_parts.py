@@ -73,6 +73,9 @@ class Parts:
                 self.run(part, self.module.__dict__)
             except BaseException as error:  # noqa: BLE001 - an author's cell may raise anything
                 self.failed[part["cell"]] = failure(error)
+        if self._loop is not None:  # a judge forked from here needs its own
+            self._loop.close()
+            self._loop = None
 
     def fresh(self) -> types.ModuleType:
         """Return a module with the names of the template, which is ``__main__`` from now on."""

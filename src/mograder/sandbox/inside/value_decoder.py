@@ -26,7 +26,6 @@ import datetime
 import decimal
 import fractions
 import functools
-import importlib
 import re
 import struct
 import uuid
@@ -35,6 +34,7 @@ from collections.abc import Callable
 from typing import Any
 
 import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+import own_modules  # type: ignore[import-not-found]
 
 Hook = Callable[[Any], object]
 """Receives valid ``HandleFacts`` and returns what stands for the object in the judge.
@@ -213,7 +213,7 @@ def _of_library(tag: str) -> tuple[int, Callable[..., Any]]:
     library = _LIBRARIES.get(tag[:2]) if tag[2:3] == "." else None
     if library is None:
         raise rules.Undecodable("no such tag")
-    _DECODERS.update(importlib.import_module(f"{library}_values").DECODERS)
+    _DECODERS.update(own_modules.load(f"{library}_values").DECODERS)
     if tag not in _DECODERS:
         raise rules.Undecodable("no such tag")
     return _DECODERS[tag]

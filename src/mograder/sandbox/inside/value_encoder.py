@@ -15,7 +15,6 @@ import collections
 import datetime
 import decimal
 import fractions
-import importlib
 import re
 import struct
 import sys
@@ -25,6 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
+import own_modules  # type: ignore[import-not-found]
 
 Hook = Callable[[object], Any]
 """Returns the ``HandleFacts`` of an object that stays in the worker."""
@@ -154,7 +154,7 @@ def _of_library(kind: type) -> Callable[..., Any] | None:
     root = _root(kind)
     if root not in _LIBRARIES or root not in sys.modules:
         return None
-    types = importlib.import_module(f"{root}_values").ENCODERS
+    types = own_modules.load(f"{root}_values").ENCODERS
     if id(kind) not in _ENCODERS:
         _ENCODERS.update((id(each), function) for each, function in types.items())
     return _ENCODERS.get(id(kind))

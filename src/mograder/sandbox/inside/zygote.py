@@ -5,7 +5,8 @@ only the standard library, marimo and the programs beside it. It has one thread,
 file of the hub, and never runs student code: its forked child first joins a new sandbox, drops all
 privileges, and then behaves as a cold start does from its first line on.
 
-Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true}``; ``fd``
+Usage: ``python zygote.py JSON`` with JSON ``{"fd": 7, "caches": "/path", "heavy": true, "template":
+""}``, where ``template`` is the path of an assignment's plan if only its judges are forked; ``fd``
 is a SOCK_SEQPACKET socket, on which it sends ``{"ready": true, "threads": 1, "problem": "",
 "no_warmup": ""}``; ``no_warmup`` is the reason why there was no warm-up run.
 Each request ``{"id": 1, "program": "serve", "uid": 3, "arguments": [...], "variables": {...},
@@ -40,19 +41,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import answer_judge  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
 import answer_worker  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
+import own_modules  # type: ignore[import-not-found]
 import sched_slice  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
+import template_run  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
 """Slow imports common in notebooks; skipped where the environment does not have them."""
+
+_CARRIED = ("numpy", "pandas")
+"""Libraries whose values worker and judge exchange most often."""
 
 _MARIMO = (
     "marimo._cli.cli marimo._server.start marimo._server.api.router marimo._runtime.runtime "
@@ -118,8 +124,7 @@ def main(argv: list[str]) -> None:
     sched_slice.shorten()  # inherited by the sessions
     control = socket.socket(fileno=options["fd"])
     control.set_inheritable(False)
-    # Do not import from the script's own directory.
-    sys.path[:] = [entry for entry in sys.path if entry != str(pathlib.Path(__file__).parent)]
+    own_modules.hide()
     # A library that starts the main program again needs a file that exists in a session.
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
@@ -129,12 +134,15 @@ def main(argv: list[str]) -> None:
         problem = _render()
         if not problem:
             _do_warmup_run(control, options)
+    if not problem and options["template"]:
+        problem = template_run.run(options["template"])
     _close_log_files()
     gc.collect()
     gc.freeze()
     # A server that has just started allocates much and frees little: collecting is wasted time.
     gc.set_threshold(_SELDOM)
-    _Zygote(control).run(problem, no_warmup)
+    programs = {"answer_judge"} if options["template"] else _PROGRAMS.keys()
+    _Zygote(control, programs).run(problem, no_warmup)
 
 
 def _warm_up(heavy: tuple[str, ...]) -> str:
@@ -150,6 +158,9 @@ def _warm_up(heavy: tuple[str, ...]) -> str:
             _import(name)
         if problem := _threads(name):
             return problem
+    for name in _CARRIED:
+        if name in sys.modules:
+            own_modules.load(f"{name}_values")
     if "matplotlib.pyplot" in sys.modules:
         # marimo selects its backend when a session imports pyplot, which has already happened.
         sys.modules["matplotlib"].use("module://marimo._output.mpl")
@@ -288,8 +299,10 @@ class _Zygote:
     The first process of a sandbox remains in the kernel until its last process is reaped.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, programs: Collection[str]) -> None:
+        """``programs`` are those that may be forked."""
         self._control = control
+        self._programs = programs
         self._sessions: dict[int, int] = {}
         self._forgets = enter_sandbox.remembered_files()
 
@@ -355,9 +368,10 @@ class _Zygote:
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> tuple[int | None, str]:
         """Fork; return the session's pid (ours) once it is confined, and a problem or ""."""
-        program = _PROGRAMS.get(request.get("program", "serve"))
-        if program is None:
-            return None, "failed: an unknown program"
+        name = request["program"]
+        if name not in self._programs:
+            return None, "failed: a program that is not forked here"
+        program = _PROGRAMS[name]
         read_end, write_end = os.pipe()
         entering = os.fork()
         if entering == 0:

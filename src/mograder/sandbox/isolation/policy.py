@@ -33,7 +33,7 @@ BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/serve.py")
-CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py")
+CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py", "own_modules.py")
 """The programs that run notebooks cell by cell, in the directory of ``serve.py`` on both sides."""
 
 _ANSWERS = (
@@ -60,6 +60,7 @@ _ENDS = ("report", "control", "requests", "answers")
 ZYGOTE = (
     "zygote.py",
     *("enter_sandbox.py", "rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py"),
+    "template_run.py",
 )
 """The zygote's program and the modules that it imports, in the directory of ``serve.py`` too."""
 PROGRAMS = tuple(dict.fromkeys(("serve.py", *ZYGOTE, *WORKER, *JUDGE)))
@@ -297,6 +298,7 @@ def judge_plan(
     told = {
         **dict(zip(_ENDS, ends, strict=True)),
         "rlimits": rlimits(request.limits),
+        "caches": str(inside.environment / "caches"),
         "plan": str(inside.judged / PLAN),
         "contract": None if request.records else str(inside.judged / CONTRACT),
         "seconds": request.seconds.model_dump(),
@@ -309,14 +311,17 @@ def judge_plan(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
             *_programs(host, inside, *JUDGE),
-            Bind(request.directory, inside.judged),
-            Bind(request.directory / FILES, inside.work),
+            *_judged(request.directory, inside),
         ),
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
         descriptors=_ENDS,
     )
+
+
+def _judged(directory: Path, inside: Inside) -> tuple[Bind, ...]:
+    return Bind(directory, inside.judged), Bind(directory / FILES, inside.work)
 
 
 def _python(inside: Inside) -> str:
@@ -336,27 +341,32 @@ def first_configuration(allow: Sequence[str]) -> str:
     return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
 
 
-def zygote_group_plan(environment: Path, roots: Sequence[Path], host: Host) -> Plan:
+def zygote_group_plan(
+    environment: Path, roots: Sequence[Path], host: Host, template: Path | None = None
+) -> Plan:
     """Return the plan of an environment's zygote: environment, interpreter and our programs.
 
     No workspace, no network, no uv cache; every path is the same as in a session, since forked
-    sessions keep the modules that the zygote imported.
+    sessions keep the modules that the zygote imported. ``template`` is the directory of the judges
+    that it forks, if it forks nothing else.
     """
     inside = SANDBOXED_SESSION
+    judges = () if template is None else _judged(template, inside)
     return Plan(
         argv=(_python(inside), str(inside.serve.with_name(ZYGOTE[0]))),
         # A package that reads variables at import must see the values of a session; and it must
         # start no threads, since only a single-threaded process can fork safely.
         variables=(
-            *_session_variables(inside, edit=True),
+            *_session_variables(inside, edit=template is None),
             *((name, "1") for name in _SINGLE_THREADED),
         ),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(environment, inside.environment),
             *_programs(host, inside, *PROGRAMS),
+            *judges,
         ),
-        directory=inside.home,
+        directory=inside.work if judges else inside.home,
         network=False,
         tmp_mb=_YARD_TMP_MB,
     )

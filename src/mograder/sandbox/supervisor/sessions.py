@@ -266,7 +266,7 @@ class SessionTable:
             return sandbox
 
         async def join() -> Sandboxed:
-            session = await zygotes.join(request.environment, start)
+            session = await zygotes.join(request.environment, start, _template(request))
             self._on_news(Arrived(session_id=request.session_id, warm=True))
             return session
 
@@ -426,6 +426,11 @@ def _writes(request: _Request) -> bool:
     if isinstance(request, StartSession):
         return request.mode is Mode.EDIT
     return isinstance(request, Execute | AnswerWorker)
+
+
+def _template(request: _Request) -> Path | None:
+    """Return the directory of a judge, of which there may be more: none that records is."""
+    return request.directory if isinstance(request, AnswerJudge) and not request.records else None
 
 
 def _keep_tail(log: bytearray, data: bytes) -> None:

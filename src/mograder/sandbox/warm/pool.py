@@ -24,6 +24,9 @@ from mograder.sandbox.warm.zygote_group import ZygoteGroup, identity_of
 
 _log = logging.getLogger("mograder.supervisor")
 
+_TEMPLATES = 2
+"""Zygotes of judges that are kept, beside those of environments."""
+
 _AT_ONCE = 4
 """Sandboxes that are made for forks at the same time, in order of arrival: more would make each
 one slower."""
@@ -49,21 +52,24 @@ class ZygotePool:
         self._host = host
         self._most = kept
         self._budget = memory_mb << 20
-        self._zygote_groups: dict[Path, ZygoteGroup] = {}
+        self._zygote_groups: dict[tuple[Path, Path | None], ZygoteGroup] = {}
+        self._too_large: set[Path] = set()
+        """Templates whose zygotes needed too much memory."""
         self._retired: set[ZygoteGroup] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.counts: Counter[str] = Counter()
 
     @property
     def kept(self) -> tuple[Path, ...]:
-        """The environments of the zygotes, the last used at the end."""
-        return tuple(self._zygote_groups)
+        """The environments of the zygotes without a template, the last used at the end."""
+        return tuple(path for path, template in self._zygote_groups if template is None)
 
     @property
     def environments(self) -> tuple[Path, ...]:
         """The environments of all zygote groups, including retired ones whose last session has not
         ended."""
-        return (*self._zygote_groups, *(zygote_group.environment for zygote_group in self._retired))
+        zygote_groups = (*self._zygote_groups.values(), *self._retired)
+        return tuple(zygote_group.environment for zygote_group in zygote_groups)
 
     def memory(self) -> int:
         """Return the zygotes' memory in bytes, as last measured."""
@@ -78,18 +84,36 @@ class ZygotePool:
         with zygote_group.in_use():
             return await zygote_group.ready()
 
-    async def join(self, environment: Path, start: Start) -> WarmSession:
+    async def join(
+        self, environment: Path, start: Start, template: Path | None = None
+    ) -> WarmSession:
         """Start a session from the zygote of an environment; ``start`` is its cold start.
+
+        A judge is forked from the zygote that has run its ``template``, if there is one, and starts
+        it for the next judges if there is none.
 
         Raises: :class:`NotJoinedError` with the reason.
         """
+        if template is not None and template not in self._too_large:
+            try:
+                session = await self._join_from(environment, start, template)
+            except NotJoinedError as error:
+                self.counts[f"no template: {error}"] += 1
+            else:
+                self.counts["template"] += 1
+                return session
+        return await self._join_from(environment, start)
+
+    async def _join_from(
+        self, environment: Path, start: Start, template: Path | None = None
+    ) -> WarmSession:
         if start.uid_slot >= YARD_UIDS:
             raise NotJoinedError("slot beyond the zygote group")
         try:
             try:
-                session = await self._join(environment, start)
+                session = await self._join(environment, start, template)
             except ZygoteGoneError:  # it died while the request was queued: retry once
-                session = await self._join(environment, start)
+                session = await self._join(environment, start, template)
         except (MograderError, OSError) as error:
             _log.warning("a warm start failed: %s", error)
             raise NotJoinedError("refused") from error
@@ -97,8 +121,8 @@ class ZygotePool:
         _log.info("a session of %s started warm", environment.name)
         return session
 
-    async def _join(self, environment: Path, start: Start) -> WarmSession:
-        zygote_group = self._zygote_group(environment)
+    async def _join(self, environment: Path, start: Start, template: Path | None) -> WarmSession:
+        zygote_group = self._zygote_group(environment, template)
         with zygote_group.in_use():
             return await zygote_group.join(start, self._gate)
 
@@ -114,16 +138,17 @@ class ZygotePool:
             self._retire(zygote_group)
         await asyncio.gather(*(zygote_group.ended() for zygote_group in tuple(self._retired)))
 
-    def _zygote_group(self, environment: Path) -> ZygoteGroup:
-        zygote_group = self._zygote_groups.pop(environment, None)
-        if zygote_group is not None and not zygote_group.is_of(identity_of(environment)):
+    def _zygote_group(self, environment: Path, template: Path | None = None) -> ZygoteGroup:
+        key = environment, template
+        zygote_group = self._zygote_groups.pop(key, None)
+        if zygote_group is not None and not zygote_group.is_of(identity_of(*key)):
             self._retire(zygote_group)  # the environment at this path has been replaced
             zygote_group = None
         if zygote_group is None:
             zygote_group = ZygoteGroup(
-                self._runner, self._host, environment, self._woke, self._shelter
+                self._runner, self._host, environment, self._woke, self._shelter, template
             )
-        self._zygote_groups[environment] = zygote_group
+        self._zygote_groups[key] = zygote_group
         self._make_room()
         return zygote_group
 
@@ -136,17 +161,22 @@ class ZygotePool:
     def _make_room(self) -> None:
         """Retire the least recently used zygotes beyond the number and memory that may be kept.
 
-        The last used one stays, however large, and so do those with starts under way.
+        Those with templates go first. The last used one without stays, however large, and so do
+        those with starts under way.
         """
-        number, used = len(self._zygote_groups), self.memory()
-        for zygote_group in tuple(self._zygote_groups.values())[:-1]:
-            if number <= self._most and used <= self._budget:
-                return
-            if not zygote_group.starting:
-                number, used = number - 1, used - zygote_group.memory()
-                self._retire(zygote_group)
+        used = self.memory()
+        templates = [each for each in self._zygote_groups.values() if each.template]
+        others = [each for each in self._zygote_groups.values() if not each.template]
+        for zygote_groups, most in ((templates, _TEMPLATES), (others, self._most)):
+            number = len(zygote_groups)
+            for zygote_group in zygote_groups if most == _TEMPLATES else zygote_groups[:-1]:
+                if (number > most or used > self._budget) and not zygote_group.starting:
+                    if used > self._budget and zygote_group.template:
+                        self._too_large.add(zygote_group.template)
+                    number, used = number - 1, used - zygote_group.memory()
+                    self._retire(zygote_group)
 
     def _retire(self, zygote_group: ZygoteGroup) -> None:
-        self._zygote_groups.pop(zygote_group.environment, None)
+        self._zygote_groups.pop((zygote_group.environment, zygote_group.template), None)
         self._retired.add(zygote_group)
         zygote_group.retire(lambda: self._retired.discard(zygote_group))

@@ -80,8 +80,10 @@ class Forked:
 class ZygoteClient:
     """One zygote, from start to end. ``ready`` resolves to why it cannot serve, "" if it can."""
 
-    def __init__(self, launch: Launch, caches: str, *, heavy: bool) -> None:
-        """Start the zygote. Raises: :class:`OSError` when that fails."""
+    def __init__(self, launch: Launch, caches: str, *, heavy: bool, template: str = "") -> None:
+        """Start the zygote; ``template`` is the path of a plan inside, for judges only.
+
+        Raises: :class:`OSError` when that fails."""
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[str] = loop.create_future()
         self.no_warmup = ""
@@ -94,8 +96,8 @@ class ZygoteClient:
         self._turn = asyncio.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            options = json.dumps({"fd": theirs.fileno(), "caches": caches, "heavy": heavy})
-            argv = (*launch.argv, options.ljust(_TITLE_BYTES))
+            told = {"fd": theirs.fileno(), "caches": caches, "heavy": heavy, "template": template}
+            argv = (*launch.argv, json.dumps(told).ljust(_TITLE_BYTES))
             whole = replace(launch, argv=argv, descriptors=(theirs.fileno(),))
             try:
                 self._child = Child(whole, self._keep_tail)

@@ -1,5 +1,8 @@
 """The zygote group of one environment: its namespaces, and the zygote in them.
 
+Judges of one assignment have a group of their own, whose zygote has run the *template*: those cells
+of the author's that are the same for all submissions. No other process is forked from it.
+
 A zygote that has ended is restarted. ``pool.py`` explains zygote groups and keeps those in use.
 """
 
@@ -18,7 +21,7 @@ from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import BwrapRunner, Start
 from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError, ZygoteGoneError
 from mograder.sandbox.isolation.namespaces import EVERYTHING, SETGID, SETUID, Joined, Launch
-from mograder.sandbox.isolation.policy import SANDBOXED_SESSION, Host, zygote_group_plan
+from mograder.sandbox.isolation.policy import PLAN, SANDBOXED_SESSION, Host, zygote_group_plan
 from mograder.sandbox.isolation.seccomp import filter_program
 from mograder.sandbox.warm.sessions import WarmSession
 from mograder.sandbox.warm.zygote_client import Forked, ZygoteClient
@@ -55,22 +58,26 @@ class ZygoteGroup:
         environment: Path,
         on_ready: Callable[[str], None] = lambda _: None,
         shelter: Callable[[int], None] | None = None,
+        template: Path | None = None,
     ) -> None:
-        """``on_ready`` is called per ready zygote with the reason for no warm-up run, or "".
+        """``template`` is the directory of the judges that this group is for.
+
+        ``on_ready`` is called per ready zygote with the reason for no warm-up run, or "".
 
         ``shelter`` moves the zygote of a pid into its cgroup; it blocks, so it runs in a thread.
 
         Raises: :class:`~mograder.core.errors.NotFound` if there is no such environment.
         """
         self.environment = environment
+        self.template = template
         self.starting = 0
         """Number of starts under way in this group."""
         self._runner = runner
         self._on_ready = on_ready
         self._shelter = shelter
-        self._identity = identity_of(environment)
+        self._identity = identity_of(environment, template)
         roots = read_record(environment).interpreter_roots
-        self._plan = zygote_group_plan(environment, roots, host)
+        self._plan = zygote_group_plan(environment, roots, host, template)
         self._held: Held | None = None
         self._zygote_client: ZygoteClient | None = None
         self._waking: asyncio.Task[None] | None = None
@@ -83,7 +90,7 @@ class ZygoteGroup:
         self._on_end: Callable[[], None] | None = None
         self._memory, self._measured_at = 0, -math.inf
 
-    def is_of(self, identity: tuple[int, int]) -> bool:
+    def is_of(self, identity: tuple[int, ...]) -> bool:
         """Return whether the environment is still the one that the zygote imported."""
         return self._identity == identity
 
@@ -117,8 +124,11 @@ class ZygoteGroup:
             self._end_if_idle()
 
     async def join(self, start: Start, gate: asyncio.Semaphore) -> WarmSession:
-        """Start a session here, in the order of ``gate``. Raises: :class:`NotJoinedError`."""
-        await self.arrival()
+        """Start a session here, in the order of ``gate``. Raises: :class:`NotJoinedError`.
+
+        Judges do not wait for a zygote that is being started: there is another for them.
+        """
+        await self.arrival(None if self.template is None else 0)
         async with gate:
             warm = self._warm()
             if warm is not None:
@@ -225,7 +235,9 @@ class ZygoteGroup:
         _log.warning("the zygote of %s did not start: %s %s", self.environment.name, problem, said)
         if self._zygote_client is not None:
             self._zygote_client.kill()
-        if problem.startswith("threads") and self._heavy:
+        if self.template is not None:
+            self._give_up(problem.partition(":")[0])
+        elif problem.startswith("threads") and self._heavy:
             self._heavy = False  # marimo alone starts no threads
             await self._wake()
         elif not problem.startswith("boot"):
@@ -237,10 +249,14 @@ class ZygoteGroup:
         """Count a failure that may be temporary; after ``_ATTEMPTS`` pause ``_REST_SECONDS``."""
         self._failures += 1
         if self._failures >= _ATTEMPTS and not self._hopeless:
-            self._failures = 0
-            self._hopeless = reason
-            self._hopeless_until = asyncio.get_running_loop().time() + _REST_SECONDS
-            _log.error("the zygote of %s is not retried for now: %s", self.environment.name, reason)
+            self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        """Do not try for a while."""
+        self._failures = 0
+        self._hopeless = reason
+        self._hopeless_until = asyncio.get_running_loop().time() + _REST_SECONDS
+        _log.error("the zygote of %s is not retried for now: %s", self.environment.name, reason)
 
     def _expect_its_end(self) -> None:
         """Replace the zygote as soon as it is killed, before the next session waits for it."""
@@ -267,7 +283,8 @@ class ZygoteGroup:
             place=Joined(self._held.holder, EVERYTHING, 0, rights, program),
         )
         caches = str(SANDBOXED_SESSION.environment / "caches")
-        self._zygote_client = ZygoteClient(launch, caches, heavy=self._heavy)
+        plan = "" if self.template is None else str(SANDBOXED_SESSION.judged / PLAN)
+        self._zygote_client = ZygoteClient(launch, caches, heavy=self._heavy, template=plan)
         try:
             async with asyncio.timeout(BOOT_SECONDS):
                 if self._shelter is not None:
@@ -311,16 +328,17 @@ class ZygoteGroup:
             await asyncio.wait(waited, timeout=_END_SECONDS)
 
 
-def identity_of(environment: Path) -> tuple[int, int]:
-    """Return (inode, mtime in ns) of the record, which differs for a replaced environment.
+def identity_of(environment: Path, template: Path | None = None) -> tuple[int, ...]:
+    """Return numbers (inodes, mtimes in ns) that differ for a replaced environment or template.
 
-    Raises: :class:`SandboxUnavailable` if the environment is not finished.
+    Raises: :class:`SandboxUnavailable` if the environment is not finished, or there is no template.
     """
+    paths = [environment / RECORD, *(() if template is None else (template,))]
     try:
-        status = (environment / RECORD).stat()
+        found = [path.stat() for path in paths]
     except OSError as error:
         raise SandboxUnavailable(f"{environment.name} is no finished environment.") from error
-    return status.st_ino, status.st_mtime_ns
+    return tuple(number for each in found for number in (each.st_ino, each.st_mtime_ns))
 
 
 async def _emptied(held: Held, zygote_client: ZygoteClient) -> None:

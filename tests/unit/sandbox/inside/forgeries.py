@@ -170,7 +170,10 @@ items = [_a] * 4
 
 def _worker(code: str) -> str:
     """Return code that changes the worker's own modules."""
-    return f"_S = sys.modules['answer_server']\n_F = sys.modules['frames']\n{code}"
+    found = "import gc\n_all = [each for each in gc.get_objects() if type(each) is type(sys)]\n"
+    for name, module in (("_S", "answer_server"), ("_F", "frames")):
+        found += f"{name} = next(each for each in _all if each.__name__ == '{module}')\n"
+    return found + code
 
 
 def _answers(head: str, buffers: str = "[]") -> str:

@@ -260,7 +260,13 @@ def judged(
             "requests": worker_.ends["requests"],
             "answers": worker_.ends["answers"],
         }
-        more = {"rlimits": {}, "contract": contract, "seed": "seed", "seconds": seconds or QUICK}
+        more = {
+            "rlimits": {},
+            "caches": "",
+            "contract": contract,
+            "seed": "seed",
+            "seconds": seconds or QUICK,
+        }
         everything = {**options, **more, "plan": json.loads(render_plan(plan))}
         process = programs.start(directory, program, everything)
         stack.callback(_stop, process)
