@@ -94,6 +94,7 @@ async def test_the_memory_of_runs_is_reported_apart_from_that_of_sessions(rig: R
     result = await rig.run('x = b"x" * (200 << 20)', "import time\ntime.sleep(600)", seconds=12)
     assert result.outcome is Outcome.TIMED_OUT
     assert max(each.runs for each in news) > 200 << 20
+    assert news[-1].runs == 0
 
 
 async def test_cells_checks_and_errors_are_told_one_by_one(rig: Rig) -> None:
