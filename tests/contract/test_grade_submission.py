@@ -134,6 +134,17 @@ async def test_unprotected_questions_run_beside_their_answers_with_hidden_tests(
     assert [each.message for each in labels["Q2: secret"].conditions] == ["even"]
 
 
+async def test_without_a_sandbox_every_mark_is_a_proposal(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    place = run_directory / "environments"
+    opened = open_grading_rig(tmp_path / "course", runtime, uv_cache, place, sandbox=False)
+    async with opened as rig:
+        found = await rig.grade(await rig.prepare(SOURCE), HONEST)
+    assert marks(found)["Q1"] == (10.0, S.UNPROTECTED)
+    assert not found.result.protected
+
+
 async def test_without_a_source_the_own_checks_propose_marks(rig: GradingRig) -> None:
     files = AssignmentFiles("hw1", None, rig.course / "release" / "hw1" / "hw1.py")
     assert files.release is not None

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from mograder.cli.main import run
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
+from tests.support.gradebooks import AT, a_run
 from tests.support.served_course import (
     CODE,
     DATA,
@@ -339,6 +342,32 @@ def test_b154_upload_grades_tells_how_many(
     held = json.loads((served.root / "hw1" / "grades.json").read_text())
     assert [row["grade"] for row in held if row.get("username") in (one, two)] == ["5", "7"]
     assert command_line.https(*words, "--token", token_of(one)) == 4
+
+
+def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
+    command_line: CommandLine, served: Course, fresh_name: Any
+) -> None:
+    one, two, three = fresh_name("ida"), fresh_name("jan"), fresh_name("kim")
+    words = ("upload-grades", "hw1", "--url", served.url, "--token", TEACHER)
+    assert command_line.https(*words) == 3
+    assert "has no marks for hw1" in command_line.err
+    points = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+    with Gradebook(command_line.here / "gradebook.db") as book:
+        for student in (one, two, three):
+            book.record_run(a_run(student, points, assignment="hw1"))
+            if student != three:
+                marks = {"Analysis": MarkEntry(12.5)}
+                book.record_marks("hw1", student, marks, marker="mia", at=AT, comment="Hm")
+        book.record_penalty("hw1", two, Penalty(100, 0), at=AT)
+    assert command_line.https(*words) == 0
+    assert command_line.out.startswith("Uploaded 2 grade(s) to 'hw1'; ")
+    assert f"Warning: {three} has no mark: Analysis is not marked yet." in command_line.err
+    held = json.loads((served.root / "hw1" / "grades.json").read_text())
+    assert [
+        (row["username"], row["grade"], row["feedback"])
+        for row in held
+        if row.get("username") in (one, two, three)
+    ] == [(one, "34.6", "Hm"), (two, "0", "Hm")]
 
 
 def test_b152_url_and_token_come_from_options_environment_cache_and_file(

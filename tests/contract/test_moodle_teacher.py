@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import io
 import json
 import sqlite3
 import stat
@@ -17,6 +18,8 @@ import pytest
 from mograder.cli.main import run
 from mograder.store import gradebook
 from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry, Penalty
+from tests.support.gradebooks import AT, a_run
 from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
@@ -382,6 +385,38 @@ def test_the_gradebook_gives_the_marks_where_no_file_does(
     told = capfd.readouterr().out
     assert "  alice   changed    - -> 78.75\n" in told
     assert "  bsmith  changed    - -> 12.125\n" in told
+
+
+def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """0.3.16 sends the raw mark for a zero, and the sum of all assignments."""
+    points = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        for student in ("alice", "bsmith", "carol"):
+            book.record_run(a_run(student, points, assignment="A1-Introduction"))
+        marks = {"Analysis": MarkEntry(12.5)}
+        for student in ("alice", "bsmith"):
+            book.record_marks("A1-Introduction", student, marks, marker="mia", at=AT)
+        book.record_run(a_run("bsmith", points, assignment="A2-Other"))
+        book.record_marks("A2-Other", "bsmith", marks, marker="mia", at=AT)
+        late = Penalty(100, 0, 1_795_292_502)
+        book.record_penalty("A1-Introduction", "alice", late, at=AT)
+    upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
+    assert run(upload) == 0
+    said = capfd.readouterr()
+    assert "  alice   changed    - -> 0.00\n" in said.out or "- -> 0\n" in said.out
+    assert "  bsmith  changed    - -> 34.6" in said.out
+    assert "carol" not in said.out
+    assert "Warning: carol has no mark: Analysis is not marked yet." in said.err
+    (teacher.course / "import").mkdir()
+    worksheet = (RAW / "worksheet-A1-identity.csv").read_bytes()
+    (teacher.course / "import" / "A1.csv").write_bytes(worksheet)
+    assert run(["moodle", "export", "A1"]) == 0
+    assert "1 rows changed" in capfd.readouterr().out
+    filled = (teacher.course / "export" / "A1.csv").read_text("utf-8-sig")
+    (alice,) = (row for row in csv.DictReader(io.StringIO(filled)) if "Alice" in row["Full name"])
+    assert float(alice["Grade"]) == 0
 
 
 @pytest.mark.parametrize("form", ["submissions-A1.zip", "submissions-A1-flat.zip"])

@@ -80,6 +80,9 @@ class _Root(LazyGroup):
             "autograde": Lazy(
                 "mograder.cli.autograde.command:autograde_command", "Mark what students handed in."
             ),
+            "feedback": Lazy(
+                "mograder.cli.feedback:feedback", "Write a page of feedback for each student."
+            ),
             "gradebook": Lazy(
                 "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
             ),

@@ -2,7 +2,7 @@
 
 This module only defines types; ``core.settings`` loads the values. The sections are those of
 compatibility-0.3.16.md 6, plus our own ``[hub]``, ``[security]``, ``[safety]``, ``[limits]``,
-``[database]`` and ``[backup]``. A key's docstring is its documentation.
+``[grading]``, ``[database]`` and ``[backup]``. A key's docstring is its documentation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mograder.core.settings_values import (
 )
 
 OUR_SECTIONS: Final = frozenset(
-    {"hub", "security", "safety", "limits", "items", "database", "backup"}
+    {"hub", "security", "safety", "limits", "items", "grading", "database", "backup"}
 )
 """Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
 
@@ -46,6 +46,8 @@ SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
 NO_EFFECT: Final = "accepted for 0.3.16, no effect yet"
 """The annotation of a key that course files of 0.3.16 have and that mograder does not read."""
 
+HiddenTests = Literal["points", "label", "message", "full"]
+HiddenTestsAfter = Literal["deadline", "release", "never"]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
@@ -148,12 +150,26 @@ class SyncSettings(Section):
 
 
 class PenaltiesSettings(Section):
-    """``[penalties]``: the deductions for a late submission, in per cent."""
+    """``[penalties]``: the deductions for a late submission, which `mograder feedback` makes."""
 
-    enabled: Annotated[bool, NO_EFFECT] = False
-    grace_minutes: Annotated[float, NO_EFFECT] = 5
-    per_day: Annotated[float, NO_EFFECT] = 5.0
-    max: Annotated[float, NO_EFFECT] = 100.0
+    enabled: bool = False
+    grace_minutes: float = 5
+    """Minutes after the due date in which a submission is not late, nor counts as later."""
+    per_day: float = 5.0
+    """Per cent of the mark for each day that has begun."""
+    max: float = 100.0
+    """The largest deduction, in per cent of the mark."""
+
+
+class GradingSettings(Section):
+    """``[grading]``: what students are shown of the results of hidden tests."""
+
+    hidden_tests: HiddenTests = "points"
+    """"points": the marks of all hidden tests of a question; "label": each check with its label;
+    "message": also the messages of what failed; "full": also values and calls."""
+    hidden_tests_after: HiddenTestsAfter = "deadline"
+    """"deadline": pages made before the last due date leave hidden tests out, and the marks that
+    would tell their results; "release": every page tells; "never": only the marks of questions."""
 
 
 class HubSettings(Section):
@@ -330,6 +346,10 @@ class ItemSettings(Section):
     unprotected: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
     """Keys of questions, such as "Q4", whose checks run beside the answers when submissions are
     graded, as with `# mograder: unprotected`: answers can forge those marks, so confirm each."""
+    hidden_tests: HiddenTests | None = None
+    """Unset: as in [grading]."""
+    hidden_tests_after: HiddenTestsAfter | None = None
+    """Unset: as in [grading]."""
 
 
 class DatabaseSettings(Section):
@@ -376,5 +396,6 @@ class Settings(Section):
     limits: LimitsSettings = LimitsSettings()
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
     """By the item's name."""
+    grading: GradingSettings = GradingSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()

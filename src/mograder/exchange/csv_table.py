@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput, TooLarge
 
 _MOST_ROWS = 100_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 _TEXT = "'"
 
 
@@ -104,7 +104,9 @@ def number_text(value: float | None) -> str:
 def _cell(value: str | float | None) -> str:
     if not isinstance(value, str):
         return number_text(value)
-    return _TEXT + value if value.startswith(_FORMULA) else value
+    # The csv module does not quote a carriage return, at which a reader would end the row.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return _TEXT + text if text.startswith(_FORMULA) else text
 
 
 def _without_prefix(cell: str) -> str:

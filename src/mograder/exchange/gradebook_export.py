@@ -16,6 +16,8 @@ _Cell = str | float | None
 _FIXED = ("student", "mark", "auto_mark", "feedback", "penalty_pct", "penalised_mark")
 """compatibility-0.3.16.md 9: the columns of `mograder feedback --grades-csv`."""
 
+_OPTIONAL = frozenset({"auto_mark", "penalty_pct", "penalised_mark"})
+
 _TAKEN = frozenset(
     {
         *_FIXED,
@@ -38,9 +40,19 @@ _TAKEN = frozenset(
 """Columns that the uploads read; a question of such a name gets another column."""
 
 
-def assignment_csv(grades: Sequence[StudentGrade]) -> str:
-    """Return the marks of one assignment, as 0.3.16 writes them."""
-    return write_table(_FIXED, map(_fixed, grades))
+def assignment_csv(grades: Sequence[StudentGrade], *, filled: bool = False) -> str:
+    """Return the marks of one assignment, as 0.3.16 writes them.
+
+    With ``filled``, the optional columns are there only if a student has a value.
+    """
+    rows = list(map(_fixed, grades))
+    empty = {
+        at
+        for at, name in enumerate(_FIXED)
+        if filled and name in _OPTIONAL and all(row[at] is None for row in rows)
+    }
+    kept = [at for at in range(len(_FIXED)) if at not in empty]
+    return write_table([_FIXED[at] for at in kept], ([row[at] for at in kept] for row in rows))
 
 
 def question_csv(grades: Sequence[StudentGrade]) -> str:
@@ -49,7 +61,7 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
     The uploads read this file, too.
     """
     keys = question_keys(grades)
-    titles = (f"question {key}" if key.casefold() in _TAKEN else key for key in keys)
+    titles = map(question_title, keys)
     rows = ([*_fixed(each), *_by_question(each, keys)] for each in grades)
     return write_table([*_FIXED, *titles], rows)
 
@@ -81,6 +93,11 @@ def course_rows(course: Mapping[str, Sequence[StudentGrade]]) -> Iterable[Sequen
 def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
     """Return the questions of an assignment in its order."""
     return tuple(dict.fromkeys(q.key for each in grades for q in each.questions))
+
+
+def question_title(key: str) -> str:
+    """Return the column of a question, which is none that the uploads read."""
+    return f"question {key}" if key.lower() in _TAKEN else key
 
 
 def as_json(grade: StudentGrade, *, questions: bool = True) -> dict[str, object]:

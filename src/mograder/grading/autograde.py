@@ -10,10 +10,10 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from mograder import __version__
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.grading.autograded_files import AutogradedFiles
 from mograder.grading.grade_submission import GradedNotebook
@@ -70,11 +70,8 @@ class Autograded:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The labels of the source, else those of the results."""
-        contract = self.assignment.contract
-        labels = () if contract is None else contract.labels
-        return tuple(dict.fromkeys(Column(each.label, each.key) for each in labels)) or columns_of(
-            self.rows
-        )
+        expected = (Column(each.label, each.key) for each in self.assignment.labels)
+        return tuple(dict.fromkeys(expected)) or columns_of(self.rows)
 
 
 class AutogradeWatch(Protocol):
@@ -150,7 +147,7 @@ class Basis:
             _sha256(contract or ""),
             _sha256(assignment.release or ""),
             assignment.environment.name,
-            __version__,
+            metadata.version("mograder"),
         )
 
     @classmethod

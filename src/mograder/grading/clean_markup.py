@@ -32,6 +32,9 @@ _TEXT = frozenset(
         *("thead", "tr", "u", "ul", "var", "wbr"),
     )
 )
+PAGE_ELEMENTS = _TEXT | _MATHS
+"""The elements of harmless HTML."""
+
 _HEADINGS = frozenset(("h1", "h2"))
 _FOREIGN = frozenset(("iframe", "svg", "video", "audio", "canvas", "object", "input"))
 """Elements that the page names and does not show."""

@@ -7,7 +7,9 @@ characters, changes of text direction) are replaced.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
+from itertools import cycle
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,6 +17,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_CODE = re.compile(r"`([^`\n]+)`")
+_STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
 def render_page(template: str, **values: object) -> str:
@@ -25,6 +29,18 @@ def render_page(template: str, **values: object) -> str:
 def readable(text: str) -> str:
     """Return a text without terminal colours, and with its unseen characters replaced."""
     return _UNSEEN.sub("\ufffd", _COLOURS.sub("", text))
+
+
+def styled(text: str) -> Iterator[tuple[str, str]]:
+    """Split an author's text for a check into elements and their text.
+
+    Code and emphasis in its markdown become elements; other text has the element "".
+    """
+    for index, part in enumerate(_CODE.split(text)):
+        if index % 2:
+            yield "code", part
+        else:
+            yield from zip(cycle(("", "strong")), _STRONG.split(part), strict=False)
 
 
 @cache

@@ -7,16 +7,12 @@ All text is a student's or comes from their code, and is escaped as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import cycle
 
-from mograder.grading.page_templates import render_page
+from mograder.grading.page_templates import render_page, styled
 from mograder.grading.report import CheckStatus, ValidationReport
 from mograder.grading.report_text import WORDS, headline, marks_of_check, place_of
 
 _MOST_STRIPES = 40
-_CODE = re.compile(r"`([^`\n]+)`")
-_STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 _CLASSES = {
     CheckStatus.SUCCESS: "good",
     CheckStatus.PARTIAL: "half",
@@ -46,7 +42,7 @@ def render_html(report: ValidationReport) -> str:
         headline=headline,
         marks_of=marks_of_check,
         place=_place,
-        styled=_styled,
+        styled=styled,
     )
 
 
@@ -62,15 +58,3 @@ def has_our_elements_only(page: bytes) -> bool:
 
 def _place(line: int | None) -> str:
     return place_of(line).capitalize()
-
-
-def _styled(text: str) -> Iterator[tuple[str, str]]:
-    """Split an author's text for a check into elements and their text.
-
-    Code and emphasis in its markdown become elements; other text has the element "".
-    """
-    for index, part in enumerate(_CODE.split(text)):
-        if index % 2:
-            yield "code", part
-        else:
-            yield from zip(cycle(("", "strong")), _STRONG.split(part), strict=False)

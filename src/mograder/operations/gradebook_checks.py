@@ -80,11 +80,12 @@ def _of_assignment(
     grades = {each.student: each for each in book.grades(name)}
     yield from _unknown(name, loaded, students=len(grades))
     for row in book.marks(name):
-        yield from _of_row(row, assignment)
-    for grade in grades.values():
-        for flag in grade.flags:
-            yield note("gradebook-flag", f"gradebook: {name}, {grade.student}: {flag}")
-        yield from _without_work(grade, loaded)
+        found = list(_of_row(row, assignment))
+        yield from found
+        told = grades[row.student].run is None and found  # the flag says it in other words
+        for flag in () if told else grades[row.student].flags:
+            yield note("gradebook-flag", f"gradebook: {name}, {row.student}: {flag}")
+        yield from _without_work(row, loaded)
     yield from _marks_in_texts(name, grades, loaded)
     if verifies is not None:
         yield from _forged(book.runs(name), verifies)
@@ -100,7 +101,7 @@ def _unknown(name: str, loaded: LoadedSettings, *, students: int) -> Iterator[Li
     dirs = loaded.settings.dirs
     places = (dirs.source, dirs.release, dirs.submitted)
     if students and not any((loaded.path(place) / name).is_dir() for place in places):
-        text = f"gradebook: {students} students have marks for {name}, which the course has not"
+        text = f"gradebook: {name} has marks ({students} students) and no directory"
         hint = f"Was it renamed? It is not in {', '.join(places)}."
         yield note("gradebook-unknown", text, hint)
 
@@ -137,11 +138,11 @@ def _of_totals(who: str, row: Marks, assignment: AssignmentRow) -> Iterator[Line
         yield note("gradebook-slider", text, hint)
 
 
-def _without_work(grade: StudentGrade, loaded: LoadedSettings) -> Iterator[Line]:
-    folder = loaded.path(loaded.settings.dirs.submitted) / grade.assignment
-    if folder.is_dir() and not (folder / f"{grade.student}.py").is_file():
-        text = f"gradebook: {grade.assignment}, {grade.student}: marks without a submission"
-        yield note("gradebook-submission", text, f"There is no {grade.student}.py in {folder}.")
+def _without_work(row: Marks, loaded: LoadedSettings) -> Iterator[Line]:
+    folder = loaded.path(loaded.settings.dirs.submitted) / row.assignment
+    if folder.is_dir() and not (folder / f"{row.student}.py").is_file():
+        text = f"gradebook: {row.assignment}, {row.student}: marks without a submission"
+        yield note("gradebook-submission", text, f"There is no {row.student}.py in {folder}.")
 
 
 def _marks_in_texts(

@@ -392,16 +392,22 @@ def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None
     cause = str(error.orig if isinstance(error, DBAPIError) else error)
     if isinstance(error, IntegrityError):
         return Conflict("This is recorded already, or what it belongs to is gone.")
+    named = "The database file" if path is None else f"The database {path.name}"
     if "not a database" in cause or "malformed" in cause:
         return InvalidInput(
-            "The database file is damaged or is no database.",
+            f"{named} is damaged or is no database.",
             hint="Put it back from a backup, or move it away to start with an empty one.",
         )
     if "unable to open database file" in cause or "readonly database" in cause:
         return InvalidInput(
-            "The database file cannot be opened for writing.",
+            f"{named} cannot be opened for writing.",
             hint="See that it is a file in a directory that the hub's account may write.",
         )
+    if path is not None and "is locked" in cause:
+        _log.error("The database %s is locked by another program", path)
+        hint = "Wait until the other program has finished writing, then try again."
+        text = f"The database {path.name} is locked by another program."
+        return Busy(text, hint=hint, retry_after=5)
     if path is not None and ("is full" in cause or "disk I/O error" in cause):
         return _disk_trouble(cause, path)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.Error):

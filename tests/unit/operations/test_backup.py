@@ -252,7 +252,7 @@ def test_d2_a_destroyed_database_is_in_it_as_it_stands_and_is_told(
     (course / ".mograder/hub.db").write_bytes(b"no database" * 1000)
     made = back_up(loaded(course), tmp_path / "backup", quiet)
     assert made.left_out == (
-        "course/.mograder/hub.db: The database file is damaged or is no database.",
+        "course/.mograder/hub.db: The database hub.db is damaged or is no database.",
     )
     again = rebuilt(tmp_path, tmp_path / "backup")
     assert (again / ".mograder/hub.db.damaged").read_bytes() == b"no database" * 1000

@@ -226,7 +226,8 @@ def test_records_of_an_older_version_keep_their_grades(tmp_path: Path) -> None:
     Gradebook(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE uploads; DROP TABLE upload_intents;"
+            "DROP TABLE uploads; DROP TABLE upload_intents; DROP TABLE grading_runs;"
+            "DROP TABLE question_marks; DROP TABLE mirrored;"
             "CREATE TABLE uploads (site TEXT NOT NULL, assignment_id INTEGER NOT NULL, user_id"
             " INTEGER NOT NULL, digest TEXT NOT NULL, grade TEXT NOT NULL, uploaded_at TEXT NOT"
             " NULL, CONSTRAINT pk_uploads PRIMARY KEY (site, assignment_id, user_id));"

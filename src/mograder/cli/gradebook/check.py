@@ -20,9 +20,9 @@ from mograder.store.gradebook import viewed_gradebook
 @course_dir_option
 @click.pass_context
 def check(ctx: click.Context, /, *, assignments: tuple[str, ...], course_dir: Path | None) -> None:
-    """Find damage in the gradebook, and marks that need a look.
+    """Find damage, and marks that need a look.
 
-    Among them are totals that 0.3.16 computed wrongly, marks that it exported without their
+    Among these are totals that 0.3.16 computed wrongly, marks that it exported without their
     penalty, and marks without a submission. Nothing is changed. It ends with 1 if there is damage.
     """
     loaded = load_course(Given(), course_dir)

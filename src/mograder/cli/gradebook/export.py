@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +12,7 @@ import click
 
 from mograder.cli.gradebook.book import assignment_named, book_path
 from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.exchange.gradebook_export import (
@@ -92,11 +94,20 @@ def export(
         warn_of_reservations(grades)
     text = _rendered(course, form, by, single=assignment is not None)
     if output is None:
-        click.echo(text, nl=False)
+        _print(text)
         return
     atomic_write(output, text.encode(), _PRIVATE)
     rows = sum(len(grades) for grades in course.values())
     click.echo(f"Wrote {output}: the marks of {rows} submission(s).", err=True)
+
+
+def _print(text: str) -> None:
+    """Print a file: unchanged into a pipe, without control characters on a terminal."""
+    if not sys.stdout.isatty():
+        click.echo(text.encode(), nl=False)
+        return
+    for line in text.splitlines():
+        click.echo(plain(line))
 
 
 def _rendered(

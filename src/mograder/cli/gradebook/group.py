@@ -14,17 +14,25 @@ from mograder.cli.shared.lazy import Lazy, LazyGroup
 class _Gradebook(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "show": Lazy("mograder.cli.gradebook.show:show", "List marks by question."),
-            "explain": Lazy(
-                "mograder.cli.gradebook.explain:explain", "Tell how one student's mark came about."
+            "show": Lazy(
+                "mograder.cli.gradebook.show:show", "List the marks of an assignment by question."
             ),
-            "mark": Lazy("mograder.cli.gradebook.mark:mark", "Give marks to a student."),
+            "explain": Lazy(
+                "mograder.cli.gradebook.explain:explain", "Tell how a student's mark came about."
+            ),
+            "mark": Lazy(
+                "mograder.cli.gradebook.mark:mark", "Give marks to a student, by question."
+            ),
             "confirm": Lazy(
-                "mograder.cli.gradebook.mark:confirm", "Confirm marks of unprotected checks."
+                "mograder.cli.gradebook.mark:confirm", "Confirm the marks of unprotected checks."
+            ),
+            "import": Lazy(
+                "mograder.cli.gradebook.import_marks:import_marks",
+                "Take marks by question from a CSV file.",
             ),
             "export": Lazy("mograder.cli.gradebook.export:export", "Write marks into a file."),
             "check": Lazy(
-                "mograder.cli.gradebook.check:check", "Find damage, and marks to look at."
+                "mograder.cli.gradebook.check:check", "Find damage, and marks that need a look."
             ),
         }
     )
@@ -34,6 +42,6 @@ class _Gradebook(LazyGroup):
 def gradebook() -> None:
     """Look after the marks of a course.
 
-    They are in gradebook.db, which `mograder autograde` and 0.3.16 write. A person's mark counts
-    before the one by grading, and no mark is ever overwritten: explain shows all of them.
+    They are in gradebook.db, which mograder 0.3.16 can use too. A person's mark counts before the
+    one by grading, and no mark is ever overwritten: explain shows all of them.
     """

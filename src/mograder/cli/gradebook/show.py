@@ -81,7 +81,7 @@ def _print_assignment(name: str, grades: Sequence[StudentGrade]) -> None:
     maximum = grades[0].max_mark if grades else 100.0
     columns = ["Student", *heads, "Checks", "Manual", f"Total /{number_text(maximum)}", "Mark"]
     _print_table(columns, [_row(each, keys) for each in grades])
-    used = {cell[-1:] for each in grades for cell in _row(each, keys)[1:]}
+    used = {sign for each in grades for cell in _row(each, keys)[1:] for sign in cell}
     for sign, meaning in _LEGEND.items():
         if sign in used:
             click.echo(f"  {sign} {meaning}")
@@ -99,7 +99,7 @@ def _row(grade: StudentGrade, keys: Sequence[str]) -> list[str]:
         grade.student,
         *(_points(questions.get(key)) for key in keys),
         number_text(grade.auto) or _NONE,
-        f"{manual}*" if grade.whole else manual,
+        f"{manual}{'?' if grade.whole.open else '*'}" if grade.whole else manual,
         number_text(grade.total) or _NONE,
         number_text(grade.final) or _NONE,
     ]

@@ -40,9 +40,7 @@ class _Https(LazyGroup):
             "fetch-submissions": Lazy(
                 f"{_TEACHER}:fetch_submissions", "Download what was handed in (instructors)."
             ),
-            "upload-grades": Lazy(
-                f"{_TEACHER}:upload_grades", "Upload grades from a CSV file (instructors)."
-            ),
+            "upload-grades": Lazy(f"{_TEACHER}:upload_grades", "Upload grades (instructors)."),
             "upload-feedback": Lazy(
                 f"{_TEACHER}:upload_feedback", "Upload pages of feedback (instructors)."
             ),

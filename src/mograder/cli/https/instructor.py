@@ -78,10 +78,11 @@ def fetch_submissions(
 def upload_grades(
     *, server: Server, assignment: str, grades_csv: Path | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Upload grades, from the gradebook or from a CSV file (instructors).
+    """Upload grades (instructors).
 
-    They are merged into those that the server holds: one row for each person. Further columns
-    are kept there as they are. A student without a mark in the gradebook is left out.
+    They come from the gradebook, or from a CSV file. They are merged into those that the server
+    holds: one row for each person. Further columns are kept there as they are. A student without a
+    mark in the gradebook is left out.
     """
     given = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else None
     with server.connected(quiet=as_json) as (transport, _):

@@ -129,7 +129,7 @@ class Shown:
         def register_and_collect(factory: Any) -> None:
             register(factory)
             with contextlib.suppress(ImportError, AttributeError):
-                backend = importlib.import_module("marimo._output.mpl")
+                backend: Any = importlib.import_module("marimo._output.mpl")
                 backend._internal_show = self._show
                 sys.modules["matplotlib"].use("module://marimo._output.mpl")
 

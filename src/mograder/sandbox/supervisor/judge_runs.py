@@ -13,7 +13,7 @@ from typing import Any
 
 from mograder.core.errors import InvalidInput
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Judged, JudgeSubmission
-from mograder.sandbox.supervisor.notebook_runs import ReportBounds, Run
+from mograder.sandbox.supervisor.notebook_runs import ReportBounds, Run, bounds_of
 from mograder.sandbox.supervisor.sessions import SessionTable
 
 _JUDGE_BOUNDS = ReportBounds(report=32 << 20, line=400_000)
@@ -31,7 +31,8 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
         raise InvalidInput("Worker and judge must be different users.")
     loop = asyncio.get_running_loop()
     (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
-    worker = Run(session_table, request.worker, (heeds, serves, answers))
+    bounds = bounds_of(outputs=request.worker.outputs)
+    worker = Run(session_table, request.worker, (heeds, serves, answers), bounds)
     judging = Run(session_table, request.judge, (tells, asks, reads), _JUDGE_BOUNDS)
     try:
         await _start(judging, worker)

@@ -28,7 +28,11 @@ class ReportBounds:
 
 _BOUNDS = ReportBounds()
 _WITH_OUTPUTS = ReportBounds(report=13 << 20)
-"""Where a run reports its cells' outputs."""
+
+
+def bounds_of(*, outputs: bool) -> ReportBounds:
+    """Return the bounds of the report of a notebook's run, which may contain outputs of cells."""
+    return _WITH_OUTPUTS if outputs else _BOUNDS
 
 
 class Report:
@@ -142,7 +146,7 @@ async def execute(session_table: SessionTable, request: Execute) -> tuple[Execut
     Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
     """
     loop = asyncio.get_running_loop()
-    run = Run(session_table, request, bounds=_WITH_OUTPUTS if request.outputs else _BOUNDS)
+    run = Run(session_table, request, bounds=bounds_of(outputs=request.outputs))
     try:
         await run.start()
         started = loop.time()

@@ -1,0 +1,75 @@
+"""The page of a submission that real sandboxes have run: what it shows, and what it never can."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mograder.grading.disclosure import Disclosure, Level
+from mograder.grading.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback_view import GradedWork
+from mograder.grading.notebook_page import cells_of_page, render_notebook_page
+from mograder.store.grading_records import QuestionGrade, StudentGrade
+from tests.support.fake_judges import SOURCE, answered
+from tests.support.grading_rig import GradingRig, open_grading_rig
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+SPY = """def area(side):
+        print("LEAK", side)
+        return side ** 2
+    import sys as _sys
+    for _name, _module in list(_sys.modules.items()):
+        print(_name, [k for k in vars(_module) if "hidden" in str(k)][:3])
+    print(globals().keys(), open(__file__).read())"""
+OUTPUT = """mo.vstack([mo.md("# A *wave*"), mo.callout("careful", kind="warn"), [1, {"a": 2}]])"""
+TELLS = answered(
+    SOURCE.replace(
+        "def _():\n    ### BEGIN SOLUTION\n    def area",
+        "def _(mo):\n    ### BEGIN SOLUTION\n    def area",
+    ),
+    ("area = ...", SPY),
+    ("# YOUR CODE HERE\n    pass\n    return (area,)", f"{OUTPUT}\n    return (area,)"),
+    ("total = ...", "total = 6"),
+)
+
+
+@pytest.fixture
+async def rig(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> AsyncIterator[GradingRig]:
+    place = run_directory / "environments"
+    async with open_grading_rig(tmp_path / "course", runtime, uv_cache, place) as rig:
+        yield rig
+
+
+async def test_the_page_shows_what_the_student_saw_and_no_hidden_test(rig: GradingRig) -> None:
+    assignment = await rig.prepare(SOURCE)
+    found = await rig.grade(assignment, TELLS)
+    page = render_notebook_page(found.text, "alice.py", found.cells)
+    assert '<h3 class="one">A <em>wave</em></h3>' in page
+    assert 'class="callout warn"' in page
+    assert "marimo.App()" in page, "what it printed of its own file"
+    assert "Checks run apart from the notebook" in page
+    secrets = ("secret ten", "Q1: more", "LEAK 10", "== 100")
+    assert [each for each in secrets if each in page] == []
+    grade = StudentGrade(
+        *("A1", "alice"),
+        tuple(
+            QuestionGrade(each.key, each.earned, each.available, each.state, each.earned)
+            for each in found.result.questions
+        ),
+    )
+    for level in (Level.NOTHING, Level.POINTS):
+        feedback = render_feedback_page(
+            GradedWork(grade, found.result), Disclosure(level), ShownNotebook(cells_of_page(page))
+        )
+        assert "A <em>wave</em>" in feedback
+        assert "Q1: area" in feedback
+        assert [each for each in (*secrets, "area(10)") if each in feedback] == []
+    everything = render_feedback_page(
+        GradedWork(grade, found.result), Disclosure(Level.FULL), ShownNotebook()
+    )
+    assert "secret ten" in everything, "the canary is one"

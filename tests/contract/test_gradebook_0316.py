@@ -1,0 +1,133 @@
+"""One gradebook for both programs: 0.3.16's own code reads and writes it between our commands.
+
+The release is installed from the package index, as ``scripts/record_gradebook.py`` does.
+See compatibility-0.3.16.md 9.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry, Penalty, StudentGrade
+from scripts.record_0316 import install
+from scripts.record_gradebook import TARGET
+from scripts.record_gradebook import run as run_0316
+from tests.support.gradebooks import AT, a_run
+
+pytestmark = pytest.mark.full
+
+FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+TIMES = ("graded_at", "autograded_at", "updated_at")
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return install().with_name("python")
+
+
+@pytest.fixture
+def path(python: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "gradebook.db"
+    run_0316(python, "make", path)
+    return path
+
+
+def read(python: Path, path: Path) -> Mapping[str, Any]:
+    found = json.loads(run_0316(python, "read", path))
+    assert isinstance(found, dict)
+    return found
+
+
+def without_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: without_times(each) for key, each in value.items() if key not in TIMES}
+    return list(map(without_times, value)) if isinstance(value, list) else value
+
+
+def submission(told: Mapping[str, Any], student: str, assignment: str = "A1") -> dict[str, Any]:
+    rows = told["assignments"][assignment]["submissions"]
+    (row,) = (each for each in rows if each["student"] == student)
+    assert isinstance(row, dict)
+    return row
+
+
+def ours(path: Path) -> dict[str, StudentGrade]:
+    with Gradebook(path) as book:
+        return {each.student: each for each in book.grades("A1")}
+
+
+def test_the_recording_is_what_0_3_16_reads_from_its_own_gradebook(
+    python: Path, path: Path
+) -> None:
+    recorded = json.loads((TARGET / "read.json").read_text("utf-8"))
+    assert without_times(read(python, path)) == without_times(recorded)
+
+
+def test_opening_it_here_changes_nothing_for_0_3_16(python: Path, path: Path) -> None:
+    before = read(python, path)
+    with Gradebook(path) as book:
+        assert book.students()["alice"] == "Alice Ångström"
+    assert read(python, path) == before
+
+
+def test_a_course_goes_there_and_back_again(python: Path, path: Path) -> None:
+    """0.3.16, ours, 0.3.16, ours: marks, comments and penalties stay; later ones count."""
+    before = ours(path)
+    assert (before["alice"].total, before["alice"].final) == (67, 60)
+    with Gradebook(path) as book:
+        book.record_run(a_run("alice", FAIR))
+        book.record_penalty("A1", "alice", Penalty(10, 57.7, 1_795_292_502), at=AT)
+        book.record_run(a_run("eve", FAIR))
+        marks = {"Analysis": MarkEntry(30, "Clear.")}
+        book.record_marks("A1", "eve", marks, marker="mia", at=AT, comment="Good. Yes. On.")
+    now = ours(path)
+    theirs = read(python, path)
+    assert (now["alice"].total, now["alice"].final) == (64.1, 57.7)
+    row = submission(theirs, "alice")
+    assert (row["manual_mark"], row["total_mark"], row["penalised_mark"]) == (70, 64.1, 57.7)
+    assert row["feedback"] == before["alice"].comment
+    assert theirs["marks"]["eve"]["A1"] == 52
+    assert submission(theirs, "eve")["feedback"] == "Good. Yes. On."
+    for student in ("bob", "cleo"):
+        assert now[student] == before[student]
+
+    eve = {"assignment": "A1", "student": "eve"}
+    run_0316(python, "save", path, {**eve, "slider": 50, "feedback": "Good. Yes. On."})
+    assert ours(path)["eve"].total == 52.1, "its page saves when one only looks"
+    run_0316(python, "save", path, {**eve, "slider": 80, "feedback": "Even. Better. Now."})
+    assert (ours(path)["eve"].total, ours(path)["eve"].comment) == (70.1, "Even. Better. Now.")
+    run_0316(python, "autograde", path, {**eve, "auto": 40.0})
+    later = ours(path)["eve"]
+    assert (later.auto, later.manual) == (22.1, 48)
+    assert later.flags == (
+        "0.3.16 added its percentage to the total as points; in marks it is 48",
+        "mograder 0.3.16 graded this again; its result does not count here",
+    )
+
+    with Gradebook(path) as book:
+        book.record_run(a_run("eve", {**FAIR, "Q3": 5.0}, later=60 * 24 * 365))
+        history = [(m.marker, m.points) for m in book.history("A1", "eve") if m.marker]
+    assert history == [("mia", None), ("mia", 30), ("mograder 0.3.16", 48)]
+    assert ours(path)["eve"].total == 75.1
+    assert submission(read(python, path), "eve")["total_mark"] == 75.1
+
+
+def test_it_opens_a_gradebook_that_was_made_here(python: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gradebook.db"
+    with Gradebook(path) as book:
+        book.record_run(a_run("alice", FAIR))
+        book.record_run(a_run("bob", state="needs attention", problem="no sandbox"))
+    told = read(python, path)
+    assert submission(told, "alice")["auto_mark"] == 22.1
+    assert submission(told, "bob")["auto_mark"] is None
+    assert told["assignments"]["A1"]["assignment"]["auto_check_keys"] == ["Q1", "Q2", "Q3"]
+    assert told["assignments"]["A1"]["graded"] == 0
+    saving = {"assignment": "A1", "student": "alice", "slider": 100, "feedback": "A. B. C."}
+    run_0316(python, "save", path, saving)
+    assert ours(path)["alice"].total == 82.1

@@ -1,0 +1,118 @@
+"""Grading runs for tests of the gradebook, and the gradebook that 0.3.16 made."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook_rows import CheckResult
+from mograder.store.grading_records import MANUAL, GradingRun, MarkEntry, RunQuestion, StudentGrade
+
+AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+MARKS: Mapping[str, float] = {"Q1": 10, "Q2": 15, "Q3": 15, "Analysis": 60}
+"""The marks of the assignment A1 of 0.3.16's gradebook; people mark Analysis."""
+
+FAIR: Mapping[str, float | None] = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+"""What grading gives in most tests: 22.1 marks."""
+
+RECORDED = Path(__file__).parent.parent / "data" / "legacy" / "gradebook"
+
+
+def put_recorded(path: Path) -> Path:
+    """Make the database that ``scripts/record_gradebook.py`` recorded."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript((RECORDED / "gradebook.sql").read_text("utf-8"))
+    return path
+
+
+def a_run(
+    student: str = "alice",
+    points: Mapping[str, float | None] | None = None,
+    *,
+    assignment: str = "A1",
+    work: str = "first",
+    state: str = "judged",
+    states: Mapping[str, str] | None = None,
+    later: int = 0,
+    marks: Mapping[str, float] | None = MARKS,
+    problem: str = "",
+    received: datetime | None = None,
+) -> GradingRun:
+    """Return the result of grading; ``points`` are those of the questions with checks.
+
+    ``work`` stands for the submission's text, ``later`` is in minutes. Without ``points`` the
+    submission could not be graded.
+    """
+    named = states or {}
+    questions = tuple(
+        RunQuestion(key, points.get(key), available, named.get(key) or _state(key, points))
+        for key, available in (marks or {}).items()
+        if points is not None
+    )
+    checks = tuple(
+        CheckResult(f"{q.key}: check", "success" if q.points else "danger", q.key == "Q3")
+        for q in questions
+        if q.state != MANUAL
+    )
+    return GradingRun(
+        assignment,
+        student,
+        hashlib.sha256(work.encode()).hexdigest(),
+        state,
+        "{}",
+        "signature",
+        AT + timedelta(minutes=later),
+        questions,
+        checks,
+        marks=marks if questions else None,
+        max_mark=sum((marks or {"": 100.0}).values()) if questions else 100.0,
+        problem=problem,
+        received=received,
+    )
+
+
+def _state(key: str, points: Mapping[str, float | None]) -> str:
+    return "judged" if key in points else MANUAL
+
+
+def random_points(random_: random.Random, marks: Mapping[str, float]) -> dict[str, float | None]:
+    """Return marks with one decimal, as grading gives them, for most of the questions."""
+    return {
+        key: random_.choice([0.0, float(most), round(random_.uniform(0, most), 1)])
+        for key, most in marks.items()
+        if key != "Analysis"
+    }
+
+
+def row_of(path: Path, student: str = "alice", assignment: str = "A1") -> sqlite3.Row:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        found = connection.execute(
+            "SELECT * FROM submissions WHERE assignment = ? AND student = ?", (assignment, student)
+        ).fetchone()
+    assert isinstance(found, sqlite3.Row)
+    return found
+
+
+def change(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement, values)
+        connection.commit()
+
+
+def only(book: Gradebook, assignment: str = "A1") -> StudentGrade:
+    (grade,) = book.grades(assignment)
+    return grade
+
+
+def give(book: Gradebook, later: int = 1, student: str = "alice", **points: float) -> StudentGrade:
+    marks = {key: MarkEntry(value, f"why {key}") for key, value in points.items()}
+    at = AT + timedelta(minutes=later)
+    return book.record_marks("A1", student, marks, marker="mia", at=at)

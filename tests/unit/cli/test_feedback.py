@@ -1,0 +1,315 @@
+"""``mograder feedback``: pages, deductions, the CSV, and what it does with what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.settings import LoadedSettings, load_settings
+from mograder.exchange.grades_csv import from_gradebook, parse_grades, server_rows_of
+from mograder.grading.grading_result import (
+    GradedCheck,
+    GradedLabel,
+    GradedQuestion,
+    GradingResult,
+    GradingState,
+    render_result,
+)
+from mograder.grading.notebook_page import render_notebook_page
+from mograder.grading.result_signature import grading_key, sign_result
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry, StudentGrade
+from tests.support.gradebooks import AT, MARKS, a_run, put_recorded, random_points
+
+FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+DUE = AT
+SETTINGS = f"""[penalties]
+enabled = true
+
+[[assignments]]
+name = "Assignment 1"
+dir = "A1"
+duedate = {int(DUE.timestamp())}
+"""
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    answer = 42
+    return
+"""
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    (tmp_path / "mograder.toml").write_text(SETTINGS)
+    (tmp_path / "autograded/A1").mkdir(parents=True)
+    return tmp_path
+
+
+def put(
+    course: Path, student: str, late: timedelta | None, points: dict[str, float] = FAIR
+) -> None:
+    """Grade a submission, received so much after the due date; a person marks the rest."""
+    received = None if late is None else DUE + late
+    plain = a_run(student, points, received=received)
+    labels = {key: f"{key}: check" for key in points}
+    result = GradingResult(
+        assignment="A1",
+        student=student,
+        filename=f"{student}.py",
+        submission_sha256=plain.submission_sha256,
+        submission_bytes=1,
+        received="" if received is None else received.isoformat(),
+        source_sha256="b" * 64,
+        mograder="1.0",
+        protected=True,
+        state=GradingState.JUDGED,
+        questions=tuple(
+            GradedQuestion(
+                key=key,
+                available=most,
+                earned=points.get(key),
+                state=GradingState.JUDGED if key in points else GradingState.MANUAL,
+            )
+            for key, most in MARKS.items()
+        ),
+        checks=tuple(
+            GradedCheck(
+                cell=1,
+                line=9,
+                hidden=key == "Q3",
+                state=GradingState.JUDGED,
+                labels=(GradedLabel(label=labels[key], key=key, earned=1, total=2, passed=False),),
+            )
+            for key in points
+        ),
+        at=AT.isoformat(),
+    )
+    with Gradebook(course / "gradebook.db") as book:
+        signature = sign_result(grading_key(loaded(course)), result)
+        book.record_run(replace(plain, result=render_result(result), signature=signature))
+        given = {"Analysis": MarkEntry(45.4, "Nice\n\nplot")}
+        book.record_marks("A1", student, given, marker="mia", at=AT, comment=f"For {student}.")
+    copy = course / f"autograded/A1/{student}.py"
+    copy.write_text(NOTEBOOK)
+    copy.with_suffix(".html").write_text(render_notebook_page(NOTEBOOK, copy.name, ()))
+
+
+def loaded(course: Path) -> LoadedSettings:
+    return load_settings(course)
+
+
+def grades(course: Path) -> dict[str, StudentGrade]:
+    with Gradebook(course / "gradebook.db") as book:
+        return {each.student: each for each in book.grades("A1")}
+
+
+def page(course: Path, student: str) -> str:
+    return (course / f"feedback/A1/{student}.html").read_text()
+
+
+def test_it_writes_pages_deducts_and_says_what_0_3_16_says(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(course, "alice", timedelta(hours=15))
+    put(course, "bob", timedelta(hours=-1))
+    assert run(["feedback", "A1", "--grades-csv", "out/grades.csv"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "Reading grades from gradebook.db",
+        "2/2 notebooks have been graded",
+        "Late penalties applied to 1 submission(s)",
+        "  Exported: feedback/A1/alice.html",
+        "  Exported: feedback/A1/bob.html",
+        "Grades written to out/grades.csv",
+    ]
+    assert told.err == ""
+    found = grades(course)
+    assert (found["alice"].total, found["alice"].final) == (67.5, 64.1)
+    assert (found["bob"].penalty_pct, found["bob"].final) == (None, 67.5)
+    assert "<strong>64.1</strong> of 100 marks" in page(course, "alice")
+    assert "67.5 − 5 % = 64.1" in page(course, "alice")
+    assert "Cell 1, line 6" in page(course, "bob")
+    rows = list(csv.DictReader(io.StringIO((course / "out/grades.csv").read_text())))
+    assert [row["student"] for row in rows] == ["alice", "bob"]
+    assert list(rows[0]) == [
+        *("student", "mark", "auto_mark", "feedback", "penalty_pct", "penalised_mark")
+    ]
+    assert (rows[0]["penalty_pct"], rows[0]["penalised_mark"]) == ("5", "64.1")
+
+
+def test_0_3_16_reads_the_deduction_in_its_row(course: Path) -> None:
+    put(course, "alice", timedelta(hours=15))
+    assert run(["feedback", "A1"]) == 0
+    with closing(sqlite3.connect(course / "gradebook.db")) as connection:
+        row = connection.execute(
+            "SELECT penalty_pct, penalised_mark, submitted_at FROM submissions"
+        )
+        assert row.fetchone() == (5.0, 64.1, str(int((DUE + timedelta(hours=15)).timestamp())))
+
+
+def test_a_deduction_follows_a_due_date_that_was_moved(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(course, "alice", timedelta(hours=15))
+    assert run(["feedback", "A1", "--due-date", "2026-11-17T10:30+01:00"]) == 0
+    assert grades(course)["alice"].penalty_pct == 20
+    assert run(["feedback", "A1"]) == 0
+    assert grades(course)["alice"].penalty_pct == 5
+    capsys.readouterr()
+    assert run(["feedback", "A1", "--due-date", "2026-12-01"]) == 0
+    assert "Late penalties taken back from 1 submission(s)" in capsys.readouterr().out
+    assert grades(course)["alice"].final == 67.5
+
+
+def test_without_penalties_nothing_is_deducted(course: Path) -> None:
+    put(course, "alice", timedelta(hours=15))
+    assert run(["feedback", "A1"]) == 0
+    assert run(["feedback", "A1", "--no-penalties"]) == 0
+    assert grades(course)["alice"].final == 67.5
+    assert "67.5 −" not in page(course, "alice")
+    (course / "mograder.toml").write_text(SETTINGS.replace("true", "false"))
+    assert run(["feedback", "A1"]) == 0
+    assert grades(course)["alice"].final == 67.5
+
+
+def test_without_a_due_date_earlier_deductions_stay(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(course, "alice", timedelta(hours=15))
+    assert run(["feedback", "A1"]) == 0
+    (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")
+    assert run(["feedback", "A1"]) == 0
+    assert "WARNING: no due date found — skipping penalties" in capsys.readouterr().err
+    assert grades(course)["alice"].final == 64.1
+
+
+def test_a_time_of_submission_that_is_not_known_is_told_and_costs_nothing(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(course, "alice", None)
+    assert run(["feedback", "A1"]) == 0
+    assert "no time of submission is known of alice" in capsys.readouterr().err
+    assert grades(course)["alice"].final == 67.5
+    fetched = course / "submitted/A1/.fetch_metadata.json"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_text(f'{{"alice": {DUE.timestamp() + 400}}}')
+    assert run(["feedback", "A1"]) == 0
+    assert grades(course)["alice"].final == 64.1
+
+
+def test_hidden_tests_wait_for_the_due_date(course: Path) -> None:
+    put(course, "alice", timedelta(hours=-1))
+    (course / "mograder.toml").write_text(SETTINGS.replace(str(int(DUE.timestamp())), str(10**10)))
+    assert run(["feedback", "A1"]) == 0
+    assert "Your mark will be told after" in page(course, "alice")
+    assert "67.5" not in page(course, "alice")
+    assert "Q3: check" not in page(course, "alice")
+
+
+def test_a_result_that_was_changed_is_not_used(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(course, "alice", None)
+    put(course, "bob", None)
+    with closing(sqlite3.connect(course / "gradebook.db")) as connection, connection:
+        columns = connection.execute("SELECT name, tbl_name FROM sqlite_master").fetchall()
+        table = next(
+            name for name, of in columns if name == of and "result" in _columns(connection, name)
+        )
+        connection.execute(
+            f"UPDATE {table} SET result = replace(result, '7.1', '9.9') WHERE student = 'alice'"
+        )
+    assert run(["feedback", "A1"]) == 1
+    told = capsys.readouterr()
+    assert "FAILED: feedback/A1/alice.html — its result was changed after it was signed" in told.err
+    assert "  Exported: feedback/A1/bob.html" in told.out
+    assert not (course / "feedback/A1/alice.html").exists()
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+def test_a_page_that_cannot_be_written_concerns_one_student(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(course, "alice", None)
+    put(course, "bob", None)
+    (course / "feedback/A1/alice.html").mkdir(parents=True)
+    assert run(["feedback", "A1"]) == 1
+    assert "FAILED: feedback/A1/alice.html" in capsys.readouterr().err
+    assert "For bob." in page(course, "bob")
+
+
+def test_one_file_is_one_student(course: Path) -> None:
+    put(course, "alice", None)
+    put(course, "bob", None)
+    assert run(["feedback", "autograded/A1/bob.py", "-o", "here"]) == 0
+    assert [each.name for each in (course / "here").iterdir()] == ["bob.html"]
+
+
+def test_a_course_of_0_3_16_gets_pages_of_its_marks(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_recorded(course / "gradebook.db")
+    (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")
+    for student in ("alice", "cleo"):
+        (course / f"autograded/A1/{student}.py").write_text(NOTEBOOK)
+        (course / f"autograded/A1/{student}.html").write_text("<script>window.x</script>")
+    assert run(["feedback", "A1"]) == 0
+    text = page(course, "alice")
+    assert "Good work overall." in text
+    assert "<script" not in text
+    assert "answer" in text
+    assert "67 − 10 % = 60.3" in text
+    assert "<strong>0</strong> of 100 marks" in page(course, "cleo"), "a penalised 0 stays 0"
+    assert "Not marked yet." in page(course, "eve")
+
+
+def test_what_is_named_wrongly_is_told(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["feedback", "A1"]) == 2
+    assert "No .py files in autograded/A1" in capsys.readouterr().err
+    put(course, "alice", None)
+    assert run(["feedback", "B7"]) == 2
+    assert run(["feedback", "./none.py"]) == 2
+    assert run(["feedback", "A1", "--due-date", "soon"]) == 2
+    capsys.readouterr()
+    (course / "gradebook.db").unlink()
+    assert run(["feedback", "A1"]) == 3
+    assert "There is no gradebook" in capsys.readouterr().err
+
+
+def test_page_csv_moodle_and_server_have_the_same_marks(course: Path) -> None:
+    random_ = random.Random(18)
+    for number in range(25):
+        late = timedelta(hours=random_.randint(-30, 60))
+        points = {key: p or 0.0 for key, p in random_points(random_, MARKS).items()}
+        put(course, f"student{number:02}", late, points)
+    assert run(["feedback", "A1", "--grades-csv", "grades.csv"]) == 0
+    lines = parse_grades((course / "grades.csv").read_bytes(), "grades.csv")
+    found = list(grades(course).values())
+    moodle = {line.who: line.mark for line in from_gradebook(found)}
+    server = {row.who: row.values["grade"] for row in server_rows_of(found)}
+    assert len(lines) == 25
+    for line in lines:
+        shown = re.search(r"<strong>([\d.]+)</strong> of 100", page(course, line.who))
+        assert shown is not None
+        told = {float(shown[1]), float(line.mark or -1), float(moodle[line.who] or -1)}
+        assert told == {float(server[line.who])}

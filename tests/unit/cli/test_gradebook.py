@@ -1,0 +1,287 @@
+"""``mograder gradebook``: show, explain, mark, confirm, export, check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.grading.grading_result import (
+    GradedCall,
+    GradedCheck,
+    GradedCondition,
+    GradedLabel,
+    GradedQuestion,
+    GradingResult,
+    GradingState,
+    render_result,
+)
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry, Penalty
+from tests.support.gradebooks import AT, MARKS, a_run, put_recorded
+
+FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+BIDI = "\u202egnirts\x1b[31m"
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    (tmp_path / "mograder.toml").write_text("")
+    return tmp_path
+
+
+@pytest.fixture
+def graded(course: Path) -> Path:
+    """Two students: alice is marked and late, bob's Q2 ran unprotected."""
+    path = course / "gradebook.db"
+    with Gradebook(path) as book:
+        book.record_run(replace(a_run("alice", FAIR), result=render_result(result(FAIR))))
+        book.record_marks(
+            "A1",
+            "alice",
+            {"Analysis": MarkEntry(45, "Nice\nplot")},
+            marker="mia",
+            at=AT,
+            comment=f"Well {BIDI}",
+        )
+        book.record_penalty("A1", "alice", Penalty(10, 60.4, 1_795_292_502), at=AT)
+        book.record_run(a_run("bob", {**FAIR, "Q3": 5.0}, states={"Q2": "unprotected"}))
+    return path
+
+
+def result(points: Mapping[str, float]) -> GradingResult:
+    condition = GradedCondition(message="area of a square", weight=1, passed=False, reason=BIDI)
+    label = GradedLabel(
+        label="Q1: area",
+        key="Q1",
+        earned=5,
+        total=7,
+        passed=False,
+        hidden=True,
+        conditions=(condition,),
+    )
+    call = GradedCall(call="area(2)", status="returned", result="12.566", milliseconds=0.12)
+    return GradingResult(
+        assignment="A1",
+        student="alice",
+        filename="alice.py",
+        submission_sha256="0" * 64,
+        submission_bytes=1,
+        source_sha256="0" * 64,
+        mograder="1",
+        protected=True,
+        state=GradingState.JUDGED,
+        questions=tuple(
+            GradedQuestion(key=key, available=MARKS[key], earned=mark, state=GradingState.JUDGED)
+            for key, mark in points.items()
+        ),
+        checks=(
+            GradedCheck(
+                cell=3,
+                line=40,
+                hidden=True,
+                state=GradingState.JUDGED,
+                labels=(label,),
+                calls=(call,) * 12,
+            ),
+        ),
+        at="2026-11-20T09:30:00+00:00",
+    )
+
+
+def out(capfd: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
+    assert run(["gradebook", *words]) == status
+    return capfd.readouterr().out
+
+
+def test_show_lists_students_by_questions(graded: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert out(capfd, "show", "A1").splitlines() == [
+        "Student  Q1 /10  Q2 /15  Q3 /15  Analysis /60  Checks  Manual  Total /100  Mark",
+        "alice       7.1      15       0           45*    22.1      45        67.1  60.4",
+        "bob         7.1    15!?       5            -?    27.1       -           -     -",
+        "  * given by a person",
+        "  ! the answer could have forged it (unprotected)",
+        "  ? waits for a person",
+        "A1: 2 students, 1 without a mark.",
+    ]
+
+
+def test_show_lists_students_by_assignments_and_one_student(
+    graded: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert out(capfd, "show").splitlines() == [
+        "Student    A1",
+        "alice    60.4",
+        "bob         -",
+    ]
+    only = out(capfd, "show", "a1", "--student", "bob")
+    assert "alice" not in only
+    told = json.loads(out(capfd, "show", "--json"))
+    assert [(each["student"], each["mark"]) for each in told["A1"]] == [
+        ("alice", 60.4),
+        ("bob", None),
+    ]
+    assert told["A1"][0]["questions"][3]["marker"] == "mia"
+    assert run(["gradebook", "show", "A1", "--student", "zoe"]) == 3
+    assert "It has none of any student" in capfd.readouterr().err
+
+
+def test_explain_tells_conditions_markers_and_the_penalty(
+    graded: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = out(capfd, "explain", "A1", "alice")
+    lines = said.splitlines()
+    assert lines[:4] + lines[13:16] == [
+        "A1, alice: 60.4 of 100",
+        "  Q1: 7.1 of 10, judged",
+        "      Q1: area (hidden): weight 5 of 7",
+        "        failed    1  area of a square [ gnirts [31m]",
+        "        area(2) → 12.566 (0.1 ms)",
+        "        and 2 more calls, which --json lists",
+        "  Q2: 15 of 15, judged",
+    ]
+    assert "  Analysis: 45 of 60, given by mia on Fri 20 Nov 2026" in said
+    assert "      Nice\n      plot\n" in said
+    assert "  Total: 22.1 + 45 = 67.1\n  Late: 67.1 - 10 % = 60.4\n  Submitted: " in said
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    told = json.loads(out(capfd, "explain", "A1", "alice", "--json"))
+    assert told["result"]["checks"][0]["labels"][0]["label"] == "Q1: area"
+    assert [each["marker"] for each in told["history"]][-2:] == ["mia", "mia"]
+    assert run(["gradebook", "explain", "A1", "zoe"]) == 3
+
+
+def test_explain_tells_of_marks_of_0_3_16(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    put_recorded(course / "gradebook.db")
+    said = out(capfd, "explain", "A1", "alice")
+    assert "  Q1: its marks are in the sum of the checks, which 0.3.16 graded\n" in said
+    assert "  All questions without checks: 42 of 60, given by mograder 0.3.16 on " in said
+    assert "  Total: 25 + 42 = 67\n  Late: 67 - 10 % = 60\n" in said
+
+
+def test_marks_are_given_confirmed_and_withdrawn(
+    graded: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = out(capfd, "mark", "A1", "bob", "Analysis=30,5", "--comment", "Fine.", "--marker", "mia")
+    assert said == "A1, bob: no total yet: Q2 is not confirmed yet\n"
+    assert (
+        out(capfd, "confirm", "A1", "--marker", "ole") == "Confirmed the marks of 1 student(s).\n"
+    )
+    assert out(capfd, "confirm", "A1") == "Confirmed the marks of 0 student(s).\n"
+    with Gradebook(graded) as book:
+        bob = book.grades("A1")[1]
+    assert (bob.total, bob.comment) == (57.6, "Fine.")
+    assert {q.key: q.marker for q in bob.questions if q.marker} == {"Q2": "ole", "Analysis": "mia"}
+    assert "no total yet" in out(capfd, "mark", "A1", "bob", "Analysis=none")
+    assert out(capfd, "mark", "A1", "bob", "--whole", "20") == "A1, bob: 47.1 of 100\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["mark", "A1", "bob"], 2, "Give QUESTION=POINTS"),
+        (["mark", "A1", "bob", "Q1"], 2, "'Q1' is not QUESTION=POINTS"),
+        (["mark", "A1", "bob", "Q1=many"], 2, "'many' is not a number of points"),
+        (["mark", "A1", "bob", "Q1=11"], 2, "Q1 can have 0 to 10 marks, not 11"),
+        (["mark", "A1", "bob", "Q1=nan"], 2, "not nan"),
+        (["mark", "A1", "zoe", "Q1=1"], 3, "no marks of 'zoe'"),
+        (["mark", "B7", "bob", "Q1=1"], 3, "There is no assignment 'B7' in the gradebook"),
+        (["export", "--format", "moodle"], 2, "--format moodle is for the marks of one ASSIGNMENT"),
+        (["export", "A1", "--format", "https", "--by", "question"], 2, "one ASSIGNMENT"),
+        (["export", "--by", "question"], 2, "--by question is for the marks of one"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    graded: Path, capfd: pytest.CaptureFixture[str], words: list[str], status: int, said: str
+) -> None:
+    assert run(["gradebook", *words]) == status
+    assert said in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", ["show", "check", "export", "explain A1 x", "mark A1 x Q1=1"])
+def test_without_a_gradebook_nothing_is_made(
+    course: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run(["gradebook", *command.split()]) == 3
+    assert "There is no gradebook" in capfd.readouterr().err
+    assert not (course / "gradebook.db").exists()
+
+
+def test_export_writes_what_the_uploads_read(
+    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = "student,mark,auto_mark,feedback,penalty_pct,penalised_mark"
+    comment = f"Well {BIDI}"
+    assert out(capfd, "export", "A1") == (
+        f"{head},Q1,Q2,Q3,Analysis\nalice,67.1,22.1,{comment},10,60.4,7.1,15,0,45\n"
+        "bob,,27.1,,,,7.1,15,5,\n"
+    )
+    assert out(capfd, "export", "A1", "--by", "assignment").splitlines()[0] == head
+    assert out(capfd, "export", "A1", "--format", "moodle") == (
+        f"student,mark,feedback\nalice,60.4,{comment}\nbob,,\n"
+    )
+    assert out(capfd, "export", "A1", "--format", "https") == (
+        f"username,grade,feedback\nalice,60.4,{comment}\n"
+    )
+    assert out(capfd, "export") == "student,A1\nalice,60.4\nbob,\n"
+    assert run(["gradebook", "export", "A1", "--format", "json", "-o", "marks.json"]) == 0
+    said = capfd.readouterr().err
+    assert "Warning: bob has no mark: Q2 is not confirmed yet, Analysis is not marked yet." in said
+    assert "Wrote marks.json: the marks of 2 submission(s)." in said
+    told = json.loads((course / "marks.json").read_text("utf-8"))
+    assert [each["mark"] for each in told] == [60.4, None]
+    assert (course / "marks.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_check_ends_with_1_for_damage_only(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    put_recorded(course / "gradebook.db")
+    said = out(capfd, "check")
+    assert "  [--] gradebook: A1, bob: 0.3.16 graded again" in said
+    assert "A1" not in out(capfd, "check", "A3")
+    assert run(["gradebook", "check", "A9"]) == 3
+
+
+def test_an_exported_file_is_filled_in_and_taken_back(
+    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = course / "marks.csv"
+    assert run(["gradebook", "export", "A1", "-o", str(file)]) == 0
+    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 student(s) changed.\n"
+    text = file.read_text("utf-8").replace("bob,,27.1,,,,7.1,15,5,", "bob,,27.1,Hm,,,7.1,12,5,40,5")
+    file.write_text(text.replace("40,5", '"40,5"'), "utf-8")
+    told = "  bob: Q2 15 -> 12, Analysis - -> 40.5, comment\nA1: 1 student(s) changed.\n"
+    dry = out(capfd, "import", "A1", "marks.csv", "--dry-run")
+    assert dry == f"{told}Dry run — nothing was recorded.\n"
+    assert out(capfd, "import", "A1", "marks.csv", "--marker", "mia") == told
+    with Gradebook(graded) as book:
+        alice, bob = book.grades("A1")
+    assert (bob.total, bob.comment) == (64.6, "Hm")
+    assert {q.key for q in bob.questions if q.marker == "mia"} == {"Q2", "Analysis"}
+    assert alice.final == 60.4
+    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 student(s) changed.\n"
+
+
+def test_a_file_with_one_wrong_row_changes_nothing(
+    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (course / "m.csv").write_text(
+        "student,Q2,Q9\nbob,12,1\nzoe,1,\nbob,2,\nalice,16,\n,1,\n", "utf-8"
+    )
+    assert run(["gradebook", "import", "A1", "m.csv"]) == 2
+    said = capfd.readouterr().err
+    assert "m.csv cannot be used; no mark was changed." in said
+    assert "  line 3 (zoe): the gradebook has no submission of this student." in said
+    assert "  line 4 (bob): there is another row for this student." in said
+    assert "  line 5 (alice): Q2 can have 0 to 15 marks, not 16." in said
+    assert "  the column 'Q9' is no question (these are: Q1, Q2, Q3, Analysis)" in said
+    with Gradebook(graded) as book:
+        assert [m for m in book.history("A1", "bob") if m.marker] == []
+    (course / "m.csv").write_text("student,mark\nbob,12\n", "utf-8")
+    assert run(["gradebook", "import", "A1", "m.csv"]) == 2
+    assert "m.csv has no marks by question." in capfd.readouterr().err

@@ -1,0 +1,227 @@
+"""The gradebook's marks as files: what the uploads read from them, and the same marks everywhere.
+
+See compatibility-0.3.16.md 9.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.exchange.csv_table import number_text, read_table, write_table
+from mograder.exchange.gradebook_export import (
+    as_json,
+    assignment_csv,
+    course_csv,
+    moodle_csv,
+    question_csv,
+    server_csv,
+)
+from mograder.exchange.grades_csv import (
+    from_gradebook,
+    parse_grades,
+    reservations,
+    server_rows,
+    server_rows_of,
+)
+from mograder.marks import sum_of_marks
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade
+from tests.support.gradebooks import AT, MARKS, a_run, random_points
+
+FORMULAS = ["=1+1", "+1", "-1 for style", "@SUM(A1)", "\tx", "\r=x", "\n=x"]
+STUDENTS = 1000
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def marked(**values: object) -> StudentGrade:
+    known: dict[str, object] = {
+        "assignment": "A1",
+        "student": "alice",
+        "questions": (QuestionGrade("Q1", 7.25, 10, "judged"),),
+        "auto": 7.25,
+        "total": 7.25,
+        "final": 7.25,
+        "comment": "Good.",
+    }
+    return StudentGrade(**{**known, **values})  # type: ignore[arg-type]
+
+
+def test_a_penalised_zero_is_a_zero_in_every_file() -> None:
+    late = marked(penalty_pct=100, penalised=0.0, final=0.0)
+    files = {
+        "question": question_csv([late]),
+        "assignment": assignment_csv([late]),
+        "moodle": moodle_csv([late]),
+    }
+    for name, text in files.items():
+        (line,) = parse_grades(text.encode(), name)
+        assert (line.who, str(line.mark), line.comment) == ("alice", "0", "Good."), name
+    for name, text in {**files, "https": server_csv([late])}.items():
+        (row,) = server_rows(text.encode(), name)
+        assert (row.who, row.values["grade"], row.values["feedback"]) == ("alice", "0", "Good.")
+    assert from_gradebook([late])[0].mark == 0
+    assert server_rows_of([late])[0].values["grade"] == "0"
+
+
+def test_a_mark_that_is_not_there_yet_is_nowhere_a_number() -> None:
+    """A total without its penalty must not be taken for the mark."""
+    waiting = marked(penalty_pct=10, final=None, flags=("The penalty belongs to another mark",))
+    for text in (question_csv([waiting]), assignment_csv([waiting]), moodle_csv([waiting])):
+        (line,) = parse_grades(text.encode(), "grades.csv")
+        assert line.mark is None
+    assert server_csv([waiting]) == "username,grade,feedback\n"
+    assert server_rows_of([waiting]) == ()
+    assert from_gradebook([waiting])[0].mark is None
+
+
+def test_the_columns_of_0_3_16_come_first() -> None:
+    assert question_csv([marked(penalty_pct=5, penalised=6.9, final=6.9)]) == (
+        "student,mark,auto_mark,feedback,penalty_pct,penalised_mark,Q1\n"
+        "alice,7.25,7.25,Good.,5,6.9,7.25\n"
+    )
+
+
+def test_a_question_named_like_a_column_of_the_uploads_is_no_such_column() -> None:
+    names = ("Grade", "mark", "userid", "Feedback_format")
+    questions = tuple(QuestionGrade(name, 1.0, 2, "judged") for name in names)
+    text = question_csv([marked(questions=questions)]).encode()
+    (line,) = parse_grades(text, "grades.csv")
+    assert (line.who, str(line.mark), line.comment) == ("alice", "7.25", "Good.")
+    (row,) = server_rows(text, "grades.csv")
+    assert row.values["grade"] == "7.25"
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_text_is_no_formula_in_a_spreadsheet_and_comes_back_as_it_was(text: str) -> None:
+    """Exploit: =HYPERLINK(...) in a name or a comment."""
+    written = moodle_csv([marked(comment=text, student="alice")])
+    (row,) = rows_of(written)
+    text = text.replace("\r", "\n")
+    assert row["feedback"] == f"'{text}"
+    (line,) = parse_grades(written.encode(), "grades.csv")
+    assert line.comment == text
+
+
+def test_a_number_is_no_text() -> None:
+    assert write_table(["a", "b"], [[-1.5, None]]) == "a,b\n-1.5,\n"
+    assert [number_text(each) for each in (70.0, 0.0, -0.0, 1 / 3, None)] == [
+        "70",
+        "0",
+        "0",
+        "0.33333",
+        "",
+    ]
+    assert read_table(b"a\n'quoted'\n", "x").rows[0].cells == ("'quoted'",)
+
+
+def test_a_course_has_a_column_for_each_assignment() -> None:
+    course = {"A1": [marked()], "A2": [marked(student="bob", final=3.5)]}
+    assert course_csv(course) == "student,A1,A2\nalice,7.25,\nbob,,3.5\n"
+
+
+def test_missing_marks_and_remarks_are_told() -> None:
+    waiting = marked(
+        final=None,
+        run=3,
+        questions=(QuestionGrade("Q2", None, 5, "manual", open="not marked yet"),),
+        flags=("Look again at Q1",),
+    )
+    assert reservations([marked(), waiting]) == (
+        "alice has no mark: Q2 is not marked yet.",
+        "alice: Look again at Q1.",
+    )
+
+
+@pytest.fixture(scope="module")
+def class_of_1000(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, float]]:
+    """Return a gradebook of random results, with the totals that their marks have by hand."""
+    random_ = random.Random(18)
+    path = tmp_path_factory.mktemp("class") / "gradebook.db"
+    totals: dict[str, float] = {}
+    with Gradebook(path) as book:
+        for number in range(STUDENTS):
+            student = f"s{number:04}"
+            points = random_points(random_, MARKS)
+            run = a_run(student, points)
+            book.record_run(run)
+            given = round(random_.uniform(0, 60), random_.choice([0, 1]))
+            marks = {"Analysis": MarkEntry(given)}
+            if random_.random() < 0.1:
+                points["Q1"] = marks_q1 = round(random_.uniform(0, 10), 1)
+                marks["Q1"] = MarkEntry(marks_q1)
+            at = AT + timedelta(minutes=1)
+            book.record_marks("A1", student, marks, marker="mia", at=at)
+            total = sum_of_marks([*(each or 0.0 for each in points.values()), given])
+            totals[student] = total
+            if random_.random() < 0.2:
+                percent = random_.choice([0.0, 5.0, 50.0, 100.0])
+                totals[student] = round(total * (1 - percent / 100), 1)
+                penalty = Penalty(percent, totals[student], 1_795_292_502)
+                book.record_penalty("A1", student, penalty, at=at)
+    return path, totals
+
+
+def test_all_say_the_same_for_1000_random_results(
+    class_of_1000: tuple[Path, Mapping[str, float]],
+) -> None:
+    path, totals = class_of_1000
+    with Gradebook(path) as book:
+        grades = book.grades("A1")
+    finals = {each.student: number_text(each.final) for each in grades}
+    assert finals == {student: number_text(mark) for student, mark in totals.items()}
+    assert [each.student for each in grades if each.flags] == []
+    assert by_question(grades) == summed(grades)
+    for text in (question_csv(grades), assignment_csv(grades), moodle_csv(grades)):
+        assert finals == {
+            line.who: number_text(float(line.mark or 0))
+            for line in parse_grades(text.encode(), "grades.csv")
+        }
+    assert finals == {row.who: row.values["grade"] for row in server_rows_of(grades)}
+    assert finals == {
+        row.who: row.values["grade"] for row in server_rows(server_csv(grades).encode(), "x")
+    }
+    assert finals == {
+        line.who: number_text(float(line.mark or 0)) for line in from_gradebook(grades)
+    }
+    assert finals == mirrored(path)
+    told = [json.loads(json.dumps(as_json(each))) for each in grades]
+    assert finals == {each["student"]: number_text(each["mark"]) for each in told}
+    assert summed(grades) == {
+        each["student"]: sum_of_marks(q["points"] for q in each["questions"]) for each in told
+    }
+
+
+def by_question(grades: Sequence[StudentGrade]) -> dict[str, float]:
+    rows = rows_of(question_csv(grades))
+    return {row["student"]: sum_of_marks(float(row[key]) for key in MARKS) for row in rows}
+
+
+def summed(grades: Sequence[StudentGrade]) -> dict[str, float | None]:
+    return {each.student: each.total for each in grades}
+
+
+def mirrored(path: Path) -> dict[str, str]:
+    """Return the marks that 0.3.16 reads, after the penalty."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT student, auto_mark, manual_mark, total_mark, penalised_mark FROM submissions"
+        ).fetchall()
+    for student, auto, percent, total, _ in rows:
+        assert sum_of_marks([auto, percent * 60 / 100]) == total, student
+    return {
+        student: number_text(total if penalised is None else penalised)
+        for student, _, _, total, penalised in rows
+    }
