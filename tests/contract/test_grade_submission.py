@@ -121,6 +121,15 @@ async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
     assert is_signed(cold.tools.key, bodies[0], sign_result(rig.tools.key, bodies[0]))
 
 
+async def test_an_older_marimo_gives_the_same_marks_and_reasons(rig: GradingRig) -> None:
+    newest = await rig.grade(await rig.prepare(SOURCE), HONEST)
+    older = await rig.prepare(SOURCE.replace('["marimo"]', '["marimo==0.23.9"]'))
+    found = await rig.grade(older, HONEST)
+    assert found.result.environment != newest.result.environment
+    assert found.result.questions == newest.result.questions
+    assert without_times(found.result).checks == without_times(newest.result).checks
+
+
 async def test_unprotected_questions_run_beside_their_answers_with_hidden_tests(
     rig: GradingRig,
 ) -> None:
