@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.execution.runner import Executor
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Limits, Measured, News
 from mograder.store.files import remove_tree
 from tests.support.launchers import Local, open_local
 from tests.support.supervisors import inside_of, real_config, real_environments, until
@@ -79,6 +79,22 @@ async def rig(
 
 
 only_cold = pytest.mark.parametrize("rig", [0], indirect=True)
+
+
+@only_cold
+async def test_the_memory_of_runs_is_reported_apart_from_that_of_sessions(rig: Rig) -> None:
+    """A hub counts it while it grades, since those runs are no sessions."""
+    news: list[Measured] = []
+
+    def hear(each: News) -> None:
+        if isinstance(each, Measured):
+            news.append(each)
+
+    rig.local.launcher.watch(lambda _: None, lambda: None, hear)
+    result = await rig.run('x = b"x" * (200 << 20)', "import time\ntime.sleep(600)", seconds=12)
+    assert result.outcome is Outcome.TIMED_OUT
+    assert max(each.runs for each in news) > 200 << 20
+    assert news[-1].runs == 0
 
 
 async def test_cells_checks_and_errors_are_told_one_by_one(rig: Rig) -> None:

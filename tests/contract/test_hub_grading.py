@@ -147,6 +147,15 @@ async def test_grading_is_taken_as_a_job_and_counted(hub: Hub) -> None:
     assert ("prof", "grade", "A1", "ok") in hub.audit()
 
 
+async def test_a_student_is_named_as_the_file_is(hub: Hub) -> None:
+    """What was collected elsewhere may have names that no user of the hub has."""
+    submit(hub, "Jürgen Müller")
+    answer = await ask(hub, "POST", "/autograde/A1", json={"students": ["Jürgen Müller"]})
+    assert answer.status_code == 202
+    await ended(hub)
+    assert ">Jürgen Müller</th>" in await see(hub)
+
+
 async def test_a_body_may_be_missing_and_unknown_fields_are_refused(hub: Hub) -> None:
     submit(hub, "alice")
     assert (await ask(hub, "POST", "/autograde/A1", json={"all": True})).status_code == 400

@@ -206,3 +206,18 @@ async def test_an_instructor_publishes_files_and_hides_an_item_by_keyboard(
     await row.get_by_role("button", name="Save who sees A9-New").press("Enter")
     await expect(page.get_by_text("Who sees A9-New was changed")).to_be_visible()
     await expect(row.get_by_text("hidden from students")).to_be_visible()
+
+
+async def test_an_instructor_grades_by_keyboard_and_sees_the_progress_without_a_reload(
+    address: str, people: People
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.open(f"{address}/course/items/A3-Random-Walks")
+    await page.get_by_role("button", name="Grade submissions").press("Enter")
+    await expect(page.get_by_text("Waiting: another item is graded first.")).to_be_visible()
+    other = await prof.open(f"{address}/course/items/A2-Cooling-Coffee")
+    await other.get_by_role("button", name="Cancel").press("Enter")
+    await expect(other.get_by_text("Grading A2-Cooling-Coffee was cancelled")).to_be_visible()
+    await page.bring_to_front()
+    await expect(page.get_by_text("1 of 2 graded.")).to_be_visible()
+    await expect(page.get_by_role("progressbar")).to_be_visible()

@@ -278,9 +278,12 @@ async def _kept_supervisor(loaded: LoadedSettings, environ: Environ) -> list[Lin
         connection = await connect_to(supervisor_config(loaded, environ))
     except MograderError as error:
         return [problem("supervisor", f"supervisor: {error.message}", error.hint)]
-    version = connection.hello.version
+    hello = connection.hello
     await connection.close()
-    return [ok("supervisor", f"supervisor: mograder {version} answers")]
+    if "judge" not in hello.operations:
+        text = f"supervisor: mograder {hello.version} answers, and cannot grade submissions"
+        return [note("supervisor", text, "Restart mograder-sessions when no student is at work.")]
+    return [ok("supervisor", f"supervisor: mograder {hello.version} answers")]
 
 
 def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:

@@ -72,9 +72,8 @@ class MemoryLedger:
         """Return the sum of all sessions' weights, of the runs and the overhead, in bytes."""
         now = self._clock.steady()
         sessions = sum(weight(usage, now) for usage in self._usages.values())
-        # The measurement is of all runs, and the last one of a run that has ended stays.
-        runs = max(self._runs_use, sum(self._runs.values())) if self._runs else 0
-        return self._overhead + runs + sessions
+        # The measurement is of all runs, also of those that no memory was reserved for.
+        return self._overhead + max(self._runs_use, sum(self._runs.values())) + sessions
 
     def measured(self, uses: Iterable[SessionUse], overhead: int, runs: int = 0) -> None:
         """Store measurements; sessions that are no longer in the ledger are ignored."""

@@ -126,10 +126,13 @@ class Monitor:
     def forget(self, session_id: str) -> None:
         """Stop monitoring a session that is being ended or has ended."""
         self._processors.forget(session_id)
-        if self._watches.pop(session_id, None) is None:
+        watch = self._watches.pop(session_id, None)
+        if watch is None:
             return
         self._meter.remove(session_id)
         self._disk.remove(session_id)
+        if watch.is_run:
+            self._tell(self._measured(()))
 
     async def close(self) -> None:
         """Stop all monitoring."""
@@ -270,9 +273,11 @@ class Monitor:
             if watch.read and (use := self._news_of(name, watch)) is not None
         ]
         if changed:
-            watches = self._watches.values()
-            runs = sum(watch.reading.memory for watch in watches if watch.is_run)
-            self._tell(Measured(sessions=tuple(changed), overhead=self._told_overhead, runs=runs))
+            self._tell(self._measured(tuple(changed)))
+
+    def _measured(self, changed: tuple[SessionUse, ...]) -> Measured:
+        runs = sum(watch.reading.memory for watch in self._watches.values() if watch.is_run)
+        return Measured(sessions=changed, overhead=self._told_overhead, runs=runs)
 
     def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
         """Return a session's use if it differs from the last report, else None."""

@@ -199,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
         Access.INSTRUCTOR,
         "Grading",
         models.Grading,
-        (400, 404, 503),
+        (400, 404, 409, 503),
     ),
     Route(
         "DELETE",

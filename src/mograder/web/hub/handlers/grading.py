@@ -20,7 +20,7 @@ from mograder.store.grading_jobs import JobRow
 from mograder.store.releases import ItemKind
 from mograder.store.sources import Source
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.handlers.item_pages import page_of
+from mograder.web.hub.handlers.item_pages import page_of, submitters
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
@@ -61,7 +61,7 @@ async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
     source = await to_thread.run_sync(grading.sources.find, name)
     if job is None and source is None and not await to_thread.run_sync(_is_known, app, name):
         raise NotFound("Assignment not found")
-    submitted = await to_thread.run_sync(app.submissions.people, name)
+    submitted = await to_thread.run_sync(submitters, app, name)
     grades = await to_thread.run_sync(grading.grades, name)
     lines = mark_lines(grades, submitted, job.problems if job is not None else ())
     return Grading(
@@ -100,7 +100,7 @@ def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> No
     release = app.services.releases.get(name)
     if release is not None and release.kind is not ItemKind.ASSIGNMENT:
         raise InvalidInput(f"{name} is a {release.kind.value}, which has no marks.")
-    submitted = app.submissions.people(name)
+    submitted = submitters(app, name)
     if not submitted and release is None:
         raise NotFound("Assignment not found")
     if not submitted:
@@ -112,7 +112,7 @@ def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> No
 
 
 def _is_known(app: HubApp, name: ItemName) -> bool:
-    return app.services.releases.get(name) is not None or bool(app.submissions.people(name))
+    return app.services.releases.get(name) is not None or bool(submitters(app, name))
 
 
 def _word_of(source: Source | None) -> Literal["own", "sent", "none"]:

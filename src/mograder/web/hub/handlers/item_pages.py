@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import FileName, ItemName
+from mograder.store.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.copies import REPORT_POLICY
 from mograder.web.hub.support.access import Caller
@@ -28,7 +29,7 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     parsed, grading = item_name(name), app.services.grading
     release = await to_thread.run_sync(app.services.releases.get, parsed)
     source = await to_thread.run_sync(grading.sources.find, parsed)
-    submitted = await to_thread.run_sync(app.submissions.people, parsed)
+    submitted = await to_thread.run_sync(submitters, app, parsed)
     job = await grading.jobs.of(parsed)
     if release is None and source is None and not submitted and job is None:
         raise NotFound("There is no such item.")
@@ -52,6 +53,18 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         done=done,
         done_item=done_item,
     )
+
+
+def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
+    """Return the students with a submission, also one that cannot be graded.
+
+    Raises: InvalidInput if the directory of submissions cannot be read.
+    """
+    loaded = app.services.loaded
+    directory = loaded.path(loaded.settings.dirs.submitted) / name
+    if not directory.is_dir():
+        return ()
+    return tuple(each.student for each in submitted_files(directory))
 
 
 def page_of(name: str) -> str:

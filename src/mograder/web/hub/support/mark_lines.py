@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
+from mograder.core.names import Username
 from mograder.store.grading_records import MANUAL, NEEDS_ATTENTION, UNPROTECTED, StudentGrade
 
 _NOT_GRADED = "not graded"
@@ -31,6 +32,11 @@ class MarkLine:
     problem: str = ""
     todo: str = ""
     to_mark: int = 0
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the name can be that of a user of the hub, who has a page."""
+        return Username.valid(self.student) is not None
 
 
 def mark_lines(
