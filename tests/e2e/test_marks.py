@@ -120,7 +120,7 @@ async def tells_the_mark(page: Page | FrameLocator) -> None:
     """Expect the sum, the comment, and the marks of the question that lost some."""
     await expect(page.get_by_text("15.5 of 20 marks")).to_be_visible()
     await expect(page.get_by_text(COMMENT)).to_be_visible()
-    await expect(page.get_by_text("2.5/5 marks").first).to_be_visible()
+    await expect(page.get_by_text("2.5 of 5 marks").first).to_be_visible()
 
 
 async def read_on_the_dashboard(
