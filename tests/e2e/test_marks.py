@@ -145,7 +145,7 @@ async def read_on_the_dashboard(
             for what in ("upload-grades", "upload-feedback"):
                 where = ("--url", server.url, "--token", server.token("prof"))
                 command(course, "https", what, ITEM, *where)
-            await page.reload()
+            await page.get_by_role("button", name="Ask the server again").click()
             await page.get_by_role("link", name=f"Grade and feedback on {ITEM}").click()
             await expect(page.get_by_text("15.5").first).to_be_visible()
             await tells_the_mark(page.frame_locator("iframe.paper"))
