@@ -72,6 +72,9 @@ STAND_ALONE = (
     "src/mograder/sandbox/inside/label_results.py",
     "src/mograder/sandbox/inside/judged_parts.py",
     "src/mograder/sandbox/inside/answer_judge.py",
+    "src/mograder/sandbox/inside/judge_lines.py",
+    "src/mograder/sandbox/inside/own_modules.py",
+    "src/mograder/sandbox/inside/template_run.py",
 )
 """Files that run as a notebook's own python, where mograder is not installed."""
 

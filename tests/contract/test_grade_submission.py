@@ -121,6 +121,15 @@ async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
     assert is_signed(cold.tools.key, bodies[0], sign_result(rig.tools.key, bodies[0]))
 
 
+async def test_an_older_marimo_gives_the_same_marks_and_reasons(rig: GradingRig) -> None:
+    newest = await rig.grade(await rig.prepare(SOURCE), HONEST)
+    older = await rig.prepare(SOURCE.replace('["marimo"]', '["marimo==0.23.9"]'))
+    found = await rig.grade(older, HONEST)
+    assert found.result.environment != newest.result.environment
+    assert found.result.questions == newest.result.questions
+    assert without_times(found.result).checks == without_times(newest.result).checks
+
+
 async def test_unprotected_questions_run_beside_their_answers_with_hidden_tests(
     rig: GradingRig,
 ) -> None:
@@ -132,6 +141,17 @@ async def test_unprotected_questions_run_beside_their_answers_with_hidden_tests(
     labels = {each.label: each for check in found.result.checks for each in check.labels}
     assert labels["Q2: secret"].hidden
     assert [each.message for each in labels["Q2: secret"].conditions] == ["even"]
+
+
+async def test_without_a_sandbox_every_mark_is_a_proposal(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    place = run_directory / "environments"
+    opened = open_grading_rig(tmp_path / "course", runtime, uv_cache, place, sandbox=False)
+    async with opened as rig:
+        found = await rig.grade(await rig.prepare(SOURCE), HONEST)
+    assert marks(found)["Q1"] == (10.0, S.UNPROTECTED)
+    assert not found.result.protected
 
 
 async def test_without_a_source_the_own_checks_propose_marks(rig: GradingRig) -> None:
@@ -165,7 +185,7 @@ async def test_courses_of_ours_and_for_0_3_16_are_judged_unchanged(
 ) -> None:
     source = directory / f"{directory.name}.py"
     release = rig.course / "release" / directory.name / source.name
-    release.parent.mkdir(parents=True)
+    shutil.copytree(directory, release.parent)
     release.write_text(released(source))
     assignment = await rig.prepare(AssignmentFiles(directory.name, source, release))
     found = await rig.grade(assignment, assignment.source)

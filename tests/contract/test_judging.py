@@ -163,15 +163,24 @@ async def test_a_template_that_a_fork_cannot_go_on_from_is_run_by_each_judge(
     assert "template" not in await rig.local.starts()
 
 
-async def kill_once(rig: JudgingRig, contract: str, what: str, after: float) -> str:
-    """Judge, kill all processes whose arguments contain a text, and return what came of it."""
-    judging = asyncio.create_task(rig.judge(SOURCE, submission(), contract))
-    await asyncio.wait({judging}, timeout=after)
+def judges_of(rig: JudgingRig, what: str = "plan.json") -> list[psutil.Process]:
+    """Return the processes of judges; of workers for a part of their arguments."""
+    found = []
     for process in inside_of(rig.local.launcher):
         with contextlib.suppress(psutil.Error):
             arguments = " ".join(process.cmdline())
             if what in arguments and "zygote.py" not in arguments:
-                process.kill()
+                found.append(process)
+    return found
+
+
+async def kill_once(rig: JudgingRig, contract: str, what: str, after: float) -> str:
+    """Judge, kill all processes whose arguments contain a text, and return what came of it."""
+    judging = asyncio.create_task(rig.judge(SOURCE, submission(), contract))
+    await asyncio.wait({judging}, timeout=after)
+    for process in judges_of(rig, what):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
     result = await judging
     if result.problem:
         assert result.checks == ()
@@ -213,22 +222,14 @@ async def test_a_worker_that_is_killed_gives_no_more_than_what_was_judged(rig: J
 
 async def test_a_broken_connection_gives_no_result(rig: JudgingRig) -> None:
     contract = await rig.contract(SOURCE)
-    judging = asyncio.create_task(
-        rig.judge(SOURCE, submission("import time\ntime.sleep(60)\nx = 3"), contract)
-    )
-    await until(lambda: bool(list((rig.copies / "workers").glob("*/A1.py"))))
+    slow = submission("time.sleep(60)\nx = 3")
+    judging = asyncio.create_task(rig.judge(SOURCE, slow, contract))
+    await until(lambda: bool(judges_of(rig)))
     await break_off(rig.local.launcher)
     with pytest.raises(ConnectionLost):
         await judging
-    await until(
-        lambda: (
-            not any(
-                "plan.json" in " ".join(p.cmdline()) and "zygote.py" not in " ".join(p.cmdline())
-                for p in inside_of(rig.local.launcher)
-            )
-        )
-    )
     assert earned(await rig.judge(SOURCE, submission(), contract)) == RIGHT
+    await until(lambda: not judges_of(rig))
 
 
 async def test_the_times_of_notebook_and_checks_are_limited_apart(rig: JudgingRig) -> None:
@@ -250,7 +251,8 @@ async def test_the_times_of_notebook_and_checks_are_limited_apart(rig: JudgingRi
 async def test_a_judge_that_hangs_in_c_is_ended(
     rig: JudgingRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hangs = "check('Q2: hidden', [(double(_v) == 2 * _v, 'random')])\nif x == 4:\n    import signal\n    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\n    10 ** 10 ** 10"
+    blocked = "import signal, time\n    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))"
+    hangs = f"{HIDDEN}\nif x == 4:\n    {blocked}\n    time.sleep(600)"
     source = source_of(hidden=hangs)
     contract = await rig.contract(source)
     deadlines = Deadlines(call=3.0, check=3.0, submission=3.0, notebook=5.0)

@@ -52,11 +52,11 @@ class GradingRig:
 
 @asynccontextmanager
 async def open_grading_rig(
-    course: Path, runtime: Path, uv_cache: Path, environments: Path
+    course: Path, runtime: Path, uv_cache: Path, environments: Path, *, sandbox: bool = True
 ) -> AsyncIterator[GradingRig]:
     """A rig with a supervisor of its own, gone afterwards."""
     loaded = _loaded(course, runtime, uv_cache, environments)
-    async with open_grading_tools(loaded, read_environ(), jobs=2) as tools:
+    async with open_grading_tools(loaded, read_environ(), jobs=2, sandbox=sandbox) as tools:
         yield GradingRig(tools, course)
 
 

@@ -96,6 +96,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         lecture=lecture,
         submit_url=submit_url,
         jobs=jobs,
+        unprotected={name: each.unprotected for name, each in settings.items.items()},
         denied=None if settings.security.safety_scan == "off" else denied_by(settings.safety),
     )
     if not dry_run:

@@ -14,6 +14,7 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.grading.contract_recording import Recording, keep_contract
+from mograder.grading.grading_tools import contracts_of
 from mograder.grading.local_runner import Workbench, open_workbench
 from mograder.grading.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
@@ -235,7 +236,7 @@ async def open_runs(
         bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None
         if bench is not None:
             run = _sandboxed_run(bench, seconds=seconds)
-            contracts = ContractStore(loaded.state_dir / "contracts")
+            contracts = contracts_of(loaded)
             yield AuthorRuns(run, _sandboxed_judging(bench, deadlines, contracts))
             return
         variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}

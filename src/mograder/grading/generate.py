@@ -160,7 +160,8 @@ class _Generator:
                 told = f"{filename} has no solution block; nothing is written.{hint}"
                 self._tell(Step.SKIP, told)
                 continue
-            planned = review_grading(text, filename, self._options.unprotected)
+            unprotected = self._options.unprotected.get(self._item.name, ())
+            planned = review_grading(text, filename, unprotected)
             refuse(planned.errors)
             for finding in (
                 *(*release.advice, *self._objections(text, filename)),

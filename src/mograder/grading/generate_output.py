@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class GenerateOptions:
     ``sources`` and ``releases`` are the course's own directories, where the targets of a lecture's
     links are looked up; ``output`` is where releases are written. ``jobs`` is the largest number of
     notebooks that run at a time; ``denied`` is the code that students' answers should not use, None
-    for no restriction. ``unprotected`` are the keys of questions whose checks may run beside the
-    answers.
+    for no restriction. ``unprotected`` are for each item the keys of questions whose checks may run
+    beside the answers.
     """
 
     sources: Path
@@ -58,7 +58,7 @@ class GenerateOptions:
     submit_url: str = ""
     jobs: int = 2
     denied: Denied | None = None
-    unprotected: frozenset[str] = frozenset()
+    unprotected: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,9 @@ class GradedCheck(_Record):
 class GradedQuestion(_Record):
     """One question: its key, its marks, and the labels of its checks.
 
-    ``available`` is None in an assignment without marks; ``earned`` is None there, for a question
-    that people mark, and where there is no result.
+    ``available`` is None for a question without marks of its own, as all are in an assignment
+    without marks. ``earned`` is None there, for a question that people mark, and where there is no
+    result. ``reason`` is for graders: it may repeat what a hidden test says.
     """
 
     key: str

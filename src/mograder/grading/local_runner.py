@@ -105,8 +105,7 @@ async def open_workbench(
         bounds = _AUTHORS if trusted else CopyBounds()
         copies = runtime / "copies"
         executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
-        judging = runtime / "judging"
-        judges = JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds)
+        judges = JudgeRunner(client, runtime / "judging", remove_tree, at_once=jobs, bounds=bounds)
         allowed = Limits.model_validate(limits)
         try:
             yield Workbench(executor, allowed, environments, client, judges)

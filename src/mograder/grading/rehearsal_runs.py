@@ -15,6 +15,7 @@ from mograder.grading.rehearsal import Solution, judge_empty, judge_solution
 from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgeFiles
 
 
@@ -79,12 +80,14 @@ async def _rehearse(subject: Subject, judging: AuthorJudging, progress: Progress
 
 
 def _trial(subject: Subject, version: Version, contract: str | None = None) -> AuthorTrial:
-    plan = subject.plan
+    plan, checks = subject.plan, check_digests(subject.source.text, subject.plan)
+    if contract is not None:  # a form to submit may have been added, so cells have other indexes
+        checks |= check_digests(version.text, plan_source(version.text, version.name).plan)
     return AuthorTrial(
         text=without_mark(version.text),
         name=version.name,
         folder=version.folder,
         files=JudgeFiles(render_plan(plan), contract, subject.source.folder),
         interface=interface_of(plan),
-        skip=tuple(sorted(check_digests(version.text, plan))),
+        skip=tuple(sorted(checks)),
     )

@@ -177,7 +177,7 @@ def test_junk_that_another_label_of_the_answer_finds_is_not_told() -> None:
 
 def test_trials_that_were_left_out_are_told() -> None:
     (advice,) = advised(junk(Q2, "x", "zeros", "is zero", "Q2"), done=4)
-    assert "only 4 of 9 wrong answers were tried on the checks, since it takes too long." in advice
+    assert "only 4 of 9 wrong answers were tried on the checks, since it took too long." in advice
 
 
 def test_a_release_that_earns_marks_is_a_mistake() -> None:

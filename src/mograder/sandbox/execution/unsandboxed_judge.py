@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.single_flight import Progress
@@ -86,60 +85,67 @@ class _Run:
 
     async def judge(self, request: JudgingRequest) -> tuple[Judged, list[str]]:
         """Return how both processes have ended, and the lines of their reports."""
-        names = ("worker", "judge")
-        reports = [(self._workshop / f"{name}.report").open("w+b") for name in names]
         (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
         working = asyncio.create_task(
-            self._run("worker", _for_worker(request), (reports[0], heeds, serves, answers))
+            self._run("worker", _for_worker(request), (heeds, serves, answers))
         )
-        judging = asyncio.create_task(
-            self._run("judge", _for_judge(request), (reports[1], tells, asks, reads))
-        )
+        judging = asyncio.create_task(self._run("judge", _for_judge(request), (tells, asks, reads)))
         seconds = longest(request.deadlines, rehearse=request.rehearse)
+        started = time.monotonic()
         try:
             await asyncio.wait({judging}, timeout=seconds)
         finally:
             for task in (judging, working):
                 task.cancel()
             ended = await asyncio.gather(judging, working, return_exceptions=True)
-        judged = Judged(judge=_executed(ended[0], seconds), worker=_executed(ended[1], seconds))
-        lines = [JUDGE_LINE + each for each in await asyncio.to_thread(_lines, reports[1])]
-        lines += [WORKER_LINE + each for each in await asyncio.to_thread(_lines, reports[0])]
+        took = time.monotonic() - started
+        judged = Judged(judge=_executed(ended[0], took), worker=_executed(ended[1], took))
+        lines = [JUDGE_LINE + each for each in await asyncio.to_thread(self._lines, "judge")]
+        lines += [WORKER_LINE + each for each in await asyncio.to_thread(self._lines, "worker")]
         return judged, lines
 
     async def _run(
-        self, name: str, options: dict[str, object], handed: tuple[IO[bytes], int, int, int]
+        self, name: str, options: dict[str, object], ends: tuple[int, int, int]
     ) -> Executed:
         """Run one of the programs to its end, or kill it if this is cancelled."""
-        report, *ends = handed
-        numbers = (report.fileno(), *ends)
         notebook = options.pop("notebook", None)
-        told = json.dumps({"rlimits": {}, **options, **dict(zip(ENDS, numbers, strict=True))})
-        program = {"worker": WORKER, "judge": JUDGE}[name][0]
+        program = self._workshop / "programs" / {"worker": WORKER, "judge": JUDGE}[name][0]
         started = time.monotonic()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(*self._python, str(self._workshop / "programs" / program), told),
-                *(("--", notebook) if notebook else ()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=self._workshop / name,
-                env=self._variables,
-                pass_fds=numbers,
-                start_new_session=True,
-            )
-        finally:
-            for end in ends:
-                os.close(end)
+        with self._report(name).open("wb") as report:
+            numbers = dict(zip(ENDS, (report.fileno(), *ends), strict=True))
+            told = json.dumps({"rlimits": {}, "caches": "", **options, **numbers})
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(*self._python, str(program), told),
+                    *(("--", str(notebook)) if notebook else ()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    cwd=self._workshop / name,
+                    env=self._variables,
+                    pass_fds=tuple(numbers.values()),
+                    start_new_session=True,
+                )
+            finally:
+                for end in ends:
+                    os.close(end)
         _, log = await finished(process)
         status, took = process.returncode or 0, time.monotonic() - started
         return Executed(status=status, log_tail=log_tail(log), seconds=took, timed_out=False)
 
+    def _report(self, name: str) -> Path:
+        return self._workshop / f"{name}.report"
+
+    def _lines(self, name: str) -> list[str]:
+        """Return the lines of a report, without a part of a line."""
+        with self._report(name).open("rb") as report:
+            data = report.read(_MOST_BYTES)
+        text = data.rpartition(b"\n")[0].decode("utf-8", "replace")
+        return [line for line in text.split("\n") if line]
+
 
 def _for_worker(request: JudgingRequest) -> dict[str, object]:
     return {
-        "caches": "",
         "outputs": request.outputs,
         "interface": request.interface,
         "skip": request.skip,
@@ -165,13 +171,3 @@ def _executed(ended: Executed | BaseException, seconds: float) -> Executed:
     if isinstance(ended, BaseException):
         raise ended
     return ended
-
-
-def _lines(report: IO[bytes]) -> list[str]:
-    """Return the lines of a report, without a part of a line."""
-    with report:
-        report.seek(0)
-        data = report.read(_MOST_BYTES)
-    return [
-        line for line in data.rpartition(b"\n")[0].decode("utf-8", "replace").split("\n") if line
-    ]

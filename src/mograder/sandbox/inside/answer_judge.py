@@ -187,11 +187,12 @@ class _Judge:
         part: dict[str, Any],
         seed: str,
         log: Any,
-        trial: Callable[[Any], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
     ) -> tuple[_Verdict, Any]:
         """Return the verdict of one check, and the stand-ins that it has used.
 
-        ``trial`` changes the answers of the worker's process for this check.
+        ``trial`` changes the answers of the worker's process for this check; then that process
+        goes on with the next trial, unless it does not answer any more.
         """
         seconds = self._session.begin()
         # Other numbers for each submission, the same whenever it is judged.
@@ -201,7 +202,7 @@ class _Judge:
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
             try:
-                with trial(answers):
+                with contextlib.nullcontext() if trial is None else trial():
                     verdict = self._judged(part, answers)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -212,7 +213,8 @@ class _Judge:
         if self._session.overfull:
             verdict = _Verdict("needs attention", "the judge has no more memory")
             self._session.overfull = False
-        self._session.end()
+        if trial is None or self._session.broken:
+            self._session.end()
         return verdict, answers
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:

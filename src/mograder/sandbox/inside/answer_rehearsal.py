@@ -2,7 +2,7 @@
 
 The worker runs the author's own solution, so it is trusted. The checks are judged once more by the
 contract and with other random numbers, and then with junk in place of one answer at a time
-(``junk_answers.py``). Each trial has a process of the worker's own, like each check.
+(``junk_answers.py``). One process of the worker's serves the trials of one answer in one check.
 
 Lines of the report: ``{"kind": "rehearsal answers", "answers": [[name, text], …]}``; ``"rehearsal
 again"`` for a label that other random numbers earn another weight; ``"rehearsal junk"`` for junk
@@ -27,6 +27,8 @@ import label_results  # type: ignore[import-not-found]
 import stand_ins  # type: ignore[import-not-found]
 
 _OTHER_SEED = ":again"
+_FIRST = 5
+"""Kinds of junk for each answer that are tried before the others, as the time may be over then."""
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
 """Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
 
@@ -77,7 +79,7 @@ class Rehearsal:
     def _again(self, attempt: _Attempt, part: dict[str, Any], seed: str, before: list[Any]) -> None:
         now = {
             each.label: each
-            for each in self._results(part, attempt(part, seed + _OTHER_SEED, _no_trial)[0])
+            for each in self._results(part, attempt(part, seed + _OTHER_SEED, None)[0])
         }
         for each in before:
             first, second = each.as_data(), now[each.label].as_data()
@@ -141,25 +143,27 @@ class Rehearsal:
     def _try_junk(
         self, attempt: _Attempt, seed: str, kinds: dict[str, list[tuple[str, str]]]
     ) -> None:
-        trials = [
-            (rank, part, _Junk(name, *kind))
+        groups = [
+            (part, [_Junk(name, *kind) for kind in kinds.get(name, ())])
             for part in self._plan.checks
             for name in part["answers"]
-            for rank, kind in enumerate(kinds.get(name, ()))
         ]
+        first = [(part, junk[:_FIRST]) for part, junk in groups]
+        rest = [(part, junk[_FIRST:]) for part, junk in groups]
         done, end = 0, time.monotonic() + self._seconds
-        for _, part, junk in sorted(trials, key=lambda each: each[0]):
-            if time.monotonic() >= end:
-                break
-            self._try(attempt, part, seed, junk)
-            done += 1
-        self._say("rehearsal end", done=done, trials=len(trials))
+        for part, junk in (*first, *rest):
+            for each in junk:
+                if time.monotonic() < end:
+                    self._try(attempt, part, seed, each)
+                    done += 1
+            self._session.end()
+        self._say("rehearsal end", done=done, trials=sum(len(junk) for _, junk in groups))
 
     def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> None:
         counts = []
 
         @contextlib.contextmanager
-        def trial(answers: Any) -> Iterator[None]:
+        def trial() -> Iterator[None]:
             self._session.ask("replace", junk.name, junk.kind)
             yield
             reply = self._session.ask("replaced")
@@ -172,10 +176,6 @@ class Rehearsal:
         if passed:
             told = {"cell": part["cell"], "labels": passed, "name": junk.name}
             self._say("rehearsal junk", **told, junk=junk.kind, words=junk.words)
-
-
-def _no_trial(answers: Any) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
 
 
 def _without_article(text: str) -> str:

@@ -86,6 +86,7 @@ class AnswerServer:
             "replaced": self._replaced,
         }
         self._trial: Any = None
+        self._original: tuple[str, Any] | None = None
 
     def serve(self, until: int | None = None) -> None:
         """Answer requests; return once the descriptor ``until`` can be read."""
@@ -171,6 +172,11 @@ class AnswerServer:
         return _junk_answers().kinds_of(self._snapshots.value(name))
 
     def _replace(self, name: str, kind: str, buffers: list[bytearray]) -> None:
+        """Put junk in place of a name's value, until other junk is."""
+        values = self._snapshots.values
+        if self._original is not None:
+            values[self._original[0]] = self._original[1]
+        self._original = (name, values[name])
         self._trial = _junk_answers().junk_for(self._snapshots.value(name), kind)
         self._snapshots.take(name, self._trial.value)
 

@@ -67,6 +67,7 @@ class AnswerSession:
         self._end = 0.0
         self._number = 0
         self._lost = False
+        self._serving = False
 
     def restrict(self, check: float, all_checks: float) -> None:
         """Set the seconds of each check from now on, and of all of them together."""
@@ -91,14 +92,18 @@ class AnswerSession:
         self._last = time.monotonic() + self._limits.submission
 
     def begin(self) -> float:
-        """Begin a check; return the seconds that it may take, 0 if none are left."""
+        """Begin a check; return the seconds that it may take, 0 if none are left.
+
+        A process that was not ended after the last check answers this one, too.
+        """
         now = time.monotonic()
         self._end = min(now + self._limits.check, self._last)
         if now >= self._last:
             self._lost = True
             self.broken = self.broken or "the time for all checks is over"
             return 0.0
-        if not self._lost:
+        if not self._lost and not self._serving:
+            self._serving = True
             self._tell(["begin", self._number])
         return self._end - now
 
@@ -109,6 +114,7 @@ class AnswerSession:
         """
         if self._lost:
             return
+        self._serving = False
         nonce = os.urandom(rules.NONCE)
         self._tell(["end"], nonce)
         try:

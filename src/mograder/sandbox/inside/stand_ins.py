@@ -152,6 +152,8 @@ class StandIns:
         def answer(*args: Any, **keywords: Any) -> Any:
             return calls.call(number, path, args, keywords)
 
+        # Else `inspect.getsource` would return this function's text as that of the answer.
+        answer.__code__ = answer.__code__.replace(co_filename="<answer>")
         answer_calls.dress(answer, self._facts(number))
         return answer
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from mograder.sandbox.isolation.session_settings import first_configuration, rlimits
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
     Execute,
-    Limits,
     Mode,
     NotebookRequest,
     RunCommand,
@@ -61,7 +61,7 @@ PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 ENDS = ("report", "control", "requests", "answers")
 """The descriptors of worker and judge, by the names of their programs' options."""
 
-REHEARSAL = {"least": 5.0, "trial": 2.0}
+REHEARSAL = {"least": 2.0, "trial": 2.0}
 """Seconds for trying an author's checks with junk: for all trials at least, for each at most."""
 
 ZYGOTE = (
@@ -90,25 +90,7 @@ for every session's origin.
 _UID = 1000
 """The only uid inside; on the host it is the service user's uid or the student's sub-uid."""
 
-_FIRST_CONFIGURATION = """\
-[runtime]
-auto_instantiate = true
-
-[save]
-autosave = "after_delay"
-autosave_delay = 1000
-
-[completion]
-copilot = false
-"""
-_WITHOUT_AI = """
-[ai]
-enabled = false
-allow_provider_config = false
-inline_tooltip = false
-"""
 _YARD_TMP_MB = 64
-_DATA_SLACK_MB = 512
 _SESSION_OUTPUT, _BUILD_OUTPUT = 256 << 10, 32 << 20
 _SINGLE_THREADED = (
     "OPENBLAS_NUM_THREADS",
@@ -340,15 +322,6 @@ def _programs(host: Host, inside: Inside, *names: str) -> tuple[Bind, ...]:
     return tuple(Bind(host.scripts / name, inside.serve.with_name(name)) for name in names)
 
 
-def first_configuration(allow: Sequence[str]) -> str:
-    """Return marimo's configuration (TOML) for a workspace without one, by features in ``allow``.
-
-    A convenience only: the student may change the file, and the hub refuses disallowed requests
-    at the proxy (sessions.md, "What is switched off").
-    """
-    return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
-
-
 def zygote_group_plan(
     environment: Path, roots: Sequence[Path], host: Host, template: Path | None = None
 ) -> Plan:
@@ -435,23 +408,6 @@ def build_plan(request: RunCommand, host: Host, inside: Inside) -> Plan:
         tmp_mb=4096,
         output_rate=_BUILD_OUTPUT,
     )
-
-
-def rlimits(limits: Limits) -> dict[str, int]:
-    """Return the rlimits of a session by their names in :mod:`resource`.
-
-    RLIMIT_DATA makes a single array that is too large a ``MemoryError`` in its cell instead of
-    the end of the session. It counts reserved, not used memory, including thread stacks and
-    library buffers, so it is larger than the memory limit.
-    """
-    data = {"RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20} if limits.memory_mb else {}
-    return {
-        "RLIMIT_NPROC": limits.processes,
-        "RLIMIT_NOFILE": limits.open_files,
-        "RLIMIT_FSIZE": limits.file_size_mb << 20,
-        "RLIMIT_CORE": 0,
-        **data,
-    }
 
 
 def bubblewrap_arguments(

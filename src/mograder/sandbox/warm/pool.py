@@ -164,17 +164,21 @@ class ZygotePool:
         Those with templates go first. The last used one without stays, however large, and so do
         those with starts under way.
         """
-        used = self.memory()
         templates = [each for each in self._zygote_groups.values() if each.template]
         others = [each for each in self._zygote_groups.values() if not each.template]
-        for zygote_groups, most in ((templates, _TEMPLATES), (others, self._most)):
-            number = len(zygote_groups)
-            for zygote_group in zygote_groups if most == _TEMPLATES else zygote_groups[:-1]:
-                if (number > most or used > self._budget) and not zygote_group.starting:
-                    if used > self._budget and zygote_group.template:
-                        self._too_large.add(zygote_group.template)
-                    number, used = number - 1, used - zygote_group.memory()
-                    self._retire(zygote_group)
+        self._retire_some(templates, len(templates) - _TEMPLATES)
+        self._retire_some(others[:-1], len(others) - self._most)
+
+    def _retire_some(self, zygote_groups: list[ZygoteGroup], surplus: int) -> None:
+        """Retire the first ones: at least ``surplus``, and more while they need too much memory."""
+        for zygote_group in zygote_groups:
+            large = self.memory() > self._budget
+            if (surplus <= 0 and not large) or zygote_group.starting:
+                continue
+            surplus -= 1
+            if large and zygote_group.template is not None:
+                self._too_large.add(zygote_group.template)
+            self._retire(zygote_group)
 
     def _retire(self, zygote_group: ZygoteGroup) -> None:
         self._zygote_groups.pop((zygote_group.environment, zygote_group.template), None)

@@ -1,0 +1,186 @@
+"""Generating with a real marimo rehearses grading: what cannot be judged apart, and weak checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+
+SOURCE = """\
+# /// script
+# dependencies = ["marimo", "mograder"]
+# ///
+
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    from mograder.runtime import Grader
+
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 5}
+    grader = Grader(_marks)
+    check = grader.check
+    return check, grader
+
+
+@app.cell
+def _():
+    ### BEGIN SOLUTION
+    words = ["a", "b"]
+    ### END SOLUTION
+    return (words,)
+
+
+@app.cell
+def _(check, words):
+    check("Q1: Words", [] if words is ... else [(WORDS, "the words")])
+    return
+
+
+@app.function
+def double(n):
+    ### BEGIN SOLUTION
+    result = 2 * n
+    with open("seen.txt", "w") as file:
+        file.write("seen")
+    ### END SOLUTION
+    return result
+
+
+@app.cell
+def _(check):
+    _n = 1
+    check("Q2: Double", [] if double(1) is ... else [(DOUBLE, "doubled")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+GOOD = {"WORDS": 'words == ["a", "b"]', "DOUBLE": "double(3) == 6"}
+BESIDE = '    ### BEGIN SOLUTION\n    words = ["a", "b"]\n    ### END SOLUTION\n'
+CHECKED = BESIDE + '    check("Q1", [(words, "words")])\n    more = 1\n'
+
+
+@pytest.fixture
+def course(tmp_path: Path, uv_cache: Path) -> Path:
+    (tmp_path / "source" / "A1").mkdir(parents=True)
+    (tmp_path / "mograder.toml").write_text(
+        f'[hub]\nuv_cache_dir = "{uv_cache}"\n\n[security]\nsafety_scan = "off"\n'
+    )
+    return tmp_path
+
+
+def written(course: Path, text: str = SOURCE, **conditions: str) -> list[str]:
+    """Write the source, and return the command that generates its release."""
+    for name, condition in (GOOD | conditions).items():
+        text = text.replace(name, condition)
+    (course / "source/A1/A1.py").write_text(text)
+    return ["generate", "A1", "-C", str(course), "--own-python"]
+
+
+def line_of(text: str, course: Path) -> int:
+    lines = (course / "source/A1/A1.py").read_text().splitlines()
+    return next(n for n, line in enumerate(lines, start=1) if text in line)
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_a_sound_source_is_rehearsed_and_its_answers_are_told(
+    course: Path, sandbox: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = written(course)
+    command = command[:-1] if sandbox else command
+    assert run([*command, "--progress"]) == 0
+    told = capfd.readouterr()
+    assert "A1.py: words: list; double(n) → number\n" in told.out
+    assert "ADVICE" not in told.out
+    events = [json.loads(line) for line in told.err.splitlines() if line.startswith("{")]
+    (answers,) = [each for each in events if each["event"] == "answers"]
+    assert answers["answers"] == {"double": "(n) → number", "words": "list"}
+    assert not list((course / "source/A1").glob("seen.txt"))
+    kept = list((course / ".mograder" / "contracts").glob("*.json"))
+    assert len(kept) == int(sandbox)
+
+
+def test_weak_checks_are_advice_with_their_lines(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weak = "all(a == b for a, b in zip(words, ['a', 'b'], strict=False))"
+    assert run(written(course, WORDS=weak, DOUBLE="double(2) >= 0")) == 0
+    out = capfd.readouterr().out
+    place = f"A1.py:{line_of('Q1: Words', course)}: the check 'Q1: Words' passes though `words` "
+    assert f"ADVICE: source/A1/{place}is empty" in out or f"{place}is empty" in out
+    assert "Compare the lengths as well." in out
+    assert "the check 'Q2: Double' passes though `double` returns" in out
+    assert "'double(2) >= 0' holds" in out
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("open('seen.txt').read() == 'seen'", "Let the answer be the content of the file, or"),
+        ("__import__('inspect').getsource(double).count('n') > 1", "Check what the answer does,"),
+    ],
+)
+def test_what_passes_in_the_notebook_only_is_refused(
+    course: Path, condition: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = SOURCE.replace("_n = 1", "_n = double(1)")
+    assert run(written(course, text, DOUBLE=condition)) == 1
+    told = capfd.readouterr().err
+    place = f"A1.py:{line_of('Q2: Double', course)}: 'Q2: Double' passes in the notebook but not"
+    assert place in told
+    assert said in told
+    assert not (course / "release/A1").exists()
+
+
+def test_a_hidden_test_that_passes_without_an_answer_is_refused(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hidden = (
+        "    ### BEGIN HIDDEN TESTS\n"
+        '    check("Q2: More", [(callable(double), "it is a function")])\n'
+        "    ### END HIDDEN TESTS\n"
+    )
+    text = SOURCE.replace('"doubled")])\n', '"doubled")])\n' + hidden)
+    assert run(written(course, text)) == 1
+    told = capfd.readouterr().err
+    place = f"A1.py:{line_of('Q2: More', course)}: the check 'Q2: More' passes when it is judged, "
+    assert f"{place}though nothing is answered yet ('it is a function')." in told
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], ["--no-validate"]])
+def test_a_check_beside_its_answer_is_refused_unless_the_author_wants_it(
+    course: Path, options: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = SOURCE.replace(BESIDE, CHECKED).replace("def _():\n    ###", "def _(check):\n    ###")
+    text = text.replace("return (words,)", "return more, words")
+    text = text.replace("(check, words):\n", "(check, more, words):\n    more\n")
+    assert run([*written(course, text), *options]) == 1
+    line = line_of('check("Q1", ', course)
+    told = capfd.readouterr().err
+    assert f"A1.py:{line}: this check stands in one cell with the answer, and binds 'more'" in told
+    assert not (course / "release/A1").exists()
+    with (course / "mograder.toml").open("a") as settings:
+        settings.write('\n[items.A1]\nunprotected = ["Q1"]\n')
+    assert run([*written(course, text), "--dry-run"]) == 0
+
+
+def test_without_marks_nothing_that_generated_before_is_refused(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = SOURCE.replace("# === MOGRADER: MARKS ===", "#").replace("_marks = {", "_points = {")
+    text = text.replace("Grader(_marks)", "Grader(_points)")
+    assert run(written(course, text, DOUBLE="double(1) and open('seen.txt').read()")) == 0
+    out = capfd.readouterr().out
+    assert "ADVICE: " in out
+    assert "'Q2: Double' passes in the notebook but not when it is judged apart" in out

@@ -1,0 +1,288 @@
+"""Forgeries by processes, files and descriptors, through the real sandboxes of worker and judge.
+
+Forgeries by values and calls are in ``tests/unit/sandbox/inside/test_forgeries.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mograder.sandbox.execution.judging import Deadlines, JudgingResult
+from mograder.sandbox.execution.report import Outcome
+from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
+from tests.support.supervisors import real_config
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(400)]
+
+CANARY = "Zx9hidden7canary"
+SOURCE = notebook(
+    "import random\nfrom mograder.runtime import check\n_marks = {'Q1': 1, 'Q2': 1, 'Q3': 1}",
+    "### BEGIN SOLUTION\nx = 3\n### END SOLUTION",
+    "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",
+    "### BEGIN SOLUTION\ny = 5\n### END SOLUTION",
+    f"check('Q1', [(x == 3, '{CANARY}')])",
+    "check('Q2', [(double(2) == 4, 'two')])\n### BEGIN HIDDEN TESTS\n"
+    f"_text = open('{CANARY}.csv').read()\ncheck('Q2: hidden', [(double(0.5) == 1, _text)])\n"
+    "### END HIDDEN TESTS",
+    "check('Q3', [(y == 5, 'five')])",
+)
+HONEST = "def double(v):\n    return 2 * v"
+ALL = {"Q1": 1.0, "Q2": 1.0, "Q2: hidden": 1.0, "Q3": 1.0}
+
+
+def submission(first: str = "import os", double: str = HONEST, last: str = "y = 5") -> str:
+    """Return a notebook whose ``x`` is wrong, and whose other answers are right."""
+    return notebook("import os, sys, time", first, "x = 4", double, last)
+
+
+def gained(result: JudgingResult) -> dict[str, float]:
+    """Return the weight of each label; of a result that counts."""
+    return {label: got for label, (got, _) in earned(result).items()}
+
+
+@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+async def rig(
+    request: pytest.FixtureRequest,
+    runtime: Path,
+    tmp_path: Path,
+    uv_cache: Path,
+    run_directory: Path,
+) -> AsyncIterator[JudgingRig]:
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": request.param})
+    async with open_rig(config, tmp_path, run_directory / "environments") as rig:
+        yield rig
+        assert await rig.is_clean()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files beside the source."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / f"{CANARY}.csv").write_text(CANARY)
+    return folder
+
+
+only_warm = pytest.mark.parametrize("rig", [1], indirect=True)
+
+PROBE = """
+import pathlib, re
+wanted = {
+    "the canary": re.compile(b"Zx9hidden7[c]anary"),
+    "a hidden label": re.compile(b"Q2: [h]idden"),
+    "the judge's directory": re.compile(b"/opt/mograder/[j]udged"),
+    "decoy": re.compile(b"Zx9decoy7[4]2"),
+}
+decoy = "Zx9decoy7" + str(6 * 7)
+with open("decoy.txt", "w") as _f:
+    _f.write(decoy)
+
+def look():
+    seen = set()
+
+    def search(data, place):
+        seen.update(f"{name} {place}" for name, each in wanted.items() if each.search(data))
+
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ", "maps", "mountinfo"):
+            try:
+                search((process / name).read_bytes(), f"in {name}")
+            except OSError:
+                continue
+    with open("/proc/self/mem", "rb", 0) as memory:
+        for line in pathlib.Path("/proc/self/maps").read_text().splitlines():
+            low, high = (int(each, 16) for each in line.split()[0].split("-"))
+            if "r" in line.split()[1] and "[v" not in line and high - low < 1 << 28:
+                try:
+                    memory.seek(low)
+                    search(memory.read(high - low), "in memory")
+                except OSError:
+                    continue
+    outside = ("/proc", "/sys", "/usr", "/opt/mograder/environment")
+    for top, folders, names in os.walk("/"):
+        folders[:] = [n for n in folders if os.path.join(top, n) not in outside]
+        for name in names:
+            path = os.path.join(top, name)
+            search(path.encode(), "as a path")
+            try:
+                with open(path, "rb") as file:
+                    search(file.read(1 << 20) if os.path.isfile(path) else b"", "in a file")
+            except OSError:
+                continue
+    return seen
+
+def descriptors():
+    kinds = []
+    for name in sorted(os.listdir("/proc/self/fd"), key=int):
+        try:
+            kinds.append(os.readlink("/proc/self/fd/" + name).partition(":")[0])
+        except OSError:
+            pass
+    return kinds
+
+first_look = look()
+print(sorted(first_look))
+print(descriptors())
+"""
+WALKER = (
+    "def double(v):\n    found = look() - {'decoy in memory', 'decoy in a file'}\n"
+    "    if found: raise RuntimeError(sorted(found))\n    return 2 * v"
+)
+
+
+async def test_nothing_hidden_is_readable_beside_the_answers(rig: JudgingRig, folder: Path) -> None:
+    """Neither when the notebook runs, nor while the judge asks; the search finds a decoy."""
+    contract = await rig.contract(SOURCE, folder)
+    text = submission(PROBE, WALKER)
+    while True:
+        result = await rig.runner.judge(rig.request(SOURCE, text, contract=contract, folder=folder))
+        assert gained(result) == ALL | {"Q1": 0.0}, result
+        looked, opened = result.worker.cells[1].output_tail.splitlines()
+        assert looked == "['decoy in a file', 'decoy in memory']"
+        kinds = opened.strip("[]").replace("'", "").split(", ")
+        # Report, control, requests, answers and the output; the file takes the checks' lines.
+        assert kinds.count("pipe") in (4, 5, 6), kinds
+        others = {each for each in kinds if each != "pipe"}
+        assert all(each.startswith(("/dev/null", "/tmp/checks-", "/proc/")) for each in others)
+        if not rig.local.kept or (await rig.local.starts()).get("template"):
+            break
+
+
+EVERYWHERE = (
+    "for _n in os.listdir('/proc/self/fd'):\n"
+    "    try: int(_n) < 3 or os.write(int(_n), {})\n    except OSError: pass"
+)
+LINE = (
+    r'{"kind": "judged", "cell": 4, "line": 33, "hidden": false, "state": "judged", "reason": "",'
+    r' "labels": [], "claims": [], "calls": []}\n{"kind": "end"}\n'
+)
+DAEMON = (
+    "import subprocess, signal\nif os.fork() == 0:\n    os.setsid()\n"
+    "    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\n    if os.fork() == 0:\n"
+    "        os.execv('/usr/bin/sleep', ['sleep', '98765'])\n    os._exit(0)"
+)
+PATCHES = (
+    "import builtins, json, mograder.runtime as _r, mograder.judging as _j\n"
+    "builtins.all = builtins.any = lambda *_: True\njson.dumps = lambda *_a, **_k: '[]'\n"
+    "_r.check = _r.write_sidecar = lambda *_a, **_k: True\n"
+    "for _n in list(vars(_j)): setattr(_j, _n, lambda *_a, **_k: True)"
+)
+FILES = (
+    "for _n in ('numpy', 'mograder', 'sitecustomize', 'usercustomize', 'conftest', 'frames',\n"
+    "           'answer_judge', 'json', 'random', 'polars_values'):\n"
+    "    for _d in ('.', os.environ['HOME'], '/tmp', os.environ['XDG_CACHE_HOME']):\n"
+    "        os.makedirs(_d, exist_ok=True)\n"
+    "        open(os.path.join(_d, _n + '.py'), 'w').write('raise SystemExit(7)')\n"
+    "        open(os.path.join(_d, _n + '.pth'), 'w').write('import os; os._exit(7)')"
+)
+LINKS = (
+    "import socket\nos.unlink('A1.py')\nos.mkfifo('A1.py')\nos.symlink('/', 'root')\n"
+    "os.symlink('loop', 'loop')\nos.mkfifo('fifo')\n"
+    "_s = socket.socket(socket.AF_UNIX)\n_s.bind('socket')\n"
+    "open('sparse', 'wb').truncate(1 << 24)\nos.mkdir('closed')\nos.chmod('closed', 0)"
+)
+CACHES = (
+    "for _d in ('/opt/mograder/environment/caches', '/opt/mograder', '/opt/mograder/uv-cache',\n"
+    "           '/usr/lib', '/etc'):\n"
+    "    try: open(_d + '/poison', 'w')\n    except OSError: pass\n"
+    "    else: print('written', _d)"
+)
+FLOOD = (
+    "import gc\n_all = gc.get_objects()\n"
+    "_fd = next(o for o in _all if type(o).__name__ == 'NotebookReport')._fd\n"
+    "try:\n    for _ in range(2000): os.write(_fd, b'judge {}' * 8000 + b'\\n')\n"
+    "except OSError: pass"
+)
+ENDS_EARLY = {"Q1": 0.0, "Q2": 0.0, "Q2: hidden": 0.0, "Q3": 0.0}
+UNHARMED = ALL | {"Q1": 0.0}
+ONE_QUESTION = UNHARMED | {"Q2": 0.0, "Q2: hidden": 0.0}
+EXPLOITS = {
+    "32 never done": (submission("while True: pass"), ENDS_EARLY),
+    "32 no answer": (submission(double="def double(v): time.sleep(60)"), ONE_QUESTION),
+    "32 a flood in a call": (
+        submission(
+            double="def double(v):\n    for n in os.listdir('/proc/self/fd'):\n"
+            "        try:\n            while int(n) > 2: os.write(int(n), b'x' * 65536)\n"
+            "        except OSError: pass"
+        ),
+        ONE_QUESTION,
+    ),
+    "32 a flooded report": (submission(FLOOD), UNHARMED),
+    "33 an answer before the question": (
+        submission(EVERYWHERE.format(r"b'\x10\0\0\0' * 9")),
+        ENDS_EARLY,
+    ),
+    "37 a patched runtime": (submission(PATCHES), UNHARMED),
+    "38 the judge's lines on all descriptors": (
+        submission(EVERYWHERE.format(f"{LINE!r}.encode()")),
+        ENDS_EARLY,
+    ),
+    "38 the sidecar": (
+        submission(
+            "import json\n_line = {'label': 'Q1', 'status': 'success', 'details': [],\n"
+            "         'earned_weight': 9, 'total_weight': 9}\n"
+            "open(os.environ['MOGRADER_SIDECAR_PATH'], 'a').write(json.dumps(_line))"
+        ),
+        UNHARMED,
+    ),
+    "41 modules of many names": (submission(FILES), UNHARMED),
+    "42 shared caches": (submission(CACHES), UNHARMED),
+    "43 a daemon": (submission(DAEMON), UNHARMED),
+    "43 threads and exit handlers": (
+        submission(
+            "import atexit, threading\natexit.register(lambda: time.sleep(600))\n"
+            "threading.Thread(target=time.sleep, args=(600,), daemon=False).start()"
+        ),
+        UNHARMED,
+    ),
+    "44 kill everything": (submission(double="def double(v): os.kill(-1, 9)"), None),
+    "44 a fork bomb": (
+        submission(double="def double(v):\n    while True: os.fork()"),
+        ONE_QUESTION,
+    ),
+    "44 memory": (
+        submission(double="def double(v):\n    k = []\n    while True: k.append(b'x' * (9 << 20))"),
+        ONE_QUESTION,
+    ),
+    "45 an exit in a cell": (submission("os._exit(0)"), ENDS_EARLY),
+    "45 an exit in a call": (submission(double="def double(v): os._exit(0)"), ONE_QUESTION),
+    "45 a crash": (submission("import ctypes\nctypes.string_at(0)"), ENDS_EARLY),
+    "46 links and pipes": (submission(LINKS), UNHARMED),
+}
+"""Submissions, and what they get; None for no more than an honest one."""
+
+
+@only_warm
+@pytest.mark.parametrize("number", range(32, 47))
+async def test_no_forgery_gains_a_mark_or_harms_another_question(
+    rig: JudgingRig, folder: Path, number: int
+) -> None:
+    exploits = {name: each for name, each in EXPLOITS.items() if name.startswith(str(number))}
+    if not exploits:
+        pytest.skip("it is tested elsewhere in this file")
+    contract = await rig.contract(SOURCE, folder)
+    deadlines = Deadlines(call=4.0, check=8.0, submission=60.0, notebook=20.0)
+    for name, (text, expected) in exploits.items():
+        request = rig.request(SOURCE, text, contract=contract, folder=folder)
+        result = await rig.runner.judge(replace(request, deadlines=deadlines))
+        got = gained(result)
+        if expected is None:
+            assert all(got[label] <= UNHARMED[label] for label in UNHARMED), name
+        else:
+            assert got == expected, (name, result)
+        assert CANARY not in repr(result.worker), name
+        assert "written" not in repr(result.worker.cells), name
+        assert of(result, "Q1").state in ("judged", "not run")
+        arguments = [process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"])]
+        assert not any("98765" in each for each in arguments), name
+    honest = await rig.runner.judge(
+        rig.request(SOURCE, submission(), contract=contract, folder=folder)
+    )
+    assert gained(honest) == UNHARMED
+    assert honest.worker.outcome is Outcome.FINISHED

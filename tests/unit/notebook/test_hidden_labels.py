@@ -1,0 +1,72 @@
+"""Which labels of a source are hidden from students, and which questions run unprotected."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.notebook.grading_split import plan_source
+from tests.unit.notebook.grading_sources import (
+    IMPORTS,
+    MARKS,
+    NAME,
+    hidden,
+    labels,
+    named,
+    planned,
+    solved,
+    source,
+)
+
+CHECK = 'check("Q1", [(x == 1, "one")])'
+
+
+def hidden_labels(*cells: str) -> dict[str | None, bool]:
+    """Whether each label of a plan's checks is hidden."""
+    made = planned(IMPORTS, solved("x = 1"), *cells)
+    assert made.errors == ()
+    parts = (part.check.labels for part in made.plan.checks if part.check)
+    return {each.label: each.hidden for of in parts for each in of}
+
+
+def test_a_label_is_hidden_if_its_call_lies_in_hidden_tests_or_holds_some() -> None:
+    within = hidden('check("Q2", [(x == 1, "two")])')
+    inner = "    " + hidden('(x > 0, "a"),').replace("\n", "\n    ")
+    around = f'\ncheck(\n    "Q3", [\n{inner}\n    ]\n)'
+    assert hidden_labels(CHECK + "\n" + within + around) == {"Q1": False, "Q2": True, "Q3": True}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["more = [(x > 0, 'a')]", "more += [(x > 0, 'a')]", "more.append((x > 0, 'a'))", "more[0] = 1"],
+)
+def test_a_label_is_hidden_if_it_uses_what_hidden_tests_bind_or_change(secret: str) -> None:
+    cell = f'more = []\n{hidden(secret)}\ncheck("Q2", more)\n{CHECK}'
+    assert hidden_labels(cell) == {"Q1": False, "Q2": True}
+
+
+def test_a_label_that_waits_first_is_hidden_by_a_later_call() -> None:
+    again = hidden(CHECK)
+    assert hidden_labels(f'check("Q1", [])\n{again}') == {"Q1": True}
+
+
+def test_labels_known_only_when_they_run_are_hidden_with_their_cell() -> None:
+    loop = 'for n in (1, 2):\n    check(f"Q{n}: a", [(x == n, "m")])'
+    assert hidden_labels(loop) == {None: False}
+    assert hidden_labels(loop + "\n" + hidden("x > 0")) == {None: True}
+
+
+def test_cells_of_asserts_are_hidden_as_a_whole() -> None:
+    test = named("test_q1", hidden("assert x == 1"))
+    made = planned(IMPORTS, MARKS, solved("x = 1"), test)
+    assert [each.hidden for part in made.plan.checks if part.check for each in part.check.labels]
+
+
+def test_questions_may_be_unprotected_by_key() -> None:
+    cells = (IMPORTS, solved("x = 1"), CHECK, 'check("Q2: b", [])\ncheck("Q3: c", [])')
+    made = plan_source(source(*cells), NAME, unprotected=["Q3"])
+    assert labels(made.plan.checks) == [["Q1"]]
+    assert labels(made.plan.beside) == [["Q2: b", "Q3: c"]]
+    joined = solved("x = 1") + "\nscore = 3\n" + CHECK
+    made = plan_source(source(IMPORTS, joined, "mo.md(f'{score}')"), NAME, unprotected=["Q1"])
+    assert made.errors == ()
+    assert labels(made.plan.beside) == [["Q1"]]

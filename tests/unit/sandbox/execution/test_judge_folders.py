@@ -1,0 +1,94 @@
+"""The directory of a judge: made once for all submissions, and again when a file has changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import TooLarge
+from mograder.sandbox.execution.judge_folders import JudgeFolders
+from mograder.sandbox.execution.judging import JudgeFiles
+from mograder.sandbox.execution.runner import CopyBounds
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "judges"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "a.csv").write_text("1")
+    (folder / "A1.py").write_text("import marimo\napp = marimo.App()\n# the solution")
+    (folder / "link").symlink_to("/etc/passwd")
+    return folder
+
+
+def folders(place: Path, files: int = 100) -> JudgeFolders:
+    return JudgeFolders(place, shutil.rmtree, CopyBounds(files=files))
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def modes_of(folder: Path) -> set[int]:
+    return {mode_of(path) for path in folder.rglob("*")}
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+async def test_it_has_plan_contract_and_plain_files_without_notebooks(
+    place: Path, source: Path
+) -> None:
+    async with folders(place).folder(JudgeFiles("plan", "contract", source)) as folder:
+        assert files_of(folder) == {"plan.json", "contract.json", "files/data/a.csv"}
+        assert (folder / "plan.json").read_text() == "plan"
+    assert mode_of(place) == 0o700
+    assert modes_of(folder) == {0o755, 0o644}
+
+
+async def test_it_is_the_same_until_something_changes(place: Path, source: Path) -> None:
+    made = folders(place)
+
+    async def of(plan: str = "plan", contract: str | None = "contract") -> Path:
+        async with made.folder(JudgeFiles(plan, contract, source)) as folder:
+            return folder
+
+    first = await of()
+    os.utime(first, (0, 0))
+    assert await of() == first
+    assert first.stat().st_mtime == 0
+    others = [await of("other"), await of(contract=None)]
+    (source / "data" / "a.csv").write_text("22")
+    others.append(await of())
+    assert len({first, *others}) == 4
+    assert (others[-1] / "files/data/a.csv").read_text() == "22"
+
+
+async def test_those_not_used_for_long_are_removed(place: Path) -> None:
+    made = folders(place)
+    async with made.folder(JudgeFiles("used", None, None)) as used:
+        for number in range(40):
+            async with made.folder(JudgeFiles(str(number), None, None)):
+                pass
+        assert used.name in names_in(place)
+    assert len(names_in(place)) <= 18
+
+
+async def test_nothing_is_left_of_one_that_cannot_be_made(place: Path, source: Path) -> None:
+    with pytest.raises(TooLarge):
+        async with folders(place, files=0).folder(JudgeFiles("plan", None, source)):
+            pass
+    assert names_in(place) == set()

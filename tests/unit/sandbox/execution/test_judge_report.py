@@ -1,0 +1,105 @@
+"""A judge's report counts only if all of it fits the plan and the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from mograder.notebook.grading_split import plan_source
+from mograder.sandbox.execution.judge_report import read_judge_report
+from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
+from tests.support.judging_rig import notebook
+
+PLAN = plan_source(
+    notebook(
+        "from mograder.runtime import check",
+        "### BEGIN SOLUTION\nx = 3\n### END SOLUTION",
+        "check('Q1', [(x == 3, 'three')])",
+        "check('Q2', [(x > 3, 'more')])",
+    ),
+    "source.py",
+).plan
+LABELS = (ExpectedLabel(2, "Q1", "Q1", 1.0, 1), ExpectedLabel(3, "Q2", "Q2", 2.0, 1))
+CONTRACT = Contract(PLAN.source_sha256, (), LABELS)
+END = {"kind": "end"}
+
+
+def judged(number: int, **changed: Any) -> dict[str, Any]:
+    expected, part = LABELS[number], PLAN.checks[number]
+    label = {"label": expected.label, "key": expected.key, "earned": 1.0, "passed": True}
+    condition = {"message": "m", "weight": 1.0, "passed": True, "reason": ""}
+    labels = [{**label, "total": expected.total, "conditions": [condition]}]
+    facts = {"kind": "judged", "cell": part.cell, "line": part.line, "hidden": False}
+    rest = {"state": "judged", "reason": "", "labels": labels, "claims": [], "calls": []}
+    return {**facts, **rest, **changed}
+
+
+def read(*lines: dict[str, Any], contract: Contract | None = CONTRACT) -> Any:
+    return read_judge_report([json.dumps(line) for line in lines], PLAN, contract)
+
+
+def test_a_whole_report_gives_the_checks_in_the_plans_order() -> None:
+    report = read({"kind": "given", "cell": 0, "line": 7, "error": "e"}, judged(1), judged(0), END)
+    assert [check.cell for check in report.checks] == [2, 3]
+    assert report.checks[0].labels[0].earned == 1.0
+    assert report.given == {0: "e"}
+
+
+def label_of(line: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    return {**line, "labels": [{**line["labels"][0], **changed}]}
+
+
+WRONG: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "no end": lambda: [judged(0), judged(1)],
+    "nothing": list,
+    "a missing check": lambda: [judged(0), END],
+    "a check twice": lambda: [judged(0), judged(0), judged(1), END],
+    "an unknown check": lambda: [judged(0), judged(1), judged(1, cell=9), END],
+    "a given cell as a check": lambda: [judged(0), judged(1, cell=0), END],
+    "another line": lambda: [judged(0, line=1), judged(1), END],
+    "hidden": lambda: [judged(0, hidden=True), judged(1), END],
+    "another state": lambda: [judged(0, state="passed"), judged(1), END],
+    "more than the total": lambda: [label_of(judged(0), earned=1.5), judged(1), END],
+    "another total": lambda: [label_of(judged(0), total=9.0, earned=9.0), judged(1), END],
+    "another key": lambda: [label_of(judged(0), key="Q2"), judged(1), END],
+    "another label": lambda: [label_of(judged(0), label="Q3"), judged(1), END],
+    "no label": lambda: [judged(0, labels=[]), judged(1), END],
+    "a label twice": lambda: [judged(0, labels=2 * judged(0)["labels"]), judged(1), END],
+    "weight without judgement": lambda: [judged(0, state="not run"), judged(1), END],
+    "less than nothing": lambda: [label_of(judged(0), earned=-1.0), judged(1), END],
+    "a text as a number": lambda: [label_of(judged(0), earned="1"), judged(1), END],
+    "another field": lambda: [judged(0, marks=5), judged(1), END],
+    "something after the end": lambda: [judged(0), judged(1), END, END],
+    "an unknown given cell": lambda: [
+        {"kind": "given", "cell": 5, "line": 1, "error": ""},
+        *(judged(0), judged(1), END),
+    ],
+    "a contract": lambda: [judged(0), judged(1), {"kind": "contract", **asdict(CONTRACT)}, END],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_anything_else_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        read(*WRONG[name]())
+
+
+def test_no_line_may_be_anything_but_json() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        read_judge_report(["not JSON"], PLAN, CONTRACT)
+
+
+def test_a_recorded_contract_is_of_the_same_source() -> None:
+    def recorded(contract: Contract) -> Any:
+        line = {"kind": "contract", **asdict(contract)}
+        return read(judged(0), judged(1), line, END, contract=None)
+
+    assert json.loads(recorded(CONTRACT).contract)["labels"][0]["label"] == "Q1"
+    with pytest.raises(ValueError, match="another source"):
+        recorded(Contract("0" * 64, (), LABELS))
+    with pytest.raises(ValueError, match="missing"):
+        read(judged(0), judged(1), END, contract=None)
