@@ -10,12 +10,16 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_rows import CheckResult
-from mograder.store.grading_records import MANUAL, GradingRun, RunQuestion
+from mograder.store.grading_records import MANUAL, GradingRun, MarkEntry, RunQuestion, StudentGrade
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MARKS: Mapping[str, float] = {"Q1": 10, "Q2": 15, "Q3": 15, "Analysis": 60}
 """The marks of the assignment A1 of 0.3.16's gradebook; people mark Analysis."""
+
+FAIR: Mapping[str, float | None] = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+"""What grading gives in most tests: 22.1 marks."""
 
 RECORDED = Path(__file__).parent.parent / "data" / "legacy" / "gradebook"
 
@@ -85,3 +89,30 @@ def random_points(random_: random.Random, marks: Mapping[str, float]) -> dict[st
         for key, most in marks.items()
         if key != "Analysis"
     }
+
+
+def row_of(path: Path, student: str = "alice", assignment: str = "A1") -> sqlite3.Row:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        found = connection.execute(
+            "SELECT * FROM submissions WHERE assignment = ? AND student = ?", (assignment, student)
+        ).fetchone()
+    assert isinstance(found, sqlite3.Row)
+    return found
+
+
+def change(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement, values)
+        connection.commit()
+
+
+def only(book: Gradebook, assignment: str = "A1") -> StudentGrade:
+    (grade,) = book.grades(assignment)
+    return grade
+
+
+def give(book: Gradebook, later: int = 1, student: str = "alice", **points: float) -> StudentGrade:
+    marks = {key: MarkEntry(value, f"why {key}") for key, value in points.items()}
+    at = AT + timedelta(minutes=later)
+    return book.record_marks("A1", student, marks, marker="mia", at=at)

@@ -61,7 +61,7 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
     The uploads read this file, too.
     """
     keys = question_keys(grades)
-    titles = (f"question {key}" if key.casefold() in _TAKEN else key for key in keys)
+    titles = map(question_title, keys)
     rows = ([*_fixed(each), *_by_question(each, keys)] for each in grades)
     return write_table([*_FIXED, *titles], rows)
 
@@ -93,6 +93,11 @@ def course_rows(course: Mapping[str, Sequence[StudentGrade]]) -> Iterable[Sequen
 def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
     """Return the questions of an assignment in its order."""
     return tuple(dict.fromkeys(q.key for each in grades for q in each.questions))
+
+
+def question_title(key: str) -> str:
+    """Return the column of a question, which is none that the uploads read."""
+    return f"question {key}" if key.lower() in _TAKEN else key
 
 
 def as_json(grade: StudentGrade, *, questions: bool = True) -> dict[str, object]:

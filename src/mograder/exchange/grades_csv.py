@@ -205,11 +205,20 @@ def reservations(grades: Sequence[StudentGrade]) -> tuple[str, ...]:
     """Return a sentence for every mark that is missing, and for every one to look at first."""
     sentences: list[str] = []
     for each in grades:
-        waiting = [f"{q.key} is {q.open}" for q in each.questions if q.open]
+        waiting = waiting_for(each)
         if each.final is None and (waiting or each.run is not None):
-            sentences.append(f"{each.student} has no mark: {', '.join(waiting) or 'see below'}.")
+            why = f": {', '.join(waiting)}" if waiting else ""
+            sentences.append(f"{each.student} has no mark{why}.")
         sentences += [f"{each.student}: {flag}." for flag in each.flags]
     return tuple(sentences)
+
+
+def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
+    """Return why a student has no total: "Q2 is not marked yet" and the like."""
+    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
+    if grade.whole is not None and grade.whole.open:
+        waiting.append(f"the mark for the questions without checks is {grade.whole.open}")
+    return tuple(waiting)
 
 
 def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:

@@ -77,7 +77,9 @@ def read_rows(
         for each in _of(connection, submissions, assignment, student)
     }
     written = {
-        each["student"]: Mirrored(each["updated_at"], each["auto_mark"], each["manual_mark"])
+        each["student"]: Mirrored(
+            each["updated_at"], each["auto_mark"], each["manual_mark"], each["graded_at"]
+        )
         for each in _of(connection, mirrored, assignment, student)
     }
     marks = _grouped(_of(connection, question_marks, assignment, student), _mark_from_row)
@@ -138,9 +140,10 @@ def damaged_rows(connection: Connection) -> Iterable[DamagedRow]:
 
 def insert_run(connection: Connection, run: GradingRun) -> int:
     """Record a grading run with its marks; return its number."""
+    # First, since 0.3.16's percentage is one of the marks that the assignment had so far.
+    keep_earlier_mark(connection, read_student(connection, run.assignment, run.student), run.at)
     if run.questions or read_assignment(connection, run.assignment) is None:
         _write_assignment(connection, run)
-    keep_earlier_mark(connection, read_student(connection, run.assignment, run.student), run.at)
     before = read_student(connection, run.assignment, run.student)
     number = _insert(
         connection,
@@ -229,7 +232,8 @@ def mirror(
     rows = read_student(connection, assignment, student)
     # The row is compared with itself here: what 0.3.16 changed in it was taken over before.
     held = rows.row or Marks(assignment, student)
-    rows = replace(rows, mirrored=Mirrored(held.updated_at, held.auto_mark, held.manual_mark))
+    same = Mirrored(held.updated_at, held.auto_mark, held.manual_mark, held.graded_at)
+    rows = replace(rows, mirrored=same)
     grade = grade_of(rows)
     updated = _later_than(held.updated_at, at)
     percent = manual_percent(rows.assignment, grade.manual)
@@ -244,7 +248,12 @@ def mirror(
         values |= _outdated_penalty(held)
     key = {"assignment": assignment, "student": student}
     _put(connection, submissions, key, values)
-    stamp = {"updated_at": updated, "auto_mark": grade.auto, "manual_mark": percent}
+    stamp = {
+        "updated_at": updated,
+        "auto_mark": grade.auto,
+        "manual_mark": percent,
+        "graded_at": values.get("graded_at", held.graded_at),
+    }
     _put(connection, mirrored, key, stamp)
     return grade
 

@@ -146,6 +146,7 @@ mirrored = Table(
     Column("updated_at", Text, nullable=False),
     Column("auto_mark", Float),
     Column("manual_mark", Float),
+    Column("graded_at", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("assignment", "student", name="pk_mirrored"),
 )
 """What our marks last put into ``submissions``, to recognise a mark that 0.3.16 gave afterwards."""

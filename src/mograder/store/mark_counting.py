@@ -52,6 +52,7 @@ class Mirrored:
     updated_at: str
     auto_mark: float | None
     manual_mark: float | None
+    graded_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def grade_of(rows: StudentRows) -> StudentGrade:
     questions = _questions(rows, whole)
     auto = _automatic(questions, rows)
     manual = _manual(questions, whole)
-    waiting = any(each.open for each in questions)
+    waiting = any(each.open for each in (*questions, *([whole] if whole else [])))
     parts = [each for each in (auto, manual) if each is not None]
     total = sum_of_marks(parts) if parts and not waiting else None
     row = rows.row or Marks(rows.assignment.name, rows.student)
@@ -107,7 +108,7 @@ def manual_percent(assignment: AssignmentRow, points: float | None) -> float | N
 def marked_by_earlier(rows: StudentRows) -> QuestionGrade | None:
     """Return the mark that 0.3.16 gave after our own ones, or without any; None if there is none.
 
-    A mark without a time of marking was read from the text of a notebook, which may be the
+    A mark without a new time of marking was read from the text of a notebook, which may be the
     student's own; over our own marks it does not count.
     """
     row, mirrored = rows.row, rows.mirrored
@@ -118,7 +119,7 @@ def marked_by_earlier(rows: StudentRows) -> QuestionGrade | None:
         same = ours is not None and (
             _is_close(row.manual_mark, ours) or row.manual_mark == math.trunc(ours)
         )
-        if row.updated_at == mirrored.updated_at or same or not row.graded_at:
+        if same or row.graded_at in ("", mirrored.graded_at):
             return None
     if row.auto_mark is not None and rows.assignment.manual_available <= 0:
         return None  # 0.3.16 saves its slider as the total although there is nothing to mark
@@ -195,14 +196,16 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
     ]
     if single and max(single) > mark.number:
         return None
+    available = available_to_people(rows.assignment)
     return QuestionGrade(
         WHOLE,
         mark.points,
-        available_to_people(rows.assignment),
+        available,
         mark.state,
         marker=mark.marker,
         at=mark.at,
-        look_again=_is_other_work(mark, rows.runs),
+        open="not confirmed yet" if mark.state == IMPORTED else "",
+        look_again=_is_other_work(mark, rows.runs) or mark.available != available,
     )
 
 
@@ -235,7 +238,9 @@ def _question(
         marker=given.marker,
         comment=given.comment,
         at=given.at,
-        look_again=_is_other_work(given, rows.runs) or _is_other_mark(given, rows.marks),
+        look_again=given.available != question.available
+        or _is_other_work(given, rows.runs)
+        or _is_other_mark(given, rows.marks),
     )
 
 
@@ -351,6 +356,10 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     changed = [q.key for q in grade.questions if q.look_again]
     if changed:
         yield f"Look again at {', '.join(changed)}: the work or its grading changed after the mark"
+    known = {WHOLE, *(each.key for each in grade.questions)}
+    gone = {m.question for m in rows.marks if m.marker != MACHINE and m.question not in known}
+    if gone:
+        yield f"The marks of {', '.join(sorted(gone))} do not count: there is no such question now"
     if grade.whole is not None and grade.whole.look_again:
         yield "Look again: the work changed after the mark for the questions without checks"
     if grade.whole is not None and grade.whole.state == IMPORTED:

@@ -88,7 +88,7 @@ def result(points: Mapping[str, float]) -> GradingResult:
                 hidden=True,
                 state=GradingState.JUDGED,
                 labels=(label,),
-                calls=(call,),
+                calls=(call,) * 12,
             ),
         ),
         at="2026-11-20T09:30:00+00:00",
@@ -137,12 +137,13 @@ def test_explain_tells_conditions_markers_and_the_penalty(
 ) -> None:
     said = out(capfd, "explain", "A1", "alice")
     lines = said.splitlines()
-    assert lines[:6] == [
+    assert lines[:4] + lines[13:16] == [
         "A1, alice: 60.4 of 100",
         "  Q1: 7.1 of 10, judged",
         "      Q1: area (hidden): weight 5 of 7",
         "        failed    1  area of a square [ gnirts [31m]",
         "        area(2) → 12.566 (0.1 ms)",
+        "        and 2 more calls, which --json lists",
         "  Q2: 15 of 15, judged",
     ]
     assert "  Analysis: 45 of 60, given by mia on Fri 20 Nov 2026" in said
@@ -244,3 +245,43 @@ def test_check_ends_with_1_for_damage_only(course: Path, capfd: pytest.CaptureFi
     assert "  [--] gradebook: A1, bob: 0.3.16 graded again" in said
     assert "A1" not in out(capfd, "check", "A3")
     assert run(["gradebook", "check", "A9"]) == 3
+
+
+def test_an_exported_file_is_filled_in_and_taken_back(
+    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = course / "marks.csv"
+    assert run(["gradebook", "export", "A1", "-o", str(file)]) == 0
+    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 student(s) changed.\n"
+    text = file.read_text("utf-8").replace("bob,,27.1,,,,7.1,15,5,", "bob,,27.1,Hm,,,7.1,12,5,40,5")
+    file.write_text(text.replace("40,5", '"40,5"'), "utf-8")
+    told = "  bob: Q2 15 -> 12, Analysis - -> 40.5, comment\nA1: 1 student(s) changed.\n"
+    dry = out(capfd, "import", "A1", "marks.csv", "--dry-run")
+    assert dry == f"{told}Dry run — nothing was recorded.\n"
+    assert out(capfd, "import", "A1", "marks.csv", "--marker", "mia") == told
+    with Gradebook(graded) as book:
+        alice, bob = book.grades("A1")
+    assert (bob.total, bob.comment) == (64.6, "Hm")
+    assert {q.key for q in bob.questions if q.marker == "mia"} == {"Q2", "Analysis"}
+    assert alice.final == 60.4
+    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 student(s) changed.\n"
+
+
+def test_a_file_with_one_wrong_row_changes_nothing(
+    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (course / "m.csv").write_text(
+        "student,Q2,Q9\nbob,12,1\nzoe,1,\nbob,2,\nalice,16,\n,1,\n", "utf-8"
+    )
+    assert run(["gradebook", "import", "A1", "m.csv"]) == 2
+    said = capfd.readouterr().err
+    assert "m.csv cannot be used; no mark was changed." in said
+    assert "  line 3 (zoe): the gradebook has no submission of this student." in said
+    assert "  line 4 (bob): there is another row for this student." in said
+    assert "  line 5 (alice): Q2 can have 0 to 15 marks, not 16." in said
+    assert "  the column 'Q9' is no question (these are: Q1, Q2, Q3, Analysis)" in said
+    with Gradebook(graded) as book:
+        assert [m for m in book.history("A1", "bob") if m.marker] == []
+    (course / "m.csv").write_text("student,mark\nbob,12\n", "utf-8")
+    assert run(["gradebook", "import", "A1", "m.csv"]) == 2
+    assert "m.csv has no marks by question." in capfd.readouterr().err

@@ -15,17 +15,22 @@ import pytest
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.store import gradebook_marks
-from mograder.store.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import (
-    EARLIER_MARKER,
     WHOLE,
     MarkEntry,
     Penalty,
-    StudentGrade,
 )
-from tests.support.gradebooks import AT, MARKS, a_run, put_recorded
-
-FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
+from tests.support.gradebooks import (
+    AT,
+    FAIR,
+    MARKS,
+    a_run,
+    change,
+    give,
+    only,
+    row_of,
+)
 
 
 @pytest.fixture
@@ -37,33 +42,6 @@ def path(tmp_path: Path) -> Path:
 def book(path: Path) -> Iterator[Gradebook]:
     with Gradebook(path) as book:
         yield book
-
-
-def row_of(path: Path, student: str = "alice", assignment: str = "A1") -> sqlite3.Row:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        found = connection.execute(
-            "SELECT * FROM submissions WHERE assignment = ? AND student = ?", (assignment, student)
-        ).fetchone()
-    assert isinstance(found, sqlite3.Row)
-    return found
-
-
-def change(path: Path, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(statement, values)
-        connection.commit()
-
-
-def only(book: Gradebook, assignment: str = "A1") -> StudentGrade:
-    (grade,) = book.grades(assignment)
-    return grade
-
-
-def give(book: Gradebook, later: int = 1, student: str = "alice", **points: float) -> StudentGrade:
-    marks = {key: MarkEntry(value, f"why {key}") for key, value in points.items()}
-    at = AT + timedelta(minutes=later)
-    return book.record_marks("A1", student, marks, marker="mia", at=at)
 
 
 def test_a_run_waits_for_the_questions_that_people_mark(book: Gradebook, path: Path) -> None:
@@ -301,123 +279,6 @@ def test_a_penalty_of_earlier_work_does_not_hold_for_new_work(book: Gradebook) -
     assert only(book).final is None
 
 
-def test_0_3_16s_marks_are_read_as_they_are(path: Path) -> None:
-    put_recorded(path)
-    with Gradebook(path) as book:
-        found = {each.student: each for each in book.grades("A1")}
-        (essay, ungraded) = book.grades("A2-Essay")
-    alice, bob, cleo, eve = (found[name] for name in ("alice", "bob", "cleo", "eve"))
-    assert (alice.auto, alice.manual, alice.total, alice.final) == (25, 42, 67, 60)
-    assert alice.submitted_at == 1_795_292_502
-    assert alice.whole is not None
-    assert (alice.whole.marker, alice.whole.available) == (EARLIER_MARKER, 60)
-    assert (bob.auto, bob.manual, bob.total, bob.flags) == (
-        25,
-        50,
-        75,
-        ("0.3.16 added its percentage to the total as points; in marks it is 30",),
-    )
-    assert (cleo.total, cleo.final) == (94, 0), "a penalised 0 stays 0"
-    assert (eve.total, eve.final, eve.questions[3].open) == (None, None, "not marked yet")
-    assert (essay.auto, essay.total, essay.comment[:9]) == (None, 65, "Good work")
-    assert (ungraded.total, ungraded.comment) == (80, "Fine.")
-
-
-def test_grading_again_keeps_the_marks_that_0_3_16s_markers_gave(path: Path) -> None:
-    put_recorded(path)
-    with Gradebook(path) as book:
-        for student in ("alice", "bob", "cleo"):
-            book.record_run(a_run(student, FAIR))
-        found = {each.student: each for each in book.grades("A1")}
-        kept = book.history("A1", "alice")[0]
-    assert {name: (g.manual, g.total) for name, g in found.items()} == {
-        "alice": (42, 64.1),
-        "bob": (30, 52.1),
-        "cleo": (54, 76.1),
-        "eve": (None, None),
-    }
-    assert (kept.marker, kept.points, kept.comment[:9]) == (EARLIER_MARKER, 42, "Good work")
-    assert "in marks it is 30" in found["bob"].flags[0], "until it is marked again"
-    assert found["alice"].final is None, "its penalty belongs to the other total"
-    row = row_of(path)
-    assert (row["manual_mark"], row["feedback"][:9]) == (70, "Good work")
-
-
-def test_a_person_may_mark_what_only_0_3_16_has_graded(path: Path) -> None:
-    put_recorded(path)
-    with Gradebook(path) as book:
-        assert give(book, student="eve", Analysis=33).total == 58
-        with pytest.raises(InvalidInput, match="no question 'Q1'"):
-            give(book, student="eve", Q1=3)
-    assert row_of(path, "eve")["manual_mark"] == pytest.approx(55)
-
-
-def test_a_mark_that_0_3_16_gave_afterwards_counts(book: Gradebook, path: Path) -> None:
-    book.record_run(a_run(points=FAIR))
-    give(book, Analysis=30)
-    change(
-        path,
-        "UPDATE submissions SET manual_mark = 70, total_mark = 22 + 42, feedback = 'New.', "
-        "graded_at = '2026-11-21T10:00:00', updated_at = '2026-11-21T10:00:00'",
-    )
-    grade = only(book)
-    assert (grade.manual, grade.total, grade.comment) == (42, 64.1, "New.")
-    book.record_run(a_run(points=FAIR, later=9999))
-    assert only(book).total == 64.1
-    assert [m.marker for m in book.history("A1", "alice") if m.marker] == ["mia", EARLIER_MARKER]
-
-
-def test_browsing_in_0_3_16s_grader_changes_nothing(book: Gradebook, path: Path) -> None:
-    """Its page saves the whole percentage when one goes on to the next student."""
-    book.record_run(a_run(points=FAIR))
-    give(book, Analysis=12.5)
-    percent = row_of(path)["manual_mark"]
-    assert percent == pytest.approx(20.833, abs=0.001)
-    change(
-        path,
-        "UPDATE submissions SET manual_mark = 20, total_mark = 22 + 12, "
-        "graded_at = '2026-11-21T10:00:00', updated_at = '2026-11-21T10:00:00'",
-    )
-    assert only(book).total == 34.6
-
-
-def test_what_0_3_16_read_from_a_notebooks_text_is_no_mark(book: Gradebook, path: Path) -> None:
-    """Exploit: a submission with `_mark = 100`, which `mograder sync` of 0.3.16 takes."""
-    book.record_run(a_run(points=FAIR))
-    change(
-        path,
-        "UPDATE submissions SET manual_mark = 100, total_mark = 122.1, updated_at = '2026-11-22'",
-    )
-    assert (only(book).manual, only(book).total) == (None, None)
-    book.record_run(a_run(points=FAIR, later=2))
-    assert only(book).total is None
-
-
-def test_a_result_of_0_3_16_over_ours_does_not_count(book: Gradebook, path: Path) -> None:
-    book.record_run(a_run(points=FAIR))
-    give(book, Analysis=30)
-    change(
-        path,
-        "UPDATE submissions SET auto_mark = 40, total_mark = 90, autograded_at = '2026-11-22', "
-        "updated_at = '2026-11-22'",
-    )
-    assert only(book).total == 52.1
-    assert only(book).flags == (
-        "mograder 0.3.16 graded this again; its result does not count here",
-    )
-
-
-def test_looking_at_an_old_gradebook_leaves_it_as_it_is(path: Path, tmp_path: Path) -> None:
-    put_recorded(path)
-    before = path.read_bytes()
-    with viewed_gradebook(path) as book:
-        assert len(book.grades("A1")) == 4
-    assert path.read_bytes() == before
-    assert list(tmp_path.glob("*.before-*")) == []
-    with pytest.raises(NotFound, match="There is no gradebook"), viewed_gradebook(tmp_path / "no"):
-        pass
-
-
 def test_damaged_texts_are_found_and_do_not_prevent_reading(book: Gradebook, path: Path) -> None:
     book.record_run(a_run(points=FAIR))
     change(path, "UPDATE submissions SET check_results = '[{', tampered = NULL")
@@ -489,3 +350,15 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(book: Gradebook, path:
     assert [each.student for each in book.grades("A1")] == ["alice"]
     book.record_run(a_run(points={**FAIR, "Q1": 1.0}, later=1))
     assert only(book).auto == 16
+
+
+def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    give(book, Analysis=30, Q3=5)
+    fewer = {"Q1": 10.0, "Q2": 15.0, "Analysis": 40.0}
+    book.record_run(a_run(points={"Q1": 7.1, "Q2": 15.0}, marks=fewer, later=2))
+    assert only(book).total == 52.1
+    assert only(book).flags == (
+        "Look again at Analysis: the work or its grading changed after the mark",
+        "The marks of Q3 do not count: there is no such question now",
+    )

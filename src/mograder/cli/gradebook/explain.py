@@ -16,7 +16,7 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.errors import InvalidInput
 from mograder.exchange.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json as grade_json
-from mograder.grading.grading_result import GradedLabel, GradingResult, parse_result
+from mograder.grading.grading_result import GradedCall, GradedLabel, GradingResult, parse_result
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import (
     EARLIER,
@@ -29,6 +29,7 @@ from mograder.store.grading_records import (
 )
 
 _INDENT = "      "
+_MOST_CALLS = 10
 
 
 @click.command("explain")
@@ -135,13 +136,19 @@ def _reasons(question: QuestionGrade, result: GradingResult | None) -> Iterator[
             yield f"{_INDENT}{check.reason}"
         if labels:
             yield from (f"{_INDENT}rests on: {claim}" for claim in check.claims)
-            for call in check.calls:
-                told = f"{call.call} → {call.result or call.status}"
-                yield f"{_INDENT}  {told} ({call.milliseconds:.1f} ms)"
+            yield from _calls(check.calls)
+
+
+def _calls(calls: Sequence[GradedCall]) -> Iterator[str]:
+    for call in calls[:_MOST_CALLS]:
+        told = f"{call.call} → {call.result or call.status}"
+        yield f"{_INDENT}  {told} ({call.milliseconds:.1f} ms)"
+    if len(calls) > _MOST_CALLS:
+        yield f"{_INDENT}  and {len(calls) - _MOST_CALLS} more calls, which --json lists"
 
 
 def _label(label: GradedLabel) -> Iterator[str]:
-    hidden = " (hidden)" if label.hidden else ""
+    hidden = " (hidden)" if label.hidden and not label.label.endswith("(hidden)") else ""
     weight = f"weight {number_text(label.earned)} of {number_text(label.total)}"
     yield f"{_INDENT}{label.label}{hidden}: {weight}"
     for each in label.conditions:
@@ -155,7 +162,8 @@ def _sum(grade: StudentGrade) -> Iterator[str]:
     parts = [number_text(each) for each in (grade.auto, grade.manual) if each is not None]
     total = number_text(grade.total)
     if total:
-        yield f"  Total: {' + '.join(parts) or total} = {total}"
+        terms = f"{' + '.join(parts)} = " if len(parts) > 1 else ""
+        yield f"  Total: {terms}{total}"
     if total and grade.penalty_pct is not None and grade.penalised is not None:
         percent = number_text(grade.penalty_pct)
         yield f"  Late: {total} - {percent} % = {number_text(grade.penalised)}"

@@ -26,6 +26,10 @@ class _Gradebook(LazyGroup):
             "confirm": Lazy(
                 "mograder.cli.gradebook.mark:confirm", "Confirm the marks of unprotected checks."
             ),
+            "import": Lazy(
+                "mograder.cli.gradebook.import_marks:import_marks",
+                "Take marks by question from a CSV file.",
+            ),
             "export": Lazy("mograder.cli.gradebook.export:export", "Write marks into a file."),
             "check": Lazy(
                 "mograder.cli.gradebook.check:check", "Find damage, and marks that need a look."

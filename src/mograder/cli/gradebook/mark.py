@@ -17,6 +17,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.exchange.csv_table import number_text
+from mograder.exchange.grades_csv import waiting_for
 from mograder.store.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
@@ -25,7 +26,7 @@ from mograder.store.grading_records import (
     StudentGrade,
 )
 
-_marker_option = click.option(
+marker_option = click.option(
     "--marker", help="Name of the person who marks.  [default: your account's name]"
 )
 
@@ -40,7 +41,7 @@ _marker_option = click.option(
     help="One mark for all questions without checks, or for a submission without questions.",
 )
 @click.option("--comment", help="The comment on the submission.")
-@_marker_option
+@marker_option
 @course_dir_option
 def mark(  # one argument per option
     *,
@@ -79,7 +80,7 @@ def mark(  # one argument per option
 @click.command("confirm")
 @click.argument("assignment")
 @click.argument("students", nargs=-1)
-@_marker_option
+@marker_option
 @course_dir_option
 def confirm(
     *, assignment: str, students: tuple[str, ...], marker: str | None, course_dir: Path | None
@@ -87,7 +88,8 @@ def confirm(
     """Confirm the marks of unprotected checks.
 
     They ran beside the answer, which could have forged such a mark, so that it counts only when a
-    person has confirmed it. Without STUDENTS those of all students are confirmed.
+    person has confirmed it. The same is done for marks that 0.3.16 read from the text of a
+    notebook. Without STUDENTS those of all students are confirmed.
     """
     loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
@@ -114,11 +116,14 @@ def confirm(
 def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
     if grade.state == NEEDS_ATTENTION:
         return {}
-    return {
+    entries = {
         each.key: MarkEntry(each.points)
         for each in grade.questions
         if each.open and each.state == UNPROTECTED and each.points is not None
     }
+    if grade.whole is not None and grade.whole.open:
+        entries[WHOLE] = MarkEntry(grade.whole.points, grade.comment)
+    return entries
 
 
 def _entry(text: str) -> tuple[str, MarkEntry]:
@@ -139,6 +144,6 @@ def _points(text: str) -> float | None:
 
 def _told(grade: StudentGrade) -> str:
     total, maximum = number_text(grade.total), number_text(grade.max_mark)
-    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
-    told = f"{total} of {maximum}" if total else f"no total yet: {', '.join(waiting)}"
+    waiting = ", ".join(waiting_for(grade))
+    told = f"{total} of {maximum}" if total else f"no total yet: {waiting}"
     return f"{grade.assignment}, {grade.student}: {told}"

@@ -99,7 +99,7 @@ def _row(grade: StudentGrade, keys: Sequence[str]) -> list[str]:
         grade.student,
         *(_points(questions.get(key)) for key in keys),
         number_text(grade.auto) or _NONE,
-        f"{manual}*" if grade.whole else manual,
+        f"{manual}{'?' if grade.whole.open else '*'}" if grade.whole else manual,
         number_text(grade.total) or _NONE,
         number_text(grade.final) or _NONE,
     ]

@@ -51,5 +51,6 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.Text(), nullable=False),
         sa.Column("auto_mark", sa.Float()),
         sa.Column("manual_mark", sa.Float()),
+        sa.Column("graded_at", sa.Text(), nullable=False, server_default=""),
         sa.PrimaryKeyConstraint("assignment", "student", name="pk_mirrored"),
     )
