@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import click
@@ -10,9 +11,14 @@ from mograder.cli.gradebook.book import assignment_named, book_path
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.operations.gradebook_checks import all_well, check_gradebook
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import LoadedSettings
+from mograder.grading.grading_result import parse_result
+from mograder.grading.result_signature import grading_key, is_signed
+from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.store.gradebook import viewed_gradebook
+from mograder.store.grading_records import RecordedRun
 
 
 @click.command("check")
@@ -30,10 +36,23 @@ def check(ctx: click.Context, /, *, assignments: tuple[str, ...], course_dir: Pa
     if assignments:
         with viewed_gradebook(book_path(loaded)) as book:
             names = [assignment_named(book, each) for each in assignments]
-    lines = tuple(all_well(check_gradebook(loaded, names=names)))
+    lines = tuple(all_well(check_gradebook(loaded, _verifies(loaded), names)))
     for line in lines:
         click.echo(plain(str(line)))
         if line.hint:
             click.echo(plain(f"       {line.hint}"))
     if problems(lines):
         ctx.exit(1)
+
+
+def _verifies(loaded: LoadedSettings) -> Verifies:
+    """Return the check of signatures; the key is read, or made, for the first one only."""
+    key = cache(lambda: grading_key(loaded))
+
+    def verifies(run: RecordedRun) -> bool:
+        try:
+            return is_signed(key(), parse_result(run.result), run.signature)
+        except InvalidInput:
+            return False
+
+    return verifies
