@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
+from mograder.core.settings import load_settings
 from mograder.grading.grading_result import (
     GradedCall,
     GradedCheck,
@@ -20,6 +21,7 @@ from mograder.grading.grading_result import (
     GradingState,
     render_result,
 )
+from mograder.grading.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, Penalty
 from tests.support.gradebooks import AT, MARKS, a_run, put_recorded
@@ -245,6 +247,28 @@ def test_check_ends_with_1_for_damage_only(course: Path, capfd: pytest.CaptureFi
     assert "  [--] gradebook: A1, bob: 0.3.16 graded again" in said
     assert "A1" not in out(capfd, "check", "A3")
     assert run(["gradebook", "check", "A9"]) == 3
+
+
+def test_check_verifies_the_signatures_of_results(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key, fair = grading_key(load_settings(course, environ={})), result(FAIR)
+    signed = replace(
+        a_run("alice", FAIR), result=render_result(fair), signature=sign_result(key, fair)
+    )
+    with Gradebook(course / "gradebook.db") as book:
+        book.record_run(signed)
+        assert "was changed" not in out(capfd, "check")
+        better = render_result(result({**FAIR, "Q3": 15.0}))
+        book.record_run(replace(signed, student="bob", result=better))
+        book.record_run(replace(signed, student="carol", result="{}"))
+        book.record_run(replace(signed, student="dan"))
+    said = out(capfd, "check", status=1)
+    assert [line for line in said.splitlines() if "was changed" in line] == [
+        "  [!!] gradebook: A1, bob: result 2 was changed",
+        "  [!!] gradebook: A1, carol: result 3 was changed",
+        "  [!!] gradebook: A1, dan: result 4 was changed",
+    ]
 
 
 def test_an_exported_file_is_filled_in_and_taken_back(

@@ -51,8 +51,10 @@ def _verifies(loaded: LoadedSettings) -> Verifies:
 
     def verifies(run: RecordedRun) -> bool:
         try:
-            return is_signed(key(), parse_result(run.result), run.signature)
+            result = parse_result(run.result)
         except InvalidInput:
             return False
+        is_of_run = (result.assignment, result.student) == (run.assignment, run.student)
+        return is_of_run and is_signed(key(), result, run.signature)
 
     return verifies
