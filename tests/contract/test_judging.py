@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from bench.support.marimo import open_editor
+from mograder.core.errors import InvalidInput
 from mograder.notebook.grading_plan import source_sha256
 from mograder.sandbox.client.connection import ConnectionLost
 from mograder.sandbox.execution import judge_runner
@@ -296,3 +297,24 @@ async def test_files_of_the_same_names_as_our_programs_are_the_students(
     async with open_editor(address_of(endpoint, spec), run=True) as editor:
         assert ">6<" in await shown(editor)
     assert await rig.local.launcher.stop(spec.session_id)
+
+
+async def test_without_a_sandbox_nothing_is_protected(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"sandbox": "none", "warm_environments": 0})
+    async with open_rig(config, tmp_path, run_directory / "environments") as rig:
+        contract = await rig.contract(SOURCE)
+        result = await rig.judge(SOURCE, submission(), contract)
+        (kept,) = (rig.copies / "judges").glob("*/contract.json")
+        files = {path.name for path in kept.parent.rglob("*")}
+        assert files == {"plan.json", "contract.json", "files"}, "a run leaves nothing there"
+    assert earned(result) == RIGHT
+    assert not result.protected
+
+
+async def test_worker_and_judge_are_two_users(rig: JudgingRig) -> None:
+    request = rig.request(SOURCE, submission(), contract=await rig.contract(SOURCE))
+    with pytest.raises(InvalidInput, match="different users"):
+        await rig.runner.judge(replace(request, judge_slot=request.uid_slot))
