@@ -71,9 +71,10 @@ def checks_without_source(report: ValidationReport) -> tuple[GradedCheck, ...]:
     return tuple(_check(each.index or 0, each.line or 1, [each], ()) for each in report.checks)
 
 
-def _labels(part: Part) -> frozenset[str]:
+def _labels(part: Part) -> tuple[str, ...]:
+    """Return the known labels of a check in their order, each once."""
     labels = () if part.check is None else part.check.labels
-    return frozenset(each.label for each in labels if each.label is not None)
+    return tuple(dict.fromkeys(each.label for each in labels if each.label is not None))
 
 
 def _check(
