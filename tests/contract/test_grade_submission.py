@@ -102,7 +102,7 @@ async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
     random = SOURCE.replace(
         '    check("Q1: area", [',
         "    import random\n    _n = random.random()\n"
-        '    check("Q1: area", [(area(_n) == _n**2, str(_n)), ',
+        '    check("Q1: area", [(area(_n) == _n**2, f"{_n} {set(\'abcdefgh\')}"), ',
     )
     assignment = await rig.prepare(random)
     first = await rig.grade(assignment, HONEST)

@@ -5,7 +5,7 @@ Forgeries by values and calls are in ``tests/unit/sandbox/inside/test_forgeries.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,11 @@ import pytest
 from mograder.sandbox.execution.judging import Deadlines, JudgingResult
 from mograder.sandbox.execution.report import Outcome
 from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
-from tests.support.supervisors import real_config
+from tests.support.supervisors import real_config, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(400)]
 
-CANARY = "Zx9hidden7canary"
+CANARY, SEED = "Zx9hidden7canary", "Zx9seed7canary"
 SOURCE = notebook(
     "import random\nfrom mograder.runtime import check\n_marks = {'Q1': 1, 'Q2': 1, 'Q3': 1}",
     "### BEGIN SOLUTION\nx = 3\n### END SOLUTION",
@@ -43,6 +43,12 @@ def submission(first: str = "import os", double: str = HONEST, last: str = "y = 
 def gained(result: JudgingResult) -> dict[str, float]:
     """Return the weight of each label; of a result that counts."""
     return {label: got for label, (got, _) in earned(result).items()}
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with short_directory() as directory:
+        yield directory
 
 
 @pytest.fixture(params=[0, 1], ids=["cold", "warm"])
@@ -76,7 +82,7 @@ import pathlib, re
 wanted = {
     "the canary": re.compile(b"Zx9hidden7[c]anary"),
     "a hidden label": re.compile(b"Q2: [h]idden"),
-    "the judge's directory": re.compile(b"/opt/mograder/[j]udged"),
+    "the seed": re.compile(b"Zx9seed7[c]anary"),
     "decoy": re.compile(b"Zx9decoy7[4]2"),
 }
 decoy = "Zx9decoy7" + str(6 * 7)
@@ -139,17 +145,19 @@ WALKER = (
 async def test_nothing_hidden_is_readable_beside_the_answers(rig: JudgingRig, folder: Path) -> None:
     """Neither when the notebook runs, nor while the judge asks; the search finds a decoy."""
     contract = await rig.contract(SOURCE, folder)
-    text = submission(PROBE, WALKER)
+    request = rig.request(SOURCE, submission(PROBE, WALKER), contract=contract, folder=folder)
+    request = replace(request, seed=SEED)
+    patient = Deadlines(call=150.0, check=150.0, submission=150.0, notebook=150.0)
     while True:
-        result = await rig.runner.judge(rig.request(SOURCE, text, contract=contract, folder=folder))
-        assert gained(result) == ALL | {"Q1": 0.0}, result
+        result = await rig.runner.judge(replace(request, deadlines=patient))
+        assert gained(result) == ALL | {"Q1": 0.0}, of(result, "Q2")
         looked, opened = result.worker.cells[1].output_tail.splitlines()
         assert looked == "['decoy in a file', 'decoy in memory']"
         kinds = opened.strip("[]").replace("'", "").split(", ")
         # Report, control, requests, answers and the output; the file takes the checks' lines.
         assert kinds.count("pipe") in (4, 5, 6), kinds
         others = {each for each in kinds if each != "pipe"}
-        assert all(each.startswith(("/dev/null", "/tmp/checks-", "/proc/")) for each in others)
+        assert all(each.startswith(("/dev/null", "/tmp/", "/proc/")) for each in others), others
         if not rig.local.kept or (await rig.local.starts()).get("template"):
             break
 
@@ -248,7 +256,7 @@ EXPLOITS = {
     ),
     "44 memory": (
         submission(double="def double(v):\n    k = []\n    while True: k.append(b'x' * (9 << 20))"),
-        ONE_QUESTION,
+        None,
     ),
     "45 an exit in a cell": (submission("os._exit(0)"), ENDS_EARLY),
     "45 an exit in a call": (submission(double="def double(v): os._exit(0)"), ONE_QUESTION),
@@ -259,13 +267,11 @@ EXPLOITS = {
 
 
 @only_warm
-@pytest.mark.parametrize("number", range(32, 47))
+@pytest.mark.parametrize("number", sorted({name.partition(" ")[0] for name in EXPLOITS}))
 async def test_no_forgery_gains_a_mark_or_harms_another_question(
-    rig: JudgingRig, folder: Path, number: int
+    rig: JudgingRig, folder: Path, number: str
 ) -> None:
-    exploits = {name: each for name, each in EXPLOITS.items() if name.startswith(str(number))}
-    if not exploits:
-        pytest.skip("it is tested elsewhere in this file")
+    exploits = {name: each for name, each in EXPLOITS.items() if name.startswith(number)}
     contract = await rig.contract(SOURCE, folder)
     deadlines = Deadlines(call=4.0, check=8.0, submission=60.0, notebook=20.0)
     for name, (text, expected) in exploits.items():

@@ -7,8 +7,8 @@ and what the author's cells import. All that comes from the worker is data (``va
 Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
 "answers": 6, "rlimits": {}, "caches": "", "plan": {…}, "contract": {…} or null, "seconds":
 {"notebook": 60, "call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and
-contract may be paths. Without a contract the worker is the author's own solution, which is trusted,
-and a contract is recorded.
+contract may be paths, and the seed a descriptor to read it from. Without a contract the worker is
+the author's own solution, which is trusted, and a contract is recorded.
 
 ``"rehearsal": {"least": 5, "trial": 2}`` then tries the author's checks (``answer_rehearsal.py``).
 
@@ -118,6 +118,13 @@ def _read(given: Any) -> Any:
     return given
 
 
+def _read_seed(given: int | str) -> str:
+    if isinstance(given, str):
+        return given
+    with open(given, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+        return pipe.read()
+
+
 @dataclass
 class _Verdict:
     """The state of one check, and its conditions by label."""
@@ -130,7 +137,7 @@ class _Verdict:
 class _Judge:
     def __init__(self, options: dict[str, Any], template: Template) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
-        self._seed = options["seed"]
+        self._seed = _read_seed(options["seed"])
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts

@@ -59,6 +59,7 @@ PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 """The entries of a judge's directory; the last is the directory of the files beside the source."""
 
 ENDS = ("report", "control", "requests", "answers")
+_JUDGE_ENDS = (*ENDS, "seed")
 """The descriptors of worker and judge, by the names of their programs' options."""
 
 REHEARSAL = {"least": 2.0, "trial": 2.0}
@@ -282,16 +283,16 @@ def judge_plan(
 ) -> Plan:
     """Return the plan of a submission's judge: no file of the submission, and nothing writable.
 
-    Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``.
+    Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``, and
+    a pipe with the seed: a zygote that may fork workers later must not have seen it.
     """
     told = {
-        **dict(zip(ENDS, ends, strict=True)),
+        **dict(zip(_JUDGE_ENDS, ends, strict=True)),
         "rlimits": rlimits(request.limits),
         "caches": str(inside.environment / "caches"),
         "plan": str(inside.judged / PLAN),
         "contract": None if request.records else str(inside.judged / CONTRACT),
         "seconds": request.seconds.model_dump(),
-        "seed": request.seed,
         "rehearsal": REHEARSAL if request.rehearses else None,
     }
     return Plan(
@@ -306,7 +307,7 @@ def judge_plan(
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
-        descriptors=ENDS,
+        descriptors=_JUDGE_ENDS,
     )
 
 
@@ -474,6 +475,8 @@ def _session_variables(inside: Inside, *, edit: bool) -> tuple[tuple[str, str], 
         ("UV_OFFLINE", "1"),
         # pyarrow's allocator reserves a gigabyte at once, which would count as data (`rlimits`).
         ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
+        # Grading twice shall see sets of texts in the same order, also in another process.
+        ("PYTHONHASHSEED", "0"),
         ("MARIMO_SKIP_UPDATE_CHECK", "1"),
         ("MARIMO_RESTRICT_SHARING", "true"),  # no buttons that upload the notebook elsewhere
         ("MOGRADER_DASHBOARD", "1"),

@@ -31,8 +31,11 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
         raise InvalidInput("Worker and judge must be different users.")
     loop = asyncio.get_running_loop()
     (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
+    seed, given = os.pipe()
+    os.write(given, request.judge.seed.encode("utf-8", "replace"))
+    os.close(given)
     worker = Run(session_table, request.worker, (heeds, serves, answers))
-    judging = Run(session_table, request.judge, (tells, asks, reads), _JUDGE_BOUNDS)
+    judging = Run(session_table, request.judge, (tells, asks, reads, seed), _JUDGE_BOUNDS)
     try:
         await _start(judging, worker)
         started = loop.time()

@@ -63,7 +63,7 @@ def judge(*, records: bool = False) -> AnswerJudge:
 
 
 def judging(*, records: bool = False) -> Plan:
-    return judge_plan(judge(records=records), (ROOT,), HOST, SANDBOXED_SESSION, ENDS)
+    return judge_plan(judge(records=records), (ROOT,), HOST, SANDBOXED_SESSION, (*ENDS, 9))
 
 
 def test_a_worker_has_its_copy_and_nothing_of_the_course() -> None:
@@ -84,6 +84,7 @@ def test_a_judge_has_no_file_of_the_submission_and_writes_nowhere() -> None:
     assert told["plan"] == "/opt/mograder/judged/plan.json"
     assert told["contract"] == "/opt/mograder/judged/contract.json"
     assert json.loads(judging(records=True).argv[2])["contract"] is None
+    assert told["seed"] == 9
 
 
 def test_worker_and_judge_share_no_path_but_environment_and_programs() -> None:
@@ -102,7 +103,7 @@ def test_only_the_zygote_of_judges_sees_their_directory() -> None:
 
 def test_without_a_sandbox_a_judge_writes_nothing_into_its_directory() -> None:
     inside = unconfined_judge(HOST, directory=FOLDER, environment=ENVIRONMENT)
-    plan = judge_plan(judge(), (ROOT,), HOST, inside, ENDS)
+    plan = judge_plan(judge(), (ROOT,), HOST, inside, (*ENDS, 9))
     assert plan.directory == PurePosixPath(FOLDER / "files")
     assert dict(plan.variables)["XDG_CACHE_HOME"] == "/tmp/cache"
 
