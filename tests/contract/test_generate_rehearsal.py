@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mograder.cli.main import run
+from mograder.core.settings import load_settings, read_environ
+from mograder.grading.graded_assignment import AssignmentFiles, prepare_assignment
+from mograder.grading.grading_tools import open_grading_tools
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -107,8 +114,27 @@ def test_a_sound_source_is_rehearsed_and_its_answers_are_told(
     (answers,) = [each for each in events if each["event"] == "answers"]
     assert answers["answers"] == {"double": "(n) → number", "words": "list"}
     assert not list((course / "source/A1").glob("seen.txt"))
-    kept = list((course / ".mograder" / "contracts").glob("*.json"))
-    assert len(kept) == int(sandbox)
+    if sandbox:
+        asyncio.run(prepared_without_judging(course))
+    else:
+        assert not (course / ".mograder" / "contracts").exists()
+
+
+class Never:
+    """Judges nothing."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        raise AssertionError("the contract was not found")
+
+
+async def prepared_without_judging(course: Path) -> None:
+    """Prepare grading with the contract that was kept."""
+    loaded = load_settings(course, environ=os.environ)
+    files = AssignmentFiles("A1", course / "source/A1/A1.py", course / "release/A1/A1.py")
+    async with open_grading_tools(loaded, read_environ(), jobs=1) as tools:
+        assignment = await prepare_assignment(files, replace(tools, judges=Never()), print)
+    assert assignment.contract is not None
+    assert [each.label for each in assignment.contract.labels] == ["Q1: Words", "Q2: Double"]
 
 
 def test_weak_checks_are_advice_with_their_lines(

@@ -198,4 +198,5 @@ def copy_programs(place: Path, names: Sequence[str]) -> None:
 
 
 def log_tail(told: bytes) -> str:
+    """Return the end of a process's output as text."""
     return told.decode("utf-8", "replace").strip()[-_LOG_BYTES:]
