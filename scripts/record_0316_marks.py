@@ -1,10 +1,11 @@
 """Record what mograder 0.3.16 reads in the copies of submissions that grading writes.
 
+    .venv/bin/python -m tests.support.grading_copies
     .venv/bin/python -m scripts.record_0316_marks
 
-It writes the copies of ``tests/support/grading_copies.py`` and asks that release, installed as by
-:mod:`scripts.record_0316`, for the marks of the checks, and for mark and comment before and after
-it has written some. The recording is ``tests/data/legacy/grading-copies.json``.
+The first command writes the copies into ``tests/data/legacy/grading-copies.json``. This one asks that
+release, installed as by :mod:`scripts.record_0316`, for the marks of the checks, and for mark and
+comment before and after it has written some, and adds the answers.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from mograder.grading.grading_cells import grading_copy
 from scripts.record_0316 import RELEASE, REPOSITORY, install
-from tests.support.grading_copies import CASES
 
 TARGET = REPOSITORY / "tests" / "data" / "legacy" / "grading-copies.json"
 _READER = """
@@ -33,18 +32,17 @@ print(json.dumps(said))
 
 
 def main() -> int:
-    """Write the recording."""
+    """Add what that release reads to each copy."""
     python = install().with_name("python")
-    told = {}
+    copies = json.loads(TARGET.read_text())["copies"]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "alice.py"
-        for name, (text, result) in CASES.items():
-            copy = grading_copy(text, result).text
-            path.write_text(copy)
+        for copy in copies.values():
+            path.write_text(copy["text"])
             command = [python, "-c", _READER, path]
             said = subprocess.run(command, check=True, capture_output=True, text=True)
-            told[name] = {"text": copy, **json.loads(said.stdout)}
-    TARGET.write_text(json.dumps({"release": RELEASE, "copies": told}, indent=1) + "\n")
+            copy.update(json.loads(said.stdout))
+    TARGET.write_text(json.dumps({"release": RELEASE, "copies": copies}, indent=1) + "\n")
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.fake_judges import SOURCE, answered, release_of
@@ -117,9 +118,13 @@ def test_a_killed_run_goes_on_where_it_was(course: Path) -> None:
         finished += '"event": "progress"' in line
         if finished == 4:
             break
+    supervisors = psutil.Process(killed.pid).children()
     killed.send_signal(signal.SIGKILL)
     killed.stderr.close()
     killed.wait()
+    for each in supervisors:  # it outlives the command for a while
+        each.terminate()
+    psutil.wait_procs(supervisors, timeout=30)
     kept = results(course)
     assert 4 <= len(kept) < 15
     done = grading(course)

@@ -1,9 +1,15 @@
-"""Graded submissions with the copies that 0.3.16 has to read, by the name of the case."""
+"""Graded submissions whose copies 0.3.16 has to read, by the name of the case.
+
+Run as a program, it writes the copies for ``scripts/record_0316_marks.py``.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
+from mograder.grading.grading_cells import grading_copy
 from mograder.grading.grading_result import (
     GradedCellError,
     GradedCheck,
@@ -144,3 +150,15 @@ CASES: Mapping[str, tuple[str, GradingResult]] = {
     "not text": ("", _PLAIN),
     "no app": ("print(1)", _PLAIN),
 }
+
+RECORDED = Path(__file__).parents[1] / "data" / "legacy" / "grading-copies.json"
+
+
+def main() -> None:
+    """Write the copies, without what 0.3.16 reads in them."""
+    copies = {name: {"text": grading_copy(*case).text} for name, case in CASES.items()}
+    RECORDED.write_text(json.dumps({"copies": copies}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,8 @@ _log = get_logger(__name__)
 _WARM_FROM = 2
 """Number of runs from which importing marimo once for all of them pays."""
 _WARM_ENVIRONMENTS = 4
+_LINGER_SECONDS = 30.0
+"""How long the supervisor outlives a command that was killed."""
 _AUTHORS = CopyBounds(files=10_000, mb=1000)
 """The same limits as for the files of a release beside its notebooks."""
 
@@ -132,6 +134,7 @@ def _config(
         "runtime": runtime,
         "socket": runtime / "supervisor.sock",
         "owned": True,
+        "linger": _LINGER_SECONDS,
         "log": runtime / "supervisor.log",
     }
     if config.uv_cache.is_relative_to(loaded.state_dir):

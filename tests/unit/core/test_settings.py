@@ -27,7 +27,7 @@ def test_without_a_file_every_setting_has_its_documented_default(load: Load) -> 
     assert (hub.trusted_header, hub.uv_cache_dir) == ("X-Remote-User", "")
     assert (hub.instructors, hub.trusted_proxies, hub.base_url) == ((), None, "")
     assert loaded.settings.security.use_bubblewrap is None
-    assert loaded.settings.rlimits.as_ == 1073741824
+    assert loaded.settings.rlimits.as_ is None
     assert loaded.settings.dirs.import_ == "import"
     assert set(loaded.origins.values()) == {Origin.DEFAULT}
     assert loaded.warnings == ()

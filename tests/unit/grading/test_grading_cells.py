@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mograder.grading.grading_cells import grading_copy
 from mograder.notebook.cells import parse_cells
-from tests.support.grading_copies import CASES, FORGED, NOTEBOOK, result_with
-
-_RECORDED = Path(__file__).parents[2] / "data" / "legacy" / "grading-copies.json"
+from tests.support.grading_copies import CASES, FORGED, NOTEBOOK, RECORDED, result_with
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, Any]:
-    copies: dict[str, Any] = json.loads(_RECORDED.read_text())["copies"]
+    copies: dict[str, Any] = json.loads(RECORDED.read_text())["copies"]
     return copies
 
 

@@ -146,40 +146,33 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     interruption. Exits with 1 if a submission has no result that counts.
     """
     loaded = load_course(Given(), course_dir)
-    zips = tuple(each for each in assignments if each.endswith(".zip"))
+    zips = [*([moodle_zip] if moodle_zip else []), *map(Path, filter(_is_zip, assignments))]
     wanted = Wanted(
-        arguments=tuple(each for each in assignments if each not in zips),
+        arguments=tuple(each for each in assignments if not _is_zip(each)),
         source=source,
         output=output_dir,
         students=students,
-        archive=_one_zip([*([moodle_zip] if moodle_zip else []), *map(Path, zips)]),
+        archive=_one_zip(zips),
         worksheet=moodle_csv,
     )
     chosen = _chosen(ctx, wanted, loaded)
     if only_verify:
         ctx.exit(verify(chosen, loaded, as_json=as_json))
-    defaults = loaded.settings.defaults
-    how = _How(
-        jobs=jobs or max(defaults.jobs, 1),
-        timeout=timeout or max(defaults.timeout, 1),
-        force=force,
-        failed=failed,
-        safety_check=safety_check,
-        max_memory=max_memory,
-        sandbox=not no_sandbox,
-    )
     if no_sandbox and loaded.settings.security.use_bubblewrap:
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
+    defaults = loaded.settings.defaults
+    how = _How(
+        *(jobs or max(defaults.jobs, 1), timeout or max(defaults.timeout, 1)),
+        *(force, failed, safety_check, max_memory, not no_sandbox),
+    )
     output = Output(jobs=how.jobs, events=progress, quiet=as_json)
     done = _graded(chosen, how, loaded, output)
-    if csv_file is not None:
-        _write_csv(csv_file, done)
-        output.say("")
-        output.say(f"CSV written to {csv_file}")
-    if as_json:
-        answers = {"version": 1, "assignments": [answer_of(each) for each in done]}
-        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+    _tell(done, csv_file, output, as_json=as_json)
     ctx.exit(int(any(row.needs_attention for each in done for row in each.rows)))
+
+
+def _is_zip(argument: str) -> bool:
+    return argument.endswith(".zip")
 
 
 def _one_zip(zips: Sequence[Path]) -> Path | None:
@@ -253,8 +246,19 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
     )
 
 
-def _write_csv(file: Path, done: Sequence[Autograded]) -> None:
-    """Write the table of the submissions; several assignments have one below the other."""
-    tables = (render_csv(each.rows, each.columns) for each in done)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, "\r\n".join(tables).encode())
+def _tell(
+    done: Sequence[Autograded], csv_file: Path | None, output: Output, *, as_json: bool
+) -> None:
+    """Write the table of the submissions, and print the JSON, if they were asked for.
+
+    Several assignments have one table below the other.
+    """
+    if csv_file is not None:
+        tables = (render_csv(each.rows, each.columns) for each in done)
+        csv_file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(csv_file, "\r\n".join(tables).encode())
+        output.say("")
+        output.say(f"CSV written to {csv_file}")
+    if as_json:
+        answers = {"version": 1, "assignments": [answer_of(each) for each in done]}
+        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
