@@ -17,7 +17,7 @@ from tests.support.shared_hub import HEADER, SharedCaches, module_hub, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
-ITEM = "G1-Sums"
+ITEM, WITHOUT_SOURCE = "G1-Sums", "G2-Sums"
 CELLS = """\
 import marimo
 
@@ -82,12 +82,15 @@ def notebook(answer: str) -> str:
 
 
 def _prepare(course: Path) -> None:
-    put_release(course, ITEM, notebook("# YOUR CODE HERE\n    total = ..."))
+    for item in (ITEM, WITHOUT_SOURCE):
+        put_release(course, item, notebook("# YOUR CODE HERE\n    total = ..."))
+        (course / "submitted" / item).mkdir(parents=True)
     place = course / "submitted" / ITEM
-    place.mkdir(parents=True)
     for student, answer in STUDENTS.items():
         (place / f"{student}.py").write_text(notebook(f"# YOUR CODE HERE\n    {answer}"))
     (place / "mallory.py").symlink_to("/etc/passwd")
+    alone = course / "submitted" / WITHOUT_SOURCE / "alice.py"
+    alone.write_text(notebook(f"# YOUR CODE HERE\n    {STUDENTS['alice']}"))
 
 
 @contextmanager
@@ -117,26 +120,26 @@ def killed(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
         yield hub
 
 
-def status(hub: HubProcess) -> dict[str, Any]:
+def status(hub: HubProcess, item: str = ITEM) -> dict[str, Any]:
     """What the hub tells of the item's grading."""
     with hub.client(instructor()) as client:
-        answer = client.get(f"/autograde/{ITEM}")
+        answer = client.get(f"/autograde/{item}")
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()
     return told
 
 
-def grade(hub: HubProcess, **request: object) -> None:
+def grade(hub: HubProcess, item: str = ITEM, **request: object) -> None:
     """Ask the hub to grade."""
     with hub.client(instructor()) as client:
-        answer = client.post(f"/autograde/{ITEM}", json=request)
+        answer = client.post(f"/autograde/{item}", json=request)
     assert answer.status_code == 202, answer.text
 
 
-def ended(hub: HubProcess) -> dict[str, Any]:
+def ended(hub: HubProcess, item: str = ITEM) -> dict[str, Any]:
     """Wait for the end of the job, and return what the hub tells."""
-    until(lambda: status(hub)["job"]["state"] not in ("queued", "running"), 400)
-    return status(hub)
+    until(lambda: status(hub, item)["job"]["state"] not in ("queued", "running"), 400)
+    return status(hub, item)
 
 
 def runs(hub: HubProcess) -> dict[str, int]:
@@ -166,6 +169,15 @@ def test_what_is_up_to_date_is_left_out(hub: HubProcess) -> None:
     grade(hub)
     assert ended(hub)["job"]["total"] == 1  # the link
     assert runs(hub) == before
+
+
+def test_without_a_source_a_mark_is_a_proposal(hub: HubProcess) -> None:
+    grade(hub, WITHOUT_SOURCE)
+    told = ended(hub, WITHOUT_SOURCE)
+    (alice,) = told["students"]
+    assert (told["source"], told["job"]["state"]) == ("none", "done")
+    assert (alice["state"], alice["mark"]) == ("unprotected", None)
+    assert "not confirmed yet" in alice["problem"]
 
 
 def test_a_hub_that_is_killed_goes_on_and_makes_each_result_once(killed: HubProcess) -> None:
