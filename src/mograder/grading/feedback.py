@@ -25,7 +25,7 @@ from mograder.grading.result_signature import is_signed
 from mograder.store.course import read_notebook
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import Penalty, StudentGrade
+from mograder.store.grading_records import NEEDS_ATTENTION, Penalty, StudentGrade
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000
@@ -144,8 +144,17 @@ def _work(request: FeedbackRequest, book: Gradebook, grade: StudentGrade) -> Stu
 def _result(
     request: FeedbackRequest, book: Gradebook, student: str
 ) -> tuple[GradingResult | None, str, str]:
-    """Return the newest result with questions, its signature, and why it is not used."""
-    for run in reversed(book.runs(request.assignment, student)):
+    """Return the result that explains the marks, its signature, and why it is not used.
+
+    It is the newest one with questions. One that needs attention has given no marks, so it is used
+    only if there is no other.
+    """
+    newest = sorted(
+        book.runs(request.assignment, student),
+        key=lambda run: (run.state != NEEDS_ATTENTION, run.number),
+        reverse=True,
+    )
+    for run in newest:
         try:
             result = parse_result(run.result)
         except InvalidInput:

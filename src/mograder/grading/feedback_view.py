@@ -198,9 +198,9 @@ def _question(
         for label in check.labels
         if label.key == grade.key
     ]
-    hidden = any(_is_hidden(check, label) for check, label in found)
+    hidden = any(label.hidden for _, label in found)
     if hidden and disclosure.later is not None:
-        labels = [_label(c, x, "") for c, x in found if not _is_hidden(c, x)]
+        labels = [_label(c, x, "", Level.NOTHING) for c, x in found if not x.hidden]
         until = f"Its marks, and hidden tests, will be told after {moment(disclosure.later)}."
         return QuestionView(grade.key, _LATER, "", (until,), tuple(labels))
     shares = {} if grade.available is None else _shares(found, grade.available)
@@ -212,10 +212,6 @@ def _question(
         tuple(_labels(found, shares, disclosure.level)),
         paragraphs(grade.comment),
     )
-
-
-def _is_hidden(check: GradedCheck, label: GradedLabel) -> bool:
-    return check.hidden or label.hidden
 
 
 def _marks(grade: QuestionGrade) -> str:
@@ -255,12 +251,11 @@ def _sentences(
         yield "A person marks this question, together with others."
     if grade.state == UNPROTECTED:
         yield "Its checks ran beside your answers, so a person confirms the mark."
-    shown = [check for check, label in found if level >= Level.FULL or not _is_hidden(check, label)]
+    shown = [check for check, _ in found if level >= Level.FULL or not check.hidden]
     claims = dict.fromkeys(claim for check in shown for claim in check.claims)
     if claims:
         yield f"This rests on what the notebook says about itself: {'; '.join(claims)}."
-    hidden = [check for check, label in found if _is_hidden(check, label)]
-    if hidden and level is Level.NOTHING:
+    if level is Level.NOTHING and any(label.hidden for _, label in found):
         yield "Hidden tests are part of this mark."
 
 
@@ -288,8 +283,8 @@ def _labels(
     together = []
     for check, label in found:
         marks = _share(shares.get(label.label))
-        if not _is_hidden(check, label) or level >= Level.FULL:
-            yield _label(check, label, marks)
+        if not label.hidden or level >= Level.FULL:
+            yield _label(check, label, marks, level)
         elif level is Level.POINTS:
             together.append(label)
         elif level >= Level.LABEL:
@@ -315,15 +310,31 @@ def _together(
     return LabelView("Hidden tests", _of_marks(earned, available), _share((earned, available)))
 
 
-def _label(check: GradedCheck, label: GradedLabel, marks: str) -> LabelView:
+def _label(check: GradedCheck, label: GradedLabel, marks: str, level: Level) -> LabelView:
+    """Return all of a label whose own tests are not hidden, or may be shown.
+
+    The calls are of the whole check, which may have hidden tests, too. An error that ended it may
+    come from a hidden test before the label, and repeat what that test asked.
+    """
+    calls = _calls(check) if level >= Level.FULL or not check.hidden else ()
+    reasons = level >= Level.FULL or not any(each.hidden for each in _before(check, label))
     return LabelView(
         label.label,
         _of_label(check, label),
         marks,
         check.reason if check.state in _TELLING else "",
-        tuple(ConditionView(c.passed, c.message, c.reason) for c in label.conditions),
-        tuple(_calls(check)),
+        tuple(
+            ConditionView(c.passed, c.message, c.reason if reasons else "")
+            for c in label.conditions
+        ),
+        tuple(calls),
     )
+
+
+def _before(check: GradedCheck, label: GradedLabel) -> tuple[GradedLabel, ...]:
+    """Return the labels of a check that are recorded before this one."""
+    at = next((n for n, each in enumerate(check.labels) if each.label == label.label), 0)
+    return check.labels[:at]
 
 
 def _of_label(check: GradedCheck, label: GradedLabel) -> Judgement:

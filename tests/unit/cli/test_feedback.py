@@ -68,7 +68,6 @@ def put(
     """Grade a submission, received so much after the due date; a person marks the rest."""
     received = None if late is None else DUE + late
     plain = a_run(student, points, received=received)
-    labels = {key: f"{key}: check" for key in points}
     result = GradingResult(
         assignment="A1",
         student=student,
@@ -80,25 +79,8 @@ def put(
         mograder="1.0",
         protected=True,
         state=GradingState.JUDGED,
-        questions=tuple(
-            GradedQuestion(
-                key=key,
-                available=most,
-                earned=points.get(key),
-                state=GradingState.JUDGED if key in points else GradingState.MANUAL,
-            )
-            for key, most in MARKS.items()
-        ),
-        checks=tuple(
-            GradedCheck(
-                cell=1,
-                line=9,
-                hidden=key == "Q3",
-                state=GradingState.JUDGED,
-                labels=(GradedLabel(label=labels[key], key=key, earned=1, total=2, passed=False),),
-            )
-            for key in points
-        ),
+        questions=tuple(question(key, most, points.get(key)) for key, most in MARKS.items()),
+        checks=tuple(map(check, points)),
         at=AT.isoformat(),
     )
     with Gradebook(course / "gradebook.db") as book:
@@ -109,6 +91,20 @@ def put(
     copy = course / f"autograded/A1/{student}.py"
     copy.write_text(NOTEBOOK)
     copy.with_suffix(".html").write_text(render_notebook_page(NOTEBOOK, copy.name, ()))
+
+
+def question(key: str, most: float, points: float | None) -> GradedQuestion:
+    state = GradingState.MANUAL if points is None else GradingState.JUDGED
+    return GradedQuestion(key=key, available=most, earned=points, state=state)
+
+
+def check(key: str) -> GradedCheck:
+    """A check; that of Q3 is hidden."""
+    hidden = key == "Q3"
+    label = GradedLabel(
+        label=f"{key}: check", key=key, earned=1, total=2, passed=False, hidden=hidden
+    )
+    return GradedCheck(cell=1, line=9, hidden=hidden, state=GradingState.JUDGED, labels=(label,))
 
 
 def loaded(course: Path) -> LoadedSettings:

@@ -15,7 +15,7 @@ from mograder.grading.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback_view import view_feedback
 from mograder.grading.grading_result import GradingState
 from mograder.grading.notebook_page import cells_of_page, render_notebook_page, view_code
-from tests.support.feedback_pages import DUE, GRADE, RESULT, WORK, rich_page
+from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
 
 _SECRET = "canary"
 
@@ -95,6 +95,22 @@ def test_of_hidden_tests_it_tells_what_the_level_allows(level: Level, told: set[
 def test_at_points_it_tells_the_marks_of_all_hidden_tests_of_a_question_together() -> None:
     assert "Hidden tests 3.3 of 6.7 marks" in words()
     assert "Hidden tests are part of this mark." in words(Level.NOTHING)
+
+
+def test_a_check_with_hidden_and_visible_labels_tells_of_the_visible_ones() -> None:
+    """The calls are of both, and an error may come from a hidden test before the label."""
+    seen, hidden = SEEN.labels[0], HIDDEN.labels[0]
+    calls = (*SEEN.calls, *HIDDEN.calls)
+    for labels, why in (((seen, hidden), True), ((hidden, seen), False)):
+        check = SEEN.model_copy(update={"hidden": True, "labels": labels, "calls": calls})
+        result = RESULT.model_copy(update={"checks": (check,)})
+        for later in (None, DUE):
+            text = page(Level.POINTS, later, result=result)
+            assert "Q1: area" in text
+            assert "area(2) is right" in text
+            assert "canary" not in text
+            assert ("onerror" in text.partition("How the mark")[2]) is why
+        assert "canary-call" in page(Level.FULL, result=result)
 
 
 def test_before_the_moment_it_tells_no_mark_that_hidden_tests_are_part_of() -> None:

@@ -75,9 +75,9 @@ def prepare(
     """Set the rlimits and this process's output for a notebook; return the report to write to."""
     prepare_process(options)
     os.set_inheritable(descriptor, False)
+    cell_output.quiet_figures()
     shown = cell_output.Shown() if outputs else None
     tail = cell_output.Tail(whole=shown is not None)
-    cell_output.quiet_figures()
     # Modules beside the notebook can be imported, as in the editor; installed ones take
     # precedence, so that no file of a student's replaces the checks.
     sys.path.append(str(pathlib.Path(notebook).resolve().parent))

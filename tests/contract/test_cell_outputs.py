@@ -1,0 +1,121 @@
+"""What cells show is reported as a page needs it: figures, markup, text, and what is too large."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from mograder.grading.page_images import image_url
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution.report import (
+    CellOutput,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.protocol import Limits
+from mograder.store.files import remove_tree
+from tests.support.launchers import open_local
+from tests.support.supervisors import real_config, real_environments
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=600)
+Run = Callable[..., Awaitable[ExecutionResult]]
+
+
+def notebook(*cells: str) -> str:
+    """A notebook's text, of cells' bodies."""
+    text = ["import marimo\n\napp = marimo.App()\n"]
+    text.append("with app.setup:\n    import marimo as mo\n    import matplotlib.pyplot as plt\n")
+    for cell in cells:
+        body = "\n".join(f"    {line}" for line in cell.splitlines())
+        text.append(f"@app.cell\ndef _():\n{body}\n    return\n")
+    return "\n\n".join(text)
+
+
+@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+async def run(
+    request: pytest.FixtureRequest,
+    runtime: Path,
+    tmp_path: Path,
+    uv_cache: Path,
+    run_directory: Path,
+) -> AsyncIterator[Run]:
+    """Runs a notebook of these cells in a sandbox, and reports their outputs."""
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": request.param})
+    async with open_local(config, tmp_path) as local:
+        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
+        script = Script(dependencies=("matplotlib",))
+        directory = (await source.prepare(script, lambda _: None)).directory
+        if request.param:
+            await local.warm(directory)
+        executor = Executor(local.launcher, tmp_path / "copies", remove_tree)
+
+        async def run(*cells: str) -> ExecutionResult:
+            text = notebook(*cells)
+            return await executor.execute(
+                ExecutionRequest(text, "A1.py", directory, LIMITS, 120, outputs=True)
+            )
+
+        yield run
+
+
+def kinds(outputs: tuple[CellOutput, ...]) -> list[str]:
+    return [each.mimetype + (" printed" if each.printed else "") for each in outputs]
+
+
+async def test_figures_markup_and_printed_text_are_reported_in_order(run: Run) -> None:
+    result = await run(
+        "print('first')\nplt.plot([1, 2])\nplt.show()\nplt.plot([2, 1])\nplt.show()\nmo.md('# A')",
+        "plt.figure().gca()",
+        "mo.output.append(mo.md('b'))\n[1, 2]",
+        "1 / 0",
+    )
+    assert result.outcome is Outcome.FINISHED
+    _, first, second, third, failed = result.cells
+    assert kinds(first.outputs) == [
+        *("text/markdown", "image/png", "image/png", "text/plain printed")
+    ]
+    assert "<h1" in first.outputs[0].data
+    assert first.outputs[1].data != first.outputs[2].data, "each figure is closed once shown"
+    assert all(image_url(each.data) for each in first.outputs[1:3])
+    assert first.outputs[3].data == "first\n"
+    assert kinds(second.outputs) == ["image/png"]
+    assert "b</span>" in third.outputs[0].data
+    assert third.outputs[-1] == CellOutput("application/json", "[1, 2]")
+    assert failed.outputs == ()
+
+
+async def test_what_is_too_large_is_cut_or_left_out_and_the_rest_is_there(run: Run) -> None:
+    result = await run(
+        "mo.Html('<p>' + 'ä' * 3_000_000 + '</p>')",
+        "mo.image(bytes(range(256)) * 12_000)",
+        "for n in range(80):\n    plt.figure(figsize=(1, 1))\n    plt.show()",
+        *["mo.plain_text('x' * 1_900_000)"] * 5,
+        "mo.md('last')",
+    )
+    assert result.outcome is Outcome.FINISHED
+    _, text, image, figures, *many, last = result.cells
+    assert [each.cut for each in text.outputs] == [True]
+    assert 100_000 < len(text.outputs[0].data) < 2_100_000
+    assert [each.cut for each in image.outputs] == [True]
+    assert len(figures.outputs) == 50
+    assert not any(each.cut for each in many[0].outputs)
+    assert [each.cut for each in many[-1].outputs] == [True], "the notebook's limit"
+    assert "last" in last.outputs[0].data, "what is small still fits"
+    assert sum(len(each.data) for cell in result.cells for each in cell.outputs) < 8 << 20
+
+
+async def test_a_cell_that_shows_nothing_usable_shows_nothing(run: Run) -> None:
+    result = await run(
+        "class A:\n    def _repr_html_(self):\n        raise SystemExit\nA()",
+        "class B:\n    def _mime_(self):\n        return (7, b'')\nB()",
+        "import sys\nsys.stdout.close()\n'after'",
+    )
+    assert result.outcome is Outcome.FINISHED
+    assert [len(cell.outputs) for cell in result.cells[1:]][-1] <= 1
