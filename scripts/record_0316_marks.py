@@ -3,9 +3,9 @@
     .venv/bin/python -m tests.support.grading_copies
     .venv/bin/python -m scripts.record_0316_marks
 
-The first command writes the copies into ``tests/data/legacy/grading-copies.json``. This one asks that
-release, installed as by :mod:`scripts.record_0316`, for the marks of the checks, and for mark and
-comment before and after it has written some, and adds the answers.
+The first command writes the copies into ``tests/data/legacy/grading-copies.json``. This one asks
+that release, installed as by :mod:`scripts.record_0316`, for the marks of the checks, and for mark
+and comment before and after it has written some, and adds the answers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> int:
         path = Path(scratch) / "alice.py"
         for copy in copies.values():
             path.write_text(copy["text"])
-            command = [python, "-c", _READER, path]
+            command = [str(python), "-c", _READER, str(path)]
             said = subprocess.run(command, check=True, capture_output=True, text=True)
             copy.update(json.loads(said.stdout))
     TARGET.write_text(json.dumps({"release": RELEASE, "copies": copies}, indent=1) + "\n")

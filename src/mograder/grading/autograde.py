@@ -177,7 +177,7 @@ async def _divide(
         if request.failed and known is not None and not _has_failed(known):
             continue
         kept = None if request.force or request.failed else known
-        if kept and await asyncio.to_thread(_is_current, file, kept, basis, files):
+        if kept is not None and await asyncio.to_thread(_is_current, file, kept, basis, files):
             current.append(row_of(kept, fresh=False))
             continue
         denied = request.denied

@@ -282,7 +282,12 @@ async def test_an_interrupted_run_keeps_whole_results_and_goes_on(rig: Rig) -> N
     for number in range(20):
         (rig.root / f"submitted/hw1/s{number}.py").write_text(HALF)
     grading = asyncio.create_task(rig.grade())
-    rig.seen.on_end = lambda: grading.cancel() if len(rig.seen.graded) == 5 else None
+
+    def cancel() -> None:
+        if len(rig.seen.graded) == 5:
+            grading.cancel()
+
+    rig.seen.on_end = cancel
     with pytest.raises(asyncio.CancelledError):
         await grading
     kept = set(rig.files.students())

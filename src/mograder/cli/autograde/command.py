@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -146,25 +146,13 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     interruption. Exits with 1 if a submission has no result that counts.
     """
     loaded = load_course(Given(), course_dir)
-    zips = [*([moodle_zip] if moodle_zip else []), *map(Path, filter(_is_zip, assignments))]
-    wanted = Wanted(
-        arguments=tuple(each for each in assignments if not _is_zip(each)),
-        source=source,
-        output=output_dir,
-        students=students,
-        archive=_one_zip(zips),
-        worksheet=moodle_csv,
-    )
+    wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
     if only_verify:
         ctx.exit(verify(chosen, loaded, as_json=as_json))
-    if no_sandbox and loaded.settings.security.use_bubblewrap:
-        raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
     defaults = loaded.settings.defaults
-    how = _How(
-        *(jobs or max(defaults.jobs, 1), timeout or max(defaults.timeout, 1)),
-        *(force, failed, safety_check, max_memory, not no_sandbox),
-    )
+    seconds, at_once = timeout or max(defaults.timeout, 1), jobs or max(defaults.jobs, 1)
+    how = _How(at_once, seconds, force, failed, safety_check, max_memory, not no_sandbox)
     output = Output(jobs=how.jobs, events=progress, quiet=as_json)
     done = _graded(chosen, how, loaded, output)
     _tell(done, csv_file, output, as_json=as_json)
@@ -181,7 +169,14 @@ def _one_zip(zips: Sequence[Path]) -> Path | None:
     return zips[0] if zips else None
 
 
-def _chosen(ctx: click.Context, wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
+def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
+    """Return the chosen submissions; an argument may be a zip, as that of ``--moodle-zip``."""
+    archives = [
+        *([given.archive] if given.archive else []),
+        *map(Path, filter(_is_zip, given.arguments)),
+    ]
+    arguments = tuple(each for each in given.arguments if not _is_zip(each))
+    wanted = replace(given, arguments=arguments, archive=_one_zip(archives))
     if wanted.archive is None:
         if wanted.worksheet is not None:
             raise click.UsageError("--moodle-csv says who is who in a --moodle-zip.")
@@ -195,6 +190,8 @@ def _chosen(ctx: click.Context, wanted: Wanted, loaded: LoadedSettings) -> tuple
 def _graded(
     chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output
 ) -> list[Autograded]:
+    if not how.sandbox and loaded.settings.security.use_bubblewrap:
+        raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
     with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
         gradebook.put_students({})  # so that a locked gradebook is told before anything runs
         try:
