@@ -323,12 +323,20 @@ def _label(check: GradedCheck, label: GradedLabel, marks: str, level: Level) -> 
         _of_label(check, label),
         marks,
         check.reason if check.state in _TELLING else "",
-        tuple(
-            ConditionView(c.passed, c.message, c.reason if reasons else "")
-            for c in label.conditions
-        ),
+        tuple(_conditions(label, reasons=reasons)),
         tuple(calls),
     )
+
+
+def _conditions(label: GradedLabel, *, reasons: bool) -> Iterator[ConditionView]:
+    """Yield how many conditions hold, then the others: a message tells what is wrong if it fails."""
+    failed = [each for each in label.conditions if not each.passed]
+    held, count = len(label.conditions) - len(failed), len(label.conditions)
+    if held:
+        of = f"{held} of {count} conditions hold" if count > 1 else "its condition holds"
+        yield ConditionView(True, of if failed or count == 1 else f"all {count} conditions hold")
+    for each in failed:
+        yield ConditionView(False, each.message, each.reason if reasons else "")
 
 
 def _before(check: GradedCheck, label: GradedLabel) -> tuple[GradedLabel, ...]:
