@@ -107,7 +107,7 @@ def test_a_check_with_hidden_and_visible_labels_tells_of_the_visible_ones() -> N
         for later in (None, DUE):
             text = page(Level.POINTS, later, result=result)
             assert "Q1: area" in text
-            assert "area of -1" in text
+            assert "<code>area</code> of -1" in text
             assert "canary" not in text
             assert ("onerror" in text.partition("How the mark")[2]) is why
         assert "canary-call" in page(Level.FULL, result=result)
