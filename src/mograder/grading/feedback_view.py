@@ -329,7 +329,7 @@ def _label(check: GradedCheck, label: GradedLabel, marks: str, level: Level) -> 
 
 
 def _conditions(label: GradedLabel, *, reasons: bool) -> Iterator[ConditionView]:
-    """Yield how many conditions hold, then the others: a message tells what is wrong if it fails."""
+    """Yield how many conditions hold, then those that do not: messages tell what is wrong."""
     failed = [each for each in label.conditions if not each.passed]
     held, count = len(label.conditions) - len(failed), len(label.conditions)
     if held:
