@@ -189,6 +189,16 @@ class JudgeSubmission(_Message):
 JUDGE_LINE, WORKER_LINE = "judge ", "worker "
 
 
+class CancelCall(_Message):
+    """End a notebook's run or a judging that an earlier call on this connection has begun.
+
+    The answer comes when their processes have ended; ``stopped`` says whether they still ran.
+    """
+
+    op: Literal["cancel"] = "cancel"
+    call_id: int
+
+
 class HangUp(_Message):
     """Close every connection to a session's server; the session goes on."""
 
@@ -235,6 +245,7 @@ Operation = Annotated[
     | Warm
     | Execute
     | JudgeSubmission
+    | CancelCall
     | HangUp
     | Answered
     | Subscribe
