@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading_plan import GradingPlan, PlannedLabel, render_plan
@@ -67,13 +68,28 @@ class RecordedContract:
     result: JudgingResult
 
 
-async def record_contract(recording: Recording, judges: Judges) -> RecordedContract:
+async def record_contract(
+    recording: Recording, judges: Judges, slots: SandboxSlots
+) -> RecordedContract:
     """Judge the author's own solution without a contract, and return the one that it shows.
 
     Raises:
         MograderError: It could not be run at all.
     """
-    request = JudgingRequest(
+    with slots.pair() as (worker, judge):  # those of no student, whose user ids would be theirs
+        result = await judges.judge(_request(recording, worker, judge))
+    problems = tuple(sorted(set(_problems(recording, result))))
+    if problems:
+        return RecordedContract(None, problems, result)
+    try:
+        contract = parse_contract(result.contract)
+    except ValueError as error:
+        raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
+    return RecordedContract(contract, (), result)
+
+
+def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
+    return JudgingRequest(
         text=recording.text,
         name=PurePath(recording.filename).name,
         files=JudgeFiles(render_plan(recording.plan), None, recording.folder),
@@ -84,16 +100,9 @@ async def record_contract(recording: Recording, judges: Judges) -> RecordedContr
         skip=tuple(sorted(check_digests(recording.text, recording.plan))),
         seed=recording.plan.source_sha256,
         folder=recording.folder,
+        uid_slot=worker,
+        judge_slot=judge,
     )
-    result = await judges.judge(request)
-    problems = tuple(sorted(set(_problems(recording, result))))
-    if problems:
-        return RecordedContract(None, problems, result)
-    try:
-        contract = parse_contract(result.contract)
-    except ValueError as error:
-        raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
-    return RecordedContract(contract, (), result)
 
 
 def interface_of(plan: GradingPlan) -> tuple[str, ...]:
