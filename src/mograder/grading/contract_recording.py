@@ -78,7 +78,7 @@ async def record_contract(
     """
     with slots.pair() as (worker, judge):  # those of no student, whose user ids would be theirs
         result = await judges.judge(_request(recording, worker, judge))
-    problems = tuple(sorted(set(_problems(recording, result))))
+    problems = contract_problems(recording.filename, recording.plan, result)
     if problems:
         return RecordedContract(None, problems, result)
     try:
@@ -174,19 +174,27 @@ def _files(folder: Path | None, source: str) -> Iterator[bytes]:
             yield f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
 
 
-def _problems(recording: Recording, result: JudgingResult) -> Iterator[Finding]:
-    """Yield why the author's own solution is not judged as passing, with the source's lines."""
-    filename = recording.filename
+def contract_problems(
+    filename: str, plan: GradingPlan, result: JudgingResult
+) -> tuple[Finding, ...]:
+    """Return why a contract must not be kept: the author's solution is not judged as passing.
+
+    With a contract that lacks a check no submission could be judged. Lines are those of the source.
+    """
+    return tuple(sorted(set(_problems(filename, plan, result))))
+
+
+def _problems(filename: str, plan: GradingPlan, result: JudgingResult) -> Iterator[Finding]:
     if result.problem:
         yield Finding(filename, 1, f"its solution could not be judged: {result.problem}", "")
         return
-    lines = {cell.index: cell.line for cell in recording.plan.cells}
+    lines = {cell.index: cell.line for cell in plan.cells}
     for cell, why in result.given.items():
         yield Finding(
             filename, lines.get(cell, 1), f"this cell fails in the judge: {why}.", _REMEDY
         )
     checks = {check.cell: check for check in result.checks}
-    for part in recording.plan.checks:
+    for part in plan.checks:
         check, planned = checks.get(part.cell), () if part.check is None else part.check.labels
         if check is None:
             yield Finding(filename, part.line, "this check did not run in the judge.", _REMEDY)
