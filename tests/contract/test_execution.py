@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,21 @@ async def test_cells_checks_and_errors_are_told_one_by_one(rig: Rig) -> None:
     )
     if rig.local.kept:
         assert (await rig.local.starts())["warm"] == 1
+
+
+async def test_a_cancelled_run_has_ended_before_its_copy_is_removed(rig: Rig) -> None:
+    def asleep() -> list[psutil.Process]:
+        return [p for p in inside_of(rig.local.launcher) if p.name() == "sleep"]
+
+    sleeping = 'import subprocess\nsubprocess.run(["sleep", "600"])'
+    await rig.local.launcher.open()
+    running = asyncio.create_task(rig.run(sleeping))
+    await until(lambda: bool(asleep()))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not asleep()
+    assert await rig.is_clean()
 
 
 async def test_an_endless_loop_names_its_cell(rig: Rig) -> None:

@@ -100,6 +100,18 @@ def line_of(text: str, course: Path) -> int:
     return next(n for n, line in enumerate(lines, start=1) if text in line)
 
 
+def test_a_long_source_is_rehearsed_without_a_sandbox(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its plan is longer than an argument of a program may be."""
+    table = f'    _table = "{"x" * 140_000}"\n'
+    marks = '    _marks = {"Q1": 10, "Q2": 5}\n'
+    assert run(written(course, SOURCE.replace(marks, marks + table))) == 0
+    told = capfd.readouterr()
+    assert "words: list; double(n) → number\n" in told.out
+    assert "not rehearsed" not in told.out
+
+
 @pytest.mark.parametrize("sandbox", [True, False])
 def test_a_sound_source_is_rehearsed_and_its_answers_are_told(
     course: Path, sandbox: bool, capfd: pytest.CaptureFixture[str]

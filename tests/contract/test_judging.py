@@ -233,6 +233,20 @@ async def test_a_broken_connection_gives_no_result(rig: JudgingRig) -> None:
     await until(lambda: not judges_of(rig))
 
 
+async def test_a_cancelled_judging_ends_both_sandboxes_before_it_returns(rig: JudgingRig) -> None:
+    contract = await rig.contract(SOURCE)
+    slow = submission("time.sleep(600)\nx = 3")
+    judging = asyncio.create_task(rig.judge(SOURCE, slow, contract))
+    await until(lambda: bool(judges_of(rig) and judges_of(rig, '"interface"')))
+    judging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await judging
+    assert not judges_of(rig)
+    assert not judges_of(rig, '"interface"')
+    assert await rig.is_clean()
+    assert earned(await rig.judge(SOURCE, submission(), contract)) == RIGHT
+
+
 async def test_the_times_of_notebook_and_checks_are_limited_apart(rig: JudgingRig) -> None:
     contract = await rig.contract(SOURCE)
     deadlines = Deadlines(call=5.0, check=8.0, submission=30.0, notebook=6.0)

@@ -32,11 +32,10 @@ from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Exec
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
 from mograder.sandbox.inside.grading_contract import parse_contract
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import LONGEST_SECONDS, Limits
 from mograder.store.contracts import ContractStore
 from mograder.store.course import read_notebook
 
-_LONGEST = 3600.0
 _LOG = 2000
 _SEED = "rehearsal"
 _TAGS = re.compile(r"<[^>]*>")
@@ -118,7 +117,7 @@ def _sandboxed_run(bench: Workbench, *, seconds: float) -> Run:
 
     Mistakes that show only on a hub are found before students meet them.
     """
-    seconds = min(seconds, _LONGEST)
+    seconds = min(seconds, LONGEST_SECONDS)
 
     async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
         text = await asyncio.to_thread(read_notebook, notebook)
@@ -230,7 +229,7 @@ async def open_runs(
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
     seconds = loaded.settings.defaults.timeout
-    deadlines = Deadlines(notebook=min(seconds, _LONGEST))
+    deadlines = Deadlines(notebook=min(seconds, LONGEST_SECONDS))
     async with AsyncExitStack() as stack:
         opening = open_workbench(loaded, environ, trusted=True, runs=runs, jobs=jobs)
         bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None

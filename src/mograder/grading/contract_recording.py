@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading_plan import GradingPlan, PlannedLabel, render_plan
@@ -67,13 +68,28 @@ class RecordedContract:
     result: JudgingResult
 
 
-async def record_contract(recording: Recording, judges: Judges) -> RecordedContract:
+async def record_contract(
+    recording: Recording, judges: Judges, slots: SandboxSlots
+) -> RecordedContract:
     """Judge the author's own solution without a contract, and return the one that it shows.
 
     Raises:
         MograderError: It could not be run at all.
     """
-    request = JudgingRequest(
+    with slots.pair() as (worker, judge):  # those of no student, whose user ids would be theirs
+        result = await judges.judge(_request(recording, worker, judge))
+    problems = contract_problems(recording.filename, recording.plan, result)
+    if problems:
+        return RecordedContract(None, problems, result)
+    try:
+        contract = parse_contract(result.contract)
+    except ValueError as error:
+        raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
+    return RecordedContract(contract, (), result)
+
+
+def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
+    return JudgingRequest(
         text=recording.text,
         name=PurePath(recording.filename).name,
         files=JudgeFiles(render_plan(recording.plan), None, recording.folder),
@@ -84,16 +100,9 @@ async def record_contract(recording: Recording, judges: Judges) -> RecordedContr
         skip=tuple(sorted(check_digests(recording.text, recording.plan))),
         seed=recording.plan.source_sha256,
         folder=recording.folder,
+        uid_slot=worker,
+        judge_slot=judge,
     )
-    result = await judges.judge(request)
-    problems = tuple(sorted(set(_problems(recording, result))))
-    if problems:
-        return RecordedContract(None, problems, result)
-    try:
-        contract = parse_contract(result.contract)
-    except ValueError as error:
-        raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
-    return RecordedContract(contract, (), result)
 
 
 def interface_of(plan: GradingPlan) -> tuple[str, ...]:
@@ -165,19 +174,27 @@ def _files(folder: Path | None, source: str) -> Iterator[bytes]:
             yield f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
 
 
-def _problems(recording: Recording, result: JudgingResult) -> Iterator[Finding]:
-    """Yield why the author's own solution is not judged as passing, with the source's lines."""
-    filename = recording.filename
+def contract_problems(
+    filename: str, plan: GradingPlan, result: JudgingResult
+) -> tuple[Finding, ...]:
+    """Return why a contract must not be kept: the author's solution is not judged as passing.
+
+    With a contract that lacks a check no submission could be judged. Lines are those of the source.
+    """
+    return tuple(sorted(set(_problems(filename, plan, result))))
+
+
+def _problems(filename: str, plan: GradingPlan, result: JudgingResult) -> Iterator[Finding]:
     if result.problem:
         yield Finding(filename, 1, f"its solution could not be judged: {result.problem}", "")
         return
-    lines = {cell.index: cell.line for cell in recording.plan.cells}
+    lines = {cell.index: cell.line for cell in plan.cells}
     for cell, why in result.given.items():
         yield Finding(
             filename, lines.get(cell, 1), f"this cell fails in the judge: {why}.", _REMEDY
         )
     checks = {check.cell: check for check in result.checks}
-    for part in recording.plan.checks:
+    for part in plan.checks:
         check, planned = checks.get(part.cell), () if part.check is None else part.check.labels
         if check is None:
             yield Finding(filename, part.line, "this check did not run in the judge.", _REMEDY)

@@ -10,7 +10,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress
 from mograder.grading.author_runs import AuthorJudging, AuthorTrial, RunReport
-from mograder.grading.contract_recording import check_digests, interface_of
+from mograder.grading.contract_recording import check_digests, contract_problems, interface_of
 from mograder.grading.rehearsal import Solution, judge_empty, judge_solution
 from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding
@@ -51,8 +51,8 @@ class Rehearsed:
 async def rehearse(subject: Subject, judging: AuthorJudging, progress: Progress) -> Rehearsed:
     """Rehearse the grading of a source by its own solution, by junk, and by its empty release.
 
-    The contract that the solution shows is kept, so that grading needs not record it. If it
-    cannot be judged at all, that is advice.
+    The contract that the solution shows is kept, so that grading needs not record it, unless
+    grading would refuse it. If the solution cannot be judged at all, that is advice.
     """
     try:
         return await _rehearse(subject, judging, progress)
@@ -73,7 +73,7 @@ async def _rehearse(subject: Subject, judging: AuthorJudging, progress: Progress
     release = await asyncio.to_thread(_trial, subject, subject.release, own.contract)
     result = await judging.judge(release, progress)
     empty = judge_empty(solution, subject.release.report, result)
-    if not empty.errors:
+    if not empty.errors and not contract_problems(subject.filename, plan, own):
         await judging.keep(trial, own.contract)
     advice = tuple(sorted((*found.advice, *empty.advice)))
     return Rehearsed(empty.errors, advice, answers)

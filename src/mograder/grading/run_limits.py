@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mograder.core.settings_model import RlimitsSettings
 from mograder.sandbox.execution.judging import Deadlines
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import LONGEST_SECONDS, Limits
 
 _MEGABYTE = 1 << 20
 
@@ -27,7 +27,11 @@ def lowered(limits: Limits, rlimits: RlimitsSettings, memory_mb: int | None = No
 
 
 def timed(deadlines: Deadlines, seconds: float) -> Deadlines:
-    """Return the deadlines with ``seconds`` for the notebook, and as many for all its checks."""
+    """Return the deadlines with ``seconds`` for the notebook, and as many for all its checks.
+
+    It is at least a second and at most what a supervisor accepts.
+    """
+    seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
     return replace(
         deadlines,
         call=min(deadlines.call, seconds),

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 PROTOCOL = 1
 LINE_LIMIT = 1 << 20
 """Maximum size of a message in bytes, in both directions."""
+LONGEST_SECONDS = 3600.0
+"""The longest time for one run of a notebook, and for all checks of a submission."""
 
 
 class Mode(StrEnum):
@@ -129,7 +131,7 @@ class Execute(NotebookRequest):
     """
 
     op: Literal["execute"] = "execute"
-    seconds: float = Field(gt=0, le=3600)
+    seconds: float = Field(gt=0, le=LONGEST_SECONDS)
     outputs: bool = False
 
 
@@ -152,10 +154,10 @@ class JudgeSeconds(_Message):
     one check, ``submission`` for all checks together.
     """
 
-    notebook: float = Field(gt=0, le=3600)
-    call: float = Field(gt=0, le=3600)
-    check: float = Field(gt=0, le=3600)
-    submission: float = Field(gt=0, le=3600)
+    notebook: float = Field(gt=0, le=LONGEST_SECONDS)
+    call: float = Field(gt=0, le=LONGEST_SECONDS)
+    check: float = Field(gt=0, le=LONGEST_SECONDS)
+    submission: float = Field(gt=0, le=LONGEST_SECONDS)
 
 
 class AnswerJudge(NotebookRequest):
@@ -183,10 +185,20 @@ class JudgeSubmission(_Message):
     op: Literal["judge"] = "judge"
     worker: AnswerWorker
     judge: AnswerJudge
-    seconds: float = Field(gt=0, le=8000)
+    seconds: float = Field(gt=0, le=7 * LONGEST_SECONDS)
 
 
 JUDGE_LINE, WORKER_LINE = "judge ", "worker "
+
+
+class CancelCall(_Message):
+    """End a notebook's run or a judging that an earlier call on this connection has begun.
+
+    The answer comes when their processes have ended; ``stopped`` says whether they still ran.
+    """
+
+    op: Literal["cancel"] = "cancel"
+    call_id: int
 
 
 class HangUp(_Message):
@@ -235,6 +247,7 @@ Operation = Annotated[
     | Warm
     | Execute
     | JudgeSubmission
+    | CancelCall
     | HangUp
     | Answered
     | Subscribe

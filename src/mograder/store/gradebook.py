@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select, union
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import URL
 
@@ -34,7 +34,6 @@ from mograder.store.database import (
 from mograder.store.given_marks import GivenMarks, record_given
 from mograder.store.gradebook_rows import AssignmentRow, DamagedRow, Marks, from_row
 from mograder.store.gradebook_tables import (
-    assignments,
     identities,
     students,
     submissions,
@@ -223,11 +222,7 @@ class Gradebook(Closing):
     def assignments(self) -> tuple[AssignmentRow, ...]:
         """Return the assignments, in alphabetical order."""
         with reading(self._engine) as connection:
-            names = union(select(assignments.c.name), select(submissions.c.assignment))
-            return tuple(
-                gradebook_marks.read_assignment(connection, name) or AssignmentRow(name)
-                for name in sorted(connection.execute(names).scalars())
-            )
+            return gradebook_marks.read_assignments(connection)
 
     def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
         """Return all students' marks for an assignment as they count, ordered by username."""

@@ -67,6 +67,15 @@ def read_assignment(connection: Connection, name: str) -> AssignmentRow | None:
     return None if row is None else assignment_from_row(row)
 
 
+def read_assignments(connection: Connection) -> tuple[AssignmentRow, ...]:
+    """Return all assignments, also those that only submissions name, in alphabetical order."""
+    rows = map(assignment_from_row, connection.execute(select(assignments)).mappings())
+    known = {row.name: row for row in rows}
+    for name in connection.execute(select(submissions.c.assignment).distinct()).scalars():
+        known.setdefault(name, AssignmentRow(name))
+    return tuple(known[name] for name in sorted(known))
+
+
 def read_rows(
     connection: Connection, assignment: str, student: str | None = None
 ) -> tuple[StudentRows, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.settings import Settings
 from mograder.grading.contract_recording import digest_of
 from mograder.grading.graded_assignment import AssignmentFiles, prepare_assignment
+from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
@@ -61,6 +63,30 @@ async def test_the_contract_is_recorded_once_and_kept(tmp_path: Path) -> None:
     again = await prepared(tmp_path, fake_tools(tmp_path, judges=judges))
     assert len(judges.asked) == 1
     assert again.contract == first.contract
+
+
+async def test_a_contract_is_recorded_with_the_user_ids_of_no_student(tmp_path: Path) -> None:
+    """On a hub the first numbers are those of its first students."""
+    judges = FakeJudges()
+    tools = replace(fake_tools(tmp_path, judges=judges), slots=SandboxSlots([41, 42]))
+    await prepared(tmp_path, tools)
+    [recording] = judges.asked
+    assert (recording.uid_slot, recording.judge_slot) == (41, 42)
+
+
+@pytest.mark.parametrize("state", ["not run", "needs attention"])
+async def test_no_contract_is_kept_unless_every_check_was_judged(
+    tmp_path: Path, state: str
+) -> None:
+    def answer(request: JudgingRequest, plan: GradingPlan) -> JudgingResult:
+        first, second = everything_passed(plan)
+        undecided = replace(second, state=state, reason="the worker has ended")
+        return JudgingResult("", (first, undecided), FINISHED, protected=True)
+
+    tools = fake_tools(tmp_path, judges=FakeJudges(answer))
+    with pytest.raises(InvalidInput, match=r"cannot be judged.*the worker has ended"):
+        await prepared(tmp_path, tools)
+    assert not (tmp_path / "contracts").exists()
 
 
 @pytest.mark.parametrize("change", ["environment", "source", "file", "damaged"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
+from annotated_types import Le
 
 from mograder.core.settings_model import RlimitsSettings
 from mograder.grading.run_limits import lowered, timed
+from mograder.sandbox.execution.judge_runner import longest
 from mograder.sandbox.execution.judging import Deadlines
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import JudgeSeconds, JudgeSubmission, Limits
 
 LIMITS = Limits(
     processes=256, open_files=1024, file_size_mb=10, tmp_mb=10, memory_mb=2048, memory_soft_mb=1500
@@ -39,3 +43,13 @@ def test_the_option_for_memory_counts_before_the_setting(wanted: int, memory: in
 def test_no_part_of_a_submission_takes_longer_than_its_time() -> None:
     assert timed(Deadlines(), 5) == Deadlines(call=5, check=5, submission=5, notebook=5)
     assert timed(Deadlines(), 600) == Deadlines(submission=600, notebook=600)
+
+
+@pytest.mark.parametrize("rehearse", [False, True])
+def test_a_supervisor_accepts_every_time_that_a_course_can_set(rehearse: bool) -> None:
+    assert timed(Deadlines(), 0).notebook == 1
+    deadlines = timed(Deadlines(), 100_000)
+    JudgeSeconds(**asdict(deadlines))
+    (most,) = (e.le for e in JudgeSubmission.model_fields["seconds"].metadata if isinstance(e, Le))
+    assert isinstance(most, float)
+    assert longest(deadlines, rehearse=rehearse) <= most

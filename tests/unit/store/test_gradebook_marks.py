@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.store import gradebook_marks
@@ -362,3 +363,34 @@ def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
         "Look again at Analysis: the work or its grading changed after the mark",
         "The marks of Q3 do not count: there is no such question now",
     )
+
+
+@pytest.fixture
+def queries() -> Iterator[list[str]]:
+    """The statements that are executed."""
+    found: list[str] = []
+
+    def note(_c: object, _k: object, statement: str, *_: object) -> None:
+        found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("read", ["grades", "assignments"])
+def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(
+    book: Gradebook, queries: list[str], read: str
+) -> None:
+    def count() -> int:
+        queries.clear()
+        rows = book.grades("A1") if read == "grades" else book.assignments()
+        assert rows
+        return len(queries)
+
+    book.record_run(a_run(points=FAIR))
+    one = count()
+    for number in range(5):
+        book.record_run(a_run(f"student{number}", FAIR))
+        book.record_run(a_run("alice", FAIR, assignment=f"B{number}"))
+    assert count() == one

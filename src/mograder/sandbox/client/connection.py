@@ -25,10 +25,13 @@ from mograder.sandbox.protocol import (
     PROTOCOL,
     Arrived,
     Call,
+    CancelCall,
     Done,
     Ended,
+    Execute,
     Failed,
     Hello,
+    JudgeSubmission,
     Measured,
     News,
     Operation,
@@ -124,6 +127,8 @@ class Connection:
     ) -> Done:
         """Return the answer to an operation; ``on_line`` is called with each line of its output.
 
+        A notebook's run or a judging has ended when this is cancelled or there is no answer.
+
         Raises: the error that the supervisor reports; :class:`ConnectionLost` when the connection
         is or gets broken; :class:`RemoteFailed` without an answer within ``seconds``.
         """
@@ -142,10 +147,27 @@ class Connection:
         except ConnectionError as error:
             raise _gone() from error
         except TimeoutError as error:
+            await self._end_run(call)
             raise RemoteFailed("The session supervisor does not answer.") from error
+        except asyncio.CancelledError:
+            await self._end_run(call)
+            raise
         finally:
             self._waiting.pop(call.id, None)
             self._listeners.pop(call.id, None)
+
+    async def _end_run(self, call: Call) -> None:
+        """End the run that a call has begun, whose user id and files are used again afterwards.
+
+        A supervisor of an older release ends it at its deadline.
+        """
+        is_run = isinstance(call.operation, Execute | JudgeSubmission)
+        if not is_run or "cancel" not in self.hello.operations:
+            return
+        try:
+            await self.call(CancelCall(call_id=call.id))
+        except MograderError as error:
+            _log.warning("a run that is no longer wanted may go on: %s", error)
 
     async def _listen(self) -> None:
         try:

@@ -12,10 +12,16 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from mograder.sandbox.execution.judging import JudgeFiles
-from mograder.sandbox.execution.runner import CopyBounds, FolderCopy, needed_files
+from mograder.sandbox.execution.runner import (
+    CopyBounds,
+    FolderCopy,
+    in_thread_to_its_end,
+    needed_files,
+)
 from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
 
 _KEPT = 16
@@ -45,9 +51,9 @@ class JudgeFolders:
         name = await asyncio.to_thread(_digest, files)
         async with self._turn:
             if name not in self._users:
-                await asyncio.to_thread(self._make, files, name)
+                await self._make_room()
+                await in_thread_to_its_end(partial(self._make, files, name))
             self._users[name] = self._users.pop(name, 0) + 1
-            await self._make_room()
         try:
             yield self._place / name
         finally:
@@ -56,9 +62,9 @@ class JudgeFolders:
     def _make(self, files: JudgeFiles, name: str) -> None:
         self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = self._place / name
-        if target.exists():  # made by a process before this one
+        if target.exists():  # made for a call that was cancelled
             return
-        half = self._place / f"{name}-{secrets.token_hex(_ID_BYTES)}"
+        half = self._beside(name)
         try:
             (half / FILES).mkdir(parents=True)
             if files.folder is not None:
@@ -73,10 +79,20 @@ class JudgeFolders:
             raise
 
     async def _make_room(self) -> None:
+        """Remove those that were not used for the longest time, so that one more can be made."""
         unused = [name for name, users in self._users.items() if not users]
-        for name in unused[: max(0, len(self._users) - _KEPT)]:
+        for name in unused[: max(0, len(self._users) + 1 - _KEPT)]:
             del self._users[name]
-            await asyncio.to_thread(self._remove, self._place / name)
+            await in_thread_to_its_end(partial(self._discard, name))
+
+    def _discard(self, name: str) -> None:
+        removed = self._beside(name)
+        (self._place / name).rename(removed)  # what has a digest as its name is always complete
+        self._remove(removed)
+
+    def _beside(self, name: str) -> Path:
+        """Return a new name for one that is made or removed."""
+        return self._place / f"{name}-{secrets.token_hex(_ID_BYTES)}"
 
 
 def _let_read(top: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_repo
 from mograder.sandbox.execution.judging import Deadlines, Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import CopyBounds, write_copy
+from mograder.sandbox.execution.runner import CopyBounds, in_thread_to_its_end, write_copy
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import PLAN
 from mograder.sandbox.protocol import (
@@ -90,7 +91,7 @@ class JudgeRunner(Judges):
         lines: list[str] = []
         async with self._turn, self._folders.folder(request.files) as folder:
             try:
-                await asyncio.to_thread(write_copy, directory, request, self._bounds)
+                await in_thread_to_its_end(partial(write_copy, directory, request, self._bounds))
                 asked = _asked(request, name, directory, folder)
                 judged = await self._hands.judge(asked, lines.append)
             finally:

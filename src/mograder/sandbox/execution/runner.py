@@ -12,6 +12,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -75,7 +76,9 @@ class Executor:
         async with self._turn:
             try:
                 copying = (directory, request, self._bounds)
-                await asyncio.to_thread(write_copy, *copying, notebooks=request.notebooks)
+                await in_thread_to_its_end(
+                    partial(write_copy, *copying, notebooks=request.notebooks)
+                )
                 executed = await self._hands.execute(_asked(request, name, directory), lines.append)
             finally:
                 await asyncio.to_thread(self._remove, directory)
@@ -124,6 +127,21 @@ def write_copy(
     target.unlink(missing_ok=True)
     # Unchanged, including line ends: checks may compare its bytes.
     target.write_text(notebook.text, encoding="utf-8", newline="", errors="surrogatepass")
+
+
+async def in_thread_to_its_end(work: Callable[[], None]) -> None:
+    """Call a function in a thread and wait until it has ended, also when cancelled meanwhile.
+
+    What it writes can then be removed. Raises: what the function raises, unless cancelled.
+    """
+    working = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        if not working.cancelled():
+            working.exception()  # it is told by no one else
+        raise
 
 
 def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:

@@ -30,7 +30,7 @@ from mograder.sandbox.execution.unsandboxed import (
     finished,
     log_tail,
 )
-from mograder.sandbox.isolation.policy import ENDS, JUDGE, REHEARSAL, WORKER
+from mograder.sandbox.isolation.policy import CONTRACT, ENDS, JUDGE, PLAN, REHEARSAL, WORKER
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 
 _MOST_BYTES = 64 << 20
@@ -73,6 +73,9 @@ def _fill(workshop: Path, request: JudgingRequest) -> None:
     notebook.unlink(missing_ok=True)
     notebook.write_text(request.text, encoding="utf-8", newline="", errors="surrogatepass")
     copy_programs(workshop / "programs", _PROGRAMS)
+    for name, text in ((PLAN, request.files.plan), (CONTRACT, request.files.contract)):
+        if text is not None:  # in files, since an argument has at most 128 KiB
+            (workshop / name).write_text(text, encoding="utf-8")
 
 
 class _Run:
@@ -89,7 +92,9 @@ class _Run:
         working = asyncio.create_task(
             self._run("worker", _for_worker(request), (heeds, serves, answers))
         )
-        judging = asyncio.create_task(self._run("judge", _for_judge(request), (tells, asks, reads)))
+        judging = asyncio.create_task(
+            self._run("judge", _for_judge(request, self._workshop), (tells, asks, reads))
+        )
         seconds = longest(request.deadlines, rehearse=request.rehearse)
         started = time.monotonic()
         try:
@@ -153,11 +158,10 @@ def _for_worker(request: JudgingRequest) -> dict[str, object]:
     }
 
 
-def _for_judge(request: JudgingRequest) -> dict[str, object]:
-    files = request.files
+def _for_judge(request: JudgingRequest, workshop: Path) -> dict[str, object]:
     return {
-        "plan": json.loads(files.plan),
-        "contract": None if files.contract is None else json.loads(files.contract),
+        "plan": str(workshop / PLAN),
+        "contract": None if request.files.contract is None else str(workshop / CONTRACT),
         "seconds": asdict(request.deadlines),
         "seed": request.seed,
         "rehearsal": REHEARSAL if request.rehearse else None,

@@ -49,6 +49,7 @@ from mograder.sandbox.protocol import (
     Arrived,
     Call,
     CallId,
+    CancelCall,
     Done,
     Ended,
     Execute,
@@ -91,7 +92,7 @@ _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
 
-_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge")
+_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel")
 """The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
@@ -131,6 +132,7 @@ class Supervisor:
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: set[asyncio.StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
+        self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -248,7 +250,7 @@ class Supervisor:
                 return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
             case RunCommand():
                 return Done(id=call.id, status=await self._run(call.id, operation, writer))
-            case Execute() | JudgeSubmission():
+            case Execute() | JudgeSubmission() | CancelCall():
                 return await self._run_notebook(call.id, operation, writer)
             case Warm():
                 await self._restore_cache()
@@ -275,16 +277,38 @@ class Supervisor:
         return info
 
     async def _run_notebook(
-        self, call_id: int, operation: Execute | JudgeSubmission, writer: asyncio.StreamWriter
+        self,
+        call_id: int,
+        operation: Execute | JudgeSubmission | CancelCall,
+        writer: asyncio.StreamWriter,
     ) -> Done:
-        if isinstance(operation, Execute):
-            executed, lines = await execute(self._session_table, operation)
-            done = Done(id=call_id, executed=executed)
-        else:
-            judged, lines = await judge(self._session_table, operation)
-            done = Done(id=call_id, judged=judged)
+        """Run or judge a notebook, or end what another call of this connection runs."""
+        if isinstance(operation, CancelCall):
+            return Done(id=call_id, stopped=await self._cancel(writer, operation.call_id))
+        task = asyncio.current_task()
+        if task is None:  # for the type checker: this is called from a task
+            raise AssertionError
+        self._runs[writer, call_id] = task
+        try:
+            if isinstance(operation, Execute):
+                executed, lines = await execute(self._session_table, operation)
+                done = Done(id=call_id, executed=executed)
+            else:
+                judged, lines = await judge(self._session_table, operation)
+                done = Done(id=call_id, judged=judged)
+        finally:
+            del self._runs[writer, call_id]
         await _send_lines(writer, call_id, lines)
         return done
+
+    async def _cancel(self, writer: asyncio.StreamWriter, call_id: int) -> bool:
+        """End a run of this connection, wait for its end, and return whether there was one."""
+        run = self._runs.get((writer, call_id))
+        if run is None:
+            return False
+        run.cancel()
+        await asyncio.wait({run})
+        return True
 
     async def _restore_cache(self) -> None:
         await restore_cache(self._config.uv_cache, self._runner.uid_base)

@@ -244,6 +244,7 @@ class ZygoteGroup:
             self._hopeless = problem.partition(":")[0]
         else:
             self._failed("boot")
+        self._end_if_idle()  # a judge does not wait for its zygote
 
     def _failed(self, reason: str) -> None:
         """Count a failure that may be temporary; after ``_ATTEMPTS`` pause ``_REST_SECONDS``."""

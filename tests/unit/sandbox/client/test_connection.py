@@ -18,18 +18,46 @@ import pytest
 from mograder.core.errors import RemoteFailed, SandboxUnavailable
 from mograder.sandbox.client import connection as connection_module
 from mograder.sandbox.client.connection import Connection, ConnectionLost, connect, connect_or_spawn
-from mograder.sandbox.protocol import CALL, Arrived, Done, Ended, Hello, ListSessions, News, encode
+from mograder.sandbox.protocol import (
+    CALL,
+    Arrived,
+    Call,
+    CancelCall,
+    Done,
+    Ended,
+    Execute,
+    Hello,
+    Limits,
+    ListSessions,
+    News,
+    Operation,
+    encode,
+)
 from tests.support.supervisors import PATIENCE, make_config, short_directory
 
 ENDED = Ended(session_id="session-a", status=0, log_tail="")
 ARRIVED = Arrived(session_id="session-a", warm=False)
+RUN = Execute(
+    session_id="session-a",
+    directory=Path("/copy"),
+    notebook="A1.py",
+    environment=Path("/environment"),
+    uid_slot=1,
+    limits=Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400),
+    seconds=600,
+)
 
 
 class Supervisor:
-    """Answers every greeting, leaves other calls open, and sends a test's messages."""
+    """Answers every greeting, leaves other calls open, and sends a test's messages.
+
+    ``heard`` has the other calls, ``operations`` is what it says that it can do.
+    """
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
+        self.heard: asyncio.Queue[Call] = asyncio.Queue()
+        self.operations: tuple[str, ...] = ("cancel",)
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -37,7 +65,10 @@ class Supervisor:
             while line := await reader.readline():
                 call = CALL.validate_json(line)
                 if isinstance(call.operation, Hello):
-                    writer.write(encode(Done(id=call.id, course="c")))
+                    done = Done(id=call.id, course="c", operations=self.operations)
+                    writer.write(encode(done))
+                else:
+                    self.heard.put_nowait(call)
 
     def say(self, words: bytes) -> None:
         assert self._writer is not None
@@ -169,3 +200,51 @@ async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
     with short_directory() as runtime, expected:
         await connect_or_spawn(make_config(runtime, tmp_path))
     assert psutil.Process().children() == before
+
+
+async def heard(supervisor: Supervisor) -> Call:
+    """Return the next call."""
+    return await asyncio.wait_for(supervisor.heard.get(), PATIENCE)
+
+
+async def test_a_run_that_is_no_longer_wanted_is_ended_before_its_call_returns(
+    connection: Connection, supervisor: Supervisor
+) -> None:
+    """Its user id and its files are used again."""
+    running = asyncio.create_task(connection.call(RUN))
+    run = await heard(supervisor)
+    running.cancel()
+    end = await heard(supervisor)
+    assert end.operation == CancelCall(call_id=run.id)
+    assert not running.done()
+    supervisor.say(encode(Done(id=end.id, stopped=True)))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_run_without_an_answer_in_time_is_ended(
+    connection: Connection, supervisor: Supervisor
+) -> None:
+    running = asyncio.create_task(connection.call(RUN, seconds=0.01))
+    run, end = await heard(supervisor), await heard(supervisor)
+    assert end.operation == CancelCall(call_id=run.id)
+    supervisor.say(encode(Done(id=end.id, stopped=True)))
+    with pytest.raises(RemoteFailed, match="does not answer"):
+        await running
+
+
+@pytest.mark.parametrize(("operation", "operations"), [(RUN, ()), (ListSessions(), ("cancel",))])
+async def test_only_runs_are_cancelled_and_only_where_the_supervisor_can(
+    supervisor: Supervisor, operation: Operation, operations: tuple[str, ...]
+) -> None:
+    supervisor.operations = operations
+    with short_directory() as directory:
+        async with await asyncio.start_unix_server(supervisor.converse, directory / "s"):
+            connection = await connect(directory / "s")
+            asking = asyncio.create_task(connection.call(operation))
+            await heard(supervisor)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            await connection.close()
+    assert supervisor.heard.empty()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,33 @@ async def test_nothing_is_left_of_one_that_cannot_be_made(place: Path, source: P
         async with folders(place, files=0).folder(JudgeFiles("plan", None, source)):
             pass
     assert names_in(place) == set()
+
+
+async def used(made: JudgeFolders, plan: str) -> set[str]:
+    """Return what a judge of a plan finds in its directory."""
+    async with made.folder(JudgeFiles(plan, "contract", None)) as folder:
+        return files_of(folder)
+
+
+async def test_one_that_is_being_removed_is_made_anew(place: Path) -> None:
+    """A cancelled call must leave no directory that looks complete and is not."""
+    removing, go_on = threading.Event(), threading.Event()
+
+    def remove(path: Path) -> None:
+        (path / "contract.json").unlink()
+        removing.set()
+        go_on.wait()
+        shutil.rmtree(path)
+
+    made = JudgeFolders(place, remove, CopyBounds())
+    for number in range(16):
+        await used(made, str(number))
+    cancelled = asyncio.create_task(used(made, "one more"))
+    await asyncio.to_thread(removing.wait)
+    cancelled.cancel()
+    again = asyncio.create_task(used(made, "0"))
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await again == {"plan.json", "contract.json"}
+    assert len(names_in(place)) <= 16

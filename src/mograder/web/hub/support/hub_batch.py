@@ -19,7 +19,7 @@ from mograder.grading.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.grading.grading_jobs import Counts, GradingRequest
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.result_row import ResultRow
-from mograder.grading.run_limits import lowered, timed
+from mograder.grading.run_limits import lowered
 from mograder.store.gradebook import Gradebook
 from mograder.store.releases import Releases
 from mograder.store.sources import Sources
@@ -74,7 +74,6 @@ class HubBatch:
             failed=request.failed_only,
             whole=not request.students,
             limits=lambda limits: lowered(limits, settings.rlimits),
-            deadlines=lambda deadlines: timed(deadlines, settings.defaults.timeout),
         )
 
 
