@@ -174,12 +174,10 @@ class _Grading:
         """Return why the notebook did not reach its end, if that left no check with a result."""
         if any(check.state is not GradingState.NOT_RUN for check in self.checks):
             return ""
-        running = (c.index for c in result.worker.cells if c.status is CellStatus.INTERRUPTED)
-        index = next(running, None)
-        known = index is not None and index < len(self.known.lines)
-        where = (
-            f" in the cell at line {self.known.lines[index]}" if known and index is not None else ""
-        )
+        index, lines = result.worker.interrupted, self.known.lines
+        where = ""
+        if index is not None and index < len(lines):
+            where = f" in the cell at line {lines[index]}"
         return run_problem(result.worker, self.assignment.deadlines.notebook, where)
 
     async def _run_beside(self, slot: int) -> None:

@@ -26,6 +26,7 @@ from mograder.grading.grading_result import Basis
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.judged_checks import expected_labels, released_labels
 from mograder.grading.question_results import ExpectedLabel
+from mograder.grading.run_limits import timed
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading_plan import GradingPlan, render_plan
@@ -43,8 +44,6 @@ from mograder.store.course import read_notebook, shown
 _ALIKE = 0.5
 """The share of a source's released cells that a release of it has at least, if it is of another
 version of the source."""
-_CHECK, _CALL = 60.0, 10.0
-"""Seconds of a check, and of one request to a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,13 +290,7 @@ def _limits(name: str, text: str, tools: GradingTools) -> Limits:
 
 
 def _deadlines(tools: GradingTools) -> Deadlines:
-    seconds = float(tools.settings.defaults.timeout)
-    return Deadlines(
-        call=min(_CALL, seconds),
-        check=min(_CHECK, seconds),
-        submission=seconds,
-        notebook=seconds,
-    )
+    return timed(Deadlines(), float(tools.settings.defaults.timeout))
 
 
 def source_name(assignment: GradedAssignment) -> str:
