@@ -99,7 +99,7 @@ def read_text(asked: ToRead) -> SubmittedText:
     added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
     changed: tuple[str, ...] = ()
     if asked.release is not None:
-        changed = describe_tampering(asked.text, asked.release, asked.filename)
+        changed = describe_tampering(notebook, parse_cells(asked.release, asked.filename))
     return SubmittedText(
         skip=(*skip, *sorted(asked.checks)),
         lines=tuple(each.code_first for each in notebook.cells),
