@@ -15,6 +15,7 @@ from mograder.grading.grading_result import GradingResult, GradingState, render_
 from mograder.grading.result_signature import is_signed, sign_result
 from mograder.notebook.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
+from mograder.store.course import read_notebook
 from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 
@@ -188,12 +189,12 @@ async def test_courses_of_ours_and_for_0_3_16_are_judged_unchanged(
     shutil.copytree(directory, release.parent)
     release.write_text(released(source))
     assignment = await rig.prepare(AssignmentFiles(directory.name, source, release))
-    found = await rig.grade(assignment, assignment.source)
+    found = await rig.grade(assignment, read_notebook(source))
     result = found.result
     assert result.problem == ""
     assert result.auto_mark == result.auto_available
     assert {each.state for each in result.questions} <= {S.JUDGED, S.CLAIMED, S.MANUAL}
-    beside = await own_run(rig, assignment, directory)
+    beside = await own_run(rig, assignment, source)
     judged = {each.label: each.passed for check in result.checks for each in check.labels}
     assert judged == {label: status == "success" for label, status in beside.items()}
     empty = await rig.grade(assignment, assignment.release or "")
@@ -209,10 +210,15 @@ def released(source: Path) -> str:
     return made.text
 
 
-async def own_run(rig: GradingRig, assignment: GradedAssignment, folder: Path) -> dict[str, str]:
+async def own_run(rig: GradingRig, assignment: GradedAssignment, source: Path) -> dict[str, str]:
     """The last status of each label when the notebook runs by itself."""
     request = ExecutionRequest(
-        assignment.source, "own.py", assignment.environment, assignment.limits, 100.0, folder
+        read_notebook(source),
+        "own.py",
+        assignment.environment,
+        assignment.limits,
+        100.0,
+        source.parent,
     )
     result = await rig.tools.executor.execute(request)
     return {each.label: each.status for each in result.checks}

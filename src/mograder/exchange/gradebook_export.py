@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mograder.exchange.csv_table import write_table
+from mograder.core.csv_table import write_table
 from mograder.store.grading_records import QuestionGrade, StudentGrade
 
 _Cell = str | float | None

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mograder.clients.moodle.grade_text import parse_mark
+from mograder.core.csv_table import Row, Table, number_text, read_table
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.exchange.csv_table import Row, Table, number_text, read_table
 from mograder.exchange.gradebook_export import question_keys, question_title
 from mograder.store.grading_records import MarkEntry, StudentGrade
 
@@ -33,7 +33,7 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
 
     Raises:
         InvalidInput: A row cannot be used. All such rows are named.
-        TooLarge: As :func:`~mograder.exchange.csv_table.read_table`.
+        TooLarge: As :func:`~mograder.core.csv_table.read_table`.
     """
     table = read_table(data, name)
     person = table.column(*_PERSON)

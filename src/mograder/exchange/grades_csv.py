@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
+from mograder.core.csv_table import Row, number_text, read_table
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.exchange.csv_table import Row, number_text, read_table
 from mograder.store.grading_records import StudentGrade
 
 _PERSON = (
@@ -93,7 +93,7 @@ def parse_grades(
     Raises:
         InvalidInput: A line cannot be used. All such lines are named, so that nothing is sent
             before the file is right.
-        TooLarge: As :func:`~mograder.exchange.csv_table.read_table`.
+        TooLarge: As :func:`~mograder.core.csv_table.read_table`.
     """
     table = read_table(data, name)
     columns = _Columns(
@@ -129,7 +129,7 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
     Raises:
         InvalidInput: There is no column with usernames, a row has no username, or two rows have the
             same one.
-        TooLarge: As :func:`~mograder.exchange.csv_table.read_table`.
+        TooLarge: As :func:`~mograder.core.csv_table.read_table`.
     """
     table = read_table(data, name)
     if table.column(*_ON_SERVER["username"], *_ON_SERVER["userid"]) is None:

@@ -286,9 +286,9 @@ def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -
 
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:
     """Return why a notebook did not run to its end, in a sentence for its author."""
-    running = (each for each in result.cells if each.status is CellStatus.INTERRUPTED)
-    index = next((each.index for each in running), len(cells))
-    where = f" in the cell at line {cells[index].first}" if index < len(cells) else ""
+    index, where = result.interrupted, ""
+    if index is not None and index < len(cells):
+        where = f" in the cell at line {cells[index].first}"
     match result.outcome:
         case Outcome.TIMED_OUT:
             return (

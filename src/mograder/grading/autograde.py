@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +23,7 @@ from mograder.grading.graded_assignment import (
     prepare_assignment,
 )
 from mograder.grading.grading_batch import grade_batch
-from mograder.grading.grading_result import GradingResult, GradingState
+from mograder.grading.grading_result import Basis, GradingResult, GradingState
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.result_row import Column, ResultRow, columns_of, row_of
 from mograder.grading.submitted_text import read_submission
@@ -122,44 +121,11 @@ async def autograde(
         return notes
 
     rows = await grade_batch(assignment, waiting, tools, keep, watch.ended, jobs=request.jobs)
-    if request.whole and assignment.source and any(not row.problem for row in rows):
-        await asyncio.to_thread(files.write_source_hash, Basis.of(assignment).source_sha256)
+    source = assignment.basis.source_sha256
+    if request.whole and source and any(not row.problem for row in rows):
+        await asyncio.to_thread(files.write_source_hash, source)
     ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
     return Autograded(assignment, tuple(ordered), request.output)
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a result depends on beside the submission, by digests and names."""
-
-    source_sha256: str
-    contract_sha256: str
-    release_sha256: str
-    environment: str
-    mograder: str
-
-    @classmethod
-    def of(cls, assignment: GradedAssignment) -> Basis:
-        """Return the basis on which an assignment is graded now."""
-        contract = None if assignment.files is None else assignment.files.contract
-        return cls(
-            _sha256(assignment.source),
-            _sha256(contract or ""),
-            _sha256(assignment.release or ""),
-            assignment.environment.name,
-            metadata.version("mograder"),
-        )
-
-    @classmethod
-    def of_result(cls, result: GradingResult) -> Basis:
-        """Return the basis on which a result was made."""
-        return cls(
-            result.source_sha256,
-            result.contract_sha256,
-            result.release_sha256,
-            result.environment,
-            result.mograder,
-        )
 
 
 async def _divide(
@@ -171,7 +137,7 @@ async def _divide(
     """Return the submissions to grade, and the rows of those whose result is up to date."""
     waiting: list[SubmittedFile] = []
     current: list[ResultRow] = []
-    basis, inspector = Basis.of(assignment), Inspector()
+    basis, inspector = assignment.basis, Inspector()
     for file in request.submissions:
         known = None if file.problem else await asyncio.to_thread(_known, file, files, watch)
         if request.failed and known is not None and not _has_failed(known):
@@ -199,7 +165,7 @@ def _known(
 
 
 def _has_failed(known: GradingResult) -> bool:
-    return known.state is GradingState.NOT_RUN or row_of(known).needs_attention
+    return known.state is GradingState.NOT_RUN or known.needs_attention
 
 
 def _is_current(
@@ -209,9 +175,7 @@ def _is_current(
 
     One that needs attention never is: the cause may be gone.
     """
-    if row_of(known).needs_attention:
-        return False
-    if Basis.of_result(known) != basis or not files.complete(file.student):
+    if known.needs_attention or known.basis != basis or not files.complete(file.student):
         return False
     try:
         return hashlib.sha256(read_submission(file.path)).hexdigest() == known.submission_sha256
@@ -237,7 +201,3 @@ async def _screened(
         return file
     told = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
     return replace(file, problem=f"safety check failed: {told}") if told else file
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""

@@ -18,10 +18,11 @@ from mograder.grading.disclosure import Disclosure
 from mograder.grading.due_dates import DueDates
 from mograder.grading.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback_view import GradedWork
+from mograder.grading.gradebook_run import is_genuine
 from mograder.grading.grading_result import GradingResult, parse_result
 from mograder.grading.late_policy import Lateness, LatePolicy, lateness, mark_after
 from mograder.grading.notebook_page import cells_of_page, view_code
-from mograder.grading.result_signature import is_signed
+from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.store.course import read_notebook
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
@@ -29,8 +30,6 @@ from mograder.store.grading_records import NEEDS_ATTENTION, Penalty, StudentGrad
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000
-_GRADING_CELLS = ("# === MOGRADER: VERIFICATION SUMMARY ===", "# === MOGRADER: MARKER FEEDBACK ===")
-"""What marks the cells that grading adds to a copy (compatibility-0.3.16.md 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,7 @@ def _result(
             return None, "", "its result in the gradebook is damaged"
         if not result.questions:
             continue
-        named = (result.assignment, result.student) == (request.assignment, student)
-        if not named or not is_signed(request.key, result, run.signature):
+        if not is_genuine(request.key, run, result):
             return None, "", "its result was changed after it was signed"
         return result, run.signature, ""
     return None, "", ""
@@ -229,4 +227,4 @@ def _notebook(directory: Path, student: str) -> ShownNotebook:
         text = read_notebook(copy)
     except MograderError:
         return ShownNotebook()
-    return ShownNotebook(view=view_code(text, copy.name, without=_GRADING_CELLS))
+    return ShownNotebook(view=view_code(text, copy.name, without=GRADERS_CELLS))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mograder.core.csv_table import number_text
 from mograder.grading.disclosure import Disclosure, Level
 from mograder.grading.grading_result import (
     GradedCheck,
@@ -117,8 +118,8 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     return FeedbackView(
         grade.assignment,
         grade.student,
-        number(final),
-        number(grade.max_mark),
+        _number(final),
+        _number(grade.max_mark),
         _status(work, disclosure, withheld=withheld),
         questions,
         "" if final is None else _sum(grade),
@@ -128,9 +129,9 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     )
 
 
-def number(value: float | None) -> str:
+def _number(value: float | None) -> str:
     """Return marks with at most two decimals, empty for None."""
-    return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+    return number_text(value, places=2)
 
 
 def paragraphs(text: str) -> tuple[str, ...]:
@@ -158,7 +159,7 @@ def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
 def _sum(grade: StudentGrade) -> str:
     if grade.penalty_pct is None or not grade.penalty_pct:
         return ""
-    return f"{number(grade.total)} − {number(grade.penalty_pct)} % = {number(grade.penalised)}"
+    return f"{_number(grade.total)} − {_number(grade.penalty_pct)} % = {_number(grade.penalised)}"
 
 
 def _time(work: GradedWork) -> str:
@@ -172,7 +173,7 @@ def _time(work: GradedWork) -> str:
         return f"Submitted in time: {due}, {received}." if due else f"{received.capitalize()}."
     days = f"{work.late.days} day{'' if work.late.days == 1 else 's'} late"
     minutes = work.late.grace.total_seconds() / 60
-    grace = f" after {number(minutes)} min grace" if minutes else ""
+    grace = f" after {_number(minutes)} min grace" if minutes else ""
     return f"{days}{grace}; {due}, {received}."
 
 
@@ -216,8 +217,8 @@ def _question(
 
 def _marks(grade: QuestionGrade) -> str:
     if grade.available is None:
-        return number(grade.points)
-    return f"{number(grade.points) or '–'} of {number(grade.available)}"
+        return _number(grade.points)
+    return f"{_number(grade.points) or '–'} of {_number(grade.available)}"
 
 
 def _judgement(grade: QuestionGrade, found: Sequence[tuple[GradedCheck, GradedLabel]]) -> Judgement:
@@ -245,7 +246,7 @@ def _sentences(
     if grade.open:
         yield f"This question is {grade.open}."
     elif grade.marker:
-        graded = "" if grade.graded is None else f" Grading gave {number(grade.graded)}."
+        graded = "" if grade.graded is None else f" Grading gave {_number(grade.graded)}."
         yield f"A person gave this mark.{graded}"
     elif grade.state == MANUAL:
         yield "A person marks this question, together with others."
@@ -295,7 +296,7 @@ def _labels(
 
 
 def _share(share: tuple[float, float] | None) -> str:
-    return "" if share is None else f"{number(share[0])} of {number(share[1])}"
+    return "" if share is None else f"{_number(share[0])} of {_number(share[1])}"
 
 
 def _together(

@@ -6,14 +6,13 @@ beside the answers yield proposals that a person confirms.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
 from mograder.auth.receipts import moment
@@ -50,7 +49,6 @@ from mograder.grading.unprotected_run import (
 )
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import CellResult, CellStatus
-from mograder.sandbox.inside.grading_contract import render_contract
 
 _log = get_logger(__name__)
 
@@ -176,12 +174,10 @@ class _Grading:
         """Return why the notebook did not reach its end, if that left no check with a result."""
         if any(check.state is not GradingState.NOT_RUN for check in self.checks):
             return ""
-        running = (c.index for c in result.worker.cells if c.status is CellStatus.INTERRUPTED)
-        index = next(running, None)
-        known = index is not None and index < len(self.known.lines)
-        where = (
-            f" in the cell at line {self.known.lines[index]}" if known and index is not None else ""
-        )
+        index, lines = result.worker.interrupted, self.known.lines
+        where = ""
+        if index is not None and index < len(lines):
+            where = f" in the cell at line {lines[index]}"
         return run_problem(result.worker, self.assignment.deadlines.notebook, where)
 
     async def _run_beside(self, slot: int) -> None:
@@ -220,11 +216,7 @@ class _Grading:
             submission_bytes=len(data),
             received="" if received is None else moment(received),
             receipt=self.submitted.receipt,
-            source_sha256="" if plan is None else plan.source_sha256,
-            contract_sha256=_contract_sha256(assignment),
-            release_sha256=_sha256(assignment.release),
-            environment=assignment.environment.name,
-            mograder=_version(),
+            **dataclasses.asdict(assignment.basis),
             protected=self.protected,
             state=self.state or state_of(each.state for each in questions),
             problem=self.problem,
@@ -263,22 +255,5 @@ def _errors_of(report: ValidationReport) -> Iterator[GradedCellError]:
 
 def _seed(key: bytes, data: bytes, assignment: GradedAssignment) -> str:
     """Return the seed of random numbers: the same for every grading, and unknown to students."""
-    source = "" if assignment.plan is None else assignment.plan.source_sha256
-    text = hashlib.sha256(data).hexdigest() + source
+    text = hashlib.sha256(data).hexdigest() + assignment.basis.source_sha256
     return hmac.digest(key, text.encode(), "sha256").hex()
-
-
-def _contract_sha256(assignment: GradedAssignment) -> str:
-    contract = assignment.contract
-    return "" if contract is None else _sha256(render_contract(contract))
-
-
-def _sha256(text: str | None) -> str:
-    if text is None:
-        return ""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def _version() -> str:
-    return metadata.version("mograder")

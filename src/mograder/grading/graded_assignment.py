@@ -6,8 +6,10 @@ All of it comes from the author's files and the course's settings, nothing from 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path, PurePath
 
 from mograder.core.errors import InvalidInput
@@ -20,6 +22,7 @@ from mograder.grading.contract_recording import (
     kept_contract,
     record_contract,
 )
+from mograder.grading.grading_result import Basis
 from mograder.grading.grading_tools import GradingTools
 from mograder.grading.judged_checks import expected_labels, released_labels
 from mograder.grading.question_results import ExpectedLabel
@@ -59,10 +62,9 @@ class AssignmentFiles:
 class GradedAssignment:
     """An assignment that is prepared once, and used for all of its submissions.
 
-    ``filename`` is the source's path for messages, ``source`` its text. ``plan``, ``contract`` and
-    ``files`` are None without a source, whose text is then empty. ``release`` is None if there is
-    none that belongs to the source. ``unprotected`` are the keys of questions whose checks run
-    beside the answers. ``warnings`` are sentences for the grader.
+    ``filename`` is the source's path for messages. ``plan`` and ``files`` are None without a
+    source. ``release`` is None if there is none that belongs to the source. ``warnings`` are
+    sentences for the grader.
 
     ``checks`` are the digests of cells with nothing but checks, which a worker leaves out.
     ``beside`` is the text that is compared with a submission whose checks run beside its answers,
@@ -71,9 +73,7 @@ class GradedAssignment:
 
     name: str
     filename: str
-    source: str
     plan: GradingPlan | None
-    contract: Contract | None
     release: str | None
     release_folder: Path | None
     files: JudgeFiles | None
@@ -81,8 +81,8 @@ class GradedAssignment:
     limits: Limits
     deadlines: Deadlines
     marks: Mapping[str, float] | None
-    unprotected: frozenset[str]
     warnings: tuple[str, ...]
+    basis: Basis
     checks: frozenset[str] = frozenset()
     beside: str | None = None
     labels: tuple[ExpectedLabel, ...] = ()
@@ -101,7 +101,7 @@ async def prepare_assignment(
     if files.source is None:
         return await _without_source(files, tools, progress)
     chosen = tools.settings.items.get(files.name)
-    unprotected = frozenset(chosen.unprotected if chosen is not None else ())
+    unprotected = chosen.unprotected if chosen is not None else ()
     read = await asyncio.to_thread(_read, files.source, files.release, unprotected)
     environment = await tools.environment(read.text, progress)
     recording = Recording(
@@ -114,22 +114,20 @@ async def prepare_assignment(
         folder=files.source.absolute().parent,
     )
     contract = await _contract(recording, tools, progress)
-    keys = {label.key for part in read.plan.beside if part.check for label in part.check.labels}
+    kept = render_contract(contract)
     return GradedAssignment(
         name=files.name,
         filename=read.filename,
-        source=read.text,
         plan=read.plan,
-        contract=contract,
         release=read.release,
         release_folder=None if files.release is None else files.release.absolute().parent,
-        files=JudgeFiles(render_plan(read.plan), render_contract(contract), recording.folder),
+        files=JudgeFiles(render_plan(read.plan), kept, recording.folder),
         environment=environment,
         limits=recording.limits,
         deadlines=recording.deadlines,
         marks=read.plan.marks,
-        unprotected=unprotected | {key for key in keys if key is not None},
         warnings=read.warnings,
+        basis=_basis(environment, read.release, source=read.text, contract=kept),
         checks=read.checks,
         beside=read.beside,
         labels=expected_labels(read.plan, contract, read.weights),
@@ -250,23 +248,39 @@ async def _without_source(
         f"There is no source of {files.name}: the checks of each submission run beside its "
         "answers, which can forge them. Confirm every mark."
     )
+    environment, kept = await tools.environment(text, progress), None if release is None else text
     return GradedAssignment(
         name=files.name,
         filename=filename,
-        source="",
         plan=None,
-        contract=None,
-        release=None if release is None else text,
+        release=kept,
         release_folder=None if release is None else release.absolute().parent,
         files=None,
-        environment=await tools.environment(text, progress),
+        environment=environment,
         limits=_limits(files.name, text, tools),
         deadlines=_deadlines(tools),
         marks=marks,
-        unprotected=frozenset(marks or ()),
         warnings=(warning,),
+        basis=_basis(environment, kept),
         labels=() if cells is None else released_labels(cells),
     )
+
+
+def _basis(
+    environment: Path, release: str | None, *, source: str = "", contract: str = ""
+) -> Basis:
+    """Return the basis of results by the texts of the assignment, empty for those there are not."""
+    return Basis(
+        source_sha256=_sha256(source),
+        contract_sha256=_sha256(contract),
+        release_sha256=_sha256(release or ""),
+        environment=environment.name,
+        mograder=metadata.version("mograder"),
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""
 
 
 def _limits(name: str, text: str, tools: GradingTools) -> Limits:

@@ -16,14 +16,12 @@ from decimal import Decimal
 
 from mograder.grading.grading_result import GradedLabel, GradedQuestion, GradingResult
 from mograder.grading.result_row import WORDS, status_of
-from mograder.grading.submitted_text import GRADERS_CELLS
 from mograder.marks import sum_of_marks
-
-_VERIFICATION, _FEEDBACK = GRADERS_CELLS
+from mograder.notebook.graders_cells import FEEDBACK, VERIFICATION
 
 _RESERVED: Mapping[str, str] = {
-    _VERIFICATION: "# === removed: VERIFICATION SUMMARY ===",
-    _FEEDBACK: "# === removed: MARKER FEEDBACK ===",
+    VERIFICATION: "# === removed: VERIFICATION SUMMARY ===",
+    FEEDBACK: "# === removed: MARKER FEEDBACK ===",
     "_mograder_checks": "_removed_checks",
     "_mograder_marks": "_removed_marks",
 }
@@ -105,8 +103,8 @@ def _cells(result: GradingResult) -> str:
     checks = "".join(f"\n        {entry}," for entry in entries)
     marks = _marks(result)
     return _CELLS.format(
-        verification=_VERIFICATION,
-        feedback=_FEEDBACK,
+        verification=VERIFICATION,
+        feedback=FEEDBACK,
         checks=f"{checks}\n    " if checks else "",
         marks=f"_mograder_marks = {_literal(marks)}\n    " if marks else "",
         cell_errors=len(result.cell_errors),

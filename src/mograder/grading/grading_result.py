@@ -6,6 +6,7 @@ gradebook. Pages, CSV files and uploads are made from it and from marks that peo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -107,6 +108,20 @@ class GradedCellError(_Record):
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a result depends on beside the submission, by digests and names.
+
+    A digest is empty for what there is not.
+    """
+
+    source_sha256: str
+    contract_sha256: str
+    release_sha256: str
+    environment: str
+    mograder: str
+
+
 class GradingResult(_Record):
     """The result of grading one submission.
 
@@ -142,6 +157,22 @@ class GradingResult(_Record):
     max_mark: float = 100.0
     at: str
     seconds: float = 0.0
+
+    @property
+    def basis(self) -> Basis:
+        """The basis on which it was made."""
+        return Basis(
+            source_sha256=self.source_sha256,
+            contract_sha256=self.contract_sha256,
+            release_sha256=self.release_sha256,
+            environment=self.environment,
+            mograder=self.mograder,
+        )
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the submission, or a question of it, has no result that counts."""
+        return GradingState.NEEDS_ATTENTION in {self.state, *(q.state for q in self.questions)}
 
 
 def render_result(result: GradingResult) -> str:

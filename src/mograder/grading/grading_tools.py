@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from mograder.core.clock import SystemClock
 from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.single_flight import Progress
 from mograder.grading.local_runner import open_workbench
@@ -25,10 +26,6 @@ from mograder.store.contracts import ContractStore
 _CONTRACTS = "contracts"
 _MANY = 2
 """Runs from which a process is kept for each environment; recording and judging are that many."""
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class GradingTools:
     key: bytes
     slots: SandboxSlots = field(default_factory=SandboxSlots)
     apart: IsolatedCall = field(default_factory=IsolatedCall)
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = SystemClock().now
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.runner import CopyBounds, Executor
@@ -102,15 +103,13 @@ async def open_workbench(
             marimo=metadata.version("marimo"),
             timeout=loaded.settings.limits.build_timeout,
         )
-        # The limits of a session, by the names of the settings.
-        limits = loaded.settings.limits.model_dump(include=set(Limits.model_fields))
+        limits = limits_of(loaded.settings.limits)
         bounds = _AUTHORS if trusted else CopyBounds()
         copies = runtime / "copies"
         executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
         judges = JudgeRunner(client, runtime / "judging", remove_tree, at_once=jobs, bounds=bounds)
-        allowed = Limits.model_validate(limits)
         try:
-            yield Workbench(executor, allowed, environments, client, judges)
+            yield Workbench(executor, limits, environments, client, judges)
         finally:
             await environments.close()
             await client.close()

@@ -67,8 +67,7 @@ class ResultRow:
     @property
     def needs_attention(self) -> bool:
         """Whether the submission, or a question of it, has no result that counts."""
-        states = {self.state, *(question.state for question in self.questions)}
-        return GradingState.NEEDS_ATTENTION in states
+        return GradingState.NEEDS_ATTENTION in {self.state, *(q.state for q in self.questions)}
 
     def word(self, column: Column) -> str:
         """Return the word for a label."""

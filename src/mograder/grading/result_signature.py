@@ -23,23 +23,14 @@ def grading_key(loaded: LoadedSettings) -> bytes:
     server comes later, so that old signatures remain valid.
 
     Raises:
-        InvalidInput: The secret cannot be read or written.
+        InvalidInput: The secret cannot be read or written, or is empty.
         Busy: The disk is full.
     """
     own, server = loaded.state_dir / _SECRET, loaded.course_dir / SECRET_FILE
     if server.exists() and not own.exists():
-        return key_of_secret(read_secret(server))
+        return derived_key(read_secret(server), _PURPOSE)
     own.parent.mkdir(parents=True, exist_ok=True)
-    return key_of_secret(ensure_secret(own))
-
-
-def key_of_secret(secret: str) -> bytes:
-    """Return the key of signatures that a secret gives.
-
-    Raises:
-        InvalidInput: The secret is empty.
-    """
-    return derived_key(secret, _PURPOSE)
+    return derived_key(ensure_secret(own), _PURPOSE)
 
 
 def sign_result(key: bytes, result: GradingResult) -> str:

@@ -19,14 +19,9 @@ from mograder.grading.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.decoding import decode_notebook
+from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.submit_cells import SUBMIT
-
-GRADERS_CELLS = (
-    "# === MOGRADER: VERIFICATION SUMMARY ===",
-    "# === MOGRADER: MARKER FEEDBACK ===",
-)
-"""The comments in the cells that grading adds to a notebook (compatibility-0.3.16.md 9)."""
 
 _NOT_A_FILE = "A submission has to be a regular file."
 
@@ -104,7 +99,7 @@ def read_text(asked: ToRead) -> SubmittedText:
     added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
     changed: tuple[str, ...] = ()
     if asked.release is not None:
-        changed = describe_tampering(asked.text, asked.release, asked.filename)
+        changed = describe_tampering(notebook, parse_cells(asked.release, asked.filename))
     return SubmittedText(
         skip=(*skip, *sorted(asked.checks)),
         lines=tuple(each.code_first for each in notebook.cells),

@@ -199,8 +199,7 @@ class _Judging:
         return ""
 
     def _where_it_was(self) -> str:
-        running = (c for c in self._result.cells if c.status is CellStatus.INTERRUPTED)
-        index = next((each.index for each in running), None)
+        index = self._result.interrupted
         if index is None or index >= len(self._to_run.cells):
             return ""
         line = self._line(self._to_run.cells[index], 1)

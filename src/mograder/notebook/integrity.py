@@ -130,17 +130,13 @@ def find_tampering(student: str, release: str, filename: str) -> Tampering:
     return Tampering(tuple(sorted(keys)), _mark_codes(own) != _mark_codes(released))
 
 
-def describe_tampering(student: str, release: str, filename: str) -> tuple[str, ...]:
+def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, ...]:
     """Return what a notebook has changed of its release, in 0.3.16's words for graders.
 
     They are ``check(Q1)`` for each question with changed, missing or additional check cells,
     ``marks``, and ``cell: modified: …`` or ``cell: missing: …`` with the first line of another
     released cell (compatibility-0.3.16.md 9). Answers, and imports that were added, are no changes.
-
-    Raises:
-        InvalidInput: One of the texts is not a notebook.
     """
-    own, released = parse_cells(student, filename), parse_cells(release, filename)
     theirs = list(_known(own))
     fixed = [each for each in _known(released) if not is_editable(each.cell)]
     pairs = _match(theirs, fixed)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings
+from mograder.notebook.graders_cells import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook_rows import AssignmentRow, Marks
@@ -25,7 +26,6 @@ Verifies = Callable[[RecordedRun], bool]
 _SHOWN = 3
 _LARGEST = 5_000_000
 _TEXT_MARK = re.compile(r"^\s*_mark\s*=\s*(\d+(?:\.\d+)?)\s*(?:#.*)?$", re.MULTILINE)
-_FEEDBACK_CELL = "# === MOGRADER: MARKER FEEDBACK ==="
 _PERCENT = 100.0
 
 
@@ -169,7 +169,7 @@ def _mark_in(path: Path) -> str:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-    found = _TEXT_MARK.search(text.partition(_FEEDBACK_CELL)[2])
+    found = _TEXT_MARK.search(text.partition(FEEDBACK)[2])
     return found[1] if found else ""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.exchange.csv_table import number_text, read_table, write_table
+from mograder.core.csv_table import number_text, read_table, write_table
 from mograder.exchange.gradebook_export import (
     as_json,
     assignment_csv,

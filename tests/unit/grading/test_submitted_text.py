@@ -10,7 +10,6 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.grading.contract_recording import digest_of
 from mograder.grading.submitted_text import (
-    GRADERS_CELLS,
     ToRead,
     decode_submission,
     read_submission,
@@ -18,6 +17,7 @@ from mograder.grading.submitted_text import (
 )
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.notebook.submit_cells import with_submit_cells
 from tests.support.fake_judges import SOURCE, answered, release_of
 

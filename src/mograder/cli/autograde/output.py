@@ -15,11 +15,11 @@ import click
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.progress_bars import counting
+from mograder.core.csv_table import number_text
 from mograder.grading.autograde import Autograded
 from mograder.grading.graded_assignment import GradedAssignment
 from mograder.grading.grading_result import GradedQuestion
 from mograder.grading.result_row import Column, ResultRow
-from mograder.grading.results_csv import short_number
 from mograder.marks import sum_of_marks
 from mograder.store.course import shown
 
@@ -122,8 +122,8 @@ class Output:
         for each in assignment.labels:
             self.event("check", notebook=assignment.filename, label=each.label, status="PASS")
         if assignment.marks:
-            marks = " ".join(f"{key}={short_number(m)}" for key, m in assignment.marks.items())
-            total = short_number(sum_of_marks(assignment.marks.values()))
+            marks = " ".join(f"{key}={number_text(m)}" for key, m in assignment.marks.items())
+            total = number_text(sum_of_marks(assignment.marks.values()))
             self.say(f"  Marks metadata: {marks} (total: {total})")
 
     def _tell_changes(self, row: ResultRow) -> None:
@@ -155,7 +155,7 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
             continue
         cells += [_coloured(row.word(column)) for column in columns]
         if marked:
-            cells.append(f"{short_number(row.auto_mark) or '?'}/{short_number(row.max_mark)}")
+            cells.append(f"{number_text(row.auto_mark) or '?'}/{number_text(row.max_mark)}")
         cells.append(f"{row.cell_errors}")
         yield "  ".join([*cells, *([plain(", ".join(row.tampered))] if row.tampered else [])])
 

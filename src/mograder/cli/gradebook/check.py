@@ -13,8 +13,9 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
+from mograder.grading.gradebook_run import is_genuine
 from mograder.grading.grading_result import parse_result
-from mograder.grading.result_signature import grading_key, is_signed
+from mograder.grading.result_signature import grading_key
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.store.gradebook import viewed_gradebook
@@ -54,7 +55,6 @@ def _verifies(loaded: LoadedSettings) -> Verifies:
             result = parse_result(run.result)
         except InvalidInput:
             return False
-        is_of_run = (result.assignment, result.student) == (run.assignment, run.student)
-        return is_of_run and is_signed(key(), result, run.signature)
+        return is_genuine(key(), run, result)
 
     return verifies

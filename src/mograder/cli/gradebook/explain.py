@@ -13,8 +13,8 @@ from mograder.cli.gradebook.book import assignment_named, book_path, grade_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.csv_table import number_text
 from mograder.core.errors import InvalidInput
-from mograder.exchange.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.grading_result import GradedCall, GradedLabel, GradingResult, parse_result
 from mograder.store.gradebook import viewed_gradebook

@@ -16,7 +16,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
-from mograder.exchange.csv_table import number_text
+from mograder.core.csv_table import number_text
 from mograder.exchange.grades_csv import waiting_for
 from mograder.store.grading_records import (
     NEEDS_ATTENTION,

@@ -13,7 +13,7 @@ from mograder.cli.gradebook.book import assignment_named, book_path, grade_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
-from mograder.exchange.csv_table import number_text
+from mograder.core.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import QuestionGrade, StudentGrade

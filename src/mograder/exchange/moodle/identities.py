@@ -15,9 +15,9 @@ from enum import StrEnum
 
 from mograder.clients.moodle.records import Participant
 from mograder.clients.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
+from mograder.core.csv_table import Row, read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username
-from mograder.exchange.csv_table import Row, read_table
 from mograder.store.gradebook import Identity
 
 USERNAME_COLUMNS = ("username", "user", "hub username", "login")

@@ -132,6 +132,12 @@ class ExecutionResult:
     log_tail: str = ""
     seconds: float = 0.0
 
+    @property
+    def interrupted(self) -> int | None:
+        """The index of the cell that was running when the run was ended."""
+        cells = (each.index for each in self.cells if each.status is CellStatus.INTERRUPTED)
+        return next(cells, None)
+
 
 class Executes(Protocol):
     """Runs the text of a notebook (:class:`~mograder.sandbox.execution.runner.Executor`)."""

@@ -93,20 +93,23 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | No
     return file.getvalue()
 
 
-def number_text(value: float | None) -> str:
-    """Return a mark with up to five decimals: 72.5, 70; empty for None."""
+def number_text(value: float | None, places: int = 5) -> str:
+    """Return a mark with at most ``places`` (1 or more) decimals: 72.5, 70; empty for None."""
     if value is None:
         return ""
-    text = f"{value:.5f}".rstrip("0").rstrip(".")
+    text = f"{value:.{places}f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
-def _cell(value: str | float | None) -> str:
-    if not isinstance(value, str):
-        return number_text(value)
+def spreadsheet_text(text: str) -> str:
+    """Return a cell's text that a spreadsheet program does not take for a formula."""
     # The csv module does not quote a carriage return, at which a reader would end the row.
-    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _TEXT + text if text.startswith(_FORMULA) else text
+
+
+def _cell(value: str | float | None) -> str:
+    return spreadsheet_text(value) if isinstance(value, str) else number_text(value)
 
 
 def _without_prefix(cell: str) -> str:
