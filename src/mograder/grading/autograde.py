@@ -24,7 +24,7 @@ from mograder.grading.graded_assignment import (
 )
 from mograder.grading.grading_batch import grade_batch
 from mograder.grading.grading_result import Basis, GradingResult, GradingState
-from mograder.grading.grading_tools import GradingTools
+from mograder.grading.grading_tools import GradingTools, RunNeededError
 from mograder.grading.result_row import Column, ResultRow, columns_of, row_of
 from mograder.grading.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
@@ -110,7 +110,7 @@ async def autograde(
     for warning in assignment.warnings:
         watch.warn(warning)
     files = AutogradedFiles(request.output, assignment.name, tools.key)
-    waiting, current = await _divide(request, assignment, files, watch)
+    waiting, current = await _divide(request, assignment, files, watch.warn)
     watch.begins(assignment, len(waiting), len(current))
 
     def keep(graded: GradedNotebook) -> Sequence[str]:
@@ -124,22 +124,54 @@ async def autograde(
     source = assignment.basis.source_sha256
     if request.whole and source and any(not row.problem for row in rows):
         await asyncio.to_thread(files.write_source_hash, source)
-    ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
-    return Autograded(assignment, tuple(ordered), request.output)
+    return Autograded(assignment, _ordered([*rows, *current]), request.output)
+
+
+async def up_to_date(
+    request: AutogradeRequest, tools: GradingTools, watch: AutogradeWatch
+) -> Autograded | None:
+    """Return the results if none has to be made; None if one has, or if only a run can tell.
+
+    ``tools`` may be those that start nothing (:func:`grading_tools.looking_tools`), and ``watch``
+    is told nothing if None is returned.
+
+    Raises:
+        MograderError: The assignment cannot be graded for a reason that its files show.
+    """
+    if request.force:
+        return None
+    warnings: list[str] = []
+    try:
+        assignment = await prepare_assignment(request.files, tools, lambda _: None)
+    except RunNeededError:
+        return None
+    files = AutogradedFiles(request.output, assignment.name, tools.key)
+    plain = replace(request, denied=None)  # to screen the text is slow, and changes no answer
+    waiting, current = await _divide(plain, assignment, files, warnings.append)
+    if waiting:
+        return None
+    for warning in (*assignment.warnings, *warnings):
+        watch.warn(warning)
+    watch.begins(assignment, 0, len(current))
+    return Autograded(assignment, _ordered(current), request.output)
+
+
+def _ordered(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
+    return tuple(sorted(rows, key=lambda row: row.student.casefold()))
 
 
 async def _divide(
     request: AutogradeRequest,
     assignment: GradedAssignment,
     files: AutogradedFiles,
-    watch: AutogradeWatch,
+    warn: Callable[[str], None],
 ) -> tuple[list[SubmittedFile], list[ResultRow]]:
     """Return the submissions to grade, and the rows of those whose result is up to date."""
     waiting: list[SubmittedFile] = []
     current: list[ResultRow] = []
     basis, inspector = assignment.basis, Inspector()
     for file in request.submissions:
-        known = None if file.problem else await asyncio.to_thread(_known, file, files, watch)
+        known = None if file.problem else await asyncio.to_thread(_known, file, files, warn)
         if request.failed and known is not None and not _has_failed(known):
             continue
         kept = None if request.force or request.failed else known
@@ -153,14 +185,14 @@ async def _divide(
 
 
 def _known(
-    file: SubmittedFile, files: AutogradedFiles, watch: AutogradeWatch
+    file: SubmittedFile, files: AutogradedFiles, warn: Callable[[str], None]
 ) -> GradingResult | None:
     try:
         return files.read(file.student).result
     except NotFound:
         return None
     except InvalidInput as error:
-        watch.warn(error.message)
+        warn(error.message)
         return None
 
 

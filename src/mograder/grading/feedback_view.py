@@ -24,6 +24,8 @@ from mograder.store.grading_records import MANUAL, UNPROTECTED, QuestionGrade, S
 
 _MOST_CALLS = 50
 _PARAGRAPHS = re.compile(r"\n\s*\n")
+_RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
+"""States of a question whose marks the submission's code had a part in."""
 _TELLING = frozenset((GradingState.NOT_RUN, GradingState.UNPROTECTED))
 
 
@@ -186,7 +188,7 @@ def _notes(result: GradingResult | None) -> Iterator[str]:
     if result.tampered:
         told = ", ".join(result.tampered)
         yield f"These parts are not as they were handed out; what was handed out counts: {told}."
-    if not result.protected and result.questions:
+    if not result.protected and any(each.state in _RAN for each in result.questions):
         yield "This was graded without protection from the submission's own code."
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from mograder.core.clock import SystemClock
 from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.single_flight import Progress
-from mograder.grading.local_runner import open_workbench
+from mograder.grading.local_runner import kept_environment, open_workbench
 from mograder.grading.result_signature import grading_key
 from mograder.grading.sandbox_slots import SandboxSlots
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.sandbox.execution.judging import Judges
-from mograder.sandbox.execution.report import Executes
+from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
 from mograder.store.contracts import ContractStore
 
 _CONTRACTS = "contracts"
@@ -68,6 +68,47 @@ async def open_grading_tools(
             contracts=contracts_of(loaded),
             key=key,
         )
+
+
+class RunNeededError(Exception):
+    """Something has to run before this can be told."""
+
+
+class RunsNothing:
+    """Judges and executes nothing."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Raise :class:`RunNeededError`."""
+        raise RunNeededError(request.name)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Raise :class:`RunNeededError`."""
+        raise RunNeededError(request.name)
+
+
+async def looking_tools(loaded: LoadedSettings, environ: Environ) -> GradingTools:
+    """Return tools that start nothing, to find out what is up to date.
+
+    They raise :class:`RunNeededError` where a notebook would run or an environment be built.
+
+    Raises:
+        InvalidInput: The course's secret cannot be read.
+    """
+
+    async def environment(text: str, _: Progress) -> Path:
+        found = await kept_environment(loaded, environ, text)
+        if found is None:
+            raise RunNeededError("the environment is not built")
+        return found
+
+    return GradingTools(
+        judges=RunsNothing(),
+        executor=RunsNothing(),
+        environment=environment,
+        settings=loaded.settings,
+        contracts=contracts_of(loaded),
+        key=await asyncio.to_thread(grading_key, loaded),
+    )
 
 
 def contracts_of(loaded: LoadedSettings) -> ContractStore:

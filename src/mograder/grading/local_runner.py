@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.runner import CopyBounds, Executor
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Limits, RunCommand
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.files import remove_tree
 
@@ -66,6 +66,38 @@ class Workbench:
         return directory
 
 
+async def kept_environment(loaded: LoadedSettings, environ: Environ, text: str) -> Path | None:
+    """Return a notebook's environment if an earlier command built it; start no process for it.
+
+    Raises:
+        InvalidInput: The header is wrong.
+    """
+    place, environments_dir = _places(loaded, environ)
+    environments = await _environments(loaded, place, environments_dir, _NoCommands())
+    found = await environments.kept(read_script(text))
+    return None if found is None else found.directory
+
+
+class _NoCommands:
+    """Refuses all commands of builds."""
+
+    async def run(self, command: RunCommand, on_line: Callable[[str], None]) -> int:
+        """Raise :class:`SandboxUnavailable`."""
+        raise SandboxUnavailable(f"{command.argv[0]} is not run: there is no supervisor.")
+
+
+async def _environments(
+    loaded: LoadedSettings, place: Path, directory: Path, runner: CommandRunner
+) -> Environments:
+    return Environments(
+        directory,
+        runner,
+        wheel=await asyncio.to_thread(build_runtime_wheel, place / "wheels"),
+        marimo=metadata.version("marimo"),
+        timeout=loaded.settings.limits.build_timeout,
+    )
+
+
 @asynccontextmanager
 async def open_workbench(
     loaded: LoadedSettings,
@@ -96,13 +128,7 @@ async def open_workbench(
     )
     try:
         client, _ = await open_sandbox(config, wanted, dev=False)
-        environments = Environments(
-            environments_dir,
-            client,
-            wheel=await asyncio.to_thread(build_runtime_wheel, place / "wheels"),
-            marimo=metadata.version("marimo"),
-            timeout=loaded.settings.limits.build_timeout,
-        )
+        environments = await _environments(loaded, place, environments_dir, client)
         limits = limits_of(loaded.settings.limits)
         bounds = _AUTHORS if trusted else CopyBounds()
         copies = runtime / "copies"

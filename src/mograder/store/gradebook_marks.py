@@ -105,7 +105,7 @@ def read_rows(
             marks.get(each, ()),
             runs.get(each, ()),
         )
-        for each in sorted(rows.keys() | marks.keys() | runs.keys())
+        for each in sorted(rows.keys() | marks.keys() | runs.keys(), key=str.casefold)
     )
 
 

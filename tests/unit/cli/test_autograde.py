@@ -22,7 +22,7 @@ from mograder.cli.autograde import command
 from mograder.cli.main import run
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.grading_result import GradingResult
-from mograder.grading.grading_tools import GradingTools
+from mograder.grading.grading_tools import GradingTools, RunsNothing
 from tests.support.grading_course import (
     HALF,
     RIGHT,
@@ -69,7 +69,11 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         desk.judges.gate.set()
         yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
 
+    async def looking(loaded: LoadedSettings, environ: Environ) -> GradingTools:
+        return tools_with(RunsNothing(), tmp_path, refusal=desk.refusal)
+
     monkeypatch.setattr(command, "open_grading_tools", opening)
+    monkeypatch.setattr(command, "looking_tools", looking)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     return desk
@@ -267,6 +271,31 @@ def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(
     told = capfd.readouterr().err.strip().splitlines()
     assert told == ["Error: The package nosuchpackage cannot be installed."]
     assert not (desk.root / "autograded").exists()
+
+
+def test_sandboxes_are_started_only_for_what_is_to_be_graded(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def starts(*options: str) -> int:
+        desk.opened.clear()
+        assert run(["autograde", "hw1", *options]) == 0
+        return len(desk.opened)
+
+    assert starts() == 1
+    assert starts() == starts("--failed") == starts("--student", "bob", "--safety-check") == 0
+    assert starts("--force", "--student", "bob") == 1
+    capfd.readouterr()
+    assert starts("--json") == 0
+    (answer,) = json.loads(capfd.readouterr().out)["assignments"]
+    assert [each["up_to_date"] for each in answer["submissions"]] == [True] * 3
+    desk.submit("bob.py", RIGHT)
+    assert starts() == 1
+    (desk.root / "source/hw1/hw1.py").write_text(SOURCE + "\n# changed\n")
+    assert starts() == 1
+    (desk.root / "autograded/hw1/carol.json").write_text("{")
+    assert starts() == 1
+    assert capfd.readouterr().err.count("carol.json") == 1  # told once, by the run that grades
+    assert starts() == 0
 
 
 def test_a_source_without_checks_leaves_everything_to_people(desk: Desk) -> None:

@@ -141,6 +141,18 @@ def test_a_submission_without_a_result_says_that_it_waits() -> None:
     assert "/secret" not in said
 
 
+def test_only_what_has_run_was_without_protection() -> None:
+    told = "This was graded without protection from the submission's own code."
+    unsafe = RESULT.model_copy(update={"protected": False})
+    assert told in words(result=unsafe)
+    state = {"state": GradingState.NOT_RUN, "earned": 0}
+    nothing = tuple(each.model_copy(update=state) for each in unsafe.questions)
+    broken = unsafe.model_copy(update={"questions": nothing, "problem": "alice.py:1: syntax"})
+    text = words(result=broken)
+    assert "Your submission could not be run: alice.py:1: syntax" in text
+    assert told not in text
+
+
 def test_without_a_result_the_page_is_the_gradebooks() -> None:
     said = words(result=None, late=None, due=None, received=None)
     assert "13.3 of 20 marks" in said

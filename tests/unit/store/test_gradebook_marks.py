@@ -67,6 +67,12 @@ def test_a_run_waits_for_the_questions_that_people_mark(book: Gradebook, path: P
     }
 
 
+def test_students_are_in_the_order_of_their_names_without_case(book: Gradebook) -> None:
+    for student in ("bob", "Zoe", "alice"):
+        book.record_run(a_run(student, points=FAIR))
+    assert [each.student for each in book.grades("A1")] == ["alice", "bob", "Zoe"]
+
+
 def test_the_assignment_is_written_as_0_3_16_reads_it(book: Gradebook, path: Path) -> None:
     book.record_run(a_run(points=FAIR))
     with closing(sqlite3.connect(path)) as connection:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.autograde import Autograded, AutogradeRequest, autograde
-from mograder.grading.grading_tools import open_grading_tools
+from mograder.grading.autograde import Autograded, AutogradeRequest, autograde, up_to_date
+from mograder.grading.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.results_csv import render_csv
 from mograder.grading.run_limits import lowered, timed
 from mograder.notebook.screening import denied_by
@@ -213,18 +214,29 @@ async def _grade_all(
     gradebook: Gradebook,
     output: Output,
 ) -> list[Autograded]:
-    opening = open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+    """Grade one assignment after the other; sandboxes are started when the first has work."""
+    looking = await looking_tools(loaded, read_environ())
+    tools: GradingTools | None = None
     done: list[Autograded] = []
-    async with opening as tools:
+    async with AsyncExitStack() as opened:
         for each in chosen:
             for note in each.notes:
                 output.say(note)
             output.prepares()
             request = _request(each, how, loaded)
-            graded = await autograde(request, tools, gradebook.record_run, output)
+            graded = await up_to_date(request, looking, output)
+            if graded is None:
+                if tools is None:
+                    output.progress("Starting the sandboxes")
+                    tools = await opened.enter_async_context(_opening(how, loaded))
+                graded = await autograde(request, tools, gradebook.record_run, output)
             output.finished(graded)
             done.append(graded)
     return done
+
+
+def _opening(how: _How, loaded: LoadedSettings) -> AbstractAsyncContextManager[GradingTools]:
+    return open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
 
 
 def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequest:

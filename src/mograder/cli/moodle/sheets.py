@@ -12,6 +12,7 @@ from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.identities import Person, people_of
+from mograder.store.course import shown
 from mograder.store.gradebook import Identity, existing_gradebook
 
 
@@ -21,14 +22,15 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
     Raises:
         NotFound: Neither file exists.
     """
-    places = [loaded.path(loaded.settings.dirs.import_) / f"{name}.csv" for name in names]
+    folder = loaded.path(loaded.settings.dirs.import_)
+    places = [folder / f"{name}.csv" for name in dict.fromkeys(names)]
     if loaded.settings.moodle.csv:
         places.append(loaded.path(loaded.settings.moodle.csv))
     for place in places:
         if place.is_file():
             return place
     raise NotFound(
-        f"There is no grading worksheet {places[0]}.",
+        f"There is no grading worksheet {' or '.join(map(shown, places))}.",
         hint="Download it from the assignment's page in Moodle (Submissions, Actions, Download "
         "grading worksheet) and put it there, or name it by --worksheet.",
     )

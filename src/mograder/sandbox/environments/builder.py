@@ -166,6 +166,17 @@ class Environments:
             return None
         return known
 
+    async def kept(self, script: Script) -> Environment | None:
+        """Return the environment if it was built before, else None; start no build.
+
+        Raises: :class:`InvalidInput` when no installed Python satisfies the header.
+        """
+        known = self.ready(script)
+        if known is None:
+            interpreter = await find_interpreter(script.requires_python)
+            known = await asyncio.to_thread(self._recall, self._request(script, interpreter))
+        return known
+
     async def next_build(self) -> None:
         """Wait until an environment was built since the last call; the first returns at once."""
         await self._built.wait()
@@ -177,8 +188,7 @@ class Environments:
 
     async def _obtain(self, script: Script, tell: Progress) -> Environment:
         interpreter = await find_interpreter(script.requires_python)
-        wanted = request_name(script, interpreter.version, self._wheel.name)
-        request = self._root / REQUESTS / wanted
+        request = self._request(script, interpreter)
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
             environment = await self._lock_and_build(script, interpreter, tell)
@@ -186,6 +196,10 @@ class Environments:
         self._known[script] = environment
         self._on_ready(environment.directory)
         return environment
+
+    def _request(self, script: Script, interpreter: Interpreter) -> Path:
+        name = request_name(script, interpreter.version, self._wheel.name)
+        return self._root / REQUESTS / name
 
     def _recall(self, request: Path) -> Environment | None:
         try:

@@ -119,7 +119,9 @@ def _fitted(result: LabelResult | None, wanted: Any, reason: str) -> LabelResult
         return LabelResult(wanted.label, wanted.key, (missing,))
     lacking = wanted.total - result.total
     if lacking > 0 or len(result.conditions) == 0:
-        text = "the answer gave rise to fewer conditions than the author's"
+        none = "the check has no conditions, as if nothing was answered"
+        fewer = "with this answer the check has fewer conditions than with the author's"
+        text = fewer if result.conditions else none
         more = Condition(text, max(lacking, 0.0), False)
         return dataclasses.replace(result, conditions=(*result.conditions, more))
     if lacking < 0:

@@ -81,6 +81,21 @@ def test_a_label_weighs_what_it_weighs_in_the_authors_run(
     assert not data["passed"] or all(ok for _, ok in weights)
 
 
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ([], "the check has no conditions, as if nothing was answered"),
+        ([(1.0, True)], "with this answer the check has fewer conditions than with the author's"),
+    ],
+)
+def test_a_lack_of_conditions_is_told_apart_from_no_answer(
+    weights: list[tuple[float, bool]], told: str
+) -> None:
+    wanted = ExpectedLabel(0, "Q1", "Q1", 3.0, 3)
+    (found,) = label_results.by_contract([_result(weights)], [wanted], "")
+    assert found.conditions[-1].message == told
+
+
 def test_missing_labels_have_failed_and_others_do_not_count() -> None:
     wanted = ExpectedLabel(0, "Q2", "K", 3.0, 1)
     (found,) = label_results.by_contract([_result([(1.0, True)])], [wanted], "why")
