@@ -143,11 +143,19 @@ def _holds(condition: Any) -> bool:
         raise TypeError("an async function was called without await")
     if isinstance(value, type):  # its all() is a method of its instances
         return True
-    if _has_gaps(value) or getattr(value, "size", 1) == 0:
+    if _has_gaps(value) or _is_empty(value):
         return False
     for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
         value = value.all() if callable(getattr(value, "all", None)) else value
     return bool(value)
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether an array or a series, also one of polars, which has no ``size``, has no elements."""
+    size = getattr(value, "size", None)
+    if size is None and callable(getattr(value, "all", None)) and hasattr(value, "__len__"):
+        size = len(value)
+    return bool(size == 0)
 
 
 def _has_gaps(value: Any) -> bool:

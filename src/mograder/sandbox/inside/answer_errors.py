@@ -14,10 +14,13 @@ ALLOWED: dict[str, type[Exception]] = {
     if isinstance(each, type)
     and issubclass(each, Exception)
     and name == each.__name__
-    and name not in ("StopIteration", "StopAsyncIteration", "ExceptionGroup")
+    and name not in ("StopIteration", "StopAsyncIteration", "ExceptionGroup", "MemoryError")
     and not issubclass(each, UnicodeDecodeError | UnicodeEncodeError | UnicodeTranslateError)
 }
-"""Never ``StopIteration``, which would end ``all(map(answer, …))`` early, nor what is no error."""
+"""Never ``StopIteration``, which would end ``all(map(answer, …))`` early, nor what is no error.
+
+``MemoryError`` is none of them either: in the judge it means that the judge has no more memory.
+"""
 
 _ENDS = frozenset(
     ("StopIteration", "StopAsyncIteration", "GeneratorExit", "SystemExit", "KeyboardInterrupt")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -157,10 +158,16 @@ class AnswerSession:
             self._break(f"no answer: {error}")
         return self._checked(frame)
 
-    def decode(self, tree: object, buffers: list[bytearray], hook: Any) -> Any:
+    def decode(
+        self,
+        tree: object,
+        buffers: list[bytearray],
+        hook: Any,
+        gaps: Callable[[], None] = lambda: None,
+    ) -> Any:
         """Return the value of an answer; ``NoAnswer`` if it is none of the codec's."""
         try:
-            return value_decoder.decode(tree, buffers, hook)
+            return value_decoder.decode(tree, buffers, hook, gaps)
         except codec_rules.Undecodable as error:
             self.overfull |= isinstance(error.__context__, MemoryError)
             self._break(f"no answer: {error}")

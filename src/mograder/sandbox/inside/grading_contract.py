@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-VERSION = 1
+VERSION = 2
 _Record = TypeVar("_Record")
 
 
@@ -25,9 +25,9 @@ class Use:
     """What a path of the author's solution gave.
 
     ``kinds`` are those of objects that stay in the worker ("function", "class", "instance",
-    "iterator"), empty for data. ``example`` says in words what it was. ``changes`` are the
-    arguments that it changes in place, by position or name, and ``same`` the positions of those
-    that it returned itself.
+    "iterator"), empty for data, and "gaps" for data with masked or missing elements. ``example``
+    says in words what it was. ``changes`` are the arguments that it changes in place, by position
+    or name, and ``same`` the positions of those that it returned itself.
     """
 
     path: str

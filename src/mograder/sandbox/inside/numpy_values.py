@@ -162,7 +162,13 @@ def _decode_masked(decoder: Any, depth: int, data: object, mask: object, fill: o
     filler = None if fill is None else _part(decoder, depth, fill)
     if filler is not None and (filler.shape != () or filler.dtype.kind != values.dtype.kind):
         raise rules.Undecodable("not the fill value of this array")
+    decoder.has_gaps |= bool(np.any(hidden))
     return np.ma.MaskedArray(values, hidden, fill_value=filler)
+
+
+def _decode_the_masked(decoder: Any, depth: int) -> Any:
+    decoder.has_gaps = True
+    return np.ma.masked
 
 
 def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
@@ -192,6 +198,6 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "np.O": (2, _decode_objects),
     "np.T": (1, _decode_texts),
     "np.m": (3, _decode_masked),
-    "np.masked": (0, lambda decoder, depth: np.ma.masked),
+    "np.masked": (0, _decode_the_masked),
 }
 """The tags, how many parts each has, and their decoders."""

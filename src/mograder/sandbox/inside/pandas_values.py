@@ -144,16 +144,19 @@ def _zoned(decoder: Any, depth: int, zone: object, tree: object) -> Any:
 def _nullable(decoder: Any, depth: int, data: object, mask: object) -> Any:
     values = numpy_values.array_of(decoder, data, depth, "iufb")
     hidden = numpy_values.array_of(decoder, mask, depth, "b")
+    decoder.has_gaps |= bool(hidden.any())
     return _MASKED_KINDS[values.dtype.kind](values, hidden)
 
 
 def _decode_texts(decoder: Any, depth: int, storage: object, nullable: object) -> Any:
     kept = value_decoder.matched(storage, _STORAGE)
+    texts = decoder.texts()
     if value_decoder.flag(nullable):
         dtype = pd.StringDtype(kept)
+        decoder.has_gaps |= None in texts
     else:  # since pandas 2.3
         dtype = pd.StringDtype(kept, na_value=np.nan)
-    return pd.array(np.array(decoder.texts(), object), dtype=dtype)
+    return pd.array(np.array(texts, object), dtype=dtype)
 
 
 def _categorical(
@@ -256,6 +259,11 @@ def _decode_timedelta(
     return pd.Timedelta(length).as_unit(name)
 
 
+def _decode_na(decoder: Any, depth: int) -> Any:
+    decoder.has_gaps = True
+    return pd.NA
+
+
 _TEXTS = tuple(
     getattr(pd.arrays, each)
     for each in ("StringArray", "ArrowStringArray")
@@ -292,6 +300,6 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "pd.ts": (3, _decode_timestamp),
     "pd.td": (3, _decode_timedelta),
     "pd.NaT": (0, lambda decoder, depth: pd.NaT),
-    "pd.NA": (0, lambda decoder, depth: pd.NA),
+    "pd.NA": (0, _decode_na),
 }
 """The tags, how many parts each has, and their decoders."""

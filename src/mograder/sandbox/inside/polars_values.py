@@ -121,8 +121,11 @@ def _decode_series(
     if type(title) is not str:
         raise rules.Undecodable("not a column's name")
     if kind in _TEXTS:
-        return pl.Series(title, decoder.texts(), pl.String).cast(dtype)
+        texts = decoder.texts()
+        decoder.has_gaps |= None in texts
+        return pl.Series(title, texts, pl.String).cast(dtype)
     if kind is pl.Null:
+        decoder.has_gaps |= values != 0
         length = value_decoder.integer(values, 0, rules.PACKED_TEXTS)
         return pl.Series(title, [None] * length, pl.Null)
     return _stored(decoder, depth, title, (kind, dtype), (values, mask))
@@ -143,6 +146,7 @@ def _stored(
         if len(hidden) != len(numbers):
             raise rules.Undecodable("not the mask of this column")
         series = series.set(pl.Series(hidden), None)
+        decoder.has_gaps |= bool(hidden.any())
     return series.cast(dtype) if kind in _MOMENTS else series
 
 

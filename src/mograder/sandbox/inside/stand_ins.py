@@ -21,6 +21,7 @@ import answer_rules as rules  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import codec_rules  # type: ignore[import-not-found]
 
+_GAPS = "gaps"
 _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
 
 
@@ -49,7 +50,10 @@ class StandIns:
         """Return whether the notebook has a name, and its value, or the reason why it has none."""
         reply = self.session.ask("pull", name)
         if reply.status == "value":
-            return True, self.value(reply, name)
+            try:
+                return True, self.value(reply, name)
+            except answer_session.NotJudgeable as error:
+                return True, self._opaque(None, str(error))
         if reply.status == "refused":
             return True, self._opaque(None, reply.parts[0])
         if reply.status == "missing":
@@ -63,9 +67,19 @@ class StandIns:
         return value
 
     def decoded(self, reply: Any, path: str) -> Any:
-        """Return the value of an answer without a note of what it is."""
+        """Return the value of an answer without a note of what it is.
+
+        Raises ``NotJudgeable`` if elements are missing where the author's solution has them all:
+        libraries skip those in comparisons, so that they would be equal to everything.
+        """
         tree, buffers = reply.parts[0], reply.buffers
-        return self.session.decode(tree, buffers, lambda facts: self._stand_in(facts, path))
+        seen: list[bool] = []
+        value = self.session.decode(
+            tree, buffers, lambda facts: self._stand_in(facts, path), lambda: seen.append(True)
+        )
+        if seen and not self.book.allows(path, _GAPS):
+            raise answer_session.NotJudgeable(f"`{path}` has masked or missing elements.")
+        return value
 
     def number_of(self, value: object) -> int | None:
         """Return the number of the object that a stand-in stands for, None for anything else."""

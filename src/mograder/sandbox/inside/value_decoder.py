@@ -56,8 +56,16 @@ _DECIMAL = re.compile(
 )
 
 
-def decode(tree: object, buffers: list[bytearray], hook: Hook) -> object:
-    """Return the value of a tree that uses all of the buffers; otherwise ``Undecodable``."""
+def decode(
+    tree: object,
+    buffers: list[bytearray],
+    hook: Hook,
+    gaps: Callable[[], None] = lambda: None,
+) -> object:
+    """Return the value of a tree that uses all of the buffers; otherwise ``Undecodable``.
+
+    ``gaps`` is called if an element is masked or missing, which comparisons of libraries skip.
+    """
     decoder = Decoder(buffers, hook)
     try:
         value = decoder.value(tree, 0)
@@ -66,6 +74,8 @@ def decode(tree: object, buffers: list[bytearray], hook: Hook) -> object:
     except Exception as error:  # noqa: BLE001  # whatever a library raises
         raise rules.Undecodable(f"the value cannot be built ({type(error).__name__})") from None
     decoder.finish()
+    if decoder.has_gaps:
+        gaps()
     return value
 
 
@@ -73,6 +83,7 @@ class Decoder:
     """The state of one decoding; library modules call its methods, too."""
 
     def __init__(self, buffers: list[bytearray], hook: Hook) -> None:
+        self.has_gaps = False
         self._buffers = buffers
         self._taken = 0
         self._hook = hook

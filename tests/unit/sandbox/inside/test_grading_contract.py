@@ -42,7 +42,7 @@ def _changed(**more: Any) -> str:
     "text",
     [
         *("", "[]", "{}", "null", "[" * 100_000),
-        _changed(version=2),
+        _changed(version=1),
         _changed(more=1),
         _changed(seeds=1),
         _changed(uses=[{"path": "x"}]),

@@ -1,0 +1,98 @@
+"""Values that are equal to everything because libraries skip their missing elements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+
+GIVEN = """
+import numpy as np
+import pandas as pd
+import polars as pl
+from mograder.runtime import check
+_marks = {"Q1": 1}
+"""
+SOURCE = notebook(
+    GIVEN,
+    """
+### BEGIN SOLUTION
+array = np.arange(5.0)
+series = pd.Series([1, 2, 3])
+number = 7
+holes = np.ma.array([1, 2], mask=[False, True])
+def squares(v):
+    return v * v
+### END SOLUTION
+""",
+    "check('Q1', [(np.allclose(array, np.arange(5.0)), 'close')])",
+    "check('Q2', [((array == np.arange(5.0)).all(), 'equal')])",
+    "check('Q3', [((series == [1, 2, 3]).all(), 'equal')])",
+    "check('Q4', [(not abs(number - 7) > 1e-9, 'near')])",
+    "check('Q5', [(lambda: (squares(np.arange(3.0)) == np.array([0, 1, 4])).all(), 'equal')])",
+    "check('Q6', [(number == 7, 'seven')])",
+    "check('Q7', [(holes.sum() == 1, 'sum')])",
+)
+NOTHING = "array = series = number = holes = None\ndef squares(v): pass\n"
+WRONG = {
+    "masked but for one": "array = np.ma.array(np.zeros(5), mask=[0, 1, 1, 1, 1])\n"
+    "def squares(v): return np.ma.array(np.zeros(3), mask=[0, 1, 1])",
+    "masked": "number = np.ma.masked",
+    "nullable": "array = pd.Series([pd.NA] * 5, dtype='Float64')\n"
+    "series = pd.Series([pd.NA] * 3, dtype='Int64')\n"
+    "def squares(v): return pd.Series([pd.NA] * 3, dtype='Float64')",
+    "nulls of polars": "array = pl.Series([None] * 5, dtype=pl.Float64)\n"
+    "series = pl.Series([None] * 3, dtype=pl.Int64)",
+    "nothing of polars": "number = array = series = pl.Series([], dtype=pl.Float64)",
+    "no memory": "def squares(v): raise MemoryError('a fault of the judge?')",
+}
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[WarmPrograms]:
+    started = WarmPrograms()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> dict[str, Any]:
+    directory = tmp_path_factory.mktemp("reference")
+    return judged(directory, SOURCE, SOURCE, programs=programs).contract
+
+
+def passed(run: Judged) -> list[str]:
+    assert run.ended
+    assert "needs attention" not in {check["state"] for check in run.checks}
+    return [label for label, conditions in run.passed.items() if all(conditions)]
+
+
+def test_the_authors_own_values_count(
+    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
+) -> None:
+    run = judged(tmp_path, SOURCE, SOURCE, contract=contract, programs=programs)
+    assert passed(run) == [f"Q{number}" for number in range(1, 8)]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_missing_elements_are_equal_to_nothing(
+    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any], name: str
+) -> None:
+    text = notebook(GIVEN, NOTHING + WRONG[name])
+    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    assert passed(run) == []
+
+
+def test_the_reason_is_told(
+    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
+) -> None:
+    text = notebook(GIVEN, NOTHING + WRONG["masked but for one"])
+    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    assert "`array` has masked or missing elements." in run.text
+    assert "`squares()` has masked or missing elements." in run.text
