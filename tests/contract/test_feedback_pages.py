@@ -72,4 +72,5 @@ async def test_the_page_shows_what_the_student_saw_and_no_hidden_test(rig: Gradi
     everything = render_feedback_page(
         GradedWork(grade, found.result), Disclosure(Level.FULL), ShownNotebook()
     )
-    assert "secret ten" in everything, "the canary is one"
+    assert "Q1: more" in everything, "the canary is one"
+    assert "LEAK 10" in everything or "area(10)" in everything

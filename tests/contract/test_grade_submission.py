@@ -176,7 +176,11 @@ async def test_a_solution_that_only_passes_beside_its_checks_is_refused(rig: Gra
 
 EXAMPLES = [
     *sorted((REPOSITORY / "examples" / "course" / "source").glob("A*")),
-    *sorted(path for path in (REPOSITORY / "tests" / "data" / "legacy").iterdir() if path.is_dir()),
+    *sorted(
+        path.parent
+        for path in (REPOSITORY / "tests" / "data" / "legacy").glob("*/*.py")
+        if path.stem == path.parent.name
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from mograder.notebook.grading_plan import parse_plan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,
+    Judges,
     JudgingRequest,
     JudgingResult,
 )
@@ -118,7 +119,7 @@ class NoRuns:
         raise AssertionError(f"{request.name} was run beside its answers")
 
 
-def tools_with(judges: TextJudges, root: Path, *, refusal: str = "") -> GradingTools:
+def tools_with(judges: Judges, root: Path, *, refusal: str = "") -> GradingTools:
     """Return the tools of grading with these judges; ``refusal`` is why nothing can be built."""
 
     async def environment(_: str, __: Progress) -> Path:

@@ -7,6 +7,7 @@ without limits other than time. It runs a copy, because a notebook may write fil
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -169,7 +170,8 @@ async def finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
         return await process.communicate()
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
