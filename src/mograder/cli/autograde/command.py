@@ -216,9 +216,9 @@ async def _grade_all(
 ) -> list[Autograded]:
     """Grade one assignment after the other; sandboxes are started when the first has work."""
     looking = await looking_tools(loaded, read_environ())
-    tools: GradingTools | None = None
     done: list[Autograded] = []
     async with AsyncExitStack() as opened:
+        tools = _LateTools(opened, how, loaded, output)
         for each in chosen:
             for note in each.notes:
                 output.say(note)
@@ -226,13 +226,28 @@ async def _grade_all(
             request = _request(each, how, loaded)
             graded = await up_to_date(request, looking, output)
             if graded is None:
-                if tools is None:
-                    output.progress("Starting the sandboxes")
-                    tools = await opened.enter_async_context(_opening(how, loaded))
-                graded = await autograde(request, tools, gradebook.record_run, output)
+                graded = await autograde(request, await tools.get(), gradebook.record_run, output)
             output.finished(graded)
             done.append(graded)
     return done
+
+
+@dataclass(slots=True)
+class _LateTools:
+    """The tools of grading, opened when they are asked for first, and closed with ``opened``."""
+
+    opened: AsyncExitStack
+    how: _How
+    loaded: LoadedSettings
+    output: Output
+    tools: GradingTools | None = None
+
+    async def get(self) -> GradingTools:
+        """Return the tools; the first call starts the sandboxes."""
+        if self.tools is None:
+            self.output.progress("Starting the sandboxes")
+            self.tools = await self.opened.enter_async_context(_opening(self.how, self.loaded))
+        return self.tools
 
 
 def _opening(how: _How, loaded: LoadedSettings) -> AbstractAsyncContextManager[GradingTools]:
