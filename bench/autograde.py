@@ -27,15 +27,19 @@ from bench.support.graded_assignment import NAME, source_text, submission_text
 from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
 from bench.support.nbgrader_course import NbgraderCourse
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.grade_submission import GradedNotebook, SubmittedNotebook, grade_submission
-from mograder.grading.graded_assignment import (
+from mograder.grading.results.grading_result import GradingState
+from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
+from mograder.grading.submissions.grade_submission import (
+    GradedNotebook,
+    SubmittedNotebook,
+    grade_submission,
+)
+from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
     GradedAssignment,
     prepare_assignment,
 )
-from mograder.grading.grading_result import GradingState
-from mograder.grading.grading_tools import GradingTools, open_grading_tools
-from mograder.grading.validate import Submission, validate
+from mograder.grading.validation.validate import Submission, validate
 
 _PER_TURN = 10
 _OF_NBGRADER = 3

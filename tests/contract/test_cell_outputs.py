@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.page_images import image_url
+from mograder.grading.pages.page_images import image_url
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.report import (
     CellOutput,

@@ -12,8 +12,8 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.graded_assignment import AssignmentFiles, prepare_assignment
-from mograder.grading.grading_tools import open_grading_tools
+from mograder.grading.runs.grading_tools import open_grading_tools
+from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

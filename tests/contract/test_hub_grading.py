@@ -11,8 +11,8 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
-from mograder.grading.grading_jobs import GradingRequest
-from mograder.grading.notebook_page import render_notebook_page
+from mograder.grading.batch.grading_jobs import GradingRequest
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.grading_records import StudentGrade
 from mograder.web.hub.routes import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running

@@ -9,7 +9,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Page, Request, Route, expect
 
 from bench.support.browser import People, Person
-from mograder.grading.disclosure import Level
+from mograder.grading.feedback.disclosure import Level
 from tests.support.feedback_pages import rich_notebook, rich_page
 
 pytestmark = pytest.mark.full

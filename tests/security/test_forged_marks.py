@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.grade_submission import SubmittedNotebook, grade_submission
-from mograder.grading.graded_assignment import GradedAssignment
-from mograder.grading.grading_result import GradingState, parse_result, render_result
-from mograder.grading.submitted_text import read_submission
+from mograder.grading.results.grading_result import GradingState, parse_result, render_result
+from mograder.grading.submissions.grade_submission import SubmittedNotebook, grade_submission
+from mograder.grading.submissions.graded_assignment import GradedAssignment
+from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.release import make_release
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 

@@ -11,8 +11,12 @@ from typing import Literal
 
 from mograder.core.settings import Settings
 from mograder.core.single_flight import Progress
-from mograder.grading.graded_assignment import AssignmentFiles, GradedAssignment, prepare_assignment
-from mograder.grading.grading_tools import GradingTools
+from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.submissions.graded_assignment import (
+    AssignmentFiles,
+    GradedAssignment,
+    prepare_assignment,
+)
 from mograder.notebook.grading_plan import GradingPlan, parse_plan
 from mograder.notebook.release import make_release
 from mograder.sandbox.execution.judging import (

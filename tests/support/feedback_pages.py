@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 
 from mograder.core.settings_model import PenaltiesSettings
-from mograder.grading.disclosure import Disclosure, Level
-from mograder.grading.feedback_page import ShownNotebook, render_feedback_page
-from mograder.grading.feedback_view import GradedWork
-from mograder.grading.grading_result import (
+from mograder.grading.feedback.disclosure import Disclosure, Level
+from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback_view import GradedWork
+from mograder.grading.feedback.late_policy import LatePolicy, lateness
+from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
+from mograder.grading.results.grading_result import (
     GradedCall,
     GradedCheck,
     GradedCondition,
@@ -20,8 +22,6 @@ from mograder.grading.grading_result import (
     GradingResult,
     GradingState,
 )
-from mograder.grading.late_policy import LatePolicy, lateness
-from mograder.grading.notebook_page import cells_of_page, render_notebook_page
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.grading_records import QuestionGrade, StudentGrade
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mograder.grading.grading_result import (
+from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedCondition,
     GradedLabel,

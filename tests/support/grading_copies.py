@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mograder.grading.grading_cells import grading_copy
-from mograder.grading.grading_result import (
+from mograder.grading.batch.grading_cells import grading_copy
+from mograder.grading.results.grading_result import (
     GradedCellError,
     GradedCheck,
     GradedLabel,

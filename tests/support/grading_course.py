@@ -10,7 +10,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings_model import Settings
 from mograder.core.single_flight import Progress
-from mograder.grading.grading_tools import GradingTools
+from mograder.grading.runs.grading_tools import GradingTools
 from mograder.notebook.grading_plan import parse_plan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,

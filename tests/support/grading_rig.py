@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
-from mograder.grading.grade_submission import (
+from mograder.grading.results.grading_result import GradingState
+from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
+from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
     grade_submission,
 )
-from mograder.grading.graded_assignment import (
+from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
     GradedAssignment,
     prepare_assignment,
 )
-from mograder.grading.grading_result import GradingState
-from mograder.grading.grading_tools import GradingTools, open_grading_tools
 from mograder.sandbox.execution.judging import Deadlines
 from tests.support.fake_judges import written
 

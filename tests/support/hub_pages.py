@@ -18,7 +18,7 @@ import uvicorn
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.grading.notebook_page import render_notebook_page
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,

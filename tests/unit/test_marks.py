@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mograder.grading.report import CheckStatus, ValidatedCheck, with_marks
+from mograder.grading.validation.report import CheckStatus, ValidatedCheck, with_marks
 from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
 from mograder.runtime import Grader
 from tests.unit.runtime_output import body_of

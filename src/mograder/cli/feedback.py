@@ -19,15 +19,15 @@ from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.collecting import read_numbers
 from mograder.exchange.gradebook_export import assignment_csv
-from mograder.grading.due_dates import DueDates, due_dates
-from mograder.grading.feedback import (
+from mograder.grading.feedback.due_dates import DueDates, due_dates
+from mograder.grading.feedback.feedback import (
     FeedbackRequest,
     record_deductions,
     works_of,
     write_pages,
 )
-from mograder.grading.late_policy import parse_due
-from mograder.grading.result_signature import grading_key
+from mograder.grading.feedback.late_policy import parse_due
+from mograder.grading.results.result_signature import grading_key
 from mograder.store.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.course import shown
 from mograder.store.files import atomic_write, entry_named

@@ -9,7 +9,7 @@ import click
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.names import ItemName
-from mograder.grading.scaffold import (
+from mograder.grading.author.scaffold import (
     FIRST_ASSIGNMENT,
     FIRST_LECTURE,
     new_assignment,

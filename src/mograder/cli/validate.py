@@ -16,12 +16,12 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.local_runner import Workbench, open_workbench
-from mograder.grading.report import ValidationReport
-from mograder.grading.report_html import render_html
-from mograder.grading.report_json import answer_of
-from mograder.grading.report_text import render_text
-from mograder.grading.validate import Submission, validate
+from mograder.grading.runs.local_runner import Workbench, open_workbench
+from mograder.grading.validation.report import ValidationReport
+from mograder.grading.validation.report_html import render_html
+from mograder.grading.validation.report_json import answer_of
+from mograder.grading.validation.report_text import render_text
+from mograder.grading.validation.validate import Submission, validate
 from mograder.notebook.header_edit import read_key
 from mograder.sandbox.execution.report import Outcome
 from mograder.store.course import find_notebooks, find_release, read_notebook, shown

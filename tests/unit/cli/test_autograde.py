@@ -21,8 +21,8 @@ import pytest
 from mograder.cli.autograde import command
 from mograder.cli.main import run
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.grading_result import GradingResult
-from mograder.grading.grading_tools import GradingTools, RunsNothing
+from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.runs.grading_tools import GradingTools, RunsNothing
 from tests.support.grading_course import (
     HALF,
     RIGHT,

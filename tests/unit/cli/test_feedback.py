@@ -17,7 +17,8 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.exchange.grades_csv import from_gradebook, parse_grades, server_rows_of
-from mograder.grading.grading_result import (
+from mograder.grading.pages.notebook_page import render_notebook_page
+from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -25,8 +26,7 @@ from mograder.grading.grading_result import (
     GradingState,
     render_result,
 )
-from mograder.grading.notebook_page import render_notebook_page
-from mograder.grading.result_signature import grading_key, sign_result
+from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, StudentGrade
 from tests.support.gradebooks import AT, MARKS, a_run, put_recorded, random_points

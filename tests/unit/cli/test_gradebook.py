@@ -11,7 +11,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.core.settings import load_settings
-from mograder.grading.grading_result import (
+from mograder.grading.results.grading_result import (
     GradedCall,
     GradedCheck,
     GradedCondition,
@@ -21,7 +21,7 @@ from mograder.grading.grading_result import (
     GradingState,
     render_result,
 )
-from mograder.grading.result_signature import grading_key, sign_result
+from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, Penalty
 from tests.support.gradebooks import AT, MARKS, a_run, put_recorded

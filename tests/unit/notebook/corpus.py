@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.release_checks import in_source
+from mograder.grading.author.release_checks import in_source
 from mograder.notebook.findings import refuse
 from mograder.notebook.leaks import find_leaks
 from mograder.notebook.release import make_release

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.validate import Submission, validate
+from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
     CellResult,

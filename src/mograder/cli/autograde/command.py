@@ -19,10 +19,10 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.autograde import Autograded, AutogradeRequest, autograde, up_to_date
-from mograder.grading.grading_tools import GradingTools, looking_tools, open_grading_tools
-from mograder.grading.results_csv import render_csv
-from mograder.grading.run_limits import lowered, timed
+from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, up_to_date
+from mograder.grading.results.results_csv import render_csv
+from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
+from mograder.grading.runs.run_limits import lowered, timed
 from mograder.notebook.screening import denied_by
 from mograder.store.files import atomic_write
 from mograder.store.gradebook import Gradebook

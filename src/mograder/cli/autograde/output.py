@@ -16,10 +16,10 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.progress_bars import counting
 from mograder.core.csv_table import number_text
-from mograder.grading.autograde import Autograded
-from mograder.grading.graded_assignment import GradedAssignment
-from mograder.grading.grading_result import GradedQuestion
-from mograder.grading.result_row import Column, ResultRow
+from mograder.grading.batch.autograde import Autograded
+from mograder.grading.results.grading_result import GradedQuestion
+from mograder.grading.results.result_row import Column, ResultRow
+from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.marks import sum_of_marks
 from mograder.store.course import shown
 

@@ -15,7 +15,7 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.exchange.submission_times import with_times
-from mograder.grading.graded_assignment import AssignmentFiles
+from mograder.grading.submissions.graded_assignment import AssignmentFiles
 from mograder.store.course import find_release, find_source, named_directory, shown
 from mograder.store.files import entry_named
 from mograder.store.submitted_files import SubmittedFile, submitted_file, submitted_files

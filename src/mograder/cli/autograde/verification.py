@@ -11,9 +11,9 @@ import click
 from mograder.cli.autograde.selection import Chosen
 from mograder.cli.shared.formatting import plain
 from mograder.core.settings import LoadedSettings
-from mograder.grading.autograded_files import AutogradedFiles
-from mograder.grading.result_signature import grading_key
-from mograder.grading.verify_results import Verified, verify_results
+from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.verify_results import Verified, verify_results
+from mograder.grading.results.result_signature import grading_key
 from mograder.store.course import shown
 from mograder.store.gradebook import existing_gradebook
 

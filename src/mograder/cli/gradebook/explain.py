@@ -16,7 +16,12 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.csv_table import number_text
 from mograder.core.errors import InvalidInput
 from mograder.exchange.gradebook_export import as_json as grade_json
-from mograder.grading.grading_result import GradedCall, GradedLabel, GradingResult, parse_result
+from mograder.grading.results.grading_result import (
+    GradedCall,
+    GradedLabel,
+    GradingResult,
+    parse_result,
+)
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import (
     EARLIER,

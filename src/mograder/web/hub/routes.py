@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from mograder.grading.report_json import ValidationAnswer
+from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.handlers import (
     admin,
     copies,

@@ -20,10 +20,15 @@ from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.local_runner import Workbench, open_workbench
-from mograder.grading.report import ValidationReport
-from mograder.grading.report_json import CheckAnswer, ValidationAnswer, ValidationResult, answer_of
-from mograder.grading.validate import Submission, validate
+from mograder.grading.runs.local_runner import Workbench, open_workbench
+from mograder.grading.validation.report import ValidationReport
+from mograder.grading.validation.report_json import (
+    CheckAnswer,
+    ValidationAnswer,
+    ValidationResult,
+    answer_of,
+)
+from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.local_editor import Editor, LocalEditors
 from mograder.sandbox.execution.report import Outcome
 from mograder.store.course import read_notebook

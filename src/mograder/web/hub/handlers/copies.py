@@ -22,7 +22,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.grading.report_html import has_our_elements_only
+from mograder.grading.validation.report_html import has_our_elements_only
 from mograder.notebook.integrity import UNTOUCHED, Tampering
 from mograder.notebook.screening import denied_by
 from mograder.sessions.student_copies import CopyOf

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
-from mograder.grading.report_json import ValidationResult
+from mograder.grading.validation.report_json import ValidationResult
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyFacts

@@ -1,7 +1,7 @@
 """Grading of an item's submissions on the hub, by instructors: start it, look at it, cancel it.
 
-The job itself is the queue's (:mod:`mograder.grading.grading_jobs`): it goes on without a client,
-and after a restart.
+The job itself is the queue's (:mod:`mograder.grading.batch.grading_jobs`): it goes on without a
+client, and after a restart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName
-from mograder.grading.grading_jobs import GradingRequest
+from mograder.grading.batch.grading_jobs import GradingRequest
 from mograder.store.grading_jobs import JobRow
 from mograder.store.releases import ItemKind
 from mograder.store.sources import Source

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput
-from mograder.grading.report_json import ValidationResult
+from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import spinner_of

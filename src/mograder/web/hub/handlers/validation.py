@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName, Username
-from mograder.grading.report_html import render_html
-from mograder.grading.report_json import ValidationAnswer, ValidationResult, answer_of
-from mograder.grading.validate import Submission
+from mograder.grading.validation.report_html import render_html
+from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult, answer_of
+from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.launch_spec import script_of

@@ -13,13 +13,13 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.submission_times import with_times
-from mograder.grading.autograde import AutogradeRequest, autograde
-from mograder.grading.autograded_files import AutogradedFiles
-from mograder.grading.graded_assignment import AssignmentFiles, GradedAssignment
-from mograder.grading.grading_jobs import Counts, GradingRequest
-from mograder.grading.grading_tools import GradingTools
-from mograder.grading.result_row import ResultRow
-from mograder.grading.run_limits import lowered
+from mograder.grading.batch.autograde import AutogradeRequest, autograde
+from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.grading_jobs import Counts, GradingRequest
+from mograder.grading.results.result_row import ResultRow
+from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.runs.run_limits import lowered
+from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.store.gradebook import Gradebook
 from mograder.store.releases import Releases
 from mograder.store.sources import Sources

@@ -13,10 +13,10 @@ from pathlib import Path
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
-from mograder.grading.grading_jobs import Batch, GradingJobs
-from mograder.grading.grading_tools import GradingTools, contracts_of
-from mograder.grading.result_signature import grading_key
-from mograder.grading.sandbox_slots import SandboxSlots
+from mograder.grading.batch.grading_jobs import Batch, GradingJobs
+from mograder.grading.results.result_signature import grading_key
+from mograder.grading.runs.grading_tools import GradingTools, contracts_of
+from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments

@@ -16,7 +16,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.validation_queue import Validations
+from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.publishing.warm import warm_releases
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.grading.report_json import ValidationAnswer, ValidationResult
+from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult
 from mograder.store.validation_results import KeptResults, ResultRow
 
 _MOST = 1000

@@ -1,0 +1,1 @@
+"""For authors: scaffold, generate, rehearse and check a source notebook."""

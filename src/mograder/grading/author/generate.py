@@ -1,0 +1,357 @@
+"""``mograder generate``: make a release without solutions of a source, and run both.
+
+The new release is made beside the old one. Source and release run at the same time; only if both
+succeed does the new release replace the old one, in one step. So mistakes are reported before a
+student can meet them, and no release is ever half written (compatibility-0.3.16.md 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+from mograder.grading.author.author_runs import AuthorJudging, Run, RunReport
+from mograder.grading.author.generate_output import Generated, GenerateOptions, Line, Step, Watch
+from mograder.grading.author.lecture import (
+    copy_support,
+    generate_lecture,
+    left_out,
+    missing_files,
+    packages,
+)
+from mograder.grading.author.rehearsal import interface
+from mograder.grading.author.rehearsal_runs import Rehearsed, Subject, Version, rehearse
+from mograder.grading.author.release_checks import (
+    advise_release,
+    in_source,
+    judge_release,
+    judge_source,
+)
+from mograder.grading.validation.report import CheckStatus
+from mograder.notebook.author_advice import without_mark
+from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.grading_plan import GradingPlan
+from mograder.notebook.grading_review import review_grading
+from mograder.notebook.leaks import find_leaks
+from mograder.notebook.pep723 import read_kind
+from mograder.notebook.release import ReleaseText, make_release
+from mograder.notebook.screening import screen_source
+from mograder.notebook.submit_cells import with_submit_cells
+from mograder.store.course import (
+    ReleaseBuild,
+    SourceItem,
+    read_notebook,
+    shown,
+    staged_release,
+    support_files,
+)
+from mograder.store.files import entry_named
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """One notebook of an item: the text of the source and that of the release.
+
+    ``plan`` is that of grading, None if the source cannot be graded by its checks.
+    """
+
+    source: Path
+    text: str
+    release: ReleaseText
+    plan: GradingPlan | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One of the runs that an item needs; its name is the file name shown to people."""
+
+    made: _Made
+    notebook: Path
+    support: Path
+    filename: str
+    is_release: bool
+
+
+async def generate(
+    items: Sequence[SourceItem],
+    run: Run,
+    options: GenerateOptions,
+    watch: Watch,
+    judging: AuthorJudging | None = None,
+) -> tuple[Generated, ...]:
+    """Make the releases of several items, some in parallel; outcomes are in the items' order.
+
+    With ``judging``, grading by the checks of the sources is rehearsed. A failure of one item is
+    reported in its own outcome and does not stop the others.
+    """
+    room = asyncio.Semaphore(max(1, options.jobs))
+    generators = [_Generator(item, run, options, watch, room, judging) for item in items]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each.outcome()) for each in generators]
+    return tuple(task.result() for task in tasks)
+
+
+class _Generator:
+    """Makes one item's release and collects the lines of its report."""
+
+    def __init__(
+        self,
+        item: SourceItem,
+        run: Run,
+        options: GenerateOptions,
+        watch: Watch,
+        room: asyncio.Semaphore,
+        judging: AuthorJudging | None,
+    ) -> None:
+        self._judging = judging
+        self._item = item
+        self._run_notebook = run
+        self._options = options
+        self._watch = watch
+        self._room = room
+        self._target = entry_named(options.output, item.name)
+        self._lines: list[Line] = []
+
+    async def outcome(self) -> Generated:
+        try:
+            problems = await self._generate()
+        except MograderError as error:
+            problems = (str(error),)
+        return Generated(self._item.name, tuple(self._lines), tuple(problems))
+
+    async def _generate(self) -> Sequence[str]:
+        if self._options.lecture:
+            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._options)
+            return ()
+        made = await asyncio.to_thread(self._make_all)
+        if not made:
+            return ()
+        if self._options.dry_run:
+            await asyncio.to_thread(self._preview, made)
+            return ()
+        stack = ExitStack()
+        try:
+            stage = await asyncio.to_thread(stack.enter_context, staged_release(self._target))
+            return await self._release(made, stage)
+        finally:
+            await asyncio.to_thread(stack.close)
+
+    async def _release(self, made: Sequence[_Made], stage: ReleaseBuild) -> Sequence[str]:
+        written = await asyncio.to_thread(self._fill, made, stage)
+        checked: list[Line] = []
+        if self._options.validate:
+            problems = await self._check(made, stage, checked)
+            if problems:
+                return problems
+        await asyncio.to_thread(stage.commit)
+        sources = [line for line in checked if line.step is Step.VALID]
+        releases = [line for line in checked if line.step is not Step.VALID]
+        self._lines += [*sources, *written, *releases]
+        return ()
+
+    def _make_all(self) -> tuple[_Made, ...]:
+        made = []
+        for source in self._item.notebooks:
+            self._watch.progress(self._item.name, "Taking out the solutions")
+            text = read_notebook(source)
+            filename = shown(source)
+            release = self._make(text, filename)
+            if release is None:
+                hint = " A lecture needs --lecture." if read_kind(text) == "lecture" else ""
+                told = f"{filename} has no solution block; nothing is written.{hint}"
+                self._tell(Step.SKIP, told)
+                continue
+            unprotected = self._options.unprotected.get(self._item.name, ())
+            planned = review_grading(text, filename, unprotected)
+            refuse(planned.errors)
+            for finding in (
+                *(*release.advice, *self._objections(text, filename)),
+                *planned.advice,
+            ):
+                self._tell(Step.ADVICE, str(finding))
+            self._lines += [*missing_files(self._item, source, text), *packages(source, text)]
+            made.append(_Made(source, text, release, planned.plan))
+        return tuple(made)
+
+    def _make(self, text: str, filename: str) -> ReleaseText | None:
+        url, name = self._options.submit_url, self._item.name
+        if url:
+            text = with_submit_cells(text, url=url, assignment=name)
+        release = make_release(text, filename=filename, assignment=name)
+        if release is not None:
+            leaks = find_leaks(release.text, filename)
+            refuse(in_source(text, release.text, filename, leaks))
+        return release
+
+    def _objections(self, text: str, filename: str) -> Sequence[Finding]:
+        """Return what a hub would object to if students wrote the author's solution."""
+        denied = self._options.denied
+        return () if denied is None else screen_source(text, filename, denied)
+
+    def _released(self, filename: str) -> str:
+        return shown(self._target / Path(filename).name)
+
+    def _preview(self, made: Sequence[_Made]) -> None:
+        for each in made:
+            target = shown(self._target / each.source.name)
+            count = each.release.solution_blocks
+            blocks = "one solution block" if count == 1 else f"{count} solution blocks"
+            self._tell(Step.DRY_RUN, f"{shown(each.source)} -> {target} ({blocks})")
+        support = support_files(self._item, [each.release.text for each in made])
+        for name in support.files:
+            self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
+        self._lines += left_out(self._item, support)
+
+    def _fill(self, made: Sequence[_Made], stage: ReleaseBuild) -> list[Line]:
+        """Write all files of the release into the stage; return the lines to report."""
+        lines = []
+        for each in made:
+            stage.write(each.source.name, each.release.text.encode("utf-8", "surrogatepass"))
+            lines.append(
+                Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
+            )
+        support = support_files(self._item, [each.release.text for each in made])
+        lines += copy_support(self._item, support.files, stage, shown(self._target))
+        lines += left_out(self._item, support)
+        names = [*(each.source.name for each in made), *support.files]
+        archive = f"{self._item.name}.zip"
+        if len(names) > 1:
+            stage.zip(names)
+            lines.append(Line(Step.ZIP, f"{self._released(archive)} ({len(names)} files)"))
+        else:
+            stage.drop(archive)
+        return lines
+
+    async def _check(
+        self, made: Sequence[_Made], stage: ReleaseBuild, lines: list[Line]
+    ) -> list[str]:
+        """Run sources and releases in parallel; return what is wrong with either."""
+        wanted = []
+        for each in made:
+            source, name = each.source, each.source.name
+            runs = await asyncio.to_thread(_that_opens, each, stage)
+            wanted.append(_Run(each, runs, source.parent, shown(source), is_release=False))
+            target = self._released(name)
+            wanted.append(_Run(each, stage.path / name, stage.path, target, is_release=True))
+        reports = await self._run_all(wanted)
+        problems: list[str] = []
+        for run, report in zip(wanted, reports, strict=True):
+            found = await asyncio.to_thread(_judge, run, report)
+            problems += found
+            if not found:
+                lines.append(_verdict(run, report))
+                lines += await asyncio.to_thread(_advice, run, report)
+        if not problems:
+            pairs = [wanted[n : n + 2] for n in range(0, len(wanted), 2)]
+            both = [tuple(reports[n : n + 2]) for n in range(0, len(wanted), 2)]
+            problems = await self._rehearse(pairs, both, lines)
+        return problems
+
+    async def _rehearse(
+        self,
+        pairs: Sequence[Sequence[_Run]],
+        reports: Sequence[Sequence[RunReport]],
+        lines: list[Line],
+    ) -> list[str]:
+        """Rehearse grading with each source and its release; return what is wrong."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._rehearsed(runs, both))
+                for runs, both in zip(pairs, reports, strict=True)
+            ]
+        problems = []
+        for task, (run, _) in zip(tasks, pairs, strict=True):
+            found = task.result()
+            problems += [str(each) for each in found.errors]
+            if found.answers:
+                told = interface(found.answers)
+                lines.append(Line(Step.ANSWERS, f"{run.filename}: {told}"))
+                self._watch.answers(self._item.name, run.filename, found.answers)
+            lines += [Line(Step.ADVICE, str(each)) for each in found.advice]
+        return problems
+
+    async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Rehearsed:
+        made, name = runs[0].made, self._item.name
+        if self._judging is None or made.plan is None or not made.plan.checks:
+            return Rehearsed()
+        async with self._room:
+            told = f"Rehearsing the grading of {runs[0].filename}"
+            self._watch.progress(name, told)
+            subject = Subject(
+                runs[0].filename,
+                made.plan,
+                Version(made.text, made.source.name, runs[0].support, reports[0]),
+                Version(made.release.text, made.source.name, runs[1].support, reports[1]),
+            )
+            return await rehearse(
+                subject, self._judging, lambda each: self._watch.progress(name, each)
+            )
+
+    async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
+        for run in wanted:
+            if not run.is_release:
+                self._tell(Step.VALIDATE, f"{run.filename}: running it with its solutions")
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._run(run)) for run in wanted]
+        return tuple(task.result() for task in tasks)
+
+    async def _run(self, run: _Run) -> RunReport:
+        """Run a notebook when a slot is free; an error that prevents it is its problem."""
+        name = self._item.name
+        async with self._room:
+            self._watch.progress(name, f"Running {run.filename}")
+            try:
+                report = await self._run_notebook(
+                    run.notebook, run.support, lambda told: self._watch.progress(name, told)
+                )
+            except MograderError as error:
+                return RunReport(problem=str(error))
+        for check in report.checks if not run.is_release else ():
+            self._watch.check(name, check)
+        return report
+
+    def _tell(self, step: Step, text: str) -> None:
+        self._lines.append(Line(step, text))
+
+
+def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
+    """Return the source, or a copy without the byte order mark, which marimo cannot open."""
+    plain = without_mark(made.text)
+    if plain == made.text:
+        return made.source
+    return stage.aside(made.source.name, plain.encode("utf-8", "surrogatepass"))
+
+
+def _verdict(run: _Run, report: RunReport) -> Line:
+    count = len(report.checks)
+    if not run.is_release:
+        told = f"{run.filename}: {_checks(count)} passed" if count else run.filename
+        return Line(Step.VALID, told)
+    waiting = sum(check.status is CheckStatus.WARN for check in report.checks)
+    told = f"{run.filename}: runs without errors, {waiting} of {_checks(count)} wait"
+    return Line(Step.RELEASE_CHECK, told if count else f"{run.filename}: runs without errors")
+
+
+def _checks(count: int) -> str:
+    return f"{count} check" if count == 1 else f"{count} checks"
+
+
+def _advice(run: _Run, report: RunReport) -> list[Line]:
+    if not run.is_release:
+        return []
+    text, filename = run.made.text, shown(run.made.source)
+    found = advise_release(text, run.made.release.text, filename, report)
+    return [Line(Step.ADVICE, str(finding)) for finding in found]
+
+
+def _judge(run: _Run, report: RunReport) -> list[str]:
+    text, filename = run.made.text, shown(run.made.source)
+    if run.is_release:
+        found = judge_release(text, run.made.release.text, filename, report)
+    else:
+        found = judge_source(text, filename, report)
+    return [str(finding) for finding in found]

@@ -1,0 +1,231 @@
+"""A rehearsal of grading for an author: a source's checks, judged apart from answers.
+
+The author's own solution has to pass as in the notebook, the release has to earn nothing, and no
+check should give marks for junk. What a mark depends on is an error, all else is advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mograder.grading.author.author_runs import RunReport
+from mograder.grading.author.release_checks import PASSES_TOO_SOON
+from mograder.grading.validation.report import CheckStatus
+from mograder.notebook.findings import Finding
+from mograder.notebook.grading_plan import GradingPlan, Part, PlannedLabel
+from mograder.notebook.label_answers import LabelAnswers, answers_of_labels
+from mograder.notebook.points import key_of
+from mograder.sandbox.execution.judging import JudgedLabel, JudgingResult, RehearsalReport
+
+_BESIDE = "or write `# mograder: unprotected` into the cell, so that a marker confirms its marks"
+_COMPARE = f"Compare values that the answers give, {_BESIDE}."
+_LITTLE = 1e-9
+_MOST_KINDS = 3
+_HINTS = {
+    "nan": "Compare by `<=` or `np.allclose`, which fail for NaN.",
+    "empty": "Compare the lengths as well.",
+    "longer": "Compare the lengths as well.",
+    "single": "Compare the shapes as well.",
+    "column": "Compare the shapes as well.",
+    "equal": "Add a case that must be unequal.",
+    "raises": "Add a case in which it must return a value.",
+}
+_REASONS = {
+    "FileNotFoundError": f"Let the answer be the content of the file, {_BESIDE}.",
+    "could not get source code": f"Check what the answer does, {_BESIDE}.",
+    "source code not available": f"Check what the answer does, {_BESIDE}.",
+}
+_FIGURES = ("gca(", "gcf(", ".get_fignums(")
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The author's own solution to judge apart, beside the run of its notebook."""
+
+    filename: str
+    plan: GradingPlan
+    report: RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The mistakes that prevent a release, and advice."""
+
+    errors: tuple[Finding, ...] = ()
+    advice: tuple[Finding, ...] = ()
+
+
+def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
+    """Return what is wrong if the author's own solution is judged apart from its checks."""
+    if result.problem:
+        lines = result.problem.splitlines()
+        why = " … ".join(dict.fromkeys((lines[0], lines[-1])))
+        told = f"the checks could not be judged apart from the answers: {why.rstrip('.')}."
+        finding = Finding(solution.filename, 1, told)
+        return Findings(advice=(finding,))
+    found = [*_differences(solution, result)]
+    if result.rehearsal is not None:
+        found += _unsteady(solution, result.rehearsal)
+    errors = [finding for key, finding in found if _has_marks(solution.plan, key)]
+    advice = [finding for key, finding in found if not _has_marks(solution.plan, key)]
+    if result.rehearsal is not None:
+        advice += _junk(solution, result.rehearsal)
+        advice += _cut_short(solution, result.rehearsal)
+    return Findings(tuple(sorted(set(errors))), tuple(sorted(set(advice))))
+
+
+def judge_empty(solution: Solution, release: RunReport, result: JudgingResult) -> Findings:
+    """Return the labels that earn marks for the release, in which nothing is answered.
+
+    ``release`` is the notebook's own run, whose findings are told elsewhere.
+    """
+    known = {each.label for each in release.checks if each.status is not CheckStatus.WARN}
+    errors: list[Finding] = []
+    advice: list[Finding] = []
+    for planned, label in _labels(solution.plan, result):
+        if label.label in known or not _has_marks(solution.plan, label.key):
+            continue
+        holds = [each.message for each in label.conditions if each.passed and each.weight > 0]
+        if not holds and not label.passed:
+            continue
+        part = "" if label.passed else " in part"
+        shown = f" ({holds[0]!r})" if holds else ""
+        message = f"the check {label.label!r} passes{part} when it is judged, though nothing is "
+        finding = Finding(
+            solution.filename, planned, f"{message}answered yet{shown}.", PASSES_TOO_SOON
+        )
+        (errors if label.passed else advice).append(finding)
+    return Findings(tuple(errors), tuple(advice))
+
+
+def interface(answers: Mapping[str, str]) -> str:
+    """Return what the answers of a notebook are: ``x, y: array float64 (50,); f(x) → number``."""
+    named: dict[str, list[str]] = {}
+    told = []
+    for name, text in answers.items():
+        if text.startswith("("):
+            told.append(f"{name}{text}")
+        else:
+            named.setdefault(text, []).append(name)
+    return "; ".join([*(f"{', '.join(names)}: {text}" for text, names in named.items()), *told])
+
+
+def _has_marks(plan: GradingPlan, key: str) -> bool:
+    return plan.marks is not None and key in plan.marks
+
+
+def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, JudgedLabel]]:
+    """Yield the labels of a result, each with its line in the source."""
+    lines = {
+        (part.cell, label.label): label.line
+        for part in plan.checks
+        for label in (part.check.labels if part.check is not None else ())
+    }
+    for check in result.checks:
+        for label in check.labels:
+            yield lines.get((check.cell, label.label), check.line), label
+
+
+def _differences(solution: Solution, result: JudgingResult) -> Iterator[tuple[str, Finding]]:
+    """Yield the labels, by their keys, that differ from the notebook's own run."""
+    own = {each.label: each for each in solution.report.checks}
+    parts = {part.cell: part for part in solution.plan.checks}
+    for check in result.checks:
+        part, judged = parts[check.cell], {each.label: each for each in check.labels}
+        planned = part.check.labels if part.check is not None else ()
+        lines = {each.label: each.line for each in planned}
+        for each in planned:
+            if each.label in own and each.label not in judged:
+                why = check.reason or "it did not run"
+                yield _key(each), _apart(solution, part, each.line, each.label or "", why)
+        for label, found in judged.items():
+            line = lines.get(label, part.line)
+            if not found.passed:
+                why = _why(found) or check.reason
+                yield found.key, _apart(solution, part, line, label, why)
+            elif label in own and abs(own[label].weight - found.total) > _LITTLE:
+                weights = f"{own[label].weight:g} in the notebook, but {found.total:g}"
+                message = f"the conditions of {label!r} weigh {weights} when judged apart."
+                yield found.key, Finding(solution.filename, line, message, _COMPARE)
+
+
+def _key(label: PlannedLabel) -> str:
+    return label.key or key_of(label.label or "")
+
+
+def _why(label: JudgedLabel) -> str:
+    failed = [each for each in label.conditions if not each.passed]
+    return "; ".join(each.reason or each.message for each in failed[:1])
+
+
+def _apart(solution: Solution, part: Part, line: int, label: str, why: str) -> Finding:
+    hint = next((hint for text, hint in _REASONS.items() if text in why), _COMPARE)
+    if any(each in part.code for each in _FIGURES):
+        why, hint = "it reads the current figure", f"Return the figure, {_BESIDE}."
+    because = f": {why.rstrip('.')}" if why else ""
+    message = f"{label!r} passes in the notebook but not when it is judged apart{because}."
+    return Finding(solution.filename, line, message, hint)
+
+
+def _unsteady(solution: Solution, report: RehearsalReport) -> Iterator[tuple[str, Finding]]:
+    labels = answers_of_labels(solution.plan)
+    for each in report.unsteady:
+        info = labels.get((each.cell, each.label))
+        line = info.line if info is not None else _line_of(solution.plan, each.cell)
+        why = f": {each.message}" if each.message else ""
+        message = f"whether {each.label!r} passes depends on its random numbers{why.rstrip('.')}."
+        hint = "Seed them in the check, or allow for more difference."
+        yield key_of(each.label), Finding(solution.filename, line, message, hint)
+
+
+def _line_of(plan: GradingPlan, cell: int) -> int:
+    return next((part.line for part in plan.judged if part.cell == cell), 1)
+
+
+def _junk(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+    """Yield the labels that junk passes, once for each answer.
+
+    If a label depends on several answers, others may have to find the junk: it is told only where
+    no label does.
+    """
+    counted = {
+        place: info
+        for place, info in answers_of_labels(solution.plan).items()
+        if solution.plan.marks is None or info.key in solution.plan.marks
+    }
+    passed = {
+        (each.cell, label, each.name, each.junk) for each in report.junk for label in each.labels
+    }
+    words = {(each.name, each.junk): each.words for each in report.junk}
+    for (cell, label), info in counted.items():
+        for name in sorted(info.names):
+            if len(info.names) == 1:
+                others: Iterable[tuple[int, str]] = [(cell, label)]
+            elif report.done == report.trials:
+                others = [place for place, each in counted.items() if name in each.names]
+            else:
+                continue
+            kinds = [
+                kind
+                for known, kind in words
+                if known == name and all((*place, name, kind) in passed for place in others)
+            ]
+            if kinds:
+                told = [words[name, kind] for kind in kinds]
+                yield _weak(solution.filename, info, name, told, kinds[0])
+
+
+def _weak(filename: str, info: LabelAnswers, name: str, words: list[str], kind: str) -> Finding:
+    more = ", or …" if len(words) > _MOST_KINDS else ""
+    told = ", or ".join(words[:_MOST_KINDS])
+    holds = f": {info.condition!r} holds" if info.condition else ""
+    message = f"the check {info.label!r} passes though `{name}` {told}{more}{holds}."
+    hint = _HINTS.get(kind, "Add a condition that does not hold then.")
+    return Finding(filename, info.line, message, hint)
+
+
+def _cut_short(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+    if report.done < report.trials:
+        tried = f"only {report.done} of {report.trials} wrong answers were tried on the checks"
+        yield Finding(solution.filename, 1, f"{tried}, since it took too long.")

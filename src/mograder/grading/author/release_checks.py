@@ -1,0 +1,108 @@
+"""Findings about a notebook from a run of its source, or of the release made of it.
+
+All line numbers are the source's: a release that is refused is never written, and authors edit the
+source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from difflib import SequenceMatcher
+
+from mograder.grading.author.author_runs import RunReport
+from mograder.grading.validation.report import CheckStatus
+from mograder.notebook.cells import parse_cells, split_lines
+from mograder.notebook.findings import Finding
+from mograder.notebook.leaks import find_leaks, hidden_values
+from mograder.notebook.points import checks_in, key_of, marks_of
+
+PASSES_TOO_SOON = (
+    "Let it wait for an answer: give the check an empty list while the student's name is `...`."
+)
+_CORRECT = "Correct the solution or the check."
+
+
+def judge_source(text: str, filename: str, report: RunReport) -> tuple[Finding, ...]:
+    """Return the errors of cells and the checks that do not pass, in the order of the file."""
+    if report.problem:
+        return (Finding(filename, 1, f"it did not run: {report.problem}"),)
+    errors = (replace(error, filename=filename) for error in report.cell_errors)
+    return tuple(sorted({*errors, *_failed(text, filename, report)}))
+
+
+def judge_release(
+    source: str, release: str, filename: str, report: RunReport
+) -> tuple[Finding, ...]:
+    """Return the findings that prevent a release, at the source's lines.
+
+    These are errors of cells, checks that pass without an answer, and solutions in the outputs. If
+    the notebook declares which checks earn marks, any other check may pass from the start.
+    """
+    if report.problem:
+        return (Finding(filename, 1, f"without its solutions it did not run: {report.problem}"),)
+    hidden = hidden_values(source, release, filename)
+    leaks = find_leaks(release, filename, outputs=report.outputs, hidden=hidden)
+    found = [*report.cell_errors, *leaks]
+    named = [replace(each, message=f"without the solutions, {each.message}") for each in found]
+    return in_source(source, release, filename, [*named, *_early(release, filename, report)])
+
+
+def advise_release(
+    source: str, release: str, filename: str, report: RunReport
+) -> tuple[Finding, ...]:
+    """Return advice for the author on a release that may be handed out."""
+    return in_source(source, release, filename, _partly(release, filename, report))
+
+
+def in_source(
+    source: str, release: str, filename: str, findings: Iterable[Finding]
+) -> tuple[Finding, ...]:
+    """Return findings about a release under the source's name and line numbers."""
+    matcher = SequenceMatcher(None, split_lines(source), split_lines(release), autojunk=False)
+    blocks = matcher.get_matching_blocks()
+
+    def line_of(line: int) -> int:
+        """Return the source's line: of the same text, else of the insertion."""
+        before = [block for block in blocks if block.size and block.b < line]
+        if not before:
+            return 1
+        return before[-1].a + min(line - before[-1].b, before[-1].size)
+
+    moved = (replace(each, filename=filename, line=line_of(each.line)) for each in findings)
+    return tuple(sorted(set(moved)))
+
+
+def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
+    lines = _lines_of_checks(text, filename)
+    for check in report.checks:
+        if check.status is not CheckStatus.SUCCESS:
+            reason = "; ".join(check.messages) or "it waits for an answer"
+            message = f"the check {check.label!r} does not pass: {reason}."
+            yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)
+
+
+def _early(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
+    for label, line in _counted(text, filename, report, CheckStatus.SUCCESS):
+        message = f"the check {label!r} passes though nothing is answered yet."
+        yield Finding(filename, line, message, PASSES_TOO_SOON)
+
+
+def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
+    for label, line in _counted(text, filename, report, CheckStatus.PARTIAL):
+        message = f"the check {label!r} passes in part though nothing is answered yet."
+        yield Finding(filename, line, message, PASSES_TOO_SOON)
+
+
+def _counted(
+    text: str, filename: str, report: RunReport, status: CheckStatus
+) -> Iterator[tuple[str, int]]:
+    """Yield label and line of the checks that earn marks and have this status."""
+    lines, marks = _lines_of_checks(text, filename), marks_of(parse_cells(text, filename))
+    for check in report.checks:
+        if check.status is status and (marks is None or key_of(check.label) in marks):
+            yield check.label, lines.get(check.label, 1)
+
+
+def _lines_of_checks(text: str, filename: str) -> dict[str, int]:
+    return {check.label: check.line for check in checks_in(parse_cells(text, filename))}

@@ -1,0 +1,1 @@
+"""Judge all submissions of an assignment, and keep their results."""

@@ -1,0 +1,95 @@
+"""Grading of many submissions, a few at a time; each of them ends in a row.
+
+A submission is read when its turn comes, and its result is handed on and dropped, so that memory
+does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.grading.results.result_row import ResultRow, row_of, unread_row
+from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.submissions.grade_submission import (
+    GradedNotebook,
+    SubmittedNotebook,
+    grade_submission,
+)
+from mograder.grading.submissions.graded_assignment import GradedAssignment
+from mograder.grading.submissions.submitted_text import read_submission
+from mograder.store.submitted_files import SubmittedFile
+
+_log = get_logger(__name__)
+
+Keep = Callable[[GradedNotebook], Sequence[str]]
+"""Keeps a result on the disk, and returns sentences for the grader; it may block.
+
+Raises :class:`MograderError` where nothing can be kept, which ends the batch.
+"""
+
+Watch = Callable[[ResultRow, int, int], None]
+"""Is called for each submission that has ended: its row, how many have, and how many there are."""
+
+
+async def grade_batch(  # the parts of one batch
+    assignment: GradedAssignment,
+    submissions: Sequence[SubmittedFile],
+    tools: GradingTools,
+    keep: Keep,
+    watch: Watch,
+    *,
+    jobs: int,
+) -> tuple[ResultRow, ...]:
+    """Grade submissions, ``jobs`` at a time; return their rows in the same order.
+
+    If it is cancelled, results that are being kept are kept completely, and the others dropped.
+
+    Raises:
+        MograderError: A result could not be kept.
+    """
+    rows: dict[int, ResultRow] = {}
+    waiting = iter(enumerate(submissions))
+
+    async def work(waiting: Iterator[tuple[int, SubmittedFile]]) -> None:
+        for number, file in waiting:
+            rows[number] = row = await _grade_one(assignment, file, tools, keep)
+            watch(row, len(rows), len(submissions))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(jobs, len(submissions))):
+                tasks.create_task(work(waiting))
+    except ExceptionGroup as group:
+        told = group.subgroup(MograderError)
+        raise (told or group).exceptions[0] from None
+    return tuple(rows[number] for number in range(len(submissions)))
+
+
+async def _grade_one(
+    assignment: GradedAssignment, file: SubmittedFile, tools: GradingTools, keep: Keep
+) -> ResultRow:
+    if file.problem:
+        return unread_row(file.student, file.problem)
+    try:
+        data = await asyncio.to_thread(read_submission, file.path)
+        submitted = SubmittedNotebook(file.student, file.path, data, file.received, file.receipt)
+        graded = await grade_submission(assignment, submitted, tools)
+    except MograderError as error:
+        return unread_row(file.student, str(error))
+    except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
+        _log.exception("%s of %s cannot be graded", file.student, assignment.name)
+        return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
+    return row_of(graded.result, notes=await _kept(keep, graded))
+
+
+async def _kept(keep: Keep, graded: GradedNotebook) -> Sequence[str]:
+    """Keep a result in a thread, which is waited for even if the batch is cancelled meanwhile."""
+    writing = asyncio.create_task(asyncio.to_thread(keep, graded))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise

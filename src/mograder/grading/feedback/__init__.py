@@ -1,0 +1,1 @@
+"""What students see of their results: the page, late penalties, and what is disclosed when."""

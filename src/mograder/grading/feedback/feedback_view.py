@@ -1,0 +1,369 @@
+"""What a page of feedback says: the mark, and the reasons for each point; pure.
+
+Everything is from the signed result and from the gradebook, nothing from the submission's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mograder.core.csv_table import number_text
+from mograder.grading.feedback.disclosure import Disclosure, Level
+from mograder.grading.feedback.late_policy import Lateness
+from mograder.grading.results.grading_result import (
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    GradingState,
+)
+from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
+from mograder.store.grading_records import MANUAL, UNPROTECTED, QuestionGrade, StudentGrade
+
+_MOST_CALLS = 50
+_PARAGRAPHS = re.compile(r"\n\s*\n")
+_RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
+"""States of a question whose marks the submission's code had a part in."""
+_TELLING = frozenset((GradingState.NOT_RUN, GradingState.UNPROTECTED))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A word for what came of something, and the class of its colour."""
+
+    word: str
+    colour: str
+
+
+_FULL, _PART, _NONE = Judgement("FULL", "good"), Judgement("PART", "half"), Judgement("NONE", "bad")
+_OPEN, _LATER, _SAID = Judgement("OPEN", "wait"), Judgement("LATER", "none"), Judgement("–", "none")
+_PASS, _FAIL = Judgement("PASS", "good"), Judgement("FAIL", "bad")
+_PARTIAL, _NOT_RUN = Judgement("PARTIAL", "half"), Judgement("NOT RUN", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionView:
+    """A condition of a check; ``reason`` is the error that prevented its evaluation."""
+
+    passed: bool
+    message: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelView:
+    """A check, or all checks with hidden tests of a question together."""
+
+    title: str
+    judgement: Judgement
+    marks: str = ""
+    reason: str = ""
+    conditions: tuple[ConditionView, ...] = ()
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionView:
+    """A question: its marks in words, its checks, and what people say about it."""
+
+    key: str
+    judgement: Judgement
+    marks: str
+    sentences: tuple[str, ...] = ()
+    labels: tuple[LabelView, ...] = ()
+    comment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackView:
+    """A page of feedback without the notebook.
+
+    ``mark`` is empty while there is none, or while it is not told; ``status`` says so. ``late`` is
+    the deduction as a sum, ``time`` what is known of the time of submission.
+    """
+
+    assignment: str
+    student: str
+    mark: str
+    most: str
+    status: str
+    questions: tuple[QuestionView, ...] = ()
+    late: str = ""
+    time: str = ""
+    notes: tuple[str, ...] = ()
+    comment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GradedWork:
+    """One student's marks with what explains them.
+
+    ``result`` is None for a student whom only 0.3.16 or people have graded. ``late`` is None for
+    work in time, and where the due date or the time of submission is not known.
+    """
+
+    grade: StudentGrade
+    result: GradingResult | None = None
+    late: Lateness | None = None
+    due: datetime | None = None
+    received: datetime | None = None
+
+
+def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
+    """Return what a student's page says."""
+    grade, result = work.grade, work.result
+    questions = tuple(_question(each, result, disclosure) for each in grade.questions)
+    withheld = any(each.judgement is _LATER for each in questions)
+    final = None if withheld else grade.final
+    return FeedbackView(
+        grade.assignment,
+        grade.student,
+        _number(final),
+        _number(grade.max_mark),
+        _status(work, disclosure, withheld=withheld),
+        questions,
+        "" if final is None else _sum(grade),
+        _time(work),
+        tuple(_notes(result)),
+        paragraphs(grade.comment),
+    )
+
+
+def _number(value: float | None) -> str:
+    """Return marks with at most two decimals, empty for None."""
+    return number_text(value, places=2)
+
+
+def paragraphs(text: str) -> tuple[str, ...]:
+    """Return the paragraphs of a text, which are separated by empty lines."""
+    return tuple(each.strip("\n") for each in _PARAGRAPHS.split(text) if each.strip())
+
+
+def moment(time: datetime) -> str:
+    """Return a time in the zone of this machine, with the zone's name."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
+    """Return a sentence if the page says no mark, else ""."""
+    if withheld and disclosure.later is not None:
+        return f"Your mark will be told after {moment(disclosure.later)}."
+    if work.grade.final is not None:
+        return ""
+    state = work.result.state if work.result is not None else None
+    if state is GradingState.NEEDS_ATTENTION:
+        return "Not marked yet: your instructor has to look at this submission."
+    return "Not marked yet."
+
+
+def _sum(grade: StudentGrade) -> str:
+    if grade.penalty_pct is None or not grade.penalty_pct:
+        return ""
+    return f"{_number(grade.total)} − {_number(grade.penalty_pct)} % = {_number(grade.penalised)}"
+
+
+def _time(work: GradedWork) -> str:
+    due = "" if work.due is None else f"due {moment(work.due)}"
+    if work.received is None:
+        return ""
+    receipt = work.result.receipt if work.result is not None else None
+    by = "" if receipt is None else f" by receipt {receipt}"
+    received = f"received {moment(work.received)}{by}"
+    if work.late is None:
+        return f"Submitted in time: {due}, {received}." if due else f"{received.capitalize()}."
+    days = f"{work.late.days} day{'' if work.late.days == 1 else 's'} late"
+    minutes = work.late.grace.total_seconds() / 60
+    grace = f" after {_number(minutes)} min grace" if minutes else ""
+    return f"{days}{grace}; {due}, {received}."
+
+
+def _notes(result: GradingResult | None) -> Iterator[str]:
+    """Yield sentences about the whole submission."""
+    if result is None:
+        return
+    if result.problem and result.state is not GradingState.NEEDS_ATTENTION:
+        yield f"Your submission could not be run: {result.problem}"
+    if result.tampered:
+        told = ", ".join(result.tampered)
+        yield f"These parts are not as they were handed out; what was handed out counts: {told}."
+    if not result.protected and any(each.state in _RAN for each in result.questions):
+        yield "This was graded without protection from the submission's own code."
+
+
+def _question(
+    grade: QuestionGrade, result: GradingResult | None, disclosure: Disclosure
+) -> QuestionView:
+    found = [
+        (check, label)
+        for check in (() if result is None else result.checks)
+        for label in check.labels
+        if label.key == grade.key
+    ]
+    hidden = any(label.hidden for _, label in found)
+    if hidden and disclosure.later is not None:
+        labels = [_label(c, x, "", Level.NOTHING) for c, x in found if not x.hidden]
+        until = f"Its marks, and hidden tests, will be told after {moment(disclosure.later)}."
+        return QuestionView(grade.key, _LATER, "", (until,), tuple(labels))
+    shares = {} if grade.available is None else _shares(found, grade.available)
+    return QuestionView(
+        grade.key,
+        _judgement(grade, found),
+        _marks(grade),
+        tuple(_sentences(grade, found, disclosure.level)),
+        tuple(_labels(found, shares, disclosure.level)),
+        paragraphs(grade.comment),
+    )
+
+
+def _marks(grade: QuestionGrade) -> str:
+    if grade.available is None:
+        return _number(grade.points)
+    return f"{_number(grade.points) or '–'} of {_number(grade.available)}"
+
+
+def _judgement(grade: QuestionGrade, found: Sequence[tuple[GradedCheck, GradedLabel]]) -> Judgement:
+    if grade.open:
+        return _OPEN
+    if grade.points is not None and grade.available:
+        return _of_marks(grade.points, grade.available)
+    if not found:
+        return _SAID
+    return _PASS if all(label.passed for _, label in found) else _FAIL
+
+
+def _of_marks(points: float, available: float) -> Judgement:
+    if points >= available:
+        return _FULL
+    return _PART if points > 0 else _NONE
+
+
+def _sentences(
+    grade: QuestionGrade,
+    found: Sequence[tuple[GradedCheck, GradedLabel]],
+    level: Level,
+) -> Iterator[str]:
+    """Yield what there is to say about a question as a whole."""
+    if grade.open:
+        yield f"This question is {grade.open}."
+    elif grade.marker:
+        graded = "" if grade.graded is None else f" Grading gave {_number(grade.graded)}."
+        yield f"A person gave this mark.{graded}"
+    elif grade.state == MANUAL:
+        yield "A person marks this question, together with others."
+    if grade.state == UNPROTECTED:
+        yield "Its checks ran beside your answers, so a person confirms the mark."
+    shown = [check for check, _ in found if level >= Level.FULL or not check.hidden]
+    claims = dict.fromkeys(claim for check in shown for claim in check.claims)
+    if claims:
+        yield f"This rests on what the notebook says about itself: {'; '.join(claims)}."
+    if level is Level.NOTHING and any(label.hidden for _, label in found):
+        yield "Hidden tests are part of this mark."
+
+
+def _shares(
+    found: Sequence[tuple[GradedCheck, GradedLabel]], available: float
+) -> Mapping[str, tuple[float, float]]:
+    """Return what each label has earned of how many marks."""
+    weights = {x.label: Weights(x.earned, x.total, x.passed) for _, x in found}
+    total = question_weight(weights)
+    return {
+        label: (
+            marks_of_weight(available, each.earned, total),
+            marks_of_weight(available, each.total, total),
+        )
+        for label, each in weights.items()
+        if each != NOTHING and total > 0
+    }
+
+
+def _labels(
+    found: Sequence[tuple[GradedCheck, GradedLabel]],
+    shares: Mapping[str, tuple[float, float]],
+    level: Level,
+) -> Iterator[LabelView]:
+    together = []
+    for check, label in found:
+        marks = _share(shares.get(label.label))
+        if not label.hidden or level >= Level.FULL:
+            yield _label(check, label, marks, level)
+        elif level is Level.POINTS:
+            together.append(label)
+        elif level >= Level.LABEL:
+            conditions = _failed_messages(label) if level >= Level.MESSAGE else ()
+            yield LabelView(label.label, _of_label(check, label), marks, conditions=conditions)
+    if together:
+        yield _together(together, shares)
+
+
+def _share(share: tuple[float, float] | None) -> str:
+    return "" if share is None else f"{_number(share[0])} of {_number(share[1])}"
+
+
+def _together(
+    labels: Sequence[GradedLabel], shares: Mapping[str, tuple[float, float]]
+) -> LabelView:
+    """Return all checks with hidden tests of a question as one."""
+    of = [shares[label.label] for label in labels if label.label in shares]
+    if not of:
+        passed = all(label.passed for label in labels)
+        return LabelView("Hidden tests", _PASS if passed else _FAIL)
+    earned, available = (sum(each[at] for each in of) for at in (0, 1))
+    return LabelView("Hidden tests", _of_marks(earned, available), _share((earned, available)))
+
+
+def _label(check: GradedCheck, label: GradedLabel, marks: str, level: Level) -> LabelView:
+    """Return all of a label whose own tests are not hidden, or may be shown.
+
+    The calls are of the whole check, which may have hidden tests, too. An error that ended it may
+    come from a hidden test before the label, and repeat what that test asked.
+    """
+    calls = _calls(check) if level >= Level.FULL or not check.hidden else ()
+    reasons = level >= Level.FULL or not any(each.hidden for each in _before(check, label))
+    return LabelView(
+        label.label,
+        _of_label(check, label),
+        marks,
+        check.reason if check.state in _TELLING else "",
+        tuple(_conditions(label, reasons=reasons)),
+        tuple(calls),
+    )
+
+
+def _conditions(label: GradedLabel, *, reasons: bool) -> Iterator[ConditionView]:
+    """Yield how many conditions hold, then those that do not: messages tell what is wrong."""
+    failed = [each for each in label.conditions if not each.passed]
+    held, count = len(label.conditions) - len(failed), len(label.conditions)
+    if held:
+        of = f"{held} of {count} conditions hold" if count > 1 else "its condition holds"
+        yield ConditionView(True, of if failed or count == 1 else f"all {count} conditions hold")
+    for each in failed:
+        yield ConditionView(False, each.message, each.reason if reasons else "")
+
+
+def _before(check: GradedCheck, label: GradedLabel) -> tuple[GradedLabel, ...]:
+    """Return the labels of a check that are recorded before this one."""
+    at = next((n for n, each in enumerate(check.labels) if each.label == label.label), 0)
+    return check.labels[:at]
+
+
+def _of_label(check: GradedCheck, label: GradedLabel) -> Judgement:
+    if check.state is GradingState.NEEDS_ATTENTION:
+        return _OPEN
+    if check.state is GradingState.NOT_RUN:
+        return _NOT_RUN
+    if label.passed:
+        return _PASS
+    return _PARTIAL if label.earned > 0 else _FAIL
+
+
+def _failed_messages(label: GradedLabel) -> tuple[ConditionView, ...]:
+    return tuple(ConditionView(False, c.message) for c in label.conditions if not c.passed)
+
+
+def _calls(check: GradedCheck) -> Iterator[str]:
+    for call in check.calls[:_MOST_CALLS]:
+        yield f"{call.call} → {call.result or call.status}"
+    if len(check.calls) > _MOST_CALLS:
+        yield f"… and {len(check.calls) - _MOST_CALLS} more"

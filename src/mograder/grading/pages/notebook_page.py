@@ -1,0 +1,246 @@
+"""A student's notebook as it ran, as an inert page: no script, no request to any host.
+
+The notebook's text and its outputs are a stranger's. Text is escaped, markup sanitised
+(:mod:`mograder.grading.pages.clean_markup`), images are data of known types. The page is readable
+from a file, in a frame with an opaque origin, and under a policy that allows nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # no stubs
+from pygments.token import (  # type: ignore[import-untyped]
+    Comment,
+    Keyword,
+    Name,
+    Number,
+    Operator,
+    String,
+)
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.pages.clean_markup import PAGE_ELEMENTS, clean_markup
+from mograder.grading.pages.marimo_elements import HeadingLevels, json_text
+from mograder.grading.pages.page_images import image_url
+from mograder.grading.pages.page_templates import readable, render_page
+from mograder.notebook.cells import Cell, parse_cells, parse_python
+from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
+
+_LONGEST_CODE, _ALL_CODE = 40_000, 400_000
+"""Characters of a cell, and of a notebook, whose code is coloured."""
+
+_LONGEST_TEXT = 200_000
+_BEGIN, _END = "<!-- cells -->", "<!-- end of cells -->"
+"""What stands around the cells of a page; nothing of a student's can be a comment of HTML."""
+
+_OPENED = re.compile(r"<([a-zA-Z][^\s/>]*)")
+_HANDLER = re.compile(r"<[^>]*\s(?:on\w+|style|srcdoc|formaction)\s*=", re.IGNORECASE)
+_CHECK = re.compile(r"\bcheck\s*\(")
+_NAMELESS = frozenset(("", "_", "setup"))
+_COLOURED = {
+    Keyword: "k",
+    Operator.Word: "k",
+    String: "s",
+    Comment: "c",
+    Number: "m",
+    Name.Function: "nf",
+    Name.Class: "nf",
+    Name.Decorator: "nd",
+    Name.Builtin: "nb",
+}
+_CUT = "The rest of this output was cut off, for it is too large."
+_TOO_LARGE = "An output is not shown here: it is too large."
+
+
+@dataclass(frozen=True, slots=True)
+class PageOutput:
+    """One output: ``html`` is safe markup, ``text`` is plain, ``image`` is a checked data URL.
+
+    ``note`` says what is not shown, or that the rest was cut off.
+    """
+
+    html: str = ""
+    text: str = ""
+    image: str = ""
+    note: str = ""
+    printed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageCell:
+    """One cell of the page; ``code`` is safe markup, empty where the output says it all.
+
+    ``number`` counts from 1; ``line`` is the first line in the file. ``note`` says why the cell did
+    not run, ``error`` and ``message`` with which exception it ended, in line ``error_line``.
+    """
+
+    number: int
+    line: int
+    name: str
+    code: str
+    folded: bool
+    outputs: tuple[PageOutput, ...] = ()
+    note: str = ""
+    error: str = ""
+    message: str = ""
+    error_line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookView:
+    """What a page shows of a notebook; ``problem`` says why there are no cells, ``text`` is it."""
+
+    cells: tuple[PageCell, ...]
+    problem: str = ""
+    text: str = ""
+
+
+def render_notebook_page(text: str, filename: str, cells: Sequence[CellResult]) -> str:
+    """Return the page of a notebook's text and of the results of its cells.
+
+    The page has nothing but what these say: a notebook that ran without its hidden tests shows
+    none. A text that is no notebook is shown as it is.
+    """
+    view = view_notebook(text, filename, cells)
+    return render_page("notebook.html.j2", filename=filename, notebook=view)
+
+
+def cells_of_page(page: str) -> str:
+    """Return the cells in a page of :func:`render_notebook_page`; "" if the page is another.
+
+    Files of 0.3.16 have the same names. A page with an element that this module never writes is
+    not one of its own.
+    """
+    _, begin, rest = page.partition(_BEGIN)
+    cells, end, _ = rest.partition(_END)
+    if not (begin and end):
+        return ""
+    names = {name.lower() for name in _OPENED.findall(cells)}
+    return cells if names <= PAGE_ELEMENTS and not _HANDLER.search(cells) else ""
+
+
+def view_code(text: str, filename: str, *, without: Sequence[str] = ()) -> NotebookView:
+    """Return what a page shows of a notebook of which only the code is known.
+
+    Cells that contain one of the texts ``without`` are left out.
+    """
+    view = view_notebook(text, filename, ())
+    if view.problem:
+        return view
+    left_out = {
+        cell.index + 1
+        for cell in parse_cells(text, filename).cells
+        if any(each in cell.code for each in without)
+    }
+    kept = (cell for cell in view.cells if cell.number not in left_out)
+    return replace(view, cells=tuple(replace(cell, note="") for cell in kept))
+
+
+def view_notebook(text: str, filename: str, cells: Sequence[CellResult]) -> NotebookView:
+    """Return what a page shows of a notebook and of the results of its cells."""
+    try:
+        found = parse_cells(text, filename).cells
+    except InvalidInput as error:
+        return NotebookView((), str(error), text[:_LONGEST_TEXT])
+    results = {result.index: result for result in cells}
+    levels = HeadingLevels()
+    left = _ALL_CODE
+    shown = []
+    for cell in found:
+        shown.append(_page_cell(cell, results.get(cell.index), levels, coloured=left > 0))
+        left -= len(cell.code)
+    return NotebookView(tuple(shown))
+
+
+def _page_cell(
+    cell: Cell, result: CellResult | None, levels: HeadingLevels, *, coloured: bool
+) -> PageCell:
+    number = cell.index + 1
+    outputs = () if result is None else result.outputs
+    shown = tuple(_output(output, levels, number) for output in outputs)
+    failed = result is not None and result.status is CellStatus.ERROR
+    prose = bool(shown) and not failed and _is_prose(cell.code)
+    return PageCell(
+        number,
+        cell.first,
+        "" if cell.name in _NAMELESS else cell.name,
+        "" if prose else _code(cell.code.strip("\n"), coloured=coloured),
+        cell.hidden,
+        shown,
+        _note(cell, result),
+        result.error_type if result is not None and failed else "",
+        result.message if result is not None and failed else "",
+        cell.line_of(result.line) if result is not None and failed and result.line else None,
+    )
+
+
+def _note(cell: Cell, result: CellResult | None) -> str:
+    """Return why a cell did not run to its end; "" if it did, or ended with an exception."""
+    if result is None or result.status is CellStatus.SKIPPED:
+        if cell.disabled:
+            return "This cell is disabled."
+        if _CHECK.search(cell.code) or cell.name.startswith("test_"):
+            return "Checks run apart from the notebook: what came of this one is said there."
+        reason = "" if result is None else result.message
+        return f"This cell did not run: {reason}." if reason else "This cell did not run."
+    if result.status is CellStatus.INTERRUPTED:
+        return "The run ended while this cell was running."
+    return ""
+
+
+def _is_prose(code: str) -> bool:
+    """Whether a cell is one ``mo.md(...)``, which is read where it is shown."""
+    tree = parse_python(code)
+    if tree is None or len(tree.body) != 1:
+        return False
+    match tree.body[0]:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="md"))):
+            return True
+    return False
+
+
+def _output(output: CellOutput, levels: HeadingLevels, number: int) -> PageOutput:
+    kind, data = output.mimetype, output.data
+    if not data:
+        return PageOutput(note=_TOO_LARGE)
+    cut = _CUT if output.cut else ""
+    image = f"Image in the output of cell {number}"
+    match kind:
+        case "text/html" | "text/markdown":
+            return PageOutput(html=clean_markup(data, levels, image), note=cut)
+        case "text/plain" | "text/csv" | "text/latex":
+            return PageOutput(text=data, note=cut, printed=output.printed)
+        case "application/json":
+            return PageOutput(text=_json_text(data), note=cut)
+    if kind.startswith("image/"):
+        url = image_url(data, kind)
+        return PageOutput(image=url) if url else PageOutput(note=f"An image ({kind}) is not shown.")
+    return PageOutput(note=f"An output of the type {kind} is not shown here.")
+
+
+def _json_text(data: str) -> str:
+    try:
+        return json_text(json.loads(data))
+    except (ValueError, RecursionError):
+        return data
+
+
+def _code(code: str, *, coloured: bool) -> str:
+    """Return code as markup, its tokens coloured unless it is too long."""
+    if not coloured or len(code) > _LONGEST_CODE:
+        return html.escape(readable(code))
+    return "".join(_tokens(readable(code)))
+
+
+def _tokens(code: str) -> Iterable[str]:
+    for kind, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens(code):
+        # From the most general kind to the most special one.
+        known = [_COLOURED[each] for each in kind.split() if each in _COLOURED]
+        escaped = html.escape(text)
+        yield f'<span class="{known[-1]}">{escaped}</span>' if known else escaped

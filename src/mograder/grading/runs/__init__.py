@@ -1,0 +1,1 @@
+"""How grading runs notebooks: the sandboxes, their number and their limits."""

@@ -1,0 +1,117 @@
+"""The tools of grading: sandboxes, environments, kept contracts, and the key of signatures.
+
+A command opens them for its own run; a hub makes them of what it has already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.clock import SystemClock
+from mograder.core.settings import Environ, LoadedSettings, Settings
+from mograder.core.single_flight import Progress
+from mograder.grading.results.result_signature import grading_key
+from mograder.grading.runs.local_runner import kept_environment, open_workbench
+from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
+from mograder.store.contracts import ContractStore
+
+_CONTRACTS = "contracts"
+_MANY = 2
+"""Runs from which a process is kept for each environment; recording and judging are that many."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradingTools:
+    """What grading works with; the same for all assignments and submissions of a run.
+
+    ``environment`` returns the environment that a notebook's text asks for, built if missing.
+    ``key`` signs results (:mod:`mograder.grading.results.result_signature`); ``slots`` numbers the
+    sandboxes.
+    """
+
+    judges: Judges
+    executor: Executes
+    environment: Callable[[str, Progress], Awaitable[Path]]
+    settings: Settings
+    contracts: ContractStore
+    key: bytes
+    slots: SandboxSlots = field(default_factory=SandboxSlots)
+    apart: IsolatedCall = field(default_factory=IsolatedCall)
+    now: Callable[[], datetime] = SystemClock().now
+
+
+@asynccontextmanager
+async def open_grading_tools(
+    loaded: LoadedSettings, environ: Environ, *, jobs: int, sandbox: bool = True
+) -> AsyncIterator[GradingTools]:
+    """Yield the tools for grading ``jobs`` submissions at a time on this machine.
+
+    Raises:
+        SandboxUnavailable: A sandbox is wanted and cannot be made.
+        InvalidInput: The course's secret cannot be read.
+    """
+    key = await asyncio.to_thread(grading_key, loaded)
+    opening = open_workbench(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
+    async with opening as bench:
+        yield GradingTools(
+            judges=bench.judges,
+            executor=bench.executor,
+            environment=bench.environment,
+            settings=loaded.settings,
+            contracts=contracts_of(loaded),
+            key=key,
+        )
+
+
+class RunNeededError(Exception):
+    """Something has to run before this can be told."""
+
+
+class RunsNothing:
+    """Judges and executes nothing."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Raise :class:`RunNeededError`."""
+        raise RunNeededError(request.name)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Raise :class:`RunNeededError`."""
+        raise RunNeededError(request.name)
+
+
+async def looking_tools(loaded: LoadedSettings, environ: Environ) -> GradingTools:
+    """Return tools that start nothing, to find out what is up to date.
+
+    They raise :class:`RunNeededError` where a notebook would run or an environment be built.
+
+    Raises:
+        InvalidInput: The course's secret cannot be read.
+    """
+
+    async def environment(text: str, _: Progress) -> Path:
+        found = await kept_environment(loaded, environ, text)
+        if found is None:
+            raise RunNeededError("the environment is not built")
+        return found
+
+    return GradingTools(
+        judges=RunsNothing(),
+        executor=RunsNothing(),
+        environment=environment,
+        settings=loaded.settings,
+        contracts=contracts_of(loaded),
+        key=await asyncio.to_thread(grading_key, loaded),
+    )
+
+
+def contracts_of(loaded: LoadedSettings) -> ContractStore:
+    """Return the contracts that a course keeps."""
+    return ContractStore(loaded.state_dir / _CONTRACTS)

@@ -1,0 +1,1 @@
+"""Judge one submission against its assignment: plan, contract, checks and questions."""

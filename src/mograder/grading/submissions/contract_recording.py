@@ -1,0 +1,231 @@
+"""The recording of a contract: the author's own solution is judged apart from the checks.
+
+A recorded contract is kept by all that it depends on: the plan, the environment, the files beside
+the source and the version of contracts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.findings import Finding
+from mograder.notebook.grading_plan import GradingPlan, PlannedLabel, render_plan
+from mograder.sandbox.execution.judging import (
+    Deadlines,
+    JudgedCheck,
+    JudgedLabel,
+    JudgeFiles,
+    Judges,
+    JudgingRequest,
+    JudgingResult,
+)
+from mograder.sandbox.execution.runner import is_needed
+from mograder.sandbox.inside.grading_contract import (
+    VERSION,
+    Contract,
+    parse_contract,
+    render_contract,
+)
+from mograder.sandbox.protocol import Limits
+from mograder.store.contracts import ContractStore
+
+_MOST_FILES = 10_000
+_REMEDY = "Correct it, or mark the check with `# mograder: unprotected`."
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The author's source to record a contract of; ``folder`` has the files beside it."""
+
+    text: str
+    filename: str
+    plan: GradingPlan
+    environment: Path
+    limits: Limits
+    deadlines: Deadlines
+    folder: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedContract:
+    """A recorded contract, and the result of judging the author's own solution meanwhile.
+
+    ``contract`` is None, and ``problems`` says why, if the solution does not pass its checks or
+    could not be judged.
+    """
+
+    contract: Contract | None
+    problems: tuple[Finding, ...]
+    result: JudgingResult
+
+
+async def record_contract(
+    recording: Recording, judges: Judges, slots: SandboxSlots
+) -> RecordedContract:
+    """Judge the author's own solution without a contract, and return the one that it shows.
+
+    Raises:
+        MograderError: It could not be run at all.
+    """
+    with slots.pair() as (worker, judge):  # those of no student, whose user ids would be theirs
+        result = await judges.judge(_request(recording, worker, judge))
+    problems = contract_problems(recording.filename, recording.plan, result)
+    if problems:
+        return RecordedContract(None, problems, result)
+    try:
+        contract = parse_contract(result.contract)
+    except ValueError as error:
+        raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
+    return RecordedContract(contract, (), result)
+
+
+def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
+    return JudgingRequest(
+        text=recording.text,
+        name=PurePath(recording.filename).name,
+        files=JudgeFiles(render_plan(recording.plan), None, recording.folder),
+        environment=recording.environment,
+        limits=recording.limits,
+        deadlines=recording.deadlines,
+        interface=interface_of(recording.plan),
+        skip=tuple(sorted(check_digests(recording.text, recording.plan))),
+        seed=recording.plan.source_sha256,
+        folder=recording.folder,
+        uid_slot=worker,
+        judge_slot=judge,
+    )
+
+
+def interface_of(plan: GradingPlan) -> tuple[str, ...]:
+    """Return the names that the judge may ask a worker for."""
+    return tuple(answer.name for answer in plan.answers)
+
+
+def check_digests(text: str, plan: GradingPlan) -> frozenset[str]:
+    """Return the SHA-256 of the codes of the cells that hold nothing but checks.
+
+    ``text`` is that of the source, or a release that was made of it.
+    """
+    parts = (part for part in (*plan.checks, *plan.beside) if part.code)
+    whole = {part.cell for part in parts if part.check and not part.check.split}
+    cells = parse_cells(text, "<source>").cells
+    return frozenset(digest_of(cell.code) for cell in cells if cell.index in whole)
+
+
+def digest_of(code: str) -> str:
+    """Return the SHA-256 by which a worker recognises the code of a cell."""
+    return hashlib.sha256(code.strip().encode("utf-8", "replace")).hexdigest()
+
+
+def kept_contract(store: ContractStore, recording: Recording) -> Contract | None:
+    """Return the contract that was recorded of this source before, or None."""
+    text = store.read(_key(recording))
+    if text is None:
+        return None
+    try:
+        contract = parse_contract(text)
+    except ValueError as error:
+        _log.warning("a kept contract of %s is not used: %s", recording.filename, error)
+        return None
+    return contract if contract.source_sha256 == recording.plan.source_sha256 else None
+
+
+def keep_contract(store: ContractStore, recording: Recording, contract: Contract) -> None:
+    """Keep a recorded contract.
+
+    Raises:
+        Busy: The disk is full.
+    """
+    store.write(_key(recording), render_contract(contract))
+
+
+def _key(recording: Recording) -> str:
+    found = hashlib.sha256(f"{VERSION}\n{recording.environment.name}\n".encode())
+    found.update(render_plan(recording.plan).encode())
+    found.update(recording.text.encode("utf-8", "surrogatepass"))
+    for line in _files(recording.folder, PurePath(recording.filename).name):
+        found.update(line)
+    return found.hexdigest()
+
+
+def _files(folder: Path | None, source: str) -> Iterator[bytes]:
+    """Yield path, size and time of the files beside a source, whose values checks may use."""
+    own = None if folder is None else folder / source
+    count = 0
+    for top, directories, names in os.walk(folder or ""):
+        directories[:] = sorted(filter(is_needed, directories))
+        for name in sorted(filter(is_needed, names)):
+            path = Path(top) / name
+            count += 1
+            if path == own:
+                continue
+            if count > _MOST_FILES:
+                return
+            facts = path.lstat()
+            yield f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
+
+
+def contract_problems(
+    filename: str, plan: GradingPlan, result: JudgingResult
+) -> tuple[Finding, ...]:
+    """Return why a contract must not be kept: the author's solution is not judged as passing.
+
+    With a contract that lacks a check no submission could be judged. Lines are those of the source.
+    """
+    return tuple(sorted(set(_problems(filename, plan, result))))
+
+
+def _problems(filename: str, plan: GradingPlan, result: JudgingResult) -> Iterator[Finding]:
+    if result.problem:
+        yield Finding(filename, 1, f"its solution could not be judged: {result.problem}", "")
+        return
+    lines = {cell.index: cell.line for cell in plan.cells}
+    for cell, why in result.given.items():
+        yield Finding(
+            filename, lines.get(cell, 1), f"this cell fails in the judge: {why}.", _REMEDY
+        )
+    checks = {check.cell: check for check in result.checks}
+    for part in plan.checks:
+        check, planned = checks.get(part.cell), () if part.check is None else part.check.labels
+        if check is None:
+            yield Finding(filename, part.line, "this check did not run in the judge.", _REMEDY)
+        else:
+            yield from _problems_of(filename, check, planned)
+
+
+def _problems_of(
+    filename: str, check: JudgedCheck, planned: tuple[PlannedLabel, ...]
+) -> Iterator[Finding]:
+    lines = {each.label: each.line for each in planned}
+    if check.state != "judged":
+        message = f"this check cannot be judged with its author's own solution: {check.reason}."
+        yield Finding(filename, check.line, message, _REMEDY)
+        return
+    found = {each.label for each in check.labels}
+    for name, line in lines.items():
+        if name is not None and name not in found:
+            why = f": {check.reason}" if check.reason else ""
+            message = f"the check {name!r} did not run, with its author's own solution{why}."
+            yield Finding(filename, line, message, _REMEDY)
+    for label in check.labels:
+        if not label.passed:
+            why = _reason(label)
+            message = f"the check {label.label!r} fails when it is judged apart: {why}."
+            yield Finding(filename, lines.get(label.label, check.line), message, _REMEDY)
+
+
+def _reason(label: JudgedLabel) -> str:
+    failed = (each for each in label.conditions if not each.passed)
+    reasons = [
+        f"{each.message} ({each.reason})" if each.reason else each.message for each in failed
+    ]
+    return "; ".join(reasons[:3]) or "it waits for an answer"

@@ -1,0 +1,259 @@
+"""Grade one submission: from a student's file to a mark for each question, with its reasons.
+
+A submission is untrusted text as a whole. Marks come from the judge's report only; checks that run
+beside the answers yield proposals that a person confirms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from mograder.auth.receipts import moment
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.log import get_logger
+from mograder.grading.results.grading_result import (
+    GradedCellError,
+    GradedCheck,
+    GradingResult,
+    GradingState,
+)
+from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.submissions.contract_recording import interface_of
+from mograder.grading.submissions.graded_assignment import GradedAssignment, source_name
+from mograder.grading.submissions.judged_checks import (
+    Unjudged,
+    judged_checks,
+    unjudged_checks,
+    with_hidden,
+)
+from mograder.grading.submissions.question_results import graded_questions, state_of, totals
+from mograder.grading.submissions.submitted_text import (
+    SubmittedText,
+    ToRead,
+    decode_submission,
+    read_text,
+)
+from mograder.grading.submissions.unprotected_run import (
+    checks_without_source,
+    run_beside,
+    unprotected_checks,
+)
+from mograder.grading.validation.report import ValidationReport
+from mograder.grading.validation.run_problem import run_problem
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import CellResult, CellStatus
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedNotebook:
+    """A file that a student submitted, as it was read once
+    (:func:`~mograder.grading.submissions.submitted_text.read_submission`).
+
+    ``path`` gives its name; it is not read again. ``received`` is the time of submission, and
+    ``receipt`` the receipt's number.
+    """
+
+    student: str
+    path: Path
+    data: bytes
+    received: datetime | None = None
+    receipt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GradedNotebook:
+    """A graded submission.
+
+    ``text`` is the student's text, empty if it cannot be read as text. ``cells`` are from the
+    worker's report, for pages only.
+    """
+
+    result: GradingResult
+    text: str
+    cells: tuple[CellResult, ...]
+
+
+async def grade_submission(
+    assignment: GradedAssignment, submitted: SubmittedNotebook, tools: GradingTools
+) -> GradedNotebook:
+    """Grade a submission.
+
+    Nothing that a student does raises an exception: it becomes a state with a reason. If there is
+    no result for another reason, the state is "needs attention", and ``problem`` says why.
+    """
+    grading = _Grading(assignment, submitted, tools)
+    try:
+        await grading.run()
+    except MograderError as error:
+        grading.give_up(GradingState.NEEDS_ATTENTION, str(error))
+    except Exception as error:  # noqa: BLE001  (a mistake of ours must not end that of others)
+        _log.exception("%s of %s could not be graded", assignment.name, submitted.student)
+        what = type(error).__name__
+        reason = f"mograder failed ({what}); its log has the details."
+        grading.give_up(GradingState.NEEDS_ATTENTION, reason)
+    return grading.graded()
+
+
+@dataclass(slots=True)
+class _Grading:
+    """The grading of one submission, and what is known of its result so far."""
+
+    assignment: GradedAssignment
+    submitted: SubmittedNotebook
+    tools: GradingTools
+    text: str = ""
+    known: SubmittedText = field(default_factory=lambda: SubmittedText((), (), ()))
+    checks: tuple[GradedCheck, ...] = ()
+    errors: tuple[GradedCellError, ...] = ()
+    cells: tuple[CellResult, ...] = ()
+    problem: str = ""
+    protected: bool = False
+    state: GradingState | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    async def run(self) -> None:
+        """Read and run the submission.
+
+        Raises:
+            MograderError: It could not be graded, for a reason that is not the student's.
+        """
+        name, assignment = self.submitted.path.name, self.assignment
+        try:
+            self.text = decode_submission(self.submitted.data, name)
+            asked = ToRead(self.text, name, assignment.release, assignment.checks)
+            self.known = await self.tools.apart.call(read_text, asked, size=len(self.text))
+        except InvalidInput as error:
+            self.give_up(GradingState.NOT_RUN, str(error))
+            return
+        with self.tools.slots.pair() as (worker, judge):
+            if assignment.plan is None:
+                report = await run_beside(assignment, self.text, self.tools, worker)
+                self.checks, self.problem = checks_without_source(report), report.problem
+                self.errors = tuple(_errors_of(report))
+            else:
+                await self._judge(worker, judge)
+                if assignment.plan.beside:
+                    await self._run_beside(worker)
+
+    async def _judge(self, worker: int, judge: int) -> None:
+        assignment = self.assignment
+        if assignment.plan is None or assignment.files is None:
+            return
+        request = JudgingRequest(
+            text=self.text,
+            name=source_name(assignment),
+            files=assignment.files,
+            environment=assignment.environment,
+            limits=assignment.limits,
+            deadlines=assignment.deadlines,
+            interface=interface_of(assignment.plan),
+            skip=self.known.skip,
+            seed=_seed(self.tools.key, self.submitted.data, assignment),
+            folder=assignment.release_folder,
+            uid_slot=worker,
+            judge_slot=judge,
+            outputs=True,
+        )
+        result = await self.tools.judges.judge(request)
+        self.protected, self.cells = result.protected, result.worker.cells
+        parts = assignment.plan.checks
+        self.checks = judged_checks(parts, assignment.labels, result)
+        self.errors = tuple(_cell_errors(result, self.known.lines))
+        self.problem = result.problem or self._why_nothing_ran(result)
+
+    def _why_nothing_ran(self, result: JudgingResult) -> str:
+        """Return why the notebook did not reach its end, if that left no check with a result."""
+        if any(check.state is not GradingState.NOT_RUN for check in self.checks):
+            return ""
+        index, lines = result.worker.interrupted, self.known.lines
+        where = ""
+        if index is not None and index < len(lines):
+            where = f" in the cell at line {lines[index]}"
+        return run_problem(result.worker, self.assignment.deadlines.notebook, where)
+
+    async def _run_beside(self, slot: int) -> None:
+        plan = self.assignment.plan
+        if plan is None:
+            return
+        expected = self.assignment.labels
+        try:
+            report = await run_beside(self.assignment, self.text, self.tools, slot)
+        except MograderError as error:
+            why = Unjudged(GradingState.NEEDS_ATTENTION, str(error))
+            self.checks += unjudged_checks([e for e in expected if e.unprotected], why)
+        else:
+            self.checks += unprotected_checks(report, plan.beside, expected)
+
+    def give_up(self, state: GradingState, reason: str) -> None:
+        """Take back all results, for a reason that concerns the whole submission."""
+        self.checks = unjudged_checks(self.assignment.labels, Unjudged(state, reason))
+        self.problem = reason
+        self.state = state
+
+    def graded(self) -> GradedNotebook:
+        """Return the submission with its result."""
+        assignment, plan = self.assignment, self.assignment.plan
+        parts = () if plan is None else (*plan.checks, *plan.beside)
+        checks = with_hidden(self.checks, parts) if parts else self.checks
+        questions = graded_questions(assignment.marks, checks, assignment.labels)
+        marks = totals(assignment.marks, questions)
+        data = self.submitted.data
+        received = self.submitted.received
+        result = GradingResult(
+            assignment=assignment.name,
+            student=self.submitted.student,
+            filename=self.submitted.path.name,
+            submission_sha256=hashlib.sha256(data).hexdigest(),
+            submission_bytes=len(data),
+            received="" if received is None else moment(received),
+            receipt=self.submitted.receipt,
+            **dataclasses.asdict(assignment.basis),
+            protected=self.protected,
+            state=self.state or state_of(each.state for each in questions),
+            problem=self.problem,
+            questions=questions,
+            checks=checks,
+            cell_errors=self.errors,
+            tampered=self.known.tampered,
+            auto_mark=marks.auto_mark,
+            auto_available=marks.auto_available,
+            max_mark=marks.max_mark,
+            at=moment(self.tools.now()),
+            seconds=round(time.monotonic() - self.started, 3),
+        )
+        return GradedNotebook(result, self.text, self.cells)
+
+
+def _cell_errors(result: JudgingResult, lines: tuple[int, ...]) -> Iterator[GradedCellError]:
+    for cell in result.worker.cells:
+        first = lines[cell.index] if cell.index < len(lines) else None
+        line = None if first is None else first + (cell.line or 1) - 1
+        if cell.status is CellStatus.ERROR:
+            kind, message = cell.error_type, cell.message
+        elif cell.status is CellStatus.INTERRUPTED:
+            kind, message = "Interrupted", "It was running at the end."
+        else:
+            continue
+        yield GradedCellError(index=cell.index, line=line, error_type=kind, message=message)
+
+
+def _errors_of(report: ValidationReport) -> Iterator[GradedCellError]:
+    for each in report.cell_errors:
+        yield GradedCellError(
+            index=each.index or 0, line=each.line, error_type=each.error_type, message=each.message
+        )
+
+
+def _seed(key: bytes, data: bytes, assignment: GradedAssignment) -> str:
+    """Return the seed of random numbers: the same for every grading, and unknown to students."""
+    text = hashlib.sha256(data).hexdigest() + assignment.basis.source_sha256
+    return hmac.digest(key, text.encode(), "sha256").hex()

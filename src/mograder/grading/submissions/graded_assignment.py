@@ -1,0 +1,302 @@
+"""An assignment that is prepared for grading: its plan, contract, environment and release.
+
+All of it comes from the author's files and the course's settings, nothing from a submission.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path, PurePath
+
+from mograder.core.errors import InvalidInput
+from mograder.core.single_flight import Progress
+from mograder.grading.results.grading_result import Basis
+from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.runs.run_limits import timed
+from mograder.grading.submissions.contract_recording import (
+    Recording,
+    check_digests,
+    digest_of,
+    keep_contract,
+    kept_contract,
+    record_contract,
+)
+from mograder.grading.submissions.judged_checks import expected_labels, released_labels
+from mograder.grading.submissions.question_results import ExpectedLabel
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.findings import refuse
+from mograder.notebook.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading_split import plan_source
+from mograder.notebook.hashes import is_editable
+from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
+from mograder.notebook.points import labels_in, least_weights, marks_of
+from mograder.notebook.release import with_hidden_tests
+from mograder.sandbox.execution.item_limits import limited, limits_of
+from mograder.sandbox.execution.judging import Deadlines, JudgeFiles
+from mograder.sandbox.inside.grading_contract import Contract, render_contract
+from mograder.sandbox.protocol import Limits
+from mograder.store.course import read_notebook, shown
+
+_ALIKE = 0.5
+"""The share of a source's released cells that a release of it has at least, if it is of another
+version of the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentFiles:
+    """The files of an assignment; ``name`` is that of its directory.
+
+    Without a source, checks can only run beside the answers, so all marks are unprotected.
+    """
+
+    name: str
+    source: Path | None
+    release: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class GradedAssignment:
+    """An assignment that is prepared once, and used for all of its submissions.
+
+    ``filename`` is the source's path for messages. ``plan`` and ``files`` are None without a
+    source. ``release`` is None if there is none that belongs to the source. ``warnings`` are
+    sentences for the grader.
+
+    ``checks`` are the digests of cells with nothing but checks, which a worker leaves out.
+    ``beside`` is the text that is compared with a submission whose checks run beside its answers,
+    None without such checks. ``labels`` are those that every submission should have.
+    """
+
+    name: str
+    filename: str
+    plan: GradingPlan | None
+    release: str | None
+    release_folder: Path | None
+    files: JudgeFiles | None
+    environment: Path
+    limits: Limits
+    deadlines: Deadlines
+    marks: Mapping[str, float] | None
+    warnings: tuple[str, ...]
+    basis: Basis
+    checks: frozenset[str] = frozenset()
+    beside: str | None = None
+    labels: tuple[ExpectedLabel, ...] = ()
+
+
+async def prepare_assignment(
+    files: AssignmentFiles, tools: GradingTools, progress: Progress
+) -> GradedAssignment:
+    """Return an assignment that is ready for grading; its contract is recorded if none is kept.
+
+    Raises:
+        InvalidInput: The source or release cannot be read, the source is a lecture, it cannot be
+            graded by its checks, or the author's own solution does not pass them.
+        MograderError: Its environment cannot be built, or no sandbox runs.
+    """
+    if files.source is None:
+        return await _without_source(files, tools, progress)
+    chosen = tools.settings.items.get(files.name)
+    unprotected = chosen.unprotected if chosen is not None else ()
+    read = await asyncio.to_thread(_read, files.source, files.release, unprotected)
+    environment = await tools.environment(read.text, progress)
+    recording = Recording(
+        text=read.text,
+        filename=read.filename,
+        plan=read.plan,
+        environment=environment,
+        limits=_limits(files.name, read.text, tools),
+        deadlines=_deadlines(tools),
+        folder=files.source.absolute().parent,
+    )
+    contract = await _contract(recording, tools, progress)
+    kept = render_contract(contract)
+    return GradedAssignment(
+        name=files.name,
+        filename=read.filename,
+        plan=read.plan,
+        release=read.release,
+        release_folder=None if files.release is None else files.release.absolute().parent,
+        files=JudgeFiles(render_plan(read.plan), kept, recording.folder),
+        environment=environment,
+        limits=recording.limits,
+        deadlines=recording.deadlines,
+        marks=read.plan.marks,
+        warnings=read.warnings,
+        basis=_basis(environment, read.release, source=read.text, contract=kept),
+        checks=read.checks,
+        beside=read.beside,
+        labels=expected_labels(read.plan, contract, read.weights),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A source and its release as read; ``made`` is the release that the source would give now."""
+
+    text: str
+    filename: str
+    plan: GradingPlan
+    made: str
+    release: str | None
+    checks: frozenset[str]
+    beside: str | None
+    weights: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+def _read(source: Path, release: Path | None, unprotected: Collection[str]) -> _Read:
+    text, filename = read_notebook(source), shown(source)
+    if read_kind(text) == ItemKind.LECTURE:
+        hint = "Remove `# mograder-type` from its header to make it an assignment."
+        raise InvalidInput(f"{filename}: this is a lecture, which has no marks.", hint=hint)
+    planned = plan_source(text, filename, unprotected=unprotected)
+    refuse(planned.errors)
+    made = with_hidden_tests(text, filename, ())
+    checks = check_digests(text, planned.plan) | check_digests(made, planned.plan)
+    read = _Read(
+        text=text,
+        filename=filename,
+        plan=planned.plan,
+        made=made,
+        release=None,
+        checks=checks,
+        beside=None,
+        weights=least_weights(parse_cells(text, filename)),
+        warnings=tuple(_unknown_keys(planned.plan, unprotected, filename)),
+    )
+    if planned.plan.beside:
+        cells = {part.cell for part in planned.plan.beside}
+        read = replace(read, beside=with_hidden_tests(text, filename, cells))
+    return _with_release(read, release)
+
+
+def _unknown_keys(plan: GradingPlan, keys: Collection[str], filename: str) -> Iterator[str]:
+    """Yield warnings about keys of the setting that no check has."""
+    parts = (*plan.checks, *plan.beside)
+    known = {label.key for part in parts if part.check is not None for label in part.check.labels}
+    for key in sorted(set(keys) - known):
+        yield f"{filename}: no check belongs to {key!r}, which is set to be unprotected."
+
+
+def _with_release(read: _Read, release: Path | None) -> _Read:
+    """Add the release if it belongs to the source, and the warnings about it."""
+    if release is None:
+        return _warned(
+            read,
+            f"{read.filename}: there is no release of it, so submissions run without its files, "
+            "and nothing tells which of their cells were changed.",
+        )
+    told = shown(release)
+    text = read_notebook(release)
+    try:
+        cells = parse_cells(text, told).cells
+    except InvalidInput as error:
+        return _warned(read, f"The release cannot be used: {error}")
+    made = parse_cells(read.made, read.filename).cells
+    expected = {digest_of(cell.code) for cell in made if not is_editable(cell)}
+    found = {digest_of(cell.code) for cell in cells}
+    if len(expected & found) < _ALIKE * len(expected):
+        return _warned(
+            read,
+            f"{told} does not belong to {read.filename}: they have other cells. Submissions are "
+            "not compared with it. Make it again with `mograder generate`.",
+        )
+    if not expected <= found:
+        read = _warned(
+            read,
+            f"{told} was made from another version of {read.filename}. Submissions are compared "
+            "with it as it is, and judged by the source.",
+        )
+    checks = (cell for cell in cells if not is_editable(cell) and any(labels_in(cell.code)))
+    return replace(read, release=text, checks=read.checks.union(digest_of(c.code) for c in checks))
+
+
+def _warned(read: _Read, warning: str) -> _Read:
+    return replace(read, warnings=(*read.warnings, warning))
+
+
+async def _contract(recording: Recording, tools: GradingTools, progress: Progress) -> Contract:
+    """Return the kept contract, or record one; a source without checks to judge needs none."""
+    if not recording.plan.checks:
+        return Contract(recording.plan.source_sha256, (), ())
+    kept = await asyncio.to_thread(kept_contract, tools.contracts, recording)
+    if kept is not None:
+        return kept
+    progress("Judging the author's own solution")
+    recorded = await record_contract(recording, tools.judges, tools.slots)
+    refuse(recorded.problems)
+    if recorded.contract is None:
+        raise InvalidInput(f"{recording.filename}: its solution could not be judged.")
+    await asyncio.to_thread(keep_contract, tools.contracts, recording, recorded.contract)
+    return recorded.contract
+
+
+async def _without_source(
+    files: AssignmentFiles, tools: GradingTools, progress: Progress
+) -> GradedAssignment:
+    release = files.release
+    text = "" if release is None else await asyncio.to_thread(read_notebook, release)
+    filename = files.name if release is None else shown(release)
+    cells = None if release is None else await asyncio.to_thread(parse_cells, text, filename)
+    marks = None if cells is None else marks_of(cells)
+    warning = (
+        f"There is no source of {files.name}: the checks of each submission run beside its "
+        "answers, which can forge them. Confirm every mark."
+    )
+    environment, kept = await tools.environment(text, progress), None if release is None else text
+    return GradedAssignment(
+        name=files.name,
+        filename=filename,
+        plan=None,
+        release=kept,
+        release_folder=None if release is None else release.absolute().parent,
+        files=None,
+        environment=environment,
+        limits=_limits(files.name, text, tools),
+        deadlines=_deadlines(tools),
+        marks=marks,
+        warnings=(warning,),
+        basis=_basis(environment, kept),
+        labels=() if cells is None else released_labels(cells),
+    )
+
+
+def _basis(
+    environment: Path, release: str | None, *, source: str = "", contract: str = ""
+) -> Basis:
+    """Return the basis of results by the texts of the assignment, empty for those there are not."""
+    return Basis(
+        source_sha256=_sha256(source),
+        contract_sha256=_sha256(contract),
+        release_sha256=_sha256(release or ""),
+        environment=environment.name,
+        mograder=metadata.version("mograder"),
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""
+
+
+def _limits(name: str, text: str, tools: GradingTools) -> Limits:
+    script: Script = read_script(text)
+    settings = tools.settings
+    return limited(limits_of(settings.limits), script, settings.items.get(name))
+
+
+def _deadlines(tools: GradingTools) -> Deadlines:
+    return timed(Deadlines(), tools.settings.defaults.timeout)
+
+
+def source_name(assignment: GradedAssignment) -> str:
+    """Return the file name under which a worker runs every submission.
+
+    It is the author's, since a student's could be that of a module.
+    """
+    name = PurePath(assignment.filename).name
+    return name if name.endswith(".py") else f"{name}.py"

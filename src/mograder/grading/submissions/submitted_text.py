@@ -1,0 +1,119 @@
+"""A submission's text, as far as grading looks at it before anything runs.
+
+The text is a stranger's as a whole. Its header is not used, since the environment, the limits and
+the marks are the source's. Cells with marks that 0.3.16 or this program writes for graders are
+reported and never read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.closing import closing_fd
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.grading.submissions.contract_recording import digest_of
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.cells import Cell, NotebookText, parse_cells
+from mograder.notebook.decoding import decode_notebook
+from mograder.notebook.graders_cells import GRADERS_CELLS
+from mograder.notebook.integrity import describe_tampering
+from mograder.notebook.submit_cells import SUBMIT
+
+_NOT_A_FILE = "A submission has to be a regular file."
+
+
+def read_submission(path: Path) -> bytes:
+    """Return the bytes of a submitted file.
+
+    Raises:
+        InvalidInput: It is no regular file, such as a link or a directory, or cannot be read.
+        TooLarge: It is larger than a notebook may be.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if path.is_symlink():
+            raise InvalidInput(f"{path.name} is a link. {_NOT_A_FILE}") from error
+        raise InvalidInput(f"{path.name} cannot be read: {error.strerror}.") from error
+    with closing_fd(descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidInput(f"{path.name} is no file. {_NOT_A_FILE}")
+        try:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_NOTEBOOK + 1)
+        except OSError as error:
+            raise InvalidInput(f"{path.name} cannot be read: {error.strerror}.") from error
+    if len(data) > MAX_NOTEBOOK:
+        raise TooLarge(f"{path.name} is larger than {MAX_NOTEBOOK // 1_000_000} MB.")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """A decoded submission; ``checks`` are the digests of the author's check cells."""
+
+    text: str
+    filename: str
+    release: str | None
+    checks: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedText:
+    """A submission that is a notebook.
+
+    ``skip`` are the indexes and digests of cells that the worker leaves out. ``lines`` has the
+    file's first line of each cell's code. ``tampered`` is what was changed of the release, in words
+    for graders.
+    """
+
+    skip: tuple[int | str, ...]
+    lines: tuple[int, ...]
+    tampered: tuple[str, ...]
+
+
+def decode_submission(data: bytes, filename: str) -> str:
+    """Return the text of a submission.
+
+    Raises:
+        InvalidInput: It is too large, empty, or not UTF-8.
+    """
+    if not data.strip():
+        raise InvalidInput(f"{filename} is empty.")
+    return decode_notebook(data, filename)
+
+
+def read_text(asked: ToRead) -> SubmittedText:
+    """Return what is known of a submission from its text.
+
+    Raises:
+        InvalidInput: It is not a notebook; the message names the line.
+    """
+    notebook = parse_cells(asked.text, asked.filename)
+    skip = [each.index for each in notebook.cells if _is_left_out(each, asked.checks)]
+    added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
+    changed: tuple[str, ...] = ()
+    if asked.release is not None:
+        changed = describe_tampering(notebook, parse_cells(asked.release, asked.filename))
+    return SubmittedText(
+        skip=(*skip, *sorted(asked.checks)),
+        lines=tuple(each.code_first for each in notebook.cells),
+        tampered=(*changed, *added),
+    )
+
+
+def _is_left_out(cell: Cell, checks: frozenset[str]) -> bool:
+    marks = (SUBMIT, *GRADERS_CELLS)
+    return digest_of(cell.code) in checks or any(
+        line.strip() in marks for line in cell.code.split("\n")
+    )
+
+
+def _graders_marks(notebook: NotebookText) -> Iterator[str]:
+    present = {line.strip() for line in notebook.lines}
+    yield from (mark for mark in GRADERS_CELLS if mark in present)

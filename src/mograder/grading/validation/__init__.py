@@ -1,0 +1,1 @@
+"""Check one notebook against its own checks, and report the result."""

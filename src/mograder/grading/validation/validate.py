@@ -1,0 +1,317 @@
+"""Run a student's notebook against its own checks, and report the results.
+
+First the integrity check, which decides which cells run and whose checks count; then the run, on a
+copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
+very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot be
+detected from outside: marks that count have to be given on a machine of the graders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.validation.report import (
+    CellError,
+    CheckStatus,
+    IntegrityFindings,
+    MarkedChecks,
+    ValidatedCheck,
+    ValidationReport,
+    with_marks,
+)
+from mograder.grading.validation.run_problem import run_problem
+from mograder.marks import Weights
+from mograder.notebook.cells import Cell, NotebookText, parse_cells
+from mograder.notebook.integrity import IntegrityReport, check_integrity
+from mograder.notebook.points import (
+    checks_in,
+    has_conditions,
+    key_of,
+    labels_in,
+    least_weights,
+    marks_of,
+)
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    Executes,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.protocol import Limits
+
+_HIDDEN = "# HIDDEN TESTS"
+_CODE_SHOWN = 300
+_CALL = re.compile(r"\bcheck\(")
+_WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
+_NO_CELLS = (
+    "The notebook's environment has a marimo that cannot run it cell by cell, "
+    "so that nobody can tell which cell a result is from. Ask for a newer marimo."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A notebook to validate: its text, and where and how it may run.
+
+    ``filename`` is its name in messages. ``release`` is the text it was made from, None if that is
+    not available. ``folder`` holds the files beside it.
+    """
+
+    text: str
+    filename: str
+    environment: Path
+    limits: Limits
+    seconds: float
+    release: str | None = None
+    folder: Path | None = None
+    uid_slot: int = 1
+
+
+async def validate(
+    submission: Submission, runs: Executes, apart: IsolatedCall | None = None
+) -> ValidationReport:
+    """Check the integrity of a notebook, run it, and return the report.
+
+    ``apart`` parses large texts in another process, for callers such as a hub that must not block
+    meanwhile. The student's file is not changed: a copy runs, with the released checks restored.
+
+    Raises:
+        InvalidInput: The release is not a notebook.
+        MograderError: It could not be run at all, for a reason that is not the notebook's fault.
+    """
+    apart = apart or IsolatedCall()
+    size = len(submission.text) + len(submission.release or "")
+    prepared = await apart.call(_prepare, submission, size=size)
+    if isinstance(prepared, ValidationReport):
+        return prepared
+    result = await runs.execute(prepared.request)
+    return await apart.call(_judge, (prepared, result), size=size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The text to run, and the cells and checks that its results are compared with."""
+
+    request: ExecutionRequest
+    filename: str
+    own: NotebookText
+    to_run: NotebookText
+    released: NotebookText | None
+    integrity: IntegrityReport
+
+
+def _judge(of: tuple[_Prepared, ExecutionResult]) -> ValidationReport:
+    prepared, result = of
+    integrity = prepared.integrity
+    judging = _Judging(prepared.own, prepared.to_run, prepared.released, integrity.counted, result)
+    checks, marks = judging.checks()
+    return ValidationReport(
+        prepared.filename,
+        result.outcome,
+        judging.problem(prepared.request.seconds),
+        checks,
+        tuple(judging.errors()),
+        IntegrityFindings(integrity.level, integrity.findings),
+        result.log_tail,
+        result.seconds,
+        marks,
+    )
+
+
+def _prepare(submission: Submission) -> _Prepared | ValidationReport:
+    """Check the integrity; for a text that is not a notebook, return the report at once."""
+    filename, release = submission.filename, submission.release
+    released = None if release is None else parse_cells(release, filename)
+    try:
+        own = parse_cells(submission.text, filename)
+        integrity = check_integrity(submission.text, release, filename)
+        text = submission.text if integrity.restored is None else integrity.restored
+        to_run = parse_cells(text, filename)
+    except InvalidInput as error:
+        checks, marks = ((), None) if released is None else _never_ran(released)
+        return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks, marks=marks)
+    request = ExecutionRequest(
+        text,
+        PurePath(filename).name,
+        submission.environment,
+        submission.limits,
+        submission.seconds,
+        folder=submission.folder,
+        uid_slot=submission.uid_slot,
+    )
+    return _Prepared(request, filename, own, to_run, released, integrity)
+
+
+def _never_ran(released: NotebookText) -> MarkedChecks:
+    marks = marks_of(released) or {}
+    labels = dict.fromkeys(check.label for check in checks_in(released, renamed=True))
+    checks = [_not_run(label, "the notebook cannot be read") for label in labels]
+    return with_marks(checks, marks, least_weights(released))
+
+
+def _not_run(label: str, why: str) -> ValidatedCheck:
+    return ValidatedCheck(label, key_of(label), CheckStatus.NOT_RUN, (f"not run: {why}",))
+
+
+class _Judging:
+    """One run, compared with the cells and checks of the notebook and its release."""
+
+    def __init__(
+        self,
+        own: NotebookText,
+        to_run: NotebookText,
+        released: NotebookText | None,
+        counted: frozenset[int] | None,
+        result: ExecutionResult,
+    ) -> None:
+        self._result = result
+        self._to_run = to_run
+        self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
+        self._marks = marks_of(released or to_run) or {}
+        self._expected = least_weights(released or to_run)
+        self._cells = {each.index: each for each in result.cells}
+        everything = frozenset(range(len(to_run.cells)))
+        self._counted = everything if counted is None else counted
+        self._places: dict[str, list[tuple[Cell, int]]] = {}
+        for check in checks_in(released or to_run, renamed=True):
+            self._places[check.label] = []
+        for check in checks_in(to_run, renamed=True):
+            if check.cell.index in self._counted and check.label in self._places:
+                self._places[check.label].append((check.cell, check.line))
+
+    def problem(self, seconds: float) -> str:
+        """Return why the notebook did not run to its end, in a sentence for its student."""
+        result = self._result
+        if problem := run_problem(result, seconds, self._where_it_was()):
+            return problem
+        if any(check.cell_index is None for check in result.checks):
+            return _NO_CELLS
+        if len(result.cells) < len(self._to_run.cells):
+            return "Not all of its cells were run."
+        return ""
+
+    def _where_it_was(self) -> str:
+        index = self._result.interrupted
+        if index is None or index >= len(self._to_run.cells):
+            return ""
+        line = self._line(self._to_run.cells[index], 1)
+        return " in a cell that was put back" if line is None else f" in the cell at line {line}"
+
+    def checks(self) -> MarkedChecks:
+        """Return every check that should have run, then those that only the run reveals."""
+        checks = [self._check(label, places) for label, places in self._places.items()]
+        for label, (cell, results) in self._dynamic().items():
+            checks.append(self._judged(label, results, cell, cell.line_of(1)))
+        return with_marks(checks, self._marks, self._expected)
+
+    def _check(self, label: str, places: list[tuple[Cell, int]]) -> ValidatedCheck:
+        indexes = {cell.index for cell, _ in places}
+        results = [
+            each
+            for each in self._result.checks
+            if each.label == label and each.cell_index in indexes
+        ]
+        if results and places:
+            cell, line = next(p for p in places if p[0].index == results[-1].cell_index)
+            return self._judged(label, results, cell, line)
+        return _not_run(label, self._why_not(places))
+
+    def _why_not(self, places: list[tuple[Cell, int]]) -> str:
+        if not places:
+            return "no cell that counts holds it"
+        told = self._cells.get(places[0][0].index)
+        if told is None:
+            return "the notebook ended before it"
+        match told.status:
+            case CellStatus.SKIPPED:
+                return told.message or "its cell was skipped"
+            case CellStatus.ERROR:
+                return f"its cell has an error ({told.error_type})"
+            case CellStatus.INTERRUPTED:
+                return "its cell did not end"
+        return "its cell ran without it"
+
+    def _dynamic(self) -> dict[str, tuple[Cell, list[CheckResult]]]:
+        """Return results of calls like ``check(f"Q{n}", …)`` in cells that count."""
+        dynamic = {
+            cell.index: cell
+            for cell in self._to_run.cells
+            if cell.index in self._counted and self._has_dynamic(cell)
+        }
+        found: dict[str, tuple[Cell, list[CheckResult]]] = {}
+        for each in self._result.checks:
+            cell = None if each.cell_index is None else dynamic.get(each.cell_index)
+            if cell is not None and each.label not in self._places:
+                found.setdefault(each.label, (cell, []))[1].append(each)
+        return found
+
+    def _has_dynamic(self, cell: Cell) -> bool:
+        held = sum(1 for _ in labels_in(cell.code))
+        return len(_CALL.findall(cell.code)) > held
+
+    def _judged(
+        self, label: str, results: list[CheckResult], cell: Cell, line: int
+    ) -> ValidatedCheck:
+        """Return the worst of several results: a result that was written twice is not trusted."""
+        worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+        status, hidden = CheckStatus(worst.status), _HIDDEN in cell.code
+        return ValidatedCheck(
+            label,
+            key_of(label),
+            status,
+            worst.details,
+            weights=Weights(worst.earned_weight, worst.total_weight, status is CheckStatus.SUCCESS),
+            cell=cell.name,
+            line=self._line(cell, line - cell.line_of(1) + 1),
+            hidden=hidden,
+            waits=hidden and not has_conditions(cell.code, label),
+            index=self._index(cell),
+        )
+
+    def errors(self) -> Iterator[CellError]:
+        """Yield the cells that failed, in the order of the file."""
+        for told in self._result.cells:
+            if told.index >= len(self._to_run.cells):
+                continue
+            cell = self._to_run.cells[told.index]
+            if told.status is CellStatus.ERROR:
+                yield self._error(cell, told, told.error_type, told.message)
+            elif told.status is CellStatus.INTERRUPTED:
+                yield self._error(cell, told, "Interrupted", "It was running at the end.")
+
+    def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
+        line = self._line(cell, told.line or 1)
+        code = _line_of(cell.code, told.line or 1)
+        index = self._index(cell)
+        return CellError(cell.name, line, kind, message, told.output_tail, code, index)
+
+    def _index(self, cell: Cell) -> int | None:
+        """Return the number of a cell in the student's own file."""
+        own = self._own.get(cell.code.strip())
+        return None if own is None else own.index
+
+    def _line(self, cell: Cell, line: int) -> int | None:
+        """Return the line in the student's own file for a line of a cell's code."""
+        own = self._own.get(cell.code.strip())
+        inside = 1 <= line <= cell.code.count("\n") + 1
+        return None if own is None else own.line_of(line if inside else 1)
+
+
+def _line_of(code: str, number: int) -> str:
+    lines = code.split("\n")
+    return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
+
+
+def _weights(result: CheckResult, status: CheckStatus) -> Weights:
+    """Return the weights that a status allows: the notebook's process may write other numbers."""
+    total = result.total_weight
+    earned = {CheckStatus.SUCCESS: total, CheckStatus.PARTIAL: result.earned_weight}
+    return Weights(earned.get(status, 0.0), total, status is CheckStatus.SUCCESS)

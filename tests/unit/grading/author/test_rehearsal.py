@@ -1,0 +1,216 @@
+"""What an author is told of a rehearsal of grading, by the results of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mograder.grading.author.author_runs import CheckOutcome, RunReport
+from mograder.grading.author.rehearsal import (
+    Findings,
+    Solution,
+    interface,
+    judge_empty,
+    judge_solution,
+)
+from mograder.grading.validation.report import CheckStatus
+from mograder.notebook.grading_plan import GradingPlan
+from mograder.sandbox.execution.judging import (
+    JudgedCheck,
+    JudgedCondition,
+    JudgedLabel,
+    JudgingResult,
+    PassedJunk,
+    RehearsalReport,
+    UnsteadyLabel,
+)
+from mograder.sandbox.execution.report import ExecutionResult, Outcome
+from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, planned, solved
+
+ANSWERS = solved("err = 0", "x = 1", "def f(v): return v", "def g(v): return v")
+CHECKS = (
+    'check("Q1", [(not err > 1, "err")])',
+    'check("Q2", [(f(1) == 1, "f"), (f(x) == 1, "x")])\ncheck("Bonus", [(g(1) == 1, "g")])',
+)
+PLAN = planned(IMPORTS, MARKS, ANSWERS, *CHECKS).plan
+Q1, Q2 = (part.cell for part in PLAN.checks)
+LINES = {each.label: each.line for part in PLAN.checks if part.check for each in part.check.labels}
+WORKER = ExecutionResult(Outcome.FINISHED)
+
+
+def label(name: str, *, passed: bool = True, total: float = 1.0, reason: str = "") -> JudgedLabel:
+    """A label of one condition."""
+    condition = JudgedCondition("the message", total, passed, reason)
+    return JudgedLabel(name, name, total if passed else 0.0, total, passed, (condition,))
+
+
+def check(cell: int, *labels: JudgedLabel, state: str = "judged", reason: str = "") -> JudgedCheck:
+    line = next(part.line for part in PLAN.checks if part.cell == cell)
+    return JudgedCheck(cell, line, False, state, reason, labels, (), ())
+
+
+GOOD = (check(Q1, label("Q1")), check(Q2, label("Q2", total=2.0), label("Bonus")))
+OWN = RunReport(
+    checks=tuple(
+        CheckOutcome(name, CheckStatus.SUCCESS, (), weight)
+        for name, weight in (("Q1", 1.0), ("Q2", 2.0), ("Bonus", 1.0))
+    )
+)
+
+
+def solution(plan: GradingPlan = PLAN) -> Solution:
+    return Solution(NAME, plan, OWN)
+
+
+def result(*checks: JudgedCheck, rehearsal: RehearsalReport | None = None) -> JudgingResult:
+    return JudgingResult("", checks or GOOD, WORKER, True, rehearsal=rehearsal)
+
+
+def told(findings: Findings) -> tuple[list[str], list[str]]:
+    return [str(each) for each in findings.errors], [str(each) for each in findings.advice]
+
+
+def test_a_solution_that_passes_as_in_the_notebook_is_not_told() -> None:
+    assert told(judge_solution(solution(), result())) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (check(Q1, label("Q1", passed=False)), "judged apart: the message. Compare values that"),
+        (
+            check(Q1, label("Q1", passed=False, reason="FileNotFoundError: out.txt")),
+            "FileNotFoundError: out.txt. Let the answer be the content of the file, or write",
+        ),
+        (
+            check(Q1, label("Q1", passed=False, reason="OSError: could not get source code")),
+            "Check what the answer does, or write `# mograder: unprotected`",
+        ),
+        (check(Q1, state="not run", reason="`err` is not defined"), "apart: `err` is not defined."),
+        (check(Q1), "judged apart: it did not run."),
+        (check(Q1, label("Q1", total=3.0)), "weigh 1 in the notebook, but 3 when judged apart."),
+    ],
+)
+def test_a_label_that_differs_is_a_mistake_with_line_and_remedy(
+    wrong: JudgedCheck, said: str
+) -> None:
+    errors, advice = told(judge_solution(solution(), result(wrong, GOOD[1])))
+    assert advice == []
+    assert len(errors) == 1
+    assert errors[0].startswith(f"{NAME}:{LINES['Q1']}: ")
+    assert "'Q1'" in errors[0]
+    assert said in errors[0]
+
+
+def test_a_check_of_the_current_figure_is_told_how_to_do_without() -> None:
+    text = 'check("Q1", [(plt.gca().get_title() == x, "title")])'
+    plan = planned(IMPORTS, MARKS, "import matplotlib.pyplot as plt", ANSWERS, text).plan
+    (part,) = plan.checks
+    wrong = JudgedCheck(
+        part.cell, part.line, False, "judged", "", (label("Q1", passed=False),), (), ()
+    )
+    (error,) = judge_solution(solution(plan), result(wrong)).errors
+    assert "judged apart: it reads the current figure. Return the figure, or write" in str(error)
+
+
+def test_what_earns_no_marks_is_advice() -> None:
+    wrong = check(Q2, label("Q2", total=2.0), label("Bonus", passed=False))
+    errors, advice = told(judge_solution(solution(), result(GOOD[0], wrong)))
+    assert (errors, len(advice)) == ([], 1)
+    unmarked = PLAN.model_copy(update={"marks": None})
+    wrong = check(Q1, label("Q1", passed=False))
+    errors, advice = told(judge_solution(solution(unmarked), result(wrong, GOOD[1])))
+    assert (errors, len(advice)) == ([], 1)
+
+
+def test_a_judge_without_a_result_is_advice() -> None:
+    failed = replace(result(), problem="the judge has ended.", checks=())
+    errors, advice = told(judge_solution(solution(), failed))
+    assert errors == []
+    assert advice == [
+        f"{NAME}:1: the checks could not be judged apart from the answers: the judge has ended."
+    ]
+
+
+def test_a_label_that_random_numbers_decide_is_a_mistake() -> None:
+    report = RehearsalReport({}, unsteady=(UnsteadyLabel(Q1, "Q1", "too far"),))
+    errors, _ = told(judge_solution(solution(), result(rehearsal=report)))
+    message = "whether 'Q1' passes depends on its random numbers: too far."
+    remedy = "Seed them in the check, or allow for more difference."
+    assert errors == [f"{NAME}:{LINES['Q1']}: {message} {remedy}"]
+
+
+def junk(cell: int, name: str, kind: str, words: str, *labels: str) -> PassedJunk:
+    return PassedJunk(cell, name, kind, words, labels)
+
+
+def advised(*passed: PassedJunk, done: int = 9) -> list[str]:
+    report = RehearsalReport({}, junk=passed, done=done, trials=9)
+    errors, advice = told(judge_solution(solution(), result(rehearsal=report)))
+    assert errors == []
+    return advice
+
+
+def test_junk_that_passes_is_told_with_the_condition_and_a_remedy() -> None:
+    message = "the check 'Q1' passes though `err` is NaN: 'not err > 1' holds."
+    remedy = "Compare by `<=` or `np.allclose`, which fail for NaN."
+    advice = advised(junk(Q1, "err", "nan", "is NaN", "Q1"))
+    assert advice == [f"{NAME}:{LINES['Q1']}: {message} {remedy}"]
+
+
+def test_kinds_of_junk_are_told_together() -> None:
+    kinds = ("nan", "zeros", "none", "text")
+    (advice,) = advised(*(junk(Q1, "err", each, f"is {each}", "Q1") for each in kinds))
+    assert "though `err` is nan, or is zeros, or is none, or …: 'not err" in advice
+
+
+def test_junk_that_another_label_of_the_answer_finds_is_not_told() -> None:
+    found = (junk(Q2, "x", "zeros", "is zero", "Q2"), junk(Q2, "f", "zeros", "is zero", "Bonus"))
+    # `x` is an answer of Q2 only, so no check finds it; Bonus has no marks, and does not use `f`.
+    (advice,) = advised(*found)
+    assert f"{LINES['Q2']}: the check 'Q2' passes though `x` is zero." in advice
+    more = planned(IMPORTS, MARKS, ANSWERS, *CHECKS, 'check("Q1: x", [(x == 1, "x")])').plan
+    report = RehearsalReport({}, junk=found, done=9, trials=9)
+    assert judge_solution(solution(more), result(rehearsal=report)).advice == ()
+
+
+def test_trials_that_were_left_out_are_told() -> None:
+    (advice,) = advised(junk(Q2, "x", "zeros", "is zero", "Q2"), done=4)
+    assert "only 4 of 9 wrong answers were tried on the checks, since it took too long." in advice
+
+
+def test_a_release_that_earns_marks_is_a_mistake() -> None:
+    empty = result(check(Q1, label("Q1")), check(Q2, label("Q2", passed=False), label("Bonus")))
+    errors, advice = told(judge_empty(solution(), RunReport(), empty))
+    assert advice == []
+    assert len(errors) == 1
+    assert (
+        f"{NAME}:{LINES['Q1']}: the check 'Q1' passes when it is judged, though nothing is "
+        "answered yet ('the message'). Let it wait"
+    ) in errors[0]
+
+
+def test_a_release_that_earns_a_part_is_advice_and_told_once() -> None:
+    both = label("Q2")
+    failed = JudgedCondition("other", 1.0, False)
+    part = replace(both, passed=False, total=2.0, conditions=(*both.conditions, failed))
+    empty = result(check(Q1, state="not run", reason="no answer"), check(Q2, part))
+    errors, advice = told(judge_empty(solution(), RunReport(), empty))
+    assert (errors, len(advice)) == ([], 1)
+    assert "passes in part when it is judged" in advice[0]
+    known = RunReport(checks=(CheckOutcome("Q2", CheckStatus.PARTIAL),))
+    assert told(judge_empty(solution(), known, empty)) == ([], [])
+
+
+def test_the_interface_is_one_line() -> None:
+    answers = {
+        "finite_diff": "(x, y) → array",
+        "integral": "float",
+        "x": "array float64 (50,)",
+        "y": "array float64 (50,)",
+    }
+    assert (
+        interface(answers)
+        == "integral: float; x, y: array float64 (50,); finite_diff(x, y) → array"
+    )

@@ -1,0 +1,229 @@
+"""A page of feedback: the reason for each point, and of hidden tests what the setting allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from mograder.core.settings_model import GradingSettings, ItemSettings, Settings
+from mograder.grading.feedback.disclosure import Disclosure, Level
+from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback_view import view_feedback
+from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code
+from mograder.grading.results.grading_result import GradingState
+from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
+
+_SECRET = "canary"
+
+
+class Reader(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words = ""
+        self.elements: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def page(level: Level = Level.POINTS, later: datetime | None = None, **changes: Any) -> str:
+    work = replace(WORK, **changes)
+    return render_feedback_page(work, Disclosure(level, later), ShownNotebook(), "f" * 64)
+
+
+def words(*args: Any, **changes: Any) -> str:
+    return " ".join(Reader(page(*args, **changes)).words.split())
+
+
+def test_it_says_the_mark_the_sum_and_the_times() -> None:
+    said = words()
+    assert "68.9 of 100 marks" in said
+    assert "72.5 − 5 % = 68.9" in said
+    assert "1 day late after 5 min grace; due 2026-11-20" in said
+    assert "by receipt 17." in said
+    assert "the result's signature with ffffffffffffffff" in said
+
+
+def test_it_says_for_each_check_why() -> None:
+    said = words()
+    assert "Q1: area 10 of 13.3 marks" in said
+    assert "✓ passed: 1 of 2 conditions hold ✗ failed: area of -1" in said
+    assert "area(2) is right" not in said, "a message tells what is wrong if its condition fails"
+    assert "area(2) → 12.566" in said
+    assert "mean is not defined, because the cell at line 103 failed (ZeroDivisionError)" in said
+    assert "rests on what the notebook says about itself: isinstance(shape, Shape)." in said
+    assert "A person gave this mark." in said
+
+
+def test_it_runs_nothing_and_loads_nothing() -> None:
+    text = page()
+    assert "default-src 'none'" in text
+    assert not {"script", "img", "iframe", "link", "form"} & set(Reader(text).elements)
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        (Level.NOTHING, set()),
+        (Level.POINTS, set()),
+        (Level.LABEL, {"canary-label"}),
+        (Level.MESSAGE, {"canary-label", "canary-message"}),
+        (
+            Level.FULL,
+            {"canary-label", "canary-message", "canary-why", "canary-call", "canary-claim"},
+        ),
+    ],
+)
+def test_of_hidden_tests_it_tells_what_the_level_allows(level: Level, told: set[str]) -> None:
+    text = page(level)
+    everything = {"label", "message", "passed", "why", "call", "claim", "reason-of-check"}
+    assert {name for name in everything if f"canary-{name}" in text} == {
+        name.removeprefix("canary-") for name in told
+    }
+    assert "canary:" not in text
+
+
+def test_at_points_it_tells_the_marks_of_all_hidden_tests_of_a_question_together() -> None:
+    assert "Hidden tests 3.3 of 6.7 marks" in words()
+    assert "Hidden tests are part of this mark." in words(Level.NOTHING)
+
+
+def test_a_check_with_hidden_and_visible_labels_tells_of_the_visible_ones() -> None:
+    """The calls are of both, and an error may come from a hidden test before the label."""
+    seen, hidden = SEEN.labels[0], HIDDEN.labels[0]
+    calls = (*SEEN.calls, *HIDDEN.calls)
+    for labels, why in (((seen, hidden), True), ((hidden, seen), False)):
+        check = SEEN.model_copy(update={"hidden": True, "labels": labels, "calls": calls})
+        result = RESULT.model_copy(update={"checks": (check,)})
+        for later in (None, DUE):
+            text = page(Level.POINTS, later, result=result)
+            assert "Q1: area" in text
+            assert "<code>area</code> of -1" in text
+            assert "canary" not in text
+            assert ("onerror" in text.partition("How the mark")[2]) is why
+        assert "canary-call" in page(Level.FULL, result=result)
+
+
+def test_before_the_moment_it_tells_no_mark_that_hidden_tests_are_part_of() -> None:
+    text = page(Level.FULL, DUE)
+    assert _SECRET not in text
+    said = words(Level.FULL, DUE)
+    assert "Your mark will be told after 2026-11-20" in said
+    assert "68.9" not in said
+    assert "13.3" not in said
+    assert "0 of 15 marks" in said, "a question without hidden tests is told"
+
+
+def test_a_question_that_waits_for_a_person_leaves_the_mark_open() -> None:
+    waiting = replace(GRADE.questions[2], points=None, marker="", open="not marked yet")
+    grade = replace(GRADE, questions=(waiting,), total=None, final=None)
+    said = words(grade=grade)
+    assert "Not marked yet." in said
+    assert "This question is not marked yet." in said
+
+
+def test_a_submission_without_a_result_says_that_it_waits() -> None:
+    result = RESULT.model_copy(
+        update={"state": GradingState.NEEDS_ATTENTION, "problem": "no space on /secret"}
+    )
+    grade = replace(GRADE, questions=(), total=None, final=None)
+    said = words(grade=grade, result=result)
+    assert "your instructor has to look at this submission" in said
+    assert "/secret" not in said
+
+
+def test_only_what_has_run_was_without_protection() -> None:
+    told = "This was graded without protection from the submission's own code."
+    unsafe = RESULT.model_copy(update={"protected": False})
+    assert told in words(result=unsafe)
+    state = {"state": GradingState.NOT_RUN, "earned": 0}
+    nothing = tuple(each.model_copy(update=state) for each in unsafe.questions)
+    broken = unsafe.model_copy(update={"questions": nothing, "problem": "alice.py:1: syntax"})
+    text = words(result=broken)
+    assert "Your submission could not be run: alice.py:1: syntax" in text
+    assert told not in text
+
+
+def test_without_a_result_the_page_is_the_gradebooks() -> None:
+    said = words(result=None, late=None, due=None, received=None)
+    assert "13.3 of 20 marks" in said
+    assert "The marks are those of the course's gradebook." in said
+    assert "68.9 of 100 marks" in said
+
+
+def test_marks_of_the_labels_add_up_to_that_of_the_question() -> None:
+    view = view_feedback(WORK, Disclosure(Level.FULL))
+    shares = [label.marks.split(" of ") for label in view.questions[0].labels]
+    assert sum(float(earned) for earned, _ in shares) == pytest.approx(13.3)
+    assert sum(float(most) for _, most in shares) == pytest.approx(20)
+
+
+def test_the_settings_of_an_item_count_before_those_of_the_course() -> None:
+    settings = Settings(
+        grading=GradingSettings(hidden_tests="label"),
+        items={"hw1": ItemSettings(hidden_tests_after="release")},
+    )
+    before, after = DUE - timedelta(1), DUE + timedelta(1)
+    assert Disclosure.of(settings, "hw1", due=DUE, now=before) == Disclosure(Level.LABEL)
+    assert Disclosure.of(settings, "hw2", due=DUE, now=before) == Disclosure(Level.LABEL, DUE)
+    assert Disclosure.of(settings, "hw2", due=DUE, now=after) == Disclosure(Level.LABEL)
+    assert Disclosure.of(settings, "hw2", due=None, now=after) == Disclosure(Level.LABEL)
+    never = Settings(grading=GradingSettings(hidden_tests_after="never"))
+    assert Disclosure.of(never, "hw1", due=None, now=after).level is Level.NOTHING
+
+
+def test_a_page_with_everything_is_inert() -> None:
+    elements = set(Reader(rich_page()).elements)
+    assert {"math", "table", "details", "img"} <= elements
+    assert not {"script", "iframe", "form", "link", "svg"} & elements
+
+
+NOTEBOOK = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    x = 1
+    return
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKER FEEDBACK ===
+    _mark = 100
+    return
+"""
+
+
+def test_the_cells_of_our_own_page_are_taken_over_and_of_no_other() -> None:
+    ours = render_notebook_page(NOTEBOOK, "alice.py", ())
+    cells = cells_of_page(ours)
+    assert "Cell 1, line 6" in cells
+    assert cells in render_feedback_page(WORK, Disclosure(Level.FULL), ShownNotebook(cells))
+    for other in (
+        "<html><script>x</script></html>",
+        ours.replace("Cell 1", "<script>1</script>"),
+        ours.replace("Cell 1", "<b onclick=1>1</b>"),
+        ours.replace("<!-- end of cells -->", ""),
+        "",
+    ):
+        assert cells_of_page(other) == ""
+
+
+def test_code_alone_is_shown_without_the_cells_that_grading_added() -> None:
+    view = view_code(NOTEBOOK, "alice.py", without=("# === MOGRADER: MARKER FEEDBACK ===",))
+    assert [cell.number for cell in view.cells] == [1]
+    text = render_feedback_page(WORK, Disclosure(Level.FULL), ShownNotebook(view=view))
+    assert "_mark" not in text
+    assert "did not run" not in text

@@ -1,0 +1,112 @@
+"""Deductions for lateness: 0.3.16's rule, fractions kept (compatibility-0.3.16.md 9)."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mograder.core.errors import InvalidInput
+from mograder.core.settings_model import Assignment, PenaltiesSettings
+from mograder.grading.feedback.due_dates import due_dates
+from mograder.grading.feedback.late_policy import LatePolicy, lateness, mark_after, parse_due
+from mograder.store.assignments import Assignment as Served
+from mograder.store.assignments import Deadline
+
+DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
+USUAL = LatePolicy.of(PenaltiesSettings(enabled=True))
+_numbers = st.floats(0, 200, allow_nan=False)
+
+
+def deduction(seconds: float, policy: LatePolicy = USUAL) -> float:
+    late = lateness(policy, DUE, DUE + timedelta(seconds=seconds))
+    return 0.0 if late is None else late.percent
+
+
+@pytest.mark.parametrize(
+    ("seconds", "percent"),
+    [
+        *[(-1, 0), (0, 0), (300, 0), (301, 5), (300 + 86_400, 5), (301 + 86_400, 10)],
+        *[(19 * 86_400 + 301, 100), (400 * 86_400, 100)],
+    ],
+)
+def test_a_day_that_has_begun_counts_whole_from_the_end_of_the_grace(
+    seconds: int, percent: float
+) -> None:
+    assert deduction(seconds) == percent
+
+
+@given(
+    st.integers(-(10**7), 10**8),
+    st.floats(0, 600, allow_nan=False),
+    _numbers,
+    _numbers,
+    st.floats(0, 1000, allow_nan=False),
+)
+def test_every_deduction_is_that_of_0_3_16_but_for_rounding(
+    seconds: int, grace: float, per_day: float, most: float, mark: float
+) -> None:
+    settings = PenaltiesSettings(enabled=True, grace_minutes=grace, per_day=per_day, max=most)
+    policy = LatePolicy.of(settings)
+    # The grace is kept in microseconds.
+    days = max(math.ceil((seconds - policy.grace.total_seconds()) / 86_400), 0)
+    percent = min(days * per_day, most, 100.0)
+    assert deduction(seconds, policy) == percent
+    exact = max(mark * (1 - percent / 100), 0)
+    assert abs(mark_after(mark, percent) - exact) <= 0.05 + 1e-9
+    assert 0 <= mark_after(mark, percent) <= mark + 0.05
+
+
+def test_odd_settings_never_raise_a_mark() -> None:
+    odd = PenaltiesSettings(enabled=True, grace_minutes=-5, per_day=-3, max=900)
+    assert deduction(10**6, LatePolicy.of(odd)) == 0
+    assert LatePolicy.of(odd).most == 100
+    assert mark_after(50, 100) == 0
+
+
+def test_fractions_are_kept() -> None:
+    assert mark_after(72.5, 5) == 68.9
+
+
+def test_a_due_date_says_its_offset_or_is_in_utc() -> None:
+    assert parse_due("2026-11-20T19:00+01:00") == DUE
+    assert parse_due("2026-11-20T18:00") == DUE
+    assert parse_due("2026-11-20 18:00:00") == DUE
+    assert parse_due(str(int(DUE.timestamp()))) == DUE
+
+
+@pytest.mark.parametrize("text", ["soon", "", "9" * 30, "2026-13-01", "²"])
+def test_another_text_is_no_due_date(text: str) -> None:
+    with pytest.raises(InvalidInput, match="no due date"):
+        parse_due(text)
+
+
+LISTED = (
+    Assignment(name="Other", dir="x/hw2", duedate=5),
+    Assignment(name="Homework 1", dir="source/hw1/", duedate=int(DUE.timestamp())),
+)
+
+
+def test_the_due_date_is_found_by_name_or_directory() -> None:
+    assert due_dates("hw1", LISTED).of("alice") == DUE
+    assert due_dates("Homework 1", LISTED).of("alice") == DUE
+    assert due_dates("hw", LISTED).of("alice") is None
+    assert due_dates("hw1", LISTED, given=datetime(2027, 1, 1, tzinfo=UTC)).of("x") != DUE
+
+
+def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> None:
+    later, before = DUE + timedelta(days=3), DUE - timedelta(days=3)
+    served = Served(
+        "hw1",  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        deadline=Deadline(before),
+        extensions={"alice": Deadline(later), "bob": Deadline(before), "cleo": Deadline()},
+    )
+    found = due_dates("hw1", LISTED, served)
+    assert [found.of(each) for each in ("alice", "bob", "cleo", "dan")] == [later, DUE, DUE, DUE]
+    assert found.last == later
+    assert due_dates("hw1", (), served).of("dan") == before
+    assert due_dates("hw1", ()).last is None

@@ -1,0 +1,110 @@
+"""grading.submitted_text: reading files of strangers, and what their texts may say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.submissions.contract_recording import digest_of
+from mograder.grading.submissions.submitted_text import (
+    ToRead,
+    decode_submission,
+    read_submission,
+    read_text,
+)
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.graders_cells import GRADERS_CELLS
+from mograder.notebook.submit_cells import with_submit_cells
+from tests.support.fake_judges import SOURCE, answered, release_of
+
+RELEASE = release_of(SOURCE)
+
+
+def test_the_bytes_of_a_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "alice smith.py"
+    path.write_bytes(b"x\r\n\xff")
+    assert read_submission(path) == b"x\r\n\xff"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "directory", "fifo", "missing", "large"])
+def test_anything_else_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / "bob.py", tmp_path / "other.py"
+    other.write_text(RELEASE)
+    said = {"link": "is a link", "dangling": "is a link", "large": "larger than"}
+    if kind == "link":
+        path.symlink_to(other)
+    elif kind == "dangling":
+        path.symlink_to(tmp_path / "nothing")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(MAX_NOTEBOOK + 1)
+    with pytest.raises(InvalidInput, match=said.get(kind, "no file|cannot be read")) as caught:
+        read_submission(path)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b" \n\t\n", "empty"),
+        (b"\xff\xfe\x00", "UTF-16"),
+        (b"import marimo\n\xe9\n", "bob.py:2"),
+        (b"# coding: latin-1\n", "latin-1"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        decode_submission(data, "bob.py")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["print(1)\n", "import marimo\n", "(" * 30_000, "x = '" + "\0" * 5, "def f(:\n", "\f\x1a\n"],
+)
+def test_texts_that_are_no_notebook_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"bob\.py:1"):
+        read_text(ToRead(text, "bob.py", RELEASE, frozenset()))
+
+
+def read(text: str) -> tuple[list[int], tuple[str, ...]]:
+    """The indexes of the cells that are left out, and what was changed."""
+    checks = frozenset(
+        digest_of(c.code) for c in parse_cells(RELEASE, "r").cells if "check(" in c.code
+    )
+    found = read_text(ToRead(text, "bob.py", RELEASE, checks))
+    assert checks <= set(found.skip)
+    return [each for each in found.skip if isinstance(each, int)], found.tampered
+
+
+def test_the_released_checks_are_left_out() -> None:
+    assert read(answered(SOURCE, ("area = ...", "area = abs"))) == ([3, 5], ())
+
+
+def test_the_cells_for_submitting_are_left_out() -> None:
+    text = with_submit_cells(RELEASE, url="https://x", assignment="hw1")
+    assert read(text) == ([3, 5, 7, 8], ())
+
+
+@pytest.mark.parametrize("marker", GRADERS_CELLS)
+def test_cells_with_marks_are_told_and_left_out(marker: str) -> None:
+    cell = f"@app.cell\ndef _():\n    {marker}\n    _mark = 100\n    return\n\n\nif __name__"
+    skip, tampered = read(RELEASE.replace("if __name__", cell))
+    assert skip == [3, 5, 7]
+    assert tampered == (f"cell: added: {marker}",)
+
+
+def test_lines_are_those_of_the_students_file() -> None:
+    known = read_text(ToRead(RELEASE, "bob.py", None, frozenset()))
+    lines = RELEASE.splitlines()
+    for cell, first in zip(parse_cells(RELEASE, "r").cells, known.lines, strict=True):
+        assert lines[first - 1].strip() == cell.code.splitlines()[0]
+    assert known.tampered == ()

@@ -1,0 +1,270 @@
+"""The verdict of a validation, for runs with results given by the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.validation.report import CheckStatus, ValidationReport
+from mograder.grading.validation.report_html import render_html
+from mograder.grading.validation.report_json import answer_of
+from mograder.grading.validation.report_text import render_text
+from mograder.grading.validation.validate import Submission, validate
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.protocol import Limits
+
+LIMITS = Limits(processes=1, open_files=1, file_size_mb=1, tmp_mb=1)
+ANSWER, FIRST, SECOND = 2, 3, 4
+Status = Literal["success", "partial", "danger", "warn"]
+
+RELEASE = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    from mograder.runtime import check
+    return (check,)
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 5}
+    return
+
+
+@app.cell
+def _():
+    # YOUR CODE HERE
+    x = 0
+    return (x,)
+
+
+@app.cell
+def _(check, x):
+    check("Q1: one", [(x == 1, "not one")])
+    return
+
+
+@app.cell
+def _(check, x):
+    check("Q2: two", [(x == 2, "not two")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@dataclass
+class Scripted:
+    """Returns the results of a run."""
+
+    result: ExecutionResult
+    asked: list[ExecutionRequest] = field(default_factory=list)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        self.asked.append(request)
+        return self.result
+
+
+def ran(*checks: CheckResult, **cells: CellStatus) -> ExecutionResult:
+    """A run of the release's five cells; ``c2=CellStatus.ERROR``."""
+    statuses = [cells.get(f"c{index}", CellStatus.OK) for index in range(5)]
+    told = tuple(CellResult(index, "_", status) for index, status in enumerate(statuses))
+    return ExecutionResult(Outcome.FINISHED, told, checks)
+
+
+def said(label: str, cell: int | None, status: Status = "success") -> CheckResult:
+    earned = {"success": 4.0, "partial": 1.0}.get(status, 0.0)
+    return CheckResult(label, status, () if status == "success" else ("no",), earned, 4.0, cell)
+
+
+ALL = (said("Q1: one", FIRST), said("Q2: two", SECOND))
+
+
+async def judged(
+    result: ExecutionResult, text: str = RELEASE, release: str | None = RELEASE
+) -> ValidationReport:
+    submission = Submission(text, "A1.py", Path("environment"), LIMITS, 10, release)
+    return await validate(submission, Scripted(result))
+
+
+def statuses(report: ValidationReport) -> list[CheckStatus]:
+    return [check.status for check in report.checks]
+
+
+async def test_all_checks_of_the_release_make_it_ok() -> None:
+    report = await judged(ran(*ALL))
+    assert report.ok
+    assert report.marks == (15.0, 15.0)
+    assert [check.line for check in report.checks] == [28, 34]
+    assert render_text(report).startswith("OK: A1.py: 2 of 2 checks pass, 15 of 15 marks.")
+
+
+async def test_a_check_that_never_ran_is_no_success() -> None:
+    report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED))
+    assert not report.ok
+    assert statuses(report) == [CheckStatus.SUCCESS, CheckStatus.NOT_RUN]
+    assert report.marks == (10.0, 15.0)
+    assert "its cell was skipped" in report.checks[1].messages[0]
+
+
+@pytest.mark.parametrize("cell", [ANSWER, SECOND, 0, None, 99])
+async def test_a_line_that_another_cell_wrote_does_not_count(cell: int | None) -> None:
+    report = await judged(ran(said("Q1: one", cell), ALL[1]))
+    assert not report.ok
+    assert statuses(report)[0] is CheckStatus.NOT_RUN
+
+
+async def test_the_worst_of_several_lines_counts() -> None:
+    report = await judged(ran(said("Q1: one", FIRST, "danger"), *ALL))
+    assert statuses(report) == [CheckStatus.DANGER, CheckStatus.SUCCESS]
+    assert not report.ok
+
+
+async def test_partial_credit_is_a_share_of_the_marks() -> None:
+    report = await judged(ran(said("Q1: one", FIRST, "partial"), ALL[1]))
+    assert report.marks == (7.5, 15.0)
+    assert not report.ok
+
+
+async def test_a_cell_error_is_told_with_its_line_and_is_not_ok() -> None:
+    result = ran(*ALL, c2=CellStatus.ERROR)
+    broken = CellResult(2, "_", CellStatus.ERROR, "ZeroDivisionError", "division", 2, "printed")
+    report = await judged(replace(result, cells=(*result.cells[:2], broken, *result.cells[3:])))
+    assert not report.ok
+    (error,) = report.cell_errors
+    assert (error.line, error.error_type, error.output) == (22, "ZeroDivisionError", "printed")
+    assert error.code == "x = 0"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome.TIMED_OUT, "ended after 10 seconds in the cell at line 21"),
+        (Outcome.OUT_OF_MEMORY, "more memory"),
+        (Outcome.KILLED, "too many processes"),
+        (Outcome.EXITED, "before its last cell in the cell at line 21"),
+        (Outcome.UNREADABLE, "cannot be read"),
+    ],
+)
+async def test_no_run_that_was_cut_short_is_ok(outcome: Outcome, words: str) -> None:
+    result = ran(*ALL, c2=CellStatus.INTERRUPTED)
+    report = await judged(replace(result, outcome=outcome, reason="processes"))
+    assert not report.ok
+    assert words in report.problem
+
+
+async def test_a_report_of_fewer_cells_than_there_are_is_not_ok() -> None:
+    result = ran(*ALL)
+    report = await judged(replace(result, cells=result.cells[:4]))
+    assert not report.ok
+
+
+async def test_results_without_a_cell_do_not_count() -> None:
+    result = ExecutionResult(Outcome.FINISHED, (), (said("Q1: one", None), said("Q2: two", None)))
+    report = await judged(result)
+    assert not report.ok
+    assert "newer marimo" in report.problem
+
+
+async def test_what_runs_has_the_released_checks_and_the_students_text_stays() -> None:
+    changed = RELEASE.replace("x == 1", "True")
+    runs = Scripted(ran(*ALL))
+    submission = Submission(changed, "A1.py", Path("environment"), LIMITS, 10, RELEASE)
+    report = await validate(submission, runs)
+    assert "x == 1" in runs.asked[0].text
+    assert submission.text == changed
+    assert report.integrity.warnings
+    assert "INTEGRITY: A1.py:26" in render_text(report)
+
+
+async def test_a_check_of_the_students_own_is_not_among_them() -> None:
+    own = '@app.cell\ndef _(check):\n    check("Q3: own", [(True, "")])\n    return\n\n\nif __name'
+    report = await judged(ran(*ALL, said("Q3: own", 5)), RELEASE.replace("if __name", own))
+    assert [check.label for check in report.checks] == ["Q1: one", "Q2: two"]
+
+
+async def test_labels_that_only_a_run_can_tell_are_judged_too() -> None:
+    release = RELEASE.replace('"Q2: two"', 'f"Q2: {x}"')
+    checks = (ALL[0], said("Q2: 0", SECOND, "danger"), said("Q9: forged", ANSWER))
+    report = await judged(ran(*checks), release, release)
+    assert [(c.label, c.status) for c in report.checks] == [
+        ("Q1: one", CheckStatus.SUCCESS),
+        ("Q2: 0", CheckStatus.DANGER),
+    ]
+
+
+async def test_a_check_that_waits_for_hidden_tests_is_no_failure() -> None:
+    body = 'check("Q2: two", [(x == 2, "not two")])'
+    release = RELEASE.replace(
+        body, 'check(\n        "Q2: two",\n        [\n            # HIDDEN TESTS\n        ],\n    )'
+    )
+    checks = (ALL[0], said("Q2: two", SECOND, "warn"))
+    assert (await judged(ran(*checks), release, release)).ok
+    assert not (await judged(ran(*checks))).ok
+
+
+@pytest.mark.parametrize("given", ["[]", "[] if x is None else"])
+async def test_a_question_that_has_other_tests_too_is_to_be_answered(given: str) -> None:
+    body = 'check("Q2: two", [(x == 2, "not two")])'
+    tests = "[]" if given == "[]" else f"{given} [(x == 2, 'not two'),\n    # HIDDEN TESTS\n    ]"
+    release = RELEASE.replace(body, f'# HIDDEN TESTS\n    check("Q2: two", {tests})')
+    report = await judged(ran(ALL[0], said("Q2: two", SECOND, "warn")), release, release)
+    assert report.ok == (given == "[]")
+    assert report.checks[1].hidden
+    assert render_text(report).splitlines()[0].endswith("more tests come when it is graded.")
+
+
+async def test_a_text_that_is_no_notebook_is_told_as_such() -> None:
+    report = await judged(ran(*ALL), "this is ( no notebook")
+    assert not report.ok
+    assert "A1.py:1" in report.problem
+    assert statuses(report) == [CheckStatus.NOT_RUN, CheckStatus.NOT_RUN]
+    with pytest.raises(InvalidInput):
+        await judged(ran(*ALL), RELEASE, "this is ( no notebook")
+
+
+async def test_without_a_release_its_own_checks_count() -> None:
+    report = await judged(ran(*ALL), release=None)
+    assert report.ok
+    assert report.integrity.level == "none"
+
+
+async def test_the_answer_has_the_keys_of_old_clients() -> None:
+    report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED))
+    answer = answer_of(report, html_available=True)
+    known = answer.model_dump(mode="json")
+    assert {"checks", "cell_errors", "export_ok", "export_error", "html_available"} <= known.keys()
+    assert (known["integrity_level"], known["integrity_warnings"]) == ("source", [])
+    assert [check["status"] for check in known["checks"]] == ["success", "warn"]
+    assert known["checks"][1]["details"] == ["not run: its cell was skipped"]
+
+
+async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() -> None:
+    evil = '<script>alert("x")</script>\x1b[2J'
+    result = ran(*ALL, c2=CellStatus.ERROR)
+    broken = CellResult(2, evil, CellStatus.ERROR, evil[:8], evil, 1, evil)
+    check = replace(ALL[0], status="danger", details=(evil,))
+    report = await judged(
+        replace(result, cells=(*result.cells[:2], broken, *result.cells[3:]), checks=(check,))
+    )
+    page = render_html(report)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 4
+    assert "\x1b" not in render_text(report)
