@@ -118,7 +118,7 @@ class Gradebook(Closing):
 
     def students(self) -> Mapping[str, str]:
         """Return the students' full names by username; "" where the name is unknown."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             rows = connection.execute(select(students).order_by(students.c.username))
             return {row.username: row.full_name or "" for row in rows}
 
@@ -130,7 +130,7 @@ class Gradebook(Closing):
         Raises: :class:`InvalidInput` for an invalid username.
         """
         rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
-        with self._writing() as connection:
+        with self.writing() as connection:
             for row in rows:
                 connection.execute(_student_upsert(row))
 
@@ -138,7 +138,7 @@ class Gradebook(Closing):
         """Return the known users of a Moodle site, ordered by their Moodle user id."""
         columns = (column for column in identities.c if column.name != "site")
         wanted = select(*columns).where(identities.c.site == site).order_by(identities.c.user_id)
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return tuple(Identity(**row) for row in connection.execute(wanted).mappings())
 
     def put_identities(self, site: str, people: Iterable[Identity]) -> None:
@@ -147,7 +147,7 @@ class Gradebook(Closing):
         Raises: :class:`Conflict` when two of them would have the same username.
         """
         news = {person.user_id: person for person in people}
-        with self._writing() as connection:
+        with self.writing() as connection:
             owners = {
                 row.username: row.user_id
                 for row in connection.execute(select(identities).where(identities.c.site == site))
@@ -170,7 +170,7 @@ class Gradebook(Closing):
             .where(submissions.c.assignment == assignment)
             .order_by(submissions.c.student)
         )
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return tuple(from_row(row) for row in connection.execute(wanted).mappings())
 
     def record_run(self, run: GradingRun) -> int:
@@ -181,7 +181,7 @@ class Gradebook(Closing):
 
         Raises: :class:`Busy` when the gradebook is locked or the disk is full.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             return gradebook_marks.insert_run(connection, run)
 
     def record_marks(
@@ -205,7 +205,7 @@ class Gradebook(Closing):
             NotFound: The gradebook does not have the student for this assignment.
         """
         given = GivenMarks(marks, marker, at, comment, version)
-        with self._writing() as connection:
+        with self.writing() as connection:
             return record_given(connection, assignment, student, given)
 
     def record_penalty(
@@ -215,43 +215,43 @@ class Gradebook(Closing):
 
         Raises: :class:`NotFound` when the gradebook does not have the student.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             rows = gradebook_marks.read_student(connection, assignment, student)
             gradebook_marks.write_penalty(connection, rows, penalty, at)
 
     def assignments(self) -> tuple[AssignmentRow, ...]:
         """Return the assignments, in alphabetical order."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return gradebook_marks.read_assignments(connection)
 
     def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
         """Return all students' marks for an assignment as they count, ordered by username."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
 
     def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
         """Return the results of grading a student's submissions, or all, oldest first."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return gradebook_marks.read_runs(connection, assignment, student)
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
         """Return every mark given for a student's submissions, oldest first."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
 
     def damaged(self) -> tuple[DamagedRow, ...]:
         """Return the rows of 0.3.16's tables with a text in them that it cannot read."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return tuple(gradebook_marks.damaged_rows(connection))
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return read_sent(connection, uploads, site, assignment_id)
 
     def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values of an upload that Moodle has not confirmed, by user id."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return read_sent(connection, upload_intents, site, assignment_id)
 
     def record_intents(
@@ -261,7 +261,7 @@ class Gradebook(Closing):
 
         Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             write_sent(connection, upload_intents, site, assignment_id, rows, now)
 
     def record_sent(
@@ -271,13 +271,23 @@ class Gradebook(Closing):
 
         Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             write_sent(connection, uploads, site, assignment_id, rows, now)
             users = [each.user_id for each in rows]
             remove_sent(connection, upload_intents, site, assignment_id, users)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection for reading, to the modules of ``store`` with tables of this file."""
+        with reading(self._engine) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection in one transaction, as :meth:`reading`; the file's lock is held.
+
+        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
+        """
         with _turn(self._lock), writing(self._engine) as connection:
             yield connection
 

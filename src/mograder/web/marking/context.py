@@ -1,0 +1,60 @@
+"""The object that the handlers of marking work with, and the person who asks.
+
+The app that mounts the routes (the hub, or the grader of a course on one's own machine) admits the
+request first and puts both into its scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from mograder.auth.roles import Role
+from mograder.core.clock import Clock
+from mograder.core.settings import LoadedSettings
+from mograder.store.gradebook import Gradebook
+
+MARKING, MARKER = "mograder.marking", "mograder.marker"
+"""The keys of the request's scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A person who marks: an instructor, or a marker of the items open for marking."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class MarkingApp:
+    """The parts of a course that marking needs.
+
+    ``book`` opens the gradebook and may raise its errors; it blocks, and so do all of its methods.
+    ``key`` verifies signed results, and makes the names of answers that hide their student.
+    ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
+    action, and the object that it concerns.
+    """
+
+    loaded: LoadedSettings
+    clock: Clock
+    key: bytes
+    book: Callable[[], Gradebook]
+    source: Callable[[str], Path | None]
+    record: Callable[[Request, str, str], Awaitable[None]]
+
+
+def _marking(request: Request) -> MarkingApp:
+    return cast(MarkingApp, request.scope[MARKING])
+
+
+def _marker(request: Request) -> Marker:
+    return cast(Marker, request.scope[MARKER])
+
+
+CurrentMarking = Annotated[MarkingApp, Depends(_marking)]
+CurrentMarker = Annotated[Marker, Depends(_marker)]
