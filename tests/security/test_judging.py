@@ -142,7 +142,7 @@ WALKER = (
 )
 
 
-async def test_nothing_hidden_is_readable_beside_the_answers(rig: JudgingRig, folder: Path) -> None:
+async def test_39_nothing_hidden_is_readable_beside_answers(rig: JudgingRig, folder: Path) -> None:
     """Neither when the notebook runs, nor while the judge asks; the search finds a decoy."""
     contract = await rig.contract(SOURCE, folder)
     request = rig.request(SOURCE, submission(PROBE, WALKER), contract=contract, folder=folder)

@@ -328,7 +328,7 @@ def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
     assert found == {"alice": 15.0, "bob": 7.5, "carol": 0.0}
 
 
-def test_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
+def test_53_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
     directory = desk.root / "submitted" / "hw1"
     (directory / ".fetch_metadata.json").write_text('{"alice": 1773000000, "bob": 1e300}')
     (directory / "carol.py").rename(directory / "carol_20260102T030405.py")

@@ -345,7 +345,7 @@ async def test_marks_that_a_student_wrote_are_reported(rig: Rig) -> None:
     assert copy.index("# === MOGRADER: MARKER") > copy.index("_mark = 100")
 
 
-async def test_another_students_name_in_the_header_means_nothing(rig: Rig) -> None:
+async def test_50_another_students_name_in_the_header_means_nothing(rig: Rig) -> None:
     header = '# /// script\n# student = "carol"\n# mograder-student = "carol"\n# ///\n'
     (rig.root / "submitted/hw1/alice.py").write_text(header + RIGHT)
     done = await rig.grade()

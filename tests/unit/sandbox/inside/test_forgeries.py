@@ -114,6 +114,15 @@ def test_a_forgery_earns_nothing(
     assert "needs attention" not in {check["state"] for check in run.checks}
 
 
+def test_28_what_an_answer_says_of_identity_is_claimed(
+    tmp_path: Path, programs: WarmPrograms, reference: Judged
+) -> None:
+    run = attempt(tmp_path, "def same(v): return v", reference.contract, programs=programs)
+    (check,) = [each for each in run.checks if each["labels"][0]["label"] == "Q19"]
+    assert check["labels"][0]["passed"]
+    assert check["claims"] != []
+
+
 def test_the_canary_and_the_audit_notice_code_of_a_submission(
     tmp_path: Path, programs: WarmPrograms, events: set[str]
 ) -> None:
