@@ -8,22 +8,33 @@ says of itself.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.core.settings_model import Settings
+from mograder.grading.feedback.disclosure import Disclosure
+from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.results.grading_result import GradingState, parse_result, render_result
-from mograder.grading.submissions.grade_submission import SubmittedNotebook, grade_submission
+from mograder.grading.submissions.grade_submission import (
+    GradedNotebook,
+    SubmittedNotebook,
+    grade_submission,
+)
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.release import make_release
+from mograder.store.grading_records import QuestionGrade, StudentGrade
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 S = GradingState
 HIDDEN = "hidden-input-8472"
+DUE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SOURCE = f'''\
 # /// script
 # dependencies = ["marimo"]
@@ -323,6 +334,43 @@ async def test_30_54_hidden_inputs_and_secrets_reach_no_student(rig: GradingRig)
     assert not {"SECRET", "TOKEN"} & {word for word in shown.upper().split("'") if word}
     hidden = [each for check in found.result.checks for each in check.labels if each.hidden]
     assert [each.label for each in hidden] == ["Q5: hidden"]
+
+
+def _page(found: GradedNotebook, now: datetime) -> str:
+    """Return what a student is shown at a time, without what every submission has of its own."""
+    grades = (
+        QuestionGrade(each.key, each.earned, each.available, each.state, each.earned)
+        for each in found.result.questions
+    )
+    known = {
+        "at": DUE.isoformat(),
+        "seconds": 0.0,
+        "submission_sha256": "0" * 64,
+        "submission_bytes": 1,
+    }
+    mark = found.result.auto_mark
+    grade = StudentGrade("hw1", "alice", tuple(grades), auto=mark, total=mark, final=mark)
+    return render_feedback_page(
+        GradedWork(grade, found.result.model_copy(update=known)),
+        Disclosure.of(Settings(), "hw1", due=DUE, now=now),
+        ShownNotebook(),
+    )
+
+
+async def test_31_before_the_due_date_no_page_tells_what_hidden_tests_found(
+    rig: GradingRig,
+) -> None:
+    """Else a student could search for what they ask by submitting again."""
+    assignment = await rig.prepare(SOURCE)
+    others = "Rect = items = square = text = value = None"
+    first, second = [
+        await rig.grade(assignment, answer(f"def shout(word): return {said}", others))
+        for said in ("word.upper()", "'A' * len(word)")
+    ]
+    assert (marks(first)["Q5"][0], marks(second)["Q5"][0]) == (10.0, 5.0)
+    before, after = DUE - timedelta(days=1), DUE + timedelta(days=1)
+    assert _page(first, before) == _page(second, before)
+    assert _page(first, after) != _page(second, after)
 
 
 async def test_55_random_checks_ask_the_same_whenever_one_is_graded(rig: GradingRig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -276,6 +277,20 @@ async def test_only_so_many_are_judged_at_a_time(rig: Rig, jobs: int) -> None:
     done = await grading
     assert rig.judges.most == min(jobs, 23)
     assert [row.student for row in done.rows] == sorted(row.student for row in done.rows)
+
+
+async def test_46_a_file_that_is_replaced_meanwhile_is_graded_as_it_was_read(rig: Rig) -> None:
+    rig.judges.gate.clear()
+    grading = asyncio.create_task(rig.grade())
+    await rig.judges.reached(2)
+    for path in (rig.root / "submitted/hw1").iterdir():
+        path.write_text(RIGHT + "# changed\n")
+    rig.judges.gate.set()
+    await grading
+    found = rig.files.read("bob").result
+    assert found.auto_mark == 7.5
+    assert found.submission_sha256 == hashlib.sha256(HALF.encode()).hexdigest()
+    assert "# changed" not in (rig.output / "bob.py").read_text()
 
 
 async def test_an_interrupted_run_keeps_whole_results_and_goes_on(rig: Rig) -> None:
