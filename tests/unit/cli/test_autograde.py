@@ -11,72 +11,23 @@ import json
 import sqlite3
 import unicodedata
 import zipfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.autograde import command
 from mograder.cli.main import run
-from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.results.grading_result import GradingResult
-from mograder.grading.runs.grading_tools import GradingTools, RunsNothing
+from tests.support.autograde_desk import Desk, open_desk
 from tests.support.grading_course import (
     HALF,
     RIGHT,
     SOURCE,
-    WRONG,
-    TextJudges,
     make_course,
-    tools_with,
 )
-
-
-@dataclass
-class Desk:
-    """A course, which is the working directory, and its judges."""
-
-    root: Path
-    judges: TextJudges = field(default_factory=TextJudges)
-    opened: list[int] = field(default_factory=list)
-    refusal: str = ""
-
-    def results(self, directory: str = "autograded/hw1") -> dict[str, GradingResult]:
-        found = {}
-        for path in sorted((self.root / directory).glob("*.json")):
-            answer = json.loads(path.read_text())["result"]
-            found[path.stem] = GradingResult.model_validate(answer)
-        return found
-
-    def submit(self, name: str, text: str = HALF, assignment: str = "hw1") -> Path:
-        path = self.root / "submitted" / assignment / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    desk = Desk(make_course(tmp_path, {"alice": RIGHT, "bob": HALF, "carol": WRONG}))
-
-    @asynccontextmanager
-    async def opening(
-        loaded: LoadedSettings, environ: Environ, *, jobs: int, sandbox: bool
-    ) -> AsyncIterator[GradingTools]:
-        desk.opened.append(jobs)
-        desk.judges.gate.set()
-        yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
-
-    async def looking(loaded: LoadedSettings, environ: Environ) -> GradingTools:
-        return tools_with(RunsNothing(), tmp_path, refusal=desk.refusal)
-
-    monkeypatch.setattr(command, "open_grading_tools", opening)
-    monkeypatch.setattr(command, "looking_tools", looking)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    return desk
+    return open_desk(tmp_path, monkeypatch)
 
 
 TABLE = """\
@@ -328,7 +279,7 @@ def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
     assert found == {"alice": 15.0, "bob": 7.5, "carol": 0.0}
 
 
-def test_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
+def test_53_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
     directory = desk.root / "submitted" / "hw1"
     (directory / ".fetch_metadata.json").write_text('{"alice": 1773000000, "bob": 1e300}')
     (directory / "carol.py").rename(directory / "carol_20260102T030405.py")

@@ -105,7 +105,7 @@ def test_a_question_named_like_a_column_of_the_uploads_is_no_such_column() -> No
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_text_is_no_formula_in_a_spreadsheet_and_comes_back_as_it_was(text: str) -> None:
+def test_16_a_text_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
     """Exploit: =HYPERLINK(...) in a name or a comment."""
     written = moodle_csv([marked(comment=text, student="alice")])
     (row,) = rows_of(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -278,6 +279,20 @@ async def test_only_so_many_are_judged_at_a_time(rig: Rig, jobs: int) -> None:
     assert [row.student for row in done.rows] == sorted(row.student for row in done.rows)
 
 
+async def test_46_a_file_that_is_replaced_meanwhile_is_graded_as_it_was_read(rig: Rig) -> None:
+    rig.judges.gate.clear()
+    grading = asyncio.create_task(rig.grade())
+    await rig.judges.reached(2)
+    for path in (rig.root / "submitted/hw1").iterdir():
+        path.write_text(RIGHT + "# changed\n")
+    rig.judges.gate.set()
+    await grading
+    found = rig.files.read("bob").result
+    assert found.auto_mark == 7.5
+    assert found.submission_sha256 == hashlib.sha256(HALF.encode()).hexdigest()
+    assert "# changed" not in (rig.output / "bob.py").read_text()
+
+
 async def test_an_interrupted_run_keeps_whole_results_and_goes_on(rig: Rig) -> None:
     for number in range(20):
         (rig.root / f"submitted/hw1/s{number}.py").write_text(HALF)
@@ -345,7 +360,7 @@ async def test_marks_that_a_student_wrote_are_reported(rig: Rig) -> None:
     assert copy.index("# === MOGRADER: MARKER") > copy.index("_mark = 100")
 
 
-async def test_another_students_name_in_the_header_means_nothing(rig: Rig) -> None:
+async def test_50_another_students_name_in_the_header_means_nothing(rig: Rig) -> None:
     header = '# /// script\n# student = "carol"\n# mograder-student = "carol"\n# ///\n'
     (rig.root / "submitted/hw1/alice.py").write_text(header + RIGHT)
     done = await rig.grade()
