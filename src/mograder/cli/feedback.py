@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.gradebook.book import book_path, existing_book
+from mograder.cli.gradebook.book import existing_book
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
@@ -101,7 +101,7 @@ def feedback(
     given = None if due_date is None else parse_due(due_date)
     failed = 0
     with existing_book(loaded) as book:
-        click.echo(f"Reading grades from {shown(book_path(loaded))}")
+        click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
             request = _request(each, loaded, output_dir, given, penalties=not no_penalties)
             failed += _write(each, request, book, grades_csv)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 
 from mograder.clients.tls_errors import trouble_of
+from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, RemoteFailed
 
 _SECONDS = 10.0
@@ -118,4 +119,4 @@ def _issuer(issuer: object) -> str:
 def _time(text: object) -> datetime | None:
     if not isinstance(text, str):
         return None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+    return from_unix(ssl.cert_time_to_seconds(text))

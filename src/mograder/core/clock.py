@@ -1,4 +1,4 @@
-"""The only source of the current time, which is an aware datetime in UTC."""
+"""The current time, and times in seconds since 1970, as aware datetimes in UTC."""
 
 from __future__ import annotations
 
@@ -23,3 +23,23 @@ class SystemClock:
 
     def steady(self) -> float:
         return time.monotonic()
+
+
+def from_unix(seconds: float) -> datetime:
+    """Return a Unix time as an aware datetime in UTC.
+
+    Raises:
+        ValueError: ``datetime`` cannot represent it.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise ValueError(f"{seconds} is no time in seconds since 1970") from error
+
+
+def from_unix_or_none(seconds: float | None) -> datetime | None:
+    """Return a Unix time in UTC; None for None and for what ``datetime`` cannot represent."""
+    try:
+        return None if seconds is None else from_unix(seconds)
+    except ValueError:
+        return None

@@ -85,6 +85,11 @@ class LoadedSettings:
         """The program's own directory in the course: database, environments, logs."""
         return self.course_dir / ".mograder"
 
+    @property
+    def gradebook_path(self) -> Path:
+        """The course's gradebook."""
+        return self.path(self.settings.gradebook.path)
+
     def path(self, relative: str) -> Path:
         """Return a configured path, relative to the course, with ``~`` expanded.
 

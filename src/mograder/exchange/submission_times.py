@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from mograder.core.clock import from_unix_or_none
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.collecting import read_numbers
@@ -29,7 +29,7 @@ def with_times(
     known = _received(directory, name, loaded)
     return [
         known.get((each.student, each.path.name))
-        or replace(each, received=each.received or _moment(fetched.get(each.student)))
+        or replace(each, received=each.received or from_unix_or_none(fetched.get(each.student)))
         for each in found
     ]
 
@@ -51,10 +51,3 @@ def _received(
         for each in counting
         if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
     }
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None

@@ -325,7 +325,7 @@ def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
     """Return the existing SQLite files by setting, and whether the hub uses a database server."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     own = url.startswith("sqlite:///")
-    found = {"gradebook.path": loaded.path(loaded.settings.gradebook.path)}
+    found = {"gradebook.path": loaded.gradebook_path}
     if own:
         found["database.url"] = Path(url.removeprefix("sqlite:///"))
     existing = {key: path.resolve() for key, path in found.items() if path.is_file()}

@@ -58,7 +58,7 @@ def check_gradebook(
         MograderError: There is no gradebook, or it cannot be read.
     """
     wanted = frozenset(names)
-    with viewed_gradebook(loaded.path(loaded.settings.gradebook.path)) as book:
+    with viewed_gradebook(loaded.gradebook_path) as book:
         for row in book.damaged():
             if not wanted or row.assignment in wanted:
                 yield _damaged(row.assignment, row.student, row.column)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
@@ -110,7 +111,7 @@ def list_backups(directory: Path) -> list[Kept]:
     for path in directory.iterdir():
         if path.match(_PATTERN) and path.is_file():
             status = path.stat()
-            written = datetime.fromtimestamp(status.st_mtime, UTC)
+            written = from_unix(status.st_mtime)
             found.append(Kept(path, status.st_size, written))
     return sorted(found, key=lambda each: (each.written, each.path.name), reverse=True)
 

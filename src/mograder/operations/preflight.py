@@ -163,7 +163,7 @@ def _port(loaded: LoadedSettings, units: Units) -> Line:
 def _databases(loaded: LoadedSettings) -> Iterator[Line]:
     """Check the hub's database and, if it exists, the gradebook."""
     yield _database(loaded)
-    marks = loaded.path(loaded.settings.gradebook.path)
+    marks = loaded.gradebook_path
     if marks.is_file():
         try:
             yield _integrity("gradebook", marks, f"gradebook: {marks.name} is whole")

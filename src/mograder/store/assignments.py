@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -25,6 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
+from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
@@ -83,7 +83,7 @@ class _Entry(BaseModel):
     extensions: dict[str, AwareDatetime | Deadline] = Field(default_factory=dict)
 
     def deadline(self) -> Deadline:
-        by_number = datetime.fromtimestamp(self.duedate, UTC) if self.duedate else None
+        by_number = from_unix(self.duedate) if self.duedate else None
         return Deadline(self.due or by_number, self.cutoff)
 
     def extended(self) -> dict[str, Deadline]:

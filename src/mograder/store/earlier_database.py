@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from mograder.core.atomic_file import move_file
+from mograder.core.clock import from_unix
 from mograder.core.errors import Busy, Conflict, NotFound
 from mograder.store.database import (
     MIGRATIONS,
@@ -76,7 +77,7 @@ def put_back(earlier: Earlier) -> Returned:
     Raises: :class:`Busy` while a program has the database open.
     """
     path, copy, version = earlier.path, earlier.copy, earlier.version
-    made = datetime.fromtimestamp(copy.stat().st_mtime, UTC)
+    made = from_unix(copy.stat().st_mtime)
     kept = path.with_name(f"{path.name}.after-{version}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     copy_sqlite(path, kept)
     _demand_unused(path)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from mograder.core.clock import from_unix
 from mograder.core.names import Username
 from mograder.store.records import Records
 
@@ -183,7 +184,7 @@ class History:
         if target != f"{user}.py" or not _is_username(user) or (self._strict and person is None):
             return
         status = (self.directory / target).lstat()
-        received = datetime.fromtimestamp(status.st_mtime, UTC)
+        received = from_unix(status.st_mtime)
         person = self.person(user)
         person.counting = Submission(user, target, received, person.next_sequence)
 

@@ -14,10 +14,11 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from mograder.core.clock import from_unix
 from mograder.core.closing import closing_fd
 from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
@@ -273,7 +274,7 @@ class ItemSubmissions:
         with contextlib.suppress(FileNotFoundError):
             info = latest.lstat()
             if not stat.S_ISLNK(info.st_mode):
-                when = datetime.fromtimestamp(info.st_mtime, UTC)
+                when = from_unix(info.st_mtime)
                 self._name(partial(self._move, latest), names_for(user, when))
 
     def _move(self, source: Path, name: str) -> None:

@@ -22,6 +22,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.atomic_file import move_file
+from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.names import FileName, ItemName
 from mograder.notebook import MAX_NOTEBOOK
@@ -51,7 +52,7 @@ class Notebook:
     @property
     def saved(self) -> datetime:
         """The time of the last save, in UTC."""
-        return datetime.fromtimestamp(self.mtime, UTC)
+        return from_unix(self.mtime)
 
 
 class SentNotebook(BaseModel):

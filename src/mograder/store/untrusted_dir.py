@@ -15,10 +15,11 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from mograder.core.clock import from_unix
 from mograder.core.closing import closing_fd
 from mograder.core.disk import (
     DISK,
@@ -79,7 +80,7 @@ _PLAIN = NewFile()
 
 def moment_of(modified_ns: int) -> datetime:
     """Return a file's time in UTC, limited to a range that ``datetime`` can represent."""
-    return datetime.fromtimestamp(min(max(modified_ns, 0), _LATEST_NS) / 1e9, UTC)
+    return from_unix(min(max(modified_ns, 0), _LATEST_NS) / 1e9)
 
 
 class UntrustedDir:

@@ -23,7 +23,7 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry, Penalty
+from mograder.store.grading_records import GradingRun, MarkEntry, Penalty
 from tests.support.gradebooks import AT, MARKS, a_run, put_recorded
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
@@ -43,7 +43,7 @@ def graded(course: Path) -> Path:
     """Two students: alice is marked and late, bob's Q2 ran unprotected."""
     path = course / "gradebook.db"
     with Gradebook(path) as book:
-        book.record_run(replace(a_run("alice", FAIR), result=render_result(result(FAIR))))
+        book.record_run(signed_run(course))
         book.record_marks(
             "A1",
             "alice",
@@ -94,6 +94,13 @@ def result(points: Mapping[str, float]) -> GradingResult:
             ),
         ),
         at="2026-11-20T09:30:00+00:00",
+    )
+
+
+def signed_run(course: Path) -> GradingRun:
+    key, fair = grading_key(load_settings(course, environ={})), result(FAIR)
+    return replace(
+        a_run("alice", FAIR), result=render_result(fair), signature=sign_result(key, fair)
     )
 
 
@@ -157,6 +164,19 @@ def test_explain_tells_conditions_markers_and_the_penalty(
     assert told["result"]["checks"][0]["labels"][0]["label"] == "Q1: area"
     assert [each["marker"] for each in told["history"]][-2:] == ["mia", "mia"]
     assert run(["gradebook", "explain", "A1", "zoe"]) == 3
+
+
+def test_explain_shows_no_conditions_of_a_result_that_was_changed(
+    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    better = render_result(result({**FAIR, "Q3": 15.0}))
+    with Gradebook(graded) as book:
+        book.record_run(replace(signed_run(course), result=better))
+    said = out(capfd, "explain", "A1", "alice")
+    assert "  No conditions are shown: its result was changed after it was signed. Grade" in said
+    assert "area of a square" not in said
+    told = json.loads(out(capfd, "explain", "A1", "alice", "--json"))
+    assert (told["result"], told["problem"]) == (None, "its result was changed after it was signed")
 
 
 def test_explain_tells_of_marks_of_0_3_16(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -252,10 +272,7 @@ def test_check_ends_with_1_for_damage_only(course: Path, capfd: pytest.CaptureFi
 def test_check_verifies_the_signatures_of_results(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    key, fair = grading_key(load_settings(course, environ={})), result(FAIR)
-    signed = replace(
-        a_run("alice", FAIR), result=render_result(fair), signature=sign_result(key, fair)
-    )
+    signed = signed_run(course)
     with Gradebook(course / "gradebook.db") as book:
         book.record_run(signed)
         assert "was changed" not in out(capfd, "check")

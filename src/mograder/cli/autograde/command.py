@@ -193,7 +193,7 @@ def _graded(
 ) -> list[Autograded]:
     if not how.sandbox and loaded.settings.security.use_bubblewrap:
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
-    with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
+    with Gradebook(loaded.gradebook_path) as gradebook:
         gradebook.put_students({})  # so that a locked gradebook is told before anything runs
         try:
             return asyncio.run(_grade_all(chosen, how, loaded, gradebook, output))

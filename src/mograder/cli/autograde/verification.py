@@ -22,7 +22,7 @@ def verify(chosen: Sequence[Chosen], loaded: LoadedSettings, *, as_json: bool) -
     """Print what does not fit in the results of assignments; return the exit status."""
     key = grading_key(loaded)
     with ExitStack() as stack:
-        gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
+        gradebook = existing_gradebook(loaded.gradebook_path)
         if gradebook is not None:
             stack.enter_context(gradebook)
         found = [

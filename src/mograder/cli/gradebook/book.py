@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from mograder.core.errors import NotFound
 from mograder.core.name_lookup import Words, find_name
@@ -14,18 +13,13 @@ from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import StudentGrade
 
 
-def book_path(loaded: LoadedSettings) -> Path:
-    """Return the path of the course's gradebook."""
-    return loaded.path(loaded.settings.gradebook.path)
-
-
 def existing_book(loaded: LoadedSettings) -> Gradebook:
     """Open the gradebook to write to it.
 
     Raises:
         NotFound: There is none.
     """
-    path = book_path(loaded)
+    path = loaded.gradebook_path
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
     return Gradebook(path)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.gradebook.book import assignment_named, book_path
+from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
-from mograder.grading.batch.gradebook_run import is_genuine
 from mograder.grading.results.grading_result import parse_result
+from mograder.grading.results.recorded_result import is_genuine
 from mograder.grading.results.result_signature import grading_key
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
@@ -35,7 +35,7 @@ def check(ctx: click.Context, /, *, assignments: tuple[str, ...], course_dir: Pa
     loaded = load_course(Given(), course_dir)
     names: list[str] = []
     if assignments:
-        with viewed_gradebook(book_path(loaded)) as book:
+        with viewed_gradebook(loaded.gradebook_path) as book:
             names = [assignment_named(book, each) for each in assignments]
     lines = tuple(all_well(check_gradebook(loaded, _verifies(loaded), names)))
     for line in lines:

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.gradebook.book import assignment_named, book_path, grade_named
+from mograder.cli.gradebook.book import assignment_named, grade_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.clock import from_unix
 from mograder.core.csv_table import number_text
-from mograder.core.errors import InvalidInput
 from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.results.grading_result import (
     GradedCall,
     GradedLabel,
     GradingResult,
-    parse_result,
 )
+from mograder.grading.results.recorded_result import LastResult, last_result
+from mograder.grading.results.result_signature import grading_key
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import (
     EARLIER,
@@ -29,7 +30,6 @@ from mograder.store.grading_records import (
     WHOLE,
     QuestionGrade,
     RecordedMark,
-    RecordedRun,
     StudentGrade,
 )
 
@@ -49,43 +49,32 @@ def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | 
     it shows hidden tests.
     """
     loaded = load_course(Given(), course_dir)
-    with viewed_gradebook(book_path(loaded)) as book:
+    with viewed_gradebook(loaded.gradebook_path) as book:
         name = assignment_named(book, assignment)
         grade = grade_named(book.grades(name), student)
         runs = book.runs(name, student)
         history = book.history(name, student)
-    result = _last_result(runs)
+    last = last_result(grading_key(loaded), runs) if runs else LastResult()
     if as_json:
         told = grade_json(grade) | {
-            "result": result.model_dump(mode="json") if result else None,
+            "result": last.result.model_dump(mode="json") if last.result else None,
+            "problem": last.problem,
             "history": [_mark_json(each) for each in history],
         }
         click.echo(json.dumps(told, ensure_ascii=False, indent=1))
         return
-    for line in _lines(grade, result, history):
+    for line in _lines(grade, last, history):
         click.echo(plain(line).rstrip())
 
 
-def _last_result(runs: Sequence[RecordedRun]) -> GradingResult | None:
-    """Return the newest result with questions; a damaged one is passed over."""
-    for run in reversed(runs):
-        try:
-            result = parse_result(run.result)
-        except InvalidInput:
-            continue
-        if result.questions:
-            return result
-    return None
-
-
-def _lines(
-    grade: StudentGrade, result: GradingResult | None, history: Sequence[RecordedMark]
-) -> Iterator[str]:
+def _lines(grade: StudentGrade, last: LastResult, history: Sequence[RecordedMark]) -> Iterator[str]:
     final = number_text(grade.final) or "no mark"
     yield f"{grade.assignment}, {grade.student}: {final} of {number_text(grade.max_mark)}"
+    if last.problem:
+        yield f"  No conditions are shown: {last.problem}. Grade the submission again."
     for question in grade.questions:
         yield _heading(question)
-        yield from _reasons(question, result)
+        yield from _reasons(question, last.result)
     if grade.whole is not None:
         given = _given(grade.whole.marker, grade.whole.at)
         yield f"  All questions without checks: {_of(grade.whole)}{given}"
@@ -173,7 +162,7 @@ def _sum(grade: StudentGrade) -> Iterator[str]:
         percent = number_text(grade.penalty_pct)
         yield f"  Late: {total} - {percent} % = {number_text(grade.penalised)}"
     if grade.submitted_at is not None:
-        yield f"  Submitted: {when(datetime.fromtimestamp(grade.submitted_at).astimezone())}"
+        yield f"  Submitted: {when(from_unix(grade.submitted_at).astimezone())}"
 
 
 def _told(mark: RecordedMark) -> str:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import click
 
-from mograder.cli.gradebook.book import assignment_named, book_path
+from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
@@ -86,7 +86,7 @@ def export(
     if form == _CSV and assignment is None and by == _BY_QUESTION:
         raise click.UsageError("--by question is for the marks of one ASSIGNMENT.")
     loaded = load_course(Given(), course_dir)
-    with viewed_gradebook(book_path(loaded)) as book:
+    with viewed_gradebook(loaded.gradebook_path) as book:
         known = [each.name for each in book.assignments()]
         names = known if assignment is None else [assignment_named(book, assignment)]
         course = {name: book.grades(name) for name in names}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.cells import cell_len
 
-from mograder.cli.gradebook.book import assignment_named, book_path, grade_named
+from mograder.cli.gradebook.book import assignment_named, grade_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -43,7 +43,7 @@ def show(
     sign if there is something to know about it; the signs are explained below the table.
     """
     loaded = load_course(Given(), course_dir)
-    with viewed_gradebook(book_path(loaded)) as book:
+    with viewed_gradebook(loaded.gradebook_path) as book:
         if assignment is None:
             names = [each.name for each in book.assignments()]
         else:

@@ -98,7 +98,7 @@ def _gradebook_rows(server: Server, assignment: str) -> tuple[GradeRow, ...]:
     Raises:
         NotFound: It has none.
     """
-    book = server.loaded.path(server.loaded.settings.gradebook.path)
+    book = server.loaded.gradebook_path
     grades: tuple[StudentGrade, ...] = ()
     if book.is_file():
         with viewed_gradebook(book) as gradebook:

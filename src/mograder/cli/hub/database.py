@@ -26,7 +26,7 @@ def return_database(given: Given, /, course_dir: Path | None) -> None:
     loaded = load_course(given, course_dir)
     # Find both before changing either.
     found = [find_earlier(database_url(loaded.settings.database.url, loaded.course_dir))]
-    gradebook = loaded.path(loaded.settings.gradebook.path)
+    gradebook = loaded.gradebook_path
     if gradebook.is_file():
         url = f"sqlite:///{gradebook}"
         found.append(find_earlier(url, migrations=GRADEBOOK_MIGRATIONS, private=False))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.clock import from_unix
 from mograder.core.settings import read_environ
 from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.client.environment_pruning import Pruned
@@ -34,7 +34,7 @@ def prune(given: Given, /, dry_run: bool, as_json: bool, course_dir: Path | None
         click.echo(json.dumps(_as_json(pruned, dry_run=dry_run), indent=2))
         return
     for each in pruned.removed:
-        last = datetime.fromtimestamp(each.used).astimezone()
+        last = from_unix(each.used).astimezone()
         click.echo(f"  {each.path.name}: {_megabytes(each.size)}, used last {last:%Y-%m-%d}")
     if pruned.in_use:
         click.echo(f"Kept, since sessions use them: {', '.join(pruned.in_use)}")

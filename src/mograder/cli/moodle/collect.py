@@ -87,7 +87,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
         _finish(works, target.directory, dry_run=dry_run, as_json=as_json)
         return
     naming = naming_of(map_file, username_from)
-    book = loaded.path(loaded.settings.gradebook.path)
+    book = loaded.gradebook_path
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         known = remembered_people(book, client.url)
@@ -157,7 +157,7 @@ def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> N
     if any(user for user in participants.usernames) and not any(
         p.participant for p in participants.people
     ):
-        with Gradebook(loaded.path(loaded.settings.gradebook.path)) as gradebook:
+        with Gradebook(loaded.gradebook_path) as gradebook:
             remember(gradebook, url, participants)
 
 

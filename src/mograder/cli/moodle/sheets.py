@@ -64,7 +64,7 @@ def people_in(
 
 def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str, str]]:
     """Return the gradebook's people of this course's Moodle, and by name."""
-    gradebook = existing_gradebook(loaded.path(loaded.settings.gradebook.path))
+    gradebook = existing_gradebook(loaded.gradebook_path)
     if gradebook is None:
         return (), {}
     with gradebook:

@@ -114,7 +114,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     naming = naming_of(map_file, username_from)
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
     options = UploadOptions(WorkflowState(workflow_state), exact, force)
-    book = loaded.path(loaded.settings.gradebook.path)
+    book = loaded.gradebook_path
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Upgrade a gradebook of an older version before reading it.
     with site.client(loaded) as client:

@@ -96,7 +96,7 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     to_hub = bool(hub_url or read_environ().hub_url)
     if to_hub and not dry_run and not address.complete:
         raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
-    book = loaded.path(loaded.settings.gradebook.path)
+    book = loaded.gradebook_path
     with site.client(loaded) as client:
         known = remembered_people(book, client.url)
         participants = list_first_participants(client, on_moodle, known, naming)

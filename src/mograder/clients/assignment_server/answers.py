@@ -23,6 +23,7 @@ from mograder.clients.course_server import (
     WorkState,
     WorkStatus,
 )
+from mograder.core.clock import from_unix
 from mograder.core.errors import RemoteFailed
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def _moment(value: object) -> datetime | None:
         # Times near a calendar's limits cannot be converted between time zones.
         return aware if aware.year in _YEARS else None
     if isinstance(value, int | float) and 0 < value <= _LATEST:
-        return datetime.fromtimestamp(value, UTC)
+        return from_unix(value)
     return None
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
 from mograder.clients.moodle.html_text import plain
+from mograder.core.clock import from_unix_or_none
 
 
 def moment(seconds: int | None) -> datetime | None:
     """Return an aware time; None for Moodle's 0 and for times out of range."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
-    except (OverflowError, ValueError, OSError):
-        return None
+    return from_unix_or_none(seconds or None)
 
 
 def number(text: str | float | None) -> Decimal | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from mograder.grading.batch.autograded_files import SignedResult
-from mograder.grading.results.grading_result import GradingResult, render_result
+from mograder.grading.results.grading_result import render_result
 from mograder.grading.results.result_row import status_of
-from mograder.grading.results.result_signature import is_signed
 from mograder.grading.validation.report import CheckStatus
 from mograder.store.gradebook_rows import CheckResult
-from mograder.store.grading_records import GradingRun, RecordedRun, RunQuestion
+from mograder.store.grading_records import GradingRun, RunQuestion
 
 
 def run_of(signed: SignedResult) -> GradingRun:
@@ -41,12 +40,6 @@ def run_of(signed: SignedResult) -> GradingRun:
         problem=result.problem,
         received=datetime.fromisoformat(result.received) if result.received else None,
     )
-
-
-def is_genuine(key: bytes, run: RecordedRun, result: GradingResult) -> bool:
-    """Return whether a recorded run's result is of its row, and signed with this key."""
-    of_row = (result.assignment, result.student) == (run.assignment, run.student)
-    return of_row and is_signed(key, result, run.signature)
 
 
 def _word(status: CheckStatus) -> str:

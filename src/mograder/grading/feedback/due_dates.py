@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
+from mograder.core.clock import from_unix_or_none
 from mograder.core.name_lookup import nfc
 from mograder.core.settings_model import Assignment as AssignmentSettings
 from mograder.store.assignments import Assignment as ServedAssignment
@@ -55,8 +56,5 @@ def _listed(name: str, listed: Iterable[AssignmentSettings]) -> datetime | None:
     for each in listed:
         names = (nfc(each.name), nfc(each.dir.rstrip("/").rpartition("/")[2]))
         if nfc(name) in names and each.duedate > 0:
-            try:
-                return datetime.fromtimestamp(each.duedate, UTC)
-            except (OverflowError, OSError, ValueError):
-                return None
+            return from_unix_or_none(each.duedate)
     return None

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import FileName
 from mograder.core.settings_model import Settings
-from mograder.grading.batch.gradebook_run import is_genuine
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.due_dates import DueDates
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.feedback.late_policy import Lateness, LatePolicy, lateness, mark_after
 from mograder.grading.pages.notebook_page import cells_of_page, view_code
-from mograder.grading.results.grading_result import GradingResult, parse_result
+from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.results.recorded_result import LastResult, last_result
 from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.store.course import read_notebook
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import NEEDS_ATTENTION, Penalty, StudentGrade
+from mograder.store.grading_records import Penalty, StudentGrade
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000
@@ -54,11 +55,10 @@ class FeedbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class StudentWork:
-    """What explains a student's marks; ``problem`` says why the result is not used."""
+    """What explains a student's marks, and the recorded result that ``work`` was made from."""
 
     work: GradedWork
-    signature: str = ""
-    problem: str = ""
+    recorded: LastResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,39 +131,13 @@ def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Itera
 
 
 def _work(request: FeedbackRequest, book: Gradebook, grade: StudentGrade) -> StudentWork:
-    result, signature, problem = _result(request, book, grade.student)
+    last = last_result(request.key, book.runs(request.assignment, grade.student))
     due = request.due.of(grade.student)
-    received = _received(request, grade, result)
+    received = _received(request, grade, last.result)
     late = None
     if request.penalties and due is not None and received is not None:
         late = lateness(LatePolicy.of(request.settings.penalties), due, received)
-    return StudentWork(GradedWork(grade, result, late, due, received), signature, problem)
-
-
-def _result(
-    request: FeedbackRequest, book: Gradebook, student: str
-) -> tuple[GradingResult | None, str, str]:
-    """Return the result that explains the marks, its signature, and why it is not used.
-
-    It is the newest one with questions. One that needs attention has given no marks, so it is used
-    only if there is no other.
-    """
-    newest = sorted(
-        book.runs(request.assignment, student),
-        key=lambda run: (run.state != NEEDS_ATTENTION, run.number),
-        reverse=True,
-    )
-    for run in newest:
-        try:
-            result = parse_result(run.result)
-        except InvalidInput:
-            return None, "", "its result in the gradebook is damaged"
-        if not result.questions:
-            continue
-        if not is_genuine(request.key, run, result):
-            return None, "", "its result was changed after it was signed"
-        return result, run.signature, ""
-    return None, "", ""
+    return StudentWork(GradedWork(grade, last.result, late, due, received), last)
 
 
 def _received(
@@ -172,11 +146,7 @@ def _received(
     """Return when the graded work was submitted; None if that is not known."""
     if result is not None and result.received:
         return datetime.fromisoformat(result.received)
-    seconds = request.received.get(grade.student, grade.submitted_at)
-    try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
+    return from_unix_or_none(request.received.get(grade.student, grade.submitted_at))
 
 
 def _penalty(request: FeedbackRequest, work: GradedWork) -> Penalty:
@@ -201,10 +171,10 @@ def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) 
     name = FileName.valid(f"{student}.html")
     if name is None or name.startswith("."):
         raise InvalidInput(f"{student[:100]!r} is no name for a file.")
-    if each.problem:
-        raise InvalidInput(f"{each.problem}. Grade the submission again.")
+    if each.recorded.problem:
+        raise InvalidInput(f"{each.recorded.problem}. Grade the submission again.")
     page = render_feedback_page(
-        each.work, disclosure, _notebook(request.autograded, student), each.signature
+        each.work, disclosure, _notebook(request.autograded, student), each.recorded.signature
     )
     try:
         request.output.mkdir(parents=True, exist_ok=True)

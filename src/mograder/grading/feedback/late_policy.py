@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import PenaltiesSettings
 
@@ -71,7 +72,7 @@ def parse_due(text: str) -> datetime:
     """
     try:
         if text.strip().lstrip("-").isdigit():
-            return datetime.fromtimestamp(int(text), UTC)
+            return from_unix(int(text))
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidInput(

@@ -16,7 +16,7 @@ from pathlib import Path
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict
 
-from mograder.core.clock import Clock
+from mograder.core.clock import Clock, from_unix
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
@@ -120,7 +120,7 @@ class NotebookRunner:
         found = self._folder.record(_KIND, notebook, Checked)
         if found is None:
             return None
-        at = found.at or datetime.fromtimestamp(found.file_mtime, self._clock.now().tzinfo)
+        at = found.at or from_unix(found.file_mtime)
         return ValidationResult(at, found.answer or _of_old(found))
 
     def stale(self, notebook: Notebook) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from mograder.core.clock import from_unix_or_none
 from mograder.core.settings_model import Assignment, Settings
 
 
@@ -48,8 +49,5 @@ def moodle_base(settings: Settings) -> str:
 
 def _hand_in(assignment: Assignment, base: str) -> HandIn:
     url = f"{base}/mod/assign/view.php?id={assignment.cmid}" if base and assignment.cmid else ""
-    try:
-        due = datetime.fromtimestamp(assignment.duedate, UTC) if assignment.duedate > 0 else None
-    except (OverflowError, OSError, ValueError):
-        due = None
+    due = from_unix_or_none(assignment.duedate) if assignment.duedate > 0 else None
     return HandIn(due, url)

@@ -48,7 +48,7 @@ class HubBatch:
         """
         wanted = await asyncio.to_thread(self._wanted, ItemName.parse(item), request)
         watch = _Watch(item, progress)
-        path = self.loaded.path(self.loaded.settings.gradebook.path)
+        path = self.loaded.gradebook_path
         with closing(await asyncio.to_thread(Gradebook, path)) as gradebook:
             await autograde(wanted, self.tools, gradebook.record_run, watch)
         return watch.counts

@@ -83,7 +83,7 @@ def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
     """Return the parts of grading; the app opens the queue."""
-    path = loaded.path(loaded.settings.gradebook.path)
+    path = loaded.gradebook_path
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
