@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mograder.web.marking import overview
+
 
 class Demands(StrEnum):
     """The role that a route of marking demands; each also admits instructors."""
@@ -29,4 +31,7 @@ class MarkingRoute:
     demands: Demands = Demands.MARKER
 
 
-MARKING_ROUTES: tuple[MarkingRoute, ...] = ()
+MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+)
