@@ -1,4 +1,4 @@
-"""What a marker sees of a submission: which of its cells answer which question; pure.
+"""What a marker sees of a submission: which of its cells answer which question.
 
 A submission's cells are compared with those of the release: cells that are as they were handed out
 are the teacher's, all others the student's. One of these belongs to the question at whose place
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from functools import lru_cache
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.question_sources import QuestionSources, SourceCell
@@ -23,10 +22,14 @@ from mograder.notebook.hashes import is_answer_name
 from mograder.notebook.parsing import NotPython, cell_names
 from mograder.notebook.points import is_marks_cell, labels_in
 from mograder.notebook.submit_cells import SUBMIT
+from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.grading_records import WHOLE
 
 _MOST_COMPARED = 250_000
 """Pairs of cells to compare: a student chooses the number of cells."""
+
+_KEPT = 200
+"""Submissions of which the cells are kept in memory."""
 
 _NAMELESS = frozenset(("", "_", "setup"))
 
@@ -77,7 +80,31 @@ class WorkToShow:
     sources: QuestionSources
 
 
-@lru_cache(maxsize=256)
+class Works:
+    """The submissions that markers look at; each is parsed once.
+
+    Mutable state: ``_known``, the ones looked at last.
+    """
+
+    def __init__(self) -> None:
+        self._apart = IsolatedCall()
+        self._known: OrderedDict[WorkToShow, ShownWork] = OrderedDict()
+
+    async def show(self, work: WorkToShow) -> ShownWork:
+        """Return :func:`show_work` of a submission; a large text is parsed in another process."""
+        found = self._known.get(work)
+        if found is None:
+            try:
+                found = await self._apart.call(show_work, work, size=len(work.text))
+            except InvalidInput as error:
+                found = ShownWork(problem=str(error), text=work.text)
+        self._known[work] = found
+        self._known.move_to_end(work)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return found
+
+
 def show_work(work: WorkToShow) -> ShownWork:
     """Return a student's cells by question; what cannot be parsed is shown as it is."""
     try:
