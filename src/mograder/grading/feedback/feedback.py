@@ -168,13 +168,11 @@ def _percent(late: Lateness | None) -> float | None:
 
 def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) -> None:
     student = each.work.grade.student
-    name = FileName.valid(f"{student}.html")
-    if name is None or name.startswith("."):
-        raise InvalidInput(f"{student[:100]!r} is no name for a file.")
+    name = page_name(student)
     if each.recorded.problem:
         raise InvalidInput(f"{each.recorded.problem}. Grade the submission again.")
     page = render_feedback_page(
-        each.work, disclosure, _notebook(request.autograded, student), each.recorded.signature
+        each.work, disclosure, shown_notebook(request.autograded, student), each.recorded.signature
     )
     try:
         request.output.mkdir(parents=True, exist_ok=True)
@@ -183,7 +181,19 @@ def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) 
         raise InvalidInput(f"the page cannot be written: {error.strerror}.") from error
 
 
-def _notebook(directory: Path, student: str) -> ShownNotebook:
+def page_name(student: str) -> FileName:
+    """Return the name of a student's page.
+
+    Raises:
+        InvalidInput: The student's name is no name for a file.
+    """
+    name = FileName.valid(f"{student}.html")
+    if name is None or name.startswith("."):
+        raise InvalidInput(f"{student[:100]!r} is no name for a file.")
+    return name
+
+
+def shown_notebook(directory: Path, student: str) -> ShownNotebook:
     """Return the notebook from its page, else its code; nothing without files."""
     try:
         with entry_named(directory, f"{student}.html").open("rb") as file:
