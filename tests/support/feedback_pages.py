@@ -11,7 +11,7 @@ from mograder.core.settings_model import PenaltiesSettings
 from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.feedback.late_policy import LatePolicy, lateness
+from mograder.grading.late.late_policy import LatePolicy, lateness
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.grading.results.grading_result import (
     GradedCall,

@@ -17,19 +17,19 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.collecting import read_numbers
 from mograder.exchange.gradebook_export import assignment_csv
-from mograder.grading.feedback.due_dates import DueDates, due_dates
 from mograder.grading.feedback.feedback import (
     FeedbackRequest,
     record_deductions,
     works_of,
     write_pages,
 )
-from mograder.grading.feedback.late_policy import parse_due
+from mograder.grading.late.due_dates import DueDates, due_dates
+from mograder.grading.late.late_policy import parse_due
 from mograder.grading.results.result_signature import grading_key
 from mograder.store.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.course import shown
+from mograder.store.fetched_times import read_numbers
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import StudentGrade

@@ -16,10 +16,10 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import FileName
 from mograder.core.settings_model import Settings
 from mograder.grading.feedback.disclosure import Disclosure
-from mograder.grading.feedback.due_dates import DueDates
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.feedback.late_policy import Lateness, LatePolicy, lateness, mark_after
+from mograder.grading.late.due_dates import DueDates
+from mograder.grading.late.late_policy import Lateness, LatePolicy, lateness, mark_after
 from mograder.grading.pages.notebook_page import cells_of_page, view_code
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.results.recorded_result import LastResult, last_result

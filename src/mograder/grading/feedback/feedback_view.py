@@ -12,7 +12,7 @@ from datetime import datetime
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.late_policy import Lateness
+from mograder.grading.late.late_policy import Lateness
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import Assignment, PenaltiesSettings
-from mograder.grading.feedback.due_dates import due_dates
-from mograder.grading.feedback.late_policy import LatePolicy, lateness, mark_after, parse_due
+from mograder.grading.late.due_dates import due_dates
+from mograder.grading.late.late_policy import LatePolicy, lateness, mark_after, parse_due
 from mograder.store.assignments import Assignment as Served
 from mograder.store.assignments import Deadline
 
