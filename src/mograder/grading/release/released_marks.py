@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from mograder.core.errors import InvalidInput
 from mograder.grading.feedback.feedback import StudentWork
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.feedback.late_policy import Lateness
+from mograder.grading.late.late_policy import Lateness
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.grading_records import StudentGrade
 
