@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mograder.web.marking import api_answers, api_comments
+
 
 class Demands(StrEnum):
     """The role that a route of marking demands; each also admits instructors."""
@@ -29,4 +31,29 @@ class MarkingRoute:
     demands: Demands = Demands.MARKER
 
 
-MARKING_ROUTES: tuple[MarkingRoute, ...] = ()
+_API = "/marking/api/{a}"
+_QUESTION = _API + "/answers/{answer}/questions/{question}"
+_COMMENTS = _API + "/questions/{question}/comments"
+_ANNOTATIONS = _API + "/answers/{answer}/annotations"
+
+MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # The JSON that the marking pages read and send
+    MarkingRoute("GET", _API, api_answers.overview),
+    MarkingRoute("GET", _API + "/queue", api_answers.queue),
+    MarkingRoute("POST", _API + "/preview", api_answers.preview),
+    MarkingRoute("GET", _QUESTION, api_answers.answer),
+    MarkingRoute("PUT", _QUESTION, api_answers.save),
+    MarkingRoute("POST", _QUESTION + "/undo", api_answers.undo),
+    MarkingRoute("GET", _QUESTION + "/history", api_answers.history),
+    MarkingRoute("GET", _API + "/answers/{answer}/outputs", api_comments.not_yet),
+    MarkingRoute("GET", _COMMENTS, api_comments.comments),
+    MarkingRoute("POST", _COMMENTS, api_comments.not_yet),
+    MarkingRoute("GET", _COMMENTS + "/{comment}", api_comments.not_yet),
+    MarkingRoute("PUT", _COMMENTS + "/{comment}", api_comments.not_yet),
+    MarkingRoute("DELETE", _COMMENTS + "/{comment}", api_comments.not_yet),
+    MarkingRoute("PUT", _API + "/questions/{question}/rubric", api_comments.not_yet),
+    MarkingRoute("POST", _ANNOTATIONS, api_comments.not_yet),
+    MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
+    MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
+    MarkingRoute("PUT", _API + "/shares", api_comments.not_yet, Demands.INSTRUCTOR),
+)
