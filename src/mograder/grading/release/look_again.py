@@ -22,11 +22,13 @@ from mograder.store.grading_records import (
     EARLIER_MARKER,
     MACHINE,
     WHOLE,
+    MarkDetails,
     MarkEntry,
     QuestionGrade,
     StudentGrade,
 )
 from mograder.store.mark_release import MarkReleases, Standing, standing
+from mograder.store.question_marking import Change, QuestionMarks
 from mograder.store.regrade_requests import (
     Message,
     MessageKind,
@@ -63,13 +65,15 @@ class RequestRules:
 class Decision:
     """A person's decision: ``points`` is the new mark, None to keep the one there is.
 
-    ``seen`` is the thread's newest message that the person has read.
+    ``seen`` is the thread's newest message that the person has read, ``version`` that of the mark,
+    "" for the present one.
     """
 
     by: str
     text: str
     points: float | None
     seen: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +199,22 @@ def decide(
         requests.add(request.number, message, seen=made.seen)
         return Decided(before, before, released=False)
     if made.points != question.points:
-        entry = MarkEntry(made.points, question.comment)
-        book.record_marks(
-            assignment,
-            student,
-            {request.question: entry},
-            marker=made.by,
-            at=now,
-            version=grade.version,
-        )
+        _record_mark(book, request, made, now)
     release = new_release(feedback, book, student) if stands.shown is not None else None
     message = Message(MessageKind.CHANGED, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)
     return Decided(before, made.points, released=release is not None)
+
+
+def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: datetime) -> None:
+    """Record the points as the person's mark; its comments stay as they are."""
+    marks = QuestionMarks(book)
+    stands = marks.state(request.assignment, request.student, request.question)
+    saved = stands.given.details.saved if stands.given is not None else ()
+    details = MarkDetails(saved=saved, reason=readable(made.text).strip())
+    entry = MarkEntry(made.points, stands.question.comment, details)
+    change = Change(request.question, entry, made.by, now, made.version or stands.version)
+    marks.give(request.assignment, request.student, change)
 
 
 def question_named(grade: StudentGrade, key: str) -> QuestionGrade:

@@ -14,11 +14,10 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import FileName, ItemName
 from mograder.store.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.handlers.copies import REPORT_POLICY
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
-from mograder.web.pages import outcome, page
+from mograder.web.pages import inert_page, outcome, page
 
 _OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
 """The beginning of the pages that grading writes (``grading.notebook_page``)."""
@@ -79,8 +78,7 @@ async def graded(
     item = item_name(name)
     data = await to_thread.run_sync(_graded_page, app, item, user)
     await app.audit.record(request, caller, "read result", f"{user}/{item}")
-    headers = {"Content-Security-Policy": REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
-    return Response(data, headers=headers, media_type="text/html; charset=utf-8")
+    return inert_page(data)
 
 
 def _graded_page(app: HubApp, item: ItemName, user: str) -> bytes:
