@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.web.marking import api_answers, api_comments
+from mograder.web.marking import (
+    api_answers,
+    api_comments,
+    overview,
+    release_pages,
+    request_pages,
+)
 
 
 class Demands(StrEnum):
@@ -35,6 +41,8 @@ _API = "/marking/api/{a}"
 _QUESTION = _API + "/answers/{answer}/questions/{question}"
 _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
+_RELEASE = "/marking/{a}/release"
+_REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     # The JSON that the marking pages read and send
@@ -56,4 +64,14 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
     MarkingRoute("PUT", _API + "/shares", api_comments.not_yet, Demands.INSTRUCTOR),
+    # The assignments, and which of them markers mark
+    MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    # Release, and requests to look at a mark again
+    MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
+    MarkingRoute("GET", _REQUEST, request_pages.thread_page),
+    MarkingRoute("POST", _REQUEST, request_pages.change_thread),
 )
