@@ -16,13 +16,13 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.grading.feedback.feedback import works_of
 from mograder.grading.feedback.feedback_view import QuestionView
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import view_marks
-from mograder.grading.feedback.feedback import works_of
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import EARLIER_MARKER, MACHINE
 from mograder.store.open_marking import open_for_marking
