@@ -140,7 +140,8 @@ def test_it_writes_pages_deducts_and_says_what_0_3_16_says(
     assert (found["alice"].total, found["alice"].final) == (67.5, 64.1)
     assert (found["bob"].penalty_pct, found["bob"].final) == (None, 67.5)
     assert "<strong>64.1</strong> of 100 marks" in page(course, "alice")
-    assert "67.5 − 5 % = 64.1" in page(course, "alice")
+    assert "67.5 − 5 % (1 day late after 5 min grace; due" in page(course, "alice")
+    assert "by the record of its submission) = 64.1" in page(course, "alice")
     assert "Cell 1, line 6" in page(course, "bob")
     rows = list(csv.DictReader(io.StringIO((course / "out/grades.csv").read_text())))
     assert [row["student"] for row in rows] == ["alice", "bob"]
@@ -185,7 +186,7 @@ def test_without_penalties_nothing_is_deducted(course: Path) -> None:
     assert grades(course)["alice"].final == 67.5
 
 
-def test_without_a_due_date_earlier_deductions_stay(
+def test_without_a_due_date_nothing_is_deducted(
     course: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(course, "alice", timedelta(hours=15))
@@ -193,7 +194,7 @@ def test_without_a_due_date_earlier_deductions_stay(
     (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")
     assert run(["feedback", "A1"]) == 0
     assert "WARNING: no due date found — skipping penalties" in capsys.readouterr().err
-    assert grades(course)["alice"].final == 64.1
+    assert grades(course)["alice"].final == 67.5
 
 
 def test_a_time_of_submission_that_is_not_known_is_told_and_costs_nothing(
@@ -274,7 +275,7 @@ def test_a_course_of_0_3_16_gets_pages_of_its_marks(
     assert "Good work overall." in text
     assert "<script" not in text
     assert "answer" in text
-    assert "67 − 10 % = 60.3" in text
+    assert "67 − 10 % (computed by mograder 0.3.16) = 60.3" in text
     assert "<strong>0</strong> of 100 marks" in page(course, "cleo"), "a penalised 0 stays 0"
     assert "Not marked yet." in page(course, "eve")
 

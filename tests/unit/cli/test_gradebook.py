@@ -24,7 +24,7 @@ from mograder.grading.results.grading_result import (
 from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import GradingRun, MarkEntry, Penalty
-from tests.support.gradebooks import AT, MARKS, a_run, put_recorded
+from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, put_recorded
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 BIDI = "\u202egnirts\x1b[31m"
@@ -52,7 +52,7 @@ def graded(course: Path) -> Path:
             at=AT,
             comment=f"Well {BIDI}",
         )
-        book.record_penalty("A1", "alice", Penalty(10, 60.4, 1_795_292_502), at=AT)
+        put_penalty(book, "alice", Penalty(10, 60.4, 1_795_292_502))
         book.record_run(a_run("bob", {**FAIR, "Q3": 5.0}, states={"Q2": "unprotected"}))
     return path
 
