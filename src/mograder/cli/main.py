@@ -86,6 +86,10 @@ class _Root(LazyGroup):
             "gradebook": Lazy(
                 "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
             ),
+            "extension": Lazy(
+                "mograder.cli.extension.group:extension",
+                "Give extensions, and set the rule for late work.",
+            ),
             "hub": Lazy("mograder.cli.hub.group:hub", "Run the shared hub, and look after it."),
             "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),
             "token": Lazy("mograder.cli.token:token", "Make the tokens of a served course."),

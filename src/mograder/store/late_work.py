@@ -93,11 +93,10 @@ class LateWork:
         with self._book.reading() as connection:
             return LateFacts().after(_changes(connection))
 
-    def history(self, assignment: str) -> tuple[Extension, ...]:
-        """Return all extensions ever recorded for an assignment, oldest first."""
+    def history(self) -> tuple[Extension, ...]:
+        """Return all extensions ever recorded, also withdrawn ones, oldest first."""
         with self._book.reading() as connection:
-            found = _extensions(connection)
-        return tuple(each for each in found if each.assignment in (assignment, ""))
+            return _extensions(connection)
 
     def read(self, assignments: Sequence[str] | None = None) -> LateRecords:
         """Return what deductions are computed from, for some assignments or all.

@@ -157,7 +157,7 @@ def test_explain_tells_conditions_markers_and_the_penalty(
     ]
     assert "  Analysis: 45 of 60, given by mia on Fri 20 Nov 2026" in said
     assert "      Nice\n      plot\n" in said
-    assert "  Total: 22.1 + 45 = 67.1\n  Late: 67.1 - 10 % = 60.4\n  Submitted: " in said
+    assert "  Total: 22.1 + 45 = 67.1\n  Late work: 67.1 − 10 % (by mograder 0.3.16" in said
     assert "\x1b" not in said
     assert "\u202e" not in said
     told = json.loads(out(capfd, "explain", "A1", "alice", "--json"))
@@ -184,7 +184,8 @@ def test_explain_tells_of_marks_of_0_3_16(course: Path, capfd: pytest.CaptureFix
     said = out(capfd, "explain", "A1", "alice")
     assert "  Q1: its marks are in the sum of the checks, which 0.3.16 graded\n" in said
     assert "  All questions without checks: 42 of 60, given by mograder 0.3.16 on " in said
-    assert "  Total: 25 + 42 = 67\n  Late: 67 - 10 % = 60\n" in said
+    assert "  Total: 25 + 42 = 67\n  Late work: 67 − 10 % (by mograder 0.3.16" in said
+    assert ") = 60\n" in said
 
 
 def test_marks_are_given_confirmed_and_withdrawn(

@@ -88,8 +88,7 @@ def export(  # noqa: PLR0913  # one argument per option
     name = _file_name(assignment, item)
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
-    book = loaded.gradebook_path
-    lines = grade_lines(grades_csv, book, item, html_comments=html_comments)
+    lines = grade_lines(grades_csv, loaded, item, html_comments=html_comments)
     files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, item))
     now: datetime = SystemClock().now().astimezone()
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)

@@ -103,7 +103,7 @@ class CourseLate:
             InvalidInput: A stored policy is damaged.
         """
         records = self._read(book, assignment)
-        return self._count(records, records.facts)[assignment]
+        return self._count(records, records.facts).get(assignment, ())
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
         """Return the marks of an assignment as they count.
@@ -267,11 +267,13 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
     held = grade.penalty_pct
     if deduction.basis in UNKNOWN and held is not None and held != ours:
         deduction = replace(deduction, percent=held, basis=Basis.EARLIER)
-    percent = deduction.percent if deduction.percent or deduction.basis is Basis.EARLIER else None
+    earlier = deduction.basis is Basis.EARLIER
+    percent = deduction.percent if deduction.percent or earlier else None
     if percent is None:
         after, final = None, grade.total
     else:
-        after = None if grade.total is None else mark_after(grade.total, percent)
+        computed = None if grade.total is None else mark_after(grade.total, percent)
+        after = grade.penalised if earlier and grade.penalised is not None else computed
         final = after
     flags = tuple(each for each in grade.flags if each != OTHER_PENALTY)
     return CountedGrade(

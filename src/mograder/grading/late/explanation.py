@@ -47,7 +47,7 @@ def no_deduction(deduction: Deduction) -> str:
 def reason(deduction: Deduction) -> str:
     """Return what a deduction follows from: days, grace, due date, and time of submission."""
     if deduction.basis is Basis.EARLIER:
-        return "computed by mograder 0.3.16"
+        return "by mograder 0.3.16, which rounded it"
     if deduction.time is None:
         return deduction.basis
     times = [] if deduction.due is None else [_due(deduction)]

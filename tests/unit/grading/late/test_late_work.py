@@ -40,9 +40,9 @@ def work(terms: Terms, days: float | None = 2, late_days: int = 0) -> Deduction:
     return late_work({"A1": terms}, late_days, [one])["A1", "alice"]
 
 
-def terms(due: DueDates | None = None, *, is_set: bool = True, **keys: object) -> Terms:
+def terms(due: DueDates | None = None, **keys: object) -> Terms:
     rule = PenaltiesSettings.model_validate({**RULE.model_dump(), **keys})
-    return Terms(due or DueDates(DUE), LatePolicy.of(rule), is_set)
+    return Terms(due or DueDates(DUE), LatePolicy.of(rule))
 
 
 def test_late_days_are_used_in_the_order_of_due_dates() -> None:
@@ -77,7 +77,7 @@ def test_an_extension_moves_the_hard_limit_and_never_shortens() -> None:
     ("found", "basis"),
     [
         (work(terms(enabled=False)), Basis.OFF),
-        (work(terms(is_set=False, enabled=False)), Basis.UNSET),
+        (work(replace(terms(enabled=False), is_set=False)), Basis.UNSET),
         (work(terms(DueDates(DUE, exempt=frozenset({"alice"})))), Basis.EXEMPT),
         (work(terms(DueDates())), Basis.NO_DUE_DATE),
         (work(terms(), None), Basis.NO_TIME),
