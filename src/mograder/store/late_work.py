@@ -50,6 +50,14 @@ class RecordedTime:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenPenalty:
+    """The percentage that we last wrote, and the deduction of 0.3.16 that was there before."""
+
+    percent: float | None
+    earlier: Penalty
+
+
+@dataclass(frozen=True, slots=True)
 class LateRecords:
     """Everything in the gradebook that deductions are computed from.
 
@@ -57,15 +65,26 @@ class LateRecords:
         facts: The changes of extensions, groups and policies, applied.
         grades: All students' marks by assignment.
         times: Times of submission by assignment and student, where a result has one.
-        penalties: The percentages that we last wrote, by assignment and student.
+        written: What we last wrote, by assignment and student.
         version: It changes with every recorded change.
     """
 
     facts: LateFacts
     grades: Mapping[str, tuple[StudentGrade, ...]]
     times: Mapping[tuple[str, str], RecordedTime]
-    penalties: Mapping[tuple[str, str], float | None]
+    written: Mapping[tuple[str, str], WrittenPenalty]
     version: str
+
+    def earlier(self, grade: StudentGrade) -> Penalty | None:
+        """Return the deduction that 0.3.16 made, None if it made none.
+
+        It is in the columns, unless it is we who wrote them.
+        """
+        held = Penalty(grade.penalty_pct, grade.penalised)
+        ours = self.written.get((grade.assignment, grade.student))
+        if ours is not None and ours.percent == held.percent:
+            held = ours.earlier
+        return None if held.percent is None else held
 
 
 class _Policy(BaseModel):
@@ -149,27 +168,35 @@ class LateWork:
                 for each in grades
             }
             for key, penalty in penalties.items():
-                _put(connection, held[key], penalty, records.penalties.get(key), at)
+                _put(connection, records, held[key], penalty, at)
             return told
 
 
 def _put(
     connection: Connection,
+    records: LateRecords,
     grade: StudentGrade,
     penalty: Penalty,
-    written: float | None,
     at: datetime,
 ) -> None:
+    key = grade.assignment, grade.student
     held = Penalty(grade.penalty_pct, grade.penalised, grade.submitted_at)
-    if penalty == held and written == penalty.percent:
-        return
+    earlier = records.earlier(grade)
     if penalty != held:
-        for rows in read_rows(connection, grade.assignment, grade.student):
+        for rows in read_rows(connection, *key):
             write_penalty(connection, rows, penalty, at)
-    key = {"assignment": grade.assignment, "student": grade.student}
-    values = {"penalty_pct": penalty.percent}
-    news = upsert(mirrored_penalties).values(**key, **values)
-    connection.execute(news.on_conflict_do_update(list(key), set_=values))
+    if penalty.percent is None and earlier is None and key not in records.written:
+        return
+    news = WrittenPenalty(penalty.percent, earlier or Penalty(None, None))
+    if news != records.written.get(key):
+        values = {
+            "penalty_pct": news.percent,
+            "earlier_pct": news.earlier.percent,
+            "earlier_mark": news.earlier.mark,
+        }
+        place = dict(zip(("assignment", "student"), key, strict=True))
+        added = upsert(mirrored_penalties).values(**place, **values)
+        connection.execute(added.on_conflict_do_update(list(place), set_=values))
 
 
 def _read(connection: Connection, assignments: Sequence[str] | None) -> LateRecords:
@@ -179,7 +206,12 @@ def _read(connection: Connection, assignments: Sequence[str] | None) -> LateReco
         LateFacts().after(_changes(connection)),
         {name: tuple(map(grade_of, read_rows(connection, name))) for name in names},
         _times(connection, names),
-        {(row.assignment, row.student): row.penalty_pct for row in connection.execute(ours)},
+        {
+            (row.assignment, row.student): WrittenPenalty(
+                row.penalty_pct, Penalty(row.earlier_pct, row.earlier_mark)
+            )
+            for row in connection.execute(ours)
+        },
         _version(connection),
     )
 

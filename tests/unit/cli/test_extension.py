@@ -171,4 +171,9 @@ def test_a_deduction_of_0_3_16_stays_until_something_is_known(
     assert run(["extension", "add", "A1", "alice", "--exempt"]) == 0
     assert marks(capsys)["alice"] == 60, "deductions are not switched on, so 0.3.16's stays"
     (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")
+    assert run(["extension", "add", "A1", "alice", "--exempt"]) == 0
     assert marks(capsys)["alice"] == 67
+    assert grades(course)["alice"].final == 67
+    assert run(["extension", "remove", "A1", "alice"]) == 0
+    assert marks(capsys)["alice"] == 60
+    assert (grades(course)["alice"].penalty_pct, grades(course)["alice"].final) == (10, 60)

@@ -37,7 +37,7 @@ from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import Penalty, StudentGrade
 from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
 from mograder.store.late_work import LateRecords, LateWork, RecordedTime
-from mograder.store.mark_counting import OTHER_PENALTY, mark_after
+from mograder.store.mark_counting import OTHER_PENALTY, is_stale, mark_after
 
 _SAME_SECONDS = 1.0
 _log = get_logger(__name__)
@@ -263,18 +263,18 @@ def _time(
 
 def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) -> CountedGrade:
     """Return a student's marks with the deduction; one of 0.3.16 stays if none can be computed."""
-    ours = records.penalties.get((grade.assignment, grade.student))
-    held = grade.penalty_pct
-    if deduction.basis in UNKNOWN and held is not None and held != ours:
-        deduction = replace(deduction, percent=held, basis=Basis.EARLIER)
-    earlier = deduction.basis is Basis.EARLIER
-    percent = deduction.percent if deduction.percent or earlier else None
-    if percent is None:
-        after, final = None, grade.total
-    else:
-        computed = None if grade.total is None else mark_after(grade.total, percent)
-        after = grade.penalised if earlier and grade.penalised is not None else computed
-        final = after
+    earlier = records.earlier(grade) if deduction.basis in UNKNOWN else None
+    percent: float | None = deduction.percent or None
+    after = None if percent is None or grade.total is None else mark_after(grade.total, percent)
+    if earlier is not None and earlier.percent is not None:
+        percent = earlier.percent
+        deduction = replace(deduction, percent=percent, basis=Basis.EARLIER)
+        after = earlier.mark
+        if grade.total is not None and is_stale(grade.total, percent, after):
+            after = mark_after(grade.total, percent)
+    if grade.total is None:
+        after = None
+    final = grade.total if percent is None else after
     flags = tuple(each for each in grade.flags if each != OTHER_PENALTY)
     return CountedGrade(
         replace(grade, penalty_pct=percent, penalised=after, final=final, flags=flags), deduction
@@ -297,10 +297,9 @@ def _penalties(
         if deduction.basis is Basis.NO_TIME and deduction.due is not None:
             unknown.append(grade.student)
         key = grade.assignment, grade.student
-        if deduction.basis is not Basis.EARLIER:
-            at = None if deduction.time is None else float(int(deduction.time.received.timestamp()))
-            submitted = grade.submitted_at if at is None else at
-            penalties[key] = Penalty(grade.penalty_pct, grade.penalised, submitted)
+        at = None if deduction.time is None else float(int(deduction.time.received.timestamp()))
+        submitted = grade.submitted_at if at is None else at
+        penalties[key] = Penalty(grade.penalty_pct, grade.penalised, submitted)
         late += bool(grade.penalty_pct)
         withdrawn += grade.penalty_pct is None and held[key].penalty_pct is not None
     return Refreshed(late, withdrawn, tuple(unknown)), penalties
