@@ -81,7 +81,17 @@ _rules = st.builds(
     late_days_each=st.sampled_from([None, 1]),
     hard_limit=st.sampled_from([None, (DUE + timedelta(hours=100)).isoformat()]),
 )
+_submissions = st.builds(
+    Submission,
+    _names,
+    _students,
+    st.one_of(st.none(), HOURS),
+    st.sampled_from(["first", "second"]),
+    st.one_of(st.none(), st.just(5)),
+)
 STEPS: st.SearchStrategy[Step] = st.one_of(
+    _submissions,
+    _submissions,
     st.builds(Due, _names, st.one_of(st.none(), HOURS)),
     st.sampled_from(["", "[penalties]\nenabled = true\n", "[penalties]\nlate_days = 1\n"]).map(
         File
@@ -105,14 +115,6 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
         st.sampled_from([*NAMES, ""]),
         st.one_of(st.none(), _rules),
         st.booleans(),
-    ),
-    st.builds(
-        Submission,
-        _names,
-        _students,
-        st.one_of(st.none(), HOURS),
-        st.sampled_from(["first", "second"]),
-        st.one_of(st.none(), st.just(5)),
     ),
     st.builds(Mark, _names, _students, st.sampled_from([0.0, 33.3, 60.0])),
 )
@@ -197,7 +199,7 @@ def empty() -> Iterator[Path]:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(steps=st.lists(st.tuples(STEPS, st.booleans()), max_size=14))
+@given(steps=st.lists(st.tuples(STEPS, st.booleans()), min_size=4, max_size=16))
 def test_any_order_of_changes_gives_what_is_computed_from_nothing(
     empty: Path, steps: list[tuple[Step, bool]]
 ) -> None:
@@ -278,3 +280,15 @@ def test_where_a_time_came_from_is_told(tmp_path: Path) -> None:
                 f"{by[3:]})",
                 "the record of its submission)",
             ]
+
+
+def test_the_time_of_earlier_work_is_not_that_of_new_work(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text(SETTINGS)
+    put(tmp_path, "alice", timedelta(hours=15))
+    late = CourseLate(load_settings(tmp_path, environ={}))
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        assert late.refresh(book, at=AT).late == 1
+        book.record_run(graded_run(tmp_path, "alice", work="second"))
+        found = late.refresh(book, at=AT)
+        assert (found.late, found.withdrawn, found.unknown) == (0, 1, ("alice",))
+        assert [each.final for each in late.grades(book, "A1")] == [67.5]
