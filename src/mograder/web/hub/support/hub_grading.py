@@ -29,8 +29,8 @@ from mograder.store.gradebook import existing_gradebook
 from mograder.store.grading_jobs import KeptJobs
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
-from mograder.store.releases import Limits, Releases
-from mograder.store.sources import SENT, Sources
+from mograder.store.releases import Releases
+from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hub_batch import HubBatch
 
@@ -47,12 +47,13 @@ class HubGrading:
     """The parts of grading that handlers use.
 
     ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
-    errors.
+    errors. ``key`` is that of the signatures of results.
     """
 
     jobs: GradingJobs
     sources: Sources
     grades: Callable[[str], Sequence[StudentGrade]]
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +84,16 @@ def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Return the parts of grading; the app opens the queue."""
+    """Return the parts of grading; the app opens the queue. Blocks.
+
+    Raises: as :func:`open_grading`.
+    """
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
         grades=lambda item: _grades(loaded, item),
+        key=grading_key(loaded),
     )
-
-
-def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
-    """Return the sources of a course: its own, and those that instructors send."""
-    limits = loaded.settings.limits
-    bounds = Limits(limits.upload_files, limits.upload_mb)
-    sent = Releases(loaded.state_dir / SENT, limits=bounds, clock=clock, private=True)
-    return Sources(loaded.path(loaded.settings.dirs.source), sent)
 
 
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
