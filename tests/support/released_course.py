@@ -11,8 +11,7 @@ from pathlib import Path
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.grading.batch.autograded_files import SignedResult
 from mograder.grading.batch.gradebook_run import run_of
-from mograder.grading.feedback.feedback import FeedbackRequest
-from mograder.grading.release.course_request import course_request
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
 from mograder.grading.results.grading_result import GradedQuestion, GradingResult, GradingState
 from mograder.grading.results.result_signature import grading_key, sign_result
@@ -32,10 +31,9 @@ class ReleasedCourse:
     key: bytes
     book: Gradebook
 
-    def request(self, minutes: float = 0) -> FeedbackRequest:
-        """Return what feedback on A1 is made from, some minutes after :data:`AT`."""
-        now = later(minutes)
-        return course_request(self.loaded, "A1", key=self.key, now=now)
+    def feedback(self, minutes: float = 0) -> CourseFeedback:
+        """Return the feedback on A1, some minutes after :data:`AT`."""
+        return CourseFeedback(self.loaded, self.book, "A1", self.key, later(minutes))
 
     def result(self, student: str, **changes: object) -> GradingResult:
         """Return a student's result."""
@@ -65,7 +63,7 @@ class ReleasedCourse:
 
     def release(self, *students: str, minutes: float = 0, at: datetime | None = None) -> Released:
         """Release marks, of all without names."""
-        return release(self.request(minutes), self.book, students or None, at=at, by="prof")
+        return release(self.feedback(minutes), students or None, at=at, by="prof")
 
 
 def later(minutes: float) -> datetime:

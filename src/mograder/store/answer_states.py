@@ -7,9 +7,10 @@ decides about the state: the newest rows, without results and lists of checks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -38,6 +39,9 @@ from mograder.store.mark_counting import (
     why_open,
 )
 
+AUTOMATIC = "automatic"
+"""The state of a question that grading marks."""
+
 _T = TypeVar("_T")
 _MARK = (
     "id",
@@ -63,7 +67,7 @@ class AnswerSummary:
 
 @dataclass(frozen=True, slots=True)
 class QuestionStates:
-    """A question with its answers; ``state`` is that of a question without checks, or another."""
+    """A question with its answers; ``state`` is :data:`AUTOMATIC`, or manual without checks."""
 
     key: str
     available: float | None
@@ -98,9 +102,9 @@ class AnswerStates:
         with self._book.reading() as connection:
             known = read_assignment(connection, assignment) or AssignmentRow(assignment)
             whole = _rows(connection, known, question_marks.c.question == WHOLE, with_runs=False)
-            latest = connection.execute(_latest(assignment)).all()
+            marks = connection.execute(_short(assignment)).all()
         wholes = {each.student: whole_mark(each) for each in whole}
-        return tuple(_summaries(known, wholes, latest))
+        return tuple(_summaries(known, wholes, marks))
 
 
 def last_given(
@@ -115,16 +119,12 @@ def last_given(
     return {row[0]: RecordedMark(*row[1:]) for row in found}
 
 
-def _latest(assignment: str) -> Select[Any]:
-    """Select the newest mark of each student's questions, by grading and by people."""
+def _short(assignment: str) -> Select[Any]:
+    """Select what :class:`_Short` has of every mark, oldest first."""
     marks = question_marks.c
-    last = (
-        select(func.max(marks.id))
-        .where(marks.assignment == assignment)
-        .group_by(marks.student, marks.question, marks.marker == MACHINE)
-    )
-    wanted = (marks.student, marks.question, marks.points, marks.available, marks.state)
-    return select(*wanted, marks.marker).where(marks.id.in_(last)).order_by(marks.id)
+    wanted = (marks.marker, marks.question, marks.student, marks.points, marks.available)
+    own = marks.assignment == assignment
+    return select(*wanted, marks.state).where(own).order_by(marks.id)
 
 
 def _rows(
@@ -192,22 +192,40 @@ def _by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdic
     return found
 
 
+class _Short(NamedTuple):
+    """A mark in short: whether it has points, and marks available."""
+
+    marker: str
+    pointed: bool
+    available: bool
+    state: str
+
+
+_Shorts: TypeAlias = Mapping[str, Mapping[str, _Short]]
+
+
+def _newest(rows: Iterable[Sequence[Any]]) -> tuple[_Shorts, _Shorts]:
+    """Return the newest mark by question and student: by grading, and by people."""
+    graded: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
+    given: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
+    for marker, question, student, points, available, state in rows:
+        mark = _Short(marker, points is not None, available is not None, state)
+        (given if marker else graded)[question][student] = mark
+    return graded, given
+
+
 def _summaries(
     known: AssignmentRow,
     wholes: Mapping[str, QuestionGrade | None],
-    latest: Iterable[Row[Any]],
+    marks: Iterable[Sequence[Any]],
 ) -> Iterator[QuestionStates]:
-    graded: defaultdict[str, dict[str, Row[Any]]] = defaultdict(dict)
-    given: defaultdict[str, dict[str, Row[Any]]] = defaultdict(dict)
-    for row in latest:
-        (graded if row.marker == MACHINE else given)[row.question][row.student] = row
-    keys = dict.fromkeys([*(known.marks or {}), *graded, *given])
-    for key in keys:
-        if key != WHOLE:
-            found = tuple(_summary(key, known, wholes, graded[key], given[key]))
-            if found:
-                kind = MANUAL if key not in known.automatic else "automatic"
-                yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
+    graded, given = _newest(marks)
+    for key in dict.fromkeys([*(known.marks or {}), *graded, *given]):
+        of_question = graded.get(key, {}), given.get(key, {})
+        found = tuple(_summary(key, known, wholes, *of_question)) if key != WHOLE else ()
+        if found:
+            kind = AUTOMATIC if key in known.automatic else MANUAL
+            yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
     if not known.marks or any(wholes.values()):
         empty = whole_ungraded(known)
         answers = (
@@ -221,20 +239,28 @@ def _summary(
     key: str,
     known: AssignmentRow,
     wholes: Mapping[str, QuestionGrade | None],
-    graded: Mapping[str, Row[Any]],
-    given: Mapping[str, Row[Any]],
+    graded: Mapping[str, _Short],
+    given: Mapping[str, _Short],
 ) -> Iterator[AnswerSummary]:
-    told = (known.marks or {}).get(key)
-    missing = NEEDS_ATTENTION if key in known.automatic else MANUAL
+    missing = _Short(
+        MACHINE,
+        pointed=False,
+        available=True,
+        state=NEEDS_ATTENTION if key in known.automatic else MANUAL,
+    )
+    told = key in (known.marks or {})
     for student, whole in wholes.items():
-        mark, by = graded.get(student), given.get(student)
-        if mark is not None and mark.state == REMOVED:
+        by = given.get(student)
+        mark = graded.get(student) or (missing if told else None)
+        if mark is None or mark.state == REMOVED:
             continue
-        if by is not None and by.points is not None:
+        if by is not None and by.pointed:
             yield AnswerSummary(student, by.marker, "")
-        elif mark is not None:
-            grade = QuestionGrade(key, mark.points, mark.available, mark.state)
-            yield AnswerSummary(student, "", why_open(grade, covered=whole is not None))
-        elif told is not None:
-            grade = QuestionGrade(key, None, told, missing)
-            yield AnswerSummary(student, "", why_open(grade, covered=whole is not None))
+        else:
+            yield AnswerSummary(student, "", _why_open(mark, covered=whole is not None))
+
+
+@cache
+def _why_open(mark: _Short, *, covered: bool) -> str:
+    points, available = (0.0 if known else None for known in (mark.pointed, mark.available))
+    return why_open(QuestionGrade("", points, available, mark.state), covered=covered)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.store.gradebook import Gradebook
-from mograder.store.marking_tables import group_members, mark_releases
+from mograder.store.marking_tables import mark_releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +170,3 @@ def _row(row: RowMapping) -> ReleaseRow:
 
 def _utc(at: datetime) -> str:
     return at.astimezone(UTC).isoformat()
-
-
-def groups_of(book: Gradebook) -> Mapping[str, frozenset[str]]:
-    """Return the students of each group."""
-    wanted = select(group_members).order_by(group_members.c.id)
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    with book.reading() as connection:
-        for row in connection.execute(wanted):
-            change = (
-                found[row.student_group].discard if row.removed else found[row.student_group].add
-            )
-            change(row.student)
-    return {group: frozenset(members) for group, members in found.items() if members}

@@ -12,16 +12,6 @@ from mograder.web.context import RequestContext
 _NAMEABLE_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 """Hosts that a Content-Security-Policy can name: no IPv6 literals, no ``;`` or space."""
 
-REPORT_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""For a page that student code may have written: it can be displayed, and do nothing else.
-
-No policy stops a browser from connecting to the host of an ``<iframe>`` or of a ``<link
-rel="preconnect">``, so a page with other elements than ours is not shown at all.
-"""
-
 _UNCHANGING = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),

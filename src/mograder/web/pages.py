@@ -17,7 +17,6 @@ from starlette.responses import HTMLResponse, Response
 
 from mograder.core.errors import NotFound
 from mograder.web.context import request_context
-from mograder.web.headers import REPORT_POLICY
 from mograder.web.problems import TITLES
 from mograder.web.templating import Pages, StaticFile
 
@@ -118,12 +117,6 @@ def problem_page(
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
-
-
-def inert_page(html: bytes | str) -> Response:
-    """Return a page with a student's text, which a browser displays and does nothing else with."""
-    headers = {"Content-Security-Policy": REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
-    return Response(html, headers=headers, media_type="text/html; charset=utf-8")
 
 
 def with_outcome(path: str, done: str, item: str = "") -> str:

@@ -16,7 +16,7 @@ from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.core.clock import SystemClock
 from mograder.grading.release.chosen_students import chosen_students
-from mograder.grading.release.course_request import course_request
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, take_back
 from mograder.grading.release.releasing import release as release_marks
 from mograder.grading.results.result_signature import grading_key
@@ -71,12 +71,10 @@ def release(  # noqa: PLR0913  # one argument per option
         name = assignment_named(book, assignment)
         now = SystemClock().now()
         chosen = chosen_students(book, students, groups)
-        warn_of_reservations(
-            [each for each in book.grades(name) if chosen is None or each.student in chosen]
-        )
-        request = course_request(loaded, name, key=grading_key(loaded), now=now)
+        feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
+        warn_of_reservations(feedback.grades(chosen))
         done = release_marks(
-            request, book, chosen, at=at, by=by or account_name(), note=note, dry_run=dry_run
+            feedback, chosen, at=at, by=by or account_name(), note=note, dry_run=dry_run
         )
     _tell(done, f"{name}: {len(done.students)} student(s) {_see(at)}.", dry_run=dry_run)
 
@@ -102,15 +100,10 @@ def withdraw(
     loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
-        done = take_back(
-            book,
-            name,
-            chosen_students(book, students, groups),
-            by=by or account_name(),
-            now=SystemClock().now(),
-            note=note,
-            dry_run=dry_run,
-        )
+        now = SystemClock().now()
+        feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
+        chosen = chosen_students(book, students, groups)
+        done = take_back(feedback, chosen, by=by or account_name(), note=note, dry_run=dry_run)
     _tell(done, f"{name}: taken back from {len(done.students)} student(s).", dry_run=dry_run)
 
 

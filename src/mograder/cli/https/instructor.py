@@ -24,6 +24,7 @@ from mograder.exchange.assignment_server.collect import Collected, collect, prob
 from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows, server_rows_of
+from mograder.grading.late.course_late import CourseLate
 from mograder.store.course import shown
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import StudentGrade
@@ -115,7 +116,7 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
     grades: tuple[StudentGrade, ...] = ()
     if book.is_file():
         with viewed_gradebook(book) as gradebook:
-            grades = gradebook.grades(assignment)
+            grades = CourseLate(server.loaded).grades(gradebook, assignment)
     warn_of_reservations(grades)
     rows = server_rows_of(grades)
     if not rows:

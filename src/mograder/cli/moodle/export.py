@@ -91,9 +91,8 @@ def export(  # noqa: PLR0913  # one argument per option
     name = _file_name(assignment, item)
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
-    book = loaded.gradebook_path
     released = released_of(loaded, item, unreleased=unreleased)
-    lines = grade_lines(grades_csv, book, item, released, html_comments=html_comments)
+    lines = grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
     directory = feedback_dir or feedback_dir_of(loaded, assignment, item)
     if released is not None:
         as_they_are = feedback_dir is not None

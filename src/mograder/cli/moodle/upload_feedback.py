@@ -24,6 +24,7 @@ from mograder.clients.moodle.grade_text import Scale
 from mograder.clients.moodle.grading import Result
 from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.grade_upload import (
     Draft,
@@ -37,6 +38,7 @@ from mograder.exchange.moodle.participants import list_participants, remembered_
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
+from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -135,7 +137,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         participants = list_participants(client, chosen, known, naming)
         scale = scale_of(client, chosen, participants)
         lines = grade_lines(
-            grades_csv, book, name, released, scale=scale, html_comments=html_comments
+            grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
         )
         gathered = gather(
             lines, files, participants, grades_only=grades_only, clear_comments=clear_comments
@@ -161,7 +163,7 @@ def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_ru
 
 def grade_lines(
     grades_csv: Path | None,
-    book: Path,
+    loaded: LoadedSettings,
     name: str,
     released: ReleasedCourseMarks | None = None,
     *,
@@ -175,10 +177,10 @@ def grade_lines(
         )
     if released is not None:
         return from_gradebook(released.grades, scale=scale)
-    if not book.is_file():
+    if not loaded.gradebook_path.is_file():
         return ()
-    with viewed_gradebook(book) as gradebook:
-        grades = gradebook.grades(name)
+    with viewed_gradebook(loaded.gradebook_path) as gradebook:
+        grades = CourseLate(loaded).grades(gradebook, name)
     warn_of_reservations(grades)
     return from_gradebook(grades, scale=scale)
 

@@ -14,8 +14,7 @@ import click
 from mograder.cli.shared.formatting import plain
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings
-from mograder.grading.feedback.feedback import FeedbackRequest
-from mograder.grading.release.course_request import course_request
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, differ
 from mograder.grading.release.released_pages import released_marks, write_released_pages
 from mograder.grading.results.result_signature import grading_key
@@ -43,7 +42,7 @@ class ReleasedCourseMarks:
     """The marks of an assignment that students may see, by username, and how they are explained."""
 
     loaded: LoadedSettings
-    request: FeedbackRequest
+    assignment: str
     marks: Mapping[str, ReleasedMarks]
 
     @property
@@ -65,8 +64,9 @@ class ReleasedCourseMarks:
 
     def _write_pages(self, directory: Path) -> None:
         with viewed_gradebook(self.loaded.gradebook_path) as book:
-            marks = self.marks.values()
-            for student, why in write_released_pages(self.request, book, marks, directory):
+            now, key = SystemClock().now(), grading_key(self.loaded)
+            feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
+            for student, why in write_released_pages(feedback, self.marks.values(), directory):
                 (directory / f"{student}{_PAGE}").unlink(missing_ok=True)
                 click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
 
@@ -86,11 +86,11 @@ def released_of(
     with viewed_gradebook(path) as book:
         if not MarkReleases(book).rows(assignment):
             return None
-        request = course_request(loaded, assignment, key=grading_key(loaded), now=now)
-        found = released_marks(request, book) or {}
-        present = book.grades(assignment)
+        feedback = CourseFeedback(loaded, book, assignment, grading_key(loaded), now)
+        found = released_marks(feedback) or {}
+        present = feedback.grades()
     _tell_held_back(found, present)
-    return ReleasedCourseMarks(loaded, request, found)
+    return ReleasedCourseMarks(loaded, assignment, found)
 
 
 def _tell_held_back(released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade]) -> None:

@@ -1,67 +1,81 @@
-"""Deductions for late submissions, by the rule of 0.3.16 (compatibility-0.3.16.md 9); pure.
+"""Deductions for late submissions: the rule of 0.3.16 and what may be added to it; pure.
 
-The time after the due date and the grace counts in days, of which one that has begun counts whole.
-Each costs a percentage of the mark, up to a maximum.
+compatibility-0.3.16.md 9. The time after the due date and the grace counts in days, of which one
+that has begun counts whole. Each costs a percentage of the mark, up to a maximum.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from mograder.core.clock import from_unix
+from mograder.core.clock import parse_time
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import PenaltiesSettings
+from mograder.core.settings_model import LateRule, PenaltiesSettings
 
 _DAY = timedelta(days=1)
 _ALL = 100.0
+_MOST_MINUTES = 10**7
 
 
 @dataclass(frozen=True, slots=True)
 class LatePolicy:
-    """The rule: ``per_day`` and ``most`` are in per cent of the mark."""
+    """The rule: ``per_day`` and ``most`` are in per cent of the mark.
+
+    ``cut_off_days`` are the days after which nothing counts, 0 for none; ``hard_limit`` is the time
+    after which nothing counts. ``late_days_each`` bounds the late days of the term that may be used
+    here, None for no bound.
+    """
 
     grace: timedelta
     per_day: float
     most: float
+    cut_off_days: int = 0
+    hard_limit: datetime | None = None
+    late_days_each: int | None = None
+    enabled: bool = True
 
     @classmethod
     def of(cls, settings: PenaltiesSettings) -> LatePolicy:
-        """Return the policy of ``[penalties]``, whether it is enabled or not."""
-        grace = timedelta(minutes=min(max(settings.grace_minutes, 0.0), 10**7))
-        return cls(grace, max(settings.per_day, 0.0), min(max(settings.max, 0.0), _ALL))
+        """Return the policy of the keys of ``[penalties]``."""
+        return cls(
+            timedelta(minutes=min(max(settings.grace_minutes, 0.0), _MOST_MINUTES)),
+            max(settings.per_day, 0.0),
+            min(max(settings.max, 0.0), _ALL),
+            settings.cut_off_days,
+            parse_time(settings.hard_limit) if settings.hard_limit.strip() else None,
+            settings.late_days_each,
+            settings.enabled,
+        )
 
     def days_late(self, due: datetime, received: datetime) -> int:
         """Return the number of days for which marks are deducted, 0 for work in time."""
         return max(math.ceil((received - due - self.grace) / _DAY), 0)
 
+    def is_cut_off(self, days: int) -> bool:
+        """Return whether work that is so many days late counts nothing."""
+        return 0 < self.cut_off_days < days
+
     def percent(self, days: int) -> float:
         """Return the deduction for a number of days, in per cent of the mark."""
-        return min(days * self.per_day, self.most)
+        return _ALL if self.is_cut_off(days) else min(days * self.per_day, self.most)
+
+    def late_days_for(self, days: int, left: int) -> int:
+        """Return how many late days of the term to use: the fewest with the least deduction."""
+        each = left if self.late_days_each is None else min(left, self.late_days_each)
+        usable = range(min(days, max(each, 0)) + 1)
+        return min(usable, key=lambda used: (self.percent(days - used), used))
 
 
-@dataclass(frozen=True, slots=True)
-class Lateness:
-    """A late submission: its times, the days that count, and the deduction in per cent."""
-
-    due: datetime
-    received: datetime
-    grace: timedelta
-    days: int
-    percent: float
-
-
-def lateness(policy: LatePolicy, due: datetime, received: datetime) -> Lateness | None:
-    """Return how late a submission is; None if nothing is deducted."""
-    days = policy.days_late(due, received)
-    percent = policy.percent(days)
-    return Lateness(due, received, policy.grace, days, percent) if percent > 0 else None
-
-
-def mark_after(mark: float, percent: float) -> float:
-    """Return a mark after a deduction in per cent, to one decimal and at least 0."""
-    return max(round(mark * (1 - percent / _ALL), 1), 0.0)
+def merged(settings: PenaltiesSettings, *rules: LateRule | None) -> PenaltiesSettings:
+    """Return the keys in force; those of a later rule count before those of an earlier one."""
+    values: Mapping[str, object] = settings.model_dump()
+    for rule in rules:
+        if rule is not None:
+            values = {**values, **rule.model_dump(exclude_none=True)}
+    return PenaltiesSettings.model_validate(values)
 
 
 def parse_due(text: str) -> datetime:
@@ -71,11 +85,8 @@ def parse_due(text: str) -> datetime:
         InvalidInput: It is neither.
     """
     try:
-        if text.strip().lstrip("-").isdigit():
-            return from_unix(int(text))
-        found = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError, OSError) as error:
+        return parse_time(text)
+    except ValueError as error:
         raise InvalidInput(
             f"{text[:60]!r} is no due date.", hint="Write it as 2026-11-22T18:00+01:00."
         ) from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

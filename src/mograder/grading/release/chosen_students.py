@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from mograder.core.errors import NotFound
 from mograder.store.gradebook import Gradebook
-from mograder.store.mark_release import groups_of
+from mograder.store.late_work import LateWork
 
 
 def chosen_students(
@@ -19,7 +19,7 @@ def chosen_students(
     """
     if not students and not groups:
         return None
-    known = groups_of(book) if groups else {}
+    known = LateWork(book).facts().groups() if groups else {}
     for group in groups:
         if group not in known:
             listed = ", ".join(sorted(known)) or "none"

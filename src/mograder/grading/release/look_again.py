@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
-from mograder.grading.feedback.feedback import FeedbackRequest
 from mograder.grading.pages.page_templates import readable
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.releasing import new_release
 from mograder.store.gradebook import Gradebook
@@ -171,9 +171,7 @@ def reopen(
     RegradeRequests(book).add(request.number, message, seen=seen)
 
 
-def decide(
-    feedback: FeedbackRequest, book: Gradebook, request: RegradeRequest, made: Decision
-) -> Decided:
+def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) -> Decided:
     """Record a decision; one with other points also records the mark, and releases it again.
 
     The mark is released only if the student sees one: what was taken back stays so. If the program
@@ -186,6 +184,7 @@ def decide(
     said = _checked(made.text)
     if not request.waits:
         raise Conflict("This request is closed.", hint="Reopen it first.")
+    book = feedback.book
     requests = RegradeRequests(book)
     if requests.find(request.number).last != made.seen:
         raise Conflict("Somebody has written meanwhile.", hint="Read the thread first.")
@@ -200,7 +199,8 @@ def decide(
         return Decided(before, before, released=False)
     if made.points != question.points:
         _record_mark(book, request, made, now)
-    release = new_release(feedback, book, student) if stands.shown is not None else None
+        feedback.refresh()
+    release = new_release(feedback, student) if stands.shown is not None else None
     message = Message(MessageKind.CHANGED, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)
     return Decided(before, made.points, released=release is not None)

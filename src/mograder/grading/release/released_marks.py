@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 
 from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.feedback.feedback import StudentWork
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.late.late_policy import Lateness
+from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.grading_records import StudentGrade
 
@@ -30,14 +29,12 @@ class ReleasedMarks:
 
     grade: StudentGrade
     run: int | None = None
-    late: Lateness | None = None
-    due: datetime | None = None
-    received: datetime | None = None
+    deduction: Deduction = NO_DEDUCTION
     hidden_tests: bool = False
 
     def work(self, result: GradingResult | None) -> GradedWork:
         """Return the marks for a page; ``result`` is that of the run."""
-        return GradedWork(self.grade, result, self.late, self.due, self.received)
+        return GradedWork(self.grade, result, self.deduction)
 
 
 _FORM = TypeAdapter(ReleasedMarks)
@@ -49,9 +46,7 @@ def marks_now(each: StudentWork) -> ReleasedMarks:
     return ReleasedMarks(
         grade=work.grade,
         run=each.recorded.run,
-        late=work.late,
-        due=work.due,
-        received=work.received,
+        deduction=work.deduction,
         hidden_tests=any(label.hidden for check in checks for label in check.labels),
     )
 

@@ -5,13 +5,13 @@ A release keeps the marks as they are then. Later changes are visible only after
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.grading.feedback.feedback import FeedbackRequest, record_deductions, works_of
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import (
     ReleasedMarks,
     differ,
@@ -19,7 +19,6 @@ from mograder.grading.release.released_marks import (
     parse_marks,
     render_marks,
 )
-from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import StudentGrade
 from mograder.store.mark_counting import waiting_for
 from mograder.store.mark_release import MarkReleases, NewRelease, ReleaseRow, Standing, standing
@@ -70,19 +69,18 @@ class Released:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-def release_states(book: Gradebook, assignment: str, now: datetime) -> tuple[StudentRelease, ...]:
+def release_states(feedback: CourseFeedback) -> tuple[StudentRelease, ...]:
     """Return all students of an assignment with what they see, ordered by username."""
-    rows = MarkReleases(book).rows(assignment)
+    rows = MarkReleases(feedback.book).rows(feedback.assignment)
     found = []
-    for grade in book.grades(assignment):
-        stands = standing(rows.get(grade.student, ()), now)
+    for grade in feedback.grades():
+        stands = standing(rows.get(grade.student, ()), feedback.now)
         found.append(StudentRelease(grade, stands, _parsed(stands.waiting or stands.shown)))
     return tuple(found)
 
 
 def release(
-    request: FeedbackRequest,
-    book: Gradebook,
+    feedback: CourseFeedback,
     students: Collection[str] | None,
     *,
     at: datetime | None,
@@ -93,7 +91,7 @@ def release(
     """Release the present marks of students, or of all, from a time on (None: now).
 
     A student without a mark is left out, and one whose newest release has the same marks and time.
-    Deductions for lateness are recorded before. ``dry_run`` returns what would be done.
+    ``dry_run`` returns what would be done.
 
     Raises:
         NotFound: The gradebook does not have one of the students.
@@ -101,17 +99,14 @@ def release(
         Busy: The gradebook is locked, or the disk is full.
     """
     check_note(note)
-    now = request.now
+    now = feedback.now
     if at is not None and at < now:
         raise InvalidInput(f"{at.isoformat()} has passed.", hint="Leave it out to release now.")
-    if not dry_run:
-        present = works_of(request, book, _chosen(book, request.assignment, students))
-        record_deductions(request, book, present)
-    grades = _chosen(book, request.assignment, students)
-    known = MarkReleases(book).rows(request.assignment)
+    releases = MarkReleases(feedback.book)
+    known = releases.rows(feedback.assignment)
     news: list[NewRelease] = []
     left_out: list[tuple[str, str]] = []
-    for each in works_of(request, book, grades):
+    for each in feedback.works(students):
         grade = each.work.grade
         why = each.recorded.problem or _why_none(grade)
         if why:
@@ -122,17 +117,17 @@ def release(
         if not _is_same(stands, marks, at):
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
     if news and not dry_run:
-        MarkReleases(book).add(request.assignment, news, by=by, at=now, note=note)
+        releases.add(feedback.assignment, news, by=by, at=now, note=note)
+    if not dry_run:
+        feedback.refresh()
     return Released(tuple(each.student for each in news), tuple(left_out))
 
 
 def take_back(
-    book: Gradebook,
-    assignment: str,
+    feedback: CourseFeedback,
     students: Collection[str] | None,
     *,
     by: str,
-    now: datetime,
     note: str,
     dry_run: bool = False,
 ) -> Released:
@@ -144,31 +139,28 @@ def take_back(
     """
     check_note(note)
     if students is not None:
-        _chosen(book, assignment, students)
-    rows = MarkReleases(book).rows(assignment)
+        feedback.grades(students)
+    releases, now = MarkReleases(feedback.book), feedback.now
+    rows = releases.rows(feedback.assignment)
     news = []
     for student in sorted(rows if students is None else students):
         stands = standing(rows.get(student, ()), now)
         if stands.shown is not None or stands.waiting is not None:
             news.append(NewRelease(student, None))
     if news and not dry_run:
-        MarkReleases(book).add(assignment, news, by=by, at=now, note=note)
+        releases.add(feedback.assignment, news, by=by, at=now, note=note)
     return Released(tuple(each.student for each in news))
 
 
-def new_release(request: FeedbackRequest, book: Gradebook, student: str) -> NewRelease | None:
+def new_release(feedback: CourseFeedback, student: str) -> NewRelease | None:
     """Return a row that releases a student's present marks now, None while there is no mark.
-
-    The deduction for lateness is recorded before.
 
     Raises: as :func:`release`.
     """
-    chosen = _chosen(book, request.assignment, (student,))
-    record_deductions(request, book, works_of(request, book, chosen))
-    (each,) = works_of(request, book, _chosen(book, request.assignment, (student,)))
+    (each,) = feedback.works((student,))
     if each.work.grade.final is None or each.recorded.problem:
         return None
-    return NewRelease(student, request.now, render_marks(marks_now(each)))
+    return NewRelease(student, feedback.now, render_marks(marks_now(each)))
 
 
 def check_note(note: str) -> None:
@@ -178,27 +170,6 @@ def check_note(note: str) -> None:
     """
     if len(note) > LONGEST_NOTE:
         raise InvalidInput(f"The note may have at most {LONGEST_NOTE} characters.")
-
-
-def _chosen(
-    book: Gradebook, assignment: str, students: Collection[str] | None
-) -> tuple[StudentGrade, ...]:
-    grades = book.grades(assignment)
-    if students is None:
-        return grades
-    known = {each.student: each for each in grades}
-    missing = [each for each in students if each not in known]
-    if missing:
-        raise NotFound(
-            f"The gradebook has no marks for {assignment} of: {', '.join(_short(missing))}.",
-            hint="Grade first, or correct the names.",
-        )
-    return tuple(known[name] for name in sorted(set(students), key=str.casefold))
-
-
-def _short(names: Iterable[str]) -> list[str]:
-    found = [each[:100] for each in names]
-    return [*found[:10], f"and {len(found) - 10} more"] if len(found) > 10 else found
 
 
 def _why_none(grade: StudentGrade) -> str:

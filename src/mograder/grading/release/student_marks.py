@@ -11,10 +11,10 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.feedback.disclosure import Disclosure
-from mograder.grading.feedback.feedback_view import moment, view_feedback
-from mograder.grading.release.course_request import course_request
+from mograder.grading.feedback.feedback_view import view_feedback
+from mograder.grading.late.explanation import moment
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
-from mograder.grading.release.released_pages import disclosure_of
 from mograder.store.gradebook import Gradebook
 from mograder.store.mark_release import MarkReleases, Standing, standing
 from mograder.store.regrade_requests import RegradeRequest, RegradeRequests, RequestState
@@ -55,7 +55,7 @@ def marks_of_student(
             requests[request.assignment].append(request)
     for assignment, rows in releases.items():
         try:
-            told = _told(loaded, key, assignment, standing(rows, now), now)
+            told = _told(CourseFeedback(loaded, book, assignment, key, now), standing(rows, now))
         except MograderError as error:
             _log.error("the released marks of %s for %s: %s", student, assignment, error)
             continue
@@ -64,13 +64,9 @@ def marks_of_student(
     return found
 
 
-def _told(
-    loaded: LoadedSettings, key: bytes, assignment: str, stands: Standing, now: datetime
-) -> StudentMark | None:
+def _told(feedback: CourseFeedback, stands: Standing) -> StudentMark | None:
     if stands.shown is not None:
-        marks = parse_marks(stands.shown.grade)
-        request = course_request(loaded, assignment, key=key, now=now)
-        return _summary(marks, disclosure_of(request))
+        return _summary(parse_marks(stands.shown.grade), feedback.disclosure())
     if stands.taken_back is not None:
         return StudentMark(status=f"was taken back: {stands.taken_back.note}")
     return None

@@ -13,9 +13,8 @@ from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.grading.feedback.feedback import FeedbackRequest, works_of
 from mograder.grading.release.chosen_students import chosen_students
-from mograder.grading.release.course_request import course_request
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import render_marks_page
 from mograder.grading.release.releasing import (
@@ -28,11 +27,12 @@ from mograder.grading.release.releasing import (
     take_back,
 )
 from mograder.store.gradebook import Gradebook
+from mograder.store.late_work import LateWork
 from mograder.store.mark_counting import waiting_for
-from mograder.store.mark_release import groups_of
 from mograder.web.context import request_context
+from mograder.web.inert_page import inert_page
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
-from mograder.web.pages import inert_page, outcome, page, with_outcome
+from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
@@ -92,13 +92,13 @@ async def preview(
     """Show the page of feedback that a release would give a student now."""
     html = await to_thread.run_sync(_preview, marking, a, student)
     await marking.record(request, "read result", f"{student}/{a}"[:500])
-    return inert_page(html)
+    return inert_page(html.encode("utf-8", "replace"))
 
 
-def feedback_of(marking: MarkingApp, assignment: str) -> FeedbackRequest:
-    """Return what feedback on an assignment is made from now; blocks."""
+def feedback_of(marking: MarkingApp, assignment: str) -> CourseFeedback:
+    """Return the feedback on an assignment now; blocks."""
     now = marking.clock.now()
-    return course_request(marking.loaded, assignment, key=marking.key, now=now)
+    return CourseFeedback(marking.loaded, marking.book(), assignment, marking.key, now)
 
 
 def demand_assignment(book: Gradebook, assignment: str) -> None:
@@ -112,12 +112,12 @@ def demand_assignment(book: Gradebook, assignment: str) -> None:
 
 def _lines(
     marking: MarkingApp, assignment: str
-) -> tuple[list[_Line], Mapping[str, frozenset[str]]]:
+) -> tuple[list[_Line], Mapping[str, tuple[str, ...]]]:
     book = marking.book()
     demand_assignment(book, assignment)
-    found = release_states(book, assignment, marking.clock.now())
+    found = release_states(feedback_of(marking, assignment))
     lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in found]
-    return lines, groups_of(book)
+    return lines, LateWork(book).facts().groups()
 
 
 def _change(
@@ -130,13 +130,13 @@ def _change(
     if action == "take-back":
         if not note:
             raise InvalidInput("Write a note, which students read in place of their marks.")
-        now = marking.clock.now()
-        return take_back(book, assignment, chosen, by=marker.name, now=now, note=note)
+        feedback = feedback_of(marking, assignment)
+        return take_back(feedback, chosen, by=marker.name, note=note)
     if action != "release":
         raise InvalidInput("Choose whether to release marks or to take them back.")
     at = _moment(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
     feedback = feedback_of(marking, assignment)
-    return release(feedback, book, chosen, at=at, by=marker.name, note=note)
+    return release(feedback, chosen, at=at, by=marker.name, note=note)
 
 
 def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
@@ -163,10 +163,6 @@ def _moment(text: str, zone: str) -> datetime | None:
 
 
 def _preview(marking: MarkingApp, assignment: str, student: str) -> str:
-    book = marking.book()
-    grades = [each for each in book.grades(assignment) if each.student == student]
-    if not grades:
-        raise NotFound("The gradebook has no marks of this student.")
     feedback = feedback_of(marking, assignment)
-    (work,) = works_of(feedback, book, grades)
-    return render_marks_page(feedback, book, marks_now(work))
+    (work,) = feedback.works((student,))
+    return render_marks_page(feedback, marks_now(work))

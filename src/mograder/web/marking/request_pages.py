@@ -16,7 +16,6 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.grading.feedback.feedback import works_of
 from mograder.grading.feedback.feedback_view import QuestionView
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import look_again
@@ -141,21 +140,20 @@ def _thread(marking: MarkingApp, assignment: str, number: str) -> ThreadView:
         found,
         question_title(found.question),
         QuestionMarks(book).state(assignment, found.student, found.question),
-        _reasons(marking, book, found),
+        _reasons(marking, found),
         _people(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
     )
 
 
-def _reasons(marking: MarkingApp, book: Gradebook, request: RegradeRequest) -> QuestionView | None:
+def _reasons(marking: MarkingApp, request: RegradeRequest) -> QuestionView | None:
     feedback = feedback_of(marking, request.assignment)
-    grades = [each for each in book.grades(request.assignment) if each.student == request.student]
-    for work in works_of(feedback, book, grades):
-        if not work.recorded.problem:
-            view = view_marks(feedback, book, marks_now(work))
-            return next((each for each in view.questions if each.key == request.question), None)
-    return None
+    (work,) = feedback.works((request.student,))
+    if work.recorded.problem:
+        return None
+    view = view_marks(feedback, marks_now(work))
+    return next((each for each in view.questions if each.key == request.question), None)
 
 
 def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
@@ -188,7 +186,7 @@ def _change(
         case "keep" | "change":
             points = _points(fields.get("points", "")) if action == "change" else None
             made = Decision(marker.name, text, points, seen, fields.get("version", "")[:200])
-            look_again.decide(feedback_of(marking, assignment), book, request, made)
+            look_again.decide(feedback_of(marking, assignment), request, made)
         case _:
             raise InvalidInput("The field action must be answer, keep, change, assign or reopen.")
     return action

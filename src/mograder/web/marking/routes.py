@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mograder.web.marking import (
+    api_annotations,
     api_answers,
     api_comments,
     overview,
@@ -45,6 +46,8 @@ _RELEASE = "/marking/{a}/release"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),
@@ -53,20 +56,17 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _QUESTION, api_answers.save),
     MarkingRoute("POST", _QUESTION + "/undo", api_answers.undo),
     MarkingRoute("GET", _QUESTION + "/history", api_answers.history),
-    MarkingRoute("GET", _API + "/answers/{answer}/outputs", api_comments.not_yet),
+    MarkingRoute("GET", _API + "/answers/{answer}/outputs", api_answers.outputs),
     MarkingRoute("GET", _COMMENTS, api_comments.comments),
-    MarkingRoute("POST", _COMMENTS, api_comments.not_yet),
-    MarkingRoute("GET", _COMMENTS + "/{comment}", api_comments.not_yet),
-    MarkingRoute("PUT", _COMMENTS + "/{comment}", api_comments.not_yet),
-    MarkingRoute("DELETE", _COMMENTS + "/{comment}", api_comments.not_yet),
-    MarkingRoute("PUT", _API + "/questions/{question}/rubric", api_comments.not_yet),
-    MarkingRoute("POST", _ANNOTATIONS, api_comments.not_yet),
-    MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
-    MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
-    MarkingRoute("PUT", _API + "/shares", api_comments.not_yet, Demands.INSTRUCTOR),
-    # The assignments, and which of them markers mark
-    MarkingRoute("GET", "/marking", overview.course),
-    MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _COMMENTS, api_comments.add),
+    MarkingRoute("GET", _COMMENTS + "/{comment}", api_comments.preview),
+    MarkingRoute("PUT", _COMMENTS + "/{comment}", api_comments.change),
+    MarkingRoute("DELETE", _COMMENTS + "/{comment}", api_comments.retire),
+    MarkingRoute("PUT", _API + "/questions/{question}/rubric", api_comments.start),
+    MarkingRoute("POST", _ANNOTATIONS, api_annotations.add),
+    MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
+    MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
+    MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
     # Release, and requests to look at a mark again
     MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
     MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),

@@ -59,7 +59,7 @@ def found(course: ReleasedCourse, request: RegradeRequest) -> RegradeRequest:
 
 
 def seen(course: ReleasedCourse, minutes: float = 60) -> float | None:
-    marks = released_marks(course.request(minutes), course.book) or {}
+    marks = released_marks(course.feedback(minutes)) or {}
     return marks["alice"].grade.final
 
 
@@ -148,7 +148,7 @@ def test_a_decision_records_the_mark_and_releases_it(course: ReleasedCourse) -> 
     course.release()
     request = asking(course)
     made = Decision("mia", "You are right.", 8.5, request.last)
-    done = decide(course.request(5), course.book, request, made)
+    done = decide(course.feedback(5), request, made)
     assert (done.before, done.after, done.released) == (6, 8.5, True)
     assert (present(course), seen(course)) == (16, 16)
     last = course.book.history("A1", "alice")[-1]
@@ -163,7 +163,7 @@ def test_a_decision_records_the_mark_and_releases_it(course: ReleasedCourse) -> 
 def test_a_mark_by_grading_can_be_replaced_by_a_decision(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course, "Q1")
-    decide(course.request(5), course.book, request, Decision("prof", "Fair.", 10, request.last))
+    decide(course.feedback(5), request, Decision("prof", "Fair.", 10, request.last))
     assert seen(course) == 16
 
 
@@ -174,7 +174,7 @@ def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None
     for points in (None, 6):
         request = found(course, request)
         made = Decision("mia", "It is right.", points, request.last)
-        assert not decide(course.request(5), course.book, request, made).released
+        assert not decide(course.feedback(5), request, made).released
         request = found(course, request)
         assert request.messages[-1].kind is MessageKind.KEPT
         reopen(course.book, request, "prof", "Again.", seen=request.last, now=later(6))
@@ -184,10 +184,10 @@ def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None
 def test_a_mark_that_was_taken_back_stays_so(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
-    take_back(course.book, "A1", ["alice"], by="prof", now=later(2), note="")
+    take_back(course.feedback(2), ["alice"], by="prof", note="")
     made = Decision("mia", "Yes.", 8, request.last)
-    assert not decide(course.request(5), course.book, request, made).released
-    assert "alice" not in (released_marks(course.request(6), course.book) or {})
+    assert not decide(course.feedback(5), request, made).released
+    assert "alice" not in (released_marks(course.feedback(6)) or {})
     assert present(course) == 15.5
 
 
@@ -197,7 +197,7 @@ def test_points_out_of_range_change_nothing(course: ReleasedCourse) -> None:
     for points in (-1.0, 10.5, float("nan")):
         made = Decision("mia", "Yes.", points, request.last)
         with pytest.raises(InvalidInput):
-            decide(course.request(5), course.book, request, made)
+            decide(course.feedback(5), request, made)
     assert found(course, request).state is RequestState.OPEN
     assert present(course) == 13.5
 
@@ -209,7 +209,7 @@ def test_a_decision_on_an_outdated_thread_is_refused_before_the_mark(
     request = asking(course)
     reply(course.book, request, "And line 9.", later(2))
     with pytest.raises(Conflict):
-        decide(course.request(5), course.book, request, Decision("mia", "No.", 9, request.last))
+        decide(course.feedback(5), request, Decision("mia", "No.", 9, request.last))
     assert present(course) == 13.5
 
 
@@ -221,9 +221,7 @@ def test_a_decision_after_an_interruption_tells_the_right_difference(
     request = asking(course)
     course.mark("alice", 8.5)
     history = len(course.book.history("A1", "alice"))
-    done = decide(
-        course.request(5), course.book, request, Decision("mia", "Yes.", 8.5, request.last)
-    )
+    done = decide(course.feedback(5), request, Decision("mia", "Yes.", 8.5, request.last))
     assert (done.before, done.after, done.released) == (6, 8.5, True)
     assert len(course.book.history("A1", "alice")) == history
     assert seen(course) == 16
@@ -232,7 +230,7 @@ def test_a_decision_after_an_interruption_tells_the_right_difference(
 def test_a_closed_request_takes_no_more_words_until_it_is_reopened(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
-    decide(course.request(5), course.book, request, Decision("mia", "No.", None, request.last))
+    decide(course.feedback(5), request, Decision("mia", "No.", None, request.last))
     request = found(course, request)
     with pytest.raises(Forbidden, match="closed"):
         reply(course.book, request, "But!", later(6))

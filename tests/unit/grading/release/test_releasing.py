@@ -22,7 +22,7 @@ from mograder.grading.release.releasing import (
     take_back,
 )
 from mograder.grading.results.grading_result import GradingState
-from tests.support.feedback_pages import DUE, EVIL, GRADE, LATE
+from tests.support.feedback_pages import EVIL, GRADE, WORK
 from tests.support.gradebooks import change
 from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
@@ -37,17 +37,17 @@ def course(tmp_path: Path) -> Iterator[ReleasedCourse]:
 
 
 def states(course: ReleasedCourse, minutes: float = 0) -> dict[str, ReleaseState]:
-    found = release_states(course.book, "A1", later(minutes))
+    found = release_states(course.feedback(minutes))
     return {each.grade.student: each.state for each in found}
 
 
 def visible(course: ReleasedCourse, minutes: float = 0) -> dict[str, float | None]:
-    found = released_marks(course.request(minutes), course.book) or {}
+    found = released_marks(course.feedback(minutes)) or {}
     return {student: marks.grade.final for student, marks in found.items()}
 
 
 def test_marks_survive_their_json() -> None:
-    marks = ReleasedMarks(GRADE, 3, LATE, DUE, DUE, hidden_tests=True)
+    marks = ReleasedMarks(GRADE, 3, WORK.deduction, hidden_tests=True)
     assert parse_marks(render_marks(marks)) == marks
     with pytest.raises(InvalidInput, match="damaged"):
         parse_marks("{}")
@@ -56,7 +56,7 @@ def test_marks_survive_their_json() -> None:
 
 
 def test_without_any_release_nothing_is_said(course: ReleasedCourse) -> None:
-    assert released_marks(course.request(), course.book) is None
+    assert released_marks(course.feedback()) is None
     assert states(course)["alice"] is ReleaseState.NOT_RELEASED
     assert states(course)["carol"] is ReleaseState.NO_MARK
 
@@ -112,61 +112,59 @@ def test_a_release_that_waits_can_be_put_off_or_brought_forward(course: Released
 
 def test_marks_are_taken_back_with_a_note(course: ReleasedCourse) -> None:
     course.release()
-    done = take_back(
-        course.book, "A1", ["bob", "carol"], by="prof", now=later(1), note="A mistake in Q1."
-    )
+    done = take_back(course.feedback(1), ["bob", "carol"], by="prof", note="A mistake in Q1.")
     assert done.students == ("bob",)
     assert visible(course, 2) == {"alice": 13.5}
     assert states(course, 2)["bob"] is ReleaseState.TAKEN_BACK
     with pytest.raises(InvalidInput, match="1000 characters"):
-        take_back(course.book, "A1", None, by="prof", now=later(1), note="x" * 1001)
+        take_back(course.feedback(1), None, by="prof", note="x" * 1001)
 
 
 def test_a_dry_run_changes_nothing(course: ReleasedCourse) -> None:
-    request = course.request()
-    done = release(request, course.book, None, at=None, by="prof", dry_run=True)
+    feedback = course.feedback()
+    done = release(feedback, None, at=None, by="prof", dry_run=True)
     assert done.students == ("alice", "bob")
-    assert released_marks(request, course.book) is None
+    assert released_marks(feedback) is None
 
 
 def test_a_page_tells_the_marks_and_reasons_of_the_release(course: ReleasedCourse) -> None:
     course.release("alice")
     course.mark("alice", 9)
     course.grade("alice", checks=())
-    request = course.request(1)
-    marks = (released_marks(request, course.book) or {})["alice"]
-    view = view_marks(request, course.book, marks)
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    view = view_marks(feedback, marks)
     assert (view.mark, view.most) == ("13.5", "20")
     assert [(each.key, each.marks) for each in view.questions] == [
         ("Q1", "7.5 of 10"),
         ("Essay", "6 of 10"),
     ]
     assert [each.title for each in view.questions[0].labels] == ["Q1: sum"]
-    page = render_marks_page(request, course.book, marks)
+    page = render_marks_page(feedback, marks)
     assert "<strong>13.5</strong> of 20 marks" in page
     assert "Essay is fair." in page
 
 
 def test_the_notebook_of_another_submission_is_no_part_of_the_page(course: ReleasedCourse) -> None:
-    copy = course.request().autograded / "alice.py"
+    copy = course.feedback().request().autograded / "alice.py"
     copy.parent.mkdir(parents=True)
     copy.write_text("import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    shown = 1\n")
     course.release("alice")
-    request = course.request(1)
-    marks = (released_marks(request, course.book) or {})["alice"]
-    assert "shown" in render_marks_page(request, course.book, marks)
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    assert "shown" in render_marks_page(feedback, marks)
     course.grade("alice", submission_sha256="c" * 64)
-    assert "shown" not in render_marks_page(request, course.book, marks)
+    assert "shown" not in render_marks_page(feedback, marks)
 
 
 def test_a_forged_result_explains_nothing(course: ReleasedCourse) -> None:
     course.release("alice")
     path = course.loaded.gradebook_path
     change(path, "UPDATE grading_runs SET result = replace(result, '7.5', '9.5')")
-    request = course.request(1)
-    marks = (released_marks(request, course.book) or {})["alice"]
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
     with pytest.raises(InvalidInput, match="changed after it was signed"):
-        view_marks(request, course.book, marks)
+        view_marks(feedback, marks)
 
 
 def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
@@ -174,18 +172,18 @@ def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
     course.grade("alice", checks=(evil,))
     course.mark("alice", 6)
     course.release("alice")
-    request = course.request(1)
-    marks = (released_marks(request, course.book) or {})["alice"]
-    page = render_marks_page(request, course.book, marks)
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    page = render_marks_page(feedback, marks)
     assert "&lt;script&gt;" in page
     assert "<script" not in page
 
 
 def test_pages_are_written_for_released_marks_only(course: ReleasedCourse, tmp_path: Path) -> None:
     course.release("alice")
-    request = course.request(1)
-    marks = released_marks(request, course.book) or {}
+    feedback = course.feedback(1)
+    marks = released_marks(feedback) or {}
     place = tmp_path / "pages"
     place.mkdir()
-    assert list(write_released_pages(request, course.book, marks.values(), place)) == []
+    assert list(write_released_pages(feedback, marks.values(), place)) == []
     assert [page.name for page in place.iterdir()] == ["alice.html"]

@@ -18,5 +18,7 @@ def upgrade() -> None:
         sa.Column("assignment", sa.Text(), nullable=False),
         sa.Column("student", sa.Text(), nullable=False),
         sa.Column("penalty_pct", sa.Float()),
+        sa.Column("earlier_pct", sa.Float()),
+        sa.Column("earlier_mark", sa.Float()),
         sa.PrimaryKeyConstraint("assignment", "student", name="pk_mirrored_penalties"),
     )

@@ -47,7 +47,7 @@ from mograder.web.hub.support.models import (
 )
 from mograder.web.hub.support.notifier import Part
 from mograder.web.hub.support.responses import back_from, deliver
-from mograder.web.pages import inert_page
+from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
 
 _UPLOAD = 16 * MEGABYTE

@@ -29,8 +29,9 @@ from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.notifier import Part
+from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import inert_page, outcome, page, with_outcome
+from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
@@ -82,7 +83,7 @@ async def feedback_page(
     html = await to_thread.run_sync(_page, app, copy)
     what = f"{copy.user}/{copy.item}"
     await app.audit.record_foreign(request, caller, copy.user, "read result", what)
-    return inert_page(html)
+    return inert_page(html.encode("utf-8", "replace"))
 
 
 async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -137,7 +138,7 @@ def _shown(app: HubApp, copy: CopyOf) -> _Shown:
     found, book = _standing(app, copy), app.marking.book()
     view = None
     if found.shown is not None:
-        view = view_marks(feedback_of(app.marking, copy.item), book, parse_marks(found.shown.grade))
+        view = view_marks(feedback_of(app.marking, copy.item), parse_marks(found.shown.grade))
     requests = RegradeRequests(book).of(copy.item, copy.user)
     by_question = {each.question: each for each in requests}
     return _Shown(found, view, by_question, _rules(app).closes(found))
@@ -145,7 +146,7 @@ def _shown(app: HubApp, copy: CopyOf) -> _Shown:
 
 def _page(app: HubApp, copy: CopyOf) -> str:
     marks = _released(app, copy)
-    return render_marks_page(feedback_of(app.marking, copy.item), app.marking.book(), marks)
+    return render_marks_page(feedback_of(app.marking, copy.item), marks)
 
 
 def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
