@@ -18,7 +18,7 @@ from mograder.store.grading_records import MarkEntry, Penalty, StudentGrade
 from scripts.record_0316 import install
 from scripts.record_gradebook import TARGET
 from scripts.record_gradebook import run as run_0316
-from tests.support.gradebooks import AT, a_run
+from tests.support.gradebooks import AT, a_run, put_penalty
 
 pytestmark = pytest.mark.full
 
@@ -82,7 +82,7 @@ def test_a_course_goes_there_and_back_again(python: Path, path: Path) -> None:
     assert (before["alice"].total, before["alice"].final) == (67, 60)
     with Gradebook(path) as book:
         book.record_run(a_run("alice", FAIR))
-        book.record_penalty("A1", "alice", Penalty(10, 57.7, 1_795_292_502), at=AT)
+        put_penalty(book, "alice", Penalty(10, 57.7, 1_795_292_502))
         book.record_run(a_run("eve", FAIR))
         marks = {"Analysis": MarkEntry(30, "Clear.")}
         book.record_marks("A1", "eve", marks, marker="mia", at=AT, comment="Good. Yes. On.")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.late_policy import Lateness
+from mograder.grading.late.explanation import late_sentence, moment, no_deduction
+from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -81,7 +81,7 @@ class FeedbackView:
     """A page of feedback without the notebook.
 
     ``mark`` is empty while there is none, or while it is not told; ``status`` says so. ``late`` is
-    the deduction as a sum, ``time`` what is known of the time of submission.
+    the deduction as a sum, ``time`` what is known of the time of work without one.
     """
 
     assignment: str
@@ -100,15 +100,13 @@ class FeedbackView:
 class GradedWork:
     """One student's marks with what explains them.
 
-    ``result`` is None for a student whom only 0.3.16 or people have graded. ``late`` is None for
-    work in time, and where the due date or the time of submission is not known.
+    ``result`` is None for a student whom only 0.3.16 or people have graded. The marks have the
+    deduction already.
     """
 
     grade: StudentGrade
     result: GradingResult | None = None
-    late: Lateness | None = None
-    due: datetime | None = None
-    received: datetime | None = None
+    deduction: Deduction = NO_DEDUCTION
 
 
 def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
@@ -117,6 +115,8 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     questions = tuple(_question(each, result, disclosure) for each in grade.questions)
     withheld = any(each.judgement is _LATER for each in questions)
     final = None if withheld else grade.final
+    told = grade if final is not None else replace(grade, total=None)
+    is_late = bool(work.deduction.percent)
     return FeedbackView(
         grade.assignment,
         grade.student,
@@ -124,8 +124,8 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         _number(grade.max_mark),
         _status(work, disclosure, withheld=withheld),
         questions,
-        "" if final is None else _sum(grade),
-        _time(work),
+        late_sentence(told, work.deduction) if is_late else "",
+        _sentence("" if is_late else no_deduction(work.deduction)),
         tuple(_notes(result)),
         paragraphs(grade.comment),
     )
@@ -141,9 +141,8 @@ def paragraphs(text: str) -> tuple[str, ...]:
     return tuple(each.strip("\n") for each in _PARAGRAPHS.split(text) if each.strip())
 
 
-def moment(time: datetime) -> str:
-    """Return a time in the zone of this machine, with the zone's name."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+def _sentence(text: str) -> str:
+    return f"{text}." if text else ""
 
 
 def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
@@ -156,27 +155,6 @@ def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
     if state is GradingState.NEEDS_ATTENTION:
         return "Not marked yet: your instructor has to look at this submission."
     return "Not marked yet."
-
-
-def _sum(grade: StudentGrade) -> str:
-    if grade.penalty_pct is None or not grade.penalty_pct:
-        return ""
-    return f"{_number(grade.total)} − {_number(grade.penalty_pct)} % = {_number(grade.penalised)}"
-
-
-def _time(work: GradedWork) -> str:
-    due = "" if work.due is None else f"due {moment(work.due)}"
-    if work.received is None:
-        return ""
-    receipt = work.result.receipt if work.result is not None else None
-    by = "" if receipt is None else f" by receipt {receipt}"
-    received = f"received {moment(work.received)}{by}"
-    if work.late is None:
-        return f"Submitted in time: {due}, {received}." if due else f"{received.capitalize()}."
-    days = f"{work.late.days} day{'' if work.late.days == 1 else 's'} late"
-    minutes = work.late.grace.total_seconds() / 60
-    grace = f" after {_number(minutes)} min grace" if minutes else ""
-    return f"{days}{grace}; {due}, {received}."
 
 
 def _notes(result: GradingResult | None) -> Iterator[str]:
