@@ -261,7 +261,7 @@ async def test_new_work_under_a_mark_asks_to_look_again(course: MarkingCourse) -
         ({"points": 1, "saved": ["abc"]}, "saved"),
         ({"points": 1, "saved": ["../x"]}, "saved"),
         ({"points": 1, "comment": "x" * 20_001}, "comment"),
-        ({"points": 1, "to": "group"}, "to"),
+        ({"points": 1, "to": "all"}, "to"),
         ({"points": 1, "other": 1}, "other"),
     ],
 )

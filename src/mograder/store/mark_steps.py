@@ -33,7 +33,8 @@ class GivenMark:
         return given, self.details, self.mark.comment
 
 
-_NOTHING: tuple[object, ...] = (None, NO_DETAILS, "")
+NOTHING_SAID: tuple[object, ...] = (None, NO_DETAILS, "")
+"""What a mark says that was taken back, or never given."""
 
 
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
@@ -44,8 +45,8 @@ def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """
     steps: list[GivenMark] = []
     for each in marks:
-        before = steps[-2].says() if len(steps) > 1 else _NOTHING
-        if each.says() == (steps[-1].says() if steps else _NOTHING):
+        before = steps[-2].says() if len(steps) > 1 else NOTHING_SAID
+        if each.says() == (steps[-1].says() if steps else NOTHING_SAID):
             continue
         if steps and each.mark.marker == steps[-1].mark.marker and each.says() == before:
             steps.pop()

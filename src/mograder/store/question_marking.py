@@ -41,7 +41,7 @@ from mograder.store.mark_counting import (
     marked_by_earlier,
     question_grade,
 )
-from mograder.store.mark_steps import NO_DETAILS, GivenMark, last_step_of, steps_of
+from mograder.store.mark_steps import NO_DETAILS, NOTHING_SAID, GivenMark, last_step_of, steps_of
 from mograder.store.rubrics import (
     insert_details,
     read_details,
@@ -124,10 +124,8 @@ class QuestionMarks:
             rows = read_student(connection, assignment, student)
             return _of_question(connection, rows, question)
 
-    def give(
-        self, assignment: str, student: str, change: Change, also: Iterable[str] = ()
-    ) -> AnswerMark:
-        """Record a mark, and the same for further students; return the first one's.
+    def give(self, assignment: str, student: str, change: Change) -> AnswerMark:
+        """Record a mark.
 
         The same change sent again by the same marker is recorded once.
 
@@ -138,24 +136,37 @@ class QuestionMarks:
             NotFound: As :meth:`state`.
             Busy: The gradebook is locked, or the disk is full.
         """
+        return self.give_together(assignment, student, change, ())[0]
+
+    def give_together(
+        self, assignment: str, student: str, change: Change, others: Iterable[str]
+    ) -> tuple[AnswerMark, tuple[str, ...]]:
+        """Record a mark, and the same for other students with an equal answer.
+
+        Others that are marked already keep their mark, unless it is the one that this change
+        replaces; so do those to whom grading gave something else. Returns the first one's mark, and
+        the others who got it. All of it is one transaction.
+
+        Raises: as :meth:`give`.
+        """
         with self._book.writing() as connection:
             rows = read_student(connection, assignment, student)
             now = _state(connection, rows, change.question)
             rubric = read_rubric(connection, assignment, change.question)
             entry = rubric_entry(rubric, change.question, change.entry, now.question.available or 0)
-            if _is_said(now, entry, change.marker):
-                return now
-            if now.version != change.version:
-                raise AnswerChanged(now)
             change = replace(change, entry=entry)
-            _give(connection, rows, change)
-            others = set(also) - {student}
-            for each in read_rows(connection, assignment) if others else ():
-                if each.student in others:
+            if not _is_said(now, entry, change.marker):
+                if now.version != change.version:
+                    raise AnswerChanged(now)
+                _give(connection, rows, change)
+            wanted = set(others) - {student}
+            given = []
+            for each in read_rows(connection, assignment) if wanted else ():
+                if each.student in wanted and _follows(connection, each, now, entry):
                     _give(connection, each, change)
-            return _state(
-                connection, read_student(connection, assignment, student), change.question
-            )
+                    given.append(each.student)
+            after = read_student(connection, assignment, student)
+            return _state(connection, after, change.question), tuple(sorted(given))
 
     def undo(
         self,
@@ -292,14 +303,39 @@ def _of_question(connection: Connection, rows: StudentRows, question: str) -> tu
     return tuple(GivenMark(each, details.get(each.number, NO_DETAILS)) for each in marks)
 
 
+def _follows(
+    connection: Connection, rows: StudentRows, first: AnswerMark, entry: MarkEntry
+) -> bool:
+    """Return whether a student gets the mark of an equal answer; ``first`` is that one before."""
+    key = first.question.key
+    if rows.row is None or question_grade(rows, key) is None:
+        return False
+    if key == WHOLE and any(
+        each.question != WHOLE and each.marker != MACHINE for each in rows.marks
+    ):
+        return False
+    now = _state(connection, rows, key)
+    question = now.question
+    if (question.graded, question.available) != (first.question.graded, first.question.available):
+        return False
+    if key != WHOLE and now.whole is not None:
+        return False
+    before = first.given.says() if first.given else NOTHING_SAID
+    said = now.given.says() if now.given else NOTHING_SAID
+    return said in (NOTHING_SAID, before) and said != _said_by(entry)
+
+
+def _said_by(entry: MarkEntry) -> tuple[object, ...]:
+    details = entry.details or NO_DETAILS
+    return entry.points if details.adjustment is None else None, details, entry.comment
+
+
 def _is_said(now: AnswerMark, entry: MarkEntry, marker: str) -> bool:
     """Return whether the marker has said exactly this, and nothing has changed under it since."""
-    details = entry.details or NO_DETAILS
     if not now.steps or now.question.look_again:
         return False
-    points = entry.points if details.adjustment is None else None
     last = now.steps[-1]
-    return last.mark.marker == marker and last.says() == (points, details, entry.comment)
+    return last.mark.marker == marker and last.says() == _said_by(entry)
 
 
 def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: str) -> GivenMark:

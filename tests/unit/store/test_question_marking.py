@@ -176,17 +176,55 @@ def test_a_mark_computed_again_still_asks_to_look_again(book: Gradebook) -> None
     assert not said(book, entry, question="Q1", by=BEN).question.look_again
 
 
-def test_several_students_get_one_mark_in_one_transaction(book: Gradebook) -> None:
-    for student in ("bob", "eve"):
-        book.record_run(a_run(student, FAIR, work=student))
+def together(book: Gradebook, entry: MarkEntry, *others: str, question: str = "Analysis") -> object:
     marks = QuestionMarks(book)
-    seen = marks.state("A1", "alice", "Analysis").version
-    asked = Change("Analysis", number(12, "Same."), MIA, AT, seen)
-    marks.give("A1", "alice", asked, also=["bob", "eve"])
-    grades = AnswerStates(book).of_question("A1", "Analysis")
-    assert {student: each.points for student, each in grades.items()} == dict.fromkeys(
-        ("alice", "bob", "eve"), 12
-    )
+    seen = marks.state("A1", "alice", question).version
+    asked = Change(question, entry, MIA, AT, seen)
+    return marks.give_together("A1", "alice", asked, others)[1]
+
+
+def points_of(book: Gradebook, question: str = "Analysis") -> dict[str, float | None]:
+    grades = AnswerStates(book).of_question("A1", question)
+    return {student: each.points for student, each in grades.items()}
+
+
+def test_equal_answers_get_one_mark_but_for_those_marked_otherwise(book: Gradebook) -> None:
+    for student in ("bob", "eve", "dan"):
+        book.record_run(a_run(student, FAIR, work=student))
+    said(book, number(3, "Apart."), by=BEN, student="dan")
+    assert together(book, number(12, "Same."), "bob", "eve", "dan", "nobody") == ("bob", "eve")
+    assert points_of(book) == {"alice": 12, "bob": 12, "eve": 12, "dan": 3}
+    said(book, number(5, "Other."), by=BEN, student="eve", later=3)
+    assert together(book, number(14, "Same."), "bob", "eve", "dan") == ("bob",)
+    assert points_of(book) == {"alice": 14, "bob": 14, "eve": 5, "dan": 3}
+    history = QuestionMarks(book).history("A1", "bob", "Analysis")
+    assert [each.mark.points for each in history] == [None, 12, 14]
+
+
+def test_a_mark_for_one_answer_can_be_given_to_the_equal_ones_later(book: Gradebook) -> None:
+    book.record_run(a_run("bob", FAIR, work="bob"))
+    said(book, number(12, "Same."))
+    assert together(book, number(12, "Same."), "bob") == ("bob",)
+    assert together(book, number(12, "Same."), "bob") == ()
+    assert len(QuestionMarks(book).history("A1", "alice", "Analysis")) == 2  # by grading, by mia
+    assert together(book, number(None), "bob") == ("bob",)
+    assert points_of(book) == {"alice": None, "bob": None}
+
+
+def test_an_answer_that_grading_marks_otherwise_keeps_its_mark(book: Gradebook) -> None:
+    book.record_run(a_run("bob", {**FAIR, "Q1": 3.0}, work="bob"))
+    book.record_run(a_run("eve", FAIR, work="eve"))
+    entry = number(9, reason="A typing error.")
+    assert together(book, entry, "bob", "eve", question="Q1") == ("eve",)
+    assert points_of(book, "Q1") == {"alice": 9, "bob": 3, "eve": 9}
+
+
+def test_a_mark_for_the_whole_does_not_replace_those_of_questions(book: Gradebook) -> None:
+    book.record_run(a_run("bob", FAIR, work="bob"))
+    book.record_run(a_run("eve", FAIR, work="eve"))
+    said(book, number(3), student="bob")
+    assert together(book, number(7), "bob", "eve", question=WHOLE) == ("eve",)
+    assert together(book, number(9), "eve") == ()
 
 
 POINTS = st.integers(-80, 80).map(lambda tenths: tenths / 10)

@@ -26,6 +26,11 @@ def answer_id(key: bytes, assignment: str, student: str) -> str:
     return _digest(key, "answer", assignment, student)[:_LENGTH]
 
 
+def group_id(key: bytes, assignment: str, question: str, first: str) -> str:
+    """Return the name of a group of equal answers; ``first`` is one of its students."""
+    return _digest(key, "group", assignment, question, first)[:_LENGTH]
+
+
 def student_of(key: bytes, assignment: str, named: str, students: Iterable[str]) -> str:
     """Return the student whose work has this name.
 

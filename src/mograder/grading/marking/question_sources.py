@@ -52,12 +52,14 @@ class SourceCell:
 class QuestionSources:
     """A source's cells, the indexes of each question's cells for students, and its marking scale.
 
-    ``scale`` is Markdown, "" if there is none.
+    ``scale`` is Markdown, "" if there is none. ``kept`` are the names that the notebook gives, and
+    those that checks ask answers for.
     """
 
     cells: tuple[SourceCell, ...] = ()
     questions: tuple[tuple[str, tuple[int, ...]], ...] = ()
     scale: str = ""
+    kept: frozenset[str] = frozenset()
 
     def of(self, question: str) -> tuple[int, ...]:
         """Return the cells for students of a question; of the whole submission, all of them."""
@@ -112,7 +114,14 @@ def question_sources(text: str, filename: str) -> QuestionSources:
         )
         for cell, released in zip(own, made, strict=True)
     )
-    return QuestionSources(cells, tuple(_questions(plan, own)), marking_scale(text))
+    return QuestionSources(cells, tuple(_questions(plan, own)), marking_scale(text), _kept(plan))
+
+
+def _kept(plan: GradingPlan) -> frozenset[str]:
+    """Return the names that students may not choose: what other cells define, and answers."""
+    given = (each.defines for each in plan.cells if each.role is not Role.STUDENT)
+    asked = (each.name for each in plan.answers)
+    return frozenset(asked).union(*given)
 
 
 def _without(marks: Collection[int], cell: Cell) -> str:

@@ -54,6 +54,7 @@ from mograder.web.marking.answer_json import (
     whole_json,
 )
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
 from mograder.web.marking.models import (
     AnswerState,
     Conflicting,
@@ -117,13 +118,15 @@ async def queue(
     ``question`` is the question's address.
     """
 
-    def read() -> Queue:
-        return _queue(marking, marker, question_of(question), answers_of(marking, marker, a, names))
+    key = question_of(question)
+    answers = await to_thread.run_sync(answers_of, marking, marker, a, names)
+    equal = await equal_answers(marking, answers, key)
+    return json_answer(await to_thread.run_sync(_queue, marking, marker, key, answers, equal))
 
-    return json_answer(await to_thread.run_sync(read))
 
-
-def _queue(marking: MarkingApp, marker: Marker, key: str, answers: Answers) -> Queue:
+def _queue(
+    marking: MarkingApp, marker: Marker, key: str, answers: Answers, equal: EqualAnswers | None
+) -> Queue:
     book, item = marking.book(), answers.assignment
     states = AnswerStates(book).of_question(item, key)
     shares = Shares(book).of(item)
@@ -140,6 +143,7 @@ def _queue(marking: MarkingApp, marker: Marker, key: str, answers: Answers) -> Q
                 points=grade.points,
                 marker=grade.marker,
                 share=shares.of(key, student),
+                group=equal.shared_by(student) if equal else None,
                 look_again=grade.look_again,
                 open=grade.open,
             )
@@ -186,8 +190,11 @@ async def answer(
     found = await to_thread.run_sync(read)
     to_show = WorkToShow(found.text, "submission.py", found.sources)
     work = await marking.works.show(to_show) if found.text else ShownWork()
+    equal = await equal_answers(marking, found.answers, found.key)
     await marking.record(request, "read answer", f"{found.student}/{found.answers.assignment}")
-    return json_answer(await to_thread.run_sync(_answer, found, work, marker))
+    state = await to_thread.run_sync(_answer, found, work, marker)
+    state.group = equal.of(found.student) if equal else None
+    return json_answer(state)
 
 
 def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
@@ -275,23 +282,41 @@ async def save(
     marking: CurrentMarking,
     marker: CurrentMarker,
 ) -> Response:
-    """Save a mark; 409 with the other person's if the answer was marked meanwhile."""
+    """Save a mark; 409 with the other person's if the answer was marked meanwhile.
+
+    For ``to: "group"`` the equal answers get it, too, but for those taken out or marked otherwise.
+    """
     change = await read_json(request, MarkChange, LIMIT)
     if change.points is not None and change.adjustment is not None:
         raise InvalidInput("adjustment: give the points as a number, or saved comments.")
-    if change.to == "group":
-        raise InvalidInput("to: this answer belongs to no group of equal answers.")
     key = question_of(question)
+    equal = None
+    if change.to == "group":
+        of = await to_thread.run_sync(answers_of, marking, marker, a)
+        equal = await equal_answers(marking, of, key, wait=True)
 
-    def write() -> tuple[str, AnswerMark]:
+    def write() -> _Written:
         book = marking.book()
         answers = answers_of(marking, marker, a)
         student = answers.student_of(answer)
+        others = equal.with_mark_of(student) if equal else (student,)
+        if equal and len(others) == 1:
+            raise InvalidInput("to: this answer belongs to no group of equal answers.")
         entry = _entry(change, SavedComments(book).rubric(answers.assignment, key))
         asked = Change(key, entry, marker.name, marking.clock.now(), change.version)
-        return student, QuestionMarks(book).give(answers.assignment, student, asked)
+        marks = QuestionMarks(book)
+        return _Written(student, *marks.give_together(answers.assignment, student, asked, others))
 
     return await _changed(write, request, marking, marker, "mark", (a, key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A student's mark after a change; ``also`` are the further students who got it."""
+
+    student: str
+    mark: AnswerMark
+    also: tuple[str, ...] = ()
 
 
 def _entry(change: MarkChange, rubric: Rubric) -> MarkEntry:
@@ -319,19 +344,20 @@ async def undo(
     asked = await read_json(request, Undo, LIMIT)
     key = question_of(question)
 
-    def write() -> tuple[str, AnswerMark]:
+    def write() -> _Written:
         answers = answers_of(marking, marker, a)
         student = answers.student_of(answer)
         now = marking.clock.now()
-        return student, QuestionMarks(marking.book()).undo(
+        undone = QuestionMarks(marking.book()).undo(
             answers.assignment, student, key, marker=marker.name, at=now, version=asked.version
         )
+        return _Written(student, undone)
 
     return await _changed(write, request, marking, marker, "undo mark", (a, key))
 
 
 async def _changed(
-    write: Callable[[], tuple[str, AnswerMark]],
+    write: Callable[[], _Written],
     request: Request,
     marking: MarkingApp,
     marker: Marker,
@@ -339,13 +365,14 @@ async def _changed(
     of: tuple[str, str],
 ) -> Response:
     try:
-        student, mark = await to_thread.run_sync(write)
+        written = await to_thread.run_sync(write)
     except AnswerChanged as error:
         now = error.now
         told = Conflicting(detail=str(error), now=mark_json(now), version=now.version)
         return json_answer(told, 409)
-    await marking.record(request, action, f"{student}/{of[0]}/{question_title(of[1])}")
-    return json_answer(saved_json(mark, marker.name))
+    for student in (written.student, *written.also):
+        await marking.record(request, action, f"{student}/{of[0]}/{question_title(of[1])}")
+    return json_answer(saved_json(written.mark, marker.name, len(written.also)))
 
 
 async def history(

@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
+from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook import Gradebook
 
@@ -39,7 +40,8 @@ class MarkingApp:
     and may raise its errors; it blocks, and so do all of its methods.
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
-    action, and the object that it concerns. ``works`` shows submissions.
+    action, and the object that it concerns. ``works`` shows submissions, ``groups`` finds equal
+    answers.
     """
 
     loaded: LoadedSettings
@@ -49,6 +51,7 @@ class MarkingApp:
     source: Callable[[str], Path | None]
     record: Callable[[Request, str, str], Awaitable[None]]
     works: Works = field(default_factory=Works)
+    groups: AnswerGroups = field(default_factory=AnswerGroups)
 
 
 def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:

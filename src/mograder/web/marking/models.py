@@ -60,7 +60,7 @@ class QueueEntry(BaseModel):
     """An answer in a marker's order.
 
     ``share`` is the marker who is to mark it, "" for any. ``group`` is the group of equal answers
-    that it belongs to. ``open`` says what the answer waits for, "" if for nothing.
+    with which it gets one mark. ``open`` says what the answer waits for, "" if for nothing.
     """
 
     id: str
@@ -168,11 +168,37 @@ class Annotation(BaseModel):
 
 
 class Group(BaseModel):
-    """The group of equal answers that an answer belongs to; ``separate``: taken out of it."""
+    """The group of equal answers that an answer belongs to.
+
+    ``separate``: taken out of it. ``same`` is False for texts of which some differ in a few words.
+    ``size`` counts those that get one mark; of an answer taken out, all of the group.
+    """
 
     id: str
     size: int
     separate: bool
+    same: bool = True
+
+
+class AnswerGroup(BaseModel):
+    """A group of equal answers, by their names; ``separate`` are those taken out of it."""
+
+    id: str
+    same: bool
+    answers: list[str]
+    separate: list[str]
+
+
+class AnswerGroups(BaseModel):
+    """The groups of equal answers to a question, the largest first."""
+
+    groups: list[AnswerGroup]
+
+
+class Separated(BaseModel):
+    """The group of an answer after a change."""
+
+    group: Group | None
 
 
 class RegradeRequest(BaseModel):
@@ -357,6 +383,12 @@ class MarkChange(_Sent):
     reason: _Text = ""
     version: Annotated[str, Field(max_length=100)]
     to: Literal["answer", "group"] = "answer"
+
+
+class GroupChange(_Sent):
+    """Whether an answer is marked apart from the equal ones."""
+
+    separate: bool
 
 
 class Undo(_Sent):

@@ -1,0 +1,155 @@
+"""Equal answers in marking: the groups of a question, and taking an answer out of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.grading.marking.answer_groups import AssignmentWork
+from mograder.grading.marking.answer_names import group_id, question_of, question_title
+from mograder.grading.marking.question_sources import sources_or_none
+from mograder.grading.similarity.equal_answers import AnswerGroup
+from mograder.store.separations import Separations
+from mograder.web.marking.answer_access import (
+    LIMIT,
+    Answers,
+    answers_of,
+    autograded_of,
+    json_answer,
+    submitted_of,
+)
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.models import AnswerGroup as AnswerGroupJson
+from mograder.web.marking.models import AnswerGroups, Group, GroupChange, Separated
+from mograder.web.request_body import read_json
+
+_PATIENCE_SECONDS = 0.1
+"""How long a page waits for groups that are not known yet; a later request will find them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EqualAnswers:
+    """The groups of a question, by student, and the students whose answer is apart.
+
+    ``names`` are those of the groups in addresses, by their first student.
+    """
+
+    groups: Mapping[str, AnswerGroup]
+    names: Mapping[str, str]
+    apart: frozenset[str]
+
+    def with_mark_of(self, student: str) -> tuple[str, ...]:
+        """Return the students of the answer's group that get its mark, itself among them."""
+        group = self.groups.get(student)
+        if group is None or student in self.apart:
+            return (student,)
+        return tuple(each for each in group.students if each not in self.apart)
+
+    def of(self, student: str) -> Group | None:
+        """Return the group of an answer, None without one."""
+        group = self.groups.get(student)
+        if group is None:
+            return None
+        apart = student in self.apart
+        size = len(group.students) if apart else len(self.with_mark_of(student))
+        name = self.names[group.students[0]]
+        return Group(id=name, size=size, separate=apart, same=group.same)
+
+    def shared_by(self, student: str) -> str | None:
+        """Return the name of the group whose mark an answer gets; None if it is alone."""
+        group = self.of(student)
+        return group.id if group and not group.separate and group.size > 1 else None
+
+
+async def equal_answers(
+    marking: MarkingApp, answers: Answers, key: str, *, wait: bool = False
+) -> EqualAnswers | None:
+    """Return the groups of a question; None if they are not known soon, and not waited for."""
+    work = await to_thread.run_sync(_work, marking, answers)
+    found = await marking.groups.of(work, key, None if wait else _PATIENCE_SECONDS)
+    if found is None:
+        return None
+    item = answers.assignment
+    apart = await to_thread.run_sync(
+        lambda: Separations(marking.book()).of(item, key) if found else frozenset[str]()
+    )
+    first = (group.students[0] for group in found)
+    names = {student: group_id(answers.key, item, key, student) for student in first}
+    by_student = {student: group for group in found for student in group.students}
+    return EqualAnswers(by_student, names, apart)
+
+
+async def groups(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker, question: str
+) -> Response:
+    """Return the groups of equal answers to a question; ``question`` is the question's address."""
+    key = question_of(question)
+    answers = await to_thread.run_sync(answers_of, marking, marker, a)
+    found = await equal_answers(marking, answers, key, wait=True)
+    return json_answer(AnswerGroups(groups=_json(answers, found) if found else []))
+
+
+def _json(answers: Answers, found: EqualAnswers) -> list[AnswerGroupJson]:
+    return [
+        AnswerGroupJson(
+            id=name,
+            same=found.groups[first].same,
+            answers=[answers.id_of(each) for each in found.groups[first].students],
+            separate=[
+                answers.id_of(each) for each in found.groups[first].students if each in found.apart
+            ],
+        )
+        for first, name in found.names.items()
+    ]
+
+
+async def separate(
+    a: str,
+    answer: str,
+    question: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+) -> Response:
+    """Take an answer out of its group of equal ones, or put it back."""
+    asked = await read_json(request, GroupChange, LIMIT)
+    key = question_of(question)
+
+    def write() -> tuple[Answers, str]:
+        answers, student = _found(marking, marker, a, answer)
+        Separations(marking.book()).put(
+            answers.assignment,
+            key,
+            student,
+            separate=asked.separate,
+            by=marker.name,
+            at=marking.clock.now(),
+        )
+        return answers, student
+
+    answers, student = await to_thread.run_sync(write)
+    action = "separate answer" if asked.separate else "put answer back"
+    await marking.record(request, action, f"{student}/{a}/{question_title(key)}")
+    found = await equal_answers(marking, answers, key)
+    return json_answer(Separated(group=found.of(student) if found else None))
+
+
+def _found(marking: MarkingApp, marker: Marker, a: str, answer: str) -> tuple[Answers, str]:
+    answers = answers_of(marking, marker, a)
+    return answers, answers.student_of(answer)
+
+
+def _work(marking: MarkingApp, answers: Answers) -> AssignmentWork:
+    item = answers.assignment
+    sources, _ = sources_or_none(marking.source(item))
+    return AssignmentWork(
+        item,
+        tuple(sorted(answers.order)),
+        autograded_of(marking, item),
+        submitted_of(marking, item),
+        sources,
+    )
