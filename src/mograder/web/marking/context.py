@@ -19,6 +19,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook import Gradebook
+from mograder.store.marking_progress import MarkingProgress
 
 MARKING, MARKER = "mograder.marking", "mograder.marker"
 """The keys of the request's scope."""
@@ -41,7 +42,7 @@ class MarkingApp:
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
     action, and the object that it concerns. ``works`` shows submissions, ``groups`` finds equal
-    answers.
+    answers, ``progress`` counts what is marked.
     """
 
     loaded: LoadedSettings
@@ -52,6 +53,7 @@ class MarkingApp:
     record: Callable[[Request, str, str], Awaitable[None]]
     works: Works = field(default_factory=Works)
     groups: AnswerGroups = field(default_factory=AnswerGroups)
+    progress: MarkingProgress = field(default_factory=MarkingProgress)
 
 
 def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:
