@@ -90,6 +90,9 @@ class _Root(LazyGroup):
                 "mograder.cli.extension.group:extension",
                 "Give extensions, and set the rule for late work.",
             ),
+            "similarity": Lazy(
+                "mograder.cli.similarity:similarity", "Look for copies among the submissions."
+            ),
             "grader": Lazy("mograder.cli.grader:grader", "Mark a course on your own machine."),
             "grader-asgi": Lazy(
                 "mograder.cli.grader:grader_asgi", "Serve the pages of marking behind a proxy."

@@ -1,4 +1,4 @@
-"""``mograder gradebook``: show, explain, give, release, export and check the marks of a course."""
+"""``mograder gradebook``: the marks of a course, for those who give and send them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class _Gradebook(LazyGroup):
             "import": Lazy(
                 "mograder.cli.gradebook.import_marks:import_marks",
                 "Take marks by question from a CSV file.",
+            ),
+            "statistics": Lazy(
+                "mograder.cli.gradebook.statistics:statistics",
+                "Tell how the questions of an assignment did.",
             ),
             "export": Lazy("mograder.cli.gradebook.export:export", "Write marks into a file."),
             "release": Lazy(

@@ -6,6 +6,7 @@ graded. Their content is a student's; only a page that this program wrote is sho
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mograder.core.errors import MograderError, NotFound
@@ -30,8 +31,29 @@ def work_text(autograded: Path, submitted: Path, student: str) -> str:
         NotFound: There is neither.
         InvalidInput: It cannot be read, or is no text.
     """
+    return _text_in((autograded, submitted), autograded, student)
+
+
+def handed_in_text(autograded: Path, submitted: Path, student: str) -> str:
+    """Return the text of the file that a student submitted, else of the graded copy.
+
+    That copy has cells of graders, too.
+
+    Raises: as :func:`work_text`.
+    """
+    return _text_in((submitted, autograded), autograded, student)
+
+
+def students_with_work(autograded: Path, submitted: Path) -> tuple[str, ...]:
+    """Return the students with a submitted file or a graded copy, sorted."""
+    found = (each for each in (autograded, submitted) if each.is_dir())
+    paths = (path for directory in found for path in directory.glob("*.py"))
+    return tuple(sorted({path.stem for path in paths if not path.name.startswith(".")}))
+
+
+def _text_in(directories: Iterable[Path], autograded: Path, student: str) -> str:
     name = _file_name(student, ".py")
-    for directory in (autograded, submitted):
+    for directory in directories:
         path = entry_named(directory, name)
         if path.is_file():
             data = path.read_bytes() if directory == autograded else read_submission(path)

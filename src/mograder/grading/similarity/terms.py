@@ -11,7 +11,7 @@ import builtins
 import keyword
 import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -51,15 +51,22 @@ class NotebookTerms:
     prose: tuple[tuple[Term, ...], ...]
 
 
-def read_terms(text: str, filename: str) -> NotebookTerms:
-    """Return the terms of a notebook; of its whole text where it has no cells that can be read."""
+def read_terms(text: str, filename: str, without: Collection[str] = ()) -> NotebookTerms:
+    """Return the terms of a notebook; of its whole text where it has no cells that can be read.
+
+    Cells with one of the lines ``without`` are left out.
+    """
     shown = text[:_LONGEST]
     try:
         cells: Sequence[Cell] = parse_cells(shown, filename).cells
     except MograderError:
         parts = [(shown, 1)]
     else:
-        parts = [(cell.code, cell.code_first) for cell in cells]
+        parts = [
+            (cell.code, cell.code_first)
+            for cell in cells
+            if not any(line.strip() in without for line in cell.code.split("\n"))
+        ]
     code = (tuple(code_terms(text, first)) for text, first in parts)
     prose = (tuple(prose_terms(text, first)) for text, first in parts)
     return NotebookTerms(tuple(filter(None, code)), tuple(filter(None, prose)))

@@ -20,6 +20,7 @@ from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook import Gradebook
 from mograder.store.marking_progress import MarkingProgress
+from mograder.web.marking.reports import Reports
 
 MARKING, MARKER = "mograder.marking", "mograder.marker"
 """The keys of the request's scope."""
@@ -42,7 +43,7 @@ class MarkingApp:
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
     action, and the object that it concerns. ``works`` shows submissions, ``groups`` finds equal
-    answers, ``progress`` counts what is marked.
+    answers, ``progress`` counts what is marked. ``reports`` keeps what takes seconds to compute.
     """
 
     loaded: LoadedSettings
@@ -53,6 +54,7 @@ class MarkingApp:
     record: Callable[[Request, str, str], Awaitable[None]]
     works: Works = field(default_factory=Works)
     groups: AnswerGroups = field(default_factory=AnswerGroups)
+    reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
 
 

@@ -19,6 +19,8 @@ from mograder.web.marking import (
     overview,
     release_pages,
     request_pages,
+    similarity_pages,
+    statistics_pages,
 )
 
 
@@ -44,6 +46,8 @@ _QUESTION = _API + "/answers/{answer}/questions/{question}"
 _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
 _RELEASE = "/marking/{a}/release"
+_SIMILAR = "/marking/{a}/similarity"
+_PAIR = _SIMILAR + "/{one}/{other}"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
@@ -71,6 +75,16 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
     MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
+    # What the marks of a class tell, and similar submissions
+    MarkingRoute(
+        "GET", "/marking/{a}/statistics", statistics_pages.statistics_page, Demands.INSTRUCTOR
+    ),
+    MarkingRoute(
+        "GET", "/marking/{a}/statistics.csv", statistics_pages.statistics_csv, Demands.INSTRUCTOR
+    ),
+    MarkingRoute("GET", _SIMILAR, similarity_pages.similarity_page, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _PAIR, similarity_pages.pair_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _PAIR, similarity_pages.give_verdict, Demands.INSTRUCTOR),
     # Release, and requests to look at a mark again
     MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
     MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),

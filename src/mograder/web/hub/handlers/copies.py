@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Annotated
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Depends, Request
@@ -32,6 +31,7 @@ from mograder.store.renamed_notebooks import printable
 from mograder.store.workspaces import FileStatus, Saved
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
+from mograder.web.downloads import attachment
 from mograder.web.hub.handlers.items import demand_visible, find_assignment, find_release
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
@@ -339,10 +339,8 @@ async def _file_status(app: HubApp, copy: CopyOf) -> FileStatus:
 
 def _attachment(saved: Saved, filename: str) -> Response:
     """Return a student's file, always as a download and never as a page."""
-    quoted = quote(filename)
-    shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
     headers = {
-        "Content-Disposition": f"attachment; {shown}",
+        "Content-Disposition": attachment(filename),
         "ETag": f'"{saved.digest}"',
         "Last-Modified": formatdate(saved.modified.timestamp(), usegmt=True),
         "Cache-Control": "no-store",

@@ -1,0 +1,161 @@
+"""``mograder similarity``: pairs of submissions with much in common, for people to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.progress_bars import counting
+from mograder.core.clock import SystemClock
+from mograder.core.csv_table import write_table
+from mograder.core.errors import NotFound
+from mograder.core.name_lookup import Words, find_name
+from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
+from mograder.grading.marking.similar_work import SimilarWork, compared_work, similar_work
+from mograder.grading.similarity.pairs import SimilarPair
+from mograder.store.files import atomic_write
+from mograder.store.gradebook import viewed_gradebook
+from mograder.store.similarity_verdicts import GivenVerdict, SimilarityVerdicts, last_verdict
+from mograder.store.sources import open_sources
+
+_PRIVATE = 0o600
+_MOST_MATCHES = 10
+_Verdicts = Mapping[tuple[str, str], tuple[GivenVerdict, ...]]
+
+
+@click.command("similarity")
+@click.argument("assignment")
+@click.option(
+    "--csv",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the pairs into this file, too.",
+)
+@json_option
+@course_dir_option
+def similarity(
+    *, assignment: str, file: Path | None, as_json: bool, course_dir: Path | None
+) -> None:
+    """Look for copies among the submissions of an assignment.
+
+    Other names, other comments and functions in another order hide nothing. Text of the release and
+    of the solution does not count, nor what many students have in common, and short answers are
+    not reported. Nothing leaves this machine. A share proves nothing: compare the lines, on the
+    page "Similar submissions" of the hub or of `mograder grader`, and keep your verdict there.
+    """
+    loaded = load_course(Given(), course_dir)
+    name = _named(loaded, assignment)
+    source = open_sources(loaded, SystemClock()).find(name)
+    work = compared_work(loaded, name, None if source is None else source.notebook)
+    with counting(len(work.students()), "Reading submissions", quiet=as_json) as tell:
+        found = asyncio.run(similar_work(work, tell))
+    verdicts = _verdicts(loaded, name)
+    if file is not None:
+        atomic_write(file, _csv(found, verdicts).encode(), _PRIVATE)
+        click.echo(f"Wrote {file}.", err=True)
+    if as_json:
+        told = _json(name, found, verdicts)
+        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        return
+    for line in _lines(name, found, verdicts):
+        click.echo(plain(line))
+
+
+def _named(loaded: LoadedSettings, assignment: str) -> ItemName:
+    base = loaded.path(loaded.settings.dirs.submitted)
+    found = sorted(each.name for each in base.iterdir() if each.is_dir()) if base.is_dir() else []
+    names = [each for each in found if ItemName.valid(each) is not None]
+    words = Words(where=f"in {base}", empty="Nothing was handed in yet.")
+    name = ItemName.valid(find_name(assignment, names, words))
+    if name is None:
+        raise NotFound(f"There are no submissions of {assignment!r}.")
+    return name
+
+
+def _verdicts(loaded: LoadedSettings, name: str) -> _Verdicts:
+    if not loaded.gradebook_path.is_file():
+        return {}
+    with viewed_gradebook(loaded.gradebook_path) as book:
+        return SimilarityVerdicts(book).of(name)
+
+
+def _verdict(pair: SimilarPair, verdicts: _Verdicts) -> GivenVerdict | None:
+    return last_verdict(verdicts.get((pair.one, pair.other), ()))
+
+
+def _lines(name: str, found: SimilarWork, verdicts: _Verdicts) -> Iterator[str]:
+    yield f"{name}: {found.students} submission(s) compared, {len(found.pairs)} similar pair(s)"
+    if found.without_given:
+        yield "  Neither source nor release was found, so the teacher's text counts, too."
+    for student in found.unread:
+        yield f"  not compared, because it cannot be read: {student}"
+    for pair in found.pairs:
+        verdict = _verdict(pair, verdicts)
+        told = f" [{verdict.verdict}: {verdict.note or 'no note'}]" if verdict else ""
+        yield f"  {pair.one} and {pair.other}: {_shares(pair)}{told}"
+        for match in pair.matches[:_MOST_MATCHES]:
+            one, other = match.one, match.other
+            yield f"      lines {one.first}-{one.last} and {other.first}-{other.last}"
+        if len(pair.matches) > _MOST_MATCHES:
+            yield f"      and {len(pair.matches) - _MOST_MATCHES} further places"
+    groups = [each for each in found.groups if len(each) > 2]
+    for group in groups:
+        yield f"  group: {', '.join(group)}"
+    if found.pairs:
+        yield "A share proves nothing: compare the lines of a pair before you decide."
+
+
+def _shares(pair: SimilarPair) -> str:
+    shares = (("code", pair.code), ("text", pair.prose))
+    return ", ".join(f"{100 * share:.0f} % of the {what}" for what, share in shares if share)
+
+
+def _csv(found: SimilarWork, verdicts: _Verdicts) -> str:
+    columns = ("student", "other", "code", "text", "lines", "other_lines", "verdict", "note")
+    return write_table(columns, (_row(pair, _verdict(pair, verdicts)) for pair in found.pairs))
+
+
+def _row(pair: SimilarPair, verdict: GivenVerdict | None) -> tuple[str | float, ...]:
+    return (
+        pair.one,
+        pair.other,
+        round(pair.code, 3),
+        round(pair.prose, 3),
+        " ".join(f"{each.one.first}-{each.one.last}" for each in pair.matches),
+        " ".join(f"{each.other.first}-{each.other.last}" for each in pair.matches),
+        str(verdict.verdict) if verdict else "",
+        verdict.note if verdict else "",
+    )
+
+
+def _json(name: str, found: SimilarWork, verdicts: _Verdicts) -> dict[str, object]:
+    return {
+        "assignment": name,
+        "compared": found.students,
+        "unread": list(found.unread),
+        "groups": [list(each) for each in found.groups],
+        "pairs": [_pair_json(pair, verdicts) for pair in found.pairs],
+    }
+
+
+def _pair_json(pair: SimilarPair, verdicts: _Verdicts) -> dict[str, object]:
+    verdict = _verdict(pair, verdicts)
+    return {
+        "students": [pair.one, pair.other],
+        "code": pair.code,
+        "text": pair.prose,
+        "matches": [
+            [[each.one.first, each.one.last], [each.other.first, each.other.last]]
+            for each in pair.matches
+        ],
+        "verdict": str(verdict.verdict) if verdict else None,
+        "note": verdict.note if verdict else "",
+    }

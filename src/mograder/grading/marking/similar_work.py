@@ -1,0 +1,150 @@
+"""Similar submissions of an assignment, and the lines that two of them have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
+from mograder.grading.marking.graded_work import handed_in_text, students_with_work
+from mograder.grading.similarity.fingerprints import Place
+from mograder.grading.similarity.pairs import SimilarPair, groups_of, similar_pairs
+from mograder.grading.similarity.terms import NotebookTerms, read_terms
+from mograder.notebook.graders_cells import GRADERS_CELLS
+from mograder.notebook.release import with_hidden_tests
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.store.course import read_notebook
+from mograder.store.files import entry_named
+
+_MOST_LINES = 5000
+"""Lines of a submission that are shown at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedWork:
+    """The files of an assignment that are compared.
+
+    ``given`` are the files with text that is not the students' own: the source and the release.
+    """
+
+    autograded: Path
+    submitted: Path
+    given: tuple[Path, ...]
+
+    def students(self) -> tuple[str, ...]:
+        """Return the students with a file; blocks."""
+        return students_with_work(self.autograded, self.submitted)
+
+    def has_own(self, student: str) -> bool:
+        """Return whether there is the file that a student submitted, or else only a graded copy."""
+        return entry_named(self.submitted, f"{student}.py").is_file()
+
+    def text(self, student: str) -> str:
+        """Return what a student submitted; blocks.
+
+        Raises: as :func:`handed_in_text`.
+        """
+        return handed_in_text(self.autograded, self.submitted, student)
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarWork:
+    """The similar pairs of a class, the largest share first, and the groups that they make.
+
+    ``students`` counts the submissions compared. ``unread`` are students whose submission cannot be
+    read. ``without_given``: neither source nor release was found, so that common text of the
+    teacher counts.
+    """
+
+    students: int
+    pairs: tuple[SimilarPair, ...]
+    groups: tuple[tuple[str, ...], ...]
+    unread: tuple[str, ...]
+    without_given: bool
+
+    def pair(self, one: str, other: str) -> SimilarPair | None:
+        """Return the pair of two students, in any order; None if it is not similar."""
+        wanted = tuple(sorted((one, other)))
+        return next((each for each in self.pairs if (each.one, each.other) == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a submission; ``matches`` are the numbers of the matches that it belongs to."""
+
+    number: int
+    text: str
+    matches: tuple[int, ...]
+
+
+def compared_work(loaded: LoadedSettings, item: ItemName, source: Path | None) -> ComparedWork:
+    """Return the files of an assignment that are compared; blocks."""
+    dirs = loaded.settings.dirs
+    autograded, submitted, release = (
+        entry_named(loaded.path(each), item)
+        for each in (dirs.autograded, dirs.submitted, dirs.release)
+    )
+    given = (source, release / f"{item}.py")
+    return ComparedWork(autograded, submitted, tuple(filter(None, given)))
+
+
+async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: None) -> SimilarWork:
+    """Compare all submissions of an assignment; large ones are parsed in another process.
+
+    ``tell`` is called after each submission that was read.
+    """
+    apart = IsolatedCall()
+    texts = await asyncio.to_thread(lambda: list(_given(work.given)))
+    given = [await apart.call(_terms, text, size=len(text)) for text in texts]
+    submissions: dict[str, NotebookTerms] = {}
+    unread = []
+    for student in await asyncio.to_thread(work.students):
+        try:
+            text = await asyncio.to_thread(work.text, student)
+            own = _terms if await asyncio.to_thread(work.has_own, student) else _terms_of_copy
+            submissions[student] = await apart.call(own, text, size=len(text))
+        except (MograderError, OSError):
+            unread.append(student)
+        tell()
+    pairs = await asyncio.to_thread(similar_pairs, submissions, given)
+    return SimilarWork(len(submissions), pairs, groups_of(pairs), tuple(unread), not given)
+
+
+def marked_lines(text: str, places: Sequence[Place]) -> tuple[Line, ...]:
+    """Return the lines of a submission, each with the numbers (from 1) of its matches."""
+    lines = text.split("\n")[:_MOST_LINES]
+    matches: list[list[int]] = [[] for _ in lines]
+    for number, place in enumerate(places, start=1):
+        for at in range(place.first - 1, min(place.last, len(lines))):
+            matches[at].append(number)
+    return tuple(
+        Line(number, line, tuple(found))
+        for number, (line, found) in enumerate(zip(lines, matches, strict=True), start=1)
+    )
+
+
+def _terms(text: str) -> NotebookTerms:
+    return read_terms(text, "submission.py")
+
+
+def _terms_of_copy(text: str) -> NotebookTerms:
+    """Return the terms without the cells that grading added."""
+    return read_terms(text, "submission.py", GRADERS_CELLS)
+
+
+def _given(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the teacher's texts: each notebook as it is, and what students get of it."""
+    for path in paths:
+        try:
+            text = read_notebook(path)
+        except (MograderError, OSError):
+            continue
+        yield text
+        try:
+            yield with_hidden_tests(text, path.name, ())
+        except InvalidInput:
+            continue

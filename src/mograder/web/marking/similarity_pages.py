@@ -1,0 +1,219 @@
+"""Similar submissions: the list of pairs, two of them side by side, and the verdict about them.
+
+Only instructors see these pages, since they name students. A share alone says nothing: each pair
+leads to the lines that are alike, and to a verdict with a note that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.names import ItemName
+from mograder.grading.marking.similar_work import (
+    ComparedWork,
+    Line,
+    SimilarWork,
+    compared_work,
+    marked_lines,
+    similar_work,
+)
+from mograder.grading.similarity.fingerprints import Place
+from mograder.grading.similarity.pairs import SimilarPair
+from mograder.store.similarity_verdicts import (
+    LONGEST_NOTE,
+    GivenVerdict,
+    SimilarityVerdicts,
+    last_verdict,
+)
+from mograder.web.context import request_context
+from mograder.web.marking.answer_access import assignment_of
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.marking.reports import stamp_of
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.templating import path_segment
+
+_FORM_BYTES = 64 * 1024
+_MOST_PAIRS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PairLine:
+    """A pair in the list; ``lines`` counts the lines of its matches in the first submission."""
+
+    pair: SimilarPair
+    lines: int
+    verdict: GivenVerdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMatch:
+    """A match with its lines in both submissions."""
+
+    one: Sequence[Line]
+    other: Sequence[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPair:
+    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so."""
+
+    pair: SimilarPair
+    matches: Sequence[ShownMatch]
+    one: Sequence[Line]
+    other: Sequence[Line]
+    verdicts: Sequence[GivenVerdict]
+    trouble: str = ""
+
+
+async def similarity_page(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """List the similar pairs of submissions, and the groups that they make."""
+    item = assignment_of(a)
+    found = await _similar(marking, item)
+    await marking.record(request, "similar submissions", item)
+    if found is None:
+        return page(request, "marking/report_working.html", here="marking", assignment=item)
+    verdicts, names = await to_thread.run_sync(_known, marking, item)
+    lines = [
+        PairLine(each, _count(each), last_verdict(verdicts.get((each.one, each.other), ())))
+        for each in found.pairs[:_MOST_PAIRS]
+    ]
+    return page(
+        request,
+        "marking/similarity.html",
+        here="marking",
+        assignment=item,
+        found=found,
+        lines=lines,
+        more=len(found.pairs) - len(lines),
+        groups=[each for each in found.groups if len(each) > 2],
+        names=names,
+    )
+
+
+async def pair_page(
+    a: str,
+    one: str,
+    other: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+) -> Response:
+    """Show two similar submissions side by side, and the form for the verdict."""
+    item = assignment_of(a)
+    found = await _similar(marking, item)
+    if found is None:
+        return page(request, "marking/report_working.html", here="marking", assignment=item)
+    pair = _demand(found, one, other)
+    shown = await to_thread.run_sync(_shown, marking, item, pair)
+    _, names = await to_thread.run_sync(_known, marking, item)
+    await marking.record(request, "compare submissions", f"{pair.one}+{pair.other}/{item}")
+    done, _ = outcome(request)
+    return page(
+        request,
+        "marking/similar_pair.html",
+        here="marking",
+        assignment=item,
+        shown=shown,
+        names=names,
+        longest=LONGEST_NOTE,
+        last=last_verdict(tuple(shown.verdicts)),
+        moment=datetime.fromisoformat,
+        done=done,
+    )
+
+
+async def give_verdict(
+    a: str,
+    one: str,
+    other: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+) -> Response:
+    """Keep a verdict about two submissions: the form's fields are ``verdict`` and ``note``."""
+    item, fields = assignment_of(a), await read_form(request, _FORM_BYTES)
+    verdict, note = fields.get("verdict", ""), fields.get("note", "").strip()
+
+    def write() -> None:
+        pair = _known_pair(marking, item, one, other)
+        SimilarityVerdicts(marking.book()).give(
+            item, pair, verdict, note=note, by=marker.name, at=marking.clock.now()
+        )
+
+    await to_thread.run_sync(write)
+    await marking.record(request, f"verdict: {verdict}", f"{one}+{other}/{item}")
+    there = "/".join(path_segment(each) for each in (item, "similarity", one, other))
+    where = with_outcome(f"/marking/{there}", "verdict")
+    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+
+
+def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:
+    return compared_work(marking.loaded, item, marking.source(item))
+
+
+async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:
+    work = await to_thread.run_sync(_work, marking, item)
+    if not await to_thread.run_sync(work.students):
+        raise NotFound("There are no submissions of this assignment.")
+    stamp = await to_thread.run_sync(stamp_of, (work.autograded, work.submitted, *work.given))
+
+    async def make() -> SimilarWork:
+        return await similar_work(work)
+
+    return await marking.reports.get(("similarity", item), stamp, make)
+
+
+def _demand(found: SimilarWork, one: str, other: str) -> SimilarPair:
+    pair = found.pair(one, other)
+    if pair is None:
+        raise NotFound("These two submissions are not similar.")
+    return pair
+
+
+def _known_pair(marking: MarkingApp, item: ItemName, one: str, other: str) -> tuple[str, str]:
+    students = _work(marking, item).students()
+    if one == other or one not in students or other not in students:
+        raise NotFound("There are no such two submissions.")
+    return one, other
+
+
+def _known(
+    marking: MarkingApp, item: ItemName
+) -> tuple[Mapping[tuple[str, str], tuple[GivenVerdict, ...]], Mapping[str, str]]:
+    """Return the verdicts by pair, and the students' names by username."""
+    book = marking.book()
+    return SimilarityVerdicts(book).of(item), book.students()
+
+
+def _count(pair: SimilarPair) -> int:
+    lines = {
+        number for match in pair.matches for number in range(match.one.first, match.one.last + 1)
+    }
+    return len(lines)
+
+
+def _shown(marking: MarkingApp, item: ItemName, pair: SimilarPair) -> ShownPair:
+    verdicts = SimilarityVerdicts(marking.book()).of(item).get((pair.one, pair.other), ())
+    work = _work(marking, item)
+    matches = sorted(pair.matches, key=lambda each: (each.one, each.other))
+    try:
+        one = marked_lines(work.text(pair.one), [each.one for each in matches])
+        other = marked_lines(work.text(pair.other), [each.other for each in matches])
+    except MograderError as error:
+        return ShownPair(pair, (), (), (), verdicts, str(error))
+    parts = tuple(ShownMatch(_lines(one, each.one), _lines(other, each.other)) for each in matches)
+    return ShownPair(pair, parts, one, other, verdicts)
+
+
+def _lines(lines: Sequence[Line], place: Place) -> Sequence[Line]:
+    return lines[place.first - 1 : place.last]

@@ -1,0 +1,116 @@
+"""The statistics of an assignment: a page with a picture of the distribution, and a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.csv_table import number_text, write_table
+from mograder.grading.marking.answer_names import question_title
+from mograder.grading.statistics.course_statistics import course_statistics
+from mograder.grading.statistics.item_statistics import (
+    Distribution,
+    ItemStatistics,
+    csv_rows,
+)
+from mograder.web.downloads import attachment
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.marking.release_pages import demand_assignment
+from mograder.web.marking.reports import stamp_of
+from mograder.web.pages import page
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 220, 40, 40, 24
+"""The picture in pixels, and its margins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of the picture: its place in pixels, the marks from and to, and the students."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    first: str
+    last: str
+    students: int
+
+
+async def statistics_page(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show how an assignment's questions and checks did."""
+    found = await _statistics(marking, a)
+    if found is None:
+        return page(request, "marking/report_working.html", here="marking", assignment=a)
+    return page(
+        request,
+        "marking/statistics.html",
+        here="marking",
+        assignment=a,
+        found=found,
+        bars=tuple(bars(found.marks)) if found.marks else (),
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        floor=_HEIGHT - _BOTTOM,
+        title_of=question_title,
+        number=number_text,
+        moment=_moment,
+    )
+
+
+async def statistics_csv(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Return the statistics of the questions as a CSV file."""
+    found = await to_thread.run_sync(_compute, marking, a)
+    head, *rows = csv_rows(found)
+    await marking.record(request, "statistics", a)
+    return Response(
+        write_table(head, rows),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": attachment(f"{a}-statistics.csv")},
+    )
+
+
+def bars(marks: Distribution) -> Iterator[Bar]:
+    """Yield the bars of a distribution; the highest has the picture's whole height."""
+    most = max(*marks.bins, 1)
+    step = (_WIDTH - _LEFT) / len(marks.bins)
+    room = _HEIGHT - _BOTTOM - _TOP
+    for at, count in enumerate(marks.bins):
+        height = room * count / most
+        edges = (marks.available * edge / len(marks.bins) for edge in (at, at + 1))
+        first, last = (number_text(edge, 2) for edge in edges)
+        top = _HEIGHT - _BOTTOM - height
+        yield Bar(_LEFT + at * step + 3, top, step - 6, height, first, last, count)
+
+
+async def _statistics(marking: MarkingApp, a: str) -> ItemStatistics | None:
+    path = marking.loaded.gradebook_path
+    files = (path, path.with_name(f"{path.name}-wal"))
+    await to_thread.run_sync(lambda: demand_assignment(marking.book(), a))
+    stamp = await to_thread.run_sync(stamp_of, files)
+
+    async def make() -> ItemStatistics:
+        return await to_thread.run_sync(_compute, marking, a)
+
+    return await marking.reports.get(("statistics", a), stamp, make)
+
+
+def _compute(marking: MarkingApp, a: str) -> ItemStatistics:
+    demand_assignment(marking.book(), a)
+    return course_statistics(marking.loaded, marking.book(), a, marking.key)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,166 @@
+"""Statistics and similar submissions, through the hub and by their commands."""
+
+from __future__ import annotations
+
+import json
+from asyncio import to_thread
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from tests.support.marking_course import SOURCE, A, MarkingCourse, open_marking_course
+from tests.support.similar_submissions import copied, honest
+
+PAGES = f"/marking/{A}"
+EVIL = "</code><script>alert(1)</script>"
+
+
+@pytest.fixture
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    """Three students with the same submission."""
+    async with open_marking_course(tmp_path / "course") as course:
+        yield course
+
+
+@pytest.fixture
+async def copies(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    """Two honest students, and ``eve``, who handed in a changed copy of ``alice``'s work."""
+    one = honest(1)
+    texts = {"alice": one, "bob": honest(2), "eve": copied(one, 3) + f"# {EVIL}\n"}
+    async with open_marking_course(tmp_path / "course") as course:
+        submitted = course.hub.course / "submitted" / A
+        submitted.mkdir(parents=True, exist_ok=True)
+        for student, text in texts.items():
+            (submitted / f"{student}.py").write_text(text)
+        with course.book() as book:
+            book.put_students({"alice": "Alice <b>Bold</b>"})
+        yield course
+
+
+async def page(course: MarkingCourse, path: str, user: str = "prof") -> str:
+    response = await course.ask("GET", f"{PAGES}/{path}", user)
+    assert response.status_code == 200, response.text
+    return response.text
+
+
+async def test_statistics_tell_the_marks_the_questions_and_the_checks(
+    course: MarkingCourse,
+) -> None:
+    course.grade("bob", points=10, later=5)
+    for student, points in (("alice", 4), ("bob", 8), ("eve", 6)):
+        await course.saved(student, points=points)
+        await course.saved(student, "Q4", points=5)
+    html = await page(course, "statistics")
+    assert 'role="img"' in html
+    assert "<desc" in html
+    assert "21 to 24: 2; 24 to 27: 0; 27 to 30: 1." in html  # 21.5, 23.5 and 28
+    assert "Discrimination" in html
+    assert "Q1: area" in html
+    csv = await course.ask("GET", f"{PAGES}/statistics.csv", "prof")
+    assert csv.headers["content-type"].startswith("text/csv")
+    assert 'filename="hw1-statistics.csv"' in csv.headers["content-disposition"]
+    rows = [line.split(",") for line in csv.text.splitlines()]
+    assert [row[:4] for row in rows[1:]] == [
+        ["Q1", "10", "3", "8.33"],
+        ["Q2", "5", "3", "5.00"],
+        ["Essay", "10", "3", "6.00"],
+        ["Q4", "5", "3", "5.00"],
+    ]
+
+
+async def test_statistics_follow_a_new_mark(course: MarkingCourse) -> None:
+    assert "No student has a total yet." in await page(course, "statistics")
+    for question in ("Essay", "Q4"):
+        await course.saved("alice", question, points=5)
+    assert "22.5 of 30" in await page(course, "statistics")
+
+
+async def test_similar_submissions_lead_to_their_lines(copies: MarkingCourse) -> None:
+    html = await page(copies, "similarity")
+    assert f'href="{PAGES}/similarity/alice/eve"' in html
+    assert "bob" not in html
+    assert "A share proves nothing." in html
+    assert "Alice &lt;b&gt;Bold&lt;/b&gt; (alice)" in html
+    pair = await page(copies, "similarity/alice/eve")
+    assert "Match 1" in pair
+    assert '<li value="' in pair
+    assert 'class="alike"' in pair
+    assert "&lt;script&gt;" in pair
+    assert "<script>" not in pair
+    assert await page(copies, "similarity/eve/alice") == pair
+    refused = await copies.ask("GET", f"{PAGES}/similarity/alice/bob", "prof")
+    assert refused.status_code == 404
+    assert ("prof", "compare submissions", f"alice+eve/{A}", "ok") in copies.hub.audit()
+
+
+async def test_the_release_is_not_similar(course: MarkingCourse) -> None:
+    """Three equal submissions of little more than the teacher's text are no pair."""
+    assert "No two submissions are similar." in await page(course, "similarity")
+    (course.hub.course / "source" / A / f"{A}.py").write_text(SOURCE.replace("My", "Our"))
+    assert "No two submissions are similar." in await page(course, "similarity")
+
+
+async def test_a_verdict_is_kept_with_its_history(copies: MarkingCourse) -> None:
+    address = f"{PAGES}/similarity/eve/alice"
+    for verdict, note in (("chance", ""), ("copied", "Eve <i>says</i> so.")):
+        form = {"verdict": verdict, "note": note}
+        sent = await copies.ask("POST", address, "prof", data=form)
+        assert sent.status_code == 303, sent.text
+    html = await page(copies, "similarity/alice/eve")
+    assert html.index("Eve &lt;i&gt;says&lt;/i&gt; so.") < html.index("<strong>By chance</strong>")
+    assert "Copied <span" in await page(copies, "similarity")
+    assert ("prof", "verdict: copied", f"eve+alice/{A}", "ok") in copies.hub.audit()
+    await copies.ask("POST", address, "prof", data={"verdict": "open"})
+    assert "to look at" in await page(copies, "similarity")
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "status"),
+    [
+        ("alice/eve", {"verdict": "guilty"}, 400),
+        ("alice/eve", {}, 400),
+        ("alice/eve", {"verdict": "copied", "note": "x" * 2001}, 400),
+        ("alice/nobody", {"verdict": "copied"}, 404),
+        ("alice/alice", {"verdict": "copied"}, 404),
+    ],
+)
+async def test_a_verdict_that_cannot_be_is_refused(
+    copies: MarkingCourse, path: str, form: dict[str, str], status: int
+) -> None:
+    sent = await copies.ask("POST", f"{PAGES}/similarity/{path}", "prof", data=form)
+    assert sent.status_code == status, sent.text
+    assert "to look at" in await page(copies, "similarity")
+
+
+@pytest.mark.parametrize("path", ["statistics", "statistics.csv", "similarity", "similarity/a/b"])
+async def test_markers_and_students_see_no_reports(copies: MarkingCourse, path: str) -> None:
+    for user in ("mia", "alice"):
+        assert (await copies.ask("GET", f"{PAGES}/{path}", user)).status_code == 403
+
+
+async def test_an_assignment_without_submissions_has_no_reports(course: MarkingCourse) -> None:
+    for path in ("statistics", "statistics.csv", "similarity", "similarity/a/b"):
+        answer = await course.ask("GET", f"/marking/other/{path}", "prof")
+        assert answer.status_code == 404, path
+
+
+async def test_the_commands_tell_the_same(
+    copies: MarkingCourse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await copies.ask("POST", f"{PAGES}/similarity/alice/eve", "prof", data={"verdict": "allowed"})
+    where = ["--course-dir", str(copies.hub.course)]
+    assert await to_thread(run, ["similarity", A, "--csv", str(tmp_path / "p.csv"), *where]) == 0
+    told = capsys.readouterr().out
+    assert "alice and eve: " in told
+    assert "[allowed: no note]" in told
+    assert "A share proves nothing" in told
+    assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("alice,eve,")
+    assert await to_thread(run, ["similarity", A, "--json", *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [pair["students"] for pair in found["pairs"]] == [["alice", "eve"]]
+    csv = str(tmp_path / "s.csv")
+    assert await to_thread(run, ["gradebook", "statistics", A, "--csv", csv, *where]) == 0
+    assert "Essay" not in capsys.readouterr().out  # no mark yet
+    assert (tmp_path / "s.csv").read_text().startswith("question,available,students")

@@ -1,0 +1,66 @@
+"""Similar submissions from the files of a course."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from mograder.grading.marking.similar_work import (
+    ComparedWork,
+    SimilarWork,
+    marked_lines,
+    similar_work,
+)
+from mograder.grading.similarity.fingerprints import Place
+from mograder.notebook.graders_cells import VERIFICATION
+from tests.support.similar_submissions import RELEASE, copied, honest
+
+
+def compared(course: Path, *given: Path) -> SimilarWork:
+    work = ComparedWork(course / "autograded", course / "submitted", given)
+    return asyncio.run(similar_work(work))
+
+
+def hand_in(course: Path, student: str, text: str, folder: str = "submitted") -> None:
+    path = course / folder / f"{student}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def test_files_are_compared_without_the_teachers_text(tmp_path: Path) -> None:
+    (tmp_path / "release.py").write_text(RELEASE)
+    one = honest(1)
+    for student, text in {"alice": one, "bob": copied(one, 5), "eve": honest(2)}.items():
+        hand_in(tmp_path, student, text)
+    hand_in(tmp_path, "dan", "a" * 20_000_000)
+    found = compared(tmp_path, tmp_path / "release.py")
+    assert [(pair.one, pair.other) for pair in found.pairs] == [("alice", "bob")]
+    assert (found.students, found.unread, found.without_given) == (3, ("dan",), False)
+    assert found.pair("bob", "alice") == found.pairs[0]
+    assert found.pair("alice", "eve") is None
+    (tmp_path / "release.py").write_text(one)
+    assert compared(tmp_path, tmp_path / "release.py").pairs == ()
+
+
+def test_cells_that_grading_added_do_not_count(tmp_path: Path) -> None:
+    added = honest(4).replace("def _():\n", f"def _():\n    {VERIFICATION}\n")
+    for student in ("alice", "bob"):
+        hand_in(tmp_path, student, added, "autograded")
+    assert compared(tmp_path).pairs == ()
+    for student in ("alice", "bob"):
+        hand_in(tmp_path, student, added)
+    assert len(compared(tmp_path).pairs) == 1  # the comment does not hide a student's own cell
+
+
+def test_a_course_without_submissions_has_no_pairs(tmp_path: Path) -> None:
+    assert compared(tmp_path) == SimilarWork(0, (), (), (), without_given=True)
+
+
+def test_lines_tell_their_matches() -> None:
+    lines = marked_lines("a\nb\nc\nd", [Place(2, 3), Place(3, 9)])
+    assert [(each.number, each.text, each.matches) for each in lines] == [
+        (1, "a", ()),
+        (2, "b", (1,)),
+        (3, "c", (1, 2)),
+        (4, "d", (2,)),
+    ]
