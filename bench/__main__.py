@@ -19,6 +19,7 @@ from bench import (
     cell,
     command_line,
     cost,
+    equal,
     fronts,
     generate,
     hall,
@@ -59,6 +60,7 @@ ROWS: dict[str, Measure] = {
     "validate": validate.measure,
     "generate": generate.measure,
     "autograde": autograde.measure,
+    "equal": equal.measure,
     "intake": intake.measure,
     "help": command_line.measure,
 }

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,20 +49,15 @@ class Reports:
 
 def stamp_of(paths: Iterable[Path]) -> Hashable:
     """Return a value that changes with these files, and the files of these directories; blocks."""
-    return frozenset(_states(paths))
+    return frozenset(state for path in paths for state in _states(path))
 
 
-def _states(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        status = entry.stat(follow_symlinks=False)
-                        yield entry.path, status.st_mtime_ns, status.st_size
-            else:
-                status = path.stat()
-                yield str(path), status.st_mtime_ns, status.st_size
+def _states(path: Path) -> Iterator[tuple[str, int, int]]:
+    with contextlib.suppress(OSError):
+        found = list(os.scandir(path)) if path.is_dir() else [path]
+        for each in found:
+            status = each.stat(follow_symlinks=False)
+            yield os.fspath(each), status.st_mtime_ns, status.st_size
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:

@@ -10,7 +10,9 @@ import pytest
 
 from mograder.grading.marking import answer_groups
 from mograder.grading.marking.answer_groups import AnswerGroups, AssignmentWork
+from mograder.grading.marking.known_cells import KnownCells
 from mograder.grading.marking.question_sources import question_sources
+from mograder.notebook.cells import Cell
 from tests.support.marking_course import SOURCE, submission_of
 
 SOURCES = question_sources(SOURCE, "hw1.py")
@@ -50,13 +52,13 @@ def test_submissions_are_parsed_once_until_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    show = answer_groups.show_work
 
-    def counted(asked: answer_groups.WorkToShow) -> object:
-        parsed.append(asked.text)
-        return show(asked)
+    class Counting(KnownCells):
+        def of(self, text: str, filename: str) -> tuple[Cell, ...]:
+            parsed.append(text)
+            return super().of(text, filename)
 
-    monkeypatch.setattr(answer_groups, "show_work", counted)
+    monkeypatch.setattr(answer_groups, "KnownCells", Counting)
     groups = AnswerGroups()
 
     async def asked(work: AssignmentWork) -> list[tuple[str, ...]]:
