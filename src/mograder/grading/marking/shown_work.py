@@ -148,15 +148,17 @@ def _work_cell(index: int, name: str, code: str, line: int) -> WorkCell:
 
 def written_text(name: str, code: str) -> str:
     """Return the Markdown of a written answer, or of a cell with nothing but ``mo.md``; else ""."""
+    if not is_answer_name(name) and "md" not in code:
+        return ""  # parsing takes milliseconds, and a class has thousands of cells
     tree = parse_python(code)
-    if tree is None:
+    if tree is None or not (is_answer_name(name) or _is_prose(tree)):
         return ""
     texts = [
         each.value
         for each in ast.walk(tree)
         if isinstance(each, ast.Constant) and isinstance(each.value, str)
     ]
-    if not texts or not (is_answer_name(name) or _is_prose(tree)):
+    if not texts:
         return ""
     return textwrap.dedent(max(texts, key=len)).strip()
 

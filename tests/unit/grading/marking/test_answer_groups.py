@@ -12,9 +12,11 @@ from mograder.grading.marking import answer_groups
 from mograder.grading.marking.answer_groups import AnswerGroups, AssignmentWork
 from mograder.grading.marking.known_cells import KnownCells
 from mograder.grading.marking.question_sources import question_sources
+from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.notebook.cells import Cell
 from tests.support.marking_course import SOURCE, submission_of
 
+Groups = tuple[AnswerGroup, ...] | None
 SOURCES = question_sources(SOURCE, "hw1.py")
 
 
@@ -39,7 +41,7 @@ def test_names_that_students_choose_do_not_matter_but_those_asked_for_do(tmp_pat
     work = work_in(tmp_path, alice=text, bob=names(text), eve=other)
     groups = AnswerGroups()
 
-    async def both() -> tuple[object, object]:
+    async def both() -> tuple[Groups, Groups]:
         return await groups.of(work, "Q2"), await groups.of(work, "Q1")
 
     second, first = asyncio.run(both())

@@ -1,0 +1,88 @@
+"""Statistics and similar submissions in Chromium: from a pair to its verdict, and axe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
+from playwright.async_api import expect
+
+from bench.support.browser import People
+from bench.support.identity import from_proxy
+from mograder.store.grading_records import MarkEntry
+from tests.support.gradebooks import AT
+from tests.support.hub_pages import serving
+from tests.support.marking_course import A, MarkingCourse, open_marking_course
+from tests.support.similar_submissions import a_class
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
+
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_OPEN = "for (const each of document.querySelectorAll('main details')) each.open = true"
+_LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    """30 students with marks, of whom three handed in copies."""
+    students, _ = a_class(30, 3)
+    async with open_marking_course(tmp_path / "course", *students) as course:
+        submitted = course.hub.course / "submitted" / A
+        submitted.mkdir(parents=True)
+        with course.book() as book:
+            for number, (student, text) in enumerate(students.items()):
+                (submitted / f"{student}.py").write_text(text)
+                if number % 3:
+                    course.grade(student, points=10, later=5)
+                marks = {"Essay": MarkEntry(number % 11, ""), "Q4": MarkEntry(number % 6, "")}
+                book.record_marks(A, student, marks, marker="mia", at=AT)
+            book.put_students({"s000": "Alice <b>Ångström</b>"})
+        yield course
+
+
+async def test_an_instructor_goes_from_a_pair_to_its_lines_and_its_verdict(
+    course: MarkingCourse, people: People
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    async with serving(course.hub) as url:
+        page = await prof.open(f"{url}/marking/{A}")
+        await page.get_by_role("link", name="Similar submissions").click()
+        pair = page.get_by_role("link", name="Alice <b>Ångström</b> (s000) and x000")
+        await pair.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("region", name="Match 1, lines of s000")).to_be_visible()
+        await page.get_by_label("Copied:").check()
+        await page.get_by_label("Note").fill("Both say so.")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Your verdict is kept.")).to_be_visible()
+        await page.get_by_role("link", name="All pairs").click()
+        await expect(page.get_by_text("Copied by prof")).to_be_visible()
+    assert [note for note in prof.notes if "/events" not in note] == []
+
+
+@pytest.mark.long
+async def test_the_reports_pass_axe_wide_on_a_phone_and_in_the_dark(
+    course: MarkingCourse, people: People, artifacts: Path
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    wrong: list[str] = []
+    async with serving(course.hub) as url:
+        page = await prof.open(f"{url}/marking/{A}")
+        for name in ("", "/statistics", "/similarity", "/similarity/s000/x000?done=verdict"):
+            for width, scheme in _LOOKS:
+                await page.set_viewport_size({"width": width, "height": 800})
+                await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                await page.goto(f"{url}/marking/{A}{name}", wait_until="load")
+                await page.evaluate(_OPEN)
+                what = f"report-{name.strip('/').replace('/', '-').split('?')[0]}-{width}-{scheme}"
+                await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
+                if await page.evaluate("document.documentElement.scrollWidth") > width:
+                    wrong.append(f"{what} scrolls sideways")
+                options = {"runOnly": _RULES, "resultTypes": ["violations"]}
+                found = await Axe().run(page, options=options)
+                if found.violations_count:
+                    wrong.append(f"{what}: {found.generate_report()}")
+    assert wrong == []
