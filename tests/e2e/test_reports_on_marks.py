@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from bench.support.browser import People
 from bench.support.identity import from_proxy
+from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving
@@ -30,17 +31,20 @@ async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
     """30 students with marks, of whom three handed in copies."""
     students, _ = a_class(30, 3)
     async with open_marking_course(tmp_path / "course", *students) as course:
-        submitted = course.hub.course / "submitted" / A
-        submitted.mkdir(parents=True)
+        (course.hub.course / "submitted" / A).mkdir(parents=True)
         with course.book() as book:
             for number, (student, text) in enumerate(students.items()):
-                (submitted / f"{student}.py").write_text(text)
-                if number % 3:
-                    course.grade(student, points=10, later=5)
-                marks = {"Essay": MarkEntry(number % 11, ""), "Q4": MarkEntry(number % 6, "")}
-                book.record_marks(A, student, marks, marker="mia", at=AT)
+                _hand_in(course, book, student, text, number)
             book.put_students({"s000": "Alice <b>Ångström</b>"})
         yield course
+
+
+def _hand_in(course: MarkingCourse, book: Gradebook, student: str, text: str, number: int) -> None:
+    (course.hub.course / "submitted" / A / f"{student}.py").write_text(text)
+    if number % 3:
+        course.grade(student, points=10, later=5)
+    marks = {"Essay": MarkEntry(number % 11, ""), "Q4": MarkEntry(number % 6, "")}
+    book.record_marks(A, student, marks, marker="mia", at=AT)
 
 
 async def test_an_instructor_goes_from_a_pair_to_its_lines_and_its_verdict(
@@ -72,17 +76,23 @@ async def test_the_reports_pass_axe_wide_on_a_phone_and_in_the_dark(
     async with serving(course.hub) as url:
         page = await prof.open(f"{url}/marking/{A}")
         for name in ("", "/statistics", "/similarity", "/similarity/s000/x000?done=verdict"):
-            for width, scheme in _LOOKS:
-                await page.set_viewport_size({"width": width, "height": 800})
-                await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-                await page.goto(f"{url}/marking/{A}{name}", wait_until="load")
-                await page.evaluate(_OPEN)
-                what = f"report-{name.strip('/').replace('/', '-').split('?')[0]}-{width}-{scheme}"
-                await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
-                if await page.evaluate("document.documentElement.scrollWidth") > width:
-                    wrong.append(f"{what} scrolls sideways")
-                options = {"runOnly": _RULES, "resultTypes": ["violations"]}
-                found = await Axe().run(page, options=options)
-                if found.violations_count:
-                    wrong.append(f"{what}: {found.generate_report()}")
+            for look in _LOOKS:
+                wrong += await _wrong(page, f"{url}/marking/{A}{name}", look, artifacts)
     assert wrong == []
+
+
+async def _wrong(page: Page, url: str, look: tuple[int, str], artifacts: Path) -> list[str]:
+    """Return what axe and the width say about a page, and keep a picture of it."""
+    width, scheme = look
+    what = f"{url.partition(A)[2].strip('/').replace('/', '-').split('?')[0]}-{width}-{scheme}"
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    await page.goto(url, wait_until="load")
+    await page.evaluate(_OPEN)
+    await page.screenshot(path=artifacts / f"report-{what}.png", full_page=True)
+    options = {"runOnly": _RULES, "resultTypes": ["violations"]}
+    found = await Axe().run(page, options=options)
+    wrong = [f"{what}: {found.generate_report()}"] if found.violations_count else []
+    if await page.evaluate("document.documentElement.scrollWidth") > width:
+        wrong.append(f"{what} scrolls sideways")
+    return wrong

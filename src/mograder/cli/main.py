@@ -91,7 +91,8 @@ class _Root(LazyGroup):
                 "Give extensions, and set the rule for late work.",
             ),
             "similarity": Lazy(
-                "mograder.cli.similarity:similarity", "Look for copies among the submissions."
+                "mograder.cli.similarity:similarity",
+                "Look for copies among the submissions of an assignment.",
             ),
             "grader": Lazy("mograder.cli.grader:grader", "Mark a course on your own machine."),
             "grader-asgi": Lazy(
