@@ -204,7 +204,7 @@ def _stamp(work: AssignmentWork) -> _Stamp:
 
 def _files(directory: Path) -> Iterator[_FileState]:
     try:
-        found = list(os.scandir(directory))
+        found = [each for each in os.scandir(directory) if each.name.endswith(".py")]
     except OSError:
         return
     for entry in found:

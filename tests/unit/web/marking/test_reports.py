@@ -1,0 +1,62 @@
+"""Reports that take long are made once, and again when their data has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mograder.web.marking import reports
+from mograder.web.marking.reports import Reports, stamp_of
+
+
+async def test_a_report_is_made_once_for_its_data() -> None:
+    kept, made = Reports(), []
+
+    async def make() -> int:
+        made.append(1)
+        return len(made)
+
+    assert [await kept.get("a", 1, make) for _ in range(2)] == [1, 1]
+    assert await kept.get("a", 2, make) == 2
+    assert await kept.get("b", 2, make) == 3
+
+
+async def test_a_report_that_takes_long_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 0.001)
+    kept, ready = Reports(), asyncio.Event()
+
+    async def make() -> str:
+        await ready.wait()
+        return "done"
+
+    assert await kept.get("a", 1, make) is None
+    assert await kept.get("a", 2, make) is None  # not begun anew while it is being made
+    ready.set()
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    assert await kept.get("a", 1, make) == "done"
+
+
+async def test_a_failed_report_is_tried_again() -> None:
+    kept, failing = Reports(), [ValueError("no"), None]
+
+    async def make() -> str:
+        error = failing.pop(0)
+        if error is not None:
+            raise error
+        return "done"
+
+    with pytest.raises(ValueError, match="no"):
+        await kept.get("a", 1, make)
+    assert await kept.get("a", 1, make) == "done"
+
+
+def test_the_stamp_changes_with_files(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    paths = (tmp_path / "d", tmp_path / "f")
+    empty = stamp_of(paths)
+    (tmp_path / "d" / "one.py").write_text("1")
+    one = stamp_of(paths)
+    (tmp_path / "f").write_text("2")
+    assert len({empty, one, stamp_of(paths)}) == 3
