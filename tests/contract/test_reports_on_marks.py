@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
+from mograder.web.marking import reports
 from tests.support.marking_course import SOURCE, A, MarkingCourse, open_marking_course
 from tests.support.similar_submissions import copied, honest
 
@@ -144,6 +145,25 @@ async def test_an_assignment_without_submissions_has_no_reports(course: MarkingC
     for path in ("statistics", "statistics.csv", "similarity", "similarity/a/b"):
         answer = await course.ask("GET", f"/marking/other/{path}", "prof")
         assert answer.status_code == 404, path
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("statistics", "The marks and results are being read."),
+        ("similarity", "The submissions are being read and compared."),
+        ("similarity/alice/eve", "The submissions are being read and compared."),
+    ],
+)
+async def test_a_page_that_takes_long_says_so_and_looks_again(
+    copies: MarkingCourse, monkeypatch: pytest.MonkeyPatch, path: str, told: str
+) -> None:
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 0)
+    html = await page(copies, path)
+    assert told in html
+    assert 'http-equiv="refresh"' in html
+    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    assert told not in await page(copies, path)
 
 
 async def test_the_commands_tell_the_same(

@@ -81,7 +81,7 @@ async def similarity_page(
     found = await _similar(marking, item)
     await marking.record(request, "similar submissions", item)
     if found is None:
-        return page(request, "marking/report_working.html", here="marking", assignment=item)
+        return _working(request, item)
     verdicts, names = await to_thread.run_sync(_known, marking, item)
     lines = [
         PairLine(each, _count(each), last_verdict(verdicts.get((each.one, each.other), ())))
@@ -112,7 +112,7 @@ async def pair_page(
     item = assignment_of(a)
     found = await _similar(marking, item)
     if found is None:
-        return page(request, "marking/report_working.html", here="marking", assignment=item)
+        return _working(request, item)
     pair = _demand(found, one, other)
     shown = await to_thread.run_sync(_shown, marking, item, pair)
     _, names = await to_thread.run_sync(_known, marking, item)
@@ -159,6 +159,11 @@ async def give_verdict(
 
 def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:
     return compared_work(marking.loaded, item, marking.source(item))
+
+
+def _working(request: Request, assignment: str) -> Response:
+    values = {"here": "marking", "assignment": assignment, "what": "similarity"}
+    return page(request, "marking/report_working.html", **values)
 
 
 async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:

@@ -47,7 +47,7 @@ async def statistics_page(
     """Show how an assignment's questions and checks did."""
     found = await _statistics(marking, a)
     if found is None:
-        return page(request, "marking/report_working.html", here="marking", assignment=a)
+        return _working(request, a)
     return page(
         request,
         "marking/statistics.html",
@@ -90,6 +90,11 @@ def bars(marks: Distribution) -> Iterator[Bar]:
         first, last = (number_text(edge, 2) for edge in edges)
         top = _HEIGHT - _BOTTOM - height
         yield Bar(_LEFT + at * step + 3, top, step - 6, height, first, last, count)
+
+
+def _working(request: Request, assignment: str) -> Response:
+    values = {"here": "marking", "assignment": assignment, "what": "statistics"}
+    return page(request, "marking/report_working.html", **values)
 
 
 async def _statistics(marking: MarkingApp, a: str) -> ItemStatistics | None:
