@@ -162,8 +162,13 @@ def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:
 
 
 def _working(request: Request, assignment: str) -> Response:
-    values = {"here": "marking", "assignment": assignment, "what": "similarity"}
-    return page(request, "marking/report_working.html", **values)
+    return page(
+        request,
+        "marking/report_working.html",
+        here="marking",
+        assignment=assignment,
+        what="similarity",
+    )
 
 
 async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:

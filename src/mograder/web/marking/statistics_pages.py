@@ -93,8 +93,13 @@ def bars(marks: Distribution) -> Iterator[Bar]:
 
 
 def _working(request: Request, assignment: str) -> Response:
-    values = {"here": "marking", "assignment": assignment, "what": "statistics"}
-    return page(request, "marking/report_working.html", **values)
+    return page(
+        request,
+        "marking/report_working.html",
+        here="marking",
+        assignment=assignment,
+        what="statistics",
+    )
 
 
 async def _statistics(marking: MarkingApp, a: str) -> ItemStatistics | None:
