@@ -1,7 +1,8 @@
 """Grading of an assignment's submissions: those that are not up to date, into files and gradebook.
 
-A result is up to date if it was made of the same submission, source, contract, release and
-environment, by the same mograder. So a run that was interrupted goes on where it was.
+A result is up to date if it was made of the same submission, source, contract and release, of the
+same files beside these, in the same environment, and by the same mograder. So a run that was
+interrupted goes on where it was.
 """
 
 from __future__ import annotations

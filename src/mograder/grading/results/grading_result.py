@@ -112,14 +112,17 @@ class GradedCellError(_Record):
 class Basis:
     """What a result depends on beside the submission, by digests and names.
 
-    A digest is empty for what there is not.
+    A digest is empty for what there is not. ``source_files_sha256`` and ``release_files_sha256``
+    are those of the files beside source and release, which the judge and the submission read.
     """
 
-    source_sha256: str
-    contract_sha256: str
-    release_sha256: str
     environment: str
     mograder: str
+    source_sha256: str = ""
+    contract_sha256: str = ""
+    release_sha256: str = ""
+    source_files_sha256: str = ""
+    release_files_sha256: str = ""
 
 
 class GradingResult(_Record):
@@ -143,6 +146,8 @@ class GradingResult(_Record):
     source_sha256: str
     contract_sha256: str = ""
     release_sha256: str = ""
+    source_files_sha256: str = ""
+    release_files_sha256: str = ""
     environment: str = ""
     mograder: str
     protected: bool
@@ -165,6 +170,8 @@ class GradingResult(_Record):
             source_sha256=self.source_sha256,
             contract_sha256=self.contract_sha256,
             release_sha256=self.release_sha256,
+            source_files_sha256=self.source_files_sha256,
+            release_files_sha256=self.release_files_sha256,
             environment=self.environment,
             mograder=self.mograder,
         )

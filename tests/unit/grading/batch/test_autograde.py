@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -199,7 +200,17 @@ async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
     assert rig.files.read("alice").result.auto_mark == (7.5 if change is _other_submission else 15)
 
 
-@pytest.mark.parametrize("field", ["source_sha256", "release_sha256", "environment", "mograder"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "source_sha256",
+        "release_sha256",
+        "source_files_sha256",
+        "release_files_sha256",
+        "environment",
+        "mograder",
+    ],
+)
 async def test_all_are_graded_again_on_another_basis(rig: Rig, field: str) -> None:
     await rig.grade()
     for student in rig.files.students():
@@ -216,6 +227,31 @@ async def test_another_source_or_release_is_another_basis(rig: Rig) -> None:
         path.write_text(path.read_text().replace("small", "too small"))
         await rig.grade()
         assert len(rig.judges.asked) == 3
+
+
+@pytest.mark.parametrize("place", ["source", "release"])
+async def test_changed_files_beside_source_or_release_are_another_basis(
+    rig: Rig, place: str
+) -> None:
+    data = rig.root / place / "hw1" / "tables" / "days.csv"
+    data.parent.mkdir()
+    data.write_text("1\n")
+    await rig.grade()
+    os.utime(data, ns=(0, 0))
+    (data.parent / "__pycache__").mkdir()
+    (data.parent / "__pycache__" / "x.pyc").touch()
+    await rig.grade()
+    assert rig.judges.asked == []
+    data.write_text("2\n")
+    found = verify_results(rig.files, rig.assignment, rig.request().submissions, None)
+    assert {f"the files beside the {place} have changed since"} == {
+        each for result in found for each in result.problems if "gradebook" not in each
+    }
+    await rig.grade()
+    assert len(rig.judges.asked) == 3
+    data.unlink()
+    await rig.grade()
+    assert len(rig.judges.asked) == 3
 
 
 async def test_force_grades_all_and_failed_those_without_a_result(rig: Rig) -> None:
