@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
@@ -178,7 +179,7 @@ def folder_digest(folder: Path) -> str:
 
 
 @contextmanager
-def _opened(directory: int, name: str) -> Iterator[BinaryIO | None]:
+def _opened(directory: int, name: str) -> Iterator[BufferedReader | None]:
     """Yield a regular file of a directory, None for anything else and for a removed one."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -190,7 +191,7 @@ def _opened(directory: int, name: str) -> Iterator[BinaryIO | None]:
         yield opened if stat.S_ISREG(os.fstat(source).st_mode) else None
 
 
-def _is_notebook(name: str, opened: BinaryIO) -> bool:
+def _is_notebook(name: str, opened: BufferedReader) -> bool:
     """Return whether an open file is a notebook; it is at its start again afterwards."""
     found = name.endswith(".py") and _NOTEBOOK in opened.read(_HEAD_BYTES)
     opened.seek(0)

@@ -287,11 +287,12 @@ async def test_a_file_that_cannot_be_read_is_one_row(rig: Rig) -> None:
     (submitted / "eve.py").write_bytes(b"#" * 17_000_000)
     (submitted / "frank.py").write_bytes("# ü".encode("latin-1"))
     done = await rig.grade()
+    linked = "is a link, and not to a submission of its student."
     states = {row.student: (row.state, row.problem.partition(" ")[2]) for row in done.rows[3:]}
     assert states == {
         "dave": (
             GradingState.NEEDS_ATTENTION,
-            "is a link, and not to a submission of its student.",
+            f"{linked} Put the notebook itself in its place.",
         ),
         "eve": (GradingState.NEEDS_ATTENTION, "is larger than 16 MB."),
         "frank": (GradingState.NOT_RUN, states["frank"][1]),
