@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mograder.core.errors import InvalidInput
+from mograder.store import grading_records
 
 VERSION: Literal[1] = 1
 
@@ -23,13 +24,13 @@ class GradingState(StrEnum):
     JUDGED = "judged"
     CLAIMED = "claimed"
     """Judged, but it rests on structure, time or identity that the notebook itself says."""
-    UNPROTECTED = "unprotected"
+    UNPROTECTED = grading_records.UNPROTECTED
     """The checks ran beside the answer, which could have forged them: a marker has to confirm."""
     NOT_RUN = "not run"
     """No marks, for a reason that is the student's, such as a name that is not defined."""
-    MANUAL = "manual"
+    MANUAL = grading_records.MANUAL
     """The question has no checks: people mark it."""
-    NEEDS_ATTENTION = "needs attention"
+    NEEDS_ATTENTION = grading_records.NEEDS_ATTENTION
     """There is no result, for a reason that is not the student's: neither 0 nor full marks."""
 
 

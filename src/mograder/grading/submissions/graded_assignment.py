@@ -60,24 +60,34 @@ class AssignmentFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedSource:
+    """What grading needs of a source: its plan, and the files for the judge.
+
+    ``beside`` is the text that is compared with a submission whose checks run beside its answers,
+    None without such checks.
+    """
+
+    plan: GradingPlan
+    files: JudgeFiles
+    beside: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class GradedAssignment:
     """An assignment that is prepared once, and used for all of its submissions.
 
-    ``filename`` is the source's path for messages. ``plan`` and ``files`` are None without a
-    source. ``release`` is None if there is none that belongs to the source. ``warnings`` are
-    sentences for the grader.
+    ``filename`` is the source's path for messages. ``source`` is None without one. ``release`` is
+    None if there is none that belongs to the source. ``warnings`` are sentences for the grader.
 
     ``checks`` are the digests of cells with nothing but checks, which a worker leaves out.
-    ``beside`` is the text that is compared with a submission whose checks run beside its answers,
-    None without such checks. ``labels`` are those that every submission should have.
+    ``labels`` are those that every submission should have.
     """
 
     name: str
     filename: str
-    plan: GradingPlan | None
+    source: JudgedSource | None
     release: str | None
     release_folder: Path | None
-    files: JudgeFiles | None
     environment: Path
     limits: Limits
     deadlines: Deadlines
@@ -85,7 +95,6 @@ class GradedAssignment:
     warnings: tuple[str, ...]
     basis: Basis
     checks: frozenset[str] = frozenset()
-    beside: str | None = None
     labels: tuple[ExpectedLabel, ...] = ()
 
 
@@ -120,10 +129,11 @@ async def prepare_assignment(
     return GradedAssignment(
         name=files.name,
         filename=read.filename,
-        plan=read.plan,
+        source=JudgedSource(
+            read.plan, JudgeFiles(render_plan(read.plan), kept, recording.folder), read.beside
+        ),
         release=read.release,
         release_folder=None if files.release is None else files.release.absolute().parent,
-        files=JudgeFiles(render_plan(read.plan), kept, recording.folder),
         environment=environment,
         limits=recording.limits,
         deadlines=recording.deadlines,
@@ -136,7 +146,6 @@ async def prepare_assignment(
             source_files_sha256=beside,
         ),
         checks=read.checks,
-        beside=read.beside,
         labels=expected_labels(read.plan, contract, read.weights),
     )
 
@@ -265,10 +274,9 @@ async def _without_source(
     return GradedAssignment(
         name=files.name,
         filename=filename,
-        plan=None,
+        source=None,
         release=None if release is None else text,
         release_folder=None if release is None else release.absolute().parent,
-        files=None,
         environment=environment,
         limits=_limits(files.name, text, tools),
         deadlines=_deadlines(tools),
