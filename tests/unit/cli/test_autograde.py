@@ -15,8 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from mograder.cli.autograde.output import table
 from mograder.cli.main import run
+from mograder.grading.results.grading_result import GradingState
+from mograder.grading.results.result_row import row_of
 from tests.support.autograde_desk import Desk, open_desk
+from tests.support.graded_results import graded_result
 from tests.support.grading_course import (
     HALF,
     RIGHT,
@@ -197,6 +201,10 @@ def _two_that_begin_so(desk: Desk) -> list[str]:
         (lambda _: ["submitted/hw1/zoe.py"], "File not found: submitted/hw1/zoe.py"),
         (lambda _: ["hw1", "--moodle-csv", "mograder.toml"], "does not exist"),
         (lambda _: ["hw1", "-j", "0"], "0 is not in the range"),
+        (lambda _: ["hw1", "--verify", "--force"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--verify", "--csv", "out.csv"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--force", "--failed"], "--force grades all again, --failed some"),
+        (lambda _: ["hw1", "--csv", "out/rows.csv"], "there is no directory out. Make it first."),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(
@@ -206,6 +214,32 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert run(["autograde", *arrange(desk)]) == 2
     assert told in capfd.readouterr().err
     assert desk.opened == []
+
+
+def test_a_notebook_of_jupyter_is_told_with_the_remedy(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk.submit("dave.ipynb", "{}")
+    assert run(["autograde", "hw1"]) == 0
+    note = "Not graded, since they are notebooks of Jupyter: dave.ipynb. Convert each by `marimo"
+    assert note in capfd.readouterr().out
+    _without_submissions(desk)
+    desk.submit("dave.ipynb", "{}")
+    assert run(["autograde", "hw1"]) == 2
+    told = capfd.readouterr().err
+    assert "No .py files in submitted/hw1" in told
+    assert note in told
+
+
+def test_a_lecture_is_not_listed_among_the_assignments(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lecture = desk.root / "source" / "L1-Intro" / "L1-Intro.py"
+    lecture.parent.mkdir()
+    lecture.write_text('# /// script\n# mograder-type = "lecture"\n# ///\n' + SOURCE)
+    assert run(["autograde", "nothing"]) == 2
+    told = capfd.readouterr().err
+    assert "There are: hw1." in told
 
 
 def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(
@@ -381,3 +415,13 @@ def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) ->
             entry.write(b"#" * 1_000_000)
     assert run(["autograde", "hw1", str(path)]) == 2
     assert "unpacks to more than" in capfd.readouterr().err
+
+
+def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
+    judged = graded_result().questions[0]
+    manual = judged.model_copy(update={"state": GradingState.MANUAL, "available": 12.5})
+    waits = row_of(graded_result(questions=(judged, manual), max_mark=22.5))
+    lines = list(table([waits], ()))
+    assert lines[2].split() == ["alice", "7.5/22.5", "(12.5", "wait)", "0"]
+    assert lines[3] == "  (… wait): the marks of questions that a person marks or confirms."
+    assert len(list(table([row_of(graded_result())], ()))) == 3

@@ -164,7 +164,7 @@ def grade_lines(
         return ()
     with viewed_gradebook(book) as gradebook:
         grades = gradebook.grades(name)
-    warn_of_reservations(grades)
+    warn_of_reservations(name, grades)
     return from_gradebook(grades, scale=scale)
 
 

@@ -7,14 +7,17 @@ writes do not belong in it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
@@ -159,6 +162,42 @@ def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:
             yield below, name, descriptor
 
 
+def folder_digest(folder: Path) -> str:
+    """Return a SHA-256 of the names and contents of the files beside a notebook that a run gets.
+
+    Times and other notebooks do not count. A file that cannot be read counts as missing, as it is
+    to a run.
+    """
+    found = hashlib.sha256()
+    for below, name, directory in needed_files(folder):
+        with _opened(directory, name) as opened:
+            if opened is None or _is_notebook(name, opened):
+                continue
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            found.update(f"{below / name}\0{digest}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+@contextmanager
+def _opened(directory: int, name: str) -> Iterator[BufferedReader | None]:
+    """Yield a regular file of a directory, None for anything else and for a removed one."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        source = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        yield None
+        return
+    with os.fdopen(source, "rb") as opened:
+        yield opened if stat.S_ISREG(os.fstat(source).st_mode) else None
+
+
+def _is_notebook(name: str, opened: BufferedReader) -> bool:
+    """Return whether an open file is a notebook; it is at its start again afterwards."""
+    found = name.endswith(".py") and _NOTEBOOK in opened.read(_HEAD_BYTES)
+    opened.seek(0)
+    return found
+
+
 class FolderCopy:
     """A copy of a folder's regular files; links are not followed, also if created meanwhile."""
 
@@ -174,17 +213,11 @@ class FolderCopy:
             self._copy_file(descriptor, name, self._target / below / name)
 
     def _copy_file(self, directory: int, name: str, target: Path) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            source = os.open(name, flags, dir_fd=directory)
-        except OSError:  # a link, or removed meanwhile
-            return
-        with os.fdopen(source, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(source).st_mode):
+        with _opened(directory, name) as opened:
+            if opened is None:
                 return
-            if self._is_left_out(name, opened):
+            if not self._notebooks and _is_notebook(name, opened):
                 return  # it may be another student's submission in the same folder
-            opened.seek(0)
             self._files -= 1
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with target.open("wb") as copy:
@@ -192,11 +225,6 @@ class FolderCopy:
                     self._bytes -= len(data)
                     self._check_bounds()
                     copy.write(data)
-
-    def _is_left_out(self, name: str, opened: BinaryIO) -> bool:
-        if self._notebooks or not name.endswith(".py"):
-            return False
-        return _NOTEBOOK in opened.read(_HEAD_BYTES)
 
     def _check_bounds(self) -> None:
         if self._files < 0 or self._bytes < 0:
