@@ -24,6 +24,7 @@ part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorde
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import json
@@ -97,8 +98,9 @@ _templates: dict[str, Template] = {}
 
 def prepare(plan: str) -> dict[int, str]:
     """Run the template of the plan at a path, for judges forked later; return what failed."""
-    _templates[plan] = Template(plan)
-    failed: dict[int, str] = _templates[plan].parts.failed
+    template = _templates[plan] = Template(plan)
+    template.parts.compile_judged()
+    failed: dict[int, str] = template.parts.failed
     return failed
 
 
@@ -314,11 +316,21 @@ class _Judge:
 
 
 def _seed_random(text: str) -> None:
-    """Seed random numbers; numpy is imported here, lest an author's cell imports it later."""
     random.seed(text)
-    with contextlib.suppress(ImportError):
+    if (numpy_random := _numpy_random()) is not None:
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-        importlib.import_module("numpy.random").seed(number)
+        numpy_random.seed(number)
+
+
+@functools.cache
+def _numpy_random() -> Any:
+    """Return numpy's module, imported now lest an author's cell imports it later, or None.
+
+    It is looked for once, since a search in vain takes longer than the rest of a seeding.
+    """
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("numpy.random")
+    return None
 
 
 if __name__ == "__main__":
