@@ -24,13 +24,10 @@ part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorde
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
 import importlib
 import json
 import os
 import pathlib
-import random
 import signal
 import sys
 import time
@@ -39,7 +36,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import answer_log  # type: ignore[import-not-found]  # in this file's directory
+import answer_calls  # type: ignore[import-not-found]  # in this file's directory
+import answer_log  # type: ignore[import-not-found]
 import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
@@ -88,7 +86,7 @@ class Template:
         self.recorder.install()
         self._notebook = contextlib.ExitStack()  # until the process ends
         self.parts = judged_parts.Parts(self.plan, self._notebook.enter_context(_notebook()))
-        _seed_random(f"{self.plan.data['source_sha256']}:template")
+        answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
         self.parts.run_template()
 
 
@@ -205,8 +203,9 @@ class _Judge:
         """
         seconds = self._session.begin()
         # Other numbers for each submission, the same whenever it is judged.
-        _seed_random(f"{seed}:{part['cell']}")
-        answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log)
+        secret = f"{seed}:{part['cell']}"
+        answer_calls.seed_random(secret)
+        answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log, secret)
         verdict = _Verdict()
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
@@ -217,6 +216,7 @@ class _Judge:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except answer_session.NoAnswer:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        answers.put_back()
         if self._session.broken and verdict.state == "judged":
             verdict = _Verdict("not run", self._session.broken)
         if self._session.overfull:
@@ -313,24 +313,6 @@ class _Judge:
     def _interrupt(self, number: int, frame: Any) -> None:
         self._session.break_off("the time of this check is over")
         raise answer_session.NoAnswer(self._session.broken)
-
-
-def _seed_random(text: str) -> None:
-    random.seed(text)
-    if (numpy_random := _numpy_random()) is not None:
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-        numpy_random.seed(number)
-
-
-@functools.cache
-def _numpy_random() -> Any:
-    """Return numpy's module, imported now lest an author's cell imports it later, or None.
-
-    It is looked for once, since a search in vain takes longer than the rest of a seeding.
-    """
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("numpy.random")
-    return None
 
 
 if __name__ == "__main__":
