@@ -7,12 +7,12 @@ writes do not belong in it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
@@ -56,16 +56,9 @@ class Executor:
         at_once: int = 2,
         bounds: CopyBounds | None = None,
     ) -> None:
-        """Keep copies below ``place``, a directory that only this process writes to.
-
-        ``remove`` removes a tree with untrusted contents
-        (:func:`mograder.store.files.remove_tree`).
-        """
-        self._bounds = bounds or CopyBounds()
-        self._remove = remove
+        """Keep copies below ``place`` (:class:`PrivateCopies`)."""
         self._hands = hands
-        self._place = place
-        self._turn = asyncio.Semaphore(at_once)
+        self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds or CopyBounds())
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
         """Run a notebook until it ends or its time is over, and return the result.
@@ -73,18 +66,9 @@ class Executor:
         Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
             no supervisor, no environment, too many or too large support files.
         """
-        name = secrets.token_hex(_ID_BYTES)
-        directory = self._place / name
         lines: list[str] = []
-        async with self._turn:
-            try:
-                copying = (directory, request, self._bounds)
-                await in_thread_to_its_end(
-                    partial(write_copy, *copying, notebooks=request.notebooks)
-                )
-                executed = await self._hands.execute(_asked(request, name, directory), lines.append)
-            finally:
-                await asyncio.to_thread(self._remove, directory)
+        async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
+            executed = await self._hands.execute(_asked(request, name, directory), lines.append)
         return await asyncio.to_thread(read_report, lines, executed)
 
 
@@ -110,6 +94,41 @@ class Notebook(Protocol):
     def name(self) -> str: ...
     @property
     def folder(self) -> Path | None: ...
+
+
+class PrivateCopies:
+    """Copies of notebooks to run, at most ``at_once`` at the same time; further calls wait."""
+
+    def __init__(
+        self, place: Path, remove: Callable[[Path], None], *, at_once: int, bounds: CopyBounds
+    ) -> None:
+        """Keep them below ``place``, a directory that only this process writes to.
+
+        ``remove`` removes a tree with untrusted contents
+        (:func:`mograder.store.files.remove_tree`).
+        """
+        self._place = place
+        self._remove = remove
+        self._bounds = bounds
+        self._turn = asyncio.Semaphore(at_once)
+
+    @contextlib.asynccontextmanager
+    async def copy(
+        self, notebook: Notebook, *, notebooks: bool = False
+    ) -> AsyncIterator[tuple[str, Path]]:
+        """Yield a new name and a directory with a notebook and its support files.
+
+        The directory is removed afterwards. Raises: as :func:`write_copy`.
+        """
+        name = secrets.token_hex(_ID_BYTES)
+        directory = self._place / name
+        writing = partial(write_copy, directory, notebook, self._bounds, notebooks=notebooks)
+        async with self._turn:
+            try:
+                await in_thread_to_its_end(writing)
+                yield name, directory
+            finally:
+                await asyncio.to_thread(self._remove, directory)
 
 
 def write_copy(
@@ -178,7 +197,7 @@ def folder_digest(folder: Path) -> str:
     return found.hexdigest()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(directory: int, name: str) -> Iterator[BufferedReader | None]:
     """Yield a regular file of a directory, None for anything else and for a removed one."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

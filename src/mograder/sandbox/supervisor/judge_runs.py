@@ -50,6 +50,7 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
     judged = Judged(
         judge=await judging.outcome(seconds, timed_out=not done),
         worker=await worker.outcome(seconds, timed_out=running),
+        protected=session_table.confines,
     )
     lines = [JUDGE_LINE + line for line in judging.report.take()]
     return judged, lines + [WORKER_LINE + line for line in worker.report.take()]
