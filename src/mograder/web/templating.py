@@ -19,7 +19,6 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mograder.grading.pages.comment_markup import readable_markdown
 from mograder.grading.pages.page_templates import readable
 
 _MEDIA_TYPES = {
@@ -80,7 +79,6 @@ def load_pages() -> Pages:
     environment.filters["segment"] = path_segment
     environment.filters["utc"] = in_utc
     environment.filters["readable"] = readable
-    environment.filters["markdown"] = readable_markdown
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 

@@ -13,7 +13,6 @@ from mograder.core.settings_model import Settings
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.feedback.marker_notes import Notes, marker_notes
 from mograder.grading.late.course_late import CountedGrade
 from mograder.grading.pages.notebook_page import cells_of_page, view_code
 from mograder.grading.results.recorded_result import LastResult, last_result
@@ -64,23 +63,7 @@ def works_of(
     request: FeedbackRequest, book: Gradebook, counted: Iterable[CountedGrade]
 ) -> tuple[StudentWork, ...]:
     """Return the marks of students with what explains them."""
-    chosen = tuple(counted)
-    lasts = {
-        each.grade.student: last_result(
-            request.key, book.runs(request.assignment, each.grade.student)
-        )
-        for each in chosen
-    }
-    marked = {
-        student: last.result.submission_sha256
-        for student, last in lasts.items()
-        if last.result is not None
-    }
-    grades = [each.grade for each in chosen]
-    notes = marker_notes(book, request.assignment, grades, marked)
-    return tuple(
-        _work(each, lasts[each.grade.student], notes.get(each.grade.student, {})) for each in chosen
-    )
+    return tuple(_work(request, book, each) for each in counted)
 
 
 def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Iterator[WrittenPage]:
@@ -99,8 +82,9 @@ def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Itera
             yield WrittenPage(student, path)
 
 
-def _work(counted: CountedGrade, last: LastResult, notes: Notes) -> StudentWork:
-    return StudentWork(GradedWork(counted.grade, last.result, counted.deduction, notes), last)
+def _work(request: FeedbackRequest, book: Gradebook, counted: CountedGrade) -> StudentWork:
+    last = last_result(request.key, book.runs(request.assignment, counted.grade.student))
+    return StudentWork(GradedWork(counted.grade, last.result, counted.deduction), last)
 
 
 def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) -> None:

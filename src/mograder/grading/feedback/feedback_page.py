@@ -12,7 +12,6 @@ from datetime import datetime
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback_view import GradedWork, view_feedback
 from mograder.grading.late.explanation import moment
-from mograder.grading.pages.comment_markup import readable_markdown
 from mograder.grading.pages.notebook_page import NotebookView
 from mograder.grading.pages.page_templates import render_page, styled
 
@@ -44,7 +43,6 @@ def render_feedback_page(
         signature=signature[:_SHORT],
         graded=_graded(work),
         styled=styled,
-        markdown=readable_markdown,
     )
 
 

@@ -5,12 +5,12 @@ Everything is from the signed result and from the gradebook, nothing from the su
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.marker_notes import MarkerNote, Notes
 from mograder.grading.late.explanation import late_sentence, moment, no_deduction
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import (
@@ -20,9 +20,10 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
-from mograder.store.grading_records import MANUAL, UNPROTECTED, WHOLE, QuestionGrade, StudentGrade
+from mograder.store.grading_records import MANUAL, UNPROTECTED, QuestionGrade, StudentGrade
 
 _MOST_CALLS = 50
+_PARAGRAPHS = re.compile(r"\n\s*\n")
 _RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
 """States of a question whose marks the submission's code had a part in."""
 _TELLING = frozenset((GradingState.NOT_RUN, GradingState.UNPROTECTED))
@@ -72,8 +73,7 @@ class QuestionView:
     marks: str
     sentences: tuple[str, ...] = ()
     labels: tuple[LabelView, ...] = ()
-    comment: str = ""
-    notes: tuple[MarkerNote, ...] = ()
+    comment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,7 @@ class FeedbackView:
     late: str = ""
     time: str = ""
     notes: tuple[str, ...] = ()
-    comment: str = ""
-    marker_notes: tuple[MarkerNote, ...] = ()
+    comment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +101,18 @@ class GradedWork:
     """One student's marks with what explains them.
 
     ``result`` is None for a student whom only 0.3.16 or people have graded. The marks have the
-    deduction already. ``notes`` are what markers say beside their comments.
+    deduction already.
     """
 
     grade: StudentGrade
     result: GradingResult | None = None
     deduction: Deduction = NO_DEDUCTION
-    notes: Notes = field(default_factory=dict)
 
 
 def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     """Return what a student's page says."""
     grade, result = work.grade, work.result
-    questions = tuple(
-        _question(each, result, disclosure, work.notes.get(each.key, ()))
-        for each in grade.questions
-    )
+    questions = tuple(_question(each, result, disclosure) for each in grade.questions)
     withheld = any(each.judgement is _LATER for each in questions)
     final = None if withheld else grade.final
     told = grade if final is not None else replace(grade, total=None)
@@ -132,14 +127,18 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         late_sentence(told, work.deduction) if is_late else "",
         _sentence("" if is_late else no_deduction(work.deduction)),
         tuple(_notes(result)),
-        grade.comment,
-        work.notes.get(WHOLE, ()),
+        paragraphs(grade.comment),
     )
 
 
 def _number(value: float | None) -> str:
     """Return marks with at most two decimals, empty for None."""
     return number_text(value, places=2)
+
+
+def paragraphs(text: str) -> tuple[str, ...]:
+    """Return the paragraphs of a text, which are separated by empty lines."""
+    return tuple(each.strip("\n") for each in _PARAGRAPHS.split(text) if each.strip())
 
 
 def _sentence(text: str) -> str:
@@ -172,10 +171,7 @@ def _notes(result: GradingResult | None) -> Iterator[str]:
 
 
 def _question(
-    grade: QuestionGrade,
-    result: GradingResult | None,
-    disclosure: Disclosure,
-    notes: tuple[MarkerNote, ...],
+    grade: QuestionGrade, result: GradingResult | None, disclosure: Disclosure
 ) -> QuestionView:
     found = [
         (check, label)
@@ -195,8 +191,7 @@ def _question(
         _marks(grade),
         tuple(_sentences(grade, found, disclosure.level)),
         tuple(_labels(found, shares, disclosure.level)),
-        grade.comment,
-        notes,
+        paragraphs(grade.comment),
     )
 
 

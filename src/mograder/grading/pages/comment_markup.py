@@ -19,7 +19,6 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from mograder.grading.pages.clean_markup import clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels
-from mograder.grading.pages.page_templates import readable
 
 _LONGEST = 20_000
 _NESTED = 100
@@ -37,11 +36,6 @@ def comment_html(text: str) -> str:
     if len(text) > _LONGEST:
         return f"<pre>{html.escape(text)}</pre>"
     return clean_markup(_parser().render(text), HeadingLevels(first=4)).strip()
-
-
-def readable_markdown(text: str) -> str:
-    """Return :func:`comment_html` of a text whose unseen characters are replaced."""
-    return comment_html(readable(text))
 
 
 @cache

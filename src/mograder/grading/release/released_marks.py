@@ -6,14 +6,13 @@ Students see these marks until the next release, whatever changes in the gradebo
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.feedback.feedback import StudentWork
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.feedback.marker_notes import MarkerNote
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.grading_records import StudentGrade
@@ -25,18 +24,17 @@ class ReleasedMarks:
 
     ``run`` is the number of the run whose result explains the marks, None without one.
     ``hidden_tests`` is whether hidden tests are part of a mark, which may not be told before the
-    last due date. ``notes`` are what markers said beside their comments.
+    last due date.
     """
 
     grade: StudentGrade
     run: int | None = None
     deduction: Deduction = NO_DEDUCTION
     hidden_tests: bool = False
-    notes: dict[str, tuple[MarkerNote, ...]] = field(default_factory=dict)
 
     def work(self, result: GradingResult | None) -> GradedWork:
         """Return the marks for a page; ``result`` is that of the run."""
-        return GradedWork(self.grade, result, self.deduction, self.notes)
+        return GradedWork(self.grade, result, self.deduction)
 
 
 _FORM = TypeAdapter(ReleasedMarks)
@@ -49,7 +47,6 @@ def marks_now(each: StudentWork) -> ReleasedMarks:
         grade=work.grade,
         run=each.recorded.run,
         deduction=work.deduction,
-        notes=dict(work.notes),
         hidden_tests=any(label.hidden for check in checks for label in check.labels),
     )
 
