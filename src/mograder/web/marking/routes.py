@@ -47,6 +47,7 @@ _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
