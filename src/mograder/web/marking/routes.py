@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.web.marking import api_annotations, api_answers, api_comments, overview
+from mograder.web.marking import api_annotations, api_answers, api_comments, late, overview
 
 
 class Demands(StrEnum):
@@ -39,6 +39,9 @@ _ANNOTATIONS = _API + "/answers/{answer}/annotations"
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking", overview.course),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),

@@ -97,14 +97,16 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
         File
     ),
     st.builds(
-        lambda name, whose, until, gone: Extension(name, *whose, until=until, removed=gone),
+        lambda name, whose, until, gone: Extension(
+            name, whose[0], whose[1], until=until, removed=gone
+        ),
         _names,
         _whose,
         _untils,
         st.booleans(),
     ),
     st.builds(
-        lambda name, whose, gone: Extension(name, *whose, exempt=True, removed=gone),
+        lambda name, whose, gone: Extension(name, whose[0], whose[1], exempt=True, removed=gone),
         st.sampled_from([*NAMES, ""]),
         _whose,
         st.booleans(),
@@ -217,13 +219,14 @@ def test_any_order_of_changes_gives_what_is_computed_from_nothing(
         shutil.copy(empty, course.path / "fresh.db")
         facts, last = course.facts, replace(course, path=course.path)
         with Gradebook(course.path / "fresh.db") as book:
-            changes = [
+            changes: list[Change] = [
                 *facts.extensions.values(),
                 *(Membership(*each) for each in facts.members),
                 *(PolicyChange(*each) for each in facts.policies.items()),
             ]
             LateWork(book).record(changes, by="ina", at=AT)
-            for step in (*course.submissions.values(), *course.marks.values()):
+            again: list[Step] = [*course.submissions.values(), *course.marks.values()]
+            for step in again:
                 last.take(book, step)
             course.late().refresh(book, at=AT)
             assert told(course, book) == grown
