@@ -21,6 +21,7 @@ from mograder.grading.late.course_late import ComparedGrade, CountedGrade, Cours
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
+    described,
     extension,
     membership,
     policy_change,
@@ -41,6 +42,8 @@ _LARGEST_CSV = MEGABYTE
 _LARGEST_FORM = 4 * MEGABYTE
 """A CSV file in a form's field, in which a character may take several bytes."""
 _LONGEST = 60
+_MOST_LOGGED = 100
+"""Lines of the audit log for one import; the gradebook has every change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,16 @@ class LateView:
 
 @dataclass(frozen=True, slots=True)
 class PreviewView:
-    """The class before and after a change: the students whose mark changes, with sentences."""
+    """The class before and after a change: the students whose mark changes, with sentences.
+
+    ``changes`` are in words.
+    """
 
     rows: tuple[tuple[ComparedGrade, str], ...]
     total: int
     unknown: tuple[str, ...]
     version: str
+    changes: tuple[str, ...]
 
 
 async def late_page(
@@ -117,8 +124,8 @@ async def record(
     fields = await read_form(request, _LARGEST_FORM)
     name = ItemName.parse(a)
     told = await to_thread.run_sync(_record, marking, name, fields, marker.name)
-    for line in told:
-        await marking.record(request, line, name)
+    for line in told[:_MOST_LOGGED]:
+        await marking.record(request, "late work", line)
     where = with_outcome(f"/marking/{path_segment(name)}/late", "late")
     return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
 
@@ -183,31 +190,17 @@ def _preview(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Previ
         len(found.grades),
         unknown_students(book, changes),
         found.version,
+        tuple(map(described, changes)),
     )
 
 
 def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) -> Sequence[str]:
-    """Record changes, and write the columns that follow; return the lines of the audit log."""
+    """Record changes, and write the columns that follow; return them in words."""
     book, now = marking.book(), marking.clock.now()
     changes = _changes(marking, name, fields)
-    LateWork(book).record(changes, by=by, at=now, version=fields.get("version", ""))
-    CourseLate(marking.loaded).refresh(book, at=now)
-    return [_told(fields.get("action", ""), changes)]
-
-
-def _told(action: str, changes: Sequence[Change]) -> str:
-    first = changes[0] if changes else None
-    whose = ""
-    if len(changes) == 1 and isinstance(first, Extension):
-        whose = f" for {first.student or f'the group {first.group}'}"
-    words = {
-        "add": f"extension{whose}",
-        "remove": f"withdraw extension{whose}",
-        "member": "group of students",
-        "policy": "rule for late work",
-        "csv": f"import {len(changes)} extensions",
-    }
-    return words.get(action, "late work")
+    version = fields.get("version", "")
+    CourseLate(marking.loaded).record(book, changes, by=by, at=now, version=version)
+    return [described(each) for each in changes]
 
 
 def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Sequence[Change]:

@@ -160,7 +160,7 @@ class Course:
                 book.record_marks(step.assignment, step.student, given, marker="mia", at=AT)
             case _:
                 self.facts = self.facts.after([step])
-                LateWork(book).record([step], by="ina", at=AT)
+                self.late().record(book, [step], by="ina", at=AT)
 
     def _run(self, step: Submission) -> GradingRun:
         received: datetime | None = None
@@ -239,13 +239,13 @@ def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
     late = CourseLate(load_settings(tmp_path, environ={}))
     change = Extension("A1", "alice", until=DUE + timedelta(days=1))
     with Gradebook(tmp_path / "gradebook.db") as book:
-        preview = late.preview(book, [change], "A1")
+        preview = late.preview(book, [change])
         assert [each.differs for each in preview.grades] == [True, False]
-        assert late.preview(book, [change], "A2").grades == ()
-        LateWork(book).record([change], by="ina", at=AT, version=preview.version)
+        assert late.preview(book, [replace(change, assignment="A2")]).grades == ()
+        late.record(book, [change], by="ina", at=AT, version=preview.version)
         assert late.counted(book, "A1") == tuple(each.after for each in preview.grades)
         with pytest.raises(Conflict, match="changed meanwhile"):
-            LateWork(book).record([change], by="ina", at=AT, version=preview.version)
+            late.record(book, [change], by="ina", at=AT, version=preview.version)
 
 
 def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:
