@@ -180,6 +180,10 @@ class CourseLate:
         given = self._loaded.origins.get(f"penalties.{key}", Origin.DEFAULT)
         return "default" if given is Origin.DEFAULT else "[penalties]"
 
+    def _late_days(self, facts: LateFacts) -> int:
+        rule: PenaltiesSettings = self.rule(ALL_ASSIGNMENTS, facts)
+        return rule.late_days
+
     def _rules(self, assignment: str, facts: LateFacts) -> Sequence[tuple[str, LateRule]]:
         """Return the rules over ``[penalties]``, the one that counts first at the front."""
         items = self._loaded.settings.items
@@ -223,16 +227,14 @@ class CourseLate:
 
     def _scope(self, facts: LateFacts, assignment: str | None) -> Sequence[str] | None:
         """Return the assignments to read: all where late days of the term are shared."""
-        if assignment is None or self.rule(ALL_ASSIGNMENTS, facts).late_days:
+        if assignment is None or self._late_days(facts):
             return None
         return (assignment,)
 
     def _touched(self, facts: LateFacts, changes: Sequence[Change]) -> Sequence[str] | None:
         """Return the assignments whose marks changes may concern, None for all."""
         named = {"" if isinstance(each, Membership) else each.assignment for each in changes}
-        shared = any(
-            self.rule(ALL_ASSIGNMENTS, each).late_days for each in (facts, facts.after(changes))
-        )
+        shared = any(map(self._late_days, (facts, facts.after(changes))))
         return None if shared or "" in named else sorted(named)
 
     def _count(
@@ -244,8 +246,7 @@ class CourseLate:
             for name, grades in records.grades.items()
             for work in self._works(name, grades, records)
         )
-        late_days = self.rule(ALL_ASSIGNMENTS, facts).late_days
-        deductions = late_work(terms, late_days, works)
+        deductions = late_work(terms, self._late_days(facts), works)
         return {
             name: tuple(
                 _counted(each, deductions[name, nfc(each.student)], records) for each in grades

@@ -208,28 +208,39 @@ def test_any_order_of_changes_gives_what_is_computed_from_nothing(
     with tempfile.TemporaryDirectory() as directory:
         course = Course(Path(directory))
         course.write_settings()
-        shutil.copy(empty, course.path / "gradebook.db")
-        with Gradebook(course.path / "gradebook.db") as book:
-            for step, refreshes in steps:
-                course.take(book, step)
-                if refreshes:
-                    course.late().refresh(book, at=AT)
-            course.late().refresh(book, at=AT)
-            grown = told(course, book)
-        shutil.copy(empty, course.path / "fresh.db")
-        facts, last = course.facts, replace(course, path=course.path)
-        with Gradebook(course.path / "fresh.db") as book:
-            changes: list[Change] = [
-                *facts.extensions.values(),
-                *(Membership(*each) for each in facts.members),
-                *(PolicyChange(*each) for each in facts.policies.items()),
-            ]
-            LateWork(book).record(changes, by="ina", at=AT)
-            again: list[Step] = [*course.submissions.values(), *course.marks.values()]
-            for step in again:
-                last.take(book, step)
-            course.late().refresh(book, at=AT)
-            assert told(course, book) == grown
+        grown = _grown(course, empty, steps)
+        assert _from_nothing(course, empty) == grown
+
+
+def _grown(
+    course: Course, empty: Path, steps: list[tuple[Step, bool]]
+) -> Mapping[tuple[str, str], object]:
+    shutil.copy(empty, course.path / "gradebook.db")
+    with Gradebook(course.path / "gradebook.db") as book:
+        for step, refreshes in steps:
+            course.take(book, step)
+            if refreshes:
+                course.late().refresh(book, at=AT)
+        course.late().refresh(book, at=AT)
+        return told(course, book)
+
+
+def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], object]:
+    """Return what follows from the last submissions and marks, and from what is in force."""
+    shutil.copy(empty, course.path / "fresh.db")
+    facts = course.facts
+    changes: list[Change] = [
+        *facts.extensions.values(),
+        *(Membership(*each) for each in facts.members),
+        *(PolicyChange(*each) for each in facts.policies.items()),
+    ]
+    again: list[Step] = [*course.submissions.values(), *course.marks.values()]
+    with Gradebook(course.path / "fresh.db") as book:
+        LateWork(book).record(changes, by="ina", at=AT)
+        for step in again:
+            course.take(book, step)
+        course.late().refresh(book, at=AT)
+        return told(course, book)
 
 
 def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
