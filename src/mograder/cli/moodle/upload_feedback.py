@@ -116,11 +116,10 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Send grades and feedback to Moodle.
 
-    ASSIGNMENT is its name, a part of it that is unique, or its number. Everything is checked
-    before anything is sent. What Moodle holds already is not sent again, so the command may be
-    repeated. A grade that has been released stays released, unless --workflow-state is given.
-    A comment on Moodle stays where there is no feedback here, unless --clear-comments is given.
-    Once marks were released (`mograder gradebook release`), only released marks are sent.
+    ASSIGNMENT is its name, a unique part of it, or its number. Everything is checked before
+    anything is sent. What Moodle holds already is not sent again. A grade that has been released
+    stays so, unless --workflow-state is given, and a comment on Moodle where there is no feedback
+    here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent.
     """
     loaded = load_course(Given(), course_dir)
     naming, book = naming_of(map_file, username_from), loaded.gradebook_path
