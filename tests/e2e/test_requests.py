@@ -67,7 +67,8 @@ async def test_a_student_asks_and_the_mark_changes(
     await home.reload()
     await expect(home.get_by_text("16 of 20 marks")).to_be_visible()
     await expect(home.get_by_text("6 → 8.5 (+2.5)")).to_be_visible()
-    await expect(home.get_by_text("You are right.")).to_be_visible()
+    said = home.get_by_role("list", name="Messages").get_by_text("You are right.")
+    await expect(said).to_be_visible()
     async with home.expect_popup() as opened:
         await home.get_by_role("link", name="With your notebook as it ran").click()
     page = await opened.value
