@@ -128,6 +128,8 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "13.5"
     staff = (await see(hub, "/marking/A1/release", "prof")).text
     assert "1 mark changed since the release." in staff
+    item = (await see(hub, "/course/items/A1", "prof")).text
+    assert "1 mark changed since the release:" in item
     await release(hub)
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
 
@@ -198,6 +200,8 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     assert (await ask(hub)).headers["location"] == "/marks/alice/A1?done=ask"
     assert "1 request waits" in (await see(hub, "/")).text
     listed = (await see(hub, "/marking/requests", MARKER)).text
+    assert "alice" not in listed, "names are hidden from markers"
+    assert "alice" not in (await see(hub, THREAD, MARKER)).text
     assert listed.index("For you") < listed.index(ASKING["text"]) < listed.index("For others")
     hub.clock.advance(60)
     await decide(hub, MARKER, action="answer", text="Which part?")

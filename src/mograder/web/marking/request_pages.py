@@ -69,6 +69,7 @@ async def requests_page(
         others=others,
         closed=closed,
         title_of=question_title,
+        named=_named(marking, marker),
     )
 
 
@@ -86,6 +87,7 @@ async def thread_page(
         may=may_answer(marker, view.request),
         instructor=marker.role is Role.INSTRUCTOR,
         longest=LONGEST_TEXT,
+        named=_named(marking, marker),
         done=done,
     )
 
@@ -102,6 +104,12 @@ async def change_thread(
     await marking.record(request, f"request: {action}", f"{a}: {number}"[:200])
     where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", action)
     return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+
+
+def _named(marking: MarkingApp, marker: Marker) -> bool:
+    """Return whether pages show the students' names to this person."""
+    shown = marking.loaded.settings.marking.names == "shown"
+    return shown or marker.role is Role.INSTRUCTOR
 
 
 def is_for(marker: Marker, request: RegradeRequest) -> bool:

@@ -15,6 +15,7 @@ from mograder.web.marking import (
     api_annotations,
     api_answers,
     api_comments,
+    late,
     overview,
     release_pages,
     request_pages,
@@ -46,10 +47,14 @@ _RELEASE = "/marking/{a}/release"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # The assignments; requests first, since that is no assignment's name
     MarkingRoute("GET", "/marking", overview.course),
     MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
     MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),
