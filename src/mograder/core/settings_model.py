@@ -1,8 +1,8 @@
 """The sections and keys of ``mograder.toml``, their types, defaults and bounds.
 
 This module only defines types; ``core.settings`` loads the values. The sections are those of
-compatibility-0.3.16.md 6, plus our own ``[hub]``, ``[security]``, ``[safety]``, ``[limits]``,
-``[grading]``, ``[database]`` and ``[backup]``. A key's docstring is its documentation.
+compatibility-0.3.16.md 6, plus our own: :data:`OUR_SECTIONS`. A key's docstring is its
+documentation.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mograder.core.settings_values import (
     header,
     listed,
     module,
+    moment,
     normalise_base_url,
     normalise_public_url,
     peer,
@@ -36,7 +37,7 @@ from mograder.core.settings_values import (
 )
 
 OUR_SECTIONS: Final = frozenset(
-    {"hub", "security", "safety", "limits", "items", "grading", "database", "backup"}
+    {"hub", "security", "safety", "limits", "items", "grading", "marking", "database", "backup"}
 )
 """Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
 
@@ -54,6 +55,7 @@ Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
 """MiB, at most 16 TiB, so that a typing error stays in the range that the kernel accepts."""
 Present = Annotated[str, AfterValidator(present)]
 Modules = Annotated[tuple[Annotated[str, AfterValidator(module)], ...], BeforeValidator(listed)]
+Users = Annotated[tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)]
 Builtins = Annotated[tuple[Annotated[str, AfterValidator(builtin)], ...], BeforeValidator(listed)]
 
 
@@ -150,7 +152,11 @@ class SyncSettings(Section):
 
 
 class PenaltiesSettings(Section):
-    """``[penalties]``: the deductions for a late submission, which `mograder feedback` makes."""
+    """``[penalties]``: the deductions for late submissions.
+
+    Keys of ``[items.NAME.penalties]``, and those that instructors store with
+    `mograder extension policy`, count before these.
+    """
 
     enabled: bool = False
     grace_minutes: float = 5
@@ -159,6 +165,48 @@ class PenaltiesSettings(Section):
     """Per cent of the mark for each day that has begun."""
     max: float = 100.0
     """The largest deduction, in per cent of the mark."""
+    cut_off_days: Count = 0
+    """Days after which a submission counts 0 marks. 0: none."""
+    hard_limit: Annotated[str, BeforeValidator(moment)] = ""
+    """A time after which a submission counts 0 marks, however late it is; an extension beyond it
+    moves it for its students. Such as "2027-02-28T18:00+01:00" (without an offset: UTC)."""
+    late_days: Count = 0
+    """Days without deduction that each student has for all assignments together; they are used in
+    the order of due dates, and only where they lower a deduction."""
+    late_days_each: Count | None = None
+    """The most of them that may be used for one assignment. Unset: all."""
+
+
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class LateRule(Section):
+    """``[items.NAME.penalties]``: keys for one item; unset ones are as in ``[penalties]``."""
+
+    enabled: bool | None = None
+    """Whether late submissions have deductions."""
+    grace_minutes: _Amount | None = None
+    """Minutes after the due date in which a submission is not late."""
+    per_day: _Amount | None = None
+    """Per cent of the mark for each day that has begun."""
+    max: _Amount | None = None
+    """The largest deduction, in per cent of the mark."""
+    cut_off_days: Count | None = None
+    """Days after which a submission counts 0 marks. 0: none."""
+    hard_limit: Annotated[str, BeforeValidator(moment)] | None = None
+    """A time after which a submission counts 0 marks. Empty: none."""
+    late_days_each: Count | None = None
+    """The most late days that may be used for this item."""
+
+
+class CourseRule(LateRule):
+    """Keys that are stored in the gradebook for the course, or for an assignment.
+
+    ``late_days`` is for the course only.
+    """
+
+    late_days: Count | None = None
+    """Days without deduction that each student has for all assignments together."""
 
 
 class GradingSettings(Section):
@@ -170,6 +218,21 @@ class GradingSettings(Section):
     hidden_tests_after: HiddenTestsAfter = "deadline"
     """"deadline": pages made before the last due date leave hidden tests out, and the marks that
     would tell their results; "release": every page tells; "never": only the marks of questions."""
+
+
+class MarkingSettings(Section):
+    """``[marking]``: the marking of answers by people, on the hub and in `mograder grader`."""
+
+    markers: Users = ()
+    """Users who mark: they see only the assignments that an instructor has opened for marking."""
+    requests_days: Count = 14
+    """Days after the release of a mark in which students may ask to look at it again. 0: never."""
+    requests_to: Literal["marker", "other", "instructors"] = "marker"
+    """The person a request goes to. "marker": the one who gave the mark; "other": another marker of
+    the assignment; "instructors": any instructor, as always for marks by grading."""
+    names: Literal["hidden", "shown"] = "hidden"
+    """Whether pages of marking show the students' names: "hidden" until the marker asks for them,
+    or "shown"."""
 
 
 class HubSettings(Section):
@@ -186,9 +249,7 @@ class HubSettings(Section):
     """The header in which a trusted proxy names the user."""
     uv_cache_dir: str = ""
     """Empty: ~/.cache/uv."""
-    instructors: Annotated[
-        tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)
-    ] = ()
+    instructors: Users = ()
     """Users who are instructors, regardless of how they sign in."""
     trusted_proxies: Annotated[
         tuple[Annotated[str, AfterValidator(peer)], ...] | None, BeforeValidator(listed)
@@ -343,6 +404,7 @@ class ItemSettings(Section):
     """The only features of marimo's editor that are on: ai, execute, lsp, packages, secrets,
     terminal. Unset: as in the header."""
     limits: ItemLimits = ItemLimits()
+    penalties: LateRule = LateRule()
     unprotected: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
     """Keys of questions, such as "Q4", whose checks run beside the answers when submissions are
     graded, as with `# mograder: unprotected`: answers can forge those marks, so confirm each."""
@@ -397,5 +459,6 @@ class Settings(Section):
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
     """By the item's name."""
     grading: GradingSettings = GradingSettings()
+    marking: MarkingSettings = MarkingSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()

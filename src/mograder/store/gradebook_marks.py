@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import cache
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -53,10 +55,12 @@ from mograder.store.mark_counting import (
     grade_of,
     latest_by_question,
     manual_percent,
+    mark_after,
     marked_by_earlier,
 )
 
 _T = TypeVar("_T")
+_Students: TypeAlias = str | Collection[str] | None
 _RUN_FACTS = ("id", "assignment", "student", "submission_sha256", "state", "problem")
 
 
@@ -77,9 +81,9 @@ def read_assignments(connection: Connection) -> tuple[AssignmentRow, ...]:
 
 
 def read_rows(
-    connection: Connection, assignment: str, student: str | None = None
+    connection: Connection, assignment: str, student: _Students = None
 ) -> tuple[StudentRows, ...]:
-    """Return what is known of an assignment's students, or of one, ordered by username."""
+    """Return what is known of all students, of some or of one, ordered by username."""
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     rows = {
         each["student"]: from_row(each)
@@ -193,9 +197,9 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
     return number
 
 
-def insert_mark(connection: Connection, assignment: str, student: str, mark: RecordedMark) -> None:
-    """Add a row to the history of marks; its number is given by the database."""
-    _insert(
+def insert_mark(connection: Connection, assignment: str, student: str, mark: RecordedMark) -> int:
+    """Add a row to the history of marks; return the number that the database gives it."""
+    return _insert(
         connection,
         question_marks,
         assignment=assignment,
@@ -241,10 +245,17 @@ def mirror(
 ) -> StudentGrade:
     """Write the row that 0.3.16 reads from the marks that count; return these.
 
-    ``changes`` are further columns of the row. A penalised mark that belongs to another total is
-    removed.
+    ``changes`` are further columns of the row. The penalised mark follows the total; other work
+    waits for a new penalty.
     """
-    rows = read_student(connection, assignment, student)
+    return mirror_rows(connection, read_student(connection, assignment, student), at, changes)
+
+
+def mirror_rows(
+    connection: Connection, rows: StudentRows, at: datetime, changes: Mapping[str, object]
+) -> StudentGrade:
+    """Do as :func:`mirror`, with all that was read of the student after the last change."""
+    assignment, student = rows.assignment.name, rows.student
     # The row is compared with itself here: what 0.3.16 changed in it was taken over before.
     held = rows.row or Marks(assignment, student)
     same = Mirrored(held.updated_at, held.auto_mark, held.manual_mark, held.graded_at)
@@ -259,8 +270,9 @@ def mirror(
         "updated_at": updated,
         **changes,
     }
-    if grade.total != held.total_mark:
-        values |= _outdated_penalty(held)
+    if grade.total != held.total_mark and held.penalty_pct is not None:
+        total, percent = grade.total, held.penalty_pct
+        values.setdefault("penalised_mark", None if total is None else mark_after(total, percent))
     key = {"assignment": assignment, "student": student}
     _put(connection, submissions, key, values)
     stamp = {
@@ -353,29 +365,27 @@ def _mirror_run(connection: Connection, before: StudentRows, run: GradingRun) ->
         is_new_work = bool(before.runs) and (
             before.runs[-1].submission_sha256 != run.submission_sha256
         )
-        if is_new_work and before.row is not None:
-            changes |= _outdated_penalty(before.row)
+        if is_new_work and before.row is not None and before.row.penalty_pct is not None:
+            changes["penalised_mark"] = None  # it waits to be computed from the new time
         if run.received is not None:
             changes["submitted_at"] = _unix_text(run.received.timestamp())
     mirror(connection, run.assignment, run.student, run.at, changes)
 
 
-def _outdated_penalty(row: Marks) -> dict[str, object]:
-    """Return the change by which a penalty waits to be computed again; none without a penalty."""
-    return {} if row.penalty_pct is None else {"penalised_mark": None}
-
-
 def _of(
-    connection: Connection, table: Table, assignment: str, student: str | None
+    connection: Connection, table: Table, assignment: str, student: _Students
 ) -> Iterable[RowMapping]:
     wanted = select(table).where(_where(table, assignment, student))
     order = table.c.id if "id" in table.c else table.c.student
     return connection.execute(wanted.order_by(order)).mappings()
 
 
-def _where(table: Table, assignment: str, student: str | None) -> ColumnElement[bool]:
+def _where(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
     named: ColumnElement[bool] = table.c.assignment == assignment
-    return named if student is None else named & (table.c.student == student)
+    if student is None:
+        return named
+    one = isinstance(student, str)
+    return named & (table.c.student == student if one else table.c.student.in_(student))
 
 
 def _grouped(
@@ -406,7 +416,7 @@ def _mark_from_row(row: RowMapping) -> RecordedMark:
 
 
 def _insert(connection: Connection, table: Table, **values: object) -> int:
-    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    key = connection.execute(insert(table), values).inserted_primary_key
     return int(key[0]) if key else 0
 
 
@@ -416,8 +426,14 @@ def _put(
     key: Mapping[str, str],
     values: Mapping[str, object],
 ) -> None:
-    news = upsert(table).values(**key, **values)
-    connection.execute(news.on_conflict_do_update(list(key), set_=dict(values)))
+    connection.execute(_upsert(table, tuple(key), tuple(values)), {**key, **values})
+
+
+@cache
+def _upsert(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
+    """Return the statement for rows with these columns; making it takes longer than running it."""
+    news = upsert(table)
+    return news.on_conflict_do_update(key, set_={name: news.excluded[name] for name in columns})
 
 
 def local_iso(at: datetime) -> str:

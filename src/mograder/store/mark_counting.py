@@ -34,6 +34,9 @@ _CLOSE = 1e-6
 _PENALTY_ROUNDING = 0.5
 """0.3.16 rounds a penalised mark to a whole number."""
 
+OTHER_PENALTY = "The penalty belongs to another mark; `mograder feedback` computes it again"
+"""The flag of a penalised mark that does not belong to the total."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
@@ -95,6 +98,32 @@ def grade_of(rows: StudentRows) -> StudentGrade:
         run=rows.runs[-1].number if rows.runs else None,
     )
     return _flagged(_with_row(grade, row, rows), rows)
+
+
+def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
+    """Return the mark of one question that counts; None if there is no such question.
+
+    As :func:`grade_of`; of other questions, ``rows`` needs only the newest marks by people. The
+    key :data:`WHOLE` stands for all questions without checks together.
+    """
+    whole = whole_mark(rows)
+    if key == WHOLE:
+        return whole or whole_ungraded(rows.assignment)
+    graded, given = latest_by_question(each for each in rows.marks if each.question == key)
+    found = graded.get(key)
+    is_known = key in graded or key in given or key in (rows.assignment.marks or {})
+    if not is_known or (found is not None and found.state == REMOVED):
+        return None
+    return _question(key, found, given.get(key), rows, covered=whole is not None)
+
+
+def whole_ungraded(assignment: AssignmentRow) -> QuestionGrade:
+    """Return the record of the whole submission while it has no mark of its own.
+
+    It waits for one only in an assignment without marks by question.
+    """
+    waits = "" if assignment.marks else "not marked yet"
+    return QuestionGrade(WHOLE, None, available_to_people(assignment) or None, MANUAL, open=waits)
 
 
 def manual_percent(assignment: AssignmentRow, points: float | None) -> float | None:
@@ -160,6 +189,19 @@ def is_stale(total: float | None, percent: float | None, penalised: float | None
     lowest = max(math.trunc(total) * (1 - percent / _PERCENT), 0.0)
     below, above = lowest - _PENALTY_ROUNDING - _CLOSE, expected + _PENALTY_ROUNDING + _CLOSE
     return not below <= penalised <= above
+
+
+def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
+    """Return why a student has no total: "Q2 is not marked yet" and the like."""
+    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
+    if grade.whole is not None and grade.whole.open:
+        waiting.append(f"the mark for the questions without checks is {grade.whole.open}")
+    return tuple(waiting)
+
+
+def mark_after(mark: float, percent: float) -> float:
+    """Return a mark after a deduction in per cent, to one decimal and at least 0."""
+    return max(round(mark * (1 - percent / _PERCENT), 1), 0.0)
 
 
 def version_of(rows: StudentRows) -> str:
@@ -230,7 +272,7 @@ def _question(
 ) -> QuestionGrade:
     question = _question_by_grading(key, graded, rows)
     if given is None or given.points is None:
-        waits = _why_open(question, covered=covered)
+        waits = why_open(question, covered=covered)
         return replace(question, open=waits, comment=given.comment if given else "")
     return replace(
         question,
@@ -264,7 +306,11 @@ def _is_manual(key: str, graded: Mapping[str, RecordedMark], assignment: Assignm
     return (found.state if found else _state_without_run(key, assignment)) == MANUAL
 
 
-def _why_open(question: QuestionGrade, *, covered: bool) -> str:
+def why_open(question: QuestionGrade, *, covered: bool) -> str:
+    """Return what a question without a mark by a person waits for, "" if for nothing.
+
+    ``covered`` is whether a mark for all questions without checks together counts.
+    """
     if question.available is None:
         return ""
     if question.state == MANUAL:
@@ -281,9 +327,13 @@ def _is_other_work(mark: RecordedMark, runs: Sequence[RunFacts]) -> bool:
 
 
 def _is_other_mark(given: RecordedMark, marks: Sequence[RecordedMark]) -> bool:
-    """Return whether grading has changed its mark since a person marked the question."""
+    """Return whether grading has changed its mark since a person marked the question.
+
+    The run tells what the person saw: a mark that was computed again is newer than that.
+    """
     graded = [m for m in marks if m.question == given.question and m.marker == MACHINE]
-    before = [each for each in graded if each.number < given.number]
+    seen = given.run or 0
+    before = [each for each in graded if each.number < given.number and (each.run or 0) <= seen]
     return bool(before) and before[-1].points != graded[-1].points
 
 
@@ -371,7 +421,7 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if row is not None and mirrored is not None and _is_graded_again(row, mirrored):
         yield "mograder 0.3.16 graded this again; its result does not count here"
     if is_stale(grade.total, grade.penalty_pct, grade.penalised):
-        yield "The penalty belongs to another mark; `mograder feedback` computes it again"
+        yield OTHER_PENALTY
 
 
 def _is_graded_again(row: Marks, mirrored: Mirrored) -> bool:

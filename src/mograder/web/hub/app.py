@@ -11,15 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.responses import FileResponse, JSONResponse, Response
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder import __version__
 from mograder.auth.identity import is_trusted
-from mograder.core.errors import InvalidInput
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -44,6 +42,7 @@ from mograder.web.hub.support.access import GUARDS, Access, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -51,6 +50,7 @@ from mograder.web.hub.support.openapi import summary_of
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
 _FRONT_DOOR = FRONT_DOOR.encode()
@@ -62,12 +62,44 @@ def create_app(
     """Build the hub: context middleware, then the session proxy or the route table."""
     metrics, notifier = metrics or Metrics(services.pool), notifier or Notifier()
     hub = services.loaded.settings.hub
+    book = SharedGradebook(services.loaded.gradebook_path)
+    app = _make_hub_app(services, metrics, notifier, book)
+    services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
+    services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
+    url = session_url(hub.session_url, hub.public_url)
+    proxy = SessionProxy(
+        services,
+        metrics.traffic,
+        FramePages(app.pages, app.title, hub.collect, services.sandboxed, url),
+        on_save=lambda user: notifier.notify(user, Part.COPIES),
+        on_visit=app.audit.visited,
+    )
+    own = AppMiddleware(build_routes(app, proxy, book), app, admit)
+    assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
+    trusts = partial(is_trusted, services.policy)
+    front: ASGIApp = own
+    if hub.front_group:
+        hang_up = services.hang_up
+        front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
+    origins = SessionOrigins(url, proxy) if url else None
+    return ContextMiddleware(
+        Dispatcher(proxy, assets, own, front, origins),
+        base_url=hub.base_url,
+        public_url=hub.public_url,
+        trusts=trusts,
+    )
+
+
+def _make_hub_app(
+    services: Services, metrics: Metrics, notifier: Notifier, book: SharedGradebook
+) -> HubApp:
+    hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
     reserve = services.loaded.settings.limits.disk_reserve
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
-    app = HubApp(
+    return HubApp(
         services=services,
         pages=load_pages(),
         work=Work(),
@@ -81,30 +113,7 @@ def create_app(
         results=results,
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
-    )
-    services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
-    services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
-    url = session_url(hub.session_url, hub.public_url)
-    proxy = SessionProxy(
-        services,
-        metrics.traffic,
-        FramePages(app.pages, app.title, hub.collect, services.sandboxed, url),
-        on_save=lambda user: notifier.notify(user, Part.COPIES),
-        on_visit=app.audit.visited,
-    )
-    own = AppMiddleware(build_routes(app, proxy), app, admit)
-    assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
-    trusts = partial(is_trusted, services.policy)
-    front: ASGIApp = own
-    if hub.front_group:
-        hang_up = services.hang_up
-        front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
-    origins = SessionOrigins(url, proxy) if url else None
-    return ContextMiddleware(
-        Dispatcher(proxy, assets, own, front, origins),
-        base_url=hub.base_url,
-        public_url=hub.public_url,
-        trusts=trusts,
+        marking=hub_marking(services, book),
     )
 
 
@@ -145,7 +154,7 @@ class Dispatcher:
             await self._own(scope, receive, send)
 
 
-def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
+def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> FastAPI:
     """Build the app from the table, without FastAPI's own pages, which load from a CDN."""
 
     @asynccontextmanager
@@ -160,6 +169,7 @@ def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
         app.notifier.close()
         await app.copy_counts.close()
         await app.work.close()
+        await asyncio.to_thread(book.close)
         await proxy.aclose()
 
     api = FastAPI(
@@ -170,10 +180,7 @@ def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        exception_handlers={
-            **exception_handlers(answer_problem),
-            RequestValidationError: _tell_invalid,
-        },
+        exception_handlers=exception_handlers(answer_problem),
     )
     api.router.routes.extend(_installed())
     return api
@@ -205,10 +212,3 @@ def _install(router: APIRouter, route: Route) -> None:
         include_in_schema=bool(route.chapter),
         openapi_extra=dict(route.extra) or None,
     )
-
-
-async def _tell_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return await answer_problem(request, InvalidInput(f"{place}: {first['msg']}"))

@@ -22,6 +22,7 @@ from mograder.web.hub.handlers import (
     home,
     item_pages,
     items,
+    marks,
     notebook_state,
     pages,
     sessions,
@@ -31,6 +32,7 @@ from mograder.web.hub.handlers import (
 )
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def _body(properties: Mapping[str, object], *, required: bool = True) -> Mapping
     return {"requestBody": {"required": required, "content": content}}
 
 
+_DEMANDED = {Demands.MARKER: Access.MARKER, Demands.INSTRUCTOR: Access.INSTRUCTOR}
+_MARKING = tuple(
+    Route(each.method, each.path, each.handler, _DEMANDED[each.demands]) for each in MARKING_ROUTES
+)
+
 _STARTING = (400, 404, 409, 502, 503, 504)
 _CHANGING = (400, 404, 409, 413, 503)
 
@@ -94,6 +101,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
+    Route("GET", "/marks/{user}/{a}", marks.marks_page, Access.OWNER),
+    Route("GET", "/marks/{user}/{a}/page", marks.feedback_page, Access.OWNER),
+    Route("POST", "/marks/{user}/{a}/requests", marks.ask, Access.OWNER),
     # Pages of instructors
     Route("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
     Route("GET", "/course/items/{name}", item_pages.item, Access.INSTRUCTOR),
@@ -109,6 +119,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # Marking
+    *_MARKING,
     # Loaded by every page
     Route("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out

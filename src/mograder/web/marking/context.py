@@ -7,7 +7,7 @@ request first and puts both into its scope.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -16,7 +16,9 @@ from fastapi import Depends, Request
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
+from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook import Gradebook
+from mograder.store.marking_progress import MarkingProgress
 
 MARKING, MARKER = "mograder.marking", "mograder.marker"
 """The keys of the request's scope."""
@@ -34,10 +36,12 @@ class Marker:
 class MarkingApp:
     """The parts of a course that marking needs.
 
-    ``book`` opens the gradebook and may raise its errors; it blocks, and so do all of its methods.
+    ``book`` returns the gradebook, which all requests share and must not close. It opens it first,
+    and may raise its errors; it blocks, and so do all of its methods.
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
-    action, and the object that it concerns.
+    action, and the object that it concerns. ``works`` shows submissions,
+    ``progress`` counts what is marked.
     """
 
     loaded: LoadedSettings
@@ -46,13 +50,30 @@ class MarkingApp:
     book: Callable[[], Gradebook]
     source: Callable[[str], Path | None]
     record: Callable[[Request, str, str], Awaitable[None]]
+    works: Works = field(default_factory=Works)
+    progress: MarkingProgress = field(default_factory=MarkingProgress)
 
 
-def _marking(request: Request) -> MarkingApp:
+def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:
+    """Put the course's parts and the person into the request; a student is not let in.
+
+    A handler that a student reached by mistake would fail.
+    """
+    if role is not Role.STUDENT:
+        request.scope[MARKING], request.scope[MARKER] = marking, Marker(name, role)
+
+
+def marker_of(request: Request) -> Marker | None:
+    """Return the person who marks, None for a request of anybody else."""
+    marker: Marker | None = request.scope.get(MARKER)
+    return marker
+
+
+async def _marking(request: Request) -> MarkingApp:
     return cast(MarkingApp, request.scope[MARKING])
 
 
-def _marker(request: Request) -> Marker:
+async def _marker(request: Request) -> Marker:
     return cast(Marker, request.scope[MARKER])
 
 

@@ -11,6 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mograder.web.marking import (
+    api_annotations,
+    api_answers,
+    api_comments,
+    late,
+    overview,
+    release_pages,
+    request_pages,
+)
+
 
 class Demands(StrEnum):
     """The role that a route of marking demands; each also admits instructors."""
@@ -29,4 +39,45 @@ class MarkingRoute:
     demands: Demands = Demands.MARKER
 
 
-MARKING_ROUTES: tuple[MarkingRoute, ...] = ()
+_API = "/marking/api/{a}"
+_QUESTION = _API + "/answers/{answer}/questions/{question}"
+_COMMENTS = _API + "/questions/{question}/comments"
+_ANNOTATIONS = _API + "/answers/{answer}/annotations"
+_RELEASE = "/marking/{a}/release"
+_REQUEST = "/marking/{a}/requests/{number}"
+
+MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # The assignments; requests first, since that is no assignment's name
+    MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
+    MarkingRoute("GET", "/marking/{a}", overview.assignment),
+    MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),
+    # The JSON that the marking pages read and send
+    MarkingRoute("GET", _API, api_answers.overview),
+    MarkingRoute("GET", _API + "/queue", api_answers.queue),
+    MarkingRoute("POST", _API + "/preview", api_answers.preview),
+    MarkingRoute("GET", _QUESTION, api_answers.answer),
+    MarkingRoute("PUT", _QUESTION, api_answers.save),
+    MarkingRoute("POST", _QUESTION + "/undo", api_answers.undo),
+    MarkingRoute("GET", _QUESTION + "/history", api_answers.history),
+    MarkingRoute("GET", _API + "/answers/{answer}/outputs", api_answers.outputs),
+    MarkingRoute("GET", _COMMENTS, api_comments.comments),
+    MarkingRoute("POST", _COMMENTS, api_comments.add),
+    MarkingRoute("GET", _COMMENTS + "/{comment}", api_comments.preview),
+    MarkingRoute("PUT", _COMMENTS + "/{comment}", api_comments.change),
+    MarkingRoute("DELETE", _COMMENTS + "/{comment}", api_comments.retire),
+    MarkingRoute("PUT", _API + "/questions/{question}/rubric", api_comments.start),
+    MarkingRoute("POST", _ANNOTATIONS, api_annotations.add),
+    MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
+    MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
+    MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
+    # Release, and requests to look at a mark again
+    MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _REQUEST, request_pages.thread_page),
+    MarkingRoute("POST", _REQUEST, request_pages.change_thread),
+)

@@ -14,6 +14,7 @@ from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.grading.batch.grading_jobs import Batch, GradingJobs
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.result_signature import grading_key
 from mograder.grading.runs.grading_tools import GradingTools, contracts_of
 from mograder.grading.runs.sandbox_slots import SandboxSlots
@@ -28,8 +29,8 @@ from mograder.store.gradebook import existing_gradebook
 from mograder.store.grading_jobs import KeptJobs
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
-from mograder.store.releases import Limits, Releases
-from mograder.store.sources import SENT, Sources
+from mograder.store.releases import Releases
+from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hub_batch import HubBatch
 
@@ -46,12 +47,13 @@ class HubGrading:
     """The parts of grading that handlers use.
 
     ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
-    errors.
+    errors. ``key`` is that of the signatures of results.
     """
 
     jobs: GradingJobs
     sources: Sources
     grades: Callable[[str], Sequence[StudentGrade]]
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +84,16 @@ def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Return the parts of grading; the app opens the queue."""
-    path = loaded.gradebook_path
+    """Return the parts of grading; the app opens the queue. Blocks.
+
+    Raises: as :func:`open_grading`.
+    """
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
-        grades=lambda item: _grades(path, item),
+        grades=lambda item: _grades(loaded, item),
+        key=grading_key(loaded),
     )
-
-
-def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
-    """Return the sources of a course: its own, and those that instructors send."""
-    limits = loaded.settings.limits
-    bounds = Limits(limits.upload_files, limits.upload_mb)
-    sent = Releases(loaded.state_dir / SENT, limits=bounds, clock=clock, private=True)
-    return Sources(loaded.path(loaded.settings.dirs.source), sent)
 
 
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
@@ -128,9 +125,9 @@ def _slots(state: HubState, count: int) -> list[int]:
     return [state.slot_of(f"__grading_{number}__") for number in range(count)]
 
 
-def _grades(path: Path, item: str) -> tuple[StudentGrade, ...]:
-    gradebook = existing_gradebook(path)
+def _grades(loaded: LoadedSettings, item: str) -> tuple[StudentGrade, ...]:
+    gradebook = existing_gradebook(loaded.gradebook_path)
     if gradebook is None:  # none yet, or one of 0.3.16, which the first grading extends
         return ()
     with gradebook:
-        return gradebook.grades(item)
+        return CourseLate(loaded).grades(gradebook, item)

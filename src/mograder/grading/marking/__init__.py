@@ -1,0 +1,1 @@
+"""What a marker is shown of an answer, and in which order."""

@@ -1,0 +1,86 @@
+"""The names of answers and questions in addresses; pure.
+
+The name of an answer hides its student: only the course's key tells which one it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Iterable
+
+from mograder.core.errors import NotFound
+from mograder.store.grading_records import WHOLE
+
+_LENGTH = 16
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+_CODED, _WHOLE = "~", "~whole"
+_WHOLE_TITLE = "The whole submission"
+
+
+def answer_id(key: bytes, assignment: str, student: str) -> str:
+    """Return the name of a student's work in addresses: 16 hexadecimal digits."""
+    return _digest(key, "answer", assignment, student)[:_LENGTH]
+
+
+def student_of(key: bytes, assignment: str, named: str, students: Iterable[str]) -> str:
+    """Return the student whose work has this name.
+
+    Raises:
+        NotFound: It is none of these students'.
+    """
+    for student in students:
+        if answer_id(key, assignment, student) == named:
+            return student
+    raise NotFound("There is no such answer.")
+
+
+def marking_order(
+    key: bytes, assignment: str, marker: str, students: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the students in a marker's order: random, and always the same."""
+
+    def place(student: str) -> tuple[str, str]:
+        return _digest(key, "order", assignment, marker, student), student
+
+    return tuple(sorted(students, key=place))
+
+
+def question_address(question: str) -> str:
+    """Return a question's key as one part of a path; plain keys stay as they are."""
+    if question == WHOLE:
+        return _WHOLE
+    if _PLAIN.fullmatch(question):
+        return question
+    coded = base64.urlsafe_b64encode(question.encode("utf-8", "surrogatepass"))
+    return _CODED + "=" + coded.decode().rstrip("=")
+
+
+def question_of(address: str) -> str:
+    """Return the key of the question with this address.
+
+    Raises:
+        NotFound: There is no such address.
+    """
+    if address == _WHOLE:
+        return WHOLE
+    if not address.startswith(_CODED):
+        return address
+    coded = address[2:].encode("ascii", "replace")
+    try:
+        data = base64.b64decode(coded + b"=" * (-len(coded) % 4), b"-_", validate=True)
+        return data.decode("utf-8", "surrogatepass")
+    except (binascii.Error, ValueError) as error:
+        raise NotFound("There is no such question.") from error
+
+
+def question_title(question: str) -> str:
+    """Return what pages call a question."""
+    return question or _WHOLE_TITLE
+
+
+def _digest(key: bytes, *parts: str) -> str:
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hmac.digest(key, text, "sha256").hex()

@@ -1,0 +1,29 @@
+"""What marking on the hub works with: the course's gradebook, sources and audit log."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from mograder.web.hub.support.hub_app import hub_app, identity_of
+from mograder.web.hub.support.services import Services
+from mograder.web.marking.context import MarkingApp
+from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.opening import make_marking
+
+
+def hub_marking(services: Services, book: SharedGradebook) -> MarkingApp:
+    """Return the parts of a hub's course that marking needs."""
+    return make_marking(
+        services.loaded,
+        services.clock,
+        services.grading.key,
+        book=book,
+        sources=services.grading.sources,
+        record=_record,
+    )
+
+
+async def _record(request: Request, action: str, what: str) -> None:
+    caller = identity_of(request)
+    if caller is not None:
+        await hub_app(request).audit.record(request, caller, action, what)
