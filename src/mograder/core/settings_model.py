@@ -225,6 +225,11 @@ class MarkingSettings(Section):
 
     markers: Users = ()
     """Users who mark: they see only the assignments that an instructor has opened for marking."""
+    requests_days: Count = 14
+    """Days after the release of a mark in which students may ask to look at it again. 0: never."""
+    requests_to: Literal["marker", "other", "instructors"] = "marker"
+    """The person a request goes to. "marker": the one who gave the mark; "other": another marker of
+    the assignment; "instructors": any instructor, as always for marks by grading."""
     names: Literal["hidden", "shown"] = "hidden"
     """Whether pages of marking show the students' names: "hidden" until the marker asks for them,
     or "shown"."""

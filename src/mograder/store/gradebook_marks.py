@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import cache
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -58,6 +60,7 @@ from mograder.store.mark_counting import (
 )
 
 _T = TypeVar("_T")
+_Students: TypeAlias = str | Collection[str] | None
 _RUN_FACTS = ("id", "assignment", "student", "submission_sha256", "state", "problem")
 
 
@@ -78,9 +81,9 @@ def read_assignments(connection: Connection) -> tuple[AssignmentRow, ...]:
 
 
 def read_rows(
-    connection: Connection, assignment: str, student: str | None = None
+    connection: Connection, assignment: str, student: _Students = None
 ) -> tuple[StudentRows, ...]:
-    """Return what is known of an assignment's students, or of one, ordered by username."""
+    """Return what is known of all students, of some or of one, ordered by username."""
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     rows = {
         each["student"]: from_row(each)
@@ -370,16 +373,19 @@ def _mirror_run(connection: Connection, before: StudentRows, run: GradingRun) ->
 
 
 def _of(
-    connection: Connection, table: Table, assignment: str, student: str | None
+    connection: Connection, table: Table, assignment: str, student: _Students
 ) -> Iterable[RowMapping]:
     wanted = select(table).where(_where(table, assignment, student))
     order = table.c.id if "id" in table.c else table.c.student
     return connection.execute(wanted.order_by(order)).mappings()
 
 
-def _where(table: Table, assignment: str, student: str | None) -> ColumnElement[bool]:
+def _where(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
     named: ColumnElement[bool] = table.c.assignment == assignment
-    return named if student is None else named & (table.c.student == student)
+    if student is None:
+        return named
+    one = isinstance(student, str)
+    return named & (table.c.student == student if one else table.c.student.in_(student))
 
 
 def _grouped(
@@ -410,7 +416,7 @@ def _mark_from_row(row: RowMapping) -> RecordedMark:
 
 
 def _insert(connection: Connection, table: Table, **values: object) -> int:
-    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    key = connection.execute(insert(table), values).inserted_primary_key
     return int(key[0]) if key else 0
 
 
@@ -420,8 +426,14 @@ def _put(
     key: Mapping[str, str],
     values: Mapping[str, object],
 ) -> None:
-    news = upsert(table).values(**key, **values)
-    connection.execute(news.on_conflict_do_update(list(key), set_=dict(values)))
+    connection.execute(_upsert(table, tuple(key), tuple(values)), {**key, **values})
+
+
+@cache
+def _upsert(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
+    """Return the statement for rows with these columns; making it takes longer than running it."""
+    news = upsert(table)
+    return news.on_conflict_do_update(key, set_={name: news.excluded[name] for name in columns})
 
 
 def local_iso(at: datetime) -> str:

@@ -191,6 +191,14 @@ def is_stale(total: float | None, percent: float | None, penalised: float | None
     return not below <= penalised <= above
 
 
+def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
+    """Return why a student has no total: "Q2 is not marked yet" and the like."""
+    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
+    if grade.whole is not None and grade.whole.open:
+        waiting.append(f"the mark for the questions without checks is {grade.whole.open}")
+    return tuple(waiting)
+
+
 def mark_after(mark: float, percent: float) -> float:
     """Return a mark after a deduction in per cent, to one decimal and at least 0."""
     return max(round(mark * (1 - percent / _PERCENT), 1), 0.0)

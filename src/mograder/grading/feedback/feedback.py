@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.store.course import read_notebook
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
+from mograder.store.mark_reasons import MarkReasons, read_mark_reasons
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000
@@ -63,7 +64,8 @@ def works_of(
     request: FeedbackRequest, book: Gradebook, counted: Iterable[CountedGrade]
 ) -> tuple[StudentWork, ...]:
     """Return the marks of students with what explains them."""
-    return tuple(_work(request, book, each) for each in counted)
+    reasons = read_mark_reasons(book, request.assignment)
+    return tuple(_work(request, book, each, reasons) for each in counted)
 
 
 def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Iterator[WrittenPage]:
@@ -82,20 +84,25 @@ def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Itera
             yield WrittenPage(student, path)
 
 
-def _work(request: FeedbackRequest, book: Gradebook, counted: CountedGrade) -> StudentWork:
-    last = last_result(request.key, book.runs(request.assignment, counted.grade.student))
-    return StudentWork(GradedWork(counted.grade, last.result, counted.deduction), last)
+def _work(
+    request: FeedbackRequest,
+    book: Gradebook,
+    counted: CountedGrade,
+    reasons: Mapping[str, Mapping[str, MarkReasons]],
+) -> StudentWork:
+    student = counted.grade.student
+    last = last_result(request.key, book.runs(request.assignment, student))
+    said = reasons.get(student, {})
+    return StudentWork(GradedWork(counted.grade, last.result, counted.deduction, said), last)
 
 
 def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) -> None:
     student = each.work.grade.student
-    name = FileName.valid(f"{student}.html")
-    if name is None or name.startswith("."):
-        raise InvalidInput(f"{student[:100]!r} is no name for a file.")
+    name = page_name(student)
     if each.recorded.problem:
         raise InvalidInput(f"{each.recorded.problem}. Grade the submission again.")
     page = render_feedback_page(
-        each.work, disclosure, _notebook(request.autograded, student), each.recorded.signature
+        each.work, disclosure, shown_notebook(request.autograded, student), each.recorded.signature
     )
     try:
         request.output.mkdir(parents=True, exist_ok=True)
@@ -104,7 +111,19 @@ def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) 
         raise InvalidInput(f"the page cannot be written: {error.strerror}.") from error
 
 
-def _notebook(directory: Path, student: str) -> ShownNotebook:
+def page_name(student: str) -> FileName:
+    """Return the name of a student's page.
+
+    Raises:
+        InvalidInput: The student's name is no name for a file.
+    """
+    name = FileName.valid(f"{student}.html")
+    if name is None or name.startswith("."):
+        raise InvalidInput(f"{student[:100]!r} is no name for a file.")
+    return name
+
+
+def shown_notebook(directory: Path, student: str) -> ShownNotebook:
     """Return the notebook from its page, else its code; nothing without files."""
     try:
         with entry_named(directory, f"{student}.html").open("rb") as file:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable
@@ -84,4 +83,4 @@ def question_title(question: str) -> str:
 
 def _digest(key: bytes, *parts: str) -> str:
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hmac.new(key, text, hashlib.sha256).hexdigest()
+    return hmac.digest(key, text, "sha256").hex()

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.web.marking import api_annotations, api_answers, api_comments, late, overview
+from mograder.web.marking import (
+    api_annotations,
+    api_answers,
+    api_comments,
+    late,
+    overview,
+    release_pages,
+    request_pages,
+)
 
 
 class Demands(StrEnum):
@@ -35,9 +43,14 @@ _API = "/marking/api/{a}"
 _QUESTION = _API + "/answers/{answer}/questions/{question}"
 _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
+_RELEASE = "/marking/{a}/release"
+_REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # The assignments; requests first, since that is no assignment's name
     MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
+    MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
     MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
     MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
@@ -61,4 +74,10 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
     MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
+    # Release, and requests to look at a mark again
+    MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _REQUEST, request_pages.thread_page),
+    MarkingRoute("POST", _REQUEST, request_pages.change_thread),
 )
