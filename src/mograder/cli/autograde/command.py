@@ -159,12 +159,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     interruption. After a check was mended, --preview tells who would gain and who
     would lose. Exits with 1 if a submission has no result that counts.
     """
-    if only_verify and (force or failed or csv_file):
-        raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
-    if force and failed:
-        raise click.UsageError("--force grades all again, --failed some: give one of them.")
-    if csv_file is not None and not csv_file.absolute().parent.is_dir():
-        raise click.UsageError(f"--csv: there is no directory {csv_file.parent}. Make it first.")
+    _refuse_together(csv_file, force=force, failed=failed, only_verify=only_verify)
     loaded = load_course(Given(), course_dir)
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
@@ -180,6 +175,17 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     done = _graded(chosen, how, loaded, output)
     _tell(done, csv_file, output, as_json=as_json)
     ctx.exit(int(any(row.needs_attention for each in done for row in each.rows)))
+
+
+def _refuse_together(
+    csv_file: Path | None, *, force: bool, failed: bool, only_verify: bool
+) -> None:
+    if only_verify and (force or failed or csv_file):
+        raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
+    if force and failed:
+        raise click.UsageError("--force grades all again, --failed some: give one of them.")
+    if csv_file is not None and not csv_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--csv: there is no directory {csv_file.parent}. Make it first.")
 
 
 def _is_zip(argument: str) -> bool:
