@@ -294,6 +294,25 @@ async def test_a_marker_decides_only_what_goes_to_them(hub: Hub, course: Release
     assert (await decide(hub, MARKER, action="keep")).status_code == 303
 
 
+async def test_nobody_decides_on_their_own_mark(hub: Hub, course: ReleasedCourse) -> None:
+    """A person may be student and marker of a course."""
+    course.grade(MARKER)
+    course.mark(MARKER, 5, marker=MARKER)
+    await release(hub)
+    own = f"/marks/{MARKER}/A1/requests"
+    assert (await post(hub, own, MARKER, **ASKING)).status_code == 303
+    (request,) = RegradeRequests(course.book).of()
+    assert request.assignee == ""
+    fields = {"text": "Yes.", "seen": str(request.last)}
+    await post(hub, THREAD, "prof", **fields, action="assign", to=MARKER)
+    (request,) = RegradeRequests(course.book).of()
+    assert request.assignee == MARKER
+    fields["seen"] = str(request.last)
+    for action in ("answer", "keep", "change"):
+        answer = await post(hub, THREAD, MARKER, **fields, action=action, points="10")
+        assert answer.status_code == 403, action
+
+
 @pytest.mark.parametrize("points", ["", "nan", "inf", "-1", "11", "ten"])
 async def test_points_that_are_no_mark_are_refused(
     hub: Hub, course: ReleasedCourse, points: str
