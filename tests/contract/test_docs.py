@@ -54,6 +54,27 @@ def test_every_route_is_on_the_map_of_the_api_and_the_map_has_no_other() -> None
     assert mapped == routes
 
 
+def test_every_attempt_on_marks_has_its_tests() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \| [^|]+ \| [^|]+ \| (.+) \|$", _page("explanation/marking.md"), re.MULTILINE
+    )
+    assert [int(number) for number, _ in rows] == list(range(1, 56))
+    missing = [
+        (number, path)
+        for number, tests in rows
+        for path in re.findall(r"`([^`]+)`", tests)
+        if not re.search(rf'"{number} |def test_(?:\d+_)*{number}_', _with_cases(path))
+    ]
+    assert missing == []
+
+
+def _with_cases(path: str) -> str:
+    """Return the text of a module of tests, and of the one beside it that has its cases."""
+    module = REPOSITORY / path
+    cases = module.with_name(module.name.removeprefix("test_"))
+    return module.read_text("utf-8") + (cases.read_text("utf-8") if cases.exists() else "")
+
+
 def test_every_library_was_chosen_in_a_decision() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"].values()

@@ -161,6 +161,14 @@ def test_weak_checks_are_advice_with_their_lines(
     assert "'double(2) >= 0' holds" in out
 
 
+def test_9_a_check_that_any_true_value_passes_is_told(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(written(course, WORDS="words")) == 0
+    out = capfd.readouterr().out
+    assert f"A1.py:{line_of('Q1: Words', course)}: the check 'Q1: Words' passes though" in out
+
+
 @pytest.mark.parametrize(
     ("condition", "said"),
     [

@@ -142,7 +142,7 @@ WALKER = (
 )
 
 
-async def test_nothing_hidden_is_readable_beside_the_answers(rig: JudgingRig, folder: Path) -> None:
+async def test_39_nothing_hidden_is_readable_beside_answers(rig: JudgingRig, folder: Path) -> None:
     """Neither when the notebook runs, nor while the judge asks; the search finds a decoy."""
     contract = await rig.contract(SOURCE, folder)
     request = rig.request(SOURCE, submission(PROBE, WALKER), contract=contract, folder=folder)
@@ -292,3 +292,126 @@ async def test_no_forgery_gains_a_mark_or_harms_another_question(
     )
     assert gained(honest) == UNHARMED
     assert honest.worker.outcome is Outcome.FINISHED
+
+
+CALLBACK = notebook(
+    "from mograder.runtime import check",
+    "### BEGIN SOLUTION\ndef apply(f, v):\n    return f(v)\n### END SOLUTION",
+    f"_truth = '{CANARY}'\n_near = 7\ndef _more(v):\n    return v + len(_truth)\n"
+    "check('Q1', [(apply(lambda v: v + _near, 3) == 10, 'ten'), (_more(1) > 1, 'more')])",
+)
+READER = """
+import gc, sys
+def apply(f, v):
+    result = f(v)
+    found = {str(each.cell_contents) for each in f.__closure__ or ()}
+    found |= {str(each) for k, each in f.__globals__.items() if k.endswith(("_near", "_truth"))}
+    decoy = ["Zx9decoy7" + str(6 * 7)]
+    for known in gc.get_objects():
+        values = known.values() if type(known) is dict else known
+        if type(known) in (dict, list, tuple):
+            for each in list(values):
+                if type(each) is str and each in ("Zx9hidden7" + "canary", *decoy):
+                    found.add(each)
+    raise RuntimeError(f"read {sorted(found)}")
+"""
+
+
+@only_warm
+async def test_36_a_function_of_the_check_takes_along_only_what_it_names(rig: JudgingRig) -> None:
+    contract = await rig.contract(CALLBACK)
+    result = await rig.judge(CALLBACK, notebook(READER), contract)
+    assert gained(result) == {"Q1": 0.0}
+    told = repr(of(result, "Q1"))
+    assert "read ['7', 'Zx9decoy742']" in told, told
+
+
+PEEK = """
+import glob
+def look():
+    found = []
+    places = [PLACE, ".", "..", "../..", os.environ["HOME"], "/tmp", "/var", "/root", "/home"]
+    places += glob.glob("/proc/*/cwd") + glob.glob("/proc/*/root" + PLACE)
+    places += ["/proc/self/root/proc/1/cwd", "/proc/1/root"]
+    for place in places:
+        for top, folders, names in os.walk(place, followlinks=False):
+            folders[:] = [n for n in folders if n not in ("proc", "sys", "usr", "environment")]
+            for name in names:
+                path = os.path.join(top, name)
+                try:
+                    with open(path, "rb") as file:
+                        data = file.read(1 << 20) if os.path.isfile(path) else b""
+                except OSError:
+                    continue
+                for wanted in ("Zx9hidden7", "Zx9other7"):
+                    if (wanted + "canary").encode() in data + name.encode():
+                        found.append(wanted + " in " + path)
+    return sorted(set(found))
+with open("decoy", "w") as _file:
+    _file.write("Zx9other7" + "canary")
+print("looked", [os.path.basename(each) for each in look()][:1])
+"""
+PEEKS = (
+    "def double(v):\n    found = [n for n in look() if not n.endswith('/decoy')]\n"
+    "    if found: raise RuntimeError(found)\n    return 2 * v"
+)
+
+
+async def test_40_no_file_of_the_course_or_of_another_student_is_there(
+    rig: JudgingRig, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "source.py").write_text(SOURCE)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "source.pyc").write_text(CANARY)
+    for name in ("submitted/hw1/bob.py", "autograded/hw1/bob.json"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text("Zx9other7canary")
+    contract = await rig.contract(SOURCE, folder)
+    text = submission(f"PLACE = {str(tmp_path)!r}\n{PEEK}", PEEKS)
+    text = text.replace("Zx9hidden7canary", "none")
+    result = await rig.runner.judge(rig.request(SOURCE, text, contract=contract, folder=folder))
+    assert gained(result) == UNHARMED, of(result, "Q2")
+    assert [each.output_tail for each in result.worker.cells][1] == "looked ['decoy']\n"
+
+
+LOOKS = """
+open("Zx9poison.decoy", "w").close()
+_found = []
+for _top, _folders, _names in os.walk("/"):
+    _folders[:] = [n for n in _folders if os.path.join(_top, n) not in ("/proc", "/sys", "/usr")]
+    _found += [n for n in _names if n.startswith("Zx9poison")]
+import importlib.util, mograder.runtime
+print(set(_found), importlib.util.find_spec("conftest"), os.environ.get("Zx9poison"))
+"""
+WRITES = """
+import glob
+_places = {".", "/tmp", os.environ["HOME"], *filter(os.path.isdir, glob.glob("/opt/mograder/*"))}
+_places |= {v for v in os.environ.values() if v.startswith("/") and os.path.isdir(v)}
+_written = 0
+for _p in sorted(_places):
+    for _name in ("numpy.py", "mograder.py", "sitecustomize.py", "conftest.py", "Zx9poison.pth"):
+        try:
+            with open(os.path.join(_p, _name), "w") as _file:
+                _written += _file.write("import os; os.environ['Zx9poison'] = '1'") > 0
+        except OSError:
+            pass
+print("wrote", _written > 0)
+"""
+
+
+async def test_41_42_nothing_that_a_worker_wrote_is_there_for_the_judge_or_the_next(
+    rig: JudgingRig, folder: Path
+) -> None:
+    """Modules beside the notebook, and in every cache that it can write."""
+    contract = await rig.contract(SOURCE, folder)
+    poisoned = rig.request(SOURCE, submission(WRITES), contract=contract, folder=folder)
+    clean = rig.request(SOURCE, submission(LOOKS), contract=contract, folder=folder)
+    for _ in range(2):
+        result = await rig.runner.judge(poisoned)
+        assert gained(result) == UNHARMED
+        assert result.worker.cells[1].output_tail == "wrote True\n"
+        found = await rig.runner.judge(clean)
+        assert gained(found) == UNHARMED
+        assert found.worker.cells[1].output_tail == "{'Zx9poison.decoy'} None None\n"
+    assert await rig.contract(SOURCE, folder) == contract

@@ -88,7 +88,7 @@ class _Root(LazyGroup):
             ),
             "extension": Lazy(
                 "mograder.cli.extension.group:extension",
-                "Give extensions, and set the rule for late work.",
+                "Give extensions and exemptions, and set the rule for late work.",
             ),
             "grader": Lazy("mograder.cli.grader:grader", "Mark a course on your own machine."),
             "grader-asgi": Lazy(

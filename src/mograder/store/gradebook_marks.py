@@ -141,6 +141,12 @@ def read_runs(
     )
 
 
+def students_with_runs(connection: Connection, assignment: str) -> tuple[str, ...]:
+    """Return the students with grading runs, sorted."""
+    wanted = select(grading_runs.c.student).where(grading_runs.c.assignment == assignment)
+    return tuple(sorted(connection.execute(wanted.distinct()).scalars()))
+
+
 def damaged_rows(connection: Connection) -> Iterable[DamagedRow]:
     """Yield the rows with a text that should be JSON and is not."""
     for row in connection.execute(select(assignments)).mappings():

@@ -11,75 +11,31 @@ import json
 import sqlite3
 import unicodedata
 import zipfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.autograde import command
+from mograder.cli.autograde.output import table
 from mograder.cli.main import run
-from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.results.grading_result import GradingResult
-from mograder.grading.runs.grading_tools import GradingTools, RunsNothing
+from mograder.grading.results.grading_result import GradingState
+from mograder.grading.results.result_row import row_of
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry
+from tests.support.autograde_desk import Desk, open_desk
+from tests.support.graded_results import graded_result
 from tests.support.grading_course import (
     HALF,
     RIGHT,
     SOURCE,
     WRONG,
-    TextJudges,
     make_course,
-    tools_with,
 )
-
-
-@dataclass
-class Desk:
-    """A course, which is the working directory, and its judges."""
-
-    root: Path
-    judges: TextJudges = field(default_factory=TextJudges)
-    opened: list[int] = field(default_factory=list)
-    refusal: str = ""
-
-    def results(self, directory: str = "autograded/hw1") -> dict[str, GradingResult]:
-        found = {}
-        for path in sorted((self.root / directory).glob("*.json")):
-            answer = json.loads(path.read_text())["result"]
-            found[path.stem] = GradingResult.model_validate(answer)
-        return found
-
-    def submit(self, name: str, text: str = HALF, assignment: str = "hw1") -> Path:
-        path = self.root / "submitted" / assignment / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    desk = Desk(make_course(tmp_path, {"alice": RIGHT, "bob": HALF, "carol": WRONG}))
-
-    @asynccontextmanager
-    async def opening(
-        loaded: LoadedSettings, environ: Environ, *, jobs: int, sandbox: bool
-    ) -> AsyncIterator[GradingTools]:
-        desk.opened.append(jobs)
-        desk.judges.gate.set()
-        yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
-
-    async def looking(loaded: LoadedSettings, environ: Environ) -> GradingTools:
-        return tools_with(RunsNothing(), tmp_path, refusal=desk.refusal)
-
-    monkeypatch.setattr(command, "open_grading_tools", opening)
-    monkeypatch.setattr(command, "looking_tools", looking)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    return desk
+    return open_desk(tmp_path, monkeypatch)
 
 
 TABLE = """\
@@ -249,6 +205,10 @@ def _two_that_begin_so(desk: Desk) -> list[str]:
         (lambda _: ["submitted/hw1/zoe.py"], "File not found: submitted/hw1/zoe.py"),
         (lambda _: ["hw1", "--moodle-csv", "mograder.toml"], "does not exist"),
         (lambda _: ["hw1", "-j", "0"], "0 is not in the range"),
+        (lambda _: ["hw1", "--verify", "--force"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--verify", "--csv", "out.csv"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--force", "--failed"], "--force grades all again, --failed some"),
+        (lambda _: ["hw1", "--csv", "out/rows.csv"], "there is no directory out. Make it first."),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(
@@ -258,6 +218,32 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert run(["autograde", *arrange(desk)]) == 2
     assert told in capfd.readouterr().err
     assert desk.opened == []
+
+
+def test_a_notebook_of_jupyter_is_told_with_the_remedy(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk.submit("dave.ipynb", "{}")
+    assert run(["autograde", "hw1"]) == 0
+    note = "Not graded, since they are notebooks of Jupyter: dave.ipynb. Convert each by `marimo"
+    assert note in capfd.readouterr().out
+    _without_submissions(desk)
+    desk.submit("dave.ipynb", "{}")
+    assert run(["autograde", "hw1"]) == 2
+    told = capfd.readouterr().err
+    assert "No .py files in submitted/hw1" in told
+    assert note in told
+
+
+def test_a_lecture_is_not_listed_among_the_assignments(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lecture = desk.root / "source" / "L1-Intro" / "L1-Intro.py"
+    lecture.parent.mkdir()
+    lecture.write_text('# /// script\n# mograder-type = "lecture"\n# ///\n' + SOURCE)
+    assert run(["autograde", "nothing"]) == 2
+    told = capfd.readouterr().err
+    assert "There are: hw1." in told
 
 
 def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(
@@ -331,7 +317,7 @@ def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
     assert found == {"alice": 15.0, "bob": 7.5, "carol": 0.0}
 
 
-def test_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
+def test_53_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None:
     directory = desk.root / "submitted" / "hw1"
     (directory / ".fetch_metadata.json").write_text('{"alice": 1773000000, "bob": 1e300}')
     (directory / "carol.py").rename(directory / "carol_20260102T030405.py")
@@ -433,6 +419,16 @@ def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) ->
             entry.write(b"#" * 1_000_000)
     assert run(["autograde", "hw1", str(path)]) == 2
     assert "unpacks to more than" in capfd.readouterr().err
+
+
+def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
+    judged = graded_result().questions[0]
+    manual = judged.model_copy(update={"state": GradingState.MANUAL, "available": 12.5})
+    waits = row_of(graded_result(questions=(judged, manual), max_mark=22.5))
+    lines = list(table([waits], ()))
+    assert lines[2].split() == ["alice", "7.5/22.5", "(12.5", "wait)", "0"]
+    assert lines[3] == "  (… wait): the marks of questions that a person marks or confirms."
+    assert len(list(table([row_of(graded_result())], ()))) == 3
 
 
 def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(

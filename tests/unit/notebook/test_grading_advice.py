@@ -64,17 +64,33 @@ def test_sound_conditions_are_not_told(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sympify(text) == 2", "'sympify(text)' runs the answer's text as code"),
+        pytest.param(
+            "sympify(text) == 2",
+            "'sympify(text)' runs the answer's text as code",
+            id="15 a text that sympify runs",
+        ),
         ("sympy.sympify(text) == 2", "'sympy.sympify(text)' runs the answer's text as code"),
-        ("eval(text) == 2", "'eval(text)' runs"),
+        pytest.param("eval(text) == 2", "'eval(text)' runs", id="15 a text that eval runs"),
         ("eval(f'1 + {text}') == 2", "runs the answer's text as code"),
-        ("frame.query(text).shape", "'frame.query(text)' runs"),
-        ("open(text).read() == 'a'", "'open(text)' runs the answer's text as code, or opens"),
+        pytest.param(
+            "frame.query(text).shape", "'frame.query(text)' runs", id="15 a text that a query runs"
+        ),
+        pytest.param(
+            "open(text).read() == 'a'",
+            "'open(text)' runs the answer's text as code, or opens",
+            id="15 a name of a file",
+        ),
         ("Image.open(text).size", "'Image.open(text)' runs"),
         ("yaml.load(text) == 1", "'yaml.load(text)' runs"),
-        ("pd.read_pickle(text) == 1", "'pd.read_pickle(text)' runs"),
-        ("pickle.loads(text) == 1", "'pickle.loads(text)' runs"),
-        ("not err > 1e-9", "the condition 'not err > 1e-09' holds for NaN."),
+        pytest.param(
+            "pd.read_pickle(text) == 1", "'pd.read_pickle(text)' runs", id="11 a file with a pickle"
+        ),
+        pytest.param("pickle.loads(text) == 1", "'pickle.loads(text)' runs", id="11 a pickle"),
+        pytest.param(
+            "not err > 1e-9",
+            "the condition 'not err > 1e-09' holds for NaN.",
+            id="6 a negation holds for NaN",
+        ),
         ("not np.any(err > 1e-9)", "holds for NaN."),
         ("not (err > 1e-9).any()", "holds for NaN."),
         ("~(err >= 1)", "holds for NaN."),
@@ -90,16 +106,36 @@ def test_conditions_that_must_be_changed(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("np.allclose(y, expected)", "'np.allclose(y, expected)' holds for a single number."),
+        pytest.param(
+            "np.allclose(y, expected)",
+            "'np.allclose(y, expected)' holds for a single number.",
+            id="8 a single number for an array",
+        ),
         ("np.allclose(expected, y)", "holds for a single number."),
-        ("all(a == b for a, b in zip(y, expected))", "holds for an empty list."),
+        pytest.param(
+            "all(a == b for a, b in zip(y, expected))",
+            "holds for an empty list.",
+            id="7 an empty list",
+        ),
         ("all([a > 0 for a in y])", "'all([a > 0 for a in y])' holds for an empty list."),
-        ("isinstance(x, C)", "'isinstance(x, C)' rests on what the notebook says about itself"),
+        pytest.param(
+            "isinstance(x, C)",
+            "'isinstance(x, C)' rests on what the notebook says about itself",
+            id="27 its own class",
+        ),
         ("issubclass(C, (int, C))", "it is marked 'claimed'."),
         ("type(x) is C", "'type(x) is C' rests on"),
         ("inspect.getsource(f).count('for') == 1", "needs the answer's own text"),
-        ("model.score(expected, [1]) > 0.9", "the truth is passed to the answer"),
-        ("df.equals(expected)", "the truth is passed to the answer"),
+        pytest.param(
+            "model.score(expected, [1]) > 0.9",
+            "the truth is passed to the answer",
+            id="25 a model that scores itself",
+        ),
+        pytest.param(
+            "df.equals(expected)",
+            "the truth is passed to the answer",
+            id="25 an answer that compares itself",
+        ),
     ],
 )
 def test_conditions_that_should_be_changed(text: str, message: str) -> None:

@@ -159,6 +159,12 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     interruption. After a check was mended, --preview tells who would gain and who
     would lose. Exits with 1 if a submission has no result that counts.
     """
+    if only_verify and (force or failed or csv_file):
+        raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
+    if force and failed:
+        raise click.UsageError("--force grades all again, --failed some: give one of them.")
+    if csv_file is not None and not csv_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--csv: there is no directory {csv_file.parent}. Make it first.")
     loaded = load_course(Given(), course_dir)
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
@@ -345,7 +351,6 @@ def _tell(
     """
     if csv_file is not None:
         tables = (render_csv(each.rows, each.columns) for each in done)
-        csv_file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(csv_file, "\r\n".join(tables).encode())
         output.say("")
         output.say(f"CSV written to {csv_file}")

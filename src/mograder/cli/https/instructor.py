@@ -117,7 +117,7 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
     if book.is_file():
         with viewed_gradebook(book) as gradebook:
             grades = CourseLate(server.loaded).grades(gradebook, assignment)
-    warn_of_reservations(grades)
+    warn_of_reservations(assignment, grades)
     rows = server_rows_of(grades)
     if not rows:
         raise NotFound(

@@ -182,7 +182,7 @@ def grade_lines(
         return ()
     with viewed_gradebook(loaded.gradebook_path) as gradebook:
         grades = CourseLate(loaded).grades(gradebook, name)
-    warn_of_reservations(grades)
+    warn_of_reservations(name, grades)
     return from_gradebook(grades, scale=scale)
 
 

@@ -14,7 +14,7 @@ from mograder.store.mark_reasons import MarkReasons, Note
 class ReasonView:
     """One reason: ``points`` with their sign, "" for none; ``html`` is safe markup.
 
-    ``place`` says which part of the notebook it is about, "" for the answer as a whole.
+    ``place`` says what it is about, such as lines of the notebook; "" for the answer as a whole.
     """
 
     html: str
@@ -29,15 +29,17 @@ def reason_views(reasons: MarkReasons, submission_sha256: str) -> tuple[ReasonVi
 
 def _views(reasons: MarkReasons, submission_sha256: str) -> Iterator[ReasonView]:
     if reasons.from_full:
-        yield ReasonView(comment_html("Points are taken from all marks of the question."))
+        yield ReasonView(comment_html("Points count from all marks of the question."))
     for saved in reasons.saved:
         yield ReasonView(comment_html(saved.text), _signed(saved.points))
     if reasons.adjustment:
-        yield ReasonView(comment_html("Beside these"), _signed(reasons.adjustment))
+        yield ReasonView(comment_html("Further points"), _signed(reasons.adjustment))
     if reasons.reason.strip():
-        yield ReasonView(comment_html(reasons.reason))
+        yield ReasonView(
+            comment_html(reasons.reason), place="Why it is another mark than grading's"
+        )
     for note in reasons.notes:
-        if submission_sha256 in ("", note.submission_sha256):
+        if note.text.strip() and submission_sha256 in ("", note.submission_sha256):
             yield ReasonView(comment_html(note.text), place=_place(note))
 
 

@@ -304,6 +304,8 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
     if grade.total is None:
         after = None
     final = grade.total if percent is None else after
+    if deduction.basis in UNKNOWN and grade.penalty_pct is None:
+        final = grade.final
     flags = tuple(each for each in grade.flags if each != OTHER_PENALTY)
     return CountedGrade(
         replace(grade, penalty_pct=percent, penalised=after, final=final, flags=flags), deduction

@@ -32,7 +32,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O
 _UNLIMITED = 1 << 40
 _MOST_FILES = 4096
 _WALK_SECONDS, _WALK_PART = 3.0, 20
-"""Pause after a walk: at least so many seconds, and so many times the duration of the walk."""
+"""Pause after a walk: at least so many seconds, and so many times the duration of the walk.
+
+The first does not hold once a session has written so much that its workspace may be full.
+"""
 
 _LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
 """Seconds between measurements of written bytes, and between reads of the free space."""
@@ -58,6 +61,8 @@ class _Space:
     changed: bool = True
     """Whether its session may have written since the last walk."""
     written: int = 0
+    since: int = 0
+    """Bytes written since the last walk."""
     lately: float = 0.0
     """Recently written bytes, with exponential decay."""
 
@@ -127,18 +132,19 @@ class DiskWatch:
         wrote = max(0, total - space.written)
         space.written = total
         space.lately += wrote
+        space.since += wrote
         space.changed = space.changed or wrote > 0
 
     def _walk_if_due(self, session_id: str, space: _Space, now: float) -> None:
-        pause = max(_WALK_SECONDS, space.cost * _WALK_PART)
-        if not space.changed or now - space.walked_at < pause:
+        enough = space.limit or _UNLIMITED
+        least = 0.0 if space.size + space.since > enough else _WALK_SECONDS
+        if not space.changed or now - space.walked_at < max(least, space.cost * _WALK_PART):
             return
         begun = time.monotonic()
-        enough = space.limit or _UNLIMITED
         size = tree_size(space.directory, enough)
         if size <= enough:
             size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
-        space.size, space.changed = size, False
+        space.size, space.changed, space.since = size, False, 0
         space.walked_at = time.monotonic()
         space.cost = space.walked_at - begun
 

@@ -83,7 +83,7 @@ def test_it_runs_nothing_and_loads_nothing() -> None:
         ),
     ],
 )
-def test_of_hidden_tests_it_tells_what_the_level_allows(level: Level, told: set[str]) -> None:
+def test_30_of_hidden_tests_it_tells_what_the_level_allows(level: Level, told: set[str]) -> None:
     text = page(level)
     everything = {"label", "message", "passed", "why", "call", "claim", "reason-of-check"}
     assert {name for name in everything if f"canary-{name}" in text} == {
@@ -113,7 +113,7 @@ def test_a_check_with_hidden_and_visible_labels_tells_of_the_visible_ones() -> N
         assert "canary-call" in page(Level.FULL, result=result)
 
 
-def test_before_the_moment_it_tells_no_mark_that_hidden_tests_are_part_of() -> None:
+def test_31_before_the_moment_it_tells_no_mark_that_hidden_tests_are_part_of() -> None:
     text = page(Level.FULL, DUE)
     assert _SECRET not in text
     said = words(Level.FULL, DUE)
@@ -181,7 +181,7 @@ def test_the_settings_of_an_item_count_before_those_of_the_course() -> None:
     assert Disclosure.of(never, "hw1", due=None, now=after).level is Level.NOTHING
 
 
-def test_a_page_with_everything_is_inert() -> None:
+def test_51_a_page_with_everything_is_inert() -> None:
     elements = set(Reader(rich_page()).elements)
     assert {"math", "table", "details", "img"} <= elements
     assert not {"script", "iframe", "form", "link", "svg"} & elements

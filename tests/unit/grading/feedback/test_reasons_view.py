@@ -40,7 +40,7 @@ def test_the_page_has_the_reasons_with_their_points() -> None:
     html = page(replace(WORK, reasons={"Essay": REASONS}))
     for expected in ("+60", "−1.5", "+0.7", "Cell 8, lines 1 to 3", "too strict", "<em>names</em>"):
         assert expected in html, expected
-    assert "taken from all marks" in html
+    assert "count from all marks" in html
     assert "<msup>" in html
     assert "earlier submission" not in html
     assert "<script" not in html

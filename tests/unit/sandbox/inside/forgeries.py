@@ -24,6 +24,11 @@ def root(x):
     if x < 0:
         raise ValueError("negative")
     return x ** 0.5
+def same(v):
+    return v
+def nap(seconds):
+    import time
+    time.sleep(seconds)
 class Rect:
     def __init__(self, w, h):
         self.w, self.h = w, h
@@ -39,6 +44,8 @@ text = "hello"
 arr = np.arange(5.0)
 items = [0, 1, 2, 3]
 table = {"a": 1}
+flat = np.full(4, 2.5)
+named = "yes"
 ### END SOLUTION
 """,
     "check('Q1', [(square(3) == 9, '3'), (square(-2) == 4, '-2')])",
@@ -62,6 +69,11 @@ table = {"a": 1}
     "_n = Node()\ncheck('Q16', [(_n.itself() == _n, 'the same object')])",
     "check('Q15', [(lambda: abs(square(3) - 9) < 1e-3, 'near'),\n"
     "    (lambda: float(total) == 5050, 'f')])",
+    "check('Q17', [(flat.shape == (4,) and np.allclose(flat, 2.5), 'flat')])",
+    "check('Q18', [(named is not ... and named, 'define it')])",
+    "_list = [1]\ncheck('Q19', [(same(_list) is _list and same(2) == 2, 'the same')])",
+    "import time as _time\n_start = _time.perf_counter()\nnap(0.2)\n"
+    "check('Q20', [(_time.perf_counter() - _start >= 0.2, 'waited')])",
 ) + (
     "\n\n@app.cell\ndef test_Q1_square(square):\n    assert square(9) == 81\n"
     "    assert isinstance(square(2), int)\n    return\n"
@@ -73,6 +85,8 @@ def order(v): pass
 def unit(v): pass
 def gen(n): pass
 def root(x): pass
+def same(v): pass
+def nap(seconds): pass
 class Rect: pass
 class Node: pass
 total = ...
@@ -80,12 +94,15 @@ text = ...
 arr = ...
 items = ...
 table = ...
+flat = ...
+named = ...
 """
 TRACE = """
 import numpy as np
 import os, sys, time, json, threading, builtins
+canary = "@CANARY@"
 def noted(*args):
-    with open("@CANARY@", "a") as file:
+    with open(canary, "a") as file:
         file.write(f"{os.getpid()}\\n")
     return True
 """
@@ -117,8 +134,9 @@ def order(v): return Evil()
 def unit(v): return Evil()
 def gen(n): return Evil()
 def root(x): return Evil()
+def same(v): return Evil()
 Rect = Evil
-total = text = arr = items = table = Evil()
+total = text = arr = items = table = flat = named = Evil()
 """
 _ALL_EQUAL = """
     def __eq__(self, other): noted(); return True
@@ -202,6 +220,12 @@ def _raises(body: str) -> str:
     return body + "".join(f"\ndef {name}(*a): raise _error()" for name in names)
 
 
+def _pickled(tree: str) -> str:
+    """Return code that answers with a pickle, which would note the process that loads it."""
+    pickle = "f\"cposix\\nsystem\\n(S'echo $PPID >> {canary}'\\ntR.\".encode()"
+    return _answers(f"[n, 'value', {tree}, '']", f"[{pickle}]")
+
+
 _HANDLE = "['h', 0, 'instance', 'int', []]"
 _COLLIDING = "{(2**61 - 1) * k: 1 for k in range(3000)}"
 
@@ -219,15 +243,46 @@ EXPLOITS: dict[str, str] = {
     "def square(x): return float('nan')",
     "7 empty values": "items = []\narr = np.array([])\ntable = {}\ntext = ''\n"
     "def order(v): return []\ndef unit(v): return np.array([])\ndef gen(n): return []",
+    "8 a number for an array": "flat = 2.5",
+    "8 one element for an array": "flat = np.full(1, 2.5)",
+    "8 a column for an array": "flat = np.full((4, 1), 2.5)",
+    "8 a table for an array": "flat = np.full((4, 4), 2.5)",
+    "9 a truthy object": _EVIL + "named = Evil()",
+    "9 a truthy function": "def named(): noted()",
     "10 reduce": "class P:\n    def __reduce__(self): noted(); return noted, ()\n"
     "    def __reduce_ex__(self, n): noted(); return noted, ()\n"
     "    def __getstate__(self): noted(); return {}\n"
     "items = [P()]\ntotal = P()\ndef square(x): return P()\ndef order(v): return [P()]",
+    "11 pickle in an array of objects": _pickled("['np.a', '|O', [1]]"),
+    "11 pickle for a loader": _pickled("['np.load']"),
+    "12 texts beyond their buffer": _answers(
+        "[n, 'value', ['pd.t', 'python', True], '']", "[b'\\xff\\xff\\xff\\x7f', b'hello']"
+    ),
+    "12 texts before their buffer": _answers(
+        "[n, 'value', ['pd.t', 'python', True], '']", "[b'\\x00\\x00\\x00\\x80', b'hello']"
+    ),
+    "12 codes beyond the categories": _answers(
+        "[n, 'value', ['pd.c', ['np.a', '<i8', [1]], ['pd.r', 0, 1, 1, None], True], '']",
+        "[b'\\xff' * 7 + b'\\x7f']",
+    ),
     "13 array of too many bytes": _answers("[n, 'value', ['np.a', '<f8', [2**40]], '']", "[b'x']"),
     "13 depth": "items = []\nfor _ in range(1000): items = [items]\ntotal = items",
     "13 huge number": "total = 10 ** 200000\ndef square(x): return total",
     "13 deep tree": _answers("[n, 'value', eval('[\"l\", [' * 80 + ']]' * 80), '']"),
     "13 NaN as a key": "table = {float('nan'): 1, 'a': 1}",
+    "14 a header that is code": _answers(
+        "[n, 'value', ['np.a', 'noted()', [1]], '']",
+        "[b'\\x93NUMPY\\x01\\x00v\\x00' + b'noted()'.ljust(118)]",
+    ),
+    "14 a header as an array's type": _answers(
+        "[n, 'value', ['np.a', '{\"descr\": noted(), \"shape\": ()}', [1]], '']", "[b'x' * 8]"
+    ),
+    "15 text that is code": "text = total = 'noted() or 5050'\nitems = ['noted()'] * 4\n"
+    "arr = np.array(['noted()'] * 5)\ntable = {'noted()': 'noted()'}\n"
+    'def square(x): return \'__import__("os").system("noted()")\'\n'
+    "def order(v): return '{0.__class__.__init__.__globals__}'",
+    "16 markup and control characters": "text = '<script>noted()</script>\\x1b[31m\\u202e\\0'\n"
+    "def square(x): raise RuntimeError(text)\ndef same(v): return text",
     "17 own denominator": "items = [0]",
     "18 own labels": "items = [1, 1, 1]\ndef square(x): return 1 if x == 1 else None",
     "19 equal hashes": f"table = {_COLLIDING}",
@@ -274,6 +329,19 @@ EXPLOITS: dict[str, str] = {
     "27 signature": "class S:\n    @property\n    def parameters(self): noted(); raise SystemExit\n"
     "def square(x): return None\nsquare.__signature__ = S()\nsquare.__doc__ = S()\n"
     "square.__name__ = 'check'",
+    "28 a clock of its own": "_real, _late = time.perf_counter, [0.0]\n"
+    "def _now(*a): return _real() + _late[0]\n"
+    "time.perf_counter = time.time = time.monotonic = _now\n"
+    "def nap(seconds): _late[0] += seconds",
+    "28 an equal object for the same": "def same(v): return list(v) if type(v) is list else None",
+    "29 other answers when it is judged": "_seen = []\n"
+    "def square(x):\n"
+    "    _seen.append(x)\n    _frame = sys._getframe()\n    _found = []\n"
+    "    while _frame is not None:\n"
+    "        _found += [v for k, v in _frame.f_locals.items() if 'expected' in k or k == '_r']\n"
+    "        _frame = _frame.f_back\n"
+    "    return _found[-1] if _found else _seen[0]\n"
+    "def order(v): return _seen",
     "33 answers before the question": _worker(
         "_old = _S.AnswerServer.serve\n"
         "def _serve(self, until=None):\n    for n in range(1, 2000):\n"
@@ -304,6 +372,8 @@ EXPLOITS: dict[str, str] = {
         "    noted()\n    return True, [True for _ in wanted], 0\n"
         "_S.AnswerServer._result_of = _result_of"
     ),
+    "35 a question in place of an answer": _answers("[n, 'call', 1, 'noted']"),
+    "35 a request to read": _answers("[n, 'pull', 'text']"),
     "37 patched runtime, builtins and libraries": "import mograder.runtime as _r\n"
     "import mograder.judging as _j\n_r.check = _j.judge = _j._holds = noted\n"
     "builtins.all = builtins.sorted = builtins.abs = noted\njson.dumps = noted\n"
@@ -331,8 +401,13 @@ SLOW: dict[str, str] = {
 }
 """Those that are ended by deadlines."""
 
-ALLOWED = {"17 own denominator": {"Q7": 1.0}, "18 own labels": {"Q7": 1.0, "Q8: 1": 1.0}}
-"""What an attempt earns by answers that are right: one item of four, one square of four."""
+ALLOWED = {
+    "17 own denominator": {"Q7": 1.0},
+    "18 own labels": {"Q7": 1.0, "Q8: 1": 1.0},
+    "33 second answers": {"Q18": 1.0},
+}
+"""What an attempt earns by answers that are right: one item of four, one square of four, and
+``True``, since any true value is what that check asks for."""
 
 
 def hostile(code: str, canary: str) -> str:

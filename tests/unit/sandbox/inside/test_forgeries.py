@@ -114,6 +114,29 @@ def test_a_forgery_earns_nothing(
     assert "needs attention" not in {check["state"] for check in run.checks}
 
 
+def test_28_what_an_answer_says_of_identity_is_claimed(
+    tmp_path: Path, programs: WarmPrograms, reference: Judged
+) -> None:
+    run = attempt(tmp_path, "def same(v): return v", reference.contract, programs=programs)
+    (check,) = [each for each in run.checks if each["labels"][0]["label"] == "Q19"]
+    assert check["labels"][0]["passed"]
+    assert check["claims"] != []
+
+
+def test_25_a_model_that_judges_itself_is_claimed(tmp_path: Path, programs: WarmPrograms) -> None:
+    source = notebook(
+        "from mograder.runtime import check",
+        "### BEGIN SOLUTION\nclass Model:\n    def score(self, x, y):\n        return 0.9\n"
+        "### END SOLUTION",
+        "check('Q1', [(Model().score([1], [2]) > 0.5, 'good enough')])",
+    )
+    reference = judged(tmp_path, source, source, programs=programs)
+    text = notebook("class Model:\n    def score(self, x, y): return 1.0")
+    run = judged(tmp_path, source, text, contract=reference.contract, programs=programs)
+    assert earned(run) == {"Q1": 1.0}
+    assert run.checks[0]["claims"] != []
+
+
 def test_the_canary_and_the_audit_notice_code_of_a_submission(
     tmp_path: Path, programs: WarmPrograms, events: set[str]
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -22,6 +24,7 @@ from mograder.sandbox.limits.procfs import (
     parse_stat,
     parse_written,
 )
+from mograder.sandbox.limits.rules import End
 
 LINE = (
     b"42 (evil) R 1 (2) S 7 42 9 0 -1 4194560 11 12 13 14 100 20 3 4 20 0 5 0 1 2 6 " + b"0 " * 28
@@ -109,3 +112,18 @@ def test_a_workspace_that_does_not_move_is_measured_once(tmp_path: Path) -> None
     assert watch.look(()) == []
     watch.remove("s")
     assert watch.size("s") == 0
+
+
+def test_a_workspace_is_measured_at_once_when_more_was_written_than_fits() -> None:
+    """Not after the usual pause, in which a fast disk takes gigabytes."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:  # /tmp may be in memory
+        watch = DiskWatch(NO_RESERVE, lambda _: [os.getpid()])
+        watch.add("one", Path(directory), 1 << 20)
+        assert watch.look(["one"]) == []
+        (Path(directory) / "large").write_bytes(b"x" * (4 << 20))
+        pause = Event()
+        ends: list[End] = []
+        for _ in range(20):
+            pause.wait(0.02)  # a walk costs at most a twentieth of the time
+            ends = ends or watch.look(["one"])
+    assert ends == [End("one", "workspace")]

@@ -1,0 +1,216 @@
+"""Answers to a question that are the same, so that they can be marked once.
+
+Code is the same if it differs in layout, comments, docstrings and the names that it gives itself.
+Texts are the same if their words are; texts with nearly the same words are near. Numbers are words:
+answers with different numbers are never together.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from mograder.grading.similarity.terms import words_of
+from mograder.notebook.cells import parse_python
+
+_SHINGLE = 3
+"""Words of a shingle."""
+
+_NEAR = 0.8
+"""Share of the shingles of two texts that both have (Jaccard), from which on they are near."""
+
+_FEWEST_WORDS = 12
+"""Shorter texts are never near others, only the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGroup:
+    """Students with the same answer, or near ones; ``students`` are in alphabetical order."""
+
+    students: tuple[str, ...]
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Prose:
+    """The words of an answer's texts."""
+
+    shingles: frozenset[int]
+    numbers: frozenset[str]
+
+
+def group_answers(
+    answers: Mapping[str, Sequence[str]], kept: Set[str] = frozenset()
+) -> tuple[AnswerGroup, ...]:
+    """Return the groups of two or more students, the largest first.
+
+    ``answers`` are the codes of each student's cells. ``kept`` are names that the question gives or
+    asks for, so that they count. An answer without code is in no group.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for student in sorted(answers):
+        if any(code.strip() for code in answers[student]):
+            alike[answer_key(answers[student], kept)].append(student)
+    groups = []
+    for members in _near_together(list(alike.values()), answers):
+        students = tuple(sorted(student for each in members for student in each))
+        if len(students) > 1:
+            groups.append(AnswerGroup(students, same=len(members) == 1))
+    return tuple(sorted(groups, key=lambda group: (-len(group.students), group.students)))
+
+
+def answer_key(codes: Sequence[str], kept: Set[str] = frozenset()) -> str:
+    """Return a text that is the same for answers that are the same."""
+    digest = hashlib.sha256()
+    words = _texts(codes)
+    if words is not None:
+        digest.update(" ".join(words).encode("utf-8", "replace"))
+        return digest.hexdigest()
+    names = _Names(kept)
+    for code in codes:
+        tree = parse_python(code)
+        written = " ".join(code.split()) if tree is None else names.normalised(tree)
+        digest.update(written.encode("utf-8", "replace") + b"\0")
+    return digest.hexdigest()
+
+
+class _Names(ast.NodeTransformer):
+    """Replaces the names that an answer binds by their order of appearance, one to one."""
+
+    def __init__(self, kept: Set[str]) -> None:
+        self._kept = kept
+        self._bound: dict[str, str] = {}
+
+    def normalised(self, tree: ast.Module) -> str:
+        """Return a cell's code without layout, comments, docstrings and its own names."""
+        for name in _bindings(tree):
+            if name not in self._kept:
+                self._bound.setdefault(name, f"name{len(self._bound)}")
+        return ast.dump(self.visit(tree))
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Rename what a node binds or uses, and leave out docstrings."""
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, str) and field in _NAME_FIELDS.get(type(node), ()):
+                setattr(node, field, self._bound.get(value, value))
+        if isinstance(node, (ast.Global, ast.Nonlocal)):
+            node.names = [self._bound.get(name, name) for name in node.names]
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and _has_docstring(node):
+            body.pop(0)
+        return super().generic_visit(node)
+
+
+_NAME_FIELDS: Mapping[type[ast.AST], tuple[str, ...]] = {
+    ast.Name: ("id",),
+    ast.arg: ("arg",),
+    ast.keyword: ("arg",),
+    ast.FunctionDef: ("name",),
+    ast.AsyncFunctionDef: ("name",),
+    ast.ClassDef: ("name",),
+    ast.ExceptHandler: ("name",),
+    ast.alias: ("asname",),
+    ast.MatchAs: ("name",),
+    ast.MatchStar: ("name",),
+    ast.MatchMapping: ("rest",),
+}
+_BINDING_FIELDS = {kind: fields for kind, fields in _NAME_FIELDS.items() if kind is not ast.keyword}
+
+
+def _has_docstring(node: ast.AST) -> bool:
+    """Return whether the first statement of a function or class is its docstring."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return False
+    first = node.body[0]
+    return (
+        len(node.body) > 1
+        and isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+
+
+def _bindings(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that code binds, in the order of their appearance."""
+    for node in _preorder(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            continue
+        for field in _BINDING_FIELDS.get(type(node), ()):
+            name = getattr(node, field)
+            if name is not None:
+                yield name
+
+
+def _preorder(node: ast.AST) -> Iterator[ast.AST]:
+    waiting = [node]
+    while waiting:
+        last = waiting.pop()
+        yield last
+        waiting.extend(reversed(list(ast.iter_child_nodes(last))))
+
+
+def _near_together(
+    classes: Sequence[Sequence[str]], answers: Mapping[str, Sequence[str]]
+) -> Iterator[list[Sequence[str]]]:
+    """Yield classes of same answers, each with those that are near its first one."""
+    groups: list[tuple[_Prose, list[Sequence[str]]]] = []
+    holders: dict[int, list[int]] = defaultdict(list)
+    for members in classes:
+        prose = _prose(answers[members[0]])
+        if len(prose.shingles) + _SHINGLE - 1 < _FEWEST_WORDS:
+            yield [members]
+            continue
+        shared: dict[int, int] = defaultdict(int)
+        for shingle in prose.shingles:
+            for index in holders[shingle]:
+                shared[index] += 1
+        near = [
+            index for index, count in shared.items() if _is_near(prose, groups[index][0], count)
+        ]
+        if near:
+            groups[min(near)][1].append(members)
+            continue
+        for shingle in prose.shingles:
+            holders[shingle].append(len(groups))
+        groups.append((prose, [members]))
+    yield from (together for _, together in groups)
+
+
+def _is_near(one: _Prose, other: _Prose, shared: int) -> bool:
+    union = len(one.shingles) + len(other.shingles) - shared
+    return shared / union >= _NEAR and one.numbers == other.numbers
+
+
+def _prose(codes: Iterable[str]) -> _Prose:
+    """Return the words of an answer that is text; none for an answer with other code."""
+    words = _texts(codes) or ()
+    spans = range(len(words) - _SHINGLE + 1)
+    shingles = frozenset(hash(tuple(words[at : at + _SHINGLE])) for at in spans)
+    return _Prose(shingles, frozenset(word for word in words if any(map(str.isdigit, word))))
+
+
+def _texts(codes: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the words of an answer that is nothing but text, None for any other."""
+    words: list[str] = []
+    for code in codes:
+        tree = parse_python(code)
+        if tree is None or not all(map(_is_text, tree.body)):
+            return None
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words += words_of(node.value)
+    return tuple(words) or None
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Return whether a statement only writes text: a string, a call on one, or one with a name."""
+    if not isinstance(statement, (ast.Expr, ast.Assign)):
+        return False
+    value = statement.value
+    if isinstance(value, ast.Call):
+        simple = (ast.Constant, ast.Name)
+        return all(isinstance(each, simple) for each in value.args) and not value.keywords
+    return isinstance(value, ast.Constant)

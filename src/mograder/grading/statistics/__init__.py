@@ -1,0 +1,1 @@
+"""Statistics of an assignment's marks that help teaching; pure."""

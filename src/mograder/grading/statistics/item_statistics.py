@@ -1,0 +1,195 @@
+"""Statistics of an assignment: its marks, its questions, and its checks.
+
+Difficulty is the mean share of the marks that students have; discrimination is the correlation of a
+question's marks with the sum of all other questions' (corrected item-total correlation). Both are
+by the students with a mark for the question. A question that is open for a student does not count.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mograder.grading.results.grading_result import GradingResult
+from mograder.marks import sum_of_marks
+from mograder.store.grading_records import StudentGrade
+
+_BINS = 10
+_FEWEST = 5
+"""Students from whom on a correlation, or the share of a check, says something."""
+
+_HARDLY, _NEARLY = 0.05, 0.95
+"""Shares of students from which on hardly anybody, or nearly everybody, passes a check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The marks of a class. ``bins`` are ten equal parts from 0 to ``available`` marks."""
+
+    available: float
+    students: int
+    mean: float
+    median: float
+    deviation: float
+    lowest: float
+    highest: float
+    bins: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStatistics:
+    """One label: the number of students with a result for it, and of those who passed."""
+
+    label: str
+    students: int
+    passed: int
+
+    @property
+    def advice(self) -> str:
+        """A sentence about a check that tells nothing about students, else empty."""
+        if self.students < _FEWEST:
+            return ""
+        share = self.passed / self.students
+        if share <= _HARDLY:
+            return "Hardly any student passes: is the task clear, and the check right?"
+        return "Nearly every student passes." if share >= _NEARLY else ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionStatistics:
+    """One question; ``discrimination`` (-1 to 1) is None where too few students or equal marks.
+
+    ``none`` and ``full`` are the numbers of students with 0 and with all marks. ``changed`` is when
+    a mark of the question was given last, as ISO 8601 in UTC, empty if it is not known.
+    """
+
+    key: str
+    available: float
+    students: int
+    mean: float
+    difficulty: float
+    discrimination: float | None
+    none: int
+    full: int
+    changed: str
+    checks: tuple[CheckStatistics, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStatistics:
+    """An assignment; ``marks`` is None while no student has a total."""
+
+    assignment: str
+    students: int
+    marks: Distribution | None
+    questions: tuple[QuestionStatistics, ...] = field(default_factory=tuple)
+
+
+def item_statistics(
+    assignment: str, grades: Sequence[StudentGrade], results: Mapping[str, GradingResult]
+) -> ItemStatistics:
+    """Return the statistics of an assignment; ``results`` are the students' last, by name."""
+    totals = [grade.total for grade in grades if grade.total is not None]
+    available = max((grade.max_mark for grade in grades), default=0.0)
+    checks = _checks(results.values())
+    keys = dict.fromkeys(q.key for grade in grades for q in grade.questions if q.available)
+    questions = (_question(key, grades, checks.get(key, ())) for key in keys)
+    return ItemStatistics(
+        assignment, len(grades), distribution(totals, available), tuple(filter(None, questions))
+    )
+
+
+def distribution(totals: Sequence[float], available: float) -> Distribution | None:
+    """Return the distribution of marks, None without any."""
+    if not totals:
+        return None
+    bins = [0] * _BINS
+    for total in totals:
+        share = total / available if available > 0 else 0.0
+        bins[min(max(int(share * _BINS), 0), _BINS - 1)] += 1
+    return Distribution(
+        available,
+        len(totals),
+        statistics.fmean(totals),
+        statistics.median(totals),
+        statistics.pstdev(totals),
+        min(totals),
+        max(totals),
+        tuple(bins),
+    )
+
+
+def csv_rows(item: ItemStatistics) -> tuple[tuple[str, ...], ...]:
+    """Return a table of the questions with a line of headings, numbers with a decimal point."""
+    head = (
+        *("question", "available", "students", "mean", "difficulty", "discrimination"),
+        *("without_marks", "full_marks", "changed"),
+    )
+    rows = (
+        (
+            each.key,
+            f"{each.available:g}",
+            str(each.students),
+            f"{each.mean:.2f}",
+            f"{each.difficulty:.3f}",
+            "" if each.discrimination is None else f"{each.discrimination:.3f}",
+            str(each.none),
+            str(each.full),
+            each.changed,
+        )
+        for each in item.questions
+    )
+    return (head, *rows)
+
+
+def _question(
+    key: str, grades: Iterable[StudentGrade], checks: Sequence[CheckStatistics]
+) -> QuestionStatistics | None:
+    own, others, changed = [], [], ""
+    available = 0.0
+    for grade in grades:
+        found = next((q for q in grade.questions if q.key == key), None)
+        if found is None or found.points is None or not found.available:
+            continue
+        rest = [q.points for q in grade.questions if q.key != key and q.points is not None]
+        own.append(found.points)
+        others.append(sum_of_marks(rest) if rest else 0.0)
+        changed, available = max(changed, found.at), found.available
+    if not own:
+        return None
+    mean = statistics.fmean(own)
+    return QuestionStatistics(
+        key,
+        available,
+        len(own),
+        mean,
+        mean / available,
+        _correlation(own, others),
+        sum(points <= 0 for points in own),
+        sum(points >= available for points in own),
+        changed,
+        tuple(checks),
+    )
+
+
+def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    if len(one) < _FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    return statistics.correlation(one, other)
+
+
+def _checks(results: Iterable[GradingResult]) -> Mapping[str, Sequence[CheckStatistics]]:
+    """Return the statistics of the labels by the key of their question."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for result in results:
+        for check in result.checks:
+            for label in check.labels:
+                count = counts[label.key, label.label]
+                count[0] += 1
+                count[1] += label.passed
+    found: dict[str, list[CheckStatistics]] = defaultdict(list)
+    for (key, name), (students, passed) in counts.items():
+        found[key].append(CheckStatistics(name, students, passed))
+    return found

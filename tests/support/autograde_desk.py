@@ -1,0 +1,64 @@
+"""``mograder autograde`` in a small course, with judges that decide by a submission's text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.autograde import command
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.runs.grading_tools import GradingTools, RunsNothing
+from tests.support.grading_course import HALF, RIGHT, WRONG, TextJudges, make_course, tools_with
+
+
+@dataclass
+class Desk:
+    """A course, which is the working directory, and its judges."""
+
+    root: Path
+    judges: TextJudges = field(default_factory=TextJudges)
+    opened: list[int] = field(default_factory=list)
+    refusal: str = ""
+
+    def results(self, directory: str = "autograded/hw1") -> dict[str, GradingResult]:
+        """Return the results that were written, by student."""
+        found = {}
+        for path in sorted((self.root / directory).glob("*.json")):
+            answer = json.loads(path.read_text())["result"]
+            found[path.stem] = GradingResult.model_validate(answer)
+        return found
+
+    def submit(self, name: str, text: str = HALF, assignment: str = "hw1") -> Path:
+        """Write a submission."""
+        path = self.root / "submitted" / assignment / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+def open_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Make the course, with three submissions to ``hw1``, the working directory."""
+    desk = Desk(make_course(tmp_path, {"alice": RIGHT, "bob": HALF, "carol": WRONG}))
+
+    @asynccontextmanager
+    async def opening(
+        loaded: LoadedSettings, environ: Environ, *, jobs: int, sandbox: bool
+    ) -> AsyncIterator[GradingTools]:
+        desk.opened.append(jobs)
+        desk.judges.gate.set()
+        yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
+
+    async def looking(loaded: LoadedSettings, environ: Environ) -> GradingTools:
+        return tools_with(RunsNothing(), tmp_path, refusal=desk.refusal)
+
+    monkeypatch.setattr(command, "open_grading_tools", opening)
+    monkeypatch.setattr(command, "looking_tools", looking)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
+    return desk

@@ -1,0 +1,92 @@
+"""Statistics of an assignment's questions and checks."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.grading.statistics.item_statistics import (
+    CheckStatistics,
+    csv_rows,
+    distribution,
+    item_statistics,
+)
+from mograder.store.grading_records import QuestionGrade, StudentGrade
+from tests.support.graded_results import graded_result
+
+
+def _grade(student: str, *points: float | None) -> StudentGrade:
+    questions = tuple(
+        QuestionGrade(f"Q{number}", mark, 10.0, "judged", at=f"2026-11-0{number}")
+        for number, mark in enumerate(points, 1)
+    )
+    known = [mark for mark in points if mark is not None]
+    total = sum(known) if len(known) == len(points) else None
+    return StudentGrade("A1", student, questions, total=total, max_mark=10.0 * len(points))
+
+
+def test_a_question_that_good_students_solve_discriminates() -> None:
+    """The correlation is with the marks of the other questions."""
+    grades = [_grade(f"s{n}", n, 10 - n, 2 * n) for n in range(1, 9)]
+    one, two, three = item_statistics("A1", grades, {}).questions
+    assert one.discrimination == pytest.approx(1)
+    assert two.discrimination == pytest.approx(-1)
+    assert (one.mean, one.difficulty, one.none, one.full) == (4.5, 0.45, 0, 0)
+    assert three.changed == "2026-11-03"
+
+
+def test_few_students_and_equal_marks_have_no_discrimination() -> None:
+    """A number without a meaning is left out, also in the CSV."""
+    few = item_statistics("A1", [_grade("a", 1, 2), _grade("b", 2, 3)], {})
+    equal = item_statistics("A1", [_grade(f"s{n}", 10, n) for n in range(9)], {})
+    assert few.questions[0].discrimination is None
+    assert equal.questions[0].discrimination is None
+    assert equal.questions[0].full == 9
+    assert csv_rows(equal)[1][5] == ""
+
+
+def test_open_questions_do_not_count() -> None:
+    """A student without a mark for a question is neither good nor bad at it."""
+    item = item_statistics("A1", [_grade("a", 10, None), _grade("b", 0, 5)], {})
+    assert [(each.key, each.students, each.mean) for each in item.questions] == [
+        ("Q1", 2, 5.0),
+        ("Q2", 1, 5.0),
+    ]
+    assert item.marks is not None
+    assert (item.students, item.marks.students) == (2, 1)
+
+
+def test_an_assignment_without_students_has_no_statistics() -> None:
+    """Neither a division by zero nor a mean of nothing."""
+    item = item_statistics("A1", [], {})
+    assert (item.marks, item.questions, len(csv_rows(item))) == (None, (), 1)
+
+
+def test_full_marks_are_in_the_last_bin() -> None:
+    """And marks above the maximum, which older gradebooks have."""
+    found = distribution([0, 9.9, 10, 99.9, 100, 105], 100)
+    assert found is not None
+    assert found.bins == (2, 1, 0, 0, 0, 0, 0, 0, 0, 3)
+    assert (found.lowest, found.highest, found.median) == (0, 105, 54.95)
+
+
+@pytest.mark.parametrize(
+    ("passed", "word"),
+    [(0, "Hardly"), (2, "Hardly"), (3, ""), (37, ""), (38, "Nearly"), (40, "Nearly")],
+)
+def test_checks_that_tell_nothing_are_named(passed: int, word: str) -> None:
+    """From five students on."""
+    advice = CheckStatistics("Q1: mean", 40, passed).advice
+    assert advice.startswith(word) if word else not advice
+    assert not CheckStatistics("Q1: mean", 4, 0).advice
+
+
+def test_checks_are_counted_by_label() -> None:
+    """Of the students' last results."""
+    failed = graded_result()
+    (check,) = failed.checks
+    passed = check.model_copy(
+        update={"labels": (check.labels[0].model_copy(update={"passed": True}),)}
+    )
+    results = {"a": failed, "b": graded_result(checks=(passed,))}
+    item = item_statistics("A1", [_grade("a", 10), _grade("b", 0)], results)
+    assert item.questions[0].checks == (CheckStatistics("Q1: sum", 2, 1),)
