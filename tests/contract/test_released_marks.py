@@ -128,6 +128,8 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "13.5"
     staff = (await see(hub, "/marking/A1/release", "prof")).text
     assert "1 mark changed since the release." in staff
+    item = (await see(hub, "/course/items/A1", "prof")).text
+    assert "1 mark changed since the release:" in item
     await release(hub)
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
 
@@ -198,6 +200,8 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     assert (await ask(hub)).headers["location"] == "/marks/alice/A1?done=ask"
     assert "1 request waits" in (await see(hub, "/")).text
     listed = (await see(hub, "/marking/requests", MARKER)).text
+    assert "alice" not in listed, "names are hidden from markers"
+    assert "alice" not in (await see(hub, THREAD, MARKER)).text
     assert listed.index("For you") < listed.index(ASKING["text"]) < listed.index("For others")
     hub.clock.advance(60)
     await decide(hub, MARKER, action="answer", text="Which part?")
@@ -288,6 +292,25 @@ async def test_a_marker_decides_only_what_goes_to_them(hub: Hub, course: Release
     await decide(hub, "prof", action="assign", to=MARKER)
     assert (await decide(hub, MARKER, action="assign", to="")).status_code == 403
     assert (await decide(hub, MARKER, action="keep")).status_code == 303
+
+
+async def test_nobody_decides_on_their_own_mark(hub: Hub, course: ReleasedCourse) -> None:
+    """A person may be student and marker of a course."""
+    course.grade(MARKER)
+    course.mark(MARKER, 5, marker=MARKER)
+    await release(hub)
+    own = f"/marks/{MARKER}/A1/requests"
+    assert (await post(hub, own, MARKER, **ASKING)).status_code == 303
+    (request,) = RegradeRequests(course.book).of()
+    assert request.assignee == ""
+    fields = {"text": "Yes.", "seen": str(request.last)}
+    await post(hub, THREAD, "prof", **fields, action="assign", to=MARKER)
+    (request,) = RegradeRequests(course.book).of()
+    assert request.assignee == MARKER
+    fields["seen"] = str(request.last)
+    for action in ("answer", "keep", "change"):
+        answer = await post(hub, THREAD, MARKER, **fields, action=action, points="10")
+        assert answer.status_code == 403, action
 
 
 @pytest.mark.parametrize("points", ["", "nan", "inf", "-1", "11", "ten"])

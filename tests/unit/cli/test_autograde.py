@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from mograder.cli.main import run
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.runs.grading_tools import GradingTools, RunsNothing
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry
 from tests.support.grading_course import (
     HALF,
     RIGHT,
@@ -430,3 +433,52 @@ def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) ->
             entry.write(b"#" * 1_000_000)
     assert run(["autograde", "hw1", str(path)]) == 2
     assert "unpacks to more than" in capfd.readouterr().err
+
+
+def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(["autograde", "hw1"])
+    with Gradebook(desk.root / "gradebook.db") as book:
+        marks = {"Q1": MarkEntry(5, "A good idea.")}
+        at = datetime(2026, 11, 20, tzinfo=UTC)
+        book.record_marks("hw1", "carol", marks, marker="mia", at=at)
+    desk.submit("alice.py", WRONG)
+    desk.submit("bob.py", RIGHT)
+    desk.submit("carol.py", RIGHT)
+    before = {path: path.read_bytes() for path in (desk.root / "autograded").rglob("*.*")}
+    runs = _runs(desk)
+    capfd.readouterr()
+    assert run(["autograde", "hw1", "--preview"]) == 0
+    assert capfd.readouterr().out.splitlines()[-8:] == [
+        "  alice  Q1: 10 -> 0 (-10)",
+        "  alice  Q2: 5 -> 0 (-5)",
+        "  bob    Q1: 5 -> 10 (+5)",
+        "  bob    Q2: 2.5 -> 5 (+2.5)",
+        "  carol  Q1: 0 -> 10, but the mark by mia counts: look at it again",
+        "  carol  Q2: 0 -> 5 (+5)",
+        "hw1: 3 judged; 2 gain marks, 1 lose marks, 0 keep theirs.",
+        "Preview — nothing was recorded. Without --preview it is.",
+    ]
+    assert {path: path.read_bytes() for path in before} == before
+    assert _runs(desk) == runs
+    assert run(["autograde", "hw1", "--preview", "--json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)["preview"]
+    assert (told["judged"], len(told["changes"])) == (3, 6)
+    assert told["changes"][4]["counts_instead"] == "mia"
+    assert run(["autograde", "hw1"]) == 0
+    assert _runs(desk) == runs + 3
+    capfd.readouterr()
+    assert run(["autograde", "hw1", "--preview"]) == 0
+    assert "0 gain marks, 0 lose marks, 3 keep theirs." in capfd.readouterr().out
+
+
+def test_a_preview_needs_a_gradebook(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["autograde", "hw1", "--preview"]) == 3
+    assert "There is no gradebook" in capfd.readouterr().err
+    assert desk.opened == []
+
+
+def _runs(desk: Desk) -> int:
+    with Gradebook(desk.root / "gradebook.db") as book:
+        return len(book.runs("hw1"))

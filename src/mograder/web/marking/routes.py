@@ -15,6 +15,7 @@ from mograder.web.marking import (
     api_annotations,
     api_answers,
     api_comments,
+    late,
     overview,
     release_pages,
     request_pages,
@@ -46,8 +47,20 @@ _RELEASE = "/marking/{a}/release"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # Release, and requests to look at a mark again, before `/marking/{a}`
+    MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
+    MarkingRoute("GET", _REQUEST, request_pages.thread_page),
+    MarkingRoute("POST", _REQUEST, request_pages.change_thread),
+    # The assignments
     MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),
@@ -67,11 +80,4 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
     MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
-    # Release, and requests to look at a mark again
-    MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
-    MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
-    MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
-    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
-    MarkingRoute("GET", _REQUEST, request_pages.thread_page),
-    MarkingRoute("POST", _REQUEST, request_pages.change_thread),
 )
