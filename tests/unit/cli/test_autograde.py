@@ -469,6 +469,15 @@ def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(
     assert "0 gain marks, 0 lose marks, 3 keep theirs." in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("other", ["--failed", "--verify", "--csv=out.csv"])
+def test_a_preview_is_of_all_and_writes_nothing(
+    desk: Desk, capfd: pytest.CaptureFixture[str], other: str
+) -> None:
+    assert run(["autograde", "hw1", "--preview", other]) == 2
+    assert "--preview grades all" in capfd.readouterr().err
+    assert desk.opened == []
+
+
 def test_a_preview_needs_a_gradebook(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["autograde", "hw1", "--preview"]) == 3
     assert "There is no gradebook" in capfd.readouterr().err

@@ -156,10 +156,10 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     dash, or paths of directories or notebooks, or a zip of submissions from Moodle. Each notebook
     runs in a sandbox, and its checks in another, so that no answer can change its mark. Results go
     into autograded/ and the gradebook. What is up to date is left out; so run it again after an
-    interruption. After a check was mended, --preview tells who would gain and who
-    would lose. Exits with 1 if a submission has no result that counts.
+    interruption. After a check was mended, --preview tells who would gain and who would lose.
+    Exits with 1 if a submission has no result that counts.
     """
-    _refuse_together(csv_file, force=force, failed=failed, only_verify=only_verify)
+    _refuse_contradictions(csv_file, force=force, failed=failed, verify=only_verify, look=preview)
     loaded = load_course(Given(), course_dir)
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
@@ -177,11 +177,18 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     ctx.exit(int(any(row.needs_attention for each in done for row in each.rows)))
 
 
-def _refuse_together(
-    csv_file: Path | None, *, force: bool, failed: bool, only_verify: bool
+def _refuse_contradictions(
+    csv_file: Path | None, *, force: bool, failed: bool, verify: bool, look: bool
 ) -> None:
-    if only_verify and (force or failed or csv_file):
+    """Check that the options fit together; ``look`` is that of ``--preview``.
+
+    Raises:
+        UsageError: Two of them do not, or the directory of ``--csv`` does not exist.
+    """
+    if verify and (force or failed or csv_file):
         raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
+    if look and (failed or verify or csv_file):
+        raise click.UsageError("--preview grades all: give it without --failed, --verify, --csv.")
     if force and failed:
         raise click.UsageError("--force grades all again, --failed some: give one of them.")
     if csv_file is not None and not csv_file.absolute().parent.is_dir():

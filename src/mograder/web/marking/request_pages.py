@@ -120,7 +120,9 @@ def is_for(marker: Marker, request: RegradeRequest) -> bool:
 
 
 def may_answer(marker: Marker, request: RegradeRequest) -> bool:
-    """Return whether this person may answer and decide a request."""
+    """Return whether this person may answer and decide a request; not one's own."""
+    if marker.name == request.student:
+        return False
     return marker.role is Role.INSTRUCTOR or is_for(marker, request)
 
 
@@ -179,7 +181,7 @@ def _change(
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
-        raise Forbidden("This request goes to somebody else.")
+        raise Forbidden("Another person answers this request.")
     action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
     match action:
         case "answer":
