@@ -1,0 +1,46 @@
+"""The page on which people mark: one question of all students, or all questions of one student.
+
+The page itself holds no mark and no name: its script asks the API for them, one answer after the
+other.
+"""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.grading.marking.answer_names import question_of, question_title
+from mograder.web.context import request_context
+from mograder.web.headers import content_security_policy
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker
+from mograder.web.pages import page
+
+
+async def question_page(
+    a: str, question: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show the page that goes through all answers to a question. Raises: NotFound."""
+    title = question_title(question_of(question))
+    return _page(request, marker, assignment=a, question=question, title=title, answer="")
+
+
+async def answer_page(
+    a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show the page that goes through all questions of one student's submission."""
+    return _page(request, marker, assignment=a, question="", title="", answer=answer)
+
+
+def _page(request: Request, marker: Marker, **values: object) -> Response:
+    """Return the page; its policy also allows the frame of the outputs, which is ours."""
+    response = page(
+        request,
+        "marking/mark.html",
+        marker=marker.name,
+        may_show_names=True,
+        names_shown=False,
+        **values,
+    )
+    own = content_security_policy(request_context(request))
+    response.headers["Content-Security-Policy"] = f"{own}; frame-src 'self'"
+    return response
