@@ -150,7 +150,8 @@ function display(found, focus) {
   show_notices();
   show_ways();
   if (!other) return;
-  scrollTo({ top: 0 });
+  const top = of("way").previousElementSibling.getBoundingClientRect().bottom + scrollY;
+  if (scrollY > top) scrollTo({ top });
   if (focus) land();
 }
 
@@ -252,7 +253,8 @@ function show_saved() {
   const here = place() ? outbox.entry_of(key()) : null;
   const shown = of("saved");
   shown.dataset.state = stuck.length ? "bad" : left.length ? "busy" : saved_any ? "good" : "idle";
-  shown.textContent = stuck.length ? word("unsaved", "", here?.trouble ?? (stuck.length > 1 ? word("several", stuck.length) : stuck[0].conflict ? word("other") : stuck[0].trouble)) : left.length ? word("saving") : saved_any ? word("saved") : "";
+  const why = here?.held || (stuck.length > 1 ? word("several", stuck.length) : "");
+  shown.textContent = stuck.length ? (why ? word("unsaved", "", why) : word("notsaved")) : left.length ? word("saving") : saved_any ? word("saved") : "";
   const away = left.find((each) => each.trouble && !each.refused && !each.conflict);
   tell_trouble("away", away ? word("kept", "", word("unsaved", "", away.trouble)) : "");
   const signed_out = left.find((each) => each.signed_out);
