@@ -36,6 +36,7 @@ def _page(request: Request, marker: Marker, **values: object) -> Response:
     response = page(
         request,
         "marking/mark.html",
+        here="marking",
         marker=marker.name,
         may_show_names=True,
         names_shown=False,

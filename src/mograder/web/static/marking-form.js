@@ -160,9 +160,16 @@ function toggled(comment, on) {
 export function use(comment) {
   of("comment").value = "";
   draft.comment = "";
-  show_items();
-  of("items").querySelector(`[data-id="${comment.id}"] input`)?.click();
+  turn_on(comment);
   preview(0);
+}
+
+// Turns a saved comment on that the search may have left out.
+export function turn_on(comment) {
+  of("find").value = "";
+  show_items();
+  const box = of("items").querySelector(`[data-id="${comment.id}"] input`);
+  if (box && !box.checked) box.click();
 }
 
 // ---- what is shown
