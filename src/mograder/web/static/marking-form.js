@@ -51,6 +51,12 @@ export function set_rubric(found) {
   if (draft) fill(shown, draft, true);
 }
 
+// The hub has saved the mark: its points are the ones that count.
+export function settle(mark) {
+  if (draft.points !== null || !mark || document.activeElement === of("points")) return;
+  of("points").value = number_text(mark.points);
+}
+
 const item_of = (id) => rubric.comments.find((each) => each.id === id);
 const has_points = (id) => (item_of(id)?.points ?? null) !== null;
 

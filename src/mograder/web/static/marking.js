@@ -168,6 +168,7 @@ function took(saved, result) {
   if (state && here() && saved === key()) {
     Object.assign(state, { mark, version, open, look_again, undo: result.undo ?? state.undo });
     show_notices();
+    if (!outbox.entry_of(saved)) form.settle(mark);
   }
   if (!result.also) return;
   cache.clear();
@@ -337,16 +338,21 @@ addEventListener("visibilitychange", () => {
 });
 
 async function begin() {
-  while ((await places.load().catch(fail)) === null) await soon();
+  try {
+    await places.load();
+  } catch (error) {
+    fail(error);
+    return error.status ? null : soon().then(begin);
+  }
   tell_trouble("load", "");
   outbox.take_up();
-  if (!places.place_at(0)) return;
+  if (!places.place_at(0)) return null;
   const asked = new URL(location.href).searchParams;
   const wanted = places.index_of((each) => (places.by_question ? each.id === asked.get("answer") : each.question === asked.get("question")));
   const first = places.index_of((each) => places.waits(each) && !places.of_others(each));
   await show(wanted >= 0 ? wanted : Math.max(first, 0), { focus: false });
   listen_to_keys({ acts, digit: form.toggle, onward: unmarked, leave: () => of("place").focus({ preventScroll: true }) });
-  offer_note();
+  return offer_note();
 }
 
 // A comment at lines that was being written when the page went away is opened again.
