@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -159,7 +160,7 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
         current = schema_version(engine)
         if current == head:
             return
-        _refuse_newer(current, config)
+        _refuse_newer(current, migrations)
         if current is not None or _has_tables(engine):
             _back_up(engine, current or "0.3.16", head)
         with engine.begin() as connection:
@@ -278,15 +279,21 @@ def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
     :func:`schema_version`.
     """
     current = schema_version(engine)
-    _refuse_newer(current, _alembic_config(migrations))
+    _refuse_newer(current, migrations)
     return current != head_version(migrations)
 
 
+@cache
 def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
-    """Return the revisions of databases that this program can read or upgrade."""
-    return _known(_alembic_config(migrations))
+    """Return the revisions of databases that this program can read or upgrade.
+
+    They do not change while the program runs; reading them takes longer than opening a database.
+    """
+    scripts = ScriptDirectory.from_config(_alembic_config(migrations)).walk_revisions()
+    return frozenset(script.revision for script in scripts)
 
 
+@cache
 def head_version(migrations: Path = MIGRATIONS) -> str:
     """Return the revision that this program needs."""
     head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()
@@ -449,13 +456,8 @@ def _alembic_config(migrations: Path) -> Config:
     return config
 
 
-def _known(config: Config) -> frozenset[str]:
-    scripts = ScriptDirectory.from_config(config).walk_revisions()
-    return frozenset(script.revision for script in scripts)
-
-
-def _refuse_newer(current: str | None, config: Config) -> None:
-    if current is not None and current not in _known(config):
+def _refuse_newer(current: str | None, migrations: Path) -> None:
+    if current is not None and current not in known_versions(migrations):
         raise Conflict(
             f"The database was written by a newer mograder (its tables are at {current!r}).",
             hint="Install that version again, or put back the backup made before the upgrade.",

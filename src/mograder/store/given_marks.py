@@ -55,8 +55,8 @@ def record_given(
             hint=f"Grade it first: mograder autograde {assignment}",
         )
     grade = grade_of(rows)
-    known = _markable(grade, rows.assignment)
-    _refuse_invalid(given, grade, known)
+    known = markable(grade, rows.assignment)
+    refuse_invalid(given, grade, known)
     _refuse_changed(given, grade, rows)
     keep_earlier_mark(connection, rows, given.at)
     run = rows.runs[-1].number if rows.runs else None
@@ -97,14 +97,19 @@ def _comment(given: GivenMarks) -> str | None:
     return given.marks[WHOLE].comment if WHOLE in given.marks else None
 
 
-def _markable(grade: StudentGrade, assignment: AssignmentRow) -> Mapping[str, float]:
+def markable(grade: StudentGrade, assignment: AssignmentRow) -> Mapping[str, float]:
     """Return the marks available by key: of each question, and of the whole without checks."""
     whole = available_to_people(assignment)
     questions = {each.key: each.available for each in grade.questions if each.available is not None}
     return questions | ({WHOLE: whole} if whole > 0 else {})
 
 
-def _refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, float]) -> None:
+def refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, float]) -> None:
+    """Refuse marks that are out of their range, or of no question that can be marked.
+
+    Raises:
+        InvalidInput: As :meth:`Gradebook.record_marks`.
+    """
     if not given.marker.strip() or not given.marker.isprintable():
         raise InvalidInput("The marker has no name.")
     for key, entry in given.marks.items():

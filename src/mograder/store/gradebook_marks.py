@@ -187,9 +187,9 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
     return number
 
 
-def insert_mark(connection: Connection, assignment: str, student: str, mark: RecordedMark) -> None:
-    """Add a row to the history of marks; its number is given by the database."""
-    _insert(
+def insert_mark(connection: Connection, assignment: str, student: str, mark: RecordedMark) -> int:
+    """Add a row to the history of marks; return the number that the database gives it."""
+    return _insert(
         connection,
         question_marks,
         assignment=assignment,
@@ -238,7 +238,14 @@ def mirror(
     ``changes`` are further columns of the row. A penalised mark that belongs to another total is
     removed.
     """
-    rows = read_student(connection, assignment, student)
+    return mirror_rows(connection, read_student(connection, assignment, student), at, changes)
+
+
+def mirror_rows(
+    connection: Connection, rows: StudentRows, at: datetime, changes: Mapping[str, object]
+) -> StudentGrade:
+    """Do as :func:`mirror`, with all that was read of the student after the last change."""
+    assignment, student = rows.assignment.name, rows.student
     # The row is compared with itself here: what 0.3.16 changed in it was taken over before.
     held = rows.row or Marks(assignment, student)
     same = Mirrored(held.updated_at, held.auto_mark, held.manual_mark, held.graded_at)

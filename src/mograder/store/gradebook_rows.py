@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Row, RowMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,32 @@ def unix_time(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()  # a time without a zone is local
     except ValueError:
         return None
+
+
+SHORT_COLUMNS = (
+    "student",
+    "auto_mark",
+    "manual_mark",
+    "total_mark",
+    "feedback",
+    "graded_at",
+    "autograded_at",
+)
+"""The columns of ``submissions`` that decide which mark counts."""
+
+
+def short_from_row(assignment: str, row: Row[Any]) -> Marks:
+    """Return the marks of a row with :data:`SHORT_COLUMNS`, which has no lists to parse."""
+    return Marks(
+        assignment,
+        str(row.student),
+        _number(row.auto_mark),
+        _number(row.manual_mark),
+        _number(row.total_mark),
+        _text(row.feedback),
+        graded_at=_text(row.graded_at),
+        autograded_at=_text(row.autograded_at),
+    )
 
 
 def from_row(row: RowMapping) -> Marks:

@@ -97,11 +97,29 @@ class RecordedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkDetails:
+    """How a person's mark came about.
+
+    ``saved`` are identifiers of saved comments. With an ``adjustment``, the points are theirs and
+    the adjustment; None where the marker gave the points as a number. ``reason`` is why the mark
+    replaces one by grading.
+    """
+
+    adjustment: float | None = None
+    saved: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MarkEntry:
-    """A mark that a person gives; ``points`` None withdraws the mark given by people before."""
+    """A mark that a person gives; ``points`` None withdraws the mark given by people before.
+
+    ``details`` are None for a mark from a command or a file.
+    """
 
     points: float | None
     comment: str = ""
+    details: MarkDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,32 @@ def grade_of(rows: StudentRows) -> StudentGrade:
     return _flagged(_with_row(grade, row, rows), rows)
 
 
+def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
+    """Return the mark of one question that counts; None if there is no such question.
+
+    As :func:`grade_of`; of other questions, ``rows`` needs only the newest marks by people. The
+    key :data:`WHOLE` stands for all questions without checks together.
+    """
+    whole = whole_mark(rows)
+    if key == WHOLE:
+        return whole or whole_ungraded(rows.assignment)
+    graded, given = latest_by_question(each for each in rows.marks if each.question == key)
+    found = graded.get(key)
+    is_known = key in graded or key in given or key in (rows.assignment.marks or {})
+    if not is_known or (found is not None and found.state == REMOVED):
+        return None
+    return _question(key, found, given.get(key), rows, covered=whole is not None)
+
+
+def whole_ungraded(assignment: AssignmentRow) -> QuestionGrade:
+    """Return the record of the whole submission while it has no mark of its own.
+
+    It waits for one only in an assignment without marks by question.
+    """
+    waits = "" if assignment.marks else "not marked yet"
+    return QuestionGrade(WHOLE, None, available_to_people(assignment) or None, MANUAL, open=waits)
+
+
 def manual_percent(assignment: AssignmentRow, points: float | None) -> float | None:
     """Return the marks of the questions without checks as 0.3.16's percentage, 0 to 100."""
     available = assignment.manual_available
@@ -230,7 +256,7 @@ def _question(
 ) -> QuestionGrade:
     question = _question_by_grading(key, graded, rows)
     if given is None or given.points is None:
-        waits = _why_open(question, covered=covered)
+        waits = why_open(question, covered=covered)
         return replace(question, open=waits, comment=given.comment if given else "")
     return replace(
         question,
@@ -264,7 +290,11 @@ def _is_manual(key: str, graded: Mapping[str, RecordedMark], assignment: Assignm
     return (found.state if found else _state_without_run(key, assignment)) == MANUAL
 
 
-def _why_open(question: QuestionGrade, *, covered: bool) -> str:
+def why_open(question: QuestionGrade, *, covered: bool) -> str:
+    """Return what a question without a mark by a person waits for, "" if for nothing.
+
+    ``covered`` is whether a mark for all questions without checks together counts.
+    """
     if question.available is None:
         return ""
     if question.state == MANUAL:
@@ -281,9 +311,13 @@ def _is_other_work(mark: RecordedMark, runs: Sequence[RunFacts]) -> bool:
 
 
 def _is_other_mark(given: RecordedMark, marks: Sequence[RecordedMark]) -> bool:
-    """Return whether grading has changed its mark since a person marked the question."""
+    """Return whether grading has changed its mark since a person marked the question.
+
+    The run tells what the person saw: a mark that was computed again is newer than that.
+    """
     graded = [m for m in marks if m.question == given.question and m.marker == MACHINE]
-    before = [each for each in graded if each.number < given.number]
+    seen = given.run or 0
+    before = [each for each in graded if each.number < given.number and (each.run or 0) <= seen]
     return bool(before) and before[-1].points != graded[-1].points
 
 
