@@ -5,6 +5,7 @@ A new route without an entry in ``EXPECTED`` fails here (decision 18).
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import httpx
@@ -14,6 +15,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
 from mograder.web.hub.routes import ROUTES, Route
 from mograder.web.hub.support.access import Access
+from mograder.web.marking.routes import MARKING_ROUTES, Demands
 from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, hub
 
 __all__ = ["hub"]
@@ -28,6 +30,8 @@ class Who(StrEnum):
     STRANGER = "mallory"
     """Signed in, and not on the course's list."""
     INSTRUCTOR = "prof"
+    MARKER = "marta"
+    """Not on the course's list; the assignment of the examples is open for marking."""
 
 
 class Verdict(StrEnum):
@@ -38,6 +42,8 @@ class Verdict(StrEnum):
     RESTRICTED = "restricted"
     FOREIGN = "another user's"
     UNPRIVILEGED = "instructors only"
+    NO_MARKER = "markers only"
+    CLOSED = "not open for marking"
 
 
 def _verdicts(*verdicts: Verdict) -> dict[Who, Verdict]:
@@ -45,10 +51,12 @@ def _verdicts(*verdicts: Verdict) -> dict[Who, Verdict]:
 
 
 _P, _S, _R = Verdict.PASSED, Verdict.SIGN_IN, Verdict.RESTRICTED
-OPEN = _verdicts(_P, _P, _P, _P, _P)
-MEMBERS = _verdicts(_S, _P, _P, _R, _P)
-OWNERS = _verdicts(_S, _P, Verdict.FOREIGN, _R, _P)
-INSTRUCTORS = _verdicts(_S, Verdict.UNPRIVILEGED, Verdict.UNPRIVILEGED, _R, _P)
+_U, _N = Verdict.UNPRIVILEGED, Verdict.NO_MARKER
+OPEN = _verdicts(_P, _P, _P, _P, _P, _P)
+MEMBERS = _verdicts(_S, _P, _P, _R, _P, _P)
+OWNERS = _verdicts(_S, _P, Verdict.FOREIGN, _R, _P, Verdict.FOREIGN)
+INSTRUCTORS = _verdicts(_S, _U, _U, _R, _P, _U)
+MARKERS = _verdicts(_S, _N, _N, _R, _P, _P)
 FIRST_PAGE = {**OPEN, Who.STRANGER: _R}
 
 EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
@@ -124,6 +132,10 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/metrics"): INSTRUCTORS,
     ("GET", "/api/openapi.json"): MEMBERS,
     ("GET", "/api/docs"): MEMBERS,
+    **{
+        (each.method, each.path): MARKERS if each.demands is Demands.MARKER else INSTRUCTORS
+        for each in MARKING_ROUTES
+    },
 }
 
 _VALUES = {
@@ -147,6 +159,9 @@ def _refused(route: Route) -> list[Who]:
     return [who for who, verdict in verdicts.items() if verdict is not Verdict.PASSED]
 
 
+OF_ASSIGNMENTS = [
+    route for route in ROUTES if route.path.startswith("/marking") and "{a}" in route.path
+]
 REFUSING = [route for route in ROUTES if _refused(route)]
 
 
@@ -154,6 +169,8 @@ def _address(route: Route) -> str:
     path = route.path
     for placeholder, value in _VALUES.items():
         path = path.replace(placeholder, value)
+    if path.startswith("/marking"):
+        path = re.sub(r"\{[a-z_]+\}", "1", path)  # a question's key, or a number
     assert "{" not in path, f"no example value for a part of {route.path}"
     return path
 
@@ -161,11 +178,14 @@ def _address(route: Route) -> str:
 def _verdict(response: httpx.Response) -> Verdict:
     if response.status_code != 403:
         return Verdict.PASSED
+    if "This assignment is not open for marking." in response.text:
+        return Verdict.CLOSED
     texts = {
         "403 Forbidden": Verdict.SIGN_IN,
         '{"detail":"Cannot access another user\'s resources"}': Verdict.FOREIGN,
         '{"detail":"Instructor access required"}': Verdict.UNPRIVILEGED,
         '{"detail":"Instructors only"}': Verdict.UNPRIVILEGED,
+        '{"detail":"Marker access required"}': Verdict.NO_MARKER,
     }
     if "<h1>Access Restricted</h1>" in response.text:
         return Verdict.RESTRICTED
@@ -191,6 +211,7 @@ def test_the_matrix_names_exactly_the_routes_of_the_table() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=_name)
 async def test_every_door_lets_pass_whom_it_should_and_nobody_else(hub: Hub, route: Route) -> None:
     (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
+    (hub.course / "marking.json").write_text('["A1"]\n')
     answers = {who: await _knock(hub, route, who) for who in Who}
     assert {who for who in Who if answers[who].status_code >= 500} == set()
     assert {who: _verdict(answers[who]) for who in Who} == EXPECTED[route.method, route.path]
@@ -207,6 +228,19 @@ async def test_who_is_refused_changes_nothing(hub: Hub, route: Route) -> None:
         assert len(hub.pool.running) == 1, who
         assert hub.pool.started == [], who
         assert hub.batch.asked == [], who
+
+
+@pytest.mark.parametrize("opened", ['["A2"]', "[]", '{"A1": true}', "not JSON", "", None])
+@pytest.mark.parametrize("route", OF_ASSIGNMENTS, ids=_name)
+async def test_a_marker_is_refused_for_an_assignment_that_is_not_open(
+    hub: Hub, route: Route, opened: str | None
+) -> None:
+    if opened is not None:
+        (hub.course / "marking.json").write_text(opened)
+    response = await _knock(hub, route, Who.MARKER)
+    closed = Verdict.CLOSED if EXPECTED[route.method, route.path] is MARKERS else _U
+    assert _verdict(response) is closed
+    assert _verdict(await _knock(hub, route, Who.INSTRUCTOR)) is Verdict.PASSED
 
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test"])

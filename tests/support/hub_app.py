@@ -373,6 +373,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         trust_unix_socket=False,
         dev=dev,
         instructors=frozenset(loaded.settings.hub.instructors),
+        markers=frozenset(loaded.settings.marking.markers),
     )
     pool, runs, batch = FakePool(clock), FakeRuns(), FakeBatch()
     grades: list[StudentGrade] = []
@@ -425,8 +426,9 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_hub(course: Path) -> AsyncIterator[Hub]:
-    """A hub with two assignments, a lecture and a demo; ``prof`` is an instructor."""
-    made = make_hub(course, 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n')
+    """A hub with two assignments, a lecture and a demo; ``prof`` instructs, ``marta`` marks."""
+    toml = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[marking]\nmarkers = ["marta"]\n'
+    made = make_hub(course, toml)
     made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
     made.publish("A2")
     made.publish("L01", ItemKind.LECTURE)

@@ -81,7 +81,10 @@ class TrustedPeers:
 
 @dataclass(frozen=True, slots=True)
 class AuthPolicy:
-    """The rules of one hub; ``instructors`` have that role with any credential."""
+    """The rules of one hub.
+
+    ``instructors`` have that role with any credential, ``markers`` theirs with that of a student.
+    """
 
     secret: str = field(repr=False)
     trusted_header: str
@@ -89,6 +92,13 @@ class AuthPolicy:
     trust_unix_socket: bool
     dev: bool
     instructors: frozenset[str]
+    markers: frozenset[str] = frozenset()
+
+    def role_of(self, username: str, proven: Role) -> Role:
+        """Return a user's role; ``proven`` is the one that the credential proves."""
+        if username in self.instructors:
+            return Role.INSTRUCTOR
+        return Role.MARKER if proven is Role.STUDENT and username in self.markers else proven
 
     def __post_init__(self) -> None:
         if not self.secret:
@@ -229,8 +239,7 @@ class Authenticator:
     def _identity(
         self, username: str, role: Role, method: Method, login_id: str, fresh: Login | None = None
     ) -> Identity:
-        listed = username in self._policy.instructors
-        return Identity(username, Role.INSTRUCTOR if listed else role, method, login_id, fresh)
+        return Identity(username, self._policy.role_of(username, role), method, login_id, fresh)
 
 
 @dataclass(slots=True)

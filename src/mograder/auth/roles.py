@@ -1,4 +1,4 @@
-"""The two roles, and the rule who may open a student's work."""
+"""The roles, and the rule who may open a student's work."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """A student has access to own files only, an instructor to the whole course, never the host."""
+    """A student has access to own files only, an instructor to the whole course, never the host.
+
+    A marker has a student's rights, and may mark the assignments that are open for marking.
+    """
 
     STUDENT = "student"
+    MARKER = "marker"
     INSTRUCTOR = "instructor"
+
+
+CREDENTIAL_ROLES = (Role.STUDENT, Role.INSTRUCTOR)
+"""The roles that a token, a sign-in link or a cookie can prove; markers are named in settings."""
 
 
 def may_open_work(username: str, role: Role, owner: str) -> bool:

@@ -14,7 +14,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mograder.auth.roles import Role
+from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import INSTRUCTOR, Username
 
@@ -35,8 +35,10 @@ def make_token(secret: str, username: str, role: Role = Role.STUDENT, epoch: int
 
     ``__instructor__`` with the instructor role gives 0.3.16's shared instructor token.
 
-    Raises: InvalidInput for a name that is not valid, or an empty secret.
+    Raises: InvalidInput for a name that is not valid, a role that no token has, or an empty secret.
     """
+    if role not in CREDENTIAL_ROLES:
+        raise InvalidInput(f"There is no token for the role {role}.")
     if username == INSTRUCTOR and role is Role.INSTRUCTOR:
         name = INSTRUCTOR
     else:

@@ -1,8 +1,8 @@
 """The sections and keys of ``mograder.toml``, their types, defaults and bounds.
 
 This module only defines types; ``core.settings`` loads the values. The sections are those of
-compatibility-0.3.16.md 6, plus our own ``[hub]``, ``[security]``, ``[safety]``, ``[limits]``,
-``[grading]``, ``[database]`` and ``[backup]``. A key's docstring is its documentation.
+compatibility-0.3.16.md 6, plus our own: :data:`OUR_SECTIONS`. A key's docstring is its
+documentation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mograder.core.settings_values import (
 )
 
 OUR_SECTIONS: Final = frozenset(
-    {"hub", "security", "safety", "limits", "items", "grading", "database", "backup"}
+    {"hub", "security", "safety", "limits", "items", "grading", "marking", "database", "backup"}
 )
 """Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
 
@@ -54,6 +54,7 @@ Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
 """MiB, at most 16 TiB, so that a typing error stays in the range that the kernel accepts."""
 Present = Annotated[str, AfterValidator(present)]
 Modules = Annotated[tuple[Annotated[str, AfterValidator(module)], ...], BeforeValidator(listed)]
+Users = Annotated[tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)]
 Builtins = Annotated[tuple[Annotated[str, AfterValidator(builtin)], ...], BeforeValidator(listed)]
 
 
@@ -172,6 +173,13 @@ class GradingSettings(Section):
     would tell their results; "release": every page tells; "never": only the marks of questions."""
 
 
+class MarkingSettings(Section):
+    """``[marking]``: the marking of answers by people, on the hub and in `mograder grader`."""
+
+    markers: Users = ()
+    """Users who mark: they see only the assignments that an instructor has opened for marking."""
+
+
 class HubSettings(Section):
     """``[hub]``: the shared server (B106-B111 and our own keys)."""
 
@@ -186,9 +194,7 @@ class HubSettings(Section):
     """The header in which a trusted proxy names the user."""
     uv_cache_dir: str = ""
     """Empty: ~/.cache/uv."""
-    instructors: Annotated[
-        tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)
-    ] = ()
+    instructors: Users = ()
     """Users who are instructors, regardless of how they sign in."""
     trusted_proxies: Annotated[
         tuple[Annotated[str, AfterValidator(peer)], ...] | None, BeforeValidator(listed)
@@ -397,5 +403,6 @@ class Settings(Section):
     items: Mapping[str, ItemSettings] = Field(default_factory=dict)
     """By the item's name."""
     grading: GradingSettings = GradingSettings()
+    marking: MarkingSettings = MarkingSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()

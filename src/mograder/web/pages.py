@@ -62,6 +62,7 @@ class Viewer:
 
     username: str
     instructor: bool = False
+    marks: bool = False
     can_sign_out: bool = True
     by_front: bool = False
 

@@ -296,3 +296,27 @@ def test_a_policy_without_a_secret_cannot_be_made_nor_shows_it() -> None:
     with pytest.raises(InvalidInput):
         replace(POLICY, secret="")
     assert SECRET not in repr(POLICY)
+
+
+@pytest.mark.parametrize("header", ["token", "proxy"])
+def test_a_marker_is_named_by_the_policy_whatever_the_credential(header: str) -> None:
+    policy = replace(POLICY, markers=frozenset({"marta", "prof"}))
+    for user, role in [
+        ("marta", Role.MARKER),
+        ("prof", Role.INSTRUCTOR),
+        ("alice", Role.STUDENT),
+    ]:
+        if header == "token":
+            found = ask(bearer(user), policy=policy)
+        else:
+            found = ask(remote(user), client=PROXY, policy=policy)
+        assert found is not None
+        assert found.role is role
+        assert found.fresh is None or found.fresh.role is Role.STUDENT  # no cookie proves more
+
+
+def test_an_instructors_token_stays_one_for_a_listed_marker() -> None:
+    policy = replace(POLICY, markers=frozenset({"marta"}))
+    found = ask(bearer("marta", Role.INSTRUCTOR), policy=policy)
+    assert found is not None
+    assert found.role is Role.INSTRUCTOR

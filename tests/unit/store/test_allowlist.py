@@ -97,3 +97,9 @@ def test_a_list_that_cannot_be_read_lets_no_student_in(
             path.write_bytes(bytes(range(256)))
     assert not roster.allows("alice", STUDENT)
     assert roster.allows("alice", INSTRUCTOR)
+
+
+def test_markers_enter_without_being_on_the_list(path: Path, roster: Allowlist) -> None:
+    path.write_text("alice\n")
+    assert roster.allows("marta", Role.MARKER)
+    assert not roster.allows("marta", STUDENT)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from mograder.auth.login_links import LINK_LIFE, make_code
-from mograder.auth.roles import Role
+from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
@@ -28,7 +28,7 @@ _HERE = "command line"
 _METRICS = "metrics"
 _role_option = click.option(
     "--role",
-    type=click.Choice([role.value for role in Role]),
+    type=click.Choice([role.value for role in CREDENTIAL_ROLES]),
     default=Role.STUDENT.value,
     show_default=True,
     help="What the person may do.",
@@ -39,7 +39,7 @@ _role_option = click.option(
 @click.argument("username")
 @click.option(
     "--role",
-    type=click.Choice([*(role.value for role in Role), _METRICS]),
+    type=click.Choice([*(role.value for role in CREDENTIAL_ROLES), _METRICS]),
     default=Role.STUDENT.value,
     show_default=True,
     help="What the person may do; metrics: a program that reads /metrics and nothing else.",

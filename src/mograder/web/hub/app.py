@@ -44,6 +44,7 @@ from mograder.web.hub.support.access import GUARDS, Access, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.support.hub_marking import make_marking
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -51,6 +52,7 @@ from mograder.web.hub.support.openapi import summary_of
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
 _FRONT_DOOR = FRONT_DOOR.encode()
@@ -62,12 +64,44 @@ def create_app(
     """Build the hub: context middleware, then the session proxy or the route table."""
     metrics, notifier = metrics or Metrics(services.pool), notifier or Notifier()
     hub = services.loaded.settings.hub
+    book = SharedGradebook(services.loaded.gradebook_path)
+    app = _make_hub_app(services, metrics, notifier, book)
+    services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
+    services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
+    url = session_url(hub.session_url, hub.public_url)
+    proxy = SessionProxy(
+        services,
+        metrics.traffic,
+        FramePages(app.pages, app.title, hub.collect, services.sandboxed, url),
+        on_save=lambda user: notifier.notify(user, Part.COPIES),
+        on_visit=app.audit.visited,
+    )
+    own = AppMiddleware(build_routes(app, proxy, book), app, admit)
+    assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
+    trusts = partial(is_trusted, services.policy)
+    front: ASGIApp = own
+    if hub.front_group:
+        hang_up = services.hang_up
+        front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
+    origins = SessionOrigins(url, proxy) if url else None
+    return ContextMiddleware(
+        Dispatcher(proxy, assets, own, front, origins),
+        base_url=hub.base_url,
+        public_url=hub.public_url,
+        trusts=trusts,
+    )
+
+
+def _make_hub_app(
+    services: Services, metrics: Metrics, notifier: Notifier, book: SharedGradebook
+) -> HubApp:
+    hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
     reserve = services.loaded.settings.limits.disk_reserve
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
-    app = HubApp(
+    return HubApp(
         services=services,
         pages=load_pages(),
         work=Work(),
@@ -81,30 +115,7 @@ def create_app(
         results=results,
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
-    )
-    services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
-    services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
-    url = session_url(hub.session_url, hub.public_url)
-    proxy = SessionProxy(
-        services,
-        metrics.traffic,
-        FramePages(app.pages, app.title, hub.collect, services.sandboxed, url),
-        on_save=lambda user: notifier.notify(user, Part.COPIES),
-        on_visit=app.audit.visited,
-    )
-    own = AppMiddleware(build_routes(app, proxy), app, admit)
-    assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
-    trusts = partial(is_trusted, services.policy)
-    front: ASGIApp = own
-    if hub.front_group:
-        hang_up = services.hang_up
-        front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
-    origins = SessionOrigins(url, proxy) if url else None
-    return ContextMiddleware(
-        Dispatcher(proxy, assets, own, front, origins),
-        base_url=hub.base_url,
-        public_url=hub.public_url,
-        trusts=trusts,
+        marking=make_marking(services, book),
     )
 
 
@@ -145,7 +156,7 @@ class Dispatcher:
             await self._own(scope, receive, send)
 
 
-def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
+def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> FastAPI:
     """Build the app from the table, without FastAPI's own pages, which load from a CDN."""
 
     @asynccontextmanager
@@ -160,6 +171,7 @@ def build_routes(app: HubApp, proxy: SessionProxy) -> FastAPI:
         app.notifier.close()
         await app.copy_counts.close()
         await app.work.close()
+        await asyncio.to_thread(book.close)
         await proxy.aclose()
 
     api = FastAPI(

@@ -31,6 +31,7 @@ from mograder.web.hub.handlers import (
 )
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ def _body(properties: Mapping[str, object], *, required: bool = True) -> Mapping
     return {"requestBody": {"required": required, "content": content}}
 
 
+_DEMANDED = {Demands.MARKER: Access.MARKER, Demands.INSTRUCTOR: Access.INSTRUCTOR}
+_MARKING = tuple(
+    Route(each.method, each.path, each.handler, _DEMANDED[each.demands]) for each in MARKING_ROUTES
+)
+
 _STARTING = (400, 404, 409, 502, 503, 504)
 _CHANGING = (400, 404, 409, 413, 503)
 
@@ -109,6 +115,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # Marking
+    *_MARKING,
     # Loaded by every page
     Route("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
     # Signing in and out

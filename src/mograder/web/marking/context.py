@@ -48,11 +48,20 @@ class MarkingApp:
     record: Callable[[Request, str, str], Awaitable[None]]
 
 
-def _marking(request: Request) -> MarkingApp:
+def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:
+    """Put the course's parts and the person into the request; a student is not let in.
+
+    A handler that a student reached by mistake would fail.
+    """
+    if role is not Role.STUDENT:
+        request.scope[MARKING], request.scope[MARKER] = marking, Marker(name, role)
+
+
+async def _marking(request: Request) -> MarkingApp:
     return cast(MarkingApp, request.scope[MARKING])
 
 
-def _marker(request: Request) -> Marker:
+async def _marker(request: Request) -> Marker:
     return cast(Marker, request.scope[MARKER])
 
 

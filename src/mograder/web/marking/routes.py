@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.web.marking import api_answers, api_comments
+from mograder.web.marking import api_answers, api_comments, overview, pages
 
 
 class Demands(StrEnum):
@@ -37,6 +37,11 @@ _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # The pages of marking
+    MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/{a}/questions/{question}", pages.question_page),
+    MarkingRoute("GET", "/marking/{a}/answers/{answer}", pages.answer_page),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),

@@ -22,7 +22,7 @@ from mograder.web.hub.support.hub_app import CurrentApp, hub_app
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0
-_PAUSE_SECONDS = {Role.STUDENT: 1.0, Role.INSTRUCTOR: 3.0}
+_PAUSE_SECONDS, _INSTRUCTOR_PAUSE_SECONDS = 1.0, 3.0
 """Minimum time between two events; longer for instructors, who get those of the whole class."""
 
 _RETRY_MS = (3000, 9000)
@@ -42,6 +42,7 @@ async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, Non
 
     The login is checked again before each, as for a request of the page.
     """
+    pause = _INSTRUCTOR_PAUSE_SECONDS if caller.role is Role.INSTRUCTOR else _PAUSE_SECONDS
     with hub_app(request).notifier.listening(caller) as subscriber:
         # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
@@ -53,7 +54,7 @@ async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, Non
                 yield b": still here\n\n"
                 continue
             yield f"event: change\ndata: {json.dumps(sorted(news))}\n\n".encode()
-            await asyncio.sleep(_PAUSE_SECONDS[caller.role])
+            await asyncio.sleep(pause)
         if subscriber.replaced:  # else it reconnects, to the next hub or to the login page
             yield b"event: end\ndata: -\n\n"
 

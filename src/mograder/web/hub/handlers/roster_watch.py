@@ -63,5 +63,6 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:
     """Return the role under which a session may go on: INSTRUCTOR if its user or a viewer is."""
     user = live.key.user
-    named = user == INSTRUCTOR or user in app.services.policy.instructors
-    return Role.INSTRUCTOR if named or live.id in seen else Role.STUDENT
+    if user == INSTRUCTOR or live.id in seen:
+        return Role.INSTRUCTOR
+    return app.services.policy.role_of(user, Role.STUDENT)

@@ -27,6 +27,8 @@ from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.hub.support.hub_app import IDENTITY, hub_app, identity_of
 from mograder.web.hub.support.responses import NotEnrolled, answer_problem
 from mograder.web.hub.support.services import Services
+from mograder.web.marking.access import check_marker
+from mograder.web.marking.context import enter_marking
 
 RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
 """The page for a signed-in person who is not on the roster, sent with status 403.
@@ -83,6 +85,8 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
     try:
         identity = identify(request.scope, services)
         request.scope[IDENTITY] = identity
+        if identity is not None:
+            enter_marking(request, hub_app(request).marking, identity.username, identity.role)
         headers += login_headers(identity, context, services.secret)
         if request.method not in SAFE_METHODS:
             check_unsafe(identity, request.scope["headers"], context.own_origins)
@@ -97,6 +101,7 @@ class Access(StrEnum):
     ANYONE = "anyone"
     MEMBER = "member"
     OWNER = "owner"
+    MARKER = "marker"
     INSTRUCTOR = "instructor"
     METRICS = "metrics"
 
@@ -130,6 +135,15 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
     return identity
 
 
+async def marker(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Admit instructors, and markers to the assignments that are open for marking.
+
+    Raises: Forbidden.
+    """
+    await check_marker(request, identity.role, hub_app(request).services.loaded.course_dir)
+    return identity
+
+
 async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity:
     """Admit instructors (compatibility-0.3.16.md 2.2).
 
@@ -155,6 +169,7 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.ANYONE: anyone,
         Access.MEMBER: member,
         Access.OWNER: owner,
+        Access.MARKER: marker,
         Access.INSTRUCTOR: instructor,
         Access.METRICS: metrics_reader,
     }

@@ -27,6 +27,7 @@ from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
 
@@ -50,6 +51,7 @@ class HubApp:
     results: ValidationResults
     notifier: Notifier
     copy_counts: CopyCounts
+    marking: MarkingApp
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
 
@@ -68,6 +70,7 @@ def _viewer(who: Identity) -> Viewer:
     return Viewer(
         who.username,
         instructor=who.role is Role.INSTRUCTOR,
+        marks=who.role is not Role.STUDENT,
         can_sign_out=bool(who.login_id),
         by_front=who.method is Method.HEADER,
     )

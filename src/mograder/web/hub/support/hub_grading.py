@@ -46,12 +46,13 @@ class HubGrading:
     """The parts of grading that handlers use.
 
     ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
-    errors.
+    errors. ``key`` is that of the signatures of results.
     """
 
     jobs: GradingJobs
     sources: Sources
     grades: Callable[[str], Sequence[StudentGrade]]
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,16 @@ def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Return the parts of grading; the app opens the queue."""
+    """Return the parts of grading; the app opens the queue. Blocks.
+
+    Raises: as :func:`open_grading`.
+    """
     path = loaded.gradebook_path
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
         grades=lambda item: _grades(path, item),
+        key=grading_key(loaded),
     )
 
 

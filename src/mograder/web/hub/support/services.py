@@ -203,6 +203,7 @@ def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) 
         trust_unix_socket=peers.unix_socket,
         dev=dev,
         instructors=frozenset(hub.instructors),
+        markers=frozenset(loaded.settings.marking.markers),
     )
 
 
