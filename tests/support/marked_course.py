@@ -179,7 +179,8 @@ def _put_submission(course: Path, book: Gradebook, key: bytes, number: int) -> N
     result = _result(student, text, number)
     page = render_notebook_page(text, f"{student}.py", _outputs(text, number))
     (course / "autograded" / ITEM / f"{student}.html").write_text(page)
-    book.record_run(run_of(SignedResult(result, sign_result(key, result))))
+    signed = SignedResult(result=result, signature=sign_result(key, result))
+    book.record_run(run_of(signed))
 
 
 def _outputs(text: str, number: int) -> list[CellResult]:

@@ -285,7 +285,8 @@ const focus = (name) => () => {
   const field = of(name);
   if (field.offsetParent === null) return;
   field.focus();
-  field.select?.();
+  if (field.matches("input")) field.select();
+  else field.setSelectionRange(field.value.length, field.value.length);
 };
 
 function unfold(name) {
@@ -305,6 +306,15 @@ function annotate() {
   const where = place_in_focus(state);
   if (where) show_note(where);
 }
+
+// While the next answer is on its way, nothing that is typed may land in the one that is still shown.
+const is_late = (event) => of("desk").getAttribute("aria-busy") === "true" && !event.target.closest?.(".way, .about, dialog");
+document.addEventListener("keydown", (event) => {
+  if (!is_late(event) || ["Tab", "Escape", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+document.addEventListener("beforeinput", (event) => is_late(event) && event.preventDefault(), true);
 
 // ---- the beginning
 
