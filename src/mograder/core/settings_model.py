@@ -178,6 +178,9 @@ class MarkingSettings(Section):
 
     markers: Users = ()
     """Users who mark: they see only the assignments that an instructor has opened for marking."""
+    names: Literal["hidden", "shown"] = "hidden"
+    """Whether pages of marking show the students' names: "hidden" until the marker asks for them,
+    or "shown"."""
 
 
 class HubSettings(Section):

@@ -7,7 +7,7 @@ decides about the state: the newest rows, without results and lists of checks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -204,7 +204,7 @@ class _Short(NamedTuple):
 _Shorts: TypeAlias = Mapping[str, Mapping[str, _Short]]
 
 
-def _newest(rows: Iterable[Row[Any]]) -> tuple[_Shorts, _Shorts]:
+def _newest(rows: Iterable[Sequence[Any]]) -> tuple[_Shorts, _Shorts]:
     """Return the newest mark by question and student: by grading, and by people."""
     graded: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
     given: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
@@ -217,7 +217,7 @@ def _newest(rows: Iterable[Row[Any]]) -> tuple[_Shorts, _Shorts]:
 def _summaries(
     known: AssignmentRow,
     wholes: Mapping[str, QuestionGrade | None],
-    marks: Iterable[Row[Any]],
+    marks: Iterable[Sequence[Any]],
 ) -> Iterator[QuestionStates]:
     graded, given = _newest(marks)
     for key in dict.fromkeys([*(known.marks or {}), *graded, *given]):

@@ -233,6 +233,7 @@ def _refuse_changed(now: SavedComment, version: int) -> None:
 def _insert(
     connection: Connection, assignment: str, question: str, news: SavedComment, author: Author
 ) -> SavedComment:
+    made_by = author.columns()
     row = {
         "comment": news.comment,
         "assignment": assignment,
@@ -241,10 +242,10 @@ def _insert(
         "points": news.points,
         "position": news.position,
         "retired": news.retired,
-        **author.columns(),
+        **made_by,
     }
     made = connection.execute(insert(saved_comments).values(row)).inserted_primary_key
-    return replace(news, version=int(made[0]) if made else 0, by=row["by"], at=row["at"])
+    return replace(news, version=int(made[0]) if made else 0, by=made_by["by"], at=made_by["at"])
 
 
 def _recalculate(connection: Connection, assignment: str, question: str, author: Author) -> int:

@@ -20,7 +20,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mograder.grading.pages.clean_markup import clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels
 
-_LONGEST = 100_000
+_LONGEST = 20_000
 _NESTED = 100
 """How deeply lists and quotations may be nested; deeper ones are left out."""
 
@@ -29,7 +29,7 @@ _NESTED = 100
 def comment_html(text: str) -> str:
     """Return a comment's Markdown as harmless HTML, "" for an empty one.
 
-    A text of over 100,000 characters is shown as it is.
+    A text of over 20,000 characters is shown as it is.
     """
     if not text.strip():
         return ""

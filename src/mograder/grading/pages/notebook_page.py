@@ -108,7 +108,7 @@ def render_notebook_page(text: str, filename: str, cells: Sequence[CellResult]) 
     none. A text that is no notebook is shown as it is.
     """
     view = view_notebook(text, filename, cells)
-    return render_page("notebook.html.j2", filename=filename, notebook=view)
+    return render_page("notebook.html.j2", filename=filename, notebook=view, markup="")
 
 
 def cells_of_page(page: str) -> str:

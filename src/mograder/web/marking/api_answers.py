@@ -2,68 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from mograder.core.errors import Conflict
-from mograder.grading.marking.answer_names import (
-    answer_id,
-    marking_order,
-    question_address,
-    question_of,
-    question_title,
-    student_of,
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.marking.answer_names import question_address, question_of, question_title
+from mograder.grading.marking.graded_work import has_page, nameless_page, work_text
+from mograder.grading.marking.question_sources import (
+    NO_SOURCE,
+    QuestionSources,
+    sources_or_none,
 )
-from mograder.store.grading_records import MarkEntry, QuestionGrade, StudentGrade
+from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
+from mograder.grading.pages.comment_markup import comment_html
+from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.results.recorded_result import last_result
+from mograder.store.annotations import Annotation, Annotations
+from mograder.store.answer_states import AnswerStates, QuestionStates
+from mograder.store.grading_records import MarkDetails, MarkEntry
+from mograder.store.question_marking import (
+    AnswerChanged,
+    AnswerMark,
+    Change,
+    QuestionMarks,
+    replaces_automatic,
+)
+from mograder.store.rubrics import Rubric
+from mograder.store.saved_comments import SavedComments
+from mograder.store.shares import SharedOut, Shares
+from mograder.web.inert_page import inert_page
+from mograder.web.marking.answer_access import (
+    LIMIT,
+    Answers,
+    answers_of,
+    assignment_of,
+    autograded_of,
+    json_answer,
+    submitted_of,
+)
+from mograder.web.marking.answer_json import (
+    annotation_json,
+    automatic_json,
+    cells_json,
+    history_json,
+    mark_json,
+    saved_json,
+    whole_json,
+)
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.marking.models import (
     AnswerState,
     Conflicting,
     History,
-    Mark,
     MarkChange,
     Overview,
     QuestionSummary,
     Queue,
     QueueEntry,
     Rendered,
-    Saved,
     Text,
     Undo,
 )
 from mograder.web.request_body import read_json
-
-_LIMIT = 256 * 1024
 
 
 async def overview(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Return an assignment's questions, and how far each is."""
-
-    def read() -> Overview:
-        with marking.book() as book:
-            grades = book.grades(a)
-        keys = dict.fromkeys(q.key for grade in grades for q in grade.questions)
-        return Overview(assignment=a, questions=[_summary(key, grades) for key in keys])
-
-    return JSONResponse((await to_thread.run_sync(read)).model_dump(mode="json"))
+    return json_answer(await to_thread.run_sync(_overview, marking, marker, a))
 
 
-def _summary(key: str, grades: tuple[StudentGrade, ...]) -> QuestionSummary:
-    found = [q for grade in grades for q in grade.questions if q.key == key]
-    waiting = sum(bool(q.open) for q in found)
+def _overview(marking: MarkingApp, marker: Marker, a: str) -> Overview:
+    item, book = assignment_of(a), marking.book()
+    shares = Shares(book).of(item)
+    states = AnswerStates(book).of_assignment(item)
+    sources, _ = sources_or_none(marking.source(item))
+    return Overview(
+        assignment=item,
+        questions=[_summary(each, shares, marker) for each in states],
+        scale=comment_html(sources.scale),
+    )
+
+
+def _summary(question: QuestionStates, shares: SharedOut, marker: Marker) -> QuestionSummary:
+    waiting = [each.student for each in question.answers if each.open]
     return QuestionSummary(
-        key=key,
-        address=question_address(key),
-        title=question_title(key),
-        available=found[0].available,
-        state=found[0].state,
-        marked=sum(bool(q.marker) for q in found),
-        total=len(found),
-        waiting=waiting,
-        mine=waiting,
+        key=question.key,
+        address=question_address(question.key),
+        title=question_title(question.key),
+        available=question.available,
+        state=question.state,
+        marked=sum(bool(each.marker) for each in question.answers),
+        total=len(question.answers),
+        waiting=len(waiting),
+        mine=sum(shares.of(question.key, student) == marker.name for student in waiting),
     )
 
 
@@ -73,62 +110,63 @@ async def queue(
     marking: CurrentMarking,
     marker: CurrentMarker,
     question: str,
-    names: bool = False,
+    names: bool | None = None,
 ) -> Response:
-    """Return all answers to a question in the marker's order."""
+    """Return all answers to a question in the marker's order, the own share first.
+
+    ``question`` is the question's address.
+    """
 
     def read() -> Queue:
-        key = question_of(question)
-        with marking.book() as book:
-            grades = {each.student: each for each in book.grades(a)}
-            full = book.students() if names else {}
-        entries = []
-        order = marking_order(marking.key, a, marker.name, grades)
-        for number, student in enumerate(order, start=1):
-            grade = _question(grades[student], key)
-            if grade is None:
-                continue
-            shown = full.get(student) or student
-            entries.append(
-                QueueEntry(
-                    id=answer_id(marking.key, a, student),
-                    label=shown if names else f"Answer {number}",
-                    state=grade.state,
-                    points=grade.points,
-                    marker=grade.marker,
-                    share="",
-                    look_again=grade.look_again,
-                    open=grade.open,
-                )
+        return _queue(marking, marker, question_of(question), answers_of(marking, marker, a, names))
+
+    return json_answer(await to_thread.run_sync(read))
+
+
+def _queue(marking: MarkingApp, marker: Marker, key: str, answers: Answers) -> Queue:
+    book, item = marking.book(), answers.assignment
+    states = AnswerStates(book).of_question(item, key)
+    shares = Shares(book).of(item)
+    entries = []
+    for student in answers.order:
+        grade = states.get(student)
+        if grade is None:
+            continue
+        entries.append(
+            QueueEntry(
+                id=answers.id_of(student),
+                label=answers.labels[student],
+                state=grade.state,
+                points=grade.points,
+                marker=grade.marker,
+                share=shares.of(key, student),
+                look_again=grade.look_again,
+                open=grade.open,
             )
-        return Queue(question=key, available=None, answers=entries)
-
-    return JSONResponse((await to_thread.run_sync(read)).model_dump(mode="json"))
-
-
-def _question(grade: StudentGrade, key: str) -> QuestionGrade | None:
-    return next((each for each in grade.questions if each.key == key), None)
-
-
-def _mark(grade: QuestionGrade | None) -> Mark | None:
-    if grade is None or not grade.marker:
-        return None
-    return Mark(
-        points=grade.points,
-        adjustment=None,
-        saved=[],
-        comment=grade.comment,
-        html="",
-        reason="",
-        marker=grade.marker,
-        at=grade.at,
+        )
+    available = {each.available for each in states.values()}
+    return Queue(
+        question=key,
+        available=available.pop() if len(available) == 1 else None,
+        answers=sorted(entries, key=lambda each: each.share != marker.name),
     )
 
 
-def _find(marking: MarkingApp, a: str, answer: str) -> StudentGrade:
-    with marking.book() as book:
-        grades = {each.student: each for each in book.grades(a)}
-    return grades[student_of(marking.key, a, answer, grades)]
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is read of an answer before its submission is parsed."""
+
+    student: str
+    answers: Answers
+    key: str
+    mark: AnswerMark
+    rubric: Rubric
+    annotations: tuple[Annotation, ...]
+    result: GradingResult | None
+    text: str
+    sources: QuestionSources
+    outputs: bool
+    trouble: str
 
 
 async def answer(
@@ -138,36 +176,95 @@ async def answer(
     request: Request,
     marking: CurrentMarking,
     marker: CurrentMarker,
-    names: bool = False,
+    names: bool | None = None,
 ) -> Response:
     """Return an answer, with all that its mark depends on."""
 
-    def read() -> AnswerState:
-        key = question_of(question)
-        student = _find(marking, a, answer)
-        grade = _question(student, key)
-        return AnswerState(
-            id=answer,
-            label=student.student if names else "Answer",
-            question=key,
-            address=question,
-            title=question_title(key),
-            available=grade.available if grade else None,
-            cells=[],
-            outputs="",
-            auto=None,
-            mark=_mark(grade),
-            version=student.version,
-            look_again=bool(grade and grade.look_again),
-            open=grade.open if grade else "",
-            annotations=[],
-            solution=[],
-            scale="",
-            reason_needed=bool(grade and grade.graded is not None),
-            undo=False,
-        )
+    def read() -> _Read:
+        return _read(marking, answers_of(marking, marker, a, names), answer, question_of(question))
 
-    return JSONResponse((await to_thread.run_sync(read)).model_dump(mode="json"))
+    found = await to_thread.run_sync(read)
+    to_show = WorkToShow(found.text, "submission.py", found.sources)
+    work = await marking.works.show(to_show) if found.text else ShownWork()
+    await marking.record(request, "read answer", f"{found.student}/{found.answers.assignment}")
+    return json_answer(await to_thread.run_sync(_answer, found, work, marker))
+
+
+def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
+    book, item = marking.book(), answers.assignment
+    student = answers.student_of(named)
+    mark = QuestionMarks(book).state(item, student, key)
+    last = last_result(marking.key, book.runs(item, student))
+    sources, trouble = sources_or_none(marking.source(item))
+    text = ""
+    try:
+        text = work_text(autograded_of(marking, item), submitted_of(marking, item), student)
+    except MograderError as error:
+        trouble = str(error)
+    if last.problem:
+        trouble = f"The checks are not shown: {last.problem}."
+    annotations = Annotations(book).of(item, student)
+    return _Read(
+        student,
+        answers,
+        key,
+        mark,
+        SavedComments(book).rubric(item, key),
+        tuple(each for each in annotations if each.place.question == key),
+        last.result,
+        text,
+        sources or NO_SOURCE,
+        has_page(autograded_of(marking, item), student),
+        trouble,
+    )
+
+
+def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
+    mark, key, answers = found.mark, found.key, found.answers
+    question, named = mark.question, answers.id_of(found.student)
+    page = f"/marking/api/{answers.assignment}/answers/{named}/outputs"
+    return AnswerState(
+        id=named,
+        label=answers.labels[found.student],
+        question=key,
+        address=question_address(key),
+        title=question_title(key),
+        available=question.available,
+        cells=cells_json(work.of(key)),
+        text=work.text,
+        outputs=page if found.outputs else "",
+        auto=automatic_json(question, found.result),
+        mark=mark_json(mark),
+        whole=whole_json(mark),
+        version=mark.version,
+        total=mark.total,
+        look_again=question.look_again,
+        open=question.open,
+        annotations=[
+            annotation_json(each, found.rubric, mark.submission_sha256)
+            for each in found.annotations
+        ],
+        solution=cells_json(solution_cells(found.sources, key)),
+        scale=comment_html(found.sources.scale),
+        reason_needed=replaces_automatic(question),
+        undo=mark.is_undoable_by(marker.name),
+        trouble=" ".join(filter(None, (found.trouble, work.problem))),
+    )
+
+
+async def outputs(
+    a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Return the notebook as it ran, as a page for an opaque frame of ours."""
+
+    def read() -> tuple[str, bytes]:
+        answers = answers_of(marking, marker, a)
+        student = answers.student_of(answer)
+        return student, nameless_page(autograded_of(marking, answers.assignment), student)
+
+    student, data = await to_thread.run_sync(read)
+    await marking.record(request, "read result", f"{student}/{a}")
+    return inert_page(data, framed=True)
 
 
 async def save(
@@ -179,45 +276,35 @@ async def save(
     marker: CurrentMarker,
 ) -> Response:
     """Save a mark; 409 with the other person's if the answer was marked meanwhile."""
-    change = await read_json(request, MarkChange, _LIMIT)
+    change = await read_json(request, MarkChange, LIMIT)
+    if change.points is not None and change.adjustment is not None:
+        raise InvalidInput("adjustment: give the points as a number, or saved comments.")
+    if change.to == "group":
+        raise InvalidInput("to: this answer belongs to no group of equal answers.")
+    key = question_of(question)
 
-    def write() -> Response:
-        return _save(marking, marker, (a, answer, question_of(question)), change)
+    def write() -> tuple[str, AnswerMark]:
+        book = marking.book()
+        answers = answers_of(marking, marker, a)
+        student = answers.student_of(answer)
+        entry = _entry(change, SavedComments(book).rubric(answers.assignment, key))
+        asked = Change(key, entry, marker.name, marking.clock.now(), change.version)
+        return student, QuestionMarks(book).give(answers.assignment, student, asked)
 
-    return await to_thread.run_sync(write)
+    return await _changed(write, request, marking, marker, "mark", (a, key))
 
 
-def _save(
-    marking: MarkingApp, marker: Marker, at: tuple[str, str, str], change: MarkChange
-) -> Response:
-    a, named, key = at
-    student = _find(marking, a, named).student
-    with marking.book() as book:
-        try:
-            grade = book.record_marks(
-                a,
-                student,
-                {key: MarkEntry(change.points, change.comment)},
-                marker=marker.name,
-                at=marking.clock.now(),
-                version=change.version,
-            )
-        except Conflict as error:
-            (now,) = (each for each in book.grades(a) if each.student == student)
-            found = Conflicting(
-                detail=str(error), now=_mark(_question(now, key)), version=now.version
-            )
-            return JSONResponse(found.model_dump(mode="json"), 409)
-    told = _question(grade, key)
-    saved = Saved(
-        mark=_mark(told),
-        version=grade.version,
-        total=grade.total,
-        look_again=False,
-        open=told.open if told else "",
-        undo=True,
+def _entry(change: MarkChange, rubric: Rubric) -> MarkEntry:
+    """Return a change as the gradebook's: by saved comments if any of them has points."""
+    adjustment = change.adjustment
+    has_points = any(
+        each in rubric.comments and rubric.comments[each].points is not None
+        for each in change.saved
     )
-    return JSONResponse(saved.model_dump(mode="json"))
+    if change.points is None and adjustment is None and has_points:
+        adjustment = 0.0
+    details = MarkDetails(adjustment, tuple(change.saved), change.reason)
+    return MarkEntry(change.points, change.comment, details)
 
 
 async def undo(
@@ -228,9 +315,37 @@ async def undo(
     marking: CurrentMarking,
     marker: CurrentMarker,
 ) -> Response:
-    """Take back the marker's own last change."""
-    await read_json(request, Undo, _LIMIT)
-    raise Conflict("There is no change of yours to take back.")
+    """Take back the marker's own last change; 409 if another person's came after it."""
+    asked = await read_json(request, Undo, LIMIT)
+    key = question_of(question)
+
+    def write() -> tuple[str, AnswerMark]:
+        answers = answers_of(marking, marker, a)
+        student = answers.student_of(answer)
+        now = marking.clock.now()
+        return student, QuestionMarks(marking.book()).undo(
+            answers.assignment, student, key, marker=marker.name, at=now, version=asked.version
+        )
+
+    return await _changed(write, request, marking, marker, "undo mark", (a, key))
+
+
+async def _changed(
+    write: Callable[[], tuple[str, AnswerMark]],
+    request: Request,
+    marking: MarkingApp,
+    marker: Marker,
+    action: str,
+    of: tuple[str, str],
+) -> Response:
+    try:
+        student, mark = await to_thread.run_sync(write)
+    except AnswerChanged as error:
+        now = error.now
+        told = Conflicting(detail=str(error), now=mark_json(now), version=now.version)
+        return json_answer(told, 409)
+    await marking.record(request, action, f"{student}/{of[0]}/{question_title(of[1])}")
+    return json_answer(saved_json(mark, marker.name))
 
 
 async def history(
@@ -242,12 +357,20 @@ async def history(
     marker: CurrentMarker,
 ) -> Response:
     """Return all marks that an answer had, newest first."""
-    return JSONResponse(History(entries=[]).model_dump(mode="json"))
+
+    def read() -> History:
+        answers = answers_of(marking, marker, a)
+        student = answers.student_of(answer)
+        marks = QuestionMarks(marking.book())
+        found = marks.history(answers.assignment, student, question_of(question))
+        return History(entries=history_json(found))
+
+    return json_answer(await to_thread.run_sync(read))
 
 
 async def preview(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Return a comment's Markdown as it will be shown."""
-    await read_json(request, Text, _LIMIT)
-    return JSONResponse(Rendered(html="").model_dump(mode="json"))
+    text = (await read_json(request, Text, LIMIT)).text
+    return json_answer(Rendered(html=await to_thread.run_sync(comment_html, text)))

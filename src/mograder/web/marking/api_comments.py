@@ -1,23 +1,191 @@
-"""The JSON API of marking: saved comments, the rubric, annotations and shares."""
+"""The JSON API of marking: the saved comments of a question, which are its rubric."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from anyio import to_thread
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.responses import Response
 
 from mograder.core.errors import NotFound
-from mograder.web.marking.context import CurrentMarker, CurrentMarking
-from mograder.web.marking.models import Comments
+from mograder.core.names import ItemName
+from mograder.grading.marking.answer_names import question_of, question_title
+from mograder.store.answer_states import AnswerStates
+from mograder.store.grading_records import WHOLE
+from mograder.store.rubrics import StartsAt
+from mograder.store.saved_comments import (
+    Author,
+    CommentWish,
+    SavedCommentChanged,
+    SavedComments,
+)
+from mograder.web.marking.answer_access import LIMIT, answers_of, assignment_of, json_answer
+from mograder.web.marking.answer_json import comment_json
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.models import (
+    ChangedMark,
+    CommentChange,
+    CommentChanged,
+    CommentConflict,
+    CommentPreview,
+    Comments,
+    NewComment,
+    RubricChange,
+    RubricChanged,
+)
+from mograder.web.request_body import read_json
 
 
 async def comments(
     a: str, question: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    """Return the saved comments of a question."""
-    return JSONResponse(Comments(starts_at="zero", comments=[]).model_dump(mode="json"))
+    """Return the saved comments of a question, and from where their points count."""
+
+    def read() -> Comments:
+        bank = SavedComments(marking.book()).of(assignment_of(a), question_of(question))
+        found = [comment_json(each, bank.uses) for each in bank.comments]
+        return Comments(starts_at=bank.starts_at.value, comments=found)
+
+    return json_answer(await to_thread.run_sync(read))
 
 
-async def not_yet(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+async def add(
+    a: str, question: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    raise NotFound("This is not there yet.")
+    """Add a comment to the bank of a question."""
+    asked = await read_json(request, NewComment, LIMIT)
+    item, key = assignment_of(a), question_of(question)
+    wish = CommentWish(asked.text, asked.points, asked.position)
+
+    def write() -> CommentChanged:
+        _demand_question(marking, item, key)
+        made = SavedComments(marking.book()).add(item, key, wish, _author(marking, marker))
+        return CommentChanged(comment=comment_json(made, {}), changed=0)
+
+    made = await to_thread.run_sync(write)
+    await marking.record(request, "save comment", f"{item}/{question_title(key)}")
+    return json_answer(made, 201)
+
+
+async def change(
+    a: str,
+    question: str,
+    comment: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+) -> Response:
+    """Change a saved comment; marks that have it are computed again if its points change."""
+    asked = await read_json(request, CommentChange, LIMIT)
+    item, key = assignment_of(a), question_of(question)
+    wish = CommentWish(asked.text, asked.points, asked.position)
+
+    def write() -> CommentChanged:
+        store, author = SavedComments(marking.book()), _author(marking, marker)
+        made, changed = store.change(item, key, comment, wish, author, asked.version)
+        return CommentChanged(comment=comment_json(made, store.of(item, key).uses), changed=changed)
+
+    return await _changing(
+        write, request, marking, "change comment", f"{item}/{question_title(key)}"
+    )
+
+
+async def retire(
+    a: str,
+    question: str,
+    comment: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+    version: int,
+) -> Response:
+    """Take a comment out of the bank; marks that have it keep it."""
+    item, key = assignment_of(a), question_of(question)
+
+    def write() -> CommentChanged:
+        store, author = SavedComments(marking.book()), _author(marking, marker)
+        store.retire(item, key, comment, author, version)
+        return CommentChanged(comment=None, changed=0)
+
+    return await _changing(
+        write, request, marking, "remove comment", f"{item}/{question_title(key)}"
+    )
+
+
+async def preview(
+    a: str,
+    question: str,
+    comment: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+    points: float | None = None,
+) -> Response:
+    """Return the marks that other points for a saved comment would change; none are changed."""
+
+    def read() -> CommentPreview:
+        answers = answers_of(marking, marker, a)
+        store = SavedComments(marking.book())
+        item, key = answers.assignment, question_of(question)
+        now, changes = store.preview(item, key, comment, points)
+        return CommentPreview(
+            comment=comment_json(now, store.of(item, key).uses),
+            changes=[
+                ChangedMark(
+                    id=answers.id_of(each.student),
+                    label=answers.labels[each.student],
+                    before=each.before,
+                    after=each.after,
+                )
+                for each in changes
+            ],
+        )
+
+    return json_answer(await to_thread.run_sync(read))
+
+
+async def start(
+    a: str, question: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Set from where the points of saved comments count: from zero, or from full marks."""
+    asked = await read_json(request, RubricChange, LIMIT)
+    item, key = assignment_of(a), question_of(question)
+
+    def write() -> RubricChanged:
+        _demand_question(marking, item, key)
+        author, starts_at = _author(marking, marker), StartsAt(asked.starts_at)
+        changed = SavedComments(marking.book()).start(item, key, starts_at, author)
+        return RubricChanged(starts_at=asked.starts_at, changed=changed)
+
+    return await _changing(
+        write, request, marking, "change rubric", f"{item}/{question_title(key)}"
+    )
+
+
+async def _changing(
+    write: Callable[[], BaseModel], request: Request, marking: MarkingApp, action: str, what: str
+) -> Response:
+    try:
+        made = await to_thread.run_sync(write)
+    except SavedCommentChanged as error:
+        told = CommentConflict(detail=str(error), now=comment_json(error.now, {}))
+        return json_answer(told, 409)
+    await marking.record(request, action, what)
+    return json_answer(made)
+
+
+def _author(marking: MarkingApp, marker: Marker) -> Author:
+    return Author(marker.name, marking.clock.now())
+
+
+def _demand_question(marking: MarkingApp, item: ItemName, key: str) -> None:
+    """Refuse a question that the assignment does not have.
+
+    Raises:
+        NotFound: It does not.
+    """
+    known = (each.key for each in AnswerStates(marking.book()).of_assignment(item))
+    if key != WHOLE and key not in known:
+        raise NotFound(f"{item} has no question {key[:100]!r}.")

@@ -7,7 +7,7 @@ request first and puts both into its scope.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
+from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook import Gradebook
 
 MARKING, MARKER = "mograder.marking", "mograder.marker"
@@ -37,7 +38,7 @@ class MarkingApp:
     ``book`` opens the gradebook and may raise its errors; it blocks, and so do all of its methods.
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
-    action, and the object that it concerns.
+    action, and the object that it concerns. ``works`` shows submissions.
     """
 
     loaded: LoadedSettings
@@ -46,6 +47,7 @@ class MarkingApp:
     book: Callable[[], Gradebook]
     source: Callable[[str], Path | None]
     record: Callable[[Request, str, str], Awaitable[None]]
+    works: Works = field(default_factory=Works)
 
 
 def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:

@@ -85,7 +85,8 @@ class Queue(BaseModel):
 class ShownCell(BaseModel):
     """A cell of the submission; ``index`` is its place there, ``line`` its first line in the file.
 
-    ``kind`` is "code" or "text" (Markdown). ``own`` is whether it belongs to the question.
+    ``lines`` counts its lines, which annotations number from 1. ``kind`` is "code" or "text": of a
+    written answer ``html`` is the text rendered. ``own`` is whether it belongs to the question.
     """
 
     index: int
@@ -94,10 +95,13 @@ class ShownCell(BaseModel):
     line: int
     lines: int
     kind: str
+    html: str = ""
     own: bool = True
 
 
 class Condition(BaseModel):
+    """A condition of a check; ``reason`` is the error that prevented its evaluation."""
+
     message: str
     passed: bool
     reason: str
@@ -157,6 +161,7 @@ class Annotation(BaseModel):
     text: str
     html: str
     saved_comment: str | None
+    version: int
     by: str
     at: str
     outdated: bool = False
@@ -185,8 +190,9 @@ class AnswerState(BaseModel):
     ``outputs`` is the address, below the prefix, of the notebook as it ran, "" without one; it is
     for an opaque sandboxed frame. ``solution`` are the cells of the author's solution. ``scale`` is
     the HTML of the marking scale. ``reason_needed``: another mark than grading's needs a reason.
-    ``undo``: the marker's own last change can be taken back. ``trouble`` says why the work cannot
-    be shown, if so.
+    ``undo``: the marker's own last change can be taken back. ``whole`` is the mark for all
+    questions without checks together, if one counts. ``total`` are all marks of the student.
+    ``trouble`` says what cannot be shown, if so; ``text`` is a submission that is no notebook.
     """
 
     id: str
@@ -207,6 +213,9 @@ class AnswerState(BaseModel):
     scale: str
     reason_needed: bool
     undo: bool
+    whole: Mark | None = None
+    total: float | None = None
+    text: str = ""
     trouble: str = ""
     group: Group | None = None
     requests: list[RegradeRequest] = []
@@ -250,6 +259,8 @@ class HistoryEntry(BaseModel):
 
 
 class History(BaseModel):
+    """The marks that an answer had, newest first."""
+
     entries: list[HistoryEntry]
 
 
@@ -285,7 +296,14 @@ class CommentConflict(BaseModel):
     """The answer to a change (409) of a saved comment that another person changed meanwhile."""
 
     detail: str
-    now: SavedComment | None
+    now: SavedComment
+
+
+class AnnotationConflict(BaseModel):
+    """The answer to a change (409) of an annotation that another person changed meanwhile."""
+
+    detail: str
+    now: Annotation
 
 
 class ChangedMark(BaseModel):
@@ -298,11 +316,15 @@ class ChangedMark(BaseModel):
 
 
 class CommentPreview(BaseModel):
+    """A saved comment, and the marks that the points asked about would change."""
+
     comment: SavedComment
     changes: list[ChangedMark]
 
 
 class RubricChanged(BaseModel):
+    """From where points count now; ``changed`` counts the marks that were computed again."""
+
     starts_at: Literal["zero", "full"]
     changed: int
 
@@ -314,6 +336,8 @@ class Shared(BaseModel):
 
 
 class Rendered(BaseModel):
+    """A comment as it will be shown."""
+
     html: str
 
 
@@ -336,16 +360,22 @@ class MarkChange(_Sent):
 
 
 class Undo(_Sent):
+    """The version of the mark whose last change is to be taken back."""
+
     version: Annotated[str, Field(max_length=100)]
 
 
 class NewComment(_Sent):
+    """A comment for the bank of a question."""
+
     text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
     points: _Points | None = None
     position: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
 
 class CommentChange(_Sent):
+    """A saved comment; ``version`` is that of the one looked at."""
+
     text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
     points: _Points | None = None
     position: Annotated[int, Field(ge=0, le=10_000)]
@@ -353,11 +383,16 @@ class CommentChange(_Sent):
 
 
 class RubricChange(_Sent):
+    """From where the points of saved comments count."""
+
     starts_at: Literal["zero", "full"]
 
 
 class AnnotationChange(_Sent):
-    """``question`` is a key; ``text`` may be empty if a saved comment is named."""
+    """An annotation: ``question`` is a key, ``text`` may be empty if a saved comment is named.
+
+    A change names the ``version`` that was looked at.
+    """
 
     question: Annotated[str, Field(max_length=1000)] = ""
     cell: Annotated[int, Field(ge=0, le=100_000)]
@@ -365,6 +400,7 @@ class AnnotationChange(_Sent):
     last_line: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     text: _Text = ""
     saved_comment: _Identifier | None = None
+    version: int | None = None
 
 
 class ShareChange(_Sent):
@@ -375,4 +411,6 @@ class ShareChange(_Sent):
 
 
 class Text(_Sent):
+    """A comment to render."""
+
     text: _Text

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.web.marking import api_answers, api_comments, overview, pages
+from mograder.web.marking import (
+    api_annotations,
+    api_answers,
+    api_comments,
+    overview,
+    pages,
+)
 
 
 class Demands(StrEnum):
@@ -37,9 +43,9 @@ _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
-    # The pages of marking
     MarkingRoute("GET", "/marking", overview.course),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    # The page on which people mark
     MarkingRoute("GET", "/marking/{a}/questions/{question}", pages.question_page),
     MarkingRoute("GET", "/marking/{a}/answers/{answer}", pages.answer_page),
     # The JSON that the marking pages read and send
@@ -50,15 +56,15 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _QUESTION, api_answers.save),
     MarkingRoute("POST", _QUESTION + "/undo", api_answers.undo),
     MarkingRoute("GET", _QUESTION + "/history", api_answers.history),
-    MarkingRoute("GET", _API + "/answers/{answer}/outputs", api_comments.not_yet),
+    MarkingRoute("GET", _API + "/answers/{answer}/outputs", api_answers.outputs),
     MarkingRoute("GET", _COMMENTS, api_comments.comments),
-    MarkingRoute("POST", _COMMENTS, api_comments.not_yet),
-    MarkingRoute("GET", _COMMENTS + "/{comment}", api_comments.not_yet),
-    MarkingRoute("PUT", _COMMENTS + "/{comment}", api_comments.not_yet),
-    MarkingRoute("DELETE", _COMMENTS + "/{comment}", api_comments.not_yet),
-    MarkingRoute("PUT", _API + "/questions/{question}/rubric", api_comments.not_yet),
-    MarkingRoute("POST", _ANNOTATIONS, api_comments.not_yet),
-    MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
-    MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_comments.not_yet),
-    MarkingRoute("PUT", _API + "/shares", api_comments.not_yet, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _COMMENTS, api_comments.add),
+    MarkingRoute("GET", _COMMENTS + "/{comment}", api_comments.preview),
+    MarkingRoute("PUT", _COMMENTS + "/{comment}", api_comments.change),
+    MarkingRoute("DELETE", _COMMENTS + "/{comment}", api_comments.retire),
+    MarkingRoute("PUT", _API + "/questions/{question}/rubric", api_comments.start),
+    MarkingRoute("POST", _ANNOTATIONS, api_annotations.add),
+    MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
+    MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
+    MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
 )

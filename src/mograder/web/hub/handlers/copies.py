@@ -47,21 +47,11 @@ from mograder.web.hub.support.models import (
 )
 from mograder.web.hub.support.notifier import Part
 from mograder.web.hub.support.responses import back_from, deliver
+from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
-
-REPORT_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""For a page that student code may have written: it can be displayed, and do nothing else.
-
-No policy stops a browser from connecting to the host of an ``<iframe>`` or of a ``<link
-rel="preconnect">``, so a page with other elements than ours is not shown at all.
-"""
-
 
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
@@ -231,8 +221,7 @@ async def validate_report(
     if not await to_thread.run_sync(has_our_elements_only, saved.data):
         raise NotFound("No validation report", hint="Validate the notebook once more.")
     await app.audit.record_foreign(request, caller, copy.user, "read report", _what(copy))
-    headers = {"Content-Security-Policy": REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
-    return Response(saved.data, headers=headers, media_type="text/html; charset=utf-8")
+    return inert_page(saved.data)
 
 
 def _copy(user: str, name: str) -> CopyOf:

@@ -11,17 +11,15 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.names import FileName, ItemName
+from mograder.core.names import ItemName
+from mograder.grading.marking.graded_work import graded_page
 from mograder.store.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.handlers.copies import REPORT_POLICY
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
+from mograder.web.inert_page import inert_page
 from mograder.web.pages import outcome, page
-
-_OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
-"""The beginning of the pages that grading writes (``grading.notebook_page``)."""
 
 
 async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -77,23 +75,9 @@ async def graded(
 ) -> Response:
     """Show a graded notebook as it ran, under a strict policy: its text is a student's."""
     item = item_name(name)
-    data = await to_thread.run_sync(_graded_page, app, item, user)
+    data = await to_thread.run_sync(graded_page, _autograded(app, item), user)
     await app.audit.record(request, caller, "read result", f"{user}/{item}")
-    headers = {"Content-Security-Policy": REPORT_POLICY, "X-DNS-Prefetch-Control": "off"}
-    return Response(data, headers=headers, media_type="text/html; charset=utf-8")
-
-
-def _graded_page(app: HubApp, item: ItemName, user: str) -> bytes:
-    filename = FileName.valid(f"{user}.html")
-    if filename is None:
-        raise NotFound("There is no such result.")
-    try:
-        data = (_autograded(app, item) / filename).read_bytes()
-    except OSError as error:
-        raise NotFound("There is no such result.") from error
-    if _OUR_HEAD not in data[:_HEAD_BYTES]:  # a page of 0.3.16 is a program
-        raise NotFound("This result was made by an earlier mograder.", hint="Grade it again.")
-    return data
+    return inert_page(data)
 
 
 def _pages(app: HubApp, item: ItemName) -> frozenset[str]:

@@ -1,0 +1,83 @@
+"""The files of a graded submission that a marker looks at: its text, and the notebook as it ran.
+
+Both are those of the grading (``autograded/<assignment>/``), so that what is marked is what was
+graded. Their content is a student's; only a page that this program wrote is shown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.names import FileName
+from mograder.grading.pages.notebook_page import cells_of_page
+from mograder.grading.pages.page_templates import render_page
+from mograder.grading.submissions.submitted_text import decode_submission, read_submission
+from mograder.store.files import entry_named
+
+_OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
+"""The beginning of the pages that grading writes (``grading.pages.notebook_page``)."""
+
+_MOST_BYTES = 64_000_000
+
+
+def work_text(autograded: Path, submitted: Path, student: str) -> str:
+    """Return the text of a student's graded submission, else of the submitted file.
+
+    ``autograded`` and ``submitted`` are the directories of the assignment.
+
+    Raises:
+        NotFound: There is neither.
+        InvalidInput: It cannot be read, or is no text.
+    """
+    name = _file_name(student, ".py")
+    for directory in (autograded, submitted):
+        path = entry_named(directory, name)
+        if path.is_file():
+            data = path.read_bytes() if directory == autograded else read_submission(path)
+            return decode_submission(data, name)
+    raise NotFound("There is no file of this submission.", hint="Grade it again.")
+
+
+def graded_page(autograded: Path, student: str) -> bytes:
+    """Return the page of the notebook as it ran; it names the student's file.
+
+    Raises:
+        NotFound: There is none, or an earlier mograder made it, whose pages are programs.
+    """
+    try:
+        with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise NotFound("There is no such result.") from error
+    if _OUR_HEAD not in data[:_HEAD_BYTES] or len(data) > _MOST_BYTES:
+        raise NotFound("This result was made by an earlier mograder.", hint="Grade it again.")
+    return data
+
+
+def nameless_page(autograded: Path, student: str) -> bytes:
+    """Return the page of :func:`graded_page` without the name of the file.
+
+    Raises:
+        NotFound: As :func:`graded_page`.
+    """
+    cells = cells_of_page(graded_page(autograded, student).decode("utf-8", "replace"))
+    if not cells:
+        raise NotFound("This result cannot be shown.", hint="Grade it again.")
+    page = render_page("notebook.html.j2", filename="Notebook", markup=cells, notebook=None)
+    return page.encode("utf-8", "replace")
+
+
+def has_page(autograded: Path, student: str) -> bool:
+    """Return whether there is a page of the notebook as it ran."""
+    try:
+        return entry_named(autograded, _file_name(student, ".html")).is_file()
+    except MograderError:
+        return False
+
+
+def _file_name(student: str, suffix: str) -> str:
+    name = FileName.valid(f"{student}{suffix}")
+    if name is None or name.startswith("."):
+        raise NotFound("There is no such result.")
+    return name

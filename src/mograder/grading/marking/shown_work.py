@@ -1,0 +1,243 @@
+"""What a marker sees of a submission: which of its cells answer which question.
+
+A submission's cells are compared with those of the release: cells that are as they were handed out
+are the teacher's, all others the student's. One of these belongs to the question at whose place
+between the teacher's cells it stands, so that a cell that a student added is found, too.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from mograder.core.errors import InvalidInput
+from mograder.grading.marking.question_sources import QuestionSources, SourceCell
+from mograder.notebook.cells import Cell, parse_cells, parse_python
+from mograder.notebook.graders_cells import GRADERS_CELLS
+from mograder.notebook.hashes import is_answer_name
+from mograder.notebook.parsing import NotPython, cell_names
+from mograder.notebook.points import is_marks_cell, labels_in
+from mograder.notebook.submit_cells import SUBMIT
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.store.grading_records import WHOLE
+
+_MOST_COMPARED = 250_000
+"""Pairs of cells to compare: a student chooses the number of cells."""
+
+_KEPT = 200
+"""Submissions of which the cells are kept in memory."""
+
+_NAMELESS = frozenset(("", "_", "setup"))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkCell:
+    """A cell; ``index`` is its place in the notebook, ``line`` its first line in the file.
+
+    ``text`` is the Markdown of a written answer, "" for code. ``own`` is whether it belongs to the
+    question.
+    """
+
+    index: int
+    name: str
+    code: str
+    line: int
+    text: str = ""
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShownWork:
+    """A student's cells with the questions of each; ``problem`` says why there are none.
+
+    ``text`` is the file's if it is no notebook.
+    """
+
+    cells: tuple[tuple[WorkCell, frozenset[str]], ...] = ()
+    problem: str = ""
+    text: str = ""
+
+    def of(self, question: str) -> tuple[WorkCell, ...]:
+        """Return the student's cells; ``own`` tells those of a question, or all if none is."""
+        own = [question == WHOLE or question in keys for _, keys in self.cells]
+        every = not any(own)
+        return tuple(
+            replace(cell, own=every or mine)
+            for (cell, _), mine in zip(self.cells, own, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkToShow:
+    """A submission's text and its assignment's source."""
+
+    text: str
+    filename: str
+    sources: QuestionSources
+
+
+class Works:
+    """The submissions that markers look at; each is parsed once.
+
+    Mutable state: ``_known``, the ones looked at last.
+    """
+
+    def __init__(self) -> None:
+        self._apart = IsolatedCall()
+        self._known: OrderedDict[WorkToShow, ShownWork] = OrderedDict()
+
+    async def show(self, work: WorkToShow) -> ShownWork:
+        """Return :func:`show_work` of a submission; a large text is parsed in another process."""
+        found = self._known.get(work)
+        if found is None:
+            try:
+                found = await self._apart.call(show_work, work, size=len(work.text))
+            except InvalidInput as error:
+                found = ShownWork(problem=str(error), text=work.text)
+        self._known[work] = found
+        self._known.move_to_end(work)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return found
+
+
+def show_work(work: WorkToShow) -> ShownWork:
+    """Return a student's cells by question; what cannot be parsed is shown as it is."""
+    try:
+        cells = parse_cells(work.text, work.filename).cells
+    except InvalidInput as error:
+        return ShownWork(problem=str(error), text=work.text)
+    cells = tuple(cell for cell in cells if not _is_graders(cell))
+    if not work.sources.cells:
+        return ShownWork(tuple(_by_checks(cells)))
+    return ShownWork(tuple(_by_places(cells, work.sources)))
+
+
+def solution_cells(sources: QuestionSources, question: str) -> tuple[WorkCell, ...]:
+    """Return the author's cells of a question, without the marks around solutions."""
+    chosen = set(sources.of(question))
+    return tuple(
+        _work_cell(each.index, each.name, each.solution, each.line)
+        for each in sources.cells
+        if each.index in chosen
+    )
+
+
+def _is_graders(cell: Cell) -> bool:
+    marks = (SUBMIT, *GRADERS_CELLS)
+    return any(line.strip() in marks for line in cell.code.split("\n"))
+
+
+def _shown(cell: Cell) -> WorkCell:
+    return _work_cell(cell.index, cell.name, cell.code, cell.code_first)
+
+
+def _work_cell(index: int, name: str, code: str, line: int) -> WorkCell:
+    shown = "" if name in _NAMELESS else name
+    return WorkCell(index, shown, code.strip("\n"), line, written_text(name, code))
+
+
+def written_text(name: str, code: str) -> str:
+    """Return the Markdown of a written answer, or of a cell with nothing but ``mo.md``; else ""."""
+    tree = parse_python(code)
+    if tree is None:
+        return ""
+    texts = [
+        each.value
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    if not texts or not (is_answer_name(name) or _is_prose(tree)):
+        return ""
+    return textwrap.dedent(max(texts, key=len)).strip()
+
+
+def _is_prose(tree: ast.Module) -> bool:
+    match tree.body:
+        case [ast.Expr(value=ast.Call(func=ast.Attribute(attr="md"), args=[ast.Constant()]))]:
+            return True
+    return False
+
+
+def _by_checks(cells: Sequence[Cell]) -> Iterator[tuple[WorkCell, frozenset[str]]]:
+    """Yield the cells of a submission without a source: those before a check answer it."""
+    waiting: list[Cell] = []
+    for cell in cells:
+        keys = frozenset(label.partition(":")[0].strip() for label, _ in labels_in(cell.code))
+        if keys:
+            yield from ((_shown(each), keys) for each in waiting)
+            waiting = []
+        elif not (cell.hidden or is_marks_cell(cell)):
+            waiting.append(cell)
+    yield from ((_shown(each), frozenset()) for each in waiting)
+
+
+def _by_places(
+    cells: Sequence[Cell], sources: QuestionSources
+) -> Iterator[tuple[WorkCell, frozenset[str]]]:
+    given = [each for each in sources.cells if not each.students]
+    found = _matched(given, cells)
+    handed_out = {text.strip() for each in given for text in (each.own, each.released)}
+    places: defaultdict[int, list[SourceCell]] = defaultdict(list)
+    place, known = -1, set(found.values())
+    for each in sources.cells:
+        place = each.index if each.index in known else place
+        if each.students:
+            places[place].append(each)
+    groups: defaultdict[int, list[Cell]] = defaultdict(list)
+    place = -1
+    for cell in cells:
+        place = found.get(cell.index, place)
+        if cell.index not in found and cell.code.strip() not in handed_out:
+            groups[place].append(cell)
+    for place, group in groups.items():
+        for cell, answered in zip(group, _answered(group, places[place]), strict=True):
+            keys = (key for key, indexes in sources.questions if answered & set(indexes))
+            yield _shown(cell), frozenset(keys)
+
+
+def _matched(given: Sequence[SourceCell], cells: Sequence[Cell]) -> dict[int, int]:
+    """Return the index of the teacher's cell for each cell that is one, in the same order."""
+    if len(given) * len(cells) > _MOST_COMPARED:
+        return {}
+    ours = [each.released.strip() for each in given]
+    theirs = [cell.code.strip() for cell in cells]
+    blocks = SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
+    return {
+        cells[theirs_at + step].index: given[ours_at + step].index
+        for ours_at, theirs_at, size in blocks
+        for step in range(size)
+    }
+
+
+def _answered(group: Sequence[Cell], wanted: Sequence[SourceCell]) -> Iterator[frozenset[int]]:
+    """Yield, for each of a student's cells at one place, the cells of the source that it answers.
+
+    Where the place has several, the cell's name and the names that it defines tell; else its order
+    does, if there are as many.
+    """
+    every = frozenset(each.index for each in wanted)
+    if len(wanted) < 2:
+        yield from (every for _ in group)
+        return
+    defined = [(each.index, each.name, _defined(each.own)) for each in wanted]
+    for number, cell in enumerate(group):
+        names = _defined(cell.code)
+        known = frozenset(
+            index
+            for index, name, theirs in defined
+            if names & theirs or (name == cell.name and name not in _NAMELESS)
+        )
+        in_order = frozenset([wanted[number].index]) if len(group) == len(wanted) else every
+        yield known or in_order
+
+
+def _defined(code: str) -> frozenset[str]:
+    try:
+        return cell_names(code).defined
+    except NotPython:
+        return frozenset()

@@ -1,0 +1,89 @@
+"""What the handlers of an answer share: its student, its label, and the marker's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from mograder.core.errors import NotFound
+from mograder.core.names import ItemName
+from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
+from mograder.store.question_marking import QuestionMarks
+from mograder.web.marking.context import Marker, MarkingApp
+
+LIMIT = 256 * 1024
+"""Bytes of a body with a comment, a reason and identifiers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """An assignment's answers in a marker's order.
+
+    ``labels`` are by student: "Answer 12", or the name where names are shown.
+    """
+
+    assignment: ItemName
+    order: tuple[str, ...]
+    labels: Mapping[str, str]
+    key: bytes
+
+    def id_of(self, student: str) -> str:
+        """Return the name of a student's answers in addresses."""
+        return answer_id(self.key, self.assignment, student)
+
+    def student_of(self, answer: str) -> str:
+        """Return the student of an answer.
+
+        Raises:
+            NotFound: There is no such answer.
+        """
+        return student_of(self.key, self.assignment, answer, self.order)
+
+
+def assignment_of(a: str) -> ItemName:
+    """Return the assignment of an address.
+
+    Raises:
+        NotFound: It is no name of one.
+    """
+    found = ItemName.valid(a)
+    if found is None:
+        raise NotFound("There is no such assignment.")
+    return found
+
+
+def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None = None) -> Answers:
+    """Return an assignment's answers; blocks. ``names`` None means as the course's setting says.
+
+    Raises:
+        NotFound: There is no such assignment.
+    """
+    item, book = assignment_of(a), marking.book()
+    students = QuestionMarks(book).students(item)
+    order = marking_order(marking.key, item, marker.name, students)
+    shown = marking.loaded.settings.marking.names == "shown" if names is None else names
+    full = book.students() if shown else {}
+    labels = {
+        student: (full.get(student) or student) if shown else f"Answer {number}"
+        for number, student in enumerate(order, start=1)
+    }
+    return Answers(item, order, labels, marking.key)
+
+
+def autograded_of(marking: MarkingApp, item: ItemName) -> Path:
+    """Return the directory of an assignment's graded submissions."""
+    return marking.loaded.path(marking.loaded.settings.dirs.autograded) / item
+
+
+def submitted_of(marking: MarkingApp, item: ItemName) -> Path:
+    """Return the directory of an assignment's submissions."""
+    return marking.loaded.path(marking.loaded.settings.dirs.submitted) / item
+
+
+def json_answer(model: BaseModel, status: int = 200) -> JSONResponse:
+    """Return a model as JSON."""
+    return JSONResponse(model.model_dump(mode="json"), status)

@@ -1,0 +1,173 @@
+"""The JSON of marking, made of what the gradebook and the submission say; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mograder.grading.marking.shown_work import WorkCell
+from mograder.grading.pages.comment_markup import comment_html
+from mograder.grading.results.grading_result import GradingResult
+from mograder.store.annotations import Annotation as StoredAnnotation
+from mograder.store.annotations import annotation_text
+from mograder.store.grading_records import MACHINE, MANUAL, QuestionGrade
+from mograder.store.mark_steps import GivenMark
+from mograder.store.question_marking import AnswerMark
+from mograder.store.rubrics import Rubric
+from mograder.store.rubrics import SavedComment as StoredComment
+from mograder.web.marking.models import (
+    Annotation,
+    Automatic,
+    Condition,
+    HistoryEntry,
+    Label,
+    Mark,
+    Saved,
+    SavedComment,
+    ShownCell,
+)
+
+
+def mark_json(answer: AnswerMark) -> Mark | None:
+    """Return the mark that a person gave; None without one."""
+    given = answer.given
+    if given is None:
+        return None
+    mark, details = given.mark, given.details
+    return Mark(
+        points=mark.points,
+        adjustment=details.adjustment,
+        saved=list(details.saved),
+        comment=mark.comment,
+        html=comment_html(mark.comment),
+        reason=details.reason,
+        marker=mark.marker,
+        at=mark.at,
+        state="" if mark.state == MANUAL else mark.state,
+    )
+
+
+def whole_json(answer: AnswerMark) -> Mark | None:
+    """Return the mark for all questions without checks together; None if none counts."""
+    whole = answer.whole
+    if whole is None:
+        return None
+    return Mark(
+        points=whole.points,
+        adjustment=None,
+        saved=[],
+        comment=answer.comment,
+        html=comment_html(answer.comment),
+        reason="",
+        marker=whole.marker,
+        at=whole.at,
+        state="" if whole.state == MANUAL else whole.state,
+    )
+
+
+def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Saved:
+    """Return the state after a change."""
+    return Saved(
+        mark=mark_json(answer),
+        version=answer.version,
+        total=answer.total,
+        look_again=answer.question.look_again,
+        open=answer.question.open,
+        undo=answer.is_undoable_by(marker),
+        also=also,
+    )
+
+
+def automatic_json(question: QuestionGrade, result: GradingResult | None) -> Automatic | None:
+    """Return what grading said about a question; None for one that it does not mark."""
+    if question.state == MANUAL:
+        return None
+    found = [
+        Label(
+            label=label.label,
+            earned=label.earned,
+            total=label.total,
+            passed=label.passed,
+            hidden=label.hidden,
+            reason=check.reason,
+            conditions=[
+                Condition(message=each.message, passed=each.passed, reason=each.reason)
+                for each in label.conditions
+            ],
+        )
+        for check in (result.checks if result is not None else ())
+        for label in check.labels
+        if label.key == question.key
+    ]
+    return Automatic(
+        points=question.graded, state=question.state, reason=question.reason, labels=found
+    )
+
+
+def cells_json(cells: Iterable[WorkCell]) -> list[ShownCell]:
+    """Return cells of a notebook."""
+    return [
+        ShownCell(
+            index=each.index,
+            name=each.name,
+            code=each.code,
+            line=each.line,
+            lines=each.code.count("\n") + 1,
+            kind="text" if each.text else "code",
+            html=comment_html(each.text),
+            own=each.own,
+        )
+        for each in cells
+    ]
+
+
+def annotation_json(stored: StoredAnnotation, rubric: Rubric, work: str) -> Annotation:
+    """Return an annotation; ``work`` is the SHA-256 of the submission that is shown."""
+    place = stored.place
+    return Annotation(
+        id=stored.annotation,
+        question=place.question,
+        cell=place.cell,
+        first_line=place.first_line,
+        last_line=place.last_line,
+        text=stored.text,
+        html=comment_html(annotation_text(stored, rubric)),
+        saved_comment=stored.saved_comment,
+        version=stored.version,
+        by=stored.by,
+        at=stored.at,
+        outdated=stored.submission_sha256 != work,
+    )
+
+
+def comment_json(stored: StoredComment, uses: Mapping[str, int]) -> SavedComment:
+    """Return a saved comment."""
+    return SavedComment(
+        id=stored.comment,
+        text=stored.text,
+        html=comment_html(stored.text),
+        points=stored.points,
+        position=stored.position,
+        version=stored.version,
+        uses=uses.get(stored.comment, 0),
+        by=stored.by,
+        at=stored.at,
+    )
+
+
+def history_json(history: Iterable[GivenMark]) -> list[HistoryEntry]:
+    """Return the marks that a question had, newest first."""
+    entries = [
+        HistoryEntry(
+            points=each.mark.points,
+            available=each.mark.available,
+            state=each.mark.state,
+            marker=each.mark.marker,
+            comment=each.mark.comment if each.mark.marker != MACHINE else "",
+            saved=list(each.details.saved),
+            adjustment=each.details.adjustment,
+            reason=each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
+            at=each.mark.at,
+        )
+        for each in history
+    ]
+    return entries[::-1]
