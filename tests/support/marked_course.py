@@ -100,7 +100,7 @@ def _(mo):
 
     Where would you use the method?
 
-    /// admonition | Marking Scale
+    /// details | Marking Scale
     **5** for the dimension, **5** for an example.
     ///
     """)

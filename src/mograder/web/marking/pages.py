@@ -12,7 +12,8 @@ from starlette.responses import Response
 from mograder.grading.marking.answer_names import question_of, question_title
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker
+from mograder.web.marking.answer_access import assignment_of
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.pages import page
 
 
@@ -21,25 +22,27 @@ async def question_page(
 ) -> Response:
     """Show the page that goes through all answers to a question. Raises: NotFound."""
     title = question_title(question_of(question))
-    return _page(request, marker, assignment=a, question=question, title=title, answer="")
+    return _page(request, marking, marker, a, question=question, title=title, answer="")
 
 
 async def answer_page(
     a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show the page that goes through all questions of one student's submission."""
-    return _page(request, marker, assignment=a, question="", title="", answer=answer)
+    return _page(request, marking, marker, a, question="", title="", answer=answer)
 
 
-def _page(request: Request, marker: Marker, **values: object) -> Response:
+def _page(
+    request: Request, marking: MarkingApp, marker: Marker, a: str, **values: object
+) -> Response:
     """Return the page; its policy also allows the frame of the outputs, which is ours."""
     response = page(
         request,
         "marking/mark.html",
         here="marking",
+        assignment=assignment_of(a),
         marker=marker.name,
-        may_show_names=True,
-        names_shown=False,
+        names_shown=marking.loaded.settings.marking.names == "shown",
         **values,
     )
     own = content_security_policy(request_context(request))

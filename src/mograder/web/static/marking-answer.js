@@ -12,15 +12,21 @@ let annotate = () => {};
 export const on_annotate = (handler) => (annotate = handler);
 
 export function show_answer(state) {
-  of("cells").replaceChildren(...state.cells.map((cell) => cell_of(cell, state.annotations)));
-  of("no-cells").hidden = state.cells.length > 0;
+  const cells = (own) => state.cells.filter((each) => each.own === own).map((cell) => cell_of(cell, state.annotations));
+  const others = cells(false);
+  of("cells").replaceChildren(...cells(true), ...(state.text ? [make("pre", { tabindex: "0", role: "region", "aria-label": state.label }, state.text)] : []));
+  of("other-cells").replaceChildren(...others);
+  of("other-count").textContent = others.length;
+  of("others").hidden = others.length === 0;
+  of("others").open = false;
+  of("no-cells").hidden = of("cells").childElementCount > 0;
   show_outputs(state);
   show_automatic(state);
   const scale = of("scale-line");
   scale.hidden = !state.scale;
   of("scale").replaceChildren(markup(state.scale));
   of("solution-line").hidden = state.solution.length === 0;
-  of("solution").replaceChildren(...state.solution.map((cell) => code_of(cell)));
+  of("solution").replaceChildren(...state.solution.map((cell) => (cell.html ? markup(cell.html, "div", "text written") : code_of(cell))));
 }
 
 export function show_annotations(state) {
@@ -39,10 +45,13 @@ function cell_of(cell, annotations) {
   return make(
     "div", { class: "cell", id: `cell-${cell.index}`, role: "group", "aria-label": title },
     make("div", { class: "cell-head small soft" }, make("span", {}, title), comment),
-    code_of(cell, placed),
+    ...(cell.html ? [markup(cell.html, "div", "text written"), folded(cell, placed)] : [code_of(cell, placed)]),
     ...here.filter((each) => each.last_line === null).map((each) => note_of(each, cell)),
   );
 }
+
+// The source of a written answer; it is open where there are comments at its lines.
+const folded = (cell, placed) => make("details", { class: "folded", open: placed.length > 0 }, make("summary", { class: "small soft" }, word("source"), make("span", { class: "unseen" }, ` (${word("cell", cell.index + 1)})`)), code_of(cell, placed));
 
 // Code with numbered lines. With `notes` (a list) each number is a button that comments at its line;
 // one of them is in the order of the Tab key, and the arrow keys lead to the others.
@@ -96,7 +105,7 @@ function focus_number(line) {
 }
 
 function neighbour(cell, step) {
-  const cells = [...document.querySelectorAll("#cells .cell")];
+  const cells = [...document.querySelectorAll(".cell")];
   const other = cells[cells.indexOf(of(`cell-${cell.index}`)) + step];
   const lines = other ? [...other.querySelectorAll(".code-line")] : [];
   const line = step > 0 ? lines[0] : lines.at(-1);
@@ -151,6 +160,7 @@ export function place_in_focus(state) {
 }
 
 export function focus_lines() {
+  for (const each of document.querySelectorAll("#cells .folded")) each.open = true;
   document.querySelector("#cells button.number[tabindex='0']")?.focus();
 }
 
@@ -159,7 +169,7 @@ function note_of(note, cell) {
   return make(
     "div", { class: "margin-note", role: "note" },
     markup(note.html),
-    make("p", { class: "small soft" }, [lines, note.by, moment(note.at)].filter(Boolean).join(" · "), " ",
+    make("p", { class: "small soft" }, [lines, note.by, moment(note.at), note.outdated ? word("outdated") : ""].filter(Boolean).join(" · "), " ",
       make("button", { type: "button", class: "act small", "data-note": note.id, onclick: () => annotate({ cell, note }) }, word("edit"), make("span", { class: "unseen" }, ` (${lines || word("cell", cell.index + 1)})`))),
   );
 }

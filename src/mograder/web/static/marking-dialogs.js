@@ -72,7 +72,7 @@ of("item-form").addEventListener("submit", async (event) => {
   });
 });
 
-of("item-remove").addEventListener("click", () => changing(async (address) => page.rubric_changed(await call("DELETE", `${address}/${item.id}`), {})));
+of("item-remove").addEventListener("click", () => changing(async (address) => page.rubric_changed(await call("DELETE", `${address}/${item.id}?version=${item.version}`), {})));
 of("item-cancel").addEventListener("click", () => of("item").close());
 of("item").addEventListener("close", () => (item = null));
 
@@ -185,10 +185,10 @@ of("note-form").addEventListener("submit", async (event) => {
   const { cell, note, place } = noted;
   const body = { question: page.state().question, cell: cell.index, first_line: first, last_line: last, text };
   keep_note();
-  await noting(() => (note ? call("PUT", `${at_notes(place)}/${note.id}`, body) : call("POST", at_notes(place), body)), (each) => each.cell === body.cell && each.first_line === first && each.last_line === last && each.text === text);
+  await noting(() => (note ? call("PUT", `${at_notes(place)}/${note.id}`, { ...body, saved_comment: note.saved_comment, version: note.version }) : call("POST", at_notes(place), body)), (each) => each.cell === body.cell && each.first_line === first && each.last_line === last && each.text === text);
 });
 
-of("note-remove").addEventListener("click", () => noting(() => call("DELETE", `${at_notes(noted.place)}/${noted.note.id}`), null));
+of("note-remove").addEventListener("click", () => noting(() => call("DELETE", `${at_notes(noted.place)}/${noted.note.id}?version=${noted.note.version}`), null));
 of("note-cancel").addEventListener("click", () => of("note").close());
 of("note").addEventListener("close", () => {
   clearTimeout(again);
@@ -204,6 +204,7 @@ async function noting(act, there) {
     await act();
   } catch (error) {
     told("note-trouble", new Error(word("noannotation", "", error.message)));
+    if (error.body?.now && noted.note) noted.note.version = error.body.now.version;
     if (!(error instanceof Away)) return;
     again = setTimeout(async () => {
       const state = await page.reload().catch(() => null);

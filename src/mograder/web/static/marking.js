@@ -130,11 +130,12 @@ function tell_mark() {
 }
 
 function show_notices() {
-  const { group, look_again, requests, trouble } = state;
+  const { group, look_again, requests, trouble, whole } = state;
   const notices = [];
   const note = (style, text, ...acts) => notices.push(make("div", { class: `note inline ${style}` }, make("p", {}, text), ...acts));
   const button = (text, act, ...more) => make("button", { type: "button", class: "button", onclick: act }, text, ...more);
   if (trouble) note("warn", trouble);
+  if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
   if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
   for (const each of requests) note("warn", word("asked", "", each.text));
   if (group && group.size > 1) note("", word(group.separate ? "separated" : "equal", group.size), button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
