@@ -31,7 +31,11 @@ export function show_answer(state) {
 
 export function show_annotations(state) {
   const focused = document.activeElement?.dataset?.note;
-  for (const each of state.cells) of(`cell-${each.index}`)?.replaceWith(cell_of(each, state.annotations));
+  for (const each of state.cells) {
+    const before = of(`cell-${each.index}`), after = cell_of(each, state.annotations);
+    if (before?.querySelector(".folded")?.open) after.querySelector(".folded").open = true;
+    before?.replaceWith(after);
+  }
   if (focused) document.querySelector(`[data-note="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -156,7 +160,8 @@ export function place_in_focus(state) {
     const line = Number(document.activeElement.closest(".code-line")?.dataset.line);
     return line ? { cell, from: line, to: line } : { cell };
   }
-  return state.cells.length ? { cell: state.cells[0] } : null;
+  const first = state.cells.find((each) => each.own) ?? state.cells[0];
+  return first ? { cell: first } : null;
 }
 
 export function focus_lines() {
@@ -197,7 +202,8 @@ function lines_of(code, coloured) {
 
 function show_outputs(state) {
   of("outputs").hidden = !state.outputs;
-  const frame = of("frame"), address = state.outputs ? main.home.slice(0, -1) + state.outputs : "about:blank";
+  const own = state.cells.find((each) => each.own); // the page shows the whole notebook, from there
+  const frame = of("frame"), address = state.outputs ? `${main.home.slice(0, -1)}${state.outputs}#cell-${(own?.index ?? 0) + 1}` : "about:blank";
   if (frame.dataset.address === address) return;
   frame.dataset.address = address;
   // The frame is made anew: another address in the same one would be a step in the browser's history.
