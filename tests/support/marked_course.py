@@ -99,7 +99,11 @@ def _(mo):
     ## Outlook (10 marks)
 
     Where would you use the method?
-{scale}    """)
+
+    /// details | Marking Scale
+    **5** for the dimension, **5** for an example.
+    ///
+    """)
     return
 
 
@@ -124,11 +128,6 @@ _SOLUTION = """    ### BEGIN SOLUTION
         x, y = rng.random(n), rng.random(n)
         return 4 * np.mean(x**2 + y**2 < 1)
     ### END SOLUTION"""
-_SCALE = """
-    /// details | Marking Scale
-    **5** for the dimension, **5** for an example.
-    ///
-"""
 _CODE = """    def estimate(n):
         \"\"\"Return an estimate of pi from n points.\"\"\"
         inside = 0
@@ -145,7 +144,6 @@ def put_course(course: Path, students: int) -> None:
         "code": _SOLUTION,
         "rate": _solved("It falls with the square root of the number of points."),
         "outlook": _solved("Where the dimension is high."),
-        "scale": _SCALE,
     }
     source = course / "source" / ITEM / f"{ITEM}.py"
     source.parent.mkdir(parents=True)
@@ -176,7 +174,7 @@ def _put_submission(course: Path, book: Gradebook, key: bytes, number: int) -> N
     student = student_name(number)
     texts = (f"{_ANSWERS[(number + shift) % len(_ANSWERS)]} ({number})" for shift in range(2))
     rate, outlook = map(_written, texts)
-    text = _NOTEBOOK.format(code=_CODE.format(number=number), rate=rate, outlook=outlook, scale="")
+    text = _NOTEBOOK.format(code=_CODE.format(number=number), rate=rate, outlook=outlook)
     (course / "submitted" / ITEM / f"{student}.py").write_text(text)
     result = _result(student, text, number)
     page = render_notebook_page(text, f"{student}.py", _outputs(text, number))
