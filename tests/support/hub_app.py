@@ -46,10 +46,11 @@ from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
+from mograder.store.sources import open_sources
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.hub_grading import make_grading, open_sources
+from mograder.web.hub.support.hub_grading import make_grading
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
 

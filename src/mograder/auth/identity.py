@@ -141,7 +141,7 @@ def is_trusted(policy: AuthPolicy, client: str | None) -> bool:
     """Return whether a peer may name a user; ``None`` is a peer on the hub's Unix socket."""
     if client is None:
         return policy.trust_unix_socket
-    return _within(client, policy.trusted_proxies)
+    return is_within(client, policy.trusted_proxies)
 
 
 class Authenticator:
@@ -281,7 +281,7 @@ def _bearer(value: bytes) -> bytes | None:
 
 
 @lru_cache(maxsize=_MOST_PEERS)
-def _within(client: str, networks: tuple[Network, ...]) -> bool:
+def is_within(client: str, networks: tuple[Network, ...]) -> bool:
     """Return whether an address is in one of the networks; cached for use on every request."""
     try:
         address = ipaddress.ip_address(client)

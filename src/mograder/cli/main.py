@@ -86,6 +86,10 @@ class _Root(LazyGroup):
             "gradebook": Lazy(
                 "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
             ),
+            "grader": Lazy("mograder.cli.grader:grader", "Mark a course on your own machine."),
+            "grader-asgi": Lazy(
+                "mograder.cli.grader:grader_asgi", "Serve the pages of marking behind a proxy."
+            ),
             "hub": Lazy("mograder.cli.hub.group:hub", "Run the shared hub, and look after it."),
             "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),
             "token": Lazy("mograder.cli.token:token", "Make the tokens of a served course."),

@@ -14,7 +14,7 @@ import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
 from mograder.core.session_url import session_url
-from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on
+from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on, split_list
 from mograder.core.settings_model import (
     DatabaseSettings,
     HubSettings,
@@ -39,6 +39,7 @@ __all__ = [
     "FILE_NAME",
     "DatabaseSettings",
     "Environ",
+    "GraderEnviron",
     "HubSettings",
     "ItemLimits",
     "ItemSettings",
@@ -52,6 +53,7 @@ __all__ = [
     "load_settings",
     "read_environ",
     "runtime_dir",
+    "split_list",
 ]
 
 FILE_NAME = "mograder.toml"
@@ -115,6 +117,17 @@ class SettingRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GraderEnviron:
+    """The variables of 0.3.16's ``grader-asgi`` (compatibility-0.3.16.md 5); empty if not set."""
+
+    base_url: str = ""
+    instructors: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    trust_local_proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Environ:
     """Further values of the environment: credentials, directories, variables of subprocesses."""
 
@@ -139,6 +152,7 @@ class Environ:
     """The service manager that started this process."""
     authority: Path | None = None
     """The file of a certificate authority that systemd passed (``LoadCredential=authority:…``)."""
+    grader: GraderEnviron = field(default_factory=GraderEnviron)
 
 
 def load_settings(
@@ -189,6 +203,13 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         moodle_token=_secret(environ.get("MOGRADER_MOODLE_TOKEN", "")),
         service=Service.found_in(environ),
         authority=_credential_file(environ, "authority"),
+        grader=GraderEnviron(
+            base_url=environ.get("MOGRADER_BASE_URL", ""),
+            instructors=split_list(environ.get("MOGRADER_INSTRUCTORS", "")),
+            markers=split_list(environ.get("MOGRADER_MARKERS", "")),
+            trusted_proxies=split_list(environ.get("MOGRADER_TRUSTED_PROXIES", "")),
+            trust_local_proxy=environ.get("MOGRADER_TRUST_LOCAL_PROXY") == "1",
+        ),
     )
 
 

@@ -108,7 +108,7 @@ class Layers:
             key = variables[name]
             section, _, last = key.rpartition(".")
             text = environ[name]
-            value: object = _split(text) if _is_list(section, last) else text
+            value: object = split_list(text) if _is_list(section, last) else text
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         for name in sorted(environ):
             if name.startswith(_OUR_PREFIXES) and name not in variables.keys() | _NOT_SETTINGS:
@@ -317,7 +317,8 @@ def _variable(key: str) -> str:
     return "MOGRADER_" + key.upper().replace(".", "_")
 
 
-def _split(text: str) -> tuple[str, ...]:
+def split_list(text: str) -> tuple[str, ...]:
+    """Return the entries of a list that is separated by commas."""
     return tuple(part for each in text.split(",") if (part := each.strip()))
 
 

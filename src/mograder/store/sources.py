@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mograder.core.clock import Clock
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
 from mograder.store.files import entry_named
-from mograder.store.releases import ItemKind, Releases, ReleaseUpload
+from mograder.store.releases import ItemKind, Limits, Releases, ReleaseUpload
 
 SENT = "sources"
 """The directory, in the course's state directory, of the sources that instructors sent."""
@@ -35,8 +37,16 @@ class Source:
     sent: datetime | None = None
 
 
+def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
+    """Return the sources of a course: its own, and those that instructors sent to its hub."""
+    limits = loaded.settings.limits
+    bounds = Limits(limits.upload_files, limits.upload_mb)
+    sent = Releases(loaded.state_dir / SENT, limits=bounds, clock=clock, private=True)
+    return Sources(loaded.path(loaded.settings.dirs.source), sent)
+
+
 class Sources:
-    """The sources of a hub's assignments; thread-safe."""
+    """The sources of a course's assignments; thread-safe."""
 
     def __init__(self, own: Path, sent: Releases) -> None:
         """``own`` is the course's directory of sources; ``sent`` is a private store."""

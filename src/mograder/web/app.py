@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.headers import security_headers
@@ -104,7 +105,18 @@ def exception_handlers(
         assert isinstance(error, MograderError)
         return await answer(request, error)
 
-    return {MograderError: of_family, HTTPException: _http_failure, Exception: _bug}
+    async def of_parameters(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return await answer(request, InvalidInput(f"{place}: {first['msg']}"))
+
+    return {
+        MograderError: of_family,
+        RequestValidationError: of_parameters,
+        HTTPException: _http_failure,
+        Exception: _bug,
+    }
 
 
 async def _http_failure(request: Request, error: Exception) -> Response:

@@ -18,6 +18,8 @@ from mograder.web.uvicorn_protocol import HttpProtocol
 
 _BACKLOG = 2048
 _LAST_PORT = 65535
+LOOPBACK = "127.0.0.1"
+_USUAL_PORT, _PORTS_TRIED = 2718, 20
 KEPT_SECONDS = 130
 """Seconds that an idle connection stays open. A proxy keeps its own for one minute (nginx) or two
 (Caddy); if the server closes first, the next request fails, and proxies do not repeat a POST.
@@ -119,6 +121,19 @@ def bind(host: str, port: int) -> socket.socket:
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def bind_local(port: int | None) -> socket.socket:
+    """Listen on loopback only: on the given port, or on the first free one from 2718.
+
+    Raises: as :func:`bind`.
+    """
+    if port is not None:
+        return bind(LOOPBACK, port)
+    for each in range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED):
+        with contextlib.suppress(Conflict):
+            return bind(LOOPBACK, each)
+    return bind(LOOPBACK, 0)
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInput:

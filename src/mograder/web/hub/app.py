@@ -11,15 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.responses import FileResponse, JSONResponse, Response
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder import __version__
 from mograder.auth.identity import is_trusted
-from mograder.core.errors import InvalidInput
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -44,7 +42,7 @@ from mograder.web.hub.support.access import GUARDS, Access, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
-from mograder.web.hub.support.hub_marking import make_marking
+from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -115,7 +113,7 @@ def _make_hub_app(
         results=results,
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
-        marking=make_marking(services, book),
+        marking=hub_marking(services, book),
     )
 
 
@@ -182,10 +180,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        exception_handlers={
-            **exception_handlers(answer_problem),
-            RequestValidationError: _tell_invalid,
-        },
+        exception_handlers=exception_handlers(answer_problem),
     )
     api.router.routes.extend(_installed())
     return api
@@ -217,10 +212,3 @@ def _install(router: APIRouter, route: Route) -> None:
         include_in_schema=bool(route.chapter),
         openapi_extra=dict(route.extra) or None,
     )
-
-
-async def _tell_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return await answer_problem(request, InvalidInput(f"{place}: {first['msg']}"))

@@ -35,7 +35,8 @@ class Marker:
 class MarkingApp:
     """The parts of a course that marking needs.
 
-    ``book`` opens the gradebook and may raise its errors; it blocks, and so do all of its methods.
+    ``book`` returns the gradebook, which all requests share and must not close. It opens it first,
+    and may raise its errors; it blocks, and so do all of its methods.
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
     action, and the object that it concerns. ``works`` shows submissions.
@@ -57,6 +58,12 @@ def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) 
     """
     if role is not Role.STUDENT:
         request.scope[MARKING], request.scope[MARKER] = marking, Marker(name, role)
+
+
+def marker_of(request: Request) -> Marker | None:
+    """Return the person who marks, None for a request of anybody else."""
+    marker: Marker | None = request.scope.get(MARKER)
+    return marker
 
 
 async def _marking(request: Request) -> MarkingApp:

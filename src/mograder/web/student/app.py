@@ -11,9 +11,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from mograder.web.app import AppMiddleware, exception_handlers
+from mograder.web.browser_access import HEADERS
 from mograder.web.context import ContextMiddleware
 from mograder.web.student import actions, views
-from mograder.web.student.browser_access import HEADERS
 from mograder.web.student.student_app import StudentApp, answer_problem
 
 _LOOK = (

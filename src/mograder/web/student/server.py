@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 import webbrowser
 from dataclasses import dataclass
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
-from mograder.web.serving import Server, bind, configuration, until_signalled
+from mograder.web.browser_access import BrowserAccess
+from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
 from mograder.web.student.app import create_app
-from mograder.web.student.browser_access import BrowserAccess
 from mograder.web.student.connector import Connector
 from mograder.web.student.notebook_runner import NotebookRunner
 from mograder.web.student.server_connection import ServerConnection
@@ -28,9 +26,6 @@ from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)
 
-_LOOPBACK = "127.0.0.1"
-_USUAL_PORT = 2718
-_PORTS_TRIED = 20
 _GRACE_SECONDS = 2
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Closing the terminal (SIGHUP) stops the dashboard and its editors too."""
@@ -88,9 +83,9 @@ def _chosen_folders(loaded: LoadedSettings) -> dict[str, str]:
 
 
 async def _serve(options: StudentOptions) -> None:
-    with contextlib.closing(_listen(options.port)) as listener:
+    with contextlib.closing(bind_local(options.port)) as listener:
         port = int(listener.getsockname()[1])
-        url = f"http://{_LOOPBACK}:{port}"
+        url = f"http://{LOOPBACK}:{port}"
         app = open_app(options, port)
         server = Server(
             configuration(create_app(app), grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none")
@@ -103,16 +98,6 @@ async def _serve(options: StudentOptions) -> None:
             if not options.headless:
                 await asyncio.to_thread(webbrowser.open, f"{url}{first}")
             await serving
-
-
-def _listen(port: int | None) -> socket.socket:
-    """Bind to loopback only: the given port, or the first free one."""
-    if port is not None:
-        return bind(_LOOPBACK, port)
-    for each in range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED):
-        with contextlib.suppress(Conflict):
-            return bind(_LOOPBACK, each)
-    return bind(_LOOPBACK, 0)
 
 
 def _greet(options: StudentOptions, url: str, first: str) -> None:

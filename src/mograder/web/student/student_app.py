@@ -15,6 +15,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, NotAuthenticated
 from mograder.exchange.student.course import StudentCourse
 from mograder.web.background import Report, Work, progress_response
+from mograder.web.browser_access import BrowserAccess
 from mograder.web.pages import APP, Viewer, problem_page
 from mograder.web.problems import (
     Wants,
@@ -22,7 +23,6 @@ from mograder.web.problems import (
     status_of,
     wanted,
 )
-from mograder.web.student.browser_access import BrowserAccess
 from mograder.web.student.notebook_runner import NotebookRunner
 from mograder.web.student.server_connection import ServerConnection
 from mograder.web.templating import Pages
@@ -50,7 +50,11 @@ class StudentApp:
         """Return the values for every page: the person who is signed in, and the server."""
         user = self.connection.user
         viewer = Viewer(user) if user else None
-        return {"viewer": viewer, "local": True, "server": self.connection.connector.server}
+        return {
+            "viewer": viewer,
+            "local": "mograder student",
+            "server": self.connection.connector.server,
+        }
 
 
 def student_app(request: Request) -> StudentApp:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import NotFound
 from mograder.web import pages
@@ -15,7 +15,6 @@ from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 from mograder.web.pages import outcome, page
 from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
-from mograder.web.student.browser_access import cookie_header
 from mograder.web.student.student_app import StudentApp, go_to, student_app
 
 _FIRST_LOOK_SECONDS = 3.0
@@ -49,15 +48,7 @@ async def static_file(request: Request) -> Response:
 
 async def use_link(request: Request) -> Response:
     """Exchange the one-time link for the browser's cookie."""
-    access = student_app(request).access
-    if access.admits(request.scope):
-        return go_to("/")
-    value = access.use(request.query_params.get("code", ""))
-    if value is None:
-        return page(request, "student/closed.html", 403, wrong=True)
-    response: RedirectResponse = go_to("/")
-    response.headers["set-cookie"] = cookie_header(access.cookie, value)
-    return response
+    return student_app(request).access.enter(request)
 
 
 async def home(request: Request) -> Response:

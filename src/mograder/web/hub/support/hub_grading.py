@@ -28,8 +28,8 @@ from mograder.store.gradebook import existing_gradebook
 from mograder.store.grading_jobs import KeptJobs
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
-from mograder.store.releases import Limits, Releases
-from mograder.store.sources import SENT, Sources
+from mograder.store.releases import Releases
+from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hub_batch import HubBatch
 
@@ -94,14 +94,6 @@ def make_grading(
         grades=lambda item: _grades(path, item),
         key=grading_key(loaded),
     )
-
-
-def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
-    """Return the sources of a course: its own, and those that instructors send."""
-    limits = loaded.settings.limits
-    bounds = Limits(limits.upload_files, limits.upload_mb)
-    sent = Releases(loaded.state_dir / SENT, limits=bounds, clock=clock, private=True)
-    return Sources(loaded.path(loaded.settings.dirs.source), sent)
 
 
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import Request
 
-from mograder.core.names import ItemName
 from mograder.web.hub.support.hub_app import hub_app, identity_of
 from mograder.web.hub.support.services import Services
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.opening import make_marking
 
 
-def make_marking(services: Services, book: SharedGradebook) -> MarkingApp:
+def hub_marking(services: Services, book: SharedGradebook) -> MarkingApp:
     """Return the parts of a hub's course that marking needs."""
-    sources = services.grading.sources
-
-    def source(assignment: str) -> Path | None:
-        name = ItemName.valid(assignment)
-        found = None if name is None else sources.find(name)
-        return None if found is None else found.notebook
-
-    return MarkingApp(
-        loaded=services.loaded,
-        clock=services.clock,
-        key=services.grading.key,
-        book=book.get,
-        source=source,
+    return make_marking(
+        services.loaded,
+        services.clock,
+        services.grading.key,
+        book=book,
+        sources=services.grading.sources,
         record=_record,
     )
 

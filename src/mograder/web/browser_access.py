@@ -1,4 +1,4 @@
-"""Access to the dashboard: only a browser that used the one-time link, and pages of our own.
+"""Access to an app on loopback: only a browser that used the one-time link, and pages of our own.
 
 It listens on loopback, which every web page and every user of the machine can reach. So a request
 must name this server (another name would be DNS rebinding), must carry the cookie that the link was
@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from mograder.auth.csrf import browser_marks, same_origin
@@ -19,11 +19,11 @@ from mograder.auth.login_links import LINK_LIFE, hash_code, make_code
 from mograder.core.clock import Clock
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, request_context
-from mograder.web.pages import page
+from mograder.web.pages import page, page_app
 from mograder.web.problems import Wants, wanted
 
 HEADERS: tuple[Header, ...] = ((b"cross-origin-resource-policy", b"same-origin"),)
-"""Headers of every response of the dashboard besides the security headers."""
+"""Headers of every response of such an app besides the security headers."""
 
 _OPEN = ("/open", "/health", "/static/")
 _LONGEST_CODE = 200
@@ -35,11 +35,22 @@ class BrowserAccess:
 
     ``tell`` is called with every new link: the first at the start, and the next one when it was
     used. With ``everybody`` no cookie is demanded. In memory only: a restart makes new links.
+    ``command`` starts the app, for messages; ``any_host`` is for one behind a proxy with a name.
     """
 
-    def __init__(self, port: int, clock: Clock, *, everybody: bool = False) -> None:
-        self.cookie = f"mograder_student_{port}"
+    def __init__(
+        self,
+        port: int,
+        clock: Clock,
+        *,
+        command: str = "mograder student",
+        everybody: bool = False,
+        any_host: bool = False,
+    ) -> None:
+        self.cookie = f"{command.replace(' ', '_')}_{port}"
         self.everybody = everybody
+        self.command = command
+        self._any_host = any_host
         self.tell: Callable[[str], None] = lambda _: None
         self._hosts = _hosts(port)
         self._clock = clock
@@ -77,15 +88,40 @@ class BrowserAccess:
     async def admit(self, request: Request, _: list[Header]) -> Response | None:
         """Return the refusal of a request, None for one that is admitted."""
         context = request_context(request)
-        if context.host not in self._hosts:
+        if not self._any_host and context.host not in self._hosts:
             return PlainTextResponse("This server has another name.", 421)
-        if request.method not in SAFE_METHODS and not _from_here(request.scope, context):
-            return PlainTextResponse("This did not come from a page of the dashboard.", 403)
+        if (refusal := refuse_other_site(request)) is not None:
+            return refusal
         if context.path.startswith(_OPEN) or self.admits(request.scope):
             return None
         if wanted(request) is not Wants.PAGE:
-            return JSONResponse({"detail": "Open the dashboard by its link first."}, 403)
-        return page(request, "student/closed.html", 403, wrong=False)
+            program = page_app(request).program
+            return JSONResponse({"detail": f"Open the {program} by its link first."}, 403)
+        return self.closed(request, wrong=False)
+
+    def enter(self, request: Request) -> Response:
+        """Exchange the one-time link of a request for the browser's cookie."""
+        home = f"{request_context(request).prefix}/"
+        if self.admits(request.scope):
+            return RedirectResponse(home, 303)
+        value = self.use(request.query_params.get("code", ""))
+        if value is None:
+            return self.closed(request, wrong=True)
+        response = RedirectResponse(home, 303)
+        response.headers["set-cookie"] = cookie_header(self.cookie, value)
+        return response
+
+    def closed(self, request: Request, *, wrong: bool) -> Response:
+        """Return the page for a browser without a cookie; ``wrong``: its link does not work."""
+        return page(request, "closed.html", 403, wrong=wrong, command=self.command)
+
+
+def refuse_other_site(request: Request) -> Response | None:
+    """Return the refusal of a changing request that another site's page caused, else None."""
+    if request.method in SAFE_METHODS or _from_here(request.scope, request_context(request)):
+        return None
+    program = page_app(request).program
+    return PlainTextResponse(f"This did not come from a page of the {program}.", 403)
 
 
 def _from_here(scope: Scope, context: RequestContext) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.web.student.browser_access import BrowserAccess
+from mograder.web.browser_access import BrowserAccess
 from tests.support.clock import ManualClock
 from tests.support.dashboard_app import PORT, URL, dashboard
 

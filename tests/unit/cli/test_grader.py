@@ -1,0 +1,100 @@
+"""The options of ``mograder grader`` and ``mograder grader-asgi``, and 0.3.16's variables."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.web.grader import server
+from mograder.web.grader.access import ProxyRules
+from mograder.web.grader.server import GraderOptions, ProxiedGraderOptions
+
+_VARIABLES = {
+    "MOGRADER_INSTRUCTORS": "prof, tutor",
+    "MOGRADER_MARKERS": "marta,",
+    "MOGRADER_TRUSTED_PROXIES": "10.0.0.1",
+    "MOGRADER_TRUST_LOCAL_PROXY": "1",
+    "MOGRADER_BASE_URL": "/live/grader/",
+}
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> list[ProxiedGraderOptions]:
+    """The options with which a grader would have been served behind a proxy."""
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    served: list[ProxiedGraderOptions] = []
+    monkeypatch.setattr(server, "serve_proxied_grader", served.append)
+    return served
+
+
+def test_the_defaults_are_those_of_0_3_16(
+    tmp_path: Path, proxied: list[ProxiedGraderOptions]
+) -> None:
+    assert run(["grader-asgi", str(tmp_path)]) == 0
+    [options] = proxied
+    assert (options.host, options.port, options.base_url) == ("0.0.0.0", 2718, "")
+    assert options.loaded.course_dir == tmp_path
+    rules = options.rules
+    assert rules == ProxyRules(frozenset(), frozenset(), ())
+
+
+def test_0_3_16s_variables_are_read(
+    tmp_path: Path, proxied: list[ProxiedGraderOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in _VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    assert run(["grader-asgi", str(tmp_path)]) == 0
+    [options] = proxied
+    assert options.base_url == "/live/grader"
+    assert options.rules.instructors == {"prof", "tutor"}
+    assert options.rules.markers == {"marta"}
+    assert options.rules.proxies == (ip_network("10.0.0.1"),)
+    assert options.rules.local_proxy
+
+
+def test_options_override_variables_and_these_the_settings(
+    tmp_path: Path, proxied: list[ProxiedGraderOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = '[hub]\ninstructors = ["set"]\n[marking]\nmarkers = ["listed"]\n'
+    (tmp_path / "mograder.toml").write_text(toml)
+    assert run(["grader-asgi", str(tmp_path)]) == 0
+    monkeypatch.setenv("MOGRADER_INSTRUCTORS", "prof")
+    assert run(["grader-asgi", str(tmp_path), "--markers", "marta,max"]) == 0
+    assert run(["grader-asgi", str(tmp_path), "--instructors", "lecturer"]) == 0
+    found = [(sorted(each.rules.instructors), sorted(each.rules.markers)) for each in proxied]
+    assert found == [
+        (["set"], ["listed"]),
+        (["prof"], ["marta", "max"]),
+        (["lecturer"], ["listed"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--base-url", "http://there"],
+        ["--trusted-proxies", "there"],
+        ["--markers", "a/b"],
+        ["-p", "70000"],
+    ],
+)
+def test_an_option_with_a_mistake_is_refused_before_anything_is_served(
+    tmp_path: Path, proxied: list[ProxiedGraderOptions], wrong: list[str]
+) -> None:
+    assert run(["grader-asgi", str(tmp_path), *wrong]) == 2
+    assert proxied == []
+
+
+def test_the_local_grader_takes_its_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[GraderOptions] = []
+    monkeypatch.setattr(server, "serve_grader", served.append)
+    assert run(["grader", str(tmp_path), "--headless", "-p", "0", "--base-url", "/here"]) == 0
+    assert run(["grader", str(tmp_path / "nowhere")]) == 2
+    [options] = served
+    assert (options.port, options.headless, options.base_url) == (0, True, "/here")
