@@ -23,12 +23,13 @@ from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.result_signature import grading_key
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import QuestionGrade
-from tests.support.marked_course import ITEM, put_course, student_name
+from tests.support.marked_course import put_marked_course, student_name
+from tests.support.marking_course import A
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 STUDENTS = 30
-WRITTEN = ("Rate", "Outlook")
+WRITTEN = ("Essay", "Q4")
 """The questions that people mark."""
 
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -42,11 +43,7 @@ def start(
     """Start a hub with so many graded submissions; ``prof`` instructs and ``marta`` marks."""
 
     def make(students: int) -> HubProcess:
-        course = work_directory / "course"
-        course.mkdir()
-        (course / "mograder.toml").write_text('title = "Numerical Experiments"\n')
-        (course / "marking.json").write_text(f'["{ITEM}"]\n')
-        put_course(course, students)
+        course = put_marked_course(work_directory / "course", students)
         settings = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
         return start_hub(course, settings=settings)
 
@@ -103,7 +100,9 @@ class Desk:
         await self.press("Tab")
         await self.page.keyboard.type(points)
         await self.press("Control+Enter")
-        await expect(self.page.get_by_role("checkbox", name=text.split("*")[0])).to_be_checked()
+        await expect(
+            self.page.get_by_role("checkbox", name=text.split("*", maxsplit=1)[0])
+        ).to_be_checked()
         await self.press("Escape")
 
     async def is_saved(self) -> None:
@@ -113,7 +112,7 @@ class Desk:
 async def sit_down(people: People, hub: HubProcess, name: str, path: str) -> Desk:
     """Open a page of marking as this person."""
     person = await people.person(name, headers=from_proxy(name))
-    page = await person.open(f"{hub.url}/marking/{ITEM}/{path}")
+    page = await person.open(f"{hub.url}/marking/{A}/{path}")
     desk = Desk(page)
 
     async def stay(dialog: Dialog) -> None:
@@ -135,9 +134,9 @@ class Book:
     def marks(self, question: str) -> Mapping[str, QuestionGrade]:
         """Return the marks of a question by the answer's name."""
         with self._open() as (book, key):
-            grades = {each.student: each for each in book.grades(ITEM)}
+            grades = {each.student: each for each in book.grades(A)}
         return {
-            answer_id(key, ITEM, student): each
+            answer_id(key, A, student): each
             for student in map(student_name, range(self.students))
             for each in grades[student].questions
             if each.key == question
@@ -154,7 +153,7 @@ def share_out(hub: HubProcess, *markers: str) -> None:
     """Share all answers out among markers, as an instructor does."""
     with hub.client(from_proxy("prof")) as client:
         body = {"question": None, "markers": markers}
-        answer = client.put(f"/marking/api/{ITEM}/shares", json=body)
+        answer = client.put(f"/marking/api/{A}/shares", json=body)
         assert answer.status_code == 200, answer.text
 
 
@@ -164,7 +163,7 @@ async def test_two_mark_thirty_answers_to_two_questions_by_keyboard_and_a_kill_l
     hub = start(STUDENTS)
     share_out(hub, "prof", "marta")
     book = Book(hub.course, STUDENTS)
-    prof = await sit_down(people, hub, "prof", "questions/Rate")
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
     await prof.new_item("States the rate", "5")
     await prof.new_item("Says why", "4")
     await prof.press("1", "2", "u")
@@ -172,7 +171,7 @@ async def test_two_mark_thirty_answers_to_two_questions_by_keyboard_and_a_kill_l
         prof = await sit_down(people, hub, "prof", f"questions/{question}")
         marta = await sit_down(people, hub, "marta", f"questions/{question}")
         middle = asyncio.Event()
-        by_rubric = mark_by_rubric if question == "Rate" else mark_by_number
+        by_rubric = mark_by_rubric if question == "Essay" else mark_by_number
         given = await asyncio.gather(
             by_rubric(prof, middle), mark_by_number(marta), kill(hub, middle)
         )
@@ -204,7 +203,7 @@ async def mark_by_number(desk: Desk, middle: asyncio.Event | None = None) -> dic
     given: dict[str, float] = {}
     await desk.press("p")
     for number in range(STUDENTS // 2):
-        points = number * 7 % 21 / 2
+        points = number * 7 % 11 / 2
         given[await desk.answer()] = points
         await desk.page.keyboard.type(f"{points:g}")
         if middle and number == STUDENTS // 4:
@@ -237,13 +236,13 @@ async def test_the_second_of_two_markers_sees_the_first_ones_mark_and_decides(
 ) -> None:
     hub = start(3)
     book = Book(hub.course, 3)
-    names = list(book.marks("Rate"))
+    names = list(book.marks("Essay"))
     for name, keys, points, by in (
         (names[0], "t", 3.0, "prof"),
         (names[1], "y", 6.5, "marta"),
         (names[2], "e", 6.5, "marta"),
     ):
-        path = f"questions/Rate?answer={name}"
+        path = f"questions/Essay?answer={name}"
         prof = await sit_down(people, hub, "prof", path)
         marta = await sit_down(people, hub, "marta", path)
         await prof.write("p", "3")
@@ -268,7 +267,7 @@ async def test_the_second_of_two_markers_sees_the_first_ones_mark_and_decides(
         await expect(marta.page.get_by_role("alert")).to_be_empty()
         if keys != "t":
             await marta.is_saved()
-        mark = book.marks("Rate")[name]
+        mark = book.marks("Essay")[name]
         assert (mark.points, mark.marker) == (points, by)
 
 
@@ -277,7 +276,7 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
 ) -> None:
     hub = start(4)
     book = Book(hub.course, 4)
-    prof = await sit_down(people, hub, "prof", "questions/Rate")
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
     await prof.new_item("States the rate", "5")
     first = await prof.answer()
     await prof.onward()
@@ -286,10 +285,10 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
     await prof.is_saved()
     await prof.write("a", "1.5")
     await prof.is_saved()
-    assert book.marks("Rate")[second].points == 6.5
+    assert book.marks("Essay")[second].points == 6.5
     await prof.press("u")
     await expect(prof.points).to_have_value("5")
-    assert book.marks("Rate")[second].points == 5
+    assert book.marks("Essay")[second].points == 5
     await prof.onward()
     third = await prof.answer()
     await prof.press("1")
@@ -304,7 +303,7 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
     await prof.press("Control+Enter")
     await expect(prof.page.locator("#item")).to_be_hidden()
     await prof.press("Escape")
-    told = {name: mark.points for name, mark in book.marks("Rate").items()}
+    told = {name: mark.points for name, mark in book.marks("Essay").items()}
     assert (told[first], told[second], told[third]) == (4, 4, 2)
     await prof.press("k")
     await expect(prof.points).to_have_value("4")
@@ -315,18 +314,20 @@ async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
 ) -> None:
     hub = start(3)
     book = Book(hub.course, 3)
-    prof = await sit_down(people, hub, "prof", "questions/Rate")
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
     name = await prof.answer()
     await asyncio.to_thread(hub.kill)
     await prof.write("p", "8")
     await prof.write("c", "Written while nobody listened.")
     alert = prof.page.get_by_role("alert")
-    await expect(alert).to_contain_text("Not saved: the hub does not answer. Kept in this browser")
+    await expect(alert).to_contain_text(
+        "Not saved: the server does not answer. Kept in this browser"
+    )
     await prof.page.screenshot(path=artifacts / "away.png")
     await asyncio.to_thread(hub.restart)
     await prof.is_saved()
     await expect(alert).to_be_empty()
-    assert book.marks("Rate")[name].comment == "Written while nobody listened."
+    assert book.marks("Essay")[name].comment == "Written while nobody listened."
     await asyncio.to_thread(hub.kill)
     await prof.write("c", " And more.")
     await expect(alert).to_contain_text("Not saved")
@@ -335,7 +336,7 @@ async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     assert "beforeunload" in prof.asked_to_stay or await prof.saved.text_content() == "Saved"
     await expect(prof.comment).to_have_value("Written while nobody listened. And more.")
     await prof.is_saved()
-    assert book.marks("Rate")[name].comment == "Written while nobody listened. And more."
+    assert book.marks("Essay")[name].comment == "Written while nobody listened. And more."
 
 
 async def tab_to(page: Page, name: str) -> None:
@@ -370,7 +371,7 @@ async def test_every_state_passes_axe_wide_on_a_phone_and_in_the_dark(
     start: Callable[[int], HubProcess], people: People, artifacts: Path
 ) -> None:
     hub = start(6)
-    prof = await sit_down(people, hub, "prof", "questions/Rate")
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
     page, wrong = prof.page, await look(prof, "unmarked", artifacts)
     await prof.new_item("States the rate", "5")
     await prof.new_item("Says **why**: $\\sigma^2/n$", "4.5")
@@ -422,7 +423,7 @@ async def annotate(desk: Desk) -> None:
 
 async def hide_and_go(desk: Desk, hub: HubProcess, path: str) -> None:
     """Open another page of marking."""
-    await desk.page.goto(f"{hub.url}/marking/{ITEM}/{path}")
+    await desk.page.goto(f"{hub.url}/marking/{A}/{path}")
     await expect(desk.page.locator("#desk")).to_be_visible()
 
 
@@ -430,7 +431,7 @@ async def test_an_answer_is_inert_and_keeps_its_students_name(
     start: Callable[[int], HubProcess], people: People
 ) -> None:
     hub = start(3)
-    prof = await sit_down(people, hub, "prof", "questions/Outlook")
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
     page = prof.page
     for _ in range(3):
         frame = page.frame_locator("#frame")

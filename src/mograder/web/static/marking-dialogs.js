@@ -226,7 +226,7 @@ export async function show_history() {
   const { entries } = await call("GET", `${at_question(id, question)}/history`);
   of("changes").replaceChildren(...entries.map((each) => make(
     "li", {},
-    make("strong", {}, each.points === null ? word("cleared") : word("marked", number_text(each.points))),
+    make("strong", {}, each.points !== null ? word("marked", number_text(each.points)) : word(each.marker ? "cleared" : "forpeople")),
     make("span", { class: "soft small" }, ` ${[each.marker || each.state, moment(each.at)].join(", ")}`),
     each.comment ? make("p", { class: "plain" }, each.comment) : null,
     each.reason ? make("p", { class: "plain soft" }, each.reason) : null,

@@ -19,7 +19,7 @@ export function show_saved(here, { decide, go }) {
   const away = left.find((each) => each.trouble && !each.refused && !each.conflict);
   const signed_out = left.find((each) => each.signed_out);
   tell_trouble("away", away ? word("kept", "", word("unsaved", "", away.trouble)) : "");
-  tell_trouble("signin", signed_out ? word("kept", "", word("unsaved", "", signed_out.trouble)) : "", () => make("a", { href: `${main.home}login`, target: "_blank", rel: "noopener" }, word("link")));
+  tell_trouble("signin", signed_out ? word("kept", "", word("unsaved", "", signed_out.trouble)) : "", () => make("a", { href: main.home, target: "_blank", rel: "noopener" }, word("link")));
   tell_trouble("store", outbox.stores() ? "" : word("unstored"));
   for (const each of left) tell_entry(each, here, decide, go);
   for (const { dataset } of [...of("troubles").children]) {

@@ -81,7 +81,7 @@ function display(found, focus) {
   tell_trouble("act", "");
   of("desk").hidden = false;
   of("desk").removeAttribute("aria-busy");
-  of("place").textContent = word("answer", places.by_question ? found.label : found.title, word("position", ...places.position()));
+  of("place").textContent = word("answer", places.by_question ? found.label : `${found.label}: ${found.title}`, word("position", ...places.position()));
   if (other) show_answer(found);
   else show_annotations(found);
   show_mark(!other);
