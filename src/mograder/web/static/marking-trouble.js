@@ -1,11 +1,11 @@
 // What has become of the marker's changes: one word in the bar, and a line for each trouble.
 
-import { make, of } from "./marking-dom.js";
+import { announce, make, of } from "./marking-dom.js";
 import * as outbox from "./marking-outbox.js";
 import { word } from "./words.js";
 
 const main = document.querySelector("main").dataset;
-let saved_any = false;
+let saved_any = false, said = "";
 
 export const note_saved = () => (saved_any = true);
 
@@ -16,6 +16,8 @@ export function show_saved(here, { decide, go }) {
   const shown = of("saved"), why = here?.held || (stuck.length > 1 ? word("several", stuck.length) : "");
   shown.dataset.state = stuck.length ? "bad" : left.length ? "busy" : saved_any ? "good" : "idle";
   shown.textContent = stuck.length ? (why ? word("unsaved", "", why) : word("notsaved")) : left.length ? word("saving") : saved_any ? word("saved") : "";
+  if (here?.held && here.held !== said) announce(shown.textContent);
+  said = here?.held ?? "";
   const away = left.find((each) => each.trouble && !each.refused && !each.conflict);
   const signed_out = left.find((each) => each.signed_out);
   tell_trouble("away", away ? word("kept", "", word("unsaved", "", away.trouble)) : "");
