@@ -15,7 +15,7 @@ from mograder.cli.main import run
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
-from tests.support.gradebooks import AT, a_run
+from tests.support.gradebooks import AT, a_run, put_penalty
 from tests.support.served_course import (
     CODE,
     DATA,
@@ -358,7 +358,7 @@ def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
             if student != three:
                 marks = {"Analysis": MarkEntry(12.5)}
                 book.record_marks("hw1", student, marks, marker="mia", at=AT, comment="Hm")
-        book.record_penalty("hw1", two, Penalty(100, 0), at=AT)
+        put_penalty(book, two, Penalty(100, 0), assignment="hw1")
     assert command_line.https(*words) == 0
     assert command_line.out.startswith("Uploaded 2 grade(s) to 'hw1'; ")
     assert f"Warning: {three} has no mark: Analysis is not marked yet." in command_line.err

@@ -19,7 +19,7 @@ from mograder.cli.main import run
 from mograder.store import gradebook
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, Penalty
-from tests.support.gradebooks import AT, a_run
+from tests.support.gradebooks import AT, a_run, put_penalty
 from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
@@ -401,7 +401,7 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
         book.record_run(a_run("bsmith", points, assignment="A2-Other"))
         book.record_marks("A2-Other", "bsmith", marks, marker="mia", at=AT)
         late = Penalty(100, 0, 1_795_292_502)
-        book.record_penalty("A1-Introduction", "alice", late, at=AT)
+        put_penalty(book, "alice", late, assignment="A1-Introduction")
     upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
     assert run(upload) == 0
     said = capfd.readouterr()

@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
-from mograder.core.settings_model import PenaltiesSettings
 from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.grading.feedback.late_policy import LatePolicy, lateness
+from mograder.grading.late.late_work import Basis, Deduction, SubmissionTime, TimeSource
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.grading.results.grading_result import (
     GradedCall,
@@ -124,8 +123,15 @@ GRADE = StudentGrade(
     comment=f"Good.\n\n{EVIL}",
     version="1",
 )
-LATE = lateness(LatePolicy.of(PenaltiesSettings()), DUE, DUE + timedelta(hours=15))
-WORK = GradedWork(GRADE, RESULT, LATE, DUE, DUE + timedelta(hours=15))
+LATE = Deduction(
+    5,
+    Basis.TIMES,
+    DUE,
+    time=SubmissionTime(DUE + timedelta(hours=15), TimeSource.RECEIPT, 17),
+    grace=timedelta(minutes=5),
+    days=1,
+)
+WORK = GradedWork(GRADE, RESULT, LATE)
 
 
 def element(name: str, **data: object) -> str:

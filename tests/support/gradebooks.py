@@ -11,8 +11,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook_marks import read_student, write_penalty
 from mograder.store.gradebook_rows import CheckResult
-from mograder.store.grading_records import MANUAL, GradingRun, MarkEntry, RunQuestion, StudentGrade
+from mograder.store.grading_records import (
+    MANUAL,
+    GradingRun,
+    MarkEntry,
+    Penalty,
+    RunQuestion,
+    StudentGrade,
+)
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MARKS: Mapping[str, float] = {"Q1": 10, "Q2": 15, "Q3": 15, "Analysis": 60}
@@ -116,3 +124,9 @@ def give(book: Gradebook, later: int = 1, student: str = "alice", **points: floa
     marks = {key: MarkEntry(value, f"why {key}") for key, value in points.items()}
     at = AT + timedelta(minutes=later)
     return book.record_marks("A1", student, marks, marker="mia", at=at)
+
+
+def put_penalty(book: Gradebook, student: str, penalty: Penalty, *, assignment: str = "A1") -> None:
+    """Write a deduction as 0.3.16 does, which computes it by itself."""
+    with book.writing() as connection:
+        write_penalty(connection, read_student(connection, assignment, student), penalty, AT)

@@ -9,31 +9,27 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.gradebook.book import existing_book
+from mograder.cli.gradebook.book import account_name, existing_book
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.collecting import read_numbers
 from mograder.exchange.gradebook_export import assignment_csv
-from mograder.grading.feedback.due_dates import DueDates, due_dates
-from mograder.grading.feedback.feedback import (
-    FeedbackRequest,
-    record_deductions,
-    works_of,
-    write_pages,
-)
-from mograder.grading.feedback.late_policy import parse_due
+from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
+from mograder.grading.late.course_late import CountedGrade, CourseLate, Refreshed
+from mograder.grading.late.late_policy import parse_due
+from mograder.grading.late.late_work import NO_DEDUCTION, Terms
 from mograder.grading.results.result_signature import grading_key
-from mograder.store.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.course import shown
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import StudentGrade
 from mograder.store.history import reads_as_a_submission
+from mograder.store.late_facts import LateFacts, PolicyChange
+from mograder.store.late_work import LateWork
 
 _SUFFIX = ".py"
 _PRIVATE = 0o600
@@ -67,12 +63,16 @@ class _Chosen:
 )
 @click.option("--timeout", type=int, default=300, help="Has no effect: no notebook is run.")
 @click.option("-j", "--jobs", type=int, default=4, help="Has no effect.")
-@click.option("--no-penalties", is_flag=True, help="Deduct nothing for lateness.")
+@click.option(
+    "--no-penalties",
+    is_flag=True,
+    help="Deduct nothing for lateness, until the next run without this option.",
+)
 @click.option(
     "--due-date",
     metavar="TIME",
     help="Seconds since 1970, or as 2026-11-22T18:00+01:00 (without an offset: UTC).  "
-    "[default: duedate in [[assignments]]]",
+    "It counts until the next run.  [default: duedate in [[assignments]]]",
 )
 @course_dir_option
 def feedback(
@@ -91,7 +91,7 @@ def feedback(
     It has the mark with the reason for each point, what markers say, the deduction for lateness
     ([penalties] in mograder.toml) and the notebook as it ran. ASSIGNMENTS are names in the course's
     directory of graded submissions, or their beginnings up to a dash, or paths. The uploads send
-    the same marks. Exits with 1 if a page could not be written.
+    the same marks, with the same deductions. Exits with 1 if a page could not be written.
     """
     del timeout, jobs  # 0.3.16 ran notebooks here
     loaded = load_course(Given(), course_dir)
@@ -103,21 +103,41 @@ def feedback(
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
-            request = _request(each, loaded, output_dir, given, penalties=not no_penalties)
-            failed += _write(each, request, book, grades_csv)
+            facts = _record_terms(book, each.assignment, given, off=no_penalties)
+            late = CourseLate(
+                loaded, submitted=_beside(each, loaded, loaded.settings.dirs.submitted)
+            )
+            terms = late.terms(each.assignment, facts)
+            _tell_unknown_due(terms)
+            request = _request(each, loaded, output_dir, terms.due.last)
+            missing, grades = _write(each, request, book, late)
+            failed += missing
+            if grades_csv is not None:
+                _write_csv(grades_csv, grades)
     if failed:
         raise click.exceptions.Exit(1)
 
 
 def _write(
-    chosen: _Chosen, request: FeedbackRequest, book: Gradebook, grades_csv: Path | None
-) -> int:
-    """Write the pages and the CSV of an assignment; return the number of pages that failed."""
-    before = works_of(request, book, _grades(chosen, book))
-    graded = sum(each.work.grade.total is not None for each in before)
-    click.echo(f"{graded}/{len(before)} notebooks have been graded")
-    _tell_unknown_due(request)
-    deductions = record_deductions(request, book, before)
+    chosen: _Chosen, request: FeedbackRequest, book: Gradebook, late: CourseLate
+) -> tuple[int, tuple[StudentGrade, ...]]:
+    """Write the pages of an assignment; return the number that failed, and the marks."""
+    counted = _counted(chosen, book, late)
+    graded = sum(each.grade.total is not None for each in counted)
+    click.echo(f"{graded}/{len(counted)} notebooks have been graded")
+    _tell_deductions(late.refresh(book, at=request.now, assignment=chosen.assignment))
+    failed = 0
+    for page in write_pages(request, works_of(request, book, counted)):
+        failed += bool(page.problem)
+        path = plain(shown(page.path))
+        if page.problem:
+            click.echo(f"  FAILED: {path} — {plain(page.problem)}", err=True)
+        else:
+            click.echo(f"  Exported: {path}")
+    return failed, tuple(each.grade for each in counted)
+
+
+def _tell_deductions(deductions: Refreshed) -> None:
     if deductions.late:
         click.echo(f"Late penalties applied to {deductions.late} submission(s)")
     if deductions.withdrawn:
@@ -125,30 +145,33 @@ def _write(
     if deductions.unknown:
         names = plain(listed(deductions.unknown))
         click.echo(f"WARNING: no time of submission is known of {names}", err=True)
-    grades = {each.student: each for each in _grades(chosen, book)}
-    works = (
-        replace(each, work=replace(each.work, grade=grades[each.work.grade.student]))
-        for each in before
-    )
-    failed = 0
-    for page in write_pages(request, works):
-        failed += bool(page.problem)
-        path = plain(shown(page.path))
-        if page.problem:
-            click.echo(f"  FAILED: {path} — {plain(page.problem)}", err=True)
-        else:
-            click.echo(f"  Exported: {path}")
-    if grades_csv is not None:
-        grades_csv.parent.mkdir(parents=True, exist_ok=True)
-        text = assignment_csv(list(grades.values()), filled=True)
-        atomic_write(grades_csv, text.encode(), _PRIVATE)
-        click.echo(f"Grades written to {grades_csv}")
-    return failed
 
 
-def _tell_unknown_due(request: FeedbackRequest) -> None:
-    if request.penalties and request.due.last is None:
+def _tell_unknown_due(terms: Terms) -> None:
+    if terms.policy.enabled and terms.due.last is None:
         click.echo("WARNING: no due date found — skipping penalties", err=True)
+
+
+def _write_csv(path: Path, grades: Sequence[StudentGrade]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, assignment_csv(list(grades), filled=True).encode(), _PRIVATE)
+    click.echo(f"Grades written to {path}")
+
+
+def _record_terms(
+    book: Gradebook, assignment: str, due: datetime | None, *, off: bool
+) -> LateFacts:
+    """Record the due date and whether there are deductions, as this run was told; return all.
+
+    Every later computation of marks uses them, until the next run of `mograder feedback`.
+    """
+    work = LateWork(book)
+    facts = work.facts()
+    held = facts.policy(assignment)
+    change = PolicyChange(assignment, replace(held, due=due, off=off))
+    if change.policy != held:
+        work.record([change], by=account_name(), at=SystemClock().now())
+    return facts.after([change])
 
 
 def _choose(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[_Chosen, ...]:
@@ -202,27 +225,21 @@ def _all(directory: Path) -> _Chosen:
     return _Chosen(nfc(directory.name), directory, students, whole=True)
 
 
-def _grades(chosen: _Chosen, book: Gradebook) -> tuple[StudentGrade, ...]:
+def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[CountedGrade, ...]:
     """Return the marks of the students; one without a row in the gradebook has none."""
-    known = {nfc(each.student): each for each in book.grades(chosen.assignment)}
+    known = {nfc(each.grade.student): each for each in late.counted(book, chosen.assignment)}
     wanted = sorted({*chosen.students, *known}) if chosen.whole else chosen.students
-    return tuple(known.get(name) or StudentGrade(chosen.assignment, name) for name in wanted)
+    return tuple(
+        known.get(name) or CountedGrade(StudentGrade(chosen.assignment, name), NO_DEDUCTION)
+        for name in wanted
+    )
 
 
 def _request(
-    chosen: _Chosen,
-    loaded: LoadedSettings,
-    output: Path | None,
-    given: datetime | None,
-    *,
-    penalties: bool,
+    chosen: _Chosen, loaded: LoadedSettings, output: Path | None, last_due: datetime | None
 ) -> FeedbackRequest:
     settings = loaded.settings
-    base = chosen.directory.parent.parent
-    own = loaded.path(settings.dirs.autograded)
-    inside = chosen.directory.parent in (own, own.absolute())
-    submitted = loaded.path(settings.dirs.submitted) if inside else base / settings.dirs.submitted
-    pages = loaded.path(settings.dirs.feedback) if inside else base / settings.dirs.feedback
+    pages = _beside(chosen, loaded, settings.dirs.feedback)
     return FeedbackRequest(
         assignment=chosen.assignment,
         autograded=chosen.directory,
@@ -230,20 +247,13 @@ def _request(
         settings=settings,
         key=grading_key(loaded),
         now=SystemClock().now(),
-        due=_due(chosen.assignment, loaded, given),
-        received=read_numbers(entry_named(submitted, chosen.assignment)),
-        penalties=penalties and settings.penalties.enabled,
+        last_due=last_due,
     )
 
 
-def _due(name: str, loaded: LoadedSettings, given: datetime | None) -> DueDates:
-    """Return the due dates; those of an assignment server if the course is one's."""
-    served = None
-    if (loaded.course_dir / MANIFEST_FILE).is_file():
-        try:
-            served = Catalogue(loaded.course_dir, None).find(name)
-        except NotFound:
-            served = None
-        except MograderError as error:
-            click.echo(f"WARNING: {plain(error.message)}", err=True)
-    return due_dates(name, loaded.settings.assignments, served, given)
+def _beside(chosen: _Chosen, loaded: LoadedSettings, name: str) -> Path:
+    """Return another directory of the course in which the graded submissions are."""
+    own = loaded.path(loaded.settings.dirs.autograded)
+    if chosen.directory.parent in (own, own.absolute()):
+        return loaded.path(name)
+    return chosen.directory.parent.parent / name

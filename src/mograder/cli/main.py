@@ -86,6 +86,10 @@ class _Root(LazyGroup):
             "gradebook": Lazy(
                 "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
             ),
+            "extension": Lazy(
+                "mograder.cli.extension.group:extension",
+                "Give extensions, and set the rule for late work.",
+            ),
             "grader": Lazy("mograder.cli.grader:grader", "Mark a course on your own machine."),
             "grader-asgi": Lazy(
                 "mograder.cli.grader:grader_asgi", "Serve the pages of marking behind a proxy."

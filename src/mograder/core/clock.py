@@ -43,3 +43,16 @@ def from_unix_or_none(seconds: float | None) -> datetime | None:
         return None if seconds is None else from_unix(seconds)
     except ValueError:
         return None
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time: seconds since 1970, or ISO 8601, in UTC unless it says its offset.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    text = text.strip()
+    if text.lstrip("-").isdigit():
+        return from_unix(int(text))
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -27,6 +27,7 @@ from mograder.core.settings_model import (
     SECRET_KEYS,
     ItemLimits,
     ItemSettings,
+    LateRule,
     Section,
     Settings,
 )
@@ -37,6 +38,9 @@ SectionT = TypeVar("SectionT", bound=Section)
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"
 """The table with a section per item."""
+
+_ITEM_TABLES: Mapping[str, type[Section]] = {"limits": ItemLimits, "penalties": LateRule}
+"""The tables within the table of an item."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
@@ -199,7 +203,7 @@ def _item(name: str, table: object, shown: str) -> ItemSettings:
     key = ".".join([item_key(name), *path])
     if first["type"] != "extra_forbidden":
         raise InvalidInput(f"{shown}: {key} {complaint(first)}.")
-    model = ItemLimits if len(path) > 1 else ItemSettings
+    model = _ITEM_TABLES.get(path[0], ItemSettings) if len(path) > 1 else ItemSettings
     raise InvalidInput(
         f"{shown}: {key} is not a setting.",
         hint=_did_you_mean(path[-1], tuple(model.model_fields)).strip(),
@@ -276,11 +280,12 @@ def item_key(name: str) -> str:
 
 def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
     """Return the values that are set for an item, by dotted key."""
-    own = item.model_dump(exclude_unset=True, exclude_none=True, exclude={"limits"})
-    limits = item.limits.model_dump(exclude_none=True)
+    own = item.model_dump(exclude_unset=True, exclude_none=True, exclude=set(_ITEM_TABLES))
     key = item_key(name)
     return {f"{key}.{each}": value for each, value in own.items()} | {
-        f"{key}.limits.{each}": value for each, value in limits.items()
+        f"{key}.{table}.{each}": value
+        for table in _ITEM_TABLES
+        for each, value in getattr(item, table).model_dump(exclude_none=True).items()
     }
 
 

@@ -28,6 +28,7 @@ from mograder.core.settings_values import (
     header,
     listed,
     module,
+    moment,
     normalise_base_url,
     normalise_public_url,
     peer,
@@ -151,7 +152,11 @@ class SyncSettings(Section):
 
 
 class PenaltiesSettings(Section):
-    """``[penalties]``: the deductions for a late submission, which `mograder feedback` makes."""
+    """``[penalties]``: the deductions for late submissions.
+
+    Keys of ``[items.NAME.penalties]``, and those that instructors store with
+    `mograder extension policy`, count before these.
+    """
 
     enabled: bool = False
     grace_minutes: float = 5
@@ -160,6 +165,48 @@ class PenaltiesSettings(Section):
     """Per cent of the mark for each day that has begun."""
     max: float = 100.0
     """The largest deduction, in per cent of the mark."""
+    cut_off_days: Count = 0
+    """Days after which a submission counts 0 marks. 0: none."""
+    hard_limit: Annotated[str, BeforeValidator(moment)] = ""
+    """A time after which a submission counts 0 marks, however late it is; an extension beyond it
+    moves it for its students. Such as "2027-02-28T18:00+01:00" (without an offset: UTC)."""
+    late_days: Count = 0
+    """Days without deduction that each student has for all assignments together; they are used in
+    the order of due dates, and only where they lower a deduction."""
+    late_days_each: Count | None = None
+    """The most of them that may be used for one assignment. Unset: all."""
+
+
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class LateRule(Section):
+    """``[items.NAME.penalties]``: keys for one item; unset ones are as in ``[penalties]``."""
+
+    enabled: bool | None = None
+    """Whether late submissions have deductions."""
+    grace_minutes: _Amount | None = None
+    """Minutes after the due date in which a submission is not late."""
+    per_day: _Amount | None = None
+    """Per cent of the mark for each day that has begun."""
+    max: _Amount | None = None
+    """The largest deduction, in per cent of the mark."""
+    cut_off_days: Count | None = None
+    """Days after which a submission counts 0 marks. 0: none."""
+    hard_limit: Annotated[str, BeforeValidator(moment)] | None = None
+    """A time after which a submission counts 0 marks. Empty: none."""
+    late_days_each: Count | None = None
+    """The most late days that may be used for this item."""
+
+
+class CourseRule(LateRule):
+    """Keys that are stored in the gradebook for the course, or for an assignment.
+
+    ``late_days`` is for the course only.
+    """
+
+    late_days: Count | None = None
+    """Days without deduction that each student has for all assignments together."""
 
 
 class GradingSettings(Section):
@@ -178,6 +225,11 @@ class MarkingSettings(Section):
 
     markers: Users = ()
     """Users who mark: they see only the assignments that an instructor has opened for marking."""
+    requests_days: Count = 14
+    """Days after the release of a mark in which students may ask to look at it again. 0: never."""
+    requests_to: Literal["marker", "other", "instructors"] = "marker"
+    """The person a request goes to. "marker": the one who gave the mark; "other": another marker of
+    the assignment; "instructors": any instructor, as always for marks by grading."""
     names: Literal["hidden", "shown"] = "hidden"
     """Whether pages of marking show the students' names: "hidden" until the marker asks for them,
     or "shown"."""
@@ -352,6 +404,7 @@ class ItemSettings(Section):
     """The only features of marimo's editor that are on: ai, execute, lsp, packages, secrets,
     terminal. Unset: as in the header."""
     limits: ItemLimits = ItemLimits()
+    penalties: LateRule = LateRule()
     unprotected: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
     """Keys of questions, such as "Q4", whose checks run beside the answers when submissions are
     graded, as with `# mograder: unprotected`: answers can forge those marks, so confirm each."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import builtins
 import ipaddress
 import re
+from datetime import datetime
 from urllib.parse import urlsplit
 
+from mograder.core.clock import parse_time
 from mograder.core.errors import InvalidInput
 from mograder.core.features import FEATURES
 from mograder.core.names import Username
@@ -148,6 +150,21 @@ def database_url(text: str) -> str:
     if text and "://" not in text:
         raise ValueError("must be a URL such as postgresql://user:password@host/name, or empty")
     return text
+
+
+def moment(value: object) -> object:
+    """Return a time as ISO 8601 text with its offset; "" and other types unchanged.
+
+    Raises: ValueError for a text that is no time.
+    """
+    if isinstance(value, datetime):  # TOML has times, too
+        value = value.isoformat()
+    if not isinstance(value, str) or not value.strip():
+        return value
+    try:
+        return parse_time(value).isoformat()
+    except ValueError as error:
+        raise ValueError("must be a time such as 2027-02-28T18:00+01:00") from error
 
 
 def present(text: str) -> str:

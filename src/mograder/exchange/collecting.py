@@ -21,15 +21,11 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.exchange.arrivals import Arrivals
 from mograder.store.untrusted_dir import NewFile, UntrustedDir
 
-METADATA = ".fetch_metadata.json"
-"""Unix time of submission by username."""
-
 REPLACED = ".replaced"
 """Directory for what later submissions have replaced, one directory for each run."""
 
 _TRIES = 10
 _LARGEST = 4 << 30
-_LATEST = 1 << 53
 _MODE = 0o600
 _PRIVATE = NewFile(mode=_MODE)
 _OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
@@ -139,18 +135,6 @@ class CollectedFolder:
         parent = name.rpartition("/")[0]
         if parent:
             self._beneath.make_directory(parent)
-
-
-def read_numbers(directory: Path, name: str = METADATA) -> dict[str, float]:
-    """Return the numbers by username in a file of an earlier run or of 0.3.16, {} if unreadable."""
-    try:
-        found = json.loads((directory / name).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    numbers = ((user, at) for user, at in found.items() if isinstance(at, int | float))
-    return {user: at for user, at in numbers if abs(at) < _LATEST}
 
 
 def _free(directory: Path, name: str) -> str:

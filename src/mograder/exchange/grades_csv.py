@@ -16,6 +16,7 @@ from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
 from mograder.core.csv_table import Row, number_text, read_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.store.grading_records import StudentGrade
+from mograder.store.mark_counting import waiting_for
 
 _PERSON = (
     "student",
@@ -211,14 +212,6 @@ def reservations(grades: Sequence[StudentGrade]) -> tuple[str, ...]:
             sentences.append(f"{each.student} has no mark{why}.")
         sentences += [f"{each.student}: {flag}." for flag in each.flags]
     return tuple(sentences)
-
-
-def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
-    """Return why a student has no total: "Q2 is not marked yet" and the like."""
-    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
-    if grade.whole is not None and grade.whole.open:
-        waiting.append(f"the mark for the questions without checks is {grade.whole.open}")
-    return tuple(waiting)
 
 
 def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mograder.core.clock import from_unix_or_none
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.collecting import read_numbers
+from mograder.store.fetched_times import read_numbers
 from mograder.store.history import reads_as_a_submission
 from mograder.store.submissions import Submissions
 from mograder.store.submitted_files import SubmittedFile

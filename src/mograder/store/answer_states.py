@@ -103,8 +103,8 @@ class AnswerStates:
             known = read_assignment(connection, assignment) or AssignmentRow(assignment)
             whole = _rows(connection, known, question_marks.c.question == WHOLE, with_runs=False)
             marks = connection.execute(_short(assignment)).all()
-        wholes = {each.student: whole_mark(each) for each in whole}
-        return tuple(_summaries(known, wholes, marks))
+        held = tuple(_Held(each.student, whole_mark(each), _is_earlier(each)) for each in whole)
+        return tuple(_summaries(known, held, marks))
 
 
 def last_given(
@@ -201,6 +201,14 @@ class _Short(NamedTuple):
     state: str
 
 
+class _Held(NamedTuple):
+    """A student's mark for the whole; ``earlier``: mograder 0.3.16 gave a sum for its checks."""
+
+    student: str
+    whole: QuestionGrade | None
+    earlier: bool
+
+
 _Shorts: TypeAlias = Mapping[str, Mapping[str, _Short]]
 
 
@@ -214,23 +222,25 @@ def _newest(rows: Iterable[Sequence[Any]]) -> tuple[_Shorts, _Shorts]:
     return graded, given
 
 
+def _is_earlier(rows: StudentRows) -> bool:
+    return rows.row is not None and rows.row.auto_mark is not None
+
+
 def _summaries(
-    known: AssignmentRow,
-    wholes: Mapping[str, QuestionGrade | None],
-    marks: Iterable[Sequence[Any]],
+    known: AssignmentRow, held: Sequence[_Held], marks: Iterable[Sequence[Any]]
 ) -> Iterator[QuestionStates]:
     graded, given = _newest(marks)
     for key in dict.fromkeys([*(known.marks or {}), *graded, *given]):
         of_question = graded.get(key, {}), given.get(key, {})
-        found = tuple(_summary(key, known, wholes, *of_question)) if key != WHOLE else ()
+        found = tuple(_summary(key, known, held, *of_question)) if key != WHOLE else ()
         if found:
             kind = AUTOMATIC if key in known.automatic else MANUAL
             yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
-    if not known.marks or any(wholes.values()):
+    if not known.marks or any(each.whole for each in held):
         empty = whole_ungraded(known)
         answers = (
-            AnswerSummary(student, (each or empty).marker, (each or empty).open)
-            for student, each in wholes.items()
+            AnswerSummary(student, (whole or empty).marker, (whole or empty).open)
+            for student, whole, _ in held
         )
         yield QuestionStates(WHOLE, empty.available, MANUAL, tuple(answers))
 
@@ -238,20 +248,19 @@ def _summaries(
 def _summary(
     key: str,
     known: AssignmentRow,
-    wholes: Mapping[str, QuestionGrade | None],
+    held: Sequence[_Held],
     graded: Mapping[str, _Short],
     given: Mapping[str, _Short],
 ) -> Iterator[AnswerSummary]:
-    missing = _Short(
-        MACHINE,
-        pointed=False,
-        available=True,
-        state=NEEDS_ATTENTION if key in known.automatic else MANUAL,
-    )
-    told = key in (known.marks or {})
-    for student, whole in wholes.items():
+    told, automatic = key in (known.marks or {}), key in known.automatic
+    state = NEEDS_ATTENTION if automatic else MANUAL
+    for student, whole, earlier in held:
         by = given.get(student)
-        mark = graded.get(student) or (missing if told else None)
+        mark = graded.get(student)
+        if mark is None and (told or by is not None):
+            # Of checks that only 0.3.16 ran, the sum of all marks is known.
+            available = not (automatic and earlier) and told
+            mark = _Short(MACHINE, pointed=False, available=available, state=state)
         if mark is None or mark.state == REMOVED:
             continue
         if by is not None and by.pointed:

@@ -51,7 +51,6 @@ from mograder.store.gradebook_uploads import (
 from mograder.store.grading_records import (
     GradingRun,
     MarkEntry,
-    Penalty,
     RecordedMark,
     RecordedRun,
     StudentGrade,
@@ -207,17 +206,6 @@ class Gradebook(Closing):
         given = GivenMarks(marks, marker, at, comment, version)
         with self.writing() as connection:
             return record_given(connection, assignment, student, given)
-
-    def record_penalty(
-        self, assignment: str, student: str, penalty: Penalty, *, at: datetime
-    ) -> None:
-        """Record the deduction for lateness, which the next change of the total invalidates.
-
-        Raises: :class:`NotFound` when the gradebook does not have the student.
-        """
-        with self.writing() as connection:
-            rows = gradebook_marks.read_student(connection, assignment, student)
-            gradebook_marks.write_penalty(connection, rows, penalty, at)
 
     def assignments(self) -> tuple[AssignmentRow, ...]:
         """Return the assignments, in alphabetical order."""

@@ -53,6 +53,7 @@ from mograder.store.mark_counting import (
     grade_of,
     latest_by_question,
     manual_percent,
+    mark_after,
     marked_by_earlier,
 )
 
@@ -235,8 +236,8 @@ def mirror(
 ) -> StudentGrade:
     """Write the row that 0.3.16 reads from the marks that count; return these.
 
-    ``changes`` are further columns of the row. A penalised mark that belongs to another total is
-    removed.
+    ``changes`` are further columns of the row. The penalised mark follows the total; other work
+    waits for a new penalty.
     """
     return mirror_rows(connection, read_student(connection, assignment, student), at, changes)
 
@@ -260,8 +261,9 @@ def mirror_rows(
         "updated_at": updated,
         **changes,
     }
-    if grade.total != held.total_mark:
-        values |= _outdated_penalty(held)
+    if grade.total != held.total_mark and held.penalty_pct is not None:
+        total, percent = grade.total, held.penalty_pct
+        values.setdefault("penalised_mark", None if total is None else mark_after(total, percent))
     key = {"assignment": assignment, "student": student}
     _put(connection, submissions, key, values)
     stamp = {
@@ -354,16 +356,11 @@ def _mirror_run(connection: Connection, before: StudentRows, run: GradingRun) ->
         is_new_work = bool(before.runs) and (
             before.runs[-1].submission_sha256 != run.submission_sha256
         )
-        if is_new_work and before.row is not None:
-            changes |= _outdated_penalty(before.row)
+        if is_new_work and before.row is not None and before.row.penalty_pct is not None:
+            changes["penalised_mark"] = None  # it waits to be computed from the new time
         if run.received is not None:
             changes["submitted_at"] = _unix_text(run.received.timestamp())
     mirror(connection, run.assignment, run.student, run.at, changes)
-
-
-def _outdated_penalty(row: Marks) -> dict[str, object]:
-    """Return the change by which a penalty waits to be computed again; none without a penalty."""
-    return {} if row.penalty_pct is None else {"penalised_mark": None}
 
 
 def _of(

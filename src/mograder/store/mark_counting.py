@@ -34,6 +34,9 @@ _CLOSE = 1e-6
 _PENALTY_ROUNDING = 0.5
 """0.3.16 rounds a penalised mark to a whole number."""
 
+OTHER_PENALTY = "The penalty belongs to another mark; `mograder feedback` computes it again"
+"""The flag of a penalised mark that does not belong to the total."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
@@ -186,6 +189,19 @@ def is_stale(total: float | None, percent: float | None, penalised: float | None
     lowest = max(math.trunc(total) * (1 - percent / _PERCENT), 0.0)
     below, above = lowest - _PENALTY_ROUNDING - _CLOSE, expected + _PENALTY_ROUNDING + _CLOSE
     return not below <= penalised <= above
+
+
+def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
+    """Return why a student has no total: "Q2 is not marked yet" and the like."""
+    waiting = [f"{each.key} is {each.open}" for each in grade.questions if each.open]
+    if grade.whole is not None and grade.whole.open:
+        waiting.append(f"the mark for the questions without checks is {grade.whole.open}")
+    return tuple(waiting)
+
+
+def mark_after(mark: float, percent: float) -> float:
+    """Return a mark after a deduction in per cent, to one decimal and at least 0."""
+    return max(round(mark * (1 - percent / _PERCENT), 1), 0.0)
 
 
 def version_of(rows: StudentRows) -> str:
@@ -405,7 +421,7 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if row is not None and mirrored is not None and _is_graded_again(row, mirrored):
         yield "mograder 0.3.16 graded this again; its result does not count here"
     if is_stale(grade.total, grade.penalty_pct, grade.penalised):
-        yield "The penalty belongs to another mark; `mograder feedback` computes it again"
+        yield OTHER_PENALTY
 
 
 def _is_graded_again(row: Marks, mirrored: Mirrored) -> bool:

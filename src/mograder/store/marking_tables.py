@@ -200,6 +200,22 @@ late_policies = Table(
 A row without a policy returns to the rule of the settings.
 """
 
+mirrored_penalties = Table(
+    "mirrored_penalties",
+    metadata,
+    Column("assignment", LongText, nullable=False),
+    Column("student", LongText, nullable=False),
+    Column("penalty_pct", Float),
+    Column("earlier_pct", Float),
+    Column("earlier_mark", Float),
+    PrimaryKeyConstraint("assignment", "student", name="pk_mirrored_penalties"),
+)
+"""What we last put into the penalty columns of ``submissions``; another value is 0.3.16's.
+
+``earlier_pct`` and ``earlier_mark`` are the deduction of 0.3.16 that was there before.
+The row of a student is written again, unlike those of the other tables.
+"""
+
 similarity_verdicts = Table(
     "similarity_verdicts",
     metadata,

@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mograder.grading.pages.page_templates import readable
+
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -76,6 +78,7 @@ def load_pages() -> Pages:
     )
     environment.filters["segment"] = path_segment
     environment.filters["utc"] = in_utc
+    environment.filters["readable"] = readable
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 

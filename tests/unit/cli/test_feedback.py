@@ -8,49 +8,15 @@ import random
 import re
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mograder.cli.main import run
-from mograder.core.settings import LoadedSettings, load_settings
 from mograder.exchange.grades_csv import from_gradebook, parse_grades, server_rows_of
-from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
-    GradedCheck,
-    GradedLabel,
-    GradedQuestion,
-    GradingResult,
-    GradingState,
-    render_result,
-)
-from mograder.grading.results.result_signature import grading_key, sign_result
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry, StudentGrade
-from tests.support.gradebooks import AT, MARKS, a_run, put_recorded, random_points
-
-FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
-DUE = AT
-SETTINGS = f"""[penalties]
-enabled = true
-
-[[assignments]]
-name = "Assignment 1"
-dir = "A1"
-duedate = {int(DUE.timestamp())}
-"""
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    answer = 42
-    return
-"""
+from tests.support.gradebooks import MARKS, put_recorded, random_points
+from tests.support.graded_courses import DUE, NOTEBOOK, SETTINGS, grades, put
 
 
 @pytest.fixture(autouse=True)
@@ -60,60 +26,6 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mograder.toml").write_text(SETTINGS)
     (tmp_path / "autograded/A1").mkdir(parents=True)
     return tmp_path
-
-
-def put(
-    course: Path, student: str, late: timedelta | None, points: dict[str, float] = FAIR
-) -> None:
-    """Grade a submission, received so much after the due date; a person marks the rest."""
-    received = None if late is None else DUE + late
-    plain = a_run(student, points, received=received)
-    result = GradingResult(
-        assignment="A1",
-        student=student,
-        filename=f"{student}.py",
-        submission_sha256=plain.submission_sha256,
-        submission_bytes=1,
-        received="" if received is None else received.isoformat(),
-        source_sha256="b" * 64,
-        mograder="1.0",
-        protected=True,
-        state=GradingState.JUDGED,
-        questions=tuple(question(key, most, points.get(key)) for key, most in MARKS.items()),
-        checks=tuple(map(check, points)),
-        at=AT.isoformat(),
-    )
-    with Gradebook(course / "gradebook.db") as book:
-        signature = sign_result(grading_key(loaded(course)), result)
-        book.record_run(replace(plain, result=render_result(result), signature=signature))
-        given = {"Analysis": MarkEntry(45.4, "Nice\n\nplot")}
-        book.record_marks("A1", student, given, marker="mia", at=AT, comment=f"For {student}.")
-    copy = course / f"autograded/A1/{student}.py"
-    copy.write_text(NOTEBOOK)
-    copy.with_suffix(".html").write_text(render_notebook_page(NOTEBOOK, copy.name, ()))
-
-
-def question(key: str, most: float, points: float | None) -> GradedQuestion:
-    state = GradingState.MANUAL if points is None else GradingState.JUDGED
-    return GradedQuestion(key=key, available=most, earned=points, state=state)
-
-
-def check(key: str) -> GradedCheck:
-    """A check; that of Q3 is hidden."""
-    hidden = key == "Q3"
-    label = GradedLabel(
-        label=f"{key}: check", key=key, earned=1, total=2, passed=False, hidden=hidden
-    )
-    return GradedCheck(cell=1, line=9, hidden=hidden, state=GradingState.JUDGED, labels=(label,))
-
-
-def loaded(course: Path) -> LoadedSettings:
-    return load_settings(course)
-
-
-def grades(course: Path) -> dict[str, StudentGrade]:
-    with Gradebook(course / "gradebook.db") as book:
-        return {each.student: each for each in book.grades("A1")}
 
 
 def page(course: Path, student: str) -> str:
@@ -140,7 +52,8 @@ def test_it_writes_pages_deducts_and_says_what_0_3_16_says(
     assert (found["alice"].total, found["alice"].final) == (67.5, 64.1)
     assert (found["bob"].penalty_pct, found["bob"].final) == (None, 67.5)
     assert "<strong>64.1</strong> of 100 marks" in page(course, "alice")
-    assert "67.5 − 5 % = 64.1" in page(course, "alice")
+    assert "67.5 − 5 % (1 day late after 5 min grace; due" in page(course, "alice")
+    assert "by the record of its submission) = 64.1" in page(course, "alice")
     assert "Cell 1, line 6" in page(course, "bob")
     rows = list(csv.DictReader(io.StringIO((course / "out/grades.csv").read_text())))
     assert [row["student"] for row in rows] == ["alice", "bob"]
@@ -185,7 +98,7 @@ def test_without_penalties_nothing_is_deducted(course: Path) -> None:
     assert grades(course)["alice"].final == 67.5
 
 
-def test_without_a_due_date_earlier_deductions_stay(
+def test_without_a_due_date_nothing_is_deducted(
     course: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(course, "alice", timedelta(hours=15))
@@ -193,7 +106,7 @@ def test_without_a_due_date_earlier_deductions_stay(
     (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")
     assert run(["feedback", "A1"]) == 0
     assert "WARNING: no due date found — skipping penalties" in capsys.readouterr().err
-    assert grades(course)["alice"].final == 64.1
+    assert grades(course)["alice"].final == 67.5
 
 
 def test_a_time_of_submission_that_is_not_known_is_told_and_costs_nothing(
@@ -274,7 +187,7 @@ def test_a_course_of_0_3_16_gets_pages_of_its_marks(
     assert "Good work overall." in text
     assert "<script" not in text
     assert "answer" in text
-    assert "67 − 10 % = 60.3" in text
+    assert "67 − 10 % (by mograder 0.3.16, which rounded it) = 60" in text
     assert "<strong>0</strong> of 100 marks" in page(course, "cleo"), "a penalised 0 stays 0"
     assert "Not marked yet." in page(course, "eve")
 

@@ -24,7 +24,7 @@ from mograder.grading.results.grading_result import (
 from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import GradingRun, MarkEntry, Penalty
-from tests.support.gradebooks import AT, MARKS, a_run, put_recorded
+from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, put_recorded
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 BIDI = "\u202egnirts\x1b[31m"
@@ -52,7 +52,7 @@ def graded(course: Path) -> Path:
             at=AT,
             comment=f"Well {BIDI}",
         )
-        book.record_penalty("A1", "alice", Penalty(10, 60.4, 1_795_292_502), at=AT)
+        put_penalty(book, "alice", Penalty(10, 60.4, 1_795_292_502))
         book.record_run(a_run("bob", {**FAIR, "Q3": 5.0}, states={"Q2": "unprotected"}))
     return path
 
@@ -157,7 +157,7 @@ def test_explain_tells_conditions_markers_and_the_penalty(
     ]
     assert "  Analysis: 45 of 60, given by mia on Fri 20 Nov 2026" in said
     assert "      Nice\n      plot\n" in said
-    assert "  Total: 22.1 + 45 = 67.1\n  Late: 67.1 - 10 % = 60.4\n  Submitted: " in said
+    assert "  Total: 22.1 + 45 = 67.1\n  Late work: 67.1 − 10 % (by mograder 0.3.16" in said
     assert "\x1b" not in said
     assert "\u202e" not in said
     told = json.loads(out(capfd, "explain", "A1", "alice", "--json"))
@@ -184,7 +184,8 @@ def test_explain_tells_of_marks_of_0_3_16(course: Path, capfd: pytest.CaptureFix
     said = out(capfd, "explain", "A1", "alice")
     assert "  Q1: its marks are in the sum of the checks, which 0.3.16 graded\n" in said
     assert "  All questions without checks: 42 of 60, given by mograder 0.3.16 on " in said
-    assert "  Total: 25 + 42 = 67\n  Late: 67 - 10 % = 60\n" in said
+    assert "  Total: 25 + 42 = 67\n  Late work: 67 − 10 % (by mograder 0.3.16" in said
+    assert ") = 60\n" in said
 
 
 def test_marks_are_given_confirmed_and_withdrawn(

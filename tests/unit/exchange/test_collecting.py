@@ -9,7 +9,8 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.exchange.arrivals import arrivals
-from mograder.exchange.collecting import CollectedFolder, CollectOutcome, Placed, read_numbers
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome, Placed
+from mograder.store.fetched_times import read_numbers
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -36,7 +36,7 @@ from mograder.exchange.grades_csv import (
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade
-from tests.support.gradebooks import AT, MARKS, a_run, random_points
+from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, random_points
 
 FORMULAS = ["=1+1", "+1", "-1 for style", "@SUM(A1)", "\tx", "\r=x", "\n=x"]
 STUDENTS = 1000
@@ -170,7 +170,7 @@ def class_of_1000(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mappi
                 percent = random_.choice([0.0, 5.0, 50.0, 100.0])
                 totals[student] = round(total * (1 - percent / 100), 1)
                 penalty = Penalty(percent, totals[student], 1_795_292_502)
-                book.record_penalty("A1", student, penalty, at=at)
+                put_penalty(book, student, penalty)
     return path, totals
 
 

@@ -22,16 +22,7 @@ from mograder.store.grading_records import (
     MarkEntry,
     Penalty,
 )
-from tests.support.gradebooks import (
-    AT,
-    FAIR,
-    MARKS,
-    a_run,
-    change,
-    give,
-    only,
-    row_of,
-)
+from tests.support.gradebooks import AT, FAIR, MARKS, a_run, change, give, only, put_penalty, row_of
 
 
 @pytest.fixture
@@ -260,26 +251,28 @@ def test_two_markers_see_each_others_marks_before_they_overwrite_them(book: Grad
     assert only(book).total == 53.1, "a comment changes no mark"
 
 
-def test_a_penalty_counts_until_the_total_changes(book: Gradebook, path: Path) -> None:
+def test_a_penalised_mark_follows_the_total(book: Gradebook, path: Path) -> None:
     book.record_run(a_run(points=FAIR))
     give(book, Analysis=30)
-    book.record_penalty("A1", "alice", Penalty(100, 0, 1_795_292_502), at=AT)
-    assert (only(book).final, only(book).penalised, only(book).total) == (0, 0, 52.1)
+    put_penalty(book, "alice", Penalty(10, 46.9, 1_795_292_502))
+    assert (only(book).final, only(book).penalised, only(book).total) == (46.9, 46.9, 52.1)
     assert row_of(path)["submitted_at"] == "1795292502"
     give(book, later=2, Analysis=40)
-    assert (only(book).final, only(book).total) == (None, 62.1)
+    assert (only(book).final, only(book).total) == (55.9, 62.1)
+    assert row_of(path)["penalised_mark"] == 55.9
+    change(path, "UPDATE submissions SET penalised_mark = 80")
     assert "penalty belongs to another mark" in only(book).flags[0]
-    assert row_of(path)["penalised_mark"] is None
-    book.record_penalty("A1", "alice", Penalty(None, None), at=AT)
+    assert only(book).final is None
+    put_penalty(book, "alice", Penalty(None, None))
     assert (only(book).final, only(book).flags) == (62.1, ())
     with pytest.raises(NotFound, match="no submission of bob"):
-        book.record_penalty("A1", "bob", Penalty(5, 1), at=AT)
+        put_penalty(book, "bob", Penalty(5, 1))
 
 
 def test_a_penalty_of_earlier_work_does_not_hold_for_new_work(book: Gradebook) -> None:
     book.record_run(a_run(points=FAIR))
     give(book, Analysis=30)
-    book.record_penalty("A1", "alice", Penalty(0, 52.1), at=AT)
+    put_penalty(book, "alice", Penalty(0, 52.1))
     book.record_run(a_run(points=FAIR, later=2))
     assert only(book).final == 52.1
     book.record_run(a_run(points=FAIR, work="second", later=3))

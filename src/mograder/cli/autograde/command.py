@@ -17,9 +17,11 @@ from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from
 from mograder.cli.autograde.verification import verify
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.core.clock import SystemClock
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, up_to_date
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.results_csv import render_csv
 from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
@@ -229,6 +231,8 @@ async def _grade_all(
                 graded = await autograde(request, await tools.get(), gradebook.record_run, output)
             output.finished(graded)
             done.append(graded)
+    # Late days of the term that one assignment uses are not left for the next.
+    CourseLate(loaded).refresh(gradebook, at=SystemClock().now())
     return done
 
 

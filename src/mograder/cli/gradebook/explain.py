@@ -13,9 +13,10 @@ from mograder.cli.gradebook.book import assignment_named, grade_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option, json_option
-from mograder.core.clock import from_unix
 from mograder.core.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json as grade_json
+from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.explanation import late_sentence
 from mograder.grading.results.grading_result import (
     GradedCall,
     GradedLabel,
@@ -51,23 +52,28 @@ def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | 
     loaded = load_course(Given(), course_dir)
     with viewed_gradebook(loaded.gradebook_path) as book:
         name = assignment_named(book, assignment)
-        grade = grade_named(book.grades(name), student)
+        counted = CourseLate(loaded).counted(book, name)
+        grade = grade_named([each.grade for each in counted], student)
+        deduction = next(each.deduction for each in counted if each.grade.student == student)
         runs = book.runs(name, student)
         history = book.history(name, student)
     last = last_result(grading_key(loaded), runs) if runs else LastResult()
     if as_json:
         told = grade_json(grade) | {
+            "late": late_sentence(grade, deduction),
             "result": last.result.model_dump(mode="json") if last.result else None,
             "problem": last.problem,
             "history": [_mark_json(each) for each in history],
         }
         click.echo(json.dumps(told, ensure_ascii=False, indent=1))
         return
-    for line in _lines(grade, last, history):
+    for line in _lines(grade, last, history, late_sentence(grade, deduction)):
         click.echo(plain(line).rstrip())
 
 
-def _lines(grade: StudentGrade, last: LastResult, history: Sequence[RecordedMark]) -> Iterator[str]:
+def _lines(
+    grade: StudentGrade, last: LastResult, history: Sequence[RecordedMark], late: str
+) -> Iterator[str]:
     final = number_text(grade.final) or "no mark"
     yield f"{grade.assignment}, {grade.student}: {final} of {number_text(grade.max_mark)}"
     if last.problem:
@@ -79,6 +85,8 @@ def _lines(grade: StudentGrade, last: LastResult, history: Sequence[RecordedMark
         given = _given(grade.whole.marker, grade.whole.at)
         yield f"  All questions without checks: {_of(grade.whole)}{given}"
     yield from _sum(grade)
+    if late:
+        yield f"  Late work: {late}"
     if grade.comment:
         yield "  Comment:"
         yield from (f"{_INDENT}{line}" for line in grade.comment.splitlines())
@@ -152,17 +160,12 @@ def _label(label: GradedLabel) -> Iterator[str]:
 
 
 def _sum(grade: StudentGrade) -> Iterator[str]:
-    """Yield the mark as a sum: checks and people, then the penalty."""
+    """Yield the total as a sum of checks and people."""
     parts = [number_text(each) for each in (grade.auto, grade.manual) if each is not None]
     total = number_text(grade.total)
     if total:
         terms = f"{' + '.join(parts)} = " if len(parts) > 1 else ""
         yield f"  Total: {terms}{total}"
-    if total and grade.penalty_pct is not None and grade.penalised is not None:
-        percent = number_text(grade.penalty_pct)
-        yield f"  Late: {total} - {percent} % = {number_text(grade.penalised)}"
-    if grade.submitted_at is not None:
-        yield f"  Submitted: {when(from_unix(grade.submitted_at).astimezone())}"
 
 
 def _told(mark: RecordedMark) -> str:

@@ -23,6 +23,7 @@ from mograder.exchange.gradebook_export import (
     question_csv,
     server_csv,
 )
+from mograder.grading.late.course_late import CourseLate
 from mograder.store.files import atomic_write
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import StudentGrade
@@ -89,7 +90,8 @@ def export(
     with viewed_gradebook(loaded.gradebook_path) as book:
         known = [each.name for each in book.assignments()]
         names = known if assignment is None else [assignment_named(book, assignment)]
-        course = {name: book.grades(name) for name in names}
+        late = CourseLate(loaded)
+        course = {name: late.grades(book, name) for name in names}
     for grades in course.values():
         warn_of_reservations(grades)
     text = _rendered(course, form, by, single=assignment is not None)

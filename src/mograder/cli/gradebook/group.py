@@ -1,4 +1,4 @@
-"""``mograder gradebook``: show, explain, give, export and check the marks of a course."""
+"""``mograder gradebook``: show, explain, give, release, export and check the marks of a course."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ class _Gradebook(LazyGroup):
                 "Take marks by question from a CSV file.",
             ),
             "export": Lazy("mograder.cli.gradebook.export:export", "Write marks into a file."),
+            "release": Lazy(
+                "mograder.cli.gradebook.release:release", "Let students see their marks."
+            ),
+            "withdraw": Lazy(
+                "mograder.cli.gradebook.release:withdraw", "Take released marks back."
+            ),
             "check": Lazy(
                 "mograder.cli.gradebook.check:check", "Find damage, and marks that need a look."
             ),

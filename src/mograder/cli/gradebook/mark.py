@@ -17,7 +17,6 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
-from mograder.exchange.grades_csv import waiting_for
 from mograder.store.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
@@ -25,6 +24,7 @@ from mograder.store.grading_records import (
     MarkEntry,
     StudentGrade,
 )
+from mograder.store.mark_counting import waiting_for
 
 marker_option = click.option(
     "--marker", help="Name of the person who marks.  [default: your account's name]"

@@ -15,6 +15,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
+from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import QuestionGrade, StudentGrade
 
@@ -48,7 +49,8 @@ def show(
             names = [each.name for each in book.assignments()]
         else:
             names = [assignment_named(book, assignment)]
-        course = {name: book.grades(name) for name in names}
+        late = CourseLate(loaded)
+        course = {name: late.grades(book, name) for name in names}
     if student is not None:
         course = {name: _only(grades, student) for name, grades in course.items()}
         if assignment is not None or not any(course.values()):

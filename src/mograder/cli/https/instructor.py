@@ -12,6 +12,7 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import json_option
+from mograder.cli.shared.released import released_of, unreleased_option
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment
@@ -23,6 +24,7 @@ from mograder.exchange.assignment_server.collect import Collected, collect, prob
 from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows, server_rows_of
+from mograder.grading.late.course_late import CourseLate
 from mograder.store.course import shown
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import StudentGrade
@@ -72,11 +74,18 @@ def fetch_submissions(
     type=_File,
     help="A CSV file with the columns username, grade and feedback.  [default: the gradebook]",
 )
+@unreleased_option
 @_dry_run_option
 @json_option
 @server_options
 def upload_grades(
-    *, server: Server, assignment: str, grades_csv: Path | None, dry_run: bool, as_json: bool
+    *,
+    server: Server,
+    assignment: str,
+    grades_csv: Path | None,
+    unreleased: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Upload grades (instructors).
 
@@ -87,22 +96,27 @@ def upload_grades(
     given = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else None
     with server.connected(quiet=as_json) as (transport, _):
         found = offered_assignment(transport, assignment, dry_run=dry_run)
-        rows = _gradebook_rows(server, folder_of(found)) if given is None else given
+        rows = given
+        if rows is None:
+            rows = _gradebook_rows(server, folder_of(found), unreleased=unreleased)
         total = None if dry_run else transport.upload_grades(found, rows)
     _print_grades(found, rows, total, as_json=as_json)
 
 
-def _gradebook_rows(server: Server, assignment: str) -> tuple[GradeRow, ...]:
-    """Return the marks of an assignment in the gradebook.
+def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tuple[GradeRow, ...]:
+    """Return the marks of an assignment in the gradebook that are to be sent.
 
     Raises:
         NotFound: It has none.
     """
     book = server.loaded.gradebook_path
+    released = released_of(server.loaded, assignment, unreleased=unreleased)
+    if released is not None:
+        return server_rows_of(released.grades)
     grades: tuple[StudentGrade, ...] = ()
     if book.is_file():
         with viewed_gradebook(book) as gradebook:
-            grades = gradebook.grades(assignment)
+            grades = CourseLate(server.loaded).grades(gradebook, assignment)
     warn_of_reservations(grades)
     rows = server_rows_of(grades)
     if not rows:
@@ -121,24 +135,37 @@ def _gradebook_rows(server: Server, assignment: str) -> tuple[GradeRow, ...]:
     help="The directory with USER.html files.  [default: feedback/ASSIGNMENT]",
 )
 @click.option("--grades-csv", type=_File, help="Upload these grades too.")
+@unreleased_option
 @_dry_run_option
 @json_option
 @server_options
+@click.pass_context
 def upload_feedback(
+    ctx: click.Context,
+    /,
     *,
     server: Server,
     assignment: str,
     feedback_dir: Path | None,
     grades_csv: Path | None,
+    unreleased: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Upload pages of feedback (instructors)."""
+    """Upload pages of feedback (instructors).
+
+    Once marks of the assignment were released, these are pages of the released marks only.
+    """
     rows = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else ()
     with server.connected(quiet=as_json) as (transport, transfers):
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
-        pages = find_pages(feedback_dir or base / folder_of(found))
+        released = released_of(server.loaded, folder_of(found), unreleased=unreleased)
+        directory = feedback_dir or base / folder_of(found)
+        if released is not None:
+            as_they_are = feedback_dir is not None
+            directory = ctx.with_resource(released.files(directory, as_they_are=as_they_are))
+        pages = find_pages(directory)
         stored: list[str] = []
         total = None
         if not dry_run:

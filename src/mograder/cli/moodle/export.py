@@ -15,6 +15,7 @@ from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.released import released_of, unreleased_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import is_label_of
@@ -55,6 +56,7 @@ from mograder.store.files import atomic_write
     show_default=True,
     help="Column of the worksheet that your grades name students by.",
 )
+@unreleased_option
 @comment_options
 @json_option
 @course_dir_option
@@ -69,6 +71,7 @@ def export(  # noqa: PLR0913  # one argument per option
     feedback_dir: Path | None,
     output_dir: Path,
     match_column: str,
+    unreleased: bool,
     clear_comments: bool,
     html_comments: bool,
     as_json: bool,
@@ -88,9 +91,13 @@ def export(  # noqa: PLR0913  # one argument per option
     name = _file_name(assignment, item)
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
-    book = loaded.gradebook_path
-    lines = grade_lines(grades_csv, book, item, html_comments=html_comments)
-    files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, item))
+    released = released_of(loaded, item, unreleased=unreleased)
+    lines = grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
+    directory = feedback_dir or feedback_dir_of(loaded, assignment, item)
+    if released is not None:
+        as_they_are = feedback_dir is not None
+        directory = ctx.with_resource(released.files(directory, as_they_are=as_they_are))
+    files = feedback_files(directory)
     now: datetime = SystemClock().now().astimezone()
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
     output_dir.mkdir(parents=True, exist_ok=True)

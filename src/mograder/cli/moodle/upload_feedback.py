@@ -18,11 +18,13 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
+from mograder.cli.shared.released import ReleasedCourseMarks, released_of, unreleased_option
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.clients.moodle.grade_text import Scale
 from mograder.clients.moodle.grading import Result
 from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.grade_upload import (
     Draft,
@@ -36,6 +38,7 @@ from mograder.exchange.moodle.participants import list_participants, remembered_
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
+from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -79,6 +82,7 @@ def comment_options(command: _F) -> _F:
     help="Where the assignment uses marking workflow: how far the marking is then.",
 )
 @click.option("--force", is_flag=True, help="Overwrite what was changed on Moodle meanwhile.")
+@unreleased_option
 @comment_options
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
@@ -95,6 +99,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     grades_only: bool,
     workflow_state: str,
     force: bool,
+    unreleased: bool,
     clear_comments: bool,
     html_comments: bool,
     map_file: Path | None,
@@ -109,6 +114,8 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     before anything is sent. What Moodle holds already is not sent again, so the command may be
     repeated. A grade that has been released stays released, unless --workflow-state is given.
     A comment on Moodle stays where there is no feedback here, unless --clear-comments is given.
+    Once marks of the assignment were released (`mograder gradebook release`), only released marks
+    are sent, unless --unreleased is given.
     """
     loaded = load_course(Given(), course_dir)
     naming = naming_of(map_file, username_from)
@@ -120,11 +127,18 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         name = item_name(assignment, loaded, chosen)
-        files = feedback_files(feedback_dir or feedback_dir_of(loaded, assignment, name))
+        directory = feedback_dir or feedback_dir_of(loaded, assignment, name)
+        released = released_of(loaded, name, unreleased=unreleased)
+        if released is not None:
+            as_they_are = feedback_dir is not None
+            directory = ctx.with_resource(released.files(directory, as_they_are=as_they_are))
+        files = feedback_files(directory)
         known = remembered_people(book, client.url)
         participants = list_participants(client, chosen, known, naming)
         scale = scale_of(client, chosen, participants)
-        lines = grade_lines(grades_csv, book, name, scale=scale, html_comments=html_comments)
+        lines = grade_lines(
+            grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
+        )
         gathered = gather(
             lines, files, participants, grades_only=grades_only, clear_comments=clear_comments
         )
@@ -149,21 +163,24 @@ def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_ru
 
 def grade_lines(
     grades_csv: Path | None,
-    book: Path,
+    loaded: LoadedSettings,
     name: str,
+    released: ReleasedCourseMarks | None = None,
     *,
     scale: Scale | None = None,
     html_comments: bool = False,
 ) -> tuple[GradeLine, ...]:
-    """Return the grades of the file, else those of this assignment in the gradebook."""
+    """Return the grades of the file, else the released ones, else those of the gradebook."""
     if grades_csv is not None:
         return parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
-    if not book.is_file():
+    if released is not None:
+        return from_gradebook(released.grades, scale=scale)
+    if not loaded.gradebook_path.is_file():
         return ()
-    with viewed_gradebook(book) as gradebook:
-        grades = gradebook.grades(name)
+    with viewed_gradebook(loaded.gradebook_path) as gradebook:
+        grades = CourseLate(loaded).grades(gradebook, name)
     warn_of_reservations(grades)
     return from_gradebook(grades, scale=scale)
 

@@ -14,7 +14,8 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import Username
 from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
-from mograder.exchange.collecting import METADATA, CollectedFolder, CollectOutcome, read_numbers
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome
+from mograder.store.fetched_times import METADATA, read_numbers
 
 
 class Source(Protocol):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mograder.grading.feedback.disclosure import Disclosure
-from mograder.grading.feedback.feedback_view import GradedWork, moment, view_feedback
+from mograder.grading.feedback.feedback_view import GradedWork, view_feedback
+from mograder.grading.late.explanation import moment
 from mograder.grading.pages.notebook_page import NotebookView
 from mograder.grading.pages.page_templates import render_page, styled
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.late_policy import Lateness
+from mograder.grading.feedback.reasons_view import ReasonView, reason_views
+from mograder.grading.late.explanation import late_sentence, moment, no_deduction
+from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
+from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -20,7 +22,14 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
-from mograder.store.grading_records import MANUAL, UNPROTECTED, QuestionGrade, StudentGrade
+from mograder.store.grading_records import (
+    MANUAL,
+    UNPROTECTED,
+    WHOLE,
+    QuestionGrade,
+    StudentGrade,
+)
+from mograder.store.mark_reasons import NO_REASONS, MarkReasons
 
 _MOST_CALLS = 50
 _PARAGRAPHS = re.compile(r"\n\s*\n")
@@ -66,7 +75,11 @@ class LabelView:
 
 @dataclass(frozen=True, slots=True)
 class QuestionView:
-    """A question: its marks in words, its checks, and what people say about it."""
+    """A question: its marks in words, its checks, and what people say about it.
+
+    ``reasons`` are those of a person's mark. ``comment`` is plain text, and ``comment_html`` the
+    same as safe markup.
+    """
 
     key: str
     judgement: Judgement
@@ -74,6 +87,8 @@ class QuestionView:
     sentences: tuple[str, ...] = ()
     labels: tuple[LabelView, ...] = ()
     comment: tuple[str, ...] = ()
+    reasons: tuple[ReasonView, ...] = ()
+    comment_html: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +96,7 @@ class FeedbackView:
     """A page of feedback without the notebook.
 
     ``mark`` is empty while there is none, or while it is not told; ``status`` says so. ``late`` is
-    the deduction as a sum, ``time`` what is known of the time of submission.
+    the deduction as a sum, ``time`` what is known of the time of work without one.
     """
 
     assignment: str
@@ -94,29 +109,33 @@ class FeedbackView:
     time: str = ""
     notes: tuple[str, ...] = ()
     comment: tuple[str, ...] = ()
+    reasons: tuple[ReasonView, ...] = ()
+    comment_html: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GradedWork:
     """One student's marks with what explains them.
 
-    ``result`` is None for a student whom only 0.3.16 or people have graded. ``late`` is None for
-    work in time, and where the due date or the time of submission is not known.
+    ``result`` is None for a student whom only 0.3.16 or people have graded. The marks have the
+    deduction already. ``reasons`` are what people said about their marks, by question.
     """
 
     grade: StudentGrade
     result: GradingResult | None = None
-    late: Lateness | None = None
-    due: datetime | None = None
-    received: datetime | None = None
+    deduction: Deduction = NO_DEDUCTION
+    reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
 
 def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     """Return what a student's page says."""
     grade, result = work.grade, work.result
-    questions = tuple(_question(each, result, disclosure) for each in grade.questions)
+    shown = (_question(each, result, disclosure) for each in grade.questions)
+    questions = tuple(_with_reasons(each, work) for each in shown)
     withheld = any(each.judgement is _LATER for each in questions)
     final = None if withheld else grade.final
+    told = grade if final is not None else replace(grade, total=None)
+    is_late = bool(work.deduction.percent)
     return FeedbackView(
         grade.assignment,
         grade.student,
@@ -124,11 +143,27 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         _number(grade.max_mark),
         _status(work, disclosure, withheld=withheld),
         questions,
-        "" if final is None else _sum(grade),
-        _time(work),
+        late_sentence(told, work.deduction) if is_late else "",
+        _sentence("" if is_late else no_deduction(work.deduction)),
         tuple(_notes(result)),
         paragraphs(grade.comment),
+        _reasons(WHOLE, work),
+        comment_html(grade.comment),
     )
+
+
+def _with_reasons(question: QuestionView, work: GradedWork) -> QuestionView:
+    """Add what people said; nothing to a question whose marks are not told yet."""
+    if question.judgement is _LATER:
+        return question
+    said = next((each.comment for each in work.grade.questions if each.key == question.key), "")
+    reasons = _reasons(question.key, work)
+    return replace(question, reasons=reasons, comment_html=comment_html(said))
+
+
+def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
+    digest = "" if work.result is None else work.result.submission_sha256
+    return reason_views(work.reasons.get(key, NO_REASONS), digest)
 
 
 def _number(value: float | None) -> str:
@@ -141,9 +176,8 @@ def paragraphs(text: str) -> tuple[str, ...]:
     return tuple(each.strip("\n") for each in _PARAGRAPHS.split(text) if each.strip())
 
 
-def moment(time: datetime) -> str:
-    """Return a time in the zone of this machine, with the zone's name."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+def _sentence(text: str) -> str:
+    return f"{text}." if text else ""
 
 
 def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
@@ -156,27 +190,6 @@ def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
     if state is GradingState.NEEDS_ATTENTION:
         return "Not marked yet: your instructor has to look at this submission."
     return "Not marked yet."
-
-
-def _sum(grade: StudentGrade) -> str:
-    if grade.penalty_pct is None or not grade.penalty_pct:
-        return ""
-    return f"{_number(grade.total)} − {_number(grade.penalty_pct)} % = {_number(grade.penalised)}"
-
-
-def _time(work: GradedWork) -> str:
-    due = "" if work.due is None else f"due {moment(work.due)}"
-    if work.received is None:
-        return ""
-    receipt = work.result.receipt if work.result is not None else None
-    by = "" if receipt is None else f" by receipt {receipt}"
-    received = f"received {moment(work.received)}{by}"
-    if work.late is None:
-        return f"Submitted in time: {due}, {received}." if due else f"{received.capitalize()}."
-    days = f"{work.late.days} day{'' if work.late.days == 1 else 's'} late"
-    minutes = work.late.grace.total_seconds() / 60
-    grace = f" after {_number(minutes)} min grace" if minutes else ""
-    return f"{days}{grace}; {due}, {received}."
 
 
 def _notes(result: GradingResult | None) -> Iterator[str]:

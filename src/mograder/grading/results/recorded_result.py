@@ -1,6 +1,6 @@
 """Results as the gradebook keeps them: which one explains a student's marks, and its signature.
 
-:func:`last_result` is the only place that chooses among the runs of a student.
+:func:`last_result` is the only place that chooses among the runs of a student; a release names one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from mograder.grading.results.grading_result import GradingResult, parse_result
 from mograder.grading.results.result_signature import is_signed
 from mograder.store.grading_records import NEEDS_ATTENTION, RecordedRun
 
+_DAMAGED = "its result in the gradebook is damaged"
+
 
 @dataclass(frozen=True, slots=True)
 class LastResult:
-    """The result that explains a student's marks; ``problem`` says why it is not to be used."""
+    """The result that explains a student's marks; ``problem`` says why it is not to be used.
+
+    ``run`` is the number of its run, None without a result.
+    """
 
     result: GradingResult | None = None
     signature: str = ""
     problem: str = ""
+    run: int | None = None
 
 
 def last_result(key: bytes, runs: Iterable[RecordedRun]) -> LastResult:
@@ -34,13 +40,27 @@ def last_result(key: bytes, runs: Iterable[RecordedRun]) -> LastResult:
         try:
             result = parse_result(run.result)
         except InvalidInput:
-            return LastResult(problem="its result in the gradebook is damaged")
-        if not result.questions:
-            continue
-        if not is_genuine(key, run, result):
-            return LastResult(problem="its result was changed after it was signed")
-        return LastResult(result, run.signature)
+            return LastResult(problem=_DAMAGED)
+        if result.questions:
+            return _verified(key, run, result)
     return LastResult()
+
+
+def result_of_run(key: bytes, runs: Iterable[RecordedRun], number: int) -> LastResult:
+    """Return the result of a run, by its number."""
+    for run in runs:
+        if run.number == number:
+            try:
+                return _verified(key, run, parse_result(run.result))
+            except InvalidInput:
+                return LastResult(problem=_DAMAGED)
+    return LastResult(problem="its result is not in the gradebook")
+
+
+def _verified(key: bytes, run: RecordedRun, result: GradingResult) -> LastResult:
+    if not is_genuine(key, run, result):
+        return LastResult(problem="its result was changed after it was signed")
+    return LastResult(result, run.signature, run=run.number)
 
 
 def is_genuine(key: bytes, run: RecordedRun, result: GradingResult) -> bool:

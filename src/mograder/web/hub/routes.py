@@ -22,6 +22,7 @@ from mograder.web.hub.handlers import (
     home,
     item_pages,
     items,
+    marks,
     notebook_state,
     pages,
     sessions,
@@ -100,6 +101,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
+    Route("GET", "/marks/{user}/{a}", marks.marks_page, Access.OWNER),
+    Route("GET", "/marks/{user}/{a}/page", marks.feedback_page, Access.OWNER),
+    Route("POST", "/marks/{user}/{a}/requests", marks.ask, Access.OWNER),
     # Pages of instructors
     Route("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
     Route("GET", "/course/items/{name}", item_pages.item, Access.INSTRUCTOR),

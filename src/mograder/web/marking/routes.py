@@ -17,6 +17,8 @@ from mograder.web.marking import (
     api_comments,
     overview,
     pages,
+    release_pages,
+    request_pages,
 )
 
 
@@ -41,6 +43,8 @@ _API = "/marking/api/{a}"
 _QUESTION = _API + "/answers/{answer}/questions/{question}"
 _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
+_RELEASE = "/marking/{a}/release"
+_REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking", overview.course),
@@ -67,4 +71,11 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
     MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
+    # Release, and requests to look at a mark again
+    MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
+    MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
+    MarkingRoute("GET", _REQUEST, request_pages.thread_page),
+    MarkingRoute("POST", _REQUEST, request_pages.change_thread),
 )

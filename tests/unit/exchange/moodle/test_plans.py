@@ -24,7 +24,7 @@ from mograder.clients.moodle.records import (
 )
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.collecting import METADATA, CollectOutcome
+from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import GradeLine
 from mograder.exchange.moodle.collect import plan_collection
 from mograder.exchange.moodle.grade_upload import (
@@ -37,6 +37,7 @@ from mograder.exchange.moodle.grade_upload import (
 from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook
+from mograder.store.fetched_times import METADATA
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 A1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))

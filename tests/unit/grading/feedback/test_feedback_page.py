@@ -13,6 +13,7 @@ from mograder.core.settings_model import GradingSettings, ItemSettings, Settings
 from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import view_feedback
+from mograder.grading.late.late_work import NO_DEDUCTION
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code
 from mograder.grading.results.grading_result import GradingState
 from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
@@ -46,9 +47,8 @@ def words(*args: Any, **changes: Any) -> str:
 def test_it_says_the_mark_the_sum_and_the_times() -> None:
     said = words()
     assert "68.9 of 100 marks" in said
-    assert "72.5 − 5 % = 68.9" in said
-    assert "1 day late after 5 min grace; due 2026-11-20" in said
-    assert "by receipt 17." in said
+    assert "72.5 − 5 % (1 day late after 5 min grace; due 2026-11-20" in said
+    assert "by receipt 17) = 68.9" in said
     assert "the result's signature with ffffffffffffffff" in said
 
 
@@ -154,7 +154,7 @@ def test_only_what_has_run_was_without_protection() -> None:
 
 
 def test_without_a_result_the_page_is_the_gradebooks() -> None:
-    said = words(result=None, late=None, due=None, received=None)
+    said = words(result=None, deduction=NO_DEDUCTION)
     assert "13.3 of 20 marks" in said
     assert "The marks are those of the course's gradebook." in said
     assert "68.9 of 100 marks" in said

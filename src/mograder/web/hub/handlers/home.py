@@ -17,7 +17,9 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.errors import Forbidden, InvalidInput
+from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.log import get_logger
+from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.end_reasons import Explanation
@@ -28,11 +30,13 @@ from mograder.web.context import request_context
 from mograder.web.hub.handlers.deadlines import NOWHERE, HandIn, course_page, hand_ins
 from mograder.web.hub.handlers.end_messages import news_of
 from mograder.web.hub.handlers.items import ItemView, person, survey
+from mograder.web.hub.handlers.marks import released_marks_of
 from mograder.web.hub.handlers.sessions import visible_sessions
 from mograder.web.hub.support.access import Caller, Visitor, member
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page
 
+_log = get_logger(__name__)
 _LONGEST = 40
 """Maximum number of characters of a time in an address."""
 
@@ -49,13 +53,14 @@ class EndedLine:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One assignment; ``copy`` and ``result`` are None before they exist."""
+    """One assignment; ``copy``, ``result`` and ``mark`` are None before they exist."""
 
     view: ItemView
     copy: CopyFacts | None
     result: ValidationResult | None
     hand_in: HandIn
     late: bool
+    mark: StudentMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,9 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     preview = _preview(request, visitor)
     shown = preview.identity if preview else visitor
     views, lines = await to_thread.run_sync(_look, app, shown, preview)
+    marks = {} if preview else await to_thread.run_sync(_marks, app, shown)
+    listed = {line.view.name for line in lines}
+    lines = [dataclasses.replace(line, mark=marks.get(line.view.name)) for line in lines]
     settings = app.services.loaded.settings
     sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
     done, item = outcome(request)
@@ -82,6 +90,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         "home.html",
         here="home",
         assignments=lines,
+        other_marks={name: mark for name, mark in marks.items() if name not in listed},
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
         sessions=sessions,
         ended=_ended(app, visitor, frozenset(view.name for view in views)),
@@ -133,6 +142,15 @@ def _look(
         ]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
     return views, [_line(app, identity, view, known) for view in found]
+
+
+def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
+    """Return a person's released marks; none if they cannot be read, so that work goes on."""
+    try:
+        return released_marks_of(app, person(identity))
+    except MograderError as error:
+        _log.error("The released marks cannot be read: %s", error)
+        return {}
 
 
 def _line(

@@ -14,6 +14,7 @@ from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.grading.batch.grading_jobs import Batch, GradingJobs
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.result_signature import grading_key
 from mograder.grading.runs.grading_tools import GradingTools, contracts_of
 from mograder.grading.runs.sandbox_slots import SandboxSlots
@@ -87,11 +88,10 @@ def make_grading(
 
     Raises: as :func:`open_grading`.
     """
-    path = loaded.gradebook_path
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
-        grades=lambda item: _grades(path, item),
+        grades=lambda item: _grades(loaded, item),
         key=grading_key(loaded),
     )
 
@@ -125,9 +125,9 @@ def _slots(state: HubState, count: int) -> list[int]:
     return [state.slot_of(f"__grading_{number}__") for number in range(count)]
 
 
-def _grades(path: Path, item: str) -> tuple[StudentGrade, ...]:
-    gradebook = existing_gradebook(path)
+def _grades(loaded: LoadedSettings, item: str) -> tuple[StudentGrade, ...]:
+    gradebook = existing_gradebook(loaded.gradebook_path)
     if gradebook is None:  # none yet, or one of 0.3.16, which the first grading extends
         return ()
     with gradebook:
-        return gradebook.grades(item)
+        return CourseLate(loaded).grades(gradebook, item)

@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mograder.core.clock import from_unix_or_none
 from mograder.core.name_lookup import nfc
 from mograder.core.settings_model import Assignment as AssignmentSettings
 from mograder.store.assignments import Assignment as ServedAssignment
+from mograder.store.late_facts import LateFacts
 
 
 @dataclass(frozen=True, slots=True)
 class DueDates:
-    """The due date of an assignment, None if it has none, and those of single students."""
+    """The due date of an assignment, None if it has none, and the exceptions of students.
+
+    ``extensions`` are later due dates, ``exempt`` the students without deductions.
+    """
 
     general: datetime | None = None
     extensions: Mapping[str, datetime] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
 
     def of(self, student: str) -> datetime | None:
         """Return a student's due date; an extension never shortens it."""
-        found = [each for each in (self.general, self.extensions.get(student)) if each]
-        return max(found, default=None)
+        return self.general if self.general is None else self.not_before(student, self.general)
+
+    def not_before(self, student: str, time: datetime) -> datetime:
+        """Return a time, or the end of the student's extension where that is later."""
+        return max(time, self.extensions.get(student, time))
+
+    def is_extended(self, student: str) -> bool:
+        """Return whether the student's due date is later than the general one."""
+        return self.of(student) != self.general
 
     @property
     def last(self) -> datetime | None:
         """The due date after which no student may improve their work in time."""
         found = [*self.extensions.values(), *([self.general] if self.general else [])]
         return max(found, default=None)
+
+    def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
+        """Return the dates with the extensions and exemptions of the gradebook."""
+        extensions = dict(self.extensions)
+        exempt = set(self.exempt)
+        for student, found in facts.by_student(assignment).items():
+            exempt |= {student} if any(each.exempt for each in found) else set()
+            until = [each.until for each in found if each.until is not None]
+            if until:
+                extensions[student] = max([*until, extensions.get(student, until[0])])
+        return replace(self, extensions=extensions, exempt=frozenset(exempt))
 
 
 def due_dates(
@@ -39,12 +62,12 @@ def due_dates(
 ) -> DueDates:
     """Return the due dates of an assignment by its directory's name.
 
-    ``given`` is the command line's, which counts before that of ``[[assignments]]``, found by name
-    or ``dir``, which counts before that of the course's assignment server. Extensions are the
-    server's.
+    ``given`` is the one of `mograder feedback --due-date`, which counts before that of
+    ``[[assignments]]``, found by name or ``dir``, which counts before that of the course's
+    assignment server. Extensions are the server's.
     """
     extensions = {
-        user: deadline.due
+        nfc(user): deadline.due
         for user, deadline in (served.extensions if served else {}).items()
         if deadline.due is not None
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import Assignment, PenaltiesSettings
-from mograder.grading.feedback.due_dates import due_dates
-from mograder.grading.feedback.late_policy import LatePolicy, lateness, mark_after, parse_due
+from mograder.core.settings_model import Assignment, CourseRule, LateRule, PenaltiesSettings
+from mograder.grading.late.due_dates import due_dates
+from mograder.grading.late.late_policy import LatePolicy, merged, parse_due
 from mograder.store.assignments import Assignment as Served
 from mograder.store.assignments import Deadline
+from mograder.store.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
 USUAL = LatePolicy.of(PenaltiesSettings(enabled=True))
@@ -22,8 +24,7 @@ _numbers = st.floats(0, 200, allow_nan=False)
 
 
 def deduction(seconds: float, policy: LatePolicy = USUAL) -> float:
-    late = lateness(policy, DUE, DUE + timedelta(seconds=seconds))
-    return 0.0 if late is None else late.percent
+    return policy.percent(policy.days_late(DUE, DUE + timedelta(seconds=seconds)))
 
 
 @pytest.mark.parametrize(
@@ -109,4 +110,34 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
     assert [found.of(each) for each in ("alice", "bob", "cleo", "dan")] == [later, DUE, DUE, DUE]
     assert found.last == later
     assert due_dates("hw1", (), served).of("dan") == before
+    assert due_dates("hw1", (), replace(served, deadline=Deadline())).of("alice") is None
     assert due_dates("hw1", ()).last is None
+
+
+def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:
+    settings = PenaltiesSettings(per_day=10, max=30, cut_off_days=5)
+    policy = LatePolicy.of(settings)
+    assert [policy.percent(days) for days in (0, 1, 3, 4, 5, 6)] == [0, 10, 30, 30, 30, 100]
+
+
+@pytest.mark.parametrize(
+    ("days", "left", "used"),
+    [(1, 3, 1), (2, 1, 1), (0, 3, 0), (3, 9, 3), (5, 1, 0), (9, 3, 0), (8, 9, 8), (6, 1, 1)],
+)
+def test_late_days_are_used_only_where_they_lower_the_deduction(
+    days: int, left: int, used: int
+) -> None:
+    policy = LatePolicy.of(PenaltiesSettings(per_day=10, max=30, cut_off_days=5))
+    assert policy.late_days_for(days, left) == used
+
+
+def test_late_days_for_one_assignment_have_a_bound() -> None:
+    policy = LatePolicy.of(PenaltiesSettings(late_days_each=1))
+    assert policy.late_days_for(3, 5) == 1
+    assert LatePolicy.of(PenaltiesSettings(late_days_each=0)).late_days_for(3, 5) == 0
+
+
+def test_a_later_rule_counts_before_an_earlier_one_key_by_key() -> None:
+    course, item = CourseRule(per_day=10, late_days=3), LateRule(per_day=20, enabled=True)
+    found = merged(PenaltiesSettings(grace_minutes=1), course, None, item)
+    assert (found.per_day, found.late_days, found.enabled, found.grace_minutes) == (20, 3, True, 1)

@@ -1,0 +1,1 @@
+"""``mograder extension``: later due dates, exemptions and policies for late work."""

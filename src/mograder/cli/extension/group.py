@@ -1,0 +1,38 @@
+"""The commands of ``mograder extension``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import click
+
+from mograder.cli.shared.lazy import Lazy, LazyGroup
+
+_CHANGES = "mograder.cli.extension.changes"
+_LISTS = "mograder.cli.extension.lists"
+
+
+class _Extension(LazyGroup):
+    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
+        {
+            "add": Lazy(f"{_CHANGES}:add", "Give students or a group a later due date."),
+            "remove": Lazy(f"{_CHANGES}:remove", "Withdraw extensions."),
+            "list": Lazy(f"{_LISTS}:show", "List extensions, exemptions and policies."),
+            "import": Lazy(f"{_CHANGES}:import_csv", "Take extensions from a CSV file."),
+            "export": Lazy(f"{_LISTS}:export", "Write extensions into a CSV file."),
+            "group": Lazy(f"{_CHANGES}:group_command", "Put students into a group."),
+            "policy": Lazy(f"{_CHANGES}:policy", "Show or store the rule for late work."),
+        }
+    )
+
+
+@click.group(cls=_Extension)
+def extension() -> None:
+    """Give extensions and exemptions, and set the rule for late work.
+
+    Marks follow at once, without grading again: deductions are computed from the stored times of
+    submission whenever marks are shown. `--dry-run` tells whose marks would change. Nothing is
+    overwritten: the gradebook keeps who changed what, and when.
+    """

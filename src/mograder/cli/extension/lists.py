@@ -1,0 +1,92 @@
+"""``mograder extension list`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mograder.cli.extension.apply import opened
+from mograder.cli.shared.formatting import iso, plain
+from mograder.cli.shared.options import course_dir_option, json_option
+from mograder.grading.late.explanation import moment
+from mograder.grading.late.late_changes import write_changes
+from mograder.store.files import atomic_write
+from mograder.store.late_facts import Extension
+from mograder.store.late_work import LateWork
+
+_PRIVATE = 0o600
+
+
+@click.command("list")
+@click.argument("assignment", required=False)
+@click.option("--history", is_flag=True, help="Also list what was replaced or withdrawn.")
+@json_option
+@course_dir_option
+def show(*, assignment: str | None, history: bool, as_json: bool, course_dir: Path | None) -> None:
+    """List extensions, exemptions and groups.
+
+    ASSIGNMENT is a name; without it those of all assignments are listed.
+    """
+    with opened(course_dir, writes=False) as extensions:
+        facts = extensions.facts()
+        names = None if assignment is None else (extensions.named(assignment), "")
+        found = LateWork(extensions.book).history() if history else facts.extensions.values()
+        rows = [each for each in found if names is None or each.assignment in names]
+    if not history:
+        rows.sort(key=lambda each: each.entry)
+    if as_json:
+        told = {
+            "extensions": [_as_json(each) for each in rows],
+            "groups": {name: list(students) for name, students in facts.groups().items()},
+        }
+        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        return
+    for each in rows:
+        click.echo(plain(_line(each)))
+    for name, students in facts.groups().items():
+        click.echo(plain(f"Group {name}: {', '.join(students)}"))
+    if not rows:
+        click.echo("There are no extensions.")
+
+
+@click.command("export")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write.  [default: standard output]",
+)
+@course_dir_option
+def export(*, output: Path | None, course_dir: Path | None) -> None:
+    """Write all extensions, exemptions and groups into a CSV file, as `import` reads it."""
+    with opened(course_dir, writes=False) as extensions:
+        text = write_changes(extensions.facts())
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        atomic_write(output, text.encode(), _PRIVATE)
+        click.echo(f"Wrote {output}.", err=True)
+
+
+def _line(each: Extension) -> str:
+    whose = each.student or f"group {each.group}"
+    until = "" if each.until is None else f"until {moment(each.until)}"
+    what = "withdrawn" if each.removed else until or "exempt from deductions"
+    why = f": {each.reason}" if each.reason else ""
+    return f"{each.assignment or 'all'}, {whose}: {what}{why} (by {each.by}, {each.at[:16]})"
+
+
+def _as_json(each: Extension) -> dict[str, object]:
+    return {
+        "assignment": each.assignment,
+        "student": each.student,
+        "group": each.group,
+        "until": iso(each.until),
+        "exempt": each.exempt,
+        "removed": each.removed,
+        "reason": each.reason,
+        "by": each.by,
+        "at": each.at,
+    }

@@ -1,0 +1,121 @@
+"""``mograder gradebook release`` and ``withdraw``: what students see of their marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mograder.cli.gradebook.book import account_name, assignment_named, existing_book
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain, when
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.core.clock import SystemClock
+from mograder.grading.release.chosen_students import chosen_students
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.releasing import Released, take_back
+from mograder.grading.release.releasing import release as release_marks
+from mograder.grading.results.result_signature import grading_key
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def _options(command: _F) -> _F:
+    for add in (
+        course_dir_option,
+        click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing."),
+        click.option(
+            "--by", help="Name of the person who does it.  [default: your account's name]"
+        ),
+        click.option("--group", "groups", multiple=True, help="Only the students of this group."),
+        click.option("--student", "students", multiple=True, help="Only this student; repeatable."),
+        click.argument("assignment"),
+    ):
+        command = add(command)
+    return command
+
+
+@click.command("release")
+@click.option(
+    "--at", "visible", metavar="TIME", help="From then on, as 2026-12-01T09:00.  [default: now]"
+)
+@click.option("--timezone", default=DEFAULT_ZONE, show_default=True, help="For a time without one.")
+@click.option("--note", default="", help="For the staff of the course.")
+@_options
+def release(  # noqa: PLR0913  # one argument per option
+    *,
+    assignment: str,
+    students: tuple[str, ...],
+    groups: tuple[str, ...],
+    visible: str | None,
+    timezone: str,
+    note: str,
+    by: str | None,
+    dry_run: bool,
+    course_dir: Path | None,
+) -> None:
+    """Let students see their marks and feedback.
+
+    They see the marks as they are now until the next release, whatever changes in the gradebook.
+    Students without a mark are left out. From the first release of an assignment on, the uploads
+    to Moodle and to an assignment server send released marks only.
+    """
+    at = None if visible is None else parse_moment(visible, parse_zone(timezone))
+    loaded = load_course(Given(), course_dir)
+    with existing_book(loaded) as book:
+        name = assignment_named(book, assignment)
+        now = SystemClock().now()
+        chosen = chosen_students(book, students, groups)
+        feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
+        warn_of_reservations(feedback.grades(chosen))
+        done = release_marks(
+            feedback, chosen, at=at, by=by or account_name(), note=note, dry_run=dry_run
+        )
+    _tell(done, f"{name}: {len(done.students)} student(s) {_see(at)}.", dry_run=dry_run)
+
+
+@click.command("withdraw")
+@click.option("--note", required=True, help="What students read in place of their marks.")
+@_options
+def withdraw(
+    *,
+    assignment: str,
+    students: tuple[str, ...],
+    groups: tuple[str, ...],
+    note: str,
+    by: str | None,
+    dry_run: bool,
+    course_dir: Path | None,
+) -> None:
+    """Take released marks back.
+
+    Students read the note in their place. What was uploaded to Moodle or to an assignment server
+    stays there.
+    """
+    loaded = load_course(Given(), course_dir)
+    with existing_book(loaded) as book:
+        name = assignment_named(book, assignment)
+        now = SystemClock().now()
+        feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
+        chosen = chosen_students(book, students, groups)
+        done = take_back(feedback, chosen, by=by or account_name(), note=note, dry_run=dry_run)
+    _tell(done, f"{name}: taken back from {len(done.students)} student(s).", dry_run=dry_run)
+
+
+def _see(at: datetime | None) -> str:
+    return "see their marks" if at is None else f"will see their marks from {when(at)}"
+
+
+def _tell(done: Released, summary: str, *, dry_run: bool) -> None:
+    for student in done.students:
+        click.echo(plain(f"  {student}"))
+    for student, why in done.left_out:
+        click.echo(plain(f"  left out: {student}: {why}"))
+    click.echo(plain(summary))
+    if dry_run:
+        click.echo("Dry run — nothing was changed.")

@@ -1,0 +1,123 @@
+"""The released marks of an assignment, for the commands that send marks to students."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mograder.cli.shared.formatting import plain
+from mograder.core.clock import SystemClock
+from mograder.core.settings import LoadedSettings
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.released_marks import ReleasedMarks, differ
+from mograder.grading.release.released_pages import released_marks, write_released_pages
+from mograder.grading.results.result_signature import grading_key
+from mograder.store.gradebook import viewed_gradebook
+from mograder.store.grading_records import StudentGrade
+from mograder.store.mark_release import MarkReleases
+
+_F = TypeVar("_F", bound=Callable[..., object])
+_SHOWN = 10
+_PAGE = ".html"
+
+
+def unreleased_option(command: _F) -> _F:
+    """Add ``--unreleased``, for the present marks of an assignment whose marks are released."""
+    return click.option(
+        "--unreleased",
+        is_flag=True,
+        help="Send the present marks, whether they are released or not.  [default: only released "
+        "marks, once some of the assignment were released]",
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedCourseMarks:
+    """The marks of an assignment that students may see, by username, and how they are explained."""
+
+    loaded: LoadedSettings
+    assignment: str
+    marks: Mapping[str, ReleasedMarks]
+
+    @property
+    def grades(self) -> tuple[StudentGrade, ...]:
+        """The released marks, ordered by username."""
+        return tuple(self.marks[each].grade for each in sorted(self.marks, key=str.casefold))
+
+    @contextmanager
+    def files(self, directory: Path, *, as_they_are: bool) -> Iterator[Path]:
+        """Yield a directory with the feedback files of these students from another one.
+
+        Their pages are written from the released marks, unless ``as_they_are``.
+        """
+        with tempfile.TemporaryDirectory(prefix="mograder-feedback-") as made:
+            _link_files(directory, Path(made), self.marks)
+            if not as_they_are:
+                self._write_pages(Path(made))
+            yield Path(made)
+
+    def _write_pages(self, directory: Path) -> None:
+        with viewed_gradebook(self.loaded.gradebook_path) as book:
+            now, key = SystemClock().now(), grading_key(self.loaded)
+            feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
+            for student, why in write_released_pages(feedback, self.marks.values(), directory):
+                (directory / f"{student}{_PAGE}").unlink(missing_ok=True)
+                click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
+
+
+def released_of(
+    loaded: LoadedSettings, assignment: str, *, unreleased: bool = False
+) -> ReleasedCourseMarks | None:
+    """Return the released marks of an assignment; None if all present marks are to be sent.
+
+    That is so if none was ever released, as with mograder 0.3.16, and with ``unreleased``. Prints
+    to stderr whose marks are held back.
+    """
+    path = loaded.gradebook_path
+    if unreleased or not path.is_file():
+        return None
+    now = SystemClock().now()
+    with viewed_gradebook(path) as book:
+        if not MarkReleases(book).rows(assignment):
+            return None
+        feedback = CourseFeedback(loaded, book, assignment, grading_key(loaded), now)
+        found = released_marks(feedback) or {}
+        present = feedback.grades()
+    _tell_held_back(found, present)
+    return ReleasedCourseMarks(loaded, assignment, found)
+
+
+def _tell_held_back(released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade]) -> None:
+    graded = [each for each in present if each.final is not None]
+    held = [each.student for each in graded if each.student not in released]
+    older = [
+        each.student
+        for each in graded
+        if each.student in released and differ(released[each.student].grade, each)
+    ]
+    if held:
+        click.echo(plain(f"Held back, as they are not released: {_names(held)}."), err=True)
+    if older:
+        told = f"Changed since the release; what was released is sent: {_names(older)}."
+        click.echo(plain(told), err=True)
+
+
+def _names(students: Sequence[str]) -> str:
+    more = f" and {len(students) - _SHOWN} more" if len(students) > _SHOWN else ""
+    return ", ".join(students[:_SHOWN]) + more
+
+
+def _link_files(source: Path, target: Path, students: Collection[str]) -> None:
+    """Put links to the files and directories of some students into a directory."""
+    if not source.is_dir():
+        return
+    for entry in source.iterdir():
+        name = entry.name if entry.is_dir() else entry.stem
+        if name in students and not entry.name.startswith("."):
+            (target / entry.name).symlink_to(entry.absolute())

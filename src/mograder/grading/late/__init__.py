@@ -1,0 +1,1 @@
+"""Late work: due dates, extensions, policies, and the deductions that follow from them."""

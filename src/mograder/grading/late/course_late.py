@@ -1,0 +1,305 @@
+"""Late work of a course: the marks of students with the deductions that follow from stored times.
+
+Everything that shows or sends a final mark takes it from :class:`CourseLate`. The penalty columns
+of the gradebook, which 0.3.16 reads, are a copy that :meth:`CourseLate.refresh` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.clock import from_unix_or_none
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.log import get_logger
+from mograder.core.name_lookup import nfc
+from mograder.core.settings import LoadedSettings, Origin
+from mograder.core.settings_model import ItemSettings, LateRule, PenaltiesSettings
+from mograder.grading.late.due_dates import DueDates, due_dates
+from mograder.grading.late.late_policy import LatePolicy, merged
+from mograder.grading.late.late_work import (
+    UNKNOWN,
+    Basis,
+    Deduction,
+    SubmissionTime,
+    Terms,
+    TimeSource,
+    Work,
+    late_work,
+)
+from mograder.store.assignments import MANIFEST_FILE, Catalogue
+from mograder.store.assignments import Assignment as ServedAssignment
+from mograder.store.fetched_times import read_numbers
+from mograder.store.files import entry_named
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import Penalty, StudentGrade
+from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
+from mograder.store.late_work import LateRecords, LateWork, RecordedTime
+from mograder.store.mark_counting import OTHER_PENALTY, is_stale, mark_after
+
+_SAME_SECONDS = 1.0
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedGrade:
+    """A student's marks with the deduction, and what it follows from."""
+
+    grade: StudentGrade
+    deduction: Deduction
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedGrade:
+    """A student's marks before and after changes that are not recorded yet."""
+
+    before: CountedGrade
+    after: CountedGrade
+
+    @property
+    def differs(self) -> bool:
+        """Whether the mark or its deduction changes."""
+        one, other = self.before.grade, self.after.grade
+        return (one.final, one.penalty_pct) != (other.final, other.penalty_pct)
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What became of deductions: the numbers of late submissions, and of those taken back.
+
+    ``unknown`` are students whose time of submission is not known.
+    """
+
+    late: int = 0
+    withdrawn: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The whole class before and after changes; give ``version`` to ``LateWork.record``."""
+
+    grades: tuple[ComparedGrade, ...]
+    version: str
+
+
+class CourseLate:
+    """Late work by a course's settings, its assignment server's manifest and its gradebook.
+
+    ``submitted`` has the directories of submissions, whose times of fetching count.
+    """
+
+    def __init__(self, loaded: LoadedSettings, *, submitted: Path | None = None) -> None:
+        self._loaded = loaded
+        self._submitted = submitted or loaded.path(loaded.settings.dirs.submitted)
+        self._catalogue = Catalogue(loaded.course_dir, None)
+
+    def counted(self, book: Gradebook, assignment: str) -> tuple[CountedGrade, ...]:
+        """Return the marks of an assignment as they count, with what explains deductions.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        records = self._read(book, assignment)
+        return self._count(records, records.facts).get(assignment, ())
+
+    def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
+        """Return the marks of an assignment as they count.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        return tuple(each.grade for each in self.counted(book, assignment))
+
+    def preview(
+        self, book: Gradebook, changes: Sequence[Change], assignment: str | None = None
+    ) -> Preview:
+        """Return the marks of an assignment, or of all, before and after changes."""
+        records = LateWork(book).read()
+        before = self._count(records, records.facts)
+        after = self._count(records, records.facts.after(changes))
+        pairs = (
+            ComparedGrade(one, other)
+            for name in before
+            if assignment is None or name == assignment
+            for one, other in zip(before[name], after[name], strict=True)
+        )
+        return Preview(tuple(pairs), records.version)
+
+    def refresh(self, book: Gradebook, *, at: datetime, assignment: str | None = None) -> Refreshed:
+        """Write the penalty columns of an assignment, or of all, where they have changed.
+
+        Raises:
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        names = self._scope(LateWork(book).facts(), assignment)
+
+        def compute(
+            records: LateRecords,
+        ) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
+            counted = self._count(records, records.facts)
+            chosen = {n: found for n, found in counted.items() if assignment in (None, n)}
+            return _penalties(records, chosen)
+
+        return LateWork(book).write_penalties(compute, names, at=at)
+
+    def terms(self, assignment: str, facts: LateFacts) -> Terms:
+        """Return the due dates and the policy of an assignment."""
+        stored = facts.policy(assignment)
+        policy = LatePolicy.of(self.rule(assignment, facts))
+        is_set = stored.off or self.origin_of("enabled", assignment, facts) != "default"
+        dates = self._dates(assignment, stored.due).with_facts(facts, assignment)
+        return Terms(dates, replace(policy, enabled=policy.enabled and not stored.off), is_set)
+
+    def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
+        """Return the keys in force, of an assignment or of the course for an empty name.
+
+        What is nearer to the assignment counts first; of the course and of the assignment, what
+        instructors have stored counts before the settings.
+        """
+        settings = self._loaded.settings.penalties
+        return merged(settings, *(rule for _, rule in reversed(self._rules(assignment, facts))))
+
+    def origin_of(self, key: str, assignment: str, facts: LateFacts) -> str:
+        """Return where the value of a key comes from, in words; "default" where nobody set it."""
+        for origin, rule in self._rules(assignment, facts):
+            if getattr(rule, key, None) is not None:
+                return origin
+        given = self._loaded.origins.get(f"penalties.{key}", Origin.DEFAULT)
+        return "default" if given is Origin.DEFAULT else "[penalties]"
+
+    def _rules(self, assignment: str, facts: LateFacts) -> Sequence[tuple[str, LateRule]]:
+        """Return the rules over ``[penalties]``, the one that counts first at the front."""
+        items = self._loaded.settings.items
+        item = next((items[name] for name in items if nfc(name) == nfc(assignment)), ItemSettings())
+        rules = [
+            ("stored for the assignment", facts.policy(assignment).rule),
+            (f"[items.{assignment}.penalties]", item.penalties),
+            ("stored for the course", facts.policy(ALL_ASSIGNMENTS).rule),
+        ]
+        return [(name, rule) for name, rule in (rules if assignment else rules[2:]) if rule]
+
+    def _dates(self, assignment: str, given: datetime | None) -> DueDates:
+        listed = self._loaded.settings.assignments
+        return due_dates(assignment, listed, self._served(assignment), given)
+
+    def _served(self, assignment: str) -> ServedAssignment | None:
+        """Return an assignment of the course's assignment server, None without one."""
+        if not (self._loaded.course_dir / MANIFEST_FILE).is_file():
+            return None
+        try:
+            return self._catalogue.find(assignment)
+        except NotFound:
+            return None
+        except MograderError as error:
+            _log.warning("%s", error.message)
+            return None
+
+    def _read(self, book: Gradebook, assignment: str) -> LateRecords:
+        late = LateWork(book)
+        return late.read(self._scope(late.facts(), assignment))
+
+    def _scope(self, facts: LateFacts, assignment: str | None) -> Sequence[str] | None:
+        """Return the assignments to read: all where late days of the term are shared."""
+        if assignment is None or self.rule(ALL_ASSIGNMENTS, facts).late_days:
+            return None
+        return (assignment,)
+
+    def _count(
+        self, records: LateRecords, facts: LateFacts
+    ) -> Mapping[str, tuple[CountedGrade, ...]]:
+        terms = {name: self.terms(name, facts) for name in records.grades}
+        works = (
+            work
+            for name, grades in records.grades.items()
+            for work in self._works(name, grades, records)
+        )
+        late_days = self.rule(ALL_ASSIGNMENTS, facts).late_days
+        deductions = late_work(terms, late_days, works)
+        return {
+            name: tuple(
+                _counted(each, deductions[name, nfc(each.student)], records) for each in grades
+            )
+            for name, grades in records.grades.items()
+        }
+
+    def _works(
+        self, assignment: str, grades: Iterable[StudentGrade], records: LateRecords
+    ) -> Iterable[Work]:
+        directory = entry_named(self._submitted, assignment)
+        fetched = {nfc(user): at for user, at in read_numbers(directory).items()}
+        served = self._loaded.settings.transport == "https"
+        source = TimeSource.SERVER if served else TimeSource.MOODLE
+        for each in grades:
+            student = nfc(each.student)
+            recorded = records.times.get((assignment, each.student))
+            time = _time(each, recorded, fetched.get(student), source)
+            yield Work(assignment, student, time)
+
+
+def _time(
+    grade: StudentGrade, recorded: RecordedTime | None, fetched: float | None, source: TimeSource
+) -> SubmissionTime | None:
+    """Return when the graded work was submitted; None if that is not known.
+
+    The time in the result counts before that of a fetch, which may be of later work. What 0.3.16
+    recorded counts only for work that it has graded.
+    """
+    if recorded is not None:
+        by_fetch = fetched is not None and (
+            abs(recorded.received.timestamp() - fetched) < _SAME_SECONDS
+        )
+        usual = source if by_fetch else TimeSource.RECORDED
+        told = TimeSource.RECEIPT if recorded.receipt is not None else usual
+        return SubmissionTime(recorded.received, told, recorded.receipt)
+    at = from_unix_or_none(fetched)
+    if at is not None:
+        return SubmissionTime(at, source)
+    earlier = from_unix_or_none(grade.submitted_at) if grade.run is None else None
+    return None if earlier is None else SubmissionTime(earlier, TimeSource.EARLIER)
+
+
+def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) -> CountedGrade:
+    """Return a student's marks with the deduction; one of 0.3.16 stays if none can be computed."""
+    earlier = records.earlier(grade) if deduction.basis in UNKNOWN else None
+    percent: float | None = deduction.percent or None
+    after = None if percent is None or grade.total is None else mark_after(grade.total, percent)
+    if earlier is not None and earlier.percent is not None:
+        percent = earlier.percent
+        deduction = replace(deduction, percent=percent, basis=Basis.EARLIER)
+        after = earlier.mark
+        if grade.total is not None and is_stale(grade.total, percent, after):
+            after = mark_after(grade.total, percent)
+    if grade.total is None:
+        after = None
+    final = grade.total if percent is None else after
+    flags = tuple(each for each in grade.flags if each != OTHER_PENALTY)
+    return CountedGrade(
+        replace(grade, penalty_pct=percent, penalised=after, final=final, flags=flags), deduction
+    )
+
+
+def _penalties(
+    records: LateRecords, counted: Mapping[str, tuple[CountedGrade, ...]]
+) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
+    held = {
+        (each.assignment, each.student): each
+        for grades in records.grades.values()
+        for each in grades
+    }
+    late, withdrawn = 0, 0
+    unknown: list[str] = []
+    penalties = {}
+    for each in (each for found in counted.values() for each in found):
+        grade, deduction = each.grade, each.deduction
+        if deduction.basis is Basis.NO_TIME and deduction.due is not None:
+            unknown.append(grade.student)
+        key = grade.assignment, grade.student
+        at = None if deduction.time is None else float(int(deduction.time.received.timestamp()))
+        submitted = grade.submitted_at if at is None else at
+        penalties[key] = Penalty(grade.penalty_pct, grade.penalised, submitted)
+        late += bool(grade.penalty_pct)
+        withdrawn += grade.penalty_pct is None and held[key].penalty_pct is not None
+    return Refreshed(late, withdrawn, tuple(unknown)), penalties

@@ -1,0 +1,191 @@
+"""Changes of extensions, groups and policies, from fields and CSV files; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from mograder.core.csv_table import Row, Table, read_table, write_table
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.settings_model import CourseRule
+from mograder.core.validation_messages import complaint
+from mograder.grading.late.late_policy import parse_due
+from mograder.store.late_facts import (
+    ALL_ASSIGNMENTS,
+    Change,
+    Extension,
+    LateFacts,
+    Membership,
+    PolicyChange,
+)
+
+COLUMNS = ("assignment", "student", "group", "until", "exempt", "reason")
+"""The columns of a CSV of extensions."""
+
+RULE_KEYS = tuple(CourseRule.model_fields)
+"""The keys of a stored policy."""
+
+_LONGEST_NAME, _LONGEST_REASON = 200, 1000
+_TRUE = frozenset({"yes", "true", "1", "x", "exempt"})
+_FALSE = frozenset({"", "no", "false", "0"})
+_MOST_PROBLEMS = 20
+
+
+def extension(
+    assignment: str,
+    student: str = "",
+    group: str = "",
+    *,
+    until: datetime | None = None,
+    exempt: bool = False,
+    reason: str = "",
+) -> Extension:
+    """Return an extension or exemption that may be recorded.
+
+    Raises:
+        InvalidInput: It names both a student and a group, or neither; it has no time and is no
+            exemption, or is both; an extension is for all assignments; a text is too long.
+    """
+    student, group, reason = _name(student, "student"), _name(group, "group"), reason.strip()
+    if bool(student) == bool(group):
+        raise InvalidInput("An extension is for one student or for one group.")
+    if exempt == (until is not None):
+        raise InvalidInput("An extension has a new due date, or it is an exemption.")
+    if assignment == ALL_ASSIGNMENTS and not exempt:
+        raise InvalidInput("Only an exemption can be for all assignments; name one.")
+    if len(reason) > _LONGEST_REASON:
+        raise InvalidInput(f"A reason has at most {_LONGEST_REASON} characters.")
+    return Extension(assignment, student, group, until, exempt, " ".join(reason.split()))
+
+
+def removal(facts: LateFacts, assignment: str, student: str = "", group: str = "") -> Extension:
+    """Return the change by which an extension is withdrawn.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    entry = (assignment, _name(student, "student"), _name(group, "group"))
+    if entry not in facts.extensions:
+        whose = student or f"the group {group}"
+        raise InvalidInput(f"{whose} has no extension of {assignment or 'all assignments'}.")
+    return Extension(*entry, removed=True)
+
+
+def membership(group: str, student: str, *, removed: bool = False) -> Membership:
+    """Return the change by which a student enters a group, or leaves it.
+
+    Raises:
+        InvalidInput: A name is empty or too long.
+    """
+    found = Membership(_name(group, "group"), _name(student, "student"), removed)
+    if not found.group or not found.student:
+        raise InvalidInput("A group has a name, and so has each of its students.")
+    return found
+
+
+def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str]) -> PolicyChange:
+    """Return the change of some keys of a stored policy; ``none`` withdraws a key.
+
+    Raises:
+        InvalidInput: A key does not exist, or its value cannot be used.
+    """
+    held = facts.policy(assignment).rule or CourseRule()
+    values: dict[str, object] = held.model_dump(exclude_none=True)
+    for key, text in entries.items():
+        if key not in RULE_KEYS:
+            raise InvalidInput(
+                f"A policy has no key {key!r}.", hint=f"Its keys: {', '.join(RULE_KEYS)}."
+            )
+        if key == "late_days" and assignment != ALL_ASSIGNMENTS:
+            raise InvalidInput(
+                "late_days are for the whole course.", hint="late_days_each is for an assignment."
+            )
+        values[key] = None if text.strip().casefold() == "none" else text.strip()
+    try:
+        rule = CourseRule.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidInput(f"{first['loc'][0]} {complaint(first)}.") from error
+    empty = not rule.model_dump(exclude_none=True)
+    return facts.with_rule(assignment, None if empty else rule)
+
+
+def read_changes(
+    data: bytes, name: str, assignments: Sequence[str], assignment: str = ""
+) -> tuple[Change, ...]:
+    """Return the changes of a CSV file; ``assignment`` is for rows that name none.
+
+    A row with a student, a group and no time puts the student into the group. Any other row is an
+    extension, or an exemption where the column says yes; of all assignments where none is named.
+
+    Raises:
+        InvalidInput: A row cannot be used. All such rows are named, and nothing is to be recorded.
+        TooLarge: As :func:`~mograder.core.csv_table.read_table`.
+    """
+    table = read_table(data, name)
+    if table.column("student") is None and table.column("group") is None:
+        raise InvalidInput(
+            f"{name} is not a file of extensions.",
+            hint=f"Its first line names the columns: {', '.join(COLUMNS)}.",
+        )
+    changes: list[Change] = []
+    problems = []
+    for row in table.rows:
+        try:
+            changes.append(_change(row, table, assignments, assignment))
+        except MograderError as error:
+            problems.append(f"  line {row.line}: {error.message}")
+    if problems:
+        more = f"\n  and {len(problems) - _MOST_PROBLEMS} more"
+        raise InvalidInput(
+            f"{name} cannot be used; nothing was recorded.\n"
+            + "\n".join(problems[:_MOST_PROBLEMS])
+            + (more if len(problems) > _MOST_PROBLEMS else "")
+        )
+    return tuple(changes)
+
+
+def write_changes(facts: LateFacts) -> str:
+    """Return the CSV of all extensions, exemptions and groups in force."""
+    entries = sorted(facts.extensions.values(), key=lambda each: each.entry)
+    rows: Iterable[Sequence[str]] = (
+        (
+            each.assignment,
+            each.student,
+            each.group,
+            "" if each.until is None else each.until.isoformat(),
+            "yes" if each.exempt else "",
+            each.reason,
+        )
+        for each in entries
+    )
+    members = (("", student, group, "", "", "") for group, student in sorted(facts.members))
+    return write_table(COLUMNS, [*rows, *members])
+
+
+def _change(row: Row, table: Table, assignments: Sequence[str], assignment: str) -> Change:
+    cells = {column: row.cell(table.column(column)) for column in COLUMNS}
+    exempt = cells["exempt"].casefold()
+    if exempt not in _TRUE | _FALSE:
+        raise InvalidInput(f"exempt is {cells['exempt'][:20]!r}, and can be yes or no.")
+    if cells["student"] and cells["group"] and not cells["until"] and exempt in _FALSE:
+        return membership(cells["group"], cells["student"])
+    typed = cells["assignment"] or assignment
+    return extension(
+        find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
+        cells["student"],
+        cells["group"],
+        until=parse_due(cells["until"]) if cells["until"] else None,
+        exempt=exempt in _TRUE,
+        reason=cells["reason"],
+    )
+
+
+def _name(text: str, what: str) -> str:
+    name = nfc(text.strip())
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise InvalidInput(f"{name[:40]!r} is no name of a {what}.")
+    return name

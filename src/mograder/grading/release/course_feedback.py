@@ -1,0 +1,82 @@
+"""The marks of an assignment as they count now, with what explains them to students."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from mograder.core.errors import NotFound
+from mograder.core.settings import LoadedSettings
+from mograder.grading.feedback.disclosure import Disclosure
+from mograder.grading.feedback.feedback import FeedbackRequest, StudentWork, works_of
+from mograder.grading.late.course_late import CourseLate
+from mograder.store.files import entry_named
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import StudentGrade
+from mograder.store.late_work import LateWork
+
+
+@dataclass(frozen=True, slots=True)
+class CourseFeedback:
+    """Feedback on an assignment of a course at a time.
+
+    ``key`` verifies results. All methods block, and may raise the gradebook's errors.
+    """
+
+    loaded: LoadedSettings
+    book: Gradebook
+    assignment: str
+    key: bytes
+    now: datetime
+
+    def grades(self, students: Collection[str] | None = None) -> tuple[StudentGrade, ...]:
+        """Return the present marks of students, or of all, ordered by username.
+
+        Raises:
+            NotFound: The gradebook does not have one of them.
+        """
+        found = CourseLate(self.loaded).grades(self.book, self.assignment)
+        _demand(self.assignment, students, {each.student for each in found})
+        return tuple(each for each in found if students is None or each.student in students)
+
+    def works(self, students: Collection[str] | None = None) -> tuple[StudentWork, ...]:
+        """Return the present marks with what explains them, as :meth:`grades`."""
+        found = CourseLate(self.loaded).counted(self.book, self.assignment)
+        _demand(self.assignment, students, {each.grade.student for each in found})
+        chosen = (each for each in found if students is None or each.grade.student in students)
+        return works_of(self.request(), self.book, chosen)
+
+    def refresh(self) -> None:
+        """Write the penalty columns that 0.3.16 reads."""
+        CourseLate(self.loaded).refresh(self.book, at=self.now, assignment=self.assignment)
+
+    def request(self) -> FeedbackRequest:
+        """Return what the pages of feedback are made from."""
+        loaded, name = self.loaded, self.assignment
+        dirs = loaded.settings.dirs
+        return FeedbackRequest(
+            assignment=name,
+            autograded=entry_named(loaded.path(dirs.autograded), name),
+            output=loaded.path(dirs.feedback) / name,
+            settings=loaded.settings,
+            key=self.key,
+            now=self.now,
+            last_due=CourseLate(loaded).terms(name, LateWork(self.book).facts()).due.last,
+        )
+
+    def disclosure(self) -> Disclosure:
+        """Return what pages show of hidden tests now."""
+        terms = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts())
+        settings = self.loaded.settings
+        return Disclosure.of(settings, self.assignment, due=terms.due.last, now=self.now)
+
+
+def _demand(assignment: str, students: Collection[str] | None, known: Collection[str]) -> None:
+    missing = sorted(each[:100] for each in students or () if each not in known)
+    if missing:
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        raise NotFound(
+            f"The gradebook has no marks for {assignment} of: {', '.join(missing[:10])}{more}.",
+            hint="Grade first, or correct the names.",
+        )

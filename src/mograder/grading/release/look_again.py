@@ -1,0 +1,307 @@
+"""Requests to look at a mark again: the rules of asking, answering and deciding.
+
+A request changes no mark. A decision records the mark as a person's, with the answer as its reason,
+and releases the student's marks again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from mograder.core.errors import Conflict, Forbidden, InvalidInput
+from mograder.grading.pages.page_templates import readable
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.releasing import new_release
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import (
+    EARLIER_MARKER,
+    MACHINE,
+    WHOLE,
+    MarkDetails,
+    MarkEntry,
+    QuestionGrade,
+    StudentGrade,
+)
+from mograder.store.mark_release import MarkReleases, Standing, standing
+from mograder.store.question_marking import Change, QuestionMarks
+from mograder.store.regrade_requests import (
+    Message,
+    MessageKind,
+    RegradeRequest,
+    RegradeRequests,
+    RequestState,
+)
+
+LONGEST_TEXT = 4000
+"""Characters of one message."""
+
+MOST_MESSAGES = 20
+"""Messages of the student in one thread."""
+
+RequestsTo = Literal["marker", "other", "instructors"]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """The settings of requests: ``days`` after the release (0: none), and the person asked."""
+
+    days: int
+    to: RequestsTo
+
+    def closes(self, stands: Standing) -> datetime | None:
+        """Return until when a student may ask about visible marks; None if not at all."""
+        if stands.shown is None or not self.days:
+            return None
+        began = stands.shown.visible_from or stands.shown.at
+        return began + timedelta(days=self.days)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's decision: ``points`` is the new mark, None to keep the one there is.
+
+    ``seen`` is the thread's newest message that the person has read, ``version`` that of the mark,
+    "" for the present one.
+    """
+
+    by: str
+    text: str
+    points: float | None
+    seen: int
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision that was recorded; ``released`` is whether the student sees the new mark."""
+
+    before: float | None
+    after: float | None
+    released: bool
+
+
+def ask(
+    book: Gradebook, rules: RequestRules, marks: tuple[str, str, str], text: str, now: datetime
+) -> int:
+    """Record a student's request; return its number.
+
+    ``marks`` are the assignment, the student, and the key of the question.
+
+    Raises:
+        InvalidInput: The text is empty or too long, or there is no such question.
+        Forbidden: The marks are not released, or the time for requests is over.
+        Conflict: There is a request already.
+    """
+    assignment, student, key = marks
+    said = _checked(text)
+    stands = standing(MarkReleases(book).rows_for(assignment, student), now)
+    _demand_open(rules, stands, now)
+    assert stands.shown is not None
+    question = question_named(parse_marks(stands.shown.grade).grade, key)
+    requests = RegradeRequests(book)
+    _refuse_flood(requests.of(assignment, student, key))
+    assignee = _assignee(book, rules.to, assignment, question, requests.of(assignment))
+    message = Message(MessageKind.ASKED, student, now, said, assignee)
+    return requests.ask(assignment, student, key, message)
+
+
+def reply(book: Gradebook, request: RegradeRequest, text: str, now: datetime) -> None:
+    """Record further words of the student, while a request is not decided.
+
+    Raises: InvalidInput, Conflict, Forbidden.
+    """
+    if not request.waits:
+        raise Forbidden("This request is closed.", hint="Talk to your instructor.")
+    _refuse_flood([request])
+    assignee = request.assignee
+    message = Message(MessageKind.ASKED, request.student, now, _checked(text), assignee)
+    RegradeRequests(book).add(request.number, message, seen=request.last)
+
+
+def withdraw(book: Gradebook, request: RegradeRequest, now: datetime) -> None:
+    """Record that the student takes a request back, while it is not decided.
+
+    Raises: Forbidden, Conflict.
+    """
+    if not request.waits:
+        raise Forbidden("This request is closed.")
+    message = Message(MessageKind.WITHDRAWN, request.student, now)
+    RegradeRequests(book).add(request.number, message, seen=request.last)
+
+
+def answer(
+    book: Gradebook, request: RegradeRequest, by: str, text: str, *, seen: int, now: datetime
+) -> None:
+    """Record words of staff without a decision.
+
+    Raises: InvalidInput, Conflict.
+    """
+    if not request.waits:
+        raise Conflict("This request is closed.", hint="Reopen it first.")
+    message = Message(MessageKind.ANSWERED, by, now, _checked(text))
+    RegradeRequests(book).add(request.number, message, seen=seen)
+
+
+def assign(
+    book: Gradebook, request: RegradeRequest, by: str, to: str, *, seen: int, now: datetime
+) -> None:
+    """Give a request to another person, or to any instructor ("").
+
+    Raises: Conflict.
+    """
+    message = Message(MessageKind.ASSIGNED, by, now, assignee=to)
+    RegradeRequests(book).add(request.number, message, seen=seen)
+
+
+def reopen(
+    book: Gradebook, request: RegradeRequest, by: str, text: str, *, seen: int, now: datetime
+) -> None:
+    """Open a decided request again.
+
+    Raises: InvalidInput, Conflict.
+    """
+    if request.state is not RequestState.DECIDED:
+        raise Conflict("This request is not decided.")
+    message = Message(MessageKind.REOPENED, by, now, _checked(text))
+    RegradeRequests(book).add(request.number, message, seen=seen)
+
+
+def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) -> Decided:
+    """Record a decision; one with other points also records the mark, and releases it again.
+
+    The mark is released only if the student sees one: what was taken back stays so. If the program
+    ends between the mark and the decision, the request is still open, and deciding again is right.
+
+    Raises:
+        InvalidInput: The text is empty or too long, or the points are out of range.
+        Conflict: The request is closed, or another message or mark came meanwhile.
+    """
+    said = _checked(made.text)
+    if not request.waits:
+        raise Conflict("This request is closed.", hint="Reopen it first.")
+    book = feedback.book
+    requests = RegradeRequests(book)
+    if requests.find(request.number).last != made.seen:
+        raise Conflict("Somebody has written meanwhile.", hint="Read the thread first.")
+    assignment, student, now = request.assignment, request.student, feedback.now
+    stands = standing(MarkReleases(book).rows_for(assignment, student), now)
+    grade = _grade(book, assignment, student)
+    question = question_named(grade, request.question)
+    before = points_seen(stands, request.question, question.points)
+    if made.points is None or made.points == question.points == before:
+        message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=before)
+        requests.add(request.number, message, seen=made.seen)
+        return Decided(before, before, released=False)
+    if made.points != question.points:
+        _record_mark(book, request, made, now)
+        feedback.refresh()
+    release = new_release(feedback, student) if stands.shown is not None else None
+    message = Message(MessageKind.CHANGED, made.by, now, said, before=before, after=made.points)
+    requests.add(request.number, message, seen=made.seen, release=release)
+    return Decided(before, made.points, released=release is not None)
+
+
+def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: datetime) -> None:
+    """Record the points as the person's mark; its comments stay as they are."""
+    marks = QuestionMarks(book)
+    stands = marks.state(request.assignment, request.student, request.question)
+    saved = stands.given.details.saved if stands.given is not None else ()
+    details = MarkDetails(saved=saved, reason=readable(made.text).strip())
+    entry = MarkEntry(made.points, stands.question.comment, details)
+    change = Change(request.question, entry, made.by, now, made.version or stands.version)
+    marks.give(request.assignment, request.student, change)
+
+
+def question_named(grade: StudentGrade, key: str) -> QuestionGrade:
+    """Return a question of a student; :data:`WHOLE` is the mark of the whole submission.
+
+    Raises:
+        InvalidInput: There is none with this key.
+    """
+    for question in grade.questions:
+        if question.key == key:
+            return question
+    if key == WHOLE and grade.whole is not None:
+        return replace(grade.whole, comment=grade.comment)
+    raise InvalidInput(f"{grade.assignment} has no question {key[:100]!r}.")
+
+
+def points_seen(stands: Standing, key: str, present: float | None) -> float | None:
+    """Return the points that the student sees for a question, else the present ones."""
+    if stands.shown is None:
+        return present
+    marks: ReleasedMarks = parse_marks(stands.shown.grade)
+    return question_named(marks.grade, key).points
+
+
+def _demand_open(rules: RequestRules, stands: Standing, now: datetime) -> None:
+    closes = rules.closes(stands)
+    if stands.shown is None:
+        raise Forbidden("These marks are not released.")
+    if closes is None:
+        raise Forbidden("This course takes no requests here.", hint="Talk to your instructor.")
+    if now > closes:
+        raise Forbidden("The time for requests is over.", hint="Talk to your instructor.")
+
+
+def _checked(text: str) -> str:
+    """Return a text without control characters.
+
+    Raises:
+        InvalidInput: It is empty or too long.
+    """
+    said = readable(text.replace("\r\n", "\n")).strip()
+    if not said:
+        raise InvalidInput("Write why.", hint="The text is empty.")
+    if len(said) > LONGEST_TEXT:
+        raise InvalidInput(f"A message may have at most {LONGEST_TEXT} characters.")
+    return said
+
+
+def _refuse_flood(requests: Sequence[RegradeRequest]) -> None:
+    for request in requests:
+        own = sum(each.by == request.student for each in request.messages)
+        if own >= MOST_MESSAGES:
+            raise Forbidden(
+                f"A thread has at most {MOST_MESSAGES} messages of yours.",
+                hint="Talk to your instructor.",
+            )
+
+
+def _assignee(
+    book: Gradebook,
+    to: RequestsTo,
+    assignment: str,
+    question: QuestionGrade,
+    known: Sequence[RegradeRequest],
+) -> str:
+    """Return the person who is to answer; "" for any instructor.
+
+    A mark by grading has no marker, so instructors answer. With "other" it is the marker of this
+    assignment with the fewest open requests who did not give the mark.
+    """
+    person = question.marker if question.marker not in (MACHINE, EARLIER_MARKER) else ""
+    if to == "instructors" or not person:
+        return ""
+    if to == "marker":
+        return person
+    markers = {
+        each.marker
+        for grade in book.grades(assignment)
+        for each in (*grade.questions, *([grade.whole] if grade.whole else []))
+    }
+    others = markers - {person, MACHINE, EARLIER_MARKER}
+    load = Counter(each.assignee for each in known if each.waits)
+    return min(others, key=lambda name: (load[name], name), default="")
+
+
+def _grade(book: Gradebook, assignment: str, student: str) -> StudentGrade:
+    for grade in book.grades(assignment):
+        if grade.student == student:
+            return grade
+    raise InvalidInput("The gradebook has no marks of this student.")

@@ -1,0 +1,94 @@
+"""What a student sees of released marks: the parts of a page on the hub, and the page of feedback.
+
+Both are made from the marks of the release, and from the result that explained them then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.feedback.feedback import page_name, shown_notebook
+from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback_view import FeedbackView, view_feedback
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.results.recorded_result import LastResult, result_of_run
+from mograder.store.files import atomic_write
+from mograder.store.gradebook import Gradebook
+from mograder.store.mark_release import MarkReleases, standing
+
+_PRIVATE = 0o600
+
+
+def view_marks(feedback: CourseFeedback, marks: ReleasedMarks) -> FeedbackView:
+    """Return what a student's page says.
+
+    Raises: :class:`InvalidInput` if the result that explains the marks is not to be used.
+    """
+    found = _explained(feedback, marks)
+    return view_feedback(marks.work(found.result), feedback.disclosure())
+
+
+def render_marks_page(feedback: CourseFeedback, marks: ReleasedMarks) -> str:
+    """Return the page of feedback with the notebook, if that is still the one of these marks.
+
+    Raises: as :func:`view_marks`.
+    """
+    found = _explained(feedback, marks)
+    notebook = ShownNotebook()
+    if _is_latest_work(feedback.book, marks):
+        notebook = shown_notebook(feedback.request().autograded, marks.grade.student)
+    work = marks.work(found.result)
+    return render_feedback_page(work, feedback.disclosure(), notebook, found.signature)
+
+
+def released_marks(feedback: CourseFeedback) -> Mapping[str, ReleasedMarks] | None:
+    """Return the marks of an assignment that students see now, by username.
+
+    None if none of them was ever released.
+
+    Raises: :class:`InvalidInput` if a release is damaged.
+    """
+    rows = MarkReleases(feedback.book).rows(feedback.assignment)
+    found = {each: standing(rows[each], feedback.now).shown for each in rows}
+    shown = {each: parse_marks(row.grade) for each, row in found.items() if row is not None}
+    return shown if rows else None
+
+
+def write_released_pages(
+    feedback: CourseFeedback, released: Iterable[ReleasedMarks], directory: Path
+) -> Iterator[tuple[str, str]]:
+    """Write the page of each student's released marks as ``USER.html``.
+
+    Yields the students whose page could not be written, with the reason.
+    """
+    for marks in released:
+        student = marks.grade.student
+        try:
+            path = directory / page_name(student)
+            page = render_marks_page(feedback, marks)
+            atomic_write(path, page.encode("utf-8", "replace"), _PRIVATE)
+        except (MograderError, OSError) as error:
+            yield student, str(error)
+
+
+def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
+    if marks.run is None:
+        return LastResult()
+    runs = feedback.book.runs(marks.grade.assignment, marks.grade.student)
+    found = result_of_run(feedback.key, runs, marks.run)
+    if found.problem:
+        raise InvalidInput(
+            f"The reasons for these marks cannot be shown: {found.problem}.",
+            hint="Tell your instructor.",
+        )
+    return found
+
+
+def _is_latest_work(book: Gradebook, marks: ReleasedMarks) -> bool:
+    """Return whether the files of the last grading are of the submission of these marks."""
+    runs = book.runs(marks.grade.assignment, marks.grade.student)
+    works = {run.number: run.submission_sha256 for run in runs}
+    return marks.run is None or works.get(marks.run) == runs[-1].submission_sha256

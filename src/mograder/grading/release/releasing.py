@@ -1,0 +1,197 @@
+"""Releasing marks to students, and taking them back.
+
+A release keeps the marks as they are then. Later changes are visible only after the next release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.released_marks import (
+    ReleasedMarks,
+    differ,
+    marks_now,
+    parse_marks,
+    render_marks,
+)
+from mograder.store.grading_records import StudentGrade
+from mograder.store.mark_counting import waiting_for
+from mograder.store.mark_release import MarkReleases, NewRelease, ReleaseRow, Standing, standing
+
+LONGEST_NOTE = 1000
+
+
+class ReleaseState(StrEnum):
+    """What a student sees of an assignment's marks."""
+
+    NO_MARK = "no mark yet"
+    NOT_RELEASED = "not released"
+    WAITING = "will be released"
+    RELEASED = "released"
+    CHANGED = "changed since the release"
+    TAKEN_BACK = "taken back"
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRelease:
+    """One student: the present marks, the releases at a time, and the marks of the newest of these.
+
+    ``newest`` is None if there is none, or if it is damaged.
+    """
+
+    grade: StudentGrade
+    standing: Standing
+    newest: ReleasedMarks | None = None
+
+    @property
+    def state(self) -> ReleaseState:
+        """What the student sees."""
+        last = self.standing.waiting or self.standing.shown
+        if last is not None:
+            if self.newest is None or differ(self.newest.grade, self.grade):
+                return ReleaseState.CHANGED
+            return ReleaseState.WAITING if last is self.standing.waiting else ReleaseState.RELEASED
+        if self.standing.taken_back is not None:
+            return ReleaseState.TAKEN_BACK
+        return ReleaseState.NO_MARK if self.grade.final is None else ReleaseState.NOT_RELEASED
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release did: the students with a new row, and those left out with the reasons."""
+
+    students: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def release_states(feedback: CourseFeedback) -> tuple[StudentRelease, ...]:
+    """Return all students of an assignment with what they see, ordered by username."""
+    rows = MarkReleases(feedback.book).rows(feedback.assignment)
+    found = []
+    for grade in feedback.grades():
+        stands = standing(rows.get(grade.student, ()), feedback.now)
+        found.append(StudentRelease(grade, stands, _parsed(stands.waiting or stands.shown)))
+    return tuple(found)
+
+
+def release(
+    feedback: CourseFeedback,
+    students: Collection[str] | None,
+    *,
+    at: datetime | None,
+    by: str,
+    note: str = "",
+    dry_run: bool = False,
+) -> Released:
+    """Release the present marks of students, or of all, from a time on (None: now).
+
+    A student without a mark is left out, and one whose newest release has the same marks and time.
+    ``dry_run`` returns what would be done.
+
+    Raises:
+        NotFound: The gradebook does not have one of the students.
+        InvalidInput: The time has passed, or the note is too long.
+        Busy: The gradebook is locked, or the disk is full.
+    """
+    check_note(note)
+    now = feedback.now
+    if at is not None and at < now:
+        raise InvalidInput(f"{at.isoformat()} has passed.", hint="Leave it out to release now.")
+    releases = MarkReleases(feedback.book)
+    known = releases.rows(feedback.assignment)
+    news: list[NewRelease] = []
+    left_out: list[tuple[str, str]] = []
+    for each in feedback.works(students):
+        grade = each.work.grade
+        why = each.recorded.problem or _why_none(grade)
+        if why:
+            left_out.append((grade.student, why))
+            continue
+        marks = marks_now(each)
+        stands = standing(known.get(grade.student, ()), now)
+        if not _is_same(stands, marks, at):
+            news.append(NewRelease(grade.student, at or now, render_marks(marks)))
+    if news and not dry_run:
+        releases.add(feedback.assignment, news, by=by, at=now, note=note)
+    if not dry_run:
+        feedback.refresh()
+    return Released(tuple(each.student for each in news), tuple(left_out))
+
+
+def take_back(
+    feedback: CourseFeedback,
+    students: Collection[str] | None,
+    *,
+    by: str,
+    note: str,
+    dry_run: bool = False,
+) -> Released:
+    """Take the marks of students, or of all, back; they read the note in their place.
+
+    Students without a release are left out.
+
+    Raises: as :func:`release`.
+    """
+    check_note(note)
+    if students is not None:
+        feedback.grades(students)
+    releases, now = MarkReleases(feedback.book), feedback.now
+    rows = releases.rows(feedback.assignment)
+    news = []
+    for student in sorted(rows if students is None else students):
+        stands = standing(rows.get(student, ()), now)
+        if stands.shown is not None or stands.waiting is not None:
+            news.append(NewRelease(student, None))
+    if news and not dry_run:
+        releases.add(feedback.assignment, news, by=by, at=now, note=note)
+    return Released(tuple(each.student for each in news))
+
+
+def new_release(feedback: CourseFeedback, student: str) -> NewRelease | None:
+    """Return a row that releases a student's present marks now, None while there is no mark.
+
+    Raises: as :func:`release`.
+    """
+    (each,) = feedback.works((student,))
+    if each.work.grade.final is None or each.recorded.problem:
+        return None
+    return NewRelease(student, feedback.now, render_marks(marks_now(each)))
+
+
+def check_note(note: str) -> None:
+    """Check the note of a release.
+
+    Raises: :class:`InvalidInput` if it is too long.
+    """
+    if len(note) > LONGEST_NOTE:
+        raise InvalidInput(f"The note may have at most {LONGEST_NOTE} characters.")
+
+
+def _why_none(grade: StudentGrade) -> str:
+    """Return why a student has no mark; "" for one who has."""
+    if grade.final is not None:
+        return ""
+    return ", ".join(waiting_for(grade)) or "there is no mark yet"
+
+
+def _is_same(stands: Standing, marks: ReleasedMarks, at: datetime | None) -> bool:
+    """Return whether these marks are visible already, or will be from this time on."""
+    last = stands.waiting or stands.shown
+    before = _parsed(last)
+    if last is None or before is None or differ(before.grade, marks.grade):
+        return False
+    if before.reasons != marks.reasons:
+        return False
+    return stands.waiting is None or (at is not None and last.visible_from == at)
+
+
+def _parsed(row: ReleaseRow | None) -> ReleasedMarks | None:
+    try:
+        return None if row is None else parse_marks(row.grade)
+    except MograderError:
+        return None

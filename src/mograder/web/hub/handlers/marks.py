@@ -1,0 +1,175 @@
+"""A student's released marks: the page with the reasons and requests, and the page of feedback.
+
+For the student and for instructors. A request is written by the student alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.names import Username
+from mograder.grading.feedback.feedback_view import FeedbackView
+from mograder.grading.marking.answer_names import question_title
+from mograder.grading.release import look_again
+from mograder.grading.release.look_again import LONGEST_TEXT, RequestRules
+from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.released_pages import render_marks_page, view_marks
+from mograder.grading.release.student_marks import StudentMark, marks_of_student
+from mograder.sessions.student_copies import CopyOf
+from mograder.store.mark_release import MarkReleases, Standing, standing
+from mograder.store.regrade_requests import RegradeRequest, RegradeRequests, RequestState
+from mograder.web.hub.handlers.copies import KnownCopy
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.notifier import Part
+from mograder.web.inert_page import inert_page
+from mograder.web.marking.release_pages import feedback_of
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.templating import path_segment
+
+_FORM_BYTES = 64 * 1024
+_NO_MARKS = "No marks of {item} are released."
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the page has: the marks, the requests by question, and until when one may ask.
+
+    ``view`` is None if marks were taken back.
+    """
+
+    stands: Standing
+    view: FeedbackView | None
+    requests: Mapping[str, RegradeRequest]
+    closes: datetime | None
+
+
+async def marks_page(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show a student's released marks with the reason for each point, and the requests."""
+    shown = await to_thread.run_sync(_shown, app, copy)
+    what = f"{copy.user}/{copy.item}"
+    await app.audit.record_foreign(request, caller, copy.user, "read result", what)
+    done, _ = outcome(request)
+    mine = caller.username == copy.user
+    now = app.services.clock.now()
+    return page(
+        request,
+        "marks.html",
+        copy=copy,
+        shown=shown,
+        mine=mine,
+        asks=mine and shown.closes is not None and now <= shown.closes,
+        longest=LONGEST_TEXT,
+        title_of=question_title,
+        states=RequestState,
+        done=done,
+    )
+
+
+async def feedback_page(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show the page of feedback of the released marks, under a strict policy."""
+    html = await to_thread.run_sync(_page, app, copy)
+    what = f"{copy.user}/{copy.item}"
+    await app.audit.record_foreign(request, caller, copy.user, "read result", what)
+    return inert_page(html.encode("utf-8", "replace"))
+
+
+async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Record words of the student about a mark.
+
+    The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
+
+    Raises: Forbidden for anybody but the student.
+    """
+    if caller.username != copy.user:
+        raise Forbidden("Only the student can ask about a mark.")
+    fields = await read_form(request, _FORM_BYTES)
+    action = await to_thread.run_sync(_ask, app, copy, fields)
+    await app.audit.record(request, caller, f"request: {action}", f"{copy.user}/{copy.item}")
+    app.notifier.notify_instructors(Part.MARKS)
+    where = f"/marks/{path_segment(copy.user)}/{path_segment(copy.item)}"
+    return go_to(request, with_outcome(where, action))
+
+
+def released_marks_of(app: HubApp, user: Username) -> Mapping[str, StudentMark]:
+    """Return a student's released marks in short, by assignment; blocks."""
+    loaded = app.services.loaded
+    if not loaded.gradebook_path.is_file():
+        return {}
+    marking = app.marking
+    now = app.services.clock.now()
+    return marks_of_student(loaded, marking.book(), marking.key, user, now)
+
+
+def _standing(app: HubApp, copy: CopyOf) -> Standing:
+    """Return what is released.
+
+    Raises: NotFound if the student never saw a mark.
+    """
+    if not app.services.loaded.gradebook_path.is_file():
+        raise NotFound(_NO_MARKS.format(item=copy.item))
+    rows = MarkReleases(app.marking.book()).rows_for(copy.item, copy.user)
+    found = standing(rows, app.services.clock.now())
+    if found.shown is None and found.taken_back is None:
+        raise NotFound(_NO_MARKS.format(item=copy.item))
+    return found
+
+
+def _released(app: HubApp, copy: CopyOf) -> ReleasedMarks:
+    found = _standing(app, copy)
+    if found.shown is None:
+        raise NotFound(_NO_MARKS.format(item=copy.item))
+    return parse_marks(found.shown.grade)
+
+
+def _shown(app: HubApp, copy: CopyOf) -> _Shown:
+    found, book = _standing(app, copy), app.marking.book()
+    view = None
+    if found.shown is not None:
+        view = view_marks(feedback_of(app.marking, copy.item), parse_marks(found.shown.grade))
+    requests = RegradeRequests(book).of(copy.item, copy.user)
+    by_question = {each.question: each for each in requests}
+    return _Shown(found, view, by_question, _rules(app).closes(found))
+
+
+def _page(app: HubApp, copy: CopyOf) -> str:
+    marks = _released(app, copy)
+    return render_marks_page(feedback_of(app.marking, copy.item), marks)
+
+
+def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
+    _standing(app, copy)
+    book, now = app.marking.book(), app.services.clock.now()
+    question, text = fields.get("question", "")[:1000], fields.get("text", "")
+    action = fields.get("action", "")
+    if action == "ask":
+        marks = (str(copy.item), str(copy.user), question)
+        look_again.ask(book, _rules(app), marks, text, now)
+        return action
+    found = RegradeRequests(book).of(copy.item, copy.user, question)
+    if not found:
+        raise NotFound("There is no such request.")
+    if action == "reply":
+        look_again.reply(book, found[0], text, now)
+    elif action == "withdraw":
+        look_again.withdraw(book, found[0], now)
+    else:
+        raise InvalidInput("The field action must be ask, reply or withdraw.")
+    return action
+
+
+def _rules(app: HubApp) -> RequestRules:
+    marking = app.services.loaded.settings.marking
+    return RequestRules(marking.requests_days, marking.requests_to)

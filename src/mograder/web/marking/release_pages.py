@@ -1,0 +1,168 @@
+"""Releasing an assignment's marks: its page, the form, and the preview of a student's page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.grading.release.chosen_students import chosen_students
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.released_marks import marks_now
+from mograder.grading.release.released_pages import render_marks_page
+from mograder.grading.release.releasing import (
+    LONGEST_NOTE,
+    Released,
+    ReleaseState,
+    StudentRelease,
+    release,
+    release_states,
+    take_back,
+)
+from mograder.store.gradebook import Gradebook
+from mograder.store.late_work import LateWork
+from mograder.store.mark_counting import waiting_for
+from mograder.web.context import request_context
+from mograder.web.inert_page import inert_page
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.templating import path_segment
+
+_STUDENT, _GROUP = "student:", "group:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One student's row; ``waits`` says why there is no mark."""
+
+    entry: StudentRelease
+    waits: str
+
+
+async def release_page(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show what each student sees of an assignment's marks, and the form to change it."""
+    lines, groups = await to_thread.run_sync(_lines, marking, a)
+    counted = Counter(each.entry.state for each in lines)
+    done, count = outcome(request)
+    return page(
+        request,
+        "marking/release.html",
+        here="marking",
+        assignment=a,
+        lines=lines,
+        counted={state.name: counted[state] for state in ReleaseState},
+        groups=groups,
+        chosen=request.query_params.get("for", "")[:300],
+        longest=LONGEST_NOTE,
+        done=done,
+        count=count,
+    )
+
+
+async def change_release(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Release marks or take them back.
+
+    The form's fields: ``action``, ``for``, ``visible_from``, ``timezone`` and ``note``.
+    """
+    fields = await read_form(request)
+    done = await to_thread.run_sync(_change, marking, marker, a, fields)
+    action = fields["action"]
+    students = ", ".join(done.students[:20])
+    await marking.record(request, f"{action} marks", f"{a}: {students}"[:500])
+    where = f"/marking/{path_segment(a)}/release"
+    path = with_outcome(where, f"marks-{action}", str(len(done.students)))
+    return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
+
+
+async def preview(
+    a: str, student: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show the page of feedback that a release would give a student now."""
+    html = await to_thread.run_sync(_preview, marking, a, student)
+    await marking.record(request, "read result", f"{student}/{a}"[:500])
+    return inert_page(html.encode("utf-8", "replace"))
+
+
+def feedback_of(marking: MarkingApp, assignment: str) -> CourseFeedback:
+    """Return the feedback on an assignment now; blocks."""
+    now = marking.clock.now()
+    return CourseFeedback(marking.loaded, marking.book(), assignment, marking.key, now)
+
+
+def demand_assignment(book: Gradebook, assignment: str) -> None:
+    """Check that the gradebook has an assignment.
+
+    Raises: NotFound.
+    """
+    if all(each.name != assignment for each in book.assignments()):
+        raise NotFound("The gradebook has no such assignment.", hint="Grade it first.")
+
+
+def _lines(
+    marking: MarkingApp, assignment: str
+) -> tuple[list[_Line], Mapping[str, tuple[str, ...]]]:
+    book = marking.book()
+    demand_assignment(book, assignment)
+    found = release_states(feedback_of(marking, assignment))
+    lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in found]
+    return lines, LateWork(book).facts().groups()
+
+
+def _change(
+    marking: MarkingApp, marker: Marker, assignment: str, fields: Mapping[str, str]
+) -> Released:
+    book = marking.book()
+    demand_assignment(book, assignment)
+    chosen, note = _chosen(book, fields.get("for", "")), fields.get("note", "").strip()
+    action = fields.get("action", "")
+    if action == "take-back":
+        if not note:
+            raise InvalidInput("Write a note, which students read in place of their marks.")
+        feedback = feedback_of(marking, assignment)
+        return take_back(feedback, chosen, by=marker.name, note=note)
+    if action != "release":
+        raise InvalidInput("Choose whether to release marks or to take them back.")
+    at = _moment(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
+    feedback = feedback_of(marking, assignment)
+    return release(feedback, chosen, at=at, by=marker.name, note=note)
+
+
+def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
+    """Return the students that the form names: everybody, a group or a person."""
+    if text == "all":
+        return None
+    if text.startswith(_STUDENT):
+        return chosen_students(book, [text.removeprefix(_STUDENT)], [])
+    if text.startswith(_GROUP):
+        return chosen_students(book, [], [text.removeprefix(_GROUP)])
+    raise InvalidInput("Choose for whom.")
+
+
+def _moment(text: str, zone: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
+    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError) as error:
+        raise InvalidInput(
+            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
+        ) from error
+
+
+def _preview(marking: MarkingApp, assignment: str, student: str) -> str:
+    feedback = feedback_of(marking, assignment)
+    (work,) = feedback.works((student,))
+    return render_marks_page(feedback, marks_now(work))

@@ -1,0 +1,220 @@
+"""Requests to look at a mark again, for the people who answer them: the list, and a thread.
+
+A request is answered by the person it goes to, and by instructors. Others who mark the assignment
+may read it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.grading.feedback.feedback_view import QuestionView
+from mograder.grading.marking.answer_names import answer_id, question_address, question_title
+from mograder.grading.release import look_again
+from mograder.grading.release.look_again import LONGEST_TEXT, Decision
+from mograder.grading.release.released_marks import marks_now
+from mograder.grading.release.released_pages import view_marks
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import EARLIER_MARKER, MACHINE
+from mograder.store.open_marking import open_for_marking
+from mograder.store.question_marking import AnswerMark, QuestionMarks
+from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.web.context import request_context
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.release_pages import feedback_of
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.templating import path_segment
+
+_FORM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    """A request with what a person needs to answer it.
+
+    ``mark`` is the mark as it stands. ``reasons`` is what the student's page would say about the
+    question now, None if it cannot be shown. ``people`` may be given the request.
+    """
+
+    request: RegradeRequest
+    title: str
+    mark: AnswerMark
+    reasons: QuestionView | None
+    people: tuple[str, ...]
+    answer: str
+
+
+async def requests_page(
+    request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """List the requests: those that wait for the person, then the others."""
+    found = await to_thread.run_sync(_visible, marking, marker)
+    mine = [each for each in found if each.waits and is_for(marker, each)]
+    others = [each for each in found if each.waits and not is_for(marker, each)]
+    closed = [each for each in reversed(found) if not each.waits]
+    return page(
+        request,
+        "marking/requests.html",
+        here="marking",
+        mine=mine,
+        others=others,
+        closed=closed,
+        title_of=question_title,
+    )
+
+
+async def thread_page(
+    a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show a request with its thread and the mark as it stands."""
+    view = await to_thread.run_sync(_thread, marking, a, number)
+    done, _ = outcome(request)
+    return page(
+        request,
+        "marking/request.html",
+        here="marking",
+        view=view,
+        may=may_answer(marker, view.request),
+        instructor=marker.role is Role.INSTRUCTOR,
+        longest=LONGEST_TEXT,
+        done=done,
+    )
+
+
+async def change_thread(
+    a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Answer, decide, reopen or give away a request.
+
+    The form's fields: ``action``, ``text``, ``points``, ``to``, ``seen`` and ``version``.
+    """
+    fields = await read_form(request, _FORM_BYTES)
+    action = await to_thread.run_sync(_change, marking, marker, a, number, fields)
+    await marking.record(request, f"request: {action}", f"{a}: {number}"[:200])
+    where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", action)
+    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+
+
+def is_for(marker: Marker, request: RegradeRequest) -> bool:
+    """Return whether a request waits for this person."""
+    if not request.assignee:
+        return marker.role is Role.INSTRUCTOR
+    return request.assignee == marker.name
+
+
+def may_answer(marker: Marker, request: RegradeRequest) -> bool:
+    """Return whether this person may answer and decide a request."""
+    return marker.role is Role.INSTRUCTOR or is_for(marker, request)
+
+
+def _visible(marking: MarkingApp, marker: Marker) -> tuple[RegradeRequest, ...]:
+    found = RegradeRequests(marking.book()).of()
+    if marker.role is Role.INSTRUCTOR:
+        return found
+    opened = open_for_marking(marking.loaded.course_dir)
+    return tuple(each for each in found if each.assignment in opened)
+
+
+def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise NotFound("There is no such request.")
+    found = RegradeRequests(book).find(int(number))
+    if found.assignment != assignment:
+        raise NotFound("There is no such request.")
+    return found
+
+
+def _thread(marking: MarkingApp, assignment: str, number: str) -> ThreadView:
+    book = marking.book()
+    found = _find(book, assignment, number)
+    return ThreadView(
+        found,
+        question_title(found.question),
+        QuestionMarks(book).state(assignment, found.student, found.question),
+        _reasons(marking, found),
+        _people(marking, book, assignment),
+        f"{answer_id(marking.key, assignment, found.student)}/"
+        f"{path_segment(question_address(found.question))}",
+    )
+
+
+def _reasons(marking: MarkingApp, request: RegradeRequest) -> QuestionView | None:
+    feedback = feedback_of(marking, request.assignment)
+    (work,) = feedback.works((request.student,))
+    if work.recorded.problem:
+        return None
+    view = view_marks(feedback, marks_now(work))
+    return next((each for each in view.questions if each.key == request.question), None)
+
+
+def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
+    """Return the people who may be given a request: those who marked, and the settings' markers."""
+    known = {question.marker for grade in book.grades(assignment) for question in grade.questions}
+    settings = marking.loaded.settings
+    known |= {*settings.marking.markers, *settings.hub.instructors}
+    return tuple(sorted(known - {MACHINE, EARLIER_MARKER}))
+
+
+def _change(
+    marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
+) -> str:
+    """Do what a form says; return its action."""
+    book, now = marking.book(), marking.clock.now()
+    request = _find(book, assignment, number)
+    if not may_answer(marker, request):
+        raise Forbidden("This request goes to somebody else.")
+    action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
+    match action:
+        case "answer":
+            look_again.answer(book, request, marker.name, text, seen=seen, now=now)
+        case "reopen":
+            _demand_instructor(marker)
+            look_again.reopen(book, request, marker.name, text, seen=seen, now=now)
+        case "assign":
+            _demand_instructor(marker)
+            to = _assignee(marking, book, assignment, fields.get("to", ""))
+            look_again.assign(book, request, marker.name, to, seen=seen, now=now)
+        case "keep" | "change":
+            points = _points(fields.get("points", "")) if action == "change" else None
+            made = Decision(marker.name, text, points, seen, fields.get("version", "")[:200])
+            look_again.decide(feedback_of(marking, assignment), request, made)
+        case _:
+            raise InvalidInput("The field action must be answer, keep, change, assign or reopen.")
+    return action
+
+
+def _demand_instructor(marker: Marker) -> None:
+    if marker.role is not Role.INSTRUCTOR:
+        raise Forbidden("Instructor access required")
+
+
+def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) -> str:
+    if name and name not in _people(marking, book, assignment):
+        raise InvalidInput("This person does not mark the assignment.")
+    return name
+
+
+def _seen(fields: Mapping[str, str]) -> int:
+    text = fields.get("seen", "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InvalidInput("The form is not complete.", hint="Load the page again.")
+    return int(text)
+
+
+def _points(text: str) -> float:
+    try:
+        points = float(text.strip().replace(",", "."))
+    except ValueError as error:
+        raise InvalidInput(f"{text[:40]!r} is not a number of points.") from error
+    if not math.isfinite(points):
+        raise InvalidInput(f"{text[:40]!r} is not a number of points.")
+    return points

@@ -1,0 +1,327 @@
+"""Released marks on the hub: what students see, and requests to look at a mark again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.store.gradebook import Gradebook
+from mograder.store.regrade_requests import RegradeRequests
+from tests.support.feedback_pages import EVIL
+from tests.support.gradebooks import AT
+from tests.support.hub_app import Hub, hub
+from tests.support.hub_copies import FORM
+from tests.support.released_course import ReleasedCourse, later, open_released_course
+
+__all__ = ["hub"]
+
+MARKER, OTHER_ITEM = "marta", '["A2"]\n'
+ASKING = {"action": "ask", "question": "Essay", "text": "Is the second part not right?"}
+THREAD = "/marking/A1/requests/1"
+
+
+@pytest.fixture
+def course(hub: Hub) -> Iterator[ReleasedCourse]:
+    """Marks of A1 in the gradebook of the hub, whose clock shows :data:`AT`."""
+    hub.clock.advance((AT - hub.clock.now()).total_seconds())
+    with open_released_course(hub.course) as course:
+        course.mark("alice", 6, marker=MARKER)
+        (hub.course / "marking.json").write_text('["A1"]\n')
+        yield course
+
+
+async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
+    """Look at a page with a browser."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role, browser=True) as client:
+        return await client.get(path)
+
+
+async def post(hub: Hub, path: str, user: str, **fields: object) -> httpx.Response:
+    """Send a form as a browser does."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role) as client:
+        return await client.post(path, headers=FORM, data=fields)
+
+
+async def release(hub: Hub, whom: str = "all", **more: object) -> httpx.Response:
+    fields = {"action": "release", "for": whom, **more}
+    return await post(hub, "/marking/A1/release", "prof", **fields)
+
+
+async def ask(hub: Hub, user: str = "alice", **more: object) -> httpx.Response:
+    return await post(hub, "/marks/alice/A1/requests", user, **{**ASKING, **more})
+
+
+async def decide(hub: Hub, user: str, **fields: object) -> httpx.Response:
+    """Send the form of the page of the request, as the person sees it."""
+    page = (await see(hub, THREAD, user)).text
+    hidden = {
+        name: found[1] if (found := re.search(rf'name="{name}" value="([^"]*)"', page)) else "1"
+        for name in ("seen", "version")
+    }
+    return await post(hub, THREAD, user, **{"text": "Yes.", **hidden, **fields})
+
+
+def seen_mark(text: str) -> str:
+    """Return the mark of the page of marks."""
+    found = re.search(r'<p class="score"><strong>([^<]*)</strong> of 20 marks', text)
+    return found[1] if found else ""
+
+
+# What students see -----------------------------------------------------------------------
+
+
+async def test_nothing_is_seen_before_the_release(hub: Hub, course: ReleasedCourse) -> None:
+    for path in ("/marks/alice/A1", "/marks/alice/A1/page"):
+        assert (await see(hub, path)).status_code == 404
+    assert "/marks/" not in (await see(hub, "/")).text
+    assert (await ask(hub)).status_code == 404
+
+
+async def test_a_hub_without_a_gradebook_makes_none_for_students(hub: Hub) -> None:
+    assert (await see(hub, "/")).status_code == 200
+    assert (await see(hub, "/marks/alice/A1")).status_code == 404
+    assert not (hub.course / "gradebook.db").exists()
+
+
+async def test_the_first_page_shows_the_mark_and_the_page_its_reasons(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    answer = await release(hub)
+    assert answer.headers["location"] == "/marking/A1/release?done=marks-release&item=2"
+    assert ("prof", "release marks", "A1: alice, bob", "ok") in hub.audit()
+    home = (await see(hub, "/")).text
+    assert "<strong>13.5/20</strong>" in home
+    page = (await see(hub, "/marks/alice/A1")).text
+    assert seen_mark(page) == "13.5"
+    for reason in ("Q1: sum", "ValueError: ü", "7.5 of 10 marks", "Essay is fair."):
+        assert reason in page, reason
+    assert (await see(hub, "/marks/carol/A1", "carol")).status_code == 404
+
+
+async def test_the_page_of_feedback_has_a_strict_policy(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    answer = await see(hub, "/marks/alice/A1/page")
+    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'; ")
+    assert "<strong>13.5</strong> of 20 marks" in answer.text
+    assert "<script" not in answer.text
+
+
+async def test_a_release_at_a_time_is_seen_from_then_on(hub: Hub, course: ReleasedCourse) -> None:
+    at = later(60).replace(tzinfo=None).isoformat(timespec="minutes")
+    await release(hub, visible_from=at, timezone="UTC")
+    assert (await see(hub, "/marks/alice/A1")).status_code == 404
+    hub.clock.advance(3600)
+    assert (await see(hub, "/marks/alice/A1")).status_code == 200
+
+
+async def test_later_marks_are_seen_after_the_next_release_only(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    course.mark("alice", 9, marker=MARKER)
+    assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "13.5"
+    staff = (await see(hub, "/marking/A1/release", "prof")).text
+    assert "1 mark changed since the release." in staff
+    await release(hub)
+    assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
+
+
+async def test_marks_that_are_taken_back_leave_a_note(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    fields = {"action": "take-back", "for": "student:alice"}
+    assert (await post(hub, "/marking/A1/release", "prof", **fields)).status_code == 400
+    await post(hub, "/marking/A1/release", "prof", **fields, note=f"A mistake. {EVIL}")
+    page = (await see(hub, "/marks/alice/A1")).text
+    assert "These marks were taken back: " in page
+    assert "A mistake." in page
+    assert "<script>alert" not in page
+    assert "13.5" not in page
+    home = (await see(hub, "/")).text
+    assert "was taken back: A mistake." in home
+    assert "13.5" not in home
+    assert (await see(hub, "/marks/alice/A1/page")).status_code == 404
+    assert seen_mark((await see(hub, "/marks/bob/A1", "bob")).text) == "16.5"
+
+
+async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
+    hub.clock.advance((AT - hub.clock.now()).total_seconds())
+    due = int(later(60).timestamp())
+    toml = f'[hub]\ninstructors = ["prof"]\n[[assignments]]\nname = "A1"\nduedate = {due}\n'
+    with open_released_course(hub.course, toml) as course:
+        from tests.support.hub_app import make_hub
+
+        other = make_hub(hub.course, toml)
+        other.publish("A1")
+        other.clock.advance((AT - other.clock.now()).total_seconds())
+        (check,) = course.result("alice").checks
+        labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
+        hidden = check.model_copy(update={"labels": labels, "hidden": True})
+        course.grade("alice", checks=(hidden,))
+        course.release("alice")
+        for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):
+            text = (await see(other, path)).text
+            assert "13.5" not in text, path
+            assert "be told after" in text, path
+        other.clock.advance(3600)
+        assert "<strong>13.5/20</strong>" in (await see(other, "/")).text
+        other.close()
+
+
+@pytest.mark.parametrize("fields", [{"for": "student:nobody"}, {"for": "group:x"}, {"for": ""}])
+async def test_a_release_for_nobody_known_is_refused(
+    hub: Hub, course: ReleasedCourse, fields: dict[str, str]
+) -> None:
+    answer = await post(hub, "/marking/A1/release", "prof", action="release", **fields)
+    assert answer.status_code in (400, 404)
+    assert (await see(hub, "/marks/alice/A1")).status_code == 404
+
+
+async def test_the_preview_is_what_a_release_would_show(hub: Hub, course: ReleasedCourse) -> None:
+    answer = await see(hub, "/marking/A1/release/alice", "prof")
+    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'; ")
+    assert "<strong>13.5</strong> of 20 marks" in answer.text
+    assert (await see(hub, "/marking/A1/release/nobody", "prof")).status_code == 404
+    assert (await see(hub, "/marking/A9/release", "prof")).status_code == 404
+
+
+# Requests --------------------------------------------------------------------------------
+
+
+async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    assert (await ask(hub)).headers["location"] == "/marks/alice/A1?done=ask"
+    assert "1 request waits" in (await see(hub, "/")).text
+    listed = (await see(hub, "/marking/requests", MARKER)).text
+    assert listed.index("For you") < listed.index(ASKING["text"]) < listed.index("For others")
+    hub.clock.advance(60)
+    await decide(hub, MARKER, action="answer", text="Which part?")
+    assert "1 answered: read it" in (await see(hub, "/")).text
+    await ask(hub, action="reply", text="The one about waves.")
+    answer = await decide(hub, MARKER, action="change", points="8,5", text="You are right.")
+    assert answer.headers["location"] == f"{THREAD}?done=change"
+    page = (await see(hub, "/marks/alice/A1")).text
+    assert seen_mark(page) == "16"
+    for told in (
+        "Which part?",
+        "You are right.",
+        "6 → <strong>8.5</strong> (+2.5)",
+        "Course staff",
+    ):
+        assert told in page, told
+    assert MARKER not in page, "students are not told who marked"
+    assert "<strong>16/20</strong>" in (await see(hub, "/")).text
+    assert "8.5 of 10 marks" in (await see(hub, "/marks/alice/A1/page")).text
+    last = course.book.history("A1", "alice")[-1]
+    assert (last.points, last.marker, last.comment) == (8.5, MARKER, "Essay is fair.")
+
+
+async def test_a_thread_can_be_read_when_the_time_is_over(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    await ask(hub)
+    hub.clock.advance(15 * 24 * 3600)
+    page = (await see(hub, "/marks/alice/A1")).text
+    assert ASKING["text"] in page
+    assert "The time for requests ended" in page
+    assert "Ask to look again" not in page
+    assert (await ask(hub, question="Q1")).status_code == 403
+
+
+async def test_hostile_words_are_shown_as_text(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    await ask(hub, text=EVIL)
+    for path, user in (
+        ("/marks/alice/A1", "alice"),
+        ("/marks/alice/A1", "prof"),
+        ("/marking/requests", "prof"),
+        (THREAD, "prof"),
+    ):
+        text = (await see(hub, path, user)).text
+        assert "<script>alert" not in text, path
+        assert "<img src=" not in text.replace('<img src="/static', ""), path
+        assert "\u202e" not in text, path
+
+
+async def test_words_that_are_too_long_are_refused(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    assert (await ask(hub, text="x" * 4001)).status_code == 400
+    assert (await ask(hub, text="x" * 100_000)).status_code == 413
+    assert (await ask(hub, text=" ")).status_code == 400
+    assert RegradeRequests(course.book).of() == ()
+
+
+@pytest.mark.parametrize("user", ["bob", "prof", MARKER])
+async def test_only_the_student_asks(hub: Hub, course: ReleasedCourse, user: str) -> None:
+    await release(hub)
+    assert (await ask(hub, user)).status_code == 403
+    assert RegradeRequests(course.book).of() == ()
+
+
+async def test_a_marker_of_another_item_reads_and_answers_nothing(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    (hub.course / "marking.json").write_text(OTHER_ITEM)
+    assert ASKING["text"] not in (await see(hub, "/marking/requests", MARKER)).text
+    assert (await see(hub, THREAD, MARKER)).status_code == 403
+    assert (await decide(hub, MARKER, action="change", points="10")).status_code == 403
+    moved = THREAD.replace("A1", "A2")
+    assert (await see(hub, moved, MARKER)).status_code == 404
+    fields = {"action": "change", "points": "10", "text": "x", "seen": "1"}
+    assert (await post(hub, moved, MARKER, **fields)).status_code == 404
+    assert course.book.grades("A1")[0].final == 13.5
+
+
+async def test_a_marker_decides_only_what_goes_to_them(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    await ask(hub, question="Q1")
+    assert (await see(hub, THREAD, MARKER)).status_code == 200
+    for action in ("answer", "change", "keep", "assign", "reopen"):
+        answer = await decide(hub, MARKER, action=action, points="10", to=MARKER)
+        assert answer.status_code == 403, action
+    await decide(hub, "prof", action="assign", to=MARKER)
+    assert (await decide(hub, MARKER, action="assign", to="")).status_code == 403
+    assert (await decide(hub, MARKER, action="keep")).status_code == 303
+
+
+@pytest.mark.parametrize("points", ["", "nan", "inf", "-1", "11", "ten"])
+async def test_points_that_are_no_mark_are_refused(
+    hub: Hub, course: ReleasedCourse, points: str
+) -> None:
+    await release(hub)
+    await ask(hub)
+    assert (await decide(hub, "prof", action="change", points=points)).status_code == 400
+    assert course.book.grades("A1")[0].final == 13.5
+
+
+async def test_two_decisions_do_not_pass_each_other(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    await ask(hub)
+    (request,) = RegradeRequests(course.book).of()
+    await decide(hub, MARKER, action="answer", text="Wait.")
+    fields = {"action": "change", "points": "9", "text": "Yes.", "seen": str(request.last)}
+    assert (await post(hub, THREAD, "prof", **fields)).status_code == 409
+    assert course.book.grades("A1")[0].final == 13.5
+
+
+async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    page = (await see(hub, THREAD, "prof")).text
+    (request,) = RegradeRequests(course.book).of()
+    version = re.search(r'name="version" value="([^"]*)"', page)
+    assert version is not None
+    course.mark("alice", 7, marker="max")
+    fields = {"action": "change", "points": "9", "text": "Yes.", "seen": str(request.last)}
+    answer = await post(hub, THREAD, "prof", **fields, version=version[1])
+    assert answer.status_code == 409
+    with Gradebook(course.loaded.gradebook_path) as book:
+        assert book.grades("A1")[0].final == 14.5

@@ -1,0 +1,87 @@
+"""A course with signed results in its gradebook, of which some marks wait for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mograder.core.settings import LoadedSettings, load_settings
+from mograder.grading.batch.autograded_files import SignedResult
+from mograder.grading.batch.gradebook_run import run_of
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.releasing import Released, release
+from mograder.grading.results.grading_result import GradedQuestion, GradingResult, GradingState
+from mograder.grading.results.result_signature import grading_key, sign_result
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry
+from tests.support.gradebooks import AT
+from tests.support.graded_results import graded_result
+
+ESSAY = GradedQuestion(key="Essay", available=10.0, earned=None, state=GradingState.MANUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedCourse:
+    """A course whose item A1 has Q1 (10 marks, 7.5 by checks) and Essay (10 marks, by people)."""
+
+    loaded: LoadedSettings
+    key: bytes
+    book: Gradebook
+
+    def feedback(self, minutes: float = 0) -> CourseFeedback:
+        """Return the feedback on A1, some minutes after :data:`AT`."""
+        return CourseFeedback(self.loaded, self.book, "A1", self.key, later(minutes))
+
+    def result(self, student: str, **changes: object) -> GradingResult:
+        """Return a student's result."""
+        question = graded_result().questions[0]
+        values: dict[str, object] = {
+            "assignment": "A1",
+            "student": student,
+            "filename": f"{student}.py",
+            "questions": (question, ESSAY),
+            "max_mark": 20.0,
+            "at": AT.isoformat(),
+        }
+        return graded_result(**(values | changes))
+
+    def grade(self, student: str, **changes: object) -> None:
+        """Record a student's result."""
+        result = self.result(student, **changes)
+        signed = SignedResult(result=result, signature=sign_result(self.key, result))
+        self.book.record_run(run_of(signed))
+
+    def mark(
+        self, student: str, points: float, marker: str = "mia", question: str = "Essay"
+    ) -> None:
+        """Mark a question of a student."""
+        entry = MarkEntry(points, f"{question} is fair.")
+        self.book.record_marks("A1", student, {question: entry}, marker=marker, at=AT)
+
+    def release(self, *students: str, minutes: float = 0, at: datetime | None = None) -> Released:
+        """Release marks, of all without names."""
+        return release(self.feedback(minutes), students or None, at=at, by="prof")
+
+
+def later(minutes: float) -> datetime:
+    """Return a time some minutes after :data:`AT`."""
+    return AT + timedelta(minutes=minutes)
+
+
+@contextmanager
+def open_released_course(course: Path, toml: str = "") -> Iterator[ReleasedCourse]:
+    """Make the course: alice and bob are marked, carol's Essay is not."""
+    course.mkdir(parents=True, exist_ok=True)
+    if toml or not (course / "mograder.toml").exists():
+        (course / "mograder.toml").write_text(toml)
+    loaded = load_settings(course, environ={})
+    with Gradebook(loaded.gradebook_path) as book:
+        made = ReleasedCourse(loaded, grading_key(loaded), book)
+        for student in ("alice", "bob", "carol"):
+            made.grade(student)
+        made.mark("alice", 6)
+        made.mark("bob", 9, marker="max")
+        yield made

@@ -1,0 +1,294 @@
+"""Marks with deductions depend on what is stored alone, in whatever order it came there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mograder.core.errors import Conflict
+from mograder.core.settings import load_settings
+from mograder.core.settings_model import CourseRule
+from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.explanation import late_sentence
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import GradingRun, MarkEntry
+from mograder.store.late_facts import (
+    Change,
+    Extension,
+    LateFacts,
+    Membership,
+    PolicyChange,
+    StoredPolicy,
+)
+from mograder.store.late_work import LateWork
+from tests.support.gradebooks import AT
+from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
+
+NAMES, STUDENTS, GROUPS = ("A1", "A2"), ("alice", "bob"), ("B",)
+ON = "[penalties]\nenabled = true\n"
+HOURS = st.integers(-30, 200)
+
+_names, _students = st.sampled_from(NAMES), st.sampled_from(STUDENTS)
+
+
+@dataclass(frozen=True)
+class Due:
+    assignment: str
+    hours: int | None
+
+
+@dataclass(frozen=True)
+class File:
+    text: str
+
+
+@dataclass(frozen=True)
+class Submission:
+    assignment: str
+    student: str
+    hours: int | None
+    work: str
+    receipt: int | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    assignment: str
+    student: str
+    points: float
+
+
+Step = Change | Due | File | Submission | Mark
+
+_untils = st.integers(-50, 150).map(lambda hours: DUE + timedelta(hours=hours))
+_whose = st.one_of(_students.map(lambda s: (s, "")), st.sampled_from(GROUPS).map(lambda g: ("", g)))
+_rules = st.builds(
+    CourseRule,
+    enabled=st.sampled_from([None, True, False]),
+    grace_minutes=st.sampled_from([None, 0, 90]),
+    per_day=st.sampled_from([None, 0, 7.5, 40]),
+    max=st.sampled_from([None, 20]),
+    cut_off_days=st.sampled_from([None, 3]),
+    late_days=st.sampled_from([None, 2]),
+    late_days_each=st.sampled_from([None, 1]),
+    hard_limit=st.sampled_from([None, (DUE + timedelta(hours=100)).isoformat()]),
+)
+_submissions = st.builds(
+    Submission,
+    _names,
+    _students,
+    st.one_of(st.none(), HOURS),
+    st.sampled_from(["first", "second"]),
+    st.one_of(st.none(), st.just(5)),
+)
+STEPS: st.SearchStrategy[Step] = st.one_of(
+    _submissions,
+    _submissions,
+    st.builds(Due, _names, st.one_of(st.none(), HOURS)),
+    st.sampled_from(["", "[penalties]\nenabled = true\n", "[penalties]\nlate_days = 1\n"]).map(
+        File
+    ),
+    st.builds(
+        lambda name, whose, until, gone: Extension(name, *whose, until=until, removed=gone),
+        _names,
+        _whose,
+        _untils,
+        st.booleans(),
+    ),
+    st.builds(
+        lambda name, whose, gone: Extension(name, *whose, exempt=True, removed=gone),
+        st.sampled_from([*NAMES, ""]),
+        _whose,
+        st.booleans(),
+    ),
+    st.builds(Membership, st.sampled_from(GROUPS), _students, st.booleans()),
+    st.builds(
+        lambda name, rule, off: PolicyChange(name, StoredPolicy(rule, None, off)),
+        st.sampled_from([*NAMES, ""]),
+        st.one_of(st.none(), _rules),
+        st.booleans(),
+    ),
+    st.builds(Mark, _names, _students, st.sampled_from([0.0, 33.3, 60.0])),
+)
+
+
+@dataclass
+class Course:
+    """A course on the disk, and what was done to it last."""
+
+    path: Path
+    due: dict[str, int | None] = field(default_factory=dict)
+    text: str = ON
+    submissions: dict[tuple[str, str], Submission] = field(default_factory=dict)
+    marks: dict[tuple[str, str], Mark] = field(default_factory=dict)
+    facts: LateFacts = field(default_factory=LateFacts)
+
+    def write_settings(self) -> None:
+        times = {name: DUE + timedelta(hours=hours) for name, hours in self.due.items() if hours}
+        tables = (
+            f'[[assignments]]\nname = "{name}"\nduedate = {int(due.timestamp())}\n'
+            for name, due in times.items()
+        )
+        (self.path / "mograder.toml").write_text(self.text + "".join(tables))
+
+    def take(self, book: Gradebook, step: Step) -> None:
+        match step:
+            case Due():
+                self.due[step.assignment] = step.hours
+                self.write_settings()
+            case File():
+                self.text = step.text
+                self.write_settings()
+            case Submission():
+                self.submissions[step.assignment, step.student] = step
+                book.record_run(self._run(step))
+            case Mark() if (step.assignment, step.student) not in self.submissions:
+                pass
+            case Mark():
+                self.marks[step.assignment, step.student] = step
+                given = {"Analysis": MarkEntry(step.points)}
+                book.record_marks(step.assignment, step.student, given, marker="mia", at=AT)
+            case _:
+                self.facts = self.facts.after([step])
+                LateWork(book).record([step], by="ina", at=AT)
+
+    def _run(self, step: Submission) -> GradingRun:
+        received: datetime | None = None
+        if step.hours is not None:
+            received = DUE + timedelta(hours=step.hours)
+        return graded_run(
+            self.path,
+            step.student,
+            received=received,
+            assignment=step.assignment,
+            work=step.work,
+            receipt=step.receipt,
+        )
+
+    def late(self) -> CourseLate:
+        return CourseLate(load_settings(self.path, environ={}))
+
+
+def told(course: Course, book: Gradebook) -> Mapping[tuple[str, str], object]:
+    """Return marks, deductions and sentences, and the columns that 0.3.16 reads."""
+    found = {}
+    for name in NAMES:
+        columns = {each.student: each for each in book.grades(name)}
+        for each in course.late().counted(book, name):
+            grade, held = each.grade, columns[each.grade.student]
+            assert (held.penalty_pct, held.final) == (grade.penalty_pct, grade.final)
+            sentence = late_sentence(grade, each.deduction)
+            found[name, grade.student] = (grade.total, grade.penalty_pct, grade.final, sentence)
+    return found
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "gradebook.db"
+        Gradebook(path).close()
+        yield path
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(steps=st.lists(st.tuples(STEPS, st.booleans()), min_size=4, max_size=16))
+def test_any_order_of_changes_gives_what_is_computed_from_nothing(
+    empty: Path, steps: list[tuple[Step, bool]]
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        course = Course(Path(directory))
+        course.write_settings()
+        shutil.copy(empty, course.path / "gradebook.db")
+        with Gradebook(course.path / "gradebook.db") as book:
+            for step, refreshes in steps:
+                course.take(book, step)
+                if refreshes:
+                    course.late().refresh(book, at=AT)
+            course.late().refresh(book, at=AT)
+            grown = told(course, book)
+        shutil.copy(empty, course.path / "fresh.db")
+        facts, last = course.facts, replace(course, path=course.path)
+        with Gradebook(course.path / "fresh.db") as book:
+            changes = [
+                *facts.extensions.values(),
+                *(Membership(*each) for each in facts.members),
+                *(PolicyChange(*each) for each in facts.policies.items()),
+            ]
+            LateWork(book).record(changes, by="ina", at=AT)
+            for step in (*course.submissions.values(), *course.marks.values()):
+                last.take(book, step)
+            course.late().refresh(book, at=AT)
+            assert told(course, book) == grown
+
+
+def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text(SETTINGS)
+    put(tmp_path, "alice", timedelta(hours=15))
+    put(tmp_path, "bob", timedelta(hours=-1))
+    late = CourseLate(load_settings(tmp_path, environ={}))
+    change = Extension("A1", "alice", until=DUE + timedelta(days=1))
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        preview = late.preview(book, [change], "A1")
+        assert [each.differs for each in preview.grades] == [True, False]
+        assert late.preview(book, [change], "A2").grades == ()
+        LateWork(book).record([change], by="ina", at=AT, version=preview.version)
+        assert late.counted(book, "A1") == tuple(each.after for each in preview.grades)
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            LateWork(book).record([change], by="ina", at=AT, version=preview.version)
+
+
+def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text("[penalties]\nenabled = true\n")
+    later = (DUE + timedelta(days=1)).isoformat()
+    (tmp_path / "assignments.json").write_text(
+        f'[{{"name": "A1", "due": "{DUE.isoformat()}", "extensions": {{"alice": "{later}"}}}}]'
+    )
+    for student in ("alice", "bob"):
+        put(tmp_path, student, timedelta(hours=15))
+    late = CourseLate(load_settings(tmp_path, environ={}))
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        found = {each.student: each.final for each in late.grades(book, "A1")}
+        assert found == {"alice": 67.5, "bob": 64.1}
+
+
+def test_where_a_time_came_from_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text(SETTINGS)
+    received = DUE + timedelta(hours=15)
+    fetched = tmp_path / "submitted/A1/.fetch_metadata.json"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_text(f'{{"bob": {received.timestamp()}, "cleo": {received.timestamp()}}}')
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(graded_run(tmp_path, "alice", received=received, receipt=12))
+        book.record_run(graded_run(tmp_path, "bob", received=received))
+        book.record_run(graded_run(tmp_path, "cleo"))
+        book.record_run(graded_run(tmp_path, "dan", received=received))
+        for transport, by in (("moodle", "by Moodle"), ("https", "by the assignment server")):
+            (tmp_path / "mograder.toml").write_text(f'transport = "{transport}"\n{SETTINGS}')
+            late = CourseLate(load_settings(tmp_path, environ={}))
+            said = [late_sentence(each.grade, each.deduction) for each in late.counted(book, "A1")]
+            assert [each.rpartition(" by ")[2] for each in said] == [
+                "receipt 12)",
+                f"{by[3:]})",
+                f"{by[3:]})",
+                "the record of its submission)",
+            ]
+
+
+def test_the_time_of_earlier_work_is_not_that_of_new_work(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text(SETTINGS)
+    put(tmp_path, "alice", timedelta(hours=15))
+    late = CourseLate(load_settings(tmp_path, environ={}))
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        assert late.refresh(book, at=AT).late == 1
+        book.record_run(graded_run(tmp_path, "alice", work="second"))
+        found = late.refresh(book, at=AT)
+        assert (found.late, found.withdrawn, found.unknown) == (0, 1, ("alice",))
+        assert [each.final for each in late.grades(book, "A1")] == [67.5]

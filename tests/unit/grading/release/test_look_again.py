@@ -1,0 +1,266 @@
+"""grading.release.look_again: who is asked, and that only a decision changes a mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import Conflict, Forbidden, InvalidInput
+from mograder.grading.release.look_again import (
+    LONGEST_TEXT,
+    MOST_MESSAGES,
+    Decision,
+    RequestRules,
+    answer,
+    ask,
+    assign,
+    decide,
+    reopen,
+    reply,
+    withdraw,
+)
+from mograder.grading.release.released_pages import released_marks
+from mograder.grading.release.releasing import take_back
+from mograder.store.regrade_requests import (
+    MessageKind,
+    RegradeRequest,
+    RegradeRequests,
+    RequestState,
+)
+from tests.support.released_course import ReleasedCourse, later, open_released_course
+
+RULES = RequestRules(days=14, to="marker")
+DAY = 24 * 60
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Iterator[ReleasedCourse]:
+    with open_released_course(tmp_path) as course:
+        yield course
+
+
+def asking(
+    course: ReleasedCourse,
+    question: str = "Essay",
+    *,
+    student: str = "alice",
+    rules: RequestRules = RULES,
+    minutes: float = 1,
+    text: str = "The second part is right, I think.",
+) -> RegradeRequest:
+    number = ask(course.book, rules, ("A1", student, question), text, later(minutes))
+    return RegradeRequests(course.book).find(number)
+
+
+def found(course: ReleasedCourse, request: RegradeRequest) -> RegradeRequest:
+    return RegradeRequests(course.book).find(request.number)
+
+
+def seen(course: ReleasedCourse, minutes: float = 60) -> float | None:
+    marks = released_marks(course.feedback(minutes)) or {}
+    return marks["alice"].grade.final
+
+
+def present(course: ReleasedCourse) -> float | None:
+    return course.book.grades("A1")[0].final
+
+
+def test_nothing_can_be_asked_about_marks_that_are_not_released(course: ReleasedCourse) -> None:
+    with pytest.raises(Forbidden, match="not released"):
+        asking(course)
+    course.release("bob")
+    with pytest.raises(Forbidden, match="not released"):
+        asking(course)
+    course.release("alice", at=later(60))
+    with pytest.raises(Forbidden, match="not released"):
+        asking(course, minutes=59)
+    assert asking(course, minutes=60).state is RequestState.OPEN
+
+
+def test_the_time_for_requests_begins_with_the_release(course: ReleasedCourse) -> None:
+    course.release()
+    with pytest.raises(Forbidden, match="is over"):
+        asking(course, minutes=14 * DAY + 1)
+    asking(course, minutes=14 * DAY)
+    with pytest.raises(Forbidden, match="takes no requests"):
+        asking(course, "Q1", rules=RequestRules(0, "marker"))
+
+
+@pytest.mark.parametrize("text", ["", " \n\t ", "x" * (LONGEST_TEXT + 1)])
+def test_a_request_has_words_and_not_too_many(course: ReleasedCourse, text: str) -> None:
+    course.release()
+    with pytest.raises(InvalidInput):
+        asking(course, text=text)
+
+
+def test_control_characters_are_replaced(course: ReleasedCourse) -> None:
+    course.release()
+    said = asking(course, text="why\x00\u202e?\r\nThanks").messages[0].text
+    assert said == "why\ufffd\ufffd?\nThanks"
+
+
+def test_a_question_that_does_not_exist_is_refused(course: ReleasedCourse) -> None:
+    course.release()
+    with pytest.raises(InvalidInput, match="no question 'Q9'"):
+        asking(course, "Q9")
+
+
+@pytest.mark.parametrize(
+    ("to", "question", "assignee"),
+    [
+        ("marker", "Essay", "mia"),
+        ("marker", "Q1", ""),
+        ("other", "Essay", "max"),
+        ("other", "Q1", ""),
+        ("instructors", "Essay", ""),
+    ],
+)
+def test_the_person_who_is_asked(
+    course: ReleasedCourse, to: str, question: str, assignee: str
+) -> None:
+    course.release()
+    rules = RequestRules(14, to)  # type: ignore[arg-type]  # one of its values
+    assert asking(course, question, rules=rules).assignee == assignee
+
+
+def test_the_other_marker_is_the_one_with_fewer_requests(course: ReleasedCourse) -> None:
+    course.mark("carol", 5, marker="abe")
+    course.release()
+    rules = RequestRules(14, "other")
+    assert asking(course, rules=rules).assignee == "abe"
+    assert asking(course, student="carol", rules=rules).assignee == "max"
+
+
+def test_words_alone_change_no_mark(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    answer(course.book, request, "mia", "Which part?", seen=request.last, now=later(2))
+    request = found(course, request)
+    assert request.state is RequestState.ANSWERED
+    reply(course.book, request, "Line 7.", later(3))
+    assert found(course, request).state is RequestState.OPEN
+    assert (present(course), seen(course)) == (13.5, 13.5)
+
+
+def test_a_decision_records_the_mark_and_releases_it(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    made = Decision("mia", "You are right.", 8.5, request.last)
+    done = decide(course.feedback(5), request, made)
+    assert (done.before, done.after, done.released) == (6, 8.5, True)
+    assert (present(course), seen(course)) == (16, 16)
+    last = course.book.history("A1", "alice")[-1]
+    assert (last.question, last.points, last.marker) == ("Essay", 8.5, "mia")
+    assert last.comment == "Essay is fair."
+    decided = found(course, request)
+    assert decided.state is RequestState.DECIDED
+    assert decided.messages[-1].kind is MessageKind.CHANGED
+    assert (decided.messages[-1].before, decided.messages[-1].after) == (6, 8.5)
+
+
+def test_a_mark_by_grading_can_be_replaced_by_a_decision(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course, "Q1")
+    decide(course.feedback(5), request, Decision("prof", "Fair.", 10, request.last))
+    assert seen(course) == 16
+
+
+def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    before = len(course.book.history("A1", "alice"))
+    for points in (None, 6):
+        request = found(course, request)
+        made = Decision("mia", "It is right.", points, request.last)
+        assert not decide(course.feedback(5), request, made).released
+        request = found(course, request)
+        assert request.messages[-1].kind is MessageKind.KEPT
+        reopen(course.book, request, "prof", "Again.", seen=request.last, now=later(6))
+    assert len(course.book.history("A1", "alice")) == before
+
+
+def test_a_mark_that_was_taken_back_stays_so(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    take_back(course.feedback(2), ["alice"], by="prof", note="")
+    made = Decision("mia", "Yes.", 8, request.last)
+    assert not decide(course.feedback(5), request, made).released
+    assert "alice" not in (released_marks(course.feedback(6)) or {})
+    assert present(course) == 15.5
+
+
+def test_points_out_of_range_change_nothing(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    for points in (-1.0, 10.5, float("nan")):
+        made = Decision("mia", "Yes.", points, request.last)
+        with pytest.raises(InvalidInput):
+            decide(course.feedback(5), request, made)
+    assert found(course, request).state is RequestState.OPEN
+    assert present(course) == 13.5
+
+
+def test_a_decision_on_an_outdated_thread_is_refused_before_the_mark(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    request = asking(course)
+    reply(course.book, request, "And line 9.", later(2))
+    with pytest.raises(Conflict):
+        decide(course.feedback(5), request, Decision("mia", "No.", 9, request.last))
+    assert present(course) == 13.5
+
+
+def test_a_decision_after_an_interruption_tells_the_right_difference(
+    course: ReleasedCourse,
+) -> None:
+    """The mark is recorded, and the program ended before the decision was."""
+    course.release()
+    request = asking(course)
+    course.mark("alice", 8.5)
+    history = len(course.book.history("A1", "alice"))
+    done = decide(course.feedback(5), request, Decision("mia", "Yes.", 8.5, request.last))
+    assert (done.before, done.after, done.released) == (6, 8.5, True)
+    assert len(course.book.history("A1", "alice")) == history
+    assert seen(course) == 16
+
+
+def test_a_closed_request_takes_no_more_words_until_it_is_reopened(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    decide(course.feedback(5), request, Decision("mia", "No.", None, request.last))
+    request = found(course, request)
+    with pytest.raises(Forbidden, match="closed"):
+        reply(course.book, request, "But!", later(6))
+    with pytest.raises(Forbidden, match="closed"):
+        withdraw(course.book, request, later(6))
+    with pytest.raises(Conflict, match="closed"):
+        answer(course.book, request, "mia", "x", seen=request.last, now=later(6))
+    with pytest.raises(Conflict, match="asked about Essay already"):
+        asking(course)
+    reopen(course.book, request, "prof", "A second look.", seen=request.last, now=later(7))
+    reply(course.book, found(course, request), "Thanks.", later(8))
+
+
+def test_a_request_can_be_withdrawn_and_given_to_somebody_else(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    assign(course.book, request, "prof", "max", seen=request.last, now=later(2))
+    request = found(course, request)
+    assert (request.assignee, request.state) == ("max", RequestState.OPEN)
+    withdraw(course.book, request, later(3))
+    assert not found(course, request).waits
+
+
+def test_a_thread_is_bounded(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    for number in range(MOST_MESSAGES - 1):
+        reply(course.book, found(course, request), f"and {number}", later(2))
+    with pytest.raises(Forbidden, match="at most 20 messages"):
+        reply(course.book, found(course, request), "more", later(3))
+    withdraw(course.book, found(course, request), later(4))
+    with pytest.raises(Forbidden, match="at most 20 messages"):
+        asking(course)

@@ -1,0 +1,189 @@
+"""grading.release: what is released, for whom, and what stays hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.grading.release.released_marks import ReleasedMarks, parse_marks, render_marks
+from mograder.grading.release.released_pages import (
+    released_marks,
+    render_marks_page,
+    view_marks,
+    write_released_pages,
+)
+from mograder.grading.release.releasing import (
+    ReleaseState,
+    release,
+    release_states,
+    take_back,
+)
+from mograder.grading.results.grading_result import GradingState
+from tests.support.feedback_pages import EVIL, GRADE, WORK
+from tests.support.gradebooks import change
+from tests.support.graded_results import graded_result
+from tests.support.released_course import ReleasedCourse, later, open_released_course
+
+NOT_RUN = GradingState.NOT_RUN
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Iterator[ReleasedCourse]:
+    with open_released_course(tmp_path) as course:
+        yield course
+
+
+def states(course: ReleasedCourse, minutes: float = 0) -> dict[str, ReleaseState]:
+    found = release_states(course.feedback(minutes))
+    return {each.grade.student: each.state for each in found}
+
+
+def visible(course: ReleasedCourse, minutes: float = 0) -> dict[str, float | None]:
+    found = released_marks(course.feedback(minutes)) or {}
+    return {student: marks.grade.final for student, marks in found.items()}
+
+
+def test_marks_survive_their_json() -> None:
+    marks = ReleasedMarks(GRADE, 3, WORK.deduction, hidden_tests=True)
+    assert parse_marks(render_marks(marks)) == marks
+    with pytest.raises(InvalidInput, match="damaged"):
+        parse_marks("{}")
+    with pytest.raises(InvalidInput, match="damaged"):
+        parse_marks("[" * 100_000)
+
+
+def test_without_any_release_nothing_is_said(course: ReleasedCourse) -> None:
+    assert released_marks(course.feedback()) is None
+    assert states(course)["alice"] is ReleaseState.NOT_RELEASED
+    assert states(course)["carol"] is ReleaseState.NO_MARK
+
+
+def test_all_with_a_mark_are_released_and_the_others_named(course: ReleasedCourse) -> None:
+    done = course.release()
+    assert done.students == ("alice", "bob")
+    assert done.left_out == (("carol", "Essay is not marked yet"),)
+    assert visible(course) == {"alice": 13.5, "bob": 16.5}
+    assert states(course)["alice"] is ReleaseState.RELEASED
+
+
+def test_one_student_is_released_and_no_other(course: ReleasedCourse) -> None:
+    course.release("bob")
+    assert visible(course) == {"bob": 16.5}
+    with pytest.raises(NotFound, match="nobody"):
+        course.release("bob", "nobody")
+
+
+def test_a_release_at_a_time_is_visible_from_then_on(course: ReleasedCourse) -> None:
+    course.release("alice", at=later(60))
+    assert visible(course, 59) == {}
+    assert states(course, 59)["alice"] is ReleaseState.WAITING
+    assert visible(course, 60) == {"alice": 13.5}
+    with pytest.raises(InvalidInput, match="has passed"):
+        course.release("bob", minutes=5, at=later(1))
+
+
+def test_later_marks_are_not_seen_until_they_are_released(course: ReleasedCourse) -> None:
+    course.release("alice")
+    course.mark("alice", 9)
+    assert visible(course) == {"alice": 13.5}
+    assert states(course)["alice"] is ReleaseState.CHANGED
+    assert course.release(minutes=1).students == ("alice", "bob")
+    assert visible(course, 1)["alice"] == 16.5
+    assert states(course, 1)["alice"] is ReleaseState.RELEASED
+
+
+def test_to_release_the_same_marks_again_does_nothing(course: ReleasedCourse) -> None:
+    course.release("alice")
+    assert course.release("alice", minutes=1).students == ()
+    assert course.release("alice", minutes=1, at=later(9)).students == ()
+
+
+def test_a_release_that_waits_can_be_put_off_or_brought_forward(course: ReleasedCourse) -> None:
+    course.release("alice", at=later(60))
+    assert course.release("alice", at=later(60)).students == ()
+    assert course.release("alice", minutes=1, at=later(90)).students == ("alice",)
+    assert visible(course, 70) == {}
+    assert course.release("alice", minutes=2).students == ("alice",)
+    assert visible(course, 2) == {"alice": 13.5}
+
+
+def test_marks_are_taken_back_with_a_note(course: ReleasedCourse) -> None:
+    course.release()
+    done = take_back(course.feedback(1), ["bob", "carol"], by="prof", note="A mistake in Q1.")
+    assert done.students == ("bob",)
+    assert visible(course, 2) == {"alice": 13.5}
+    assert states(course, 2)["bob"] is ReleaseState.TAKEN_BACK
+    with pytest.raises(InvalidInput, match="1000 characters"):
+        take_back(course.feedback(1), None, by="prof", note="x" * 1001)
+
+
+def test_a_dry_run_changes_nothing(course: ReleasedCourse) -> None:
+    feedback = course.feedback()
+    done = release(feedback, None, at=None, by="prof", dry_run=True)
+    assert done.students == ("alice", "bob")
+    assert released_marks(feedback) is None
+
+
+def test_a_page_tells_the_marks_and_reasons_of_the_release(course: ReleasedCourse) -> None:
+    course.release("alice")
+    course.mark("alice", 9)
+    course.grade("alice", checks=())
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    view = view_marks(feedback, marks)
+    assert (view.mark, view.most) == ("13.5", "20")
+    assert [(each.key, each.marks) for each in view.questions] == [
+        ("Q1", "7.5 of 10"),
+        ("Essay", "6 of 10"),
+    ]
+    assert [each.title for each in view.questions[0].labels] == ["Q1: sum"]
+    page = render_marks_page(feedback, marks)
+    assert "<strong>13.5</strong> of 20 marks" in page
+    assert "Essay is fair." in page
+
+
+def test_the_notebook_of_another_submission_is_no_part_of_the_page(course: ReleasedCourse) -> None:
+    copy = course.feedback().request().autograded / "alice.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    shown = 1\n")
+    course.release("alice")
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    assert "shown" in render_marks_page(feedback, marks)
+    course.grade("alice", submission_sha256="c" * 64)
+    assert "shown" not in render_marks_page(feedback, marks)
+
+
+def test_a_forged_result_explains_nothing(course: ReleasedCourse) -> None:
+    course.release("alice")
+    path = course.loaded.gradebook_path
+    change(path, "UPDATE grading_runs SET result = replace(result, '7.5', '9.5')")
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    with pytest.raises(InvalidInput, match="changed after it was signed"):
+        view_marks(feedback, marks)
+
+
+def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
+    evil = graded_result().checks[0].model_copy(update={"reason": EVIL, "state": NOT_RUN})
+    course.grade("alice", checks=(evil,))
+    course.mark("alice", 6)
+    course.release("alice")
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    page = render_marks_page(feedback, marks)
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+
+
+def test_pages_are_written_for_released_marks_only(course: ReleasedCourse, tmp_path: Path) -> None:
+    course.release("alice")
+    feedback = course.feedback(1)
+    marks = released_marks(feedback) or {}
+    place = tmp_path / "pages"
+    place.mkdir()
+    assert list(write_released_pages(feedback, marks.values(), place)) == []
+    assert [page.name for page in place.iterdir()] == ["alice.html"]

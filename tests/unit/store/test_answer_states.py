@@ -1,0 +1,78 @@
+"""The states of answers at a glance are those of the whole gradebook."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from mograder.store.answer_states import AnswerStates
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import WHOLE, MarkEntry
+from tests.support.gradebooks import AT, MARKS, a_run, change, put_recorded, random_points
+
+STATES = ("judged", "unprotected", "needs attention", "claimed")
+
+
+def compare(book: Gradebook) -> None:
+    """Compare both ways of reading all questions of A1."""
+    grades = {each.student: each for each in book.grades("A1")}
+    states = AnswerStates(book)
+    keys = dict.fromkeys(q.key for each in grades.values() for q in each.questions)
+    summary = {each.key: each for each in states.of_assignment("A1")}
+    for key in keys:
+        found = states.of_question("A1", key)
+        expected = {
+            student: question
+            for student, grade in grades.items()
+            for question in grade.questions
+            if question.key == key
+        }
+        assert found == expected
+        told = {each.student: (each.marker, each.open) for each in summary[key].answers}
+        assert told == {student: (each.marker, each.open) for student, each in expected.items()}
+    wholes = states.of_question("A1", WHOLE)
+    for student, grade in grades.items():
+        if grade.whole is not None:
+            assert wholes[student] == grade.whole
+        else:
+            assert wholes[student].points is None
+
+
+def test_they_agree_for_random_histories(tmp_path: Path, chance: random.Random) -> None:
+    students = [f"student{number}" for number in range(8)]
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        for later in range(120):
+            student = chance.choice(students) if later >= len(students) else students[later]
+            if chance.random() < 0.4 or later < len(students):
+                points = random_points(chance, MARKS)
+                states = {"Q1": chance.choice(STATES)}
+                if states["Q1"] == "needs attention":
+                    points["Q1"] = None
+                work = chance.choice("ab")
+                book.record_run(a_run(student, points, work=work, states=states, later=later))
+                continue
+            key = chance.choice(["Q1", "Analysis", WHOLE])
+            given = chance.choice([None, 1.0, 7.5])
+            book.record_marks("A1", student, {key: MarkEntry(given, "x")}, marker="mia", at=AT)
+        compare(book)
+        change(
+            tmp_path / "gradebook.db",
+            "UPDATE submissions SET manual_mark = 20, total_mark = 30, graded_at = 'now'"
+            " WHERE student < 'student4'",
+        )
+        compare(book)
+
+
+def test_they_agree_for_a_gradebook_of_0_3_16(tmp_path: Path) -> None:
+    with Gradebook(put_recorded(tmp_path / "gradebook.db")) as book:
+        compare(book)
+        book.record_run(a_run("alice", {"Q1": 1.0, "Q2": 2.0, "Q3": 3.0}))
+        compare(book)
+
+
+def test_an_assignment_without_marks_has_the_whole_only(tmp_path: Path) -> None:
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run("alice", {}, marks=None))
+        (whole,) = AnswerStates(book).of_assignment("A1")
+        assert (whole.key, whole.available) == (WHOLE, 100)
+        assert [each.open for each in whole.answers] == ["not marked yet"]
