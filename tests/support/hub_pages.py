@@ -7,6 +7,7 @@ notebooks are arranged (``hub_app``), so that every state is there at once.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,16 +29,21 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.store.gradebook import Gradebook
 from mograder.store.grading_jobs import JobState, KeptJobs
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.grading_records import MarkEntry, QuestionGrade, StudentGrade
 from mograder.store.hub_state import EndingRow
 from mograder.store.releases import ItemKind
+from mograder.store.shares import Shares
+from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
 
 SETTINGS = """title = "Numerical Experiments"
 [hub]
 instructors = ["prof"]
 collect = true
+[marking]
+markers = ["marta"]
 [moodle]
 url = "https://moodle.test"
 course_id = 7
@@ -177,6 +183,7 @@ async def live_through(hub: Hub, address: str) -> None:
         session.usage.memory, session.usage.cpu = 90_000_000 + 7_000_000 * number, 3.0 * number
     hub.end("alice", "A3-Random-Walks", EndReason.MEMORY)
     grade(hub)
+    await asyncio.to_thread(put_marks, hub.course)
     now = hub.clock.now()
     for number, reason in enumerate((EndReason.MEMORY, EndReason.CRASHED, EndReason.DISK)):
         name, detail = f"student{number:03}", "Killed" if reason is EndReason.CRASHED else ""
@@ -211,6 +218,37 @@ def grade(hub: Hub) -> None:
     (hub.course / "autograded" / item).mkdir(parents=True)
     page = hub.course / "autograded" / item / "alice.html"
     page.write_text(render_notebook_page(GRADED, f"{item}.py", ()))
+
+
+def put_marks(course_dir: Path) -> None:
+    """Fill the gradebook: A1 with every state of its marking, open to markers; A2 as a whole."""
+    (course_dir / "marking.json").write_text('["A1-Measuring-Pi"]\n')
+    marks = {"Q1": 10.0, "Q2": 5.0, "Essay": 20.0, "<script>alert(1)</script>": 5.0}
+    checked = {"Q1": 10.0, "Q2": 2.5}
+    item = "A1-Measuring-Pi"
+    with Gradebook(course_dir / "gradebook.db") as book:
+        for number in range(60):
+            points = None if number == 7 else checked
+            state, problem = (
+                ("needs attention", "<b>No</b> time.") if number == 7 else ("judged", "")
+            )
+            run = a_run(
+                f"student{number:03}",
+                points,
+                assignment=item,
+                state=state,
+                marks=marks,
+                problem=problem,
+            )
+            book.record_run(run)
+        for number in range(20):
+            given = {"Essay": MarkEntry(15.0)}
+            name = f"student{number + 10:03}"
+            book.record_marks(item, name, given, marker="marta", at=AT)
+        again = a_run("student012", checked, assignment=item, work="second", later=5, marks=marks)
+        book.record_run(again)
+        Shares(book, random.Random(1)).share_out(item, "", ["marta", "prof"], by="prof", at=AT)
+        book.record_run(a_run("alice", checked, assignment="A2-Cooling-Coffee", marks=None))
 
 
 def _client(address: str, user: str, role: Role = Role.STUDENT) -> httpx.AsyncClient:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -58,6 +58,7 @@ from mograder.store.mark_counting import (
 )
 
 _T = TypeVar("_T")
+_Students: TypeAlias = str | Collection[str] | None
 _RUN_FACTS = ("id", "assignment", "student", "submission_sha256", "state", "problem")
 
 
@@ -78,9 +79,9 @@ def read_assignments(connection: Connection) -> tuple[AssignmentRow, ...]:
 
 
 def read_rows(
-    connection: Connection, assignment: str, student: str | None = None
+    connection: Connection, assignment: str, student: _Students = None
 ) -> tuple[StudentRows, ...]:
-    """Return what is known of an assignment's students, or of one, ordered by username."""
+    """Return what is known of all students, of some or of one, ordered by username."""
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     rows = {
         each["student"]: from_row(each)
@@ -364,16 +365,19 @@ def _mirror_run(connection: Connection, before: StudentRows, run: GradingRun) ->
 
 
 def _of(
-    connection: Connection, table: Table, assignment: str, student: str | None
+    connection: Connection, table: Table, assignment: str, student: _Students
 ) -> Iterable[RowMapping]:
     wanted = select(table).where(_where(table, assignment, student))
     order = table.c.id if "id" in table.c else table.c.student
     return connection.execute(wanted.order_by(order)).mappings()
 
 
-def _where(table: Table, assignment: str, student: str | None) -> ColumnElement[bool]:
+def _where(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
     named: ColumnElement[bool] = table.c.assignment == assignment
-    return named if student is None else named & (table.c.student == student)
+    if student is None:
+        return named
+    one = isinstance(student, str)
+    return named & (table.c.student == student if one else table.c.student.in_(student))
 
 
 def _grouped(

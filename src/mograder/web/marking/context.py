@@ -18,6 +18,7 @@ from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook import Gradebook
+from mograder.store.marking_progress import MarkingProgress
 
 MARKING, MARKER = "mograder.marking", "mograder.marker"
 """The keys of the request's scope."""
@@ -39,7 +40,8 @@ class MarkingApp:
     and may raise its errors; it blocks, and so do all of its methods.
     ``key`` verifies signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
-    action, and the object that it concerns. ``works`` shows submissions.
+    action, and the object that it concerns. ``works`` shows submissions,
+    ``progress`` counts what is marked.
     """
 
     loaded: LoadedSettings
@@ -49,6 +51,7 @@ class MarkingApp:
     source: Callable[[str], Path | None]
     record: Callable[[Request, str, str], Awaitable[None]]
     works: Works = field(default_factory=Works)
+    progress: MarkingProgress = field(default_factory=MarkingProgress)
 
 
 def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:

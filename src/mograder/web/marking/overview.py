@@ -1,36 +1,124 @@
-"""Marking's first page: the assignments that the person may mark, and the switch for markers."""
+"""The overview pages of marking: the course, and one assignment's questions and students."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from mograder.auth.roles import Role
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
+from mograder.grading.marking.answer_names import question_address, question_title
+from mograder.store.files import entry_named
+from mograder.store.grading_records import StudentGrade
+from mograder.store.marking_progress import AssignmentProgress, QuestionProgress
 from mograder.store.open_marking import open_for_marking, set_open_for_marking
+from mograder.store.student_grades import grades_of
+from mograder.store.submitted_files import submitted_files
 from mograder.web.context import request_context
+from mograder.web.marking.answer_access import Answers, answers_of, assignment_of
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.sheets import Sheet, sheet_of
 
 _ANSWERS = {"1": True, "0": False}
 
 
+@dataclass(frozen=True, slots=True)
+class QuestionLine:
+    """One question; ``mine`` are the waiting answers of the person's own share."""
+
+    progress: QuestionProgress
+    title: str
+    address: str
+    mine: int
+
+    @property
+    def done(self) -> int:
+        """The answers that wait for nobody."""
+        return self.progress.total - self.progress.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentLine:
+    """One assignment; ``submitted`` are its students with a submission."""
+
+    name: str
+    submitted: int
+    progress: AssignmentProgress
+    questions: tuple[QuestionLine, ...]
+    mine: int
+    is_open: bool
+
+    @property
+    def to_mark(self) -> tuple[QuestionLine, ...]:
+        """The questions with answers that wait, or that people mark."""
+        return tuple(
+            each for each in self.questions if each.progress.waiting or each.progress.marked
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StudentLine:
+    """One student's work; ``label`` is the name, or what hides it."""
+
+    label: str
+    answer: str
+    grade: StudentGrade
+
+    @property
+    def waiting(self) -> int:
+        """The questions that wait for a person."""
+        return sum(bool(each.open) for each in self.grade.questions)
+
+
 async def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
     """Show the assignments: all to instructors, to markers those that are open for marking."""
-    names, opened = await to_thread.run_sync(_assignments, marking, marker)
+    lines = await to_thread.run_sync(_assignment_lines, marking, marker)
     done, item = outcome(request)
     return page(
         request,
         "marking/course.html",
         here="marking",
-        names=names,
-        opened=opened,
+        lines=lines,
         instructor=marker.role is Role.INSTRUCTOR,
         done=done,
         done_item=item,
+    )
+
+
+async def assignment(
+    a: str,
+    request: Request,
+    marking: CurrentMarking,
+    marker: CurrentMarker,
+    names: bool | None = None,
+) -> Response:
+    """Show an assignment's questions and students; ``names`` as in the API of answers."""
+    shown = marking.loaded.settings.marking.names == "shown" if names is None else names
+
+    def read() -> tuple[AssignmentLine, Sheet[StudentLine]]:
+        item = assignment_of(a)
+        line = _assignment_line(marking, marker, item, open_for_marking(marking.loaded.course_dir))
+        answers = answers_of(marking, marker, item, shown)
+        if not line.submitted and not answers.order:
+            raise NotFound("There is nothing to mark under this name.")
+        return line, _students(request, marking, answers, by_name=shown)
+
+    line, sheet = await to_thread.run_sync(read)
+    return page(
+        request,
+        "marking/assignment.html",
+        here="marking",
+        line=line,
+        sheet=sheet,
+        names=shown,
+        instructor=marker.role is Role.INSTRUCTOR,
     )
 
 
@@ -53,7 +141,59 @@ async def open_or_close(
     return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
 
 
-def _assignments(marking: MarkingApp, marker: Marker) -> tuple[list[str], frozenset[str]]:
+def _assignment_lines(marking: MarkingApp, marker: Marker) -> list[AssignmentLine]:
     opened = open_for_marking(marking.loaded.course_dir)
-    names = [each.name for each in marking.book().assignments()]
-    return [each for each in names if marker.role is Role.INSTRUCTOR or each in opened], opened
+    known = {each.name for each in marking.book().assignments()}
+    names = {name for name in known | _submitted_names(marking) if ItemName.valid(name)}
+    if marker.role is not Role.INSTRUCTOR:
+        names &= opened
+    ordered = sorted(names, key=str.casefold)
+    return [_assignment_line(marking, marker, ItemName.parse(each), opened) for each in ordered]
+
+
+def _submitted_names(marking: MarkingApp) -> set[str]:
+    """Return the names of the directories of submissions that are not empty."""
+    directory = marking.loaded.path(marking.loaded.settings.dirs.submitted)
+    if not directory.is_dir():
+        return set()
+    found = (each for each in directory.iterdir() if each.is_dir() and any(each.glob("*.py")))
+    return {nfc(each.name) for each in found}
+
+
+def _assignment_line(
+    marking: MarkingApp, marker: Marker, item: ItemName, opened: frozenset[str]
+) -> AssignmentLine:
+    directory = entry_named(marking.loaded.path(marking.loaded.settings.dirs.submitted), item)
+    progress = marking.progress.of(marking.book(), item)
+    return AssignmentLine(
+        name=item,
+        submitted=len(submitted_files(directory)) if directory.is_dir() else 0,
+        progress=progress,
+        questions=tuple(
+            QuestionLine(
+                each,
+                question_title(each.key),
+                question_address(each.key),
+                each.shares.get(marker.name, 0),
+            )
+            for each in progress.questions
+        ),
+        mine=progress.of_marker(marker.name),
+        is_open=item in opened,
+    )
+
+
+def _students(
+    request: Request, marking: MarkingApp, answers: Answers, *, by_name: bool
+) -> Sheet[StudentLine]:
+    """Return one page of the students: by name, or in the marker's order where names are hidden."""
+    order = answers.order
+    if by_name:
+        order = tuple(sorted(order, key=lambda student: answers.labels[student].casefold()))
+    sheet = sheet_of(order, request)
+    grades = grades_of(marking.book(), answers.assignment, sheet.lines)
+    lines = [
+        StudentLine(answers.labels[each.student], answers.id_of(each.student), each)
+        for each in grades
+    ]
+    return Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following)

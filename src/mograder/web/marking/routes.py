@@ -48,6 +48,7 @@ _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
     # The page on which people mark
     MarkingRoute("GET", "/marking/{a}/questions/{question}", pages.question_page),

@@ -7,10 +7,8 @@ same handlers as the API's (``course``, ``admin``, ``sessions``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -31,10 +29,9 @@ from mograder.web.hub.support.copy_counts import Count
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.responses import failure_page, kept_work
 from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.sheets import number_in, sheet_of
 
-T = TypeVar("T")
 _PAGE = 50
-_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +65,6 @@ class CopyLine:
     facts: CopyFacts
     result: ValidationResult | None
     running: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet(Generic[T]):
-    """One page of a long list; ``before`` and ``following`` are 0 at its ends."""
-
-    lines: Sequence[T]
-    total: int
-    first: int
-    before: int
-    following: int
 
 
 async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -132,7 +118,7 @@ async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Respons
         request,
         "sessions.html",
         here="sessions",
-        sheet=_sheet(live, request),
+        sheet=sheet_of(live, request),
         by_memory=by_memory,
         states=app.services.pool.states(),
         now=app.services.clock.now(),
@@ -151,7 +137,7 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
     names = {*map(str, count.copies), *(listed or ()), *running} - {INSTRUCTOR}
     found = sorted(name for name in names if wanted.casefold() in name.casefold())
     here = app.notifier.present() | set(running)
-    sheet = _sheet(sorted(found, key=lambda name: (name not in here, name)), request)
+    sheet = sheet_of(sorted(found, key=lambda name: (name not in here, name)), request)
     return page(
         request,
         "students.html",
@@ -216,7 +202,7 @@ async def problems(request: Request, app: CurrentApp, caller: Caller) -> Respons
 
 async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the audit log, the newest entries first, a page at a time."""
-    before = _number(request, "before") or None
+    before = number_in(request, "before") or None
     read = app.services.state.recent_audit
     rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
     older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
@@ -271,17 +257,3 @@ def _by_name(live: LiveSession) -> tuple[int, str, str]:
 
 def _by_memory(live: LiveSession) -> tuple[int, str, str]:
     return (-live.usage.memory, live.key.user, live.key.item)
-
-
-def _sheet(lines: Sequence[T], request: Request) -> Sheet[T]:
-    """Return the page of a list that the request names, ``?page=2``."""
-    last = max(1, -(-len(lines) // _PAGE))
-    number = min(max(1, _number(request, "page")), last)
-    start = (number - 1) * _PAGE
-    following = number + 1 if number < last else 0
-    return Sheet(lines[start : start + _PAGE], len(lines), start + 1, number - 1, following)
-
-
-def _number(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS + 3 else 0

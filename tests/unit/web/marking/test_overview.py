@@ -1,0 +1,140 @@
+"""The overview pages of marking, and the switch that opens an assignment for markers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry
+from tests.support.gradebooks import AT, a_run
+from tests.support.hub_app import Hub, hub
+
+__all__ = ["hub"]
+
+MARKS = {"Q1": 10.0, "Essay": 20.0}
+OK, MISSING, WRONG = httpx.codes.OK, httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST
+
+
+@pytest.fixture
+def marked(hub: Hub) -> Hub:
+    """A hub on which A1 is graded for three students, A2 handed in by one; A1 is open."""
+    with Gradebook(hub.course / "gradebook.db") as book:
+        for student in ("alice", "bob", "carol"):
+            book.record_run(a_run(student, {"Q1": 7.5}, marks=MARKS))
+        book.put_students({"alice": "Alice <b>Ada</b>"})
+        book.record_marks("A1", "bob", {"Essay": MarkEntry(15.0)}, marker="marta", at=AT)
+    place = hub.course / "submitted" / "A2"
+    place.mkdir(parents=True)
+    (place / "dora.py").write_text("")
+    (hub.course / "submitted" / "empty").mkdir()
+    (hub.course / "marking.json").write_text('["A1"]\n')
+    return hub
+
+
+async def _page(hub: Hub, user: str, path: str, status: int = OK) -> str:
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role, browser=True) as client:
+        answer = await client.get(path)
+    assert answer.status_code == status
+    return answer.text
+
+
+def _words(html: str) -> str:
+    """Return the text of a page's main part."""
+    main = html.partition("<main")[2].partition("</main>")[0]
+    return " ".join(re.sub(r"<[^>]*>", " ", main).split())
+
+
+async def test_an_instructor_sees_every_assignment_with_its_numbers(marked: Hub) -> None:
+    words = _words(await _page(marked, "prof", "/marking"))
+    assert "A1 0 submitted 3 graded by machine 2 answers wait for people open for markers" in words
+    assert "A2 1 submitted 0 graded by machine" in words
+    assert "Essay 1 of 3" in words
+    assert "empty" not in words
+
+
+async def test_a_marker_sees_only_what_is_open_and_no_switch(marked: Hub) -> None:
+    html = await _page(marked, "marta", "/marking")
+    assert "A1" in _words(html)
+    assert "A2" not in _words(html)
+    assert "/open" not in html
+    await _page(marked, "marta", "/marking/A2", httpx.codes.FORBIDDEN)
+
+
+async def test_a_student_has_no_way_to_marking(marked: Hub) -> None:
+    await _page(marked, "alice", "/marking", httpx.codes.FORBIDDEN)
+    assert "/marking" not in await _page(marked, "alice", "/")
+    assert 'href="/marking"' in await _page(marked, "marta", "/")
+    assert "/course/" not in await _page(marked, "marta", "/")
+
+
+async def test_names_are_hidden_until_they_are_asked_for(marked: Hub) -> None:
+    hidden = await _page(marked, "marta", "/marking/A1")
+    assert not re.search(r"alice|bob|carol|Ada", hidden)
+    assert {f"Answer {number}" for number in (1, 2, 3)} <= set(re.findall(r"Answer \d", hidden))
+    shown = await _page(marked, "marta", "/marking/A1?names=1")
+    assert "Alice &lt;b&gt;Ada&lt;/b&gt;" in shown
+    assert re.search(r"Alice.*bob.*carol", _words(shown))
+    addresses = [set(re.findall(r"/answers/[0-9a-f]{16}", page)) for page in (hidden, shown)]
+    assert addresses[0] == addresses[1]
+    assert len(addresses[0]) == 3
+
+
+async def test_a_students_line_has_the_marks_and_what_waits(marked: Hub) -> None:
+    words = _words(await _page(marked, "prof", "/marking/A1?names=1"))
+    assert "Essay people 20 1 of 3 2" in words
+    assert "bob judged 7.5 15 22.5 of 30" in words
+    assert "carol judged 7.5 none none yet 1 question waits." in words
+
+
+async def test_an_assignment_that_is_only_handed_in_says_what_comes_first(marked: Hub) -> None:
+    assert "Nothing is graded yet." in await _page(marked, "prof", "/marking/A2")
+
+
+@pytest.mark.parametrize("path", ["/marking/A9", "/marking/.hidden", "/marking/empty"])
+async def test_a_name_without_any_work_is_not_found(marked: Hub, path: str) -> None:
+    await _page(marked, "prof", path, MISSING)
+
+
+async def test_the_switch_opens_and_closes_and_is_recorded(marked: Hub) -> None:
+    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
+        opened = await client.post("/marking/A2/open", data={"open": "1"})
+        assert opened.headers["location"] == "/marking?done=opened&item=A2"
+        assert "A2 is open for markers." in _words(
+            (await client.get(opened.headers["location"])).text
+        )
+        closed = await client.post("/marking/A1/open", data={"open": "0"})
+        assert closed.headers["location"] == "/marking?done=closed&item=A1"
+    assert (marked.course / "marking.json").read_text() == '["A2"]\n'
+    found = [line[1:] for line in marked.audit() if "marking" in line[1]]
+    assert found == [("open for marking", "A2", "ok"), ("close for marking", "A1", "ok")]
+
+
+@pytest.mark.parametrize("value", ["", "2", "true"])
+async def test_a_switch_without_a_direction_changes_nothing(marked: Hub, value: str) -> None:
+    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
+        assert (await client.post("/marking/A1/open", data={"open": value})).status_code == WRONG
+    assert (marked.course / "marking.json").read_text() == '["A1"]\n'
+
+
+async def test_a_damaged_gradebook_is_told_in_a_sentence(hub: Hub, tmp_path: Path) -> None:
+    (hub.course / "gradebook.db").write_text("no database")
+    answer = await _page(hub, "prof", "/marking", WRONG)
+    assert "gradebook.db" in answer
+
+
+async def test_the_numbers_follow_a_mark_that_another_program_gives(marked: Hub) -> None:
+    assert "2 answers wait" in await _page(marked, "prof", "/marking")
+
+    def give() -> None:
+        with Gradebook(marked.course / "gradebook.db") as book:
+            book.record_marks("A1", "carol", {"Essay": MarkEntry(1.0)}, marker="prof", at=AT)
+
+    await asyncio.to_thread(give)
+    assert "1 answer waits" in await _page(marked, "prof", "/marking")
