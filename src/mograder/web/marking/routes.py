@@ -48,6 +48,7 @@ _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking", overview.course),
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
     MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
     # The page on which people mark
@@ -76,7 +77,6 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", _RELEASE, release_pages.release_page, Demands.INSTRUCTOR),
     MarkingRoute("POST", _RELEASE, release_pages.change_release, Demands.INSTRUCTOR),
     MarkingRoute("GET", _RELEASE + "/{student}", release_pages.preview, Demands.INSTRUCTOR),
-    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
     MarkingRoute("GET", _REQUEST, request_pages.thread_page),
     MarkingRoute("POST", _REQUEST, request_pages.change_thread),
 )
