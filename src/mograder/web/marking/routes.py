@@ -17,6 +17,7 @@ from mograder.web.marking import (
     api_comments,
     late,
     overview,
+    pages,
     release_pages,
     request_pages,
 )
@@ -55,6 +56,9 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
     MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
     MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),
+    # The page on which people mark
+    MarkingRoute("GET", "/marking/{a}/questions/{question}", pages.question_page),
+    MarkingRoute("GET", "/marking/{a}/answers/{answer}", pages.answer_page),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),
