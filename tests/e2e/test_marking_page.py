@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
-from playwright.async_api import Dialog, Error, Locator, Page, expect
+from playwright.async_api import Dialog, Error, Locator, Page, Request, Route, expect
 
 from bench.support.browser import People
 from bench.support.hub import HubProcess
@@ -336,12 +336,34 @@ async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
         await prof.page.reload()
     assert prof.asked_to_stay == ["beforeunload"]
     await asyncio.to_thread(hub.restart)
+    await read_before_saved(prof.page)
     await prof.page.goto(address)
     await expect(prof.comment).to_have_value("Written while nobody listened. And more.")
     await prof.is_saved()
     assert book.marks("Essay")[name].comment == "Written while nobody listened. And more."
     await prof.page.reload()
     assert prof.asked_to_stay == ["beforeunload"]
+
+
+async def read_before_saved(page: Page) -> None:
+    """Let an answer be read before its mark is saved, and arrive after that."""
+    read, saved = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "PUT":
+            await read.wait()
+            return await route.continue_()
+        answer = await route.fetch()
+        read.set()
+        await saved.wait()
+        return await route.fulfill(response=answer)
+
+    def note(request: Request) -> None:
+        if request.method == "PUT":
+            saved.set()
+
+    page.on("requestfinished", note)
+    await page.route("**/answers/*/questions/*", hold)
 
 
 async def tab_to(page: Page, name: str) -> None:

@@ -17,6 +17,7 @@ const cache = new Map();
 let state = null, turn = 0, rubric_of = null;
 
 const { here, key } = places;
+const saves = new Map(); // how often an answer's mark was saved
 const soon = () => new Promise((done) => setTimeout(done, AGAIN_MS));
 
 // ---- one answer
@@ -28,7 +29,7 @@ async function show(index, { focus = true } = {}) {
   const known = cache.get(outbox.key_of(wanted.id, wanted.question));
   let found = known;
   while (!found) {
-    found = await places.fetch_state(wanted).catch(fail);
+    found = await fetch_state(wanted).catch(fail);
     if (!found) await soon();
     if (mine !== turn) return;
   }
@@ -41,6 +42,15 @@ async function show(index, { focus = true } = {}) {
   if (next) prefetch(next);
 }
 
+// An answer as it is; what was read before a mark was saved meanwhile is read again.
+async function fetch_state(wanted) {
+  const name = outbox.key_of(wanted.id, wanted.question);
+  for (;;) {
+    const before = saves.get(name), found = await places.fetch_state(wanted);
+    if (saves.get(name) === before) return found;
+  }
+}
+
 function fail(error) {
   tell_trouble("load", error.message);
   return null;
@@ -48,14 +58,14 @@ function fail(error) {
 
 // Shows a newer state of the answer that is shown; what is being written stays.
 async function renew(wanted, mine) {
-  const fresh = await places.fetch_state(wanted).catch(() => null);
+  const fresh = await fetch_state(wanted).catch(() => null);
   if (!fresh || mine !== turn) return null;
   if (JSON.stringify(fresh) !== JSON.stringify(state)) display(fresh, false);
   return fresh;
 }
 
 async function prefetch(wanted) {
-  const found = await places.fetch_state(wanted).catch(() => null);
+  const found = await fetch_state(wanted).catch(() => null);
   if (!found) return;
   cache.set(outbox.key_of(wanted.id, wanted.question), found);
   if (cache.size > MOST_KEPT) cache.delete(cache.keys().next().value);
@@ -163,6 +173,7 @@ function told() {
 // The hub has saved a mark.
 function took(saved, result) {
   note_saved();
+  saves.set(saved, (saves.get(saved) ?? 0) + 1);
   cache.delete(saved);
   const { mark, version, open = "", look_again = false } = result;
   places.update(saved, { open, look_again, marker: mark?.marker ?? "", points: mark ? mark.points : null });
