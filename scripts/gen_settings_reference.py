@@ -24,6 +24,7 @@ from mograder.core.settings_model import (
     OUR_SECTIONS,
     ItemLimits,
     ItemSettings,
+    LateRule,
     Settings,
 )
 
@@ -99,6 +100,8 @@ def _items(notes: dict[str, dict[str, str]]) -> Iterator[str]:
     yield from _table(own, notes["ItemSettings"])
     yield "### `[items.NAME.limits]`\n"
     yield from _table(ItemLimits.model_fields, notes["ItemLimits"])
+    yield "### `[items.NAME.penalties]`\n"
+    yield from _table(LateRule.model_fields, notes["LateRule"])
 
 
 def _table(fields: dict[str, FieldInfo], notes: dict[str, str]) -> Iterator[str]:

@@ -138,6 +138,24 @@ async def test_cells_checks_and_errors_are_told_one_by_one(rig: Rig) -> None:
         assert (await rig.local.starts())["warm"] == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r"half \ud800 a pair", "half ? a pair"),
+        (r"\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
+        (r"nothing\0", "nothing\0"),
+    ],
+)
+async def test_an_error_is_told_whatever_characters_are_in_its_text(
+    rig: Rig, text: str, told: str
+) -> None:
+    """No text makes the report unreadable, in which all errors and checks would be lost."""
+    result = await rig.run(f"raise ValueError('{text}')", f"print('{text}')")
+    assert result.outcome is Outcome.FINISHED
+    assert [(each.error_type, each.message) for each in result.cells[1:2]] == [("ValueError", told)]
+    assert result.cells[2].output_tail == f"{told}\n"
+
+
 async def test_a_cancelled_run_has_ended_before_its_copy_is_removed(rig: Rig) -> None:
     def asleep() -> list[psutil.Process]:
         return [p for p in inside_of(rig.local.launcher) if p.name() == "sleep"]

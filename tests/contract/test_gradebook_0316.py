@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry, Penalty, StudentGrade
+from mograder.store.grading_records import WHOLE, MarkDetails, MarkEntry, Penalty, StudentGrade
+from mograder.store.question_marking import Change, QuestionMarks
+from mograder.store.saved_comments import Author, CommentWish, SavedComments
 from scripts.record_0316 import install
 from scripts.record_gradebook import TARGET
 from scripts.record_gradebook import run as run_0316
@@ -131,3 +133,47 @@ def test_it_opens_a_gradebook_that_was_made_here(python: Path, tmp_path: Path) -
     saving = {"assignment": "A1", "student": "alice", "slider": 100, "feedback": "A. B. C."}
     run_0316(python, "save", path, saving)
     assert ours(path)["alice"].total == 82.1
+
+
+def test_marks_of_the_marking_page_and_of_its_grader_show_in_each_other(
+    python: Path, path: Path
+) -> None:
+    """A course of 0.3.16 is marked on, by question and as a whole, and goes back."""
+    with Gradebook(path) as book:
+        marks, bank = QuestionMarks(book), SavedComments(book)
+        before = marks.state("A1", "alice", WHOLE)
+        assert before.given is not None
+        assert (before.given.mark.marker, before.given.mark.points) == ("mograder 0.3.16", 42)
+        assert before.comment == submission(read(python, path), "alice")["feedback"]
+
+        book.record_run(a_run("eve", FAIR))
+        good = bank.add("A1", "Analysis", CommentWish("Good.", 24), Author("mia", AT))
+        entry = MarkEntry(None, "", MarkDetails(6.0, (good.comment,)))
+        _mark(marks, "eve", "Analysis", entry)
+        _mark(marks, "eve", WHOLE, MarkEntry(None, "All. In. All.", MarkDetails()))
+    row = submission(read(python, path), "eve")
+    assert (row["manual_mark"], row["total_mark"]) == (50, 52.1)
+    assert row["feedback"] == "All. In. All."
+    with Gradebook(path) as book:
+        bank = SavedComments(book)
+        wish = CommentWish("Good.", 30)
+        bank.change("A1", "Analysis", good.comment, wish, Author("ben", AT), good.version)
+    assert submission(read(python, path), "eve")["total_mark"] == 58.1
+
+    saving = {"assignment": "A1", "student": "eve", "slider": 80, "feedback": "Even. Better. Now."}
+    run_0316(python, "save", path, saving)
+    with Gradebook(path) as book:
+        marks = QuestionMarks(book)
+        whole = marks.state("A1", "eve", WHOLE)
+        assert whole.given is not None
+        assert (whole.given.mark.points, whole.given.mark.comment) == (48, "Even. Better. Now.")
+        assert marks.state("A1", "eve", "Analysis").whole is not None
+        _mark(marks, "eve", "Analysis", MarkEntry(12.0, "", MarkDetails()))
+        assert marks.state("A1", "eve", "Analysis").whole is None
+    row = submission(read(python, path), "eve")
+    assert (row["manual_mark"], row["feedback"]) == (20, "Even. Better. Now.")
+
+
+def _mark(marks: QuestionMarks, student: str, question: str, entry: MarkEntry) -> None:
+    seen = marks.state("A1", student, question).version
+    marks.give("A1", student, Change(question, entry, "mia", AT, seen))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +11,9 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict
+from mograder.grading.batch.grading_jobs import Counts, GradingJobs, GradingRequest
 from mograder.store.grading_jobs import JobRow, JobState, KeptJobs
+from tests.support.clock import ManualClock
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
@@ -76,7 +80,10 @@ def test_a_job_that_is_run_again_counts_from_the_start(jobs: KeptJobs) -> None:
     assert (len(counted.problems), len(counted.problems[1][1])) == (200, 1000)
     later = NOW + timedelta(hours=1)
     assert jobs.begin(row.number, later)
-    assert jobs.of("A1") == replace(row, state=JobState.RUNNING, started_at=later)
+    running = replace(row, state=JobState.RUNNING, started_at=later, attempts=2)
+    assert jobs.of("A1") == running
+    jobs.put_back(row.number)
+    assert jobs.of("A1") == replace(running, attempts=1)
 
 
 def test_a_job_that_has_ended_stays_as_it_ended(jobs: KeptJobs) -> None:
@@ -94,3 +101,83 @@ def test_a_long_error_with_any_characters_is_kept_in_short(jobs: KeptJobs) -> No
     found = jobs.of("A1")
     assert found is not None
     assert len(found.error) == 1000
+
+
+class Graders:
+    """A batch that waits until it may end, and counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.running = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def __call__(
+        self, item: str, request: GradingRequest, progress: Callable[[Counts], None], /
+    ) -> Counts:
+        self.begun += 1
+        progress(Counts(1))
+        self.running.set()
+        await self.may_end.wait()
+        return Counts(1, 1)
+
+
+async def ended(queue: GradingJobs, changed: asyncio.Event) -> JobRow:
+    """Return the job of A1 when it has ended."""
+    async with asyncio.timeout(30):
+        while True:
+            changed.clear()
+            row = await queue.of("A1")
+            if row is not None and row.state.ended:
+                return row
+            await changed.wait()
+
+
+async def test_a_job_that_has_ended_the_hub_three_times_is_given_up(jobs: KeptJobs) -> None:
+    row = add(jobs)
+    for _ in range(3):
+        assert jobs.begin(row.number, NOW)
+    graders, changed = Graders(), asyncio.Event()
+    queue = GradingJobs(jobs, graders, ManualClock())
+    queue.on_change = lambda _: changed.set()
+    await queue.open()
+    try:
+        found = await ended(queue, changed)
+    finally:
+        await queue.close()
+    assert (found.state, graders.begun) == (JobState.FAILED, 0)
+    assert found.error.startswith("The hub ended 3 times while this ran")
+
+
+async def test_a_hub_that_stops_in_order_does_not_count_as_an_attempt(jobs: KeptJobs) -> None:
+    add(jobs)
+    graders = Graders()
+    for _ in range(4):
+        graders.running.clear()
+        queue = GradingJobs(jobs, graders, ManualClock())
+        await queue.open()
+        async with asyncio.timeout(30):
+            await graders.running.wait()
+        await queue.close()
+        row = jobs.of("A1")
+        assert row is not None
+        assert (row.state, row.attempts) == (JobState.RUNNING, 0)
+    assert graders.begun == 4
+
+
+async def test_an_error_of_what_is_told_of_changes_does_not_touch_a_job(jobs: KeptJobs) -> None:
+    add(jobs)
+    graders, changed = Graders(), asyncio.Event()
+    graders.may_end.set()
+
+    def fails(item: str) -> None:
+        changed.set()
+        raise RuntimeError(item)
+
+    queue = GradingJobs(jobs, graders, ManualClock())
+    queue.on_change = fails
+    await queue.open()
+    try:
+        found = await ended(queue, changed)
+    finally:
+        await queue.close()
+    assert (found.state, found.completed, graders.begun) == (JobState.DONE, 1, 1)

@@ -405,10 +405,10 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
     upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
     assert run(upload) == 0
     said = capfd.readouterr()
-    assert "  alice   changed    - -> 0.00\n" in said.out or "- -> 0\n" in said.out
+    assert "  alice   changed    - -> 0.00, comment\n" in said.out
     assert "  bsmith  changed    - -> 34.6" in said.out
     assert "carol" not in said.out
-    assert "Warning: carol has no mark: Analysis is not marked yet." in said.err
+    assert "Warning: A1-Introduction: carol has no mark: Analysis is not marked yet." in said.err
     (teacher.course / "import").mkdir()
     worksheet = (RAW / "worksheet-A1-identity.csv").read_bytes()
     (teacher.course / "import" / "A1.csv").write_bytes(worksheet)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.grading.release import look_again
+from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook import Gradebook
+from mograder.store.late_facts import Membership
+from mograder.store.late_work import LateWork
 from mograder.store.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
+from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, hub
 from tests.support.hub_copies import FORM
 from tests.support.released_course import ReleasedCourse, later, open_released_course
@@ -128,6 +134,8 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "13.5"
     staff = (await see(hub, "/marking/A1/release", "prof")).text
     assert "1 mark changed since the release." in staff
+    item = (await see(hub, "/course/items/A1", "prof")).text
+    assert "1 mark changed since the release:" in item
     await release(hub)
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
 
@@ -182,6 +190,16 @@ async def test_a_release_for_nobody_known_is_refused(
     assert (await see(hub, "/marks/alice/A1")).status_code == 404
 
 
+async def test_a_group_is_released_and_no_other_student(hub: Hub, course: ReleasedCourse) -> None:
+    members = [Membership("Tuesday", student) for student in ("bob", "carol")]
+    LateWork(course.book).record(members, by="prof", at=AT)
+    assert 'value="group:Tuesday"' in (await see(hub, "/marking/A1/release", "prof")).text
+    answer = await release(hub, "group:Tuesday")
+    assert answer.headers["location"].endswith("done=marks-release&item=1")
+    assert (await see(hub, "/marks/bob/A1", "bob")).status_code == 200
+    assert (await see(hub, "/marks/alice/A1")).status_code == 404
+
+
 async def test_the_preview_is_what_a_release_would_show(hub: Hub, course: ReleasedCourse) -> None:
     answer = await see(hub, "/marking/A1/release/alice", "prof")
     assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'; ")
@@ -198,6 +216,8 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     assert (await ask(hub)).headers["location"] == "/marks/alice/A1?done=ask"
     assert "1 request waits" in (await see(hub, "/")).text
     listed = (await see(hub, "/marking/requests", MARKER)).text
+    assert "alice" not in listed, "names are hidden from markers"
+    assert "alice" not in (await see(hub, THREAD, MARKER)).text
     assert listed.index("For you") < listed.index(ASKING["text"]) < listed.index("For others")
     hub.clock.advance(60)
     await decide(hub, MARKER, action="answer", text="Which part?")
@@ -290,6 +310,25 @@ async def test_a_marker_decides_only_what_goes_to_them(hub: Hub, course: Release
     assert (await decide(hub, MARKER, action="keep")).status_code == 303
 
 
+async def test_nobody_decides_on_their_own_mark(hub: Hub, course: ReleasedCourse) -> None:
+    """A person may be student and marker of a course."""
+    course.grade(MARKER)
+    course.mark(MARKER, 5, marker=MARKER)
+    await release(hub)
+    own = f"/marks/{MARKER}/A1/requests"
+    assert (await post(hub, own, MARKER, **ASKING)).status_code == 303
+    (request,) = RegradeRequests(course.book).of()
+    assert request.assignee == ""
+    fields = {"text": "Yes.", "seen": str(request.last)}
+    await post(hub, THREAD, "prof", **fields, action="assign", to=MARKER)
+    (request,) = RegradeRequests(course.book).of()
+    assert request.assignee == MARKER
+    fields["seen"] = str(request.last)
+    for action in ("answer", "keep", "change"):
+        answer = await post(hub, THREAD, MARKER, **fields, action=action, points="10")
+        assert answer.status_code == 403, action
+
+
 @pytest.mark.parametrize("points", ["", "nan", "inf", "-1", "11", "ten"])
 async def test_points_that_are_no_mark_are_refused(
     hub: Hub, course: ReleasedCourse, points: str
@@ -325,3 +364,28 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
     assert answer.status_code == 409
     with Gradebook(course.loaded.gradebook_path) as book:
         assert book.grades("A1")[0].final == 14.5
+
+
+async def test_the_pages_of_staff_work_in_the_grader_too(tmp_path: Path) -> None:
+    with open_released_course(tmp_path) as course:
+        course.release()
+        marks = ("A1", "alice", "Essay")
+        number = look_again.ask(course.book, RequestRules(14, "marker"), marks, EVIL, later(1))
+        (request,) = RegradeRequests(course.book).of()
+        course.mark("bob", 3)
+        async with (
+            proxied_grader(tmp_path, instructors="anna") as grader,
+            grader.through_proxy("anna") as anna,
+        ):
+            thread = f"/marking/A1/requests/{number}"
+            for path in ("/marking/A1/release", "/marking/A1/release/bob", thread):
+                page = await anna.get(path, headers={"Accept": "text/html"})
+                assert page.status_code == 200, path
+                assert "<script>alert" not in page.text, path
+            listed = (await anna.get("/marking/requests")).text
+            assert "A1, Essay: alice" in listed
+            form = {"Accept": "text/html", "Origin": PUBLIC}
+            fields = {"action": "change", "points": "8.5", "text": "Yes.", "seen": request.last}
+            answer = await anna.post(thread, headers=form, data=fields)
+            assert answer.headers["location"].endswith(f"{thread}?done=change")
+        assert course.book.grades("A1")[0].final == 16

@@ -155,7 +155,9 @@ def zygotes_now() -> int:
 
 def _is_zygote(process: psutil.Process) -> bool:
     try:
-        return process.name() == "python" and "/opt/mograder/zygote.py" in process.cmdline()
+        return (
+            process.name() == "python" and "/opt/mograder/programs/zygote.py" in process.cmdline()
+        )
     except psutil.NoSuchProcess:
         return False
 
@@ -237,7 +239,7 @@ async def test_a_session_is_settled_by_its_pid_before_it_does_anything(
         local_pool.environment("one", READY + waiting), "a", pids.append
     )
     (pid,) = pids
-    assert "/opt/mograder/zygote.py" in psutil.Process(pid).cmdline()
+    assert "/opt/mograder/programs/zygote.py" in psutil.Process(pid).cmdline()
     assert session.first_pid > 0
 
 

@@ -67,7 +67,8 @@ async def test_a_student_asks_and_the_mark_changes(
     await home.reload()
     await expect(home.get_by_text("16 of 20 marks")).to_be_visible()
     await expect(home.get_by_text("6 → 8.5 (+2.5)")).to_be_visible()
-    await expect(home.get_by_text("You are right.")).to_be_visible()
+    said = home.get_by_role("list", name="Messages").get_by_text("You are right.")
+    await expect(said).to_be_visible()
     async with home.expect_popup() as opened:
         await home.get_by_role("link", name="With your notebook as it ran").click()
     page = await opened.value
@@ -94,7 +95,7 @@ async def ask_by_keyboard(page: Page) -> None:
 
 async def answer_and_change(page: Page) -> None:
     """Open the only request, and give another mark."""
-    await page.get_by_role("link", name="A1, Essay: alice").click()
+    await page.get_by_role("link", name="A1, Essay: request 1").click()
     await expect(page.get_by_text("Is the second part not right?")).to_be_visible()
     await page.get_by_label("Your words, which the student reads").fill("You are right.")
     await page.get_by_label("New points of 10").fill("8.5")

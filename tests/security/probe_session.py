@@ -139,7 +139,7 @@ def _stands_at(process: psutil.Process, place: str) -> bool:
 
 def _is_zygote(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return process.cmdline()[1:2] == ["/opt/mograder/zygote.py"]
+        return process.cmdline()[1:2] == ["/opt/mograder/programs/zygote.py"]
     return False
 
 

@@ -25,21 +25,22 @@ ESSAY = GradedQuestion(key="Essay", available=10.0, earned=None, state=GradingSt
 
 @dataclass(frozen=True, slots=True)
 class ReleasedCourse:
-    """A course whose item A1 has Q1 (10 marks, 7.5 by checks) and Essay (10 marks, by people)."""
+    """A course whose item has Q1 (10 marks, 7.5 by checks) and Essay (10 marks, by people)."""
 
     loaded: LoadedSettings
     key: bytes
     book: Gradebook
+    assignment: str = "A1"
 
     def feedback(self, minutes: float = 0) -> CourseFeedback:
-        """Return the feedback on A1, some minutes after :data:`AT`."""
-        return CourseFeedback(self.loaded, self.book, "A1", self.key, later(minutes))
+        """Return the feedback on the item, some minutes after :data:`AT`."""
+        return CourseFeedback(self.loaded, self.book, self.assignment, self.key, later(minutes))
 
     def result(self, student: str, **changes: object) -> GradingResult:
         """Return a student's result."""
         question = graded_result().questions[0]
         values: dict[str, object] = {
-            "assignment": "A1",
+            "assignment": self.assignment,
             "student": student,
             "filename": f"{student}.py",
             "questions": (question, ESSAY),
@@ -59,7 +60,7 @@ class ReleasedCourse:
     ) -> None:
         """Mark a question of a student."""
         entry = MarkEntry(points, f"{question} is fair.")
-        self.book.record_marks("A1", student, {question: entry}, marker=marker, at=AT)
+        self.book.record_marks(self.assignment, student, {question: entry}, marker=marker, at=AT)
 
     def release(self, *students: str, minutes: float = 0, at: datetime | None = None) -> Released:
         """Release marks, of all without names."""
@@ -72,16 +73,21 @@ def later(minutes: float) -> datetime:
 
 
 @contextmanager
-def open_released_course(course: Path, toml: str = "") -> Iterator[ReleasedCourse]:
-    """Make the course: alice and bob are marked, carol's Essay is not."""
+def open_released_course(
+    course: Path,
+    toml: str = "",
+    assignment: str = "A1",
+    students: tuple[str, str, str] = ("alice", "bob", "carol"),
+) -> Iterator[ReleasedCourse]:
+    """Make the course: the first two students are marked, the Essay of the third is not."""
     course.mkdir(parents=True, exist_ok=True)
     if toml or not (course / "mograder.toml").exists():
         (course / "mograder.toml").write_text(toml)
     loaded = load_settings(course, environ={})
     with Gradebook(loaded.gradebook_path) as book:
-        made = ReleasedCourse(loaded, grading_key(loaded), book)
-        for student in ("alice", "bob", "carol"):
+        made = ReleasedCourse(loaded, grading_key(loaded), book, assignment)
+        for student in students:
             made.grade(student)
-        made.mark("alice", 6)
-        made.mark("bob", 9, marker="max")
+        made.mark(students[0], 6)
+        made.mark(students[1], 9, marker="max")
         yield made

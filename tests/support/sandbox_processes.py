@@ -43,7 +43,7 @@ def zygotes() -> list[psutil.Process]:
     found = []
     for process in owned_by(FIRST_UID):
         with contextlib.suppress(psutil.Error):
-            if process.cmdline()[1:2] == ["/opt/mograder/zygote.py"]:
+            if process.cmdline()[1:2] == ["/opt/mograder/programs/zygote.py"]:
                 found.append(process)
     return found
 

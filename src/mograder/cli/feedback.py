@@ -12,10 +12,11 @@ import click
 from mograder.cli.gradebook.book import account_name, existing_book
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import Words, find_name, listed, nfc
+from mograder.core.errors import InvalidInput
+from mograder.core.name_lookup import listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import assignment_csv
 from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
@@ -192,23 +193,15 @@ def _choose(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[_Chosen, 
 
 
 def _named(argument: str, loaded: LoadedSettings) -> _Chosen:
-    if "/" in argument or argument.endswith(_SUFFIX):
-        path = Path(argument).expanduser().absolute()
-        if path.is_file() and path.suffix == _SUFFIX:
-            return _Chosen(nfc(path.parent.name), path.parent, (nfc(path.stem),), whole=False)
-        if not path.is_dir():
-            raise InvalidInput(f"File not found: {argument}", hint="Give a name, or a .py file.")
-        return _all(path)
-    base = loaded.path(loaded.settings.dirs.autograded)
-    names = sorted(
-        {nfc(each.name) for each in base.iterdir() if each.is_dir()} if base.is_dir() else ()
-    )
-    words = Words("assignment", f"in {shown(base)}", "Nothing is graded yet: `mograder autograde`.")
-    try:
-        name = find_name(argument, [each for each in names if each[0] != "."], words)
-    except NotFound as error:
-        raise InvalidInput(error.message, hint=error.hint) from error
-    return _all(entry_named(base, name))
+    at_path = path_named(argument)
+    if at_path is None:
+        base = loaded.path(loaded.settings.dirs.autograded)
+        name = assignment_named(argument, [base], "Nothing is graded yet: `mograder autograde`.")
+        return _all(entry_named(base, name))
+    directory, notebook = at_path
+    if notebook is None:
+        return _all(directory)
+    return _Chosen(nfc(directory.name), directory, (nfc(notebook.stem),), whole=False)
 
 
 def _all(directory: Path) -> _Chosen:

@@ -88,15 +88,18 @@ class _Root(LazyGroup):
             ),
             "extension": Lazy(
                 "mograder.cli.extension.group:extension",
-                "Give extensions, and set the rule for late work.",
+                "Give extensions and exemptions, and set the rule for late work.",
+            ),
+            "grader": Lazy(
+                "mograder.cli.grader:grader", "Mark a course on your own machine, in a browser."
             ),
             "similarity": Lazy(
                 "mograder.cli.similarity:similarity",
                 "Look for copies among the submissions of an assignment.",
             ),
-            "grader": Lazy("mograder.cli.grader:grader", "Mark a course on your own machine."),
             "grader-asgi": Lazy(
-                "mograder.cli.grader:grader_asgi", "Serve the pages of marking behind a proxy."
+                "mograder.cli.grader:grader_asgi",
+                "Serve the pages of marking behind a reverse proxy that signs people in.",
             ),
             "hub": Lazy("mograder.cli.hub.group:hub", "Run the shared hub, and look after it."),
             "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),

@@ -23,6 +23,24 @@ class Closing(ABC):
         """Release all resources."""
 
 
+def open_pipes(count: int) -> tuple[tuple[int, int], ...]:
+    """Return the descriptors of new pipes, each its end to read and its end to write.
+
+    Raises:
+        OSError: One of them cannot be opened; then none is open.
+    """
+    found: list[tuple[int, int]] = []
+    try:
+        for _ in range(count):
+            found.append(os.pipe())  # noqa: PERF401 - those that are open must be known
+    except OSError:
+        for each in found:
+            os.close(each[0])
+            os.close(each[1])
+        raise
+    return tuple(found)
+
+
 @contextmanager
 def closing_fd(fd: int) -> Iterator[int]:
     """Yield an open file descriptor, and close it at the end of the block."""

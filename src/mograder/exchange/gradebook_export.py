@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from mograder.core.csv_table import write_table
+from mograder.exchange.grades_csv import moodle_comment
 from mograder.store.grading_records import QuestionGrade, StudentGrade
 
 _Cell = str | float | None
@@ -68,7 +69,7 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
 
 def moodle_csv(grades: Sequence[StudentGrade]) -> str:
     """Return the columns that ``mograder moodle upload-feedback`` and ``export`` need."""
-    rows = ((each.student, each.final, each.comment) for each in grades)
+    rows = ((each.student, each.final, moodle_comment(each)) for each in grades)
     return write_table(("student", "mark", "feedback"), rows)
 
 

@@ -7,6 +7,7 @@ accepted too.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +33,7 @@ _MARK = ("penalised_mark", "mark", "grade", "total_mark")
 """The first filled one of these counts: the mark after a penalty before the one without."""
 _COMMENT = ("feedback", "comment", "comments", "feedback comments")
 _FORMAT = "feedback_format"
+_PENALTY, _RAW = "penalty_pct", "mark"
 _FORMATS = {"": False, "text": False, "html": True}
 _ON_SERVER = {
     "username": ("username", "student", "user"),
@@ -66,6 +68,8 @@ class _Columns:
     marks: tuple[int, ...]
     comment: int | None
     format: int | None
+    penalty: int | None
+    raw: int | None
 
 
 def line_html(line: GradeLine, *, clear: bool) -> str | None:
@@ -102,6 +106,8 @@ def parse_grades(
         table.columns_of(*_MARK),
         table.column(*_COMMENT),
         table.column(_FORMAT),
+        table.column(_PENALTY),
+        table.column(_RAW),
     )
     if not columns.person or not (columns.marks or columns.comment is not None):
         raise InvalidInput(
@@ -159,13 +165,23 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
     kind = row.cell(columns.format).lower()
     if kind not in _FORMATS:
         raise InvalidInput(f"feedback_format is {kind[:20]!r}, and can be text or html.")
+    is_html = _FORMATS[kind] or (html_comments and not kind)
     return GradeLine(
         row.line,
         who,
         _first_mark([row.cell(each) for each in columns.marks], scale),
-        None if columns.comment is None else row.cell(columns.comment),
-        _FORMATS[kind] or (html_comments and not kind),
+        None if columns.comment is None else _comment(row, columns, is_html=is_html),
+        is_html,
     )
+
+
+def _comment(row: Row, columns: _Columns, *, is_html: bool) -> str:
+    """Return a row's comment, after a line about the deduction for lateness, if any."""
+    comment, percent = row.cell(columns.comment), row.cell(columns.penalty)
+    if not percent.strip("0.,"):
+        return comment
+    late = _late(percent, row.cell(columns.raw))
+    return f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}".rstrip()
 
 
 def _first(row: Row, columns: Sequence[int]) -> str:
@@ -182,7 +198,7 @@ def from_gradebook(
         InvalidInput: A mark is not the number of an item of ``scale``.
     """
     return tuple(
-        GradeLine(number, each.student, _gradebook_mark(each, scale), each.comment)
+        GradeLine(number, each.student, _gradebook_mark(each, scale), moodle_comment(each))
         for number, each in enumerate(grades, start=1)
     )
 
@@ -212,6 +228,19 @@ def reservations(grades: Sequence[StudentGrade]) -> tuple[str, ...]:
             sentences.append(f"{each.student} has no mark{why}.")
         sentences += [f"{each.student}: {flag}." for flag in each.flags]
     return tuple(sentences)
+
+
+def moodle_comment(grade: StudentGrade) -> str:
+    """Return the comment on a submission, after a line about the deduction for lateness, if any."""
+    if not grade.penalty_pct or grade.total is None or grade.final is None:
+        return grade.comment
+    late = _late(number_text(grade.penalty_pct), number_text(grade.total))
+    return f"{late}\n\n{grade.comment}".rstrip()
+
+
+def _late(percent: str, raw: str) -> str:
+    """Return the line about a deduction, as 0.3.16 words it; ``raw`` is the mark before it."""
+    return f"Late penalty: -{percent}%. Raw mark: {raw}."
 
 
 def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:

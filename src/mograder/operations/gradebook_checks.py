@@ -88,7 +88,8 @@ def _of_assignment(
         yield from _without_work(row, loaded)
     yield from _marks_in_texts(name, grades, loaded)
     if verifies is not None:
-        yield from _forged(book.runs(name), verifies)
+        for student in book.students_with_runs(name):  # all results at once may be gigabytes
+            yield from _forged(book.runs(name, student), verifies)
 
 
 def _damaged(assignment: str, student: str, column: str) -> Line:

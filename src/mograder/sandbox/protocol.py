@@ -304,11 +304,13 @@ class Executed(_Message):
 class Judged(_Message):
     """The ends of a submission's judge and of its worker, which is ended with the judge.
 
-    ``timed_out`` of the worker says that it was still running then.
+    ``timed_out`` of the worker says that it was still running then. ``protected`` is whether both
+    ran in sandboxes.
     """
 
     judge: Executed
     worker: Executed
+    protected: bool = False
 
 
 class Done(_Message):

@@ -222,6 +222,11 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return gradebook_marks.read_runs(connection, assignment, student)
 
+    def students_with_runs(self, assignment: str) -> tuple[str, ...]:
+        """Return the students of whose submissions there are results, sorted."""
+        with reading(self._engine) as connection:
+            return gradebook_marks.students_with_runs(connection, assignment)
+
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
         """Return every mark given for a student's submissions, oldest first."""
         with self.reading() as connection:

@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -137,6 +139,12 @@ def read_runs(
         )
         for row in _of(connection, grading_runs, assignment, student)
     )
+
+
+def students_with_runs(connection: Connection, assignment: str) -> tuple[str, ...]:
+    """Return the students with grading runs, sorted."""
+    wanted = select(grading_runs.c.student).where(grading_runs.c.assignment == assignment)
+    return tuple(sorted(connection.execute(wanted.distinct()).scalars()))
 
 
 def damaged_rows(connection: Connection) -> Iterable[DamagedRow]:
@@ -408,7 +416,7 @@ def _mark_from_row(row: RowMapping) -> RecordedMark:
 
 
 def _insert(connection: Connection, table: Table, **values: object) -> int:
-    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    key = connection.execute(insert(table), values).inserted_primary_key
     return int(key[0]) if key else 0
 
 
@@ -418,8 +426,14 @@ def _put(
     key: Mapping[str, str],
     values: Mapping[str, object],
 ) -> None:
-    news = upsert(table).values(**key, **values)
-    connection.execute(news.on_conflict_do_update(list(key), set_=dict(values)))
+    connection.execute(_upsert(table, tuple(key), tuple(values)), {**key, **values})
+
+
+@cache
+def _upsert(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
+    """Return the statement for rows with these columns; making it takes longer than running it."""
+    news = upsert(table)
+    return news.on_conflict_do_update(key, set_={name: news.excluded[name] for name in columns})
 
 
 def local_iso(at: datetime) -> str:

@@ -87,13 +87,20 @@ class KeptJobs:
             return tuple(map(_row, connection.execute(wanted).mappings()))
 
     def begin(self, number: int, at: datetime) -> bool:
-        """Set a job to running, or return false if it has ended.
+        """Set a job to running and count the attempt, or return false if it has ended.
 
         Its counts start at 0, also when it goes on after a restart.
         """
         counts: dict[str, object] = {"total": 0, "completed": 0, "attention": 0, "problems": "[]"}
         which = grading_jobs.c.state.in_(_OPEN)
-        return self._change(number, which, state=JobState.RUNNING, started_at=at, **counts)
+        attempts = grading_jobs.c.attempts + 1
+        running = {"state": JobState.RUNNING, "started_at": at, "attempts": attempts}
+        return self._change(number, which, **running, **counts)
+
+    def put_back(self, number: int) -> None:
+        """Take back an attempt at a job that goes on later, since the hub stops in order."""
+        which = (grading_jobs.c.state == JobState.RUNNING) & (grading_jobs.c.attempts > 0)
+        self._change(number, which, attempts=grading_jobs.c.attempts - 1)
 
     def count(
         self,

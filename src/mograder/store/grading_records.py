@@ -23,7 +23,8 @@ EARLIER_MARKER = "mograder 0.3.16"
 """The marker of a mark that was given with 0.3.16, which does not record markers."""
 
 MANUAL, NEEDS_ATTENTION, UNPROTECTED = "manual", "needs attention", "unprotected"
-"""The grading states that the gradebook treats differently (``grading.grading_result``)."""
+"""The grading states that the gradebook treats differently; all states are
+``grading.results.grading_result.GradingState``."""
 
 DOUBTFUL = "doubtful"
 """The state of a mark from 0.3.16 that is probably wrong."""

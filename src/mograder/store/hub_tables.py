@@ -213,6 +213,7 @@ grading_jobs = Table(
     Column("asked_at", UtcDateTime(), nullable=False),
     Column("started_at", UtcDateTime()),
     Column("ended_at", UtcDateTime()),
+    Column("attempts", Integer, nullable=False, server_default="0"),
     UniqueConstraint("item"),
 )
 
@@ -264,7 +265,7 @@ class JobRow:
     result is up to date, ``failed_only`` only those without a result. ``completed`` of ``total``
     submissions are graded, of which ``attention`` have no result. ``problems`` are sentences about
     single students, by name, and about the assignment, by an empty name. ``error`` says why the job
-    failed.
+    failed. ``attempts`` is how often it was begun and neither ended nor was put back in order.
     """
 
     number: int
@@ -282,6 +283,7 @@ class JobRow:
     asked_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def insert_details(connection: Connection, mark: int, details: MarkDetails) -> N
         "saved_comments": json.dumps(list(details.saved)),
         "reason": details.reason,
     }
-    connection.execute(insert(mark_details).values(row))
+    connection.execute(insert(mark_details), row)
 
 
 def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, MarkDetails]:

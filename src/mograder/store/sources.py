@@ -6,6 +6,7 @@ only the hub can read. No route serves their contents, and no session sees them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from mograder.store.releases import ItemKind, Limits, Releases, ReleaseUpload
 
 SENT = "sources"
 """The directory, in the course's state directory, of the sources that instructors sent."""
+
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,18 @@ class Sources:
         return Source(sent.notebook, own=False, files=sent.files, sent=sent.updated)
 
     def digests(self, name: ItemName) -> Mapping[str, str]:
-        """Return the SHA-256 of each file that an instructor sent, by its name."""
-        source = self.find(name)
-        if source is None:
-            return {}
-        found = {}
-        for filename in source.files:
-            with (source.notebook.parent / filename).open("rb") as file:
-                found[filename] = hashlib.file_digest(file, "sha256").hexdigest()
-        return found
+        """Return the SHA-256 of each file that an instructor sent, by its name.
+
+        Raises:
+            Conflict: The source was being replaced again and again.
+        """
+        for _ in range(_TRIES):
+            source = self.find(name)
+            if source is None:
+                return {}
+            with contextlib.suppress(FileNotFoundError):  # it was replaced meanwhile
+                return {each: _sha256(source.notebook.parent / each) for each in source.files}
+        raise Conflict(f"The source of {name} is being replaced.", hint="Try again.")
 
     def stage(self, name: ItemName) -> ReleaseUpload:
         """Return an upload for a source, kept by :meth:`commit`.
@@ -91,3 +97,8 @@ class Sources:
     def commit(self, staged: ReleaseUpload) -> None:
         """Replace an assignment's source by an upload, atomically."""
         staged.commit(ItemKind.ASSIGNMENT)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

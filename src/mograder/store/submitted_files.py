@@ -22,6 +22,7 @@ from mograder.core.names import FileName
 from mograder.store.history import stamped_name
 
 _SUFFIX = ".py"
+_REMEDY = "Put the notebook itself in its place."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _entry(path: Path) -> SubmittedFile:
     target = os.readlink(path)  # noqa: PTH115 - a Path would hide a slash
     found = stamped_name(target)
     if found is None or nfc(found.user) != student:
-        problem = f"{_shown(path)} is a link, and not to a submission of its student."
+        problem = f"{_shown(path)} is a link, and not to a submission of its student. {_REMEDY}"
         return replace(file, problem=problem)
     return _checked(replace(file, path=path.with_name(target), received=found.received))
 
@@ -100,7 +101,7 @@ def _checked(file: SubmittedFile) -> SubmittedFile:
     else:
         try:
             regular = stat.S_ISREG(file.path.lstat().st_mode)
-            problem = "" if regular else f"{_shown(file.path)} is no regular file."
+            problem = "" if regular else f"{_shown(file.path)} is no regular file. {_REMEDY}"
         except OSError as error:
             problem = f"{_shown(file.path)} cannot be read: {error.strerror}."
     return replace(file, problem=problem)

@@ -58,7 +58,8 @@ def writes_shared_files(_: Hints) -> object:
 
     package = os.path.dirname(marimo.__file__ or "")
     files = [
-        *("/opt/mograder/serve.py", "/opt/mograder/zygote.py", "/opt/mograder/environment"),
+        *("/opt/mograder/programs/serve.py", "/opt/mograder/programs/zygote.py"),
+        *("/opt/mograder/programs", "/opt/mograder/environment"),
         *(sys.executable, os.path.realpath(sys.executable), marimo.__file__ or ""),
         *("/opt/mograder/uv-cache", "/etc/passwd", "/usr/bin/python3", "/usr/bin/env"),
         *("/opt/mograder/uv-cache/CACHEDIR.TAG", "/opt/mograder/environment/environment.json"),

@@ -11,16 +11,24 @@ import json
 import sqlite3
 import unicodedata
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from mograder.cli.autograde.output import table
 from mograder.cli.main import run
+from mograder.grading.results.grading_result import GradingState
+from mograder.grading.results.result_row import row_of
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import MarkEntry
 from tests.support.autograde_desk import Desk, open_desk
+from tests.support.graded_results import graded_result
 from tests.support.grading_course import (
     HALF,
     RIGHT,
     SOURCE,
+    WRONG,
     make_course,
 )
 
@@ -197,6 +205,10 @@ def _two_that_begin_so(desk: Desk) -> list[str]:
         (lambda _: ["submitted/hw1/zoe.py"], "File not found: submitted/hw1/zoe.py"),
         (lambda _: ["hw1", "--moodle-csv", "mograder.toml"], "does not exist"),
         (lambda _: ["hw1", "-j", "0"], "0 is not in the range"),
+        (lambda _: ["hw1", "--verify", "--force"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--verify", "--csv", "out.csv"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--force", "--failed"], "--force grades all again, --failed some"),
+        (lambda _: ["hw1", "--csv", "out/rows.csv"], "there is no directory out. Make it first."),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(
@@ -206,6 +218,32 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert run(["autograde", *arrange(desk)]) == 2
     assert told in capfd.readouterr().err
     assert desk.opened == []
+
+
+def test_a_notebook_of_jupyter_is_told_with_the_remedy(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk.submit("dave.ipynb", "{}")
+    assert run(["autograde", "hw1"]) == 0
+    note = "Not graded, since they are notebooks of Jupyter: dave.ipynb. Convert each by `marimo"
+    assert note in capfd.readouterr().out
+    _without_submissions(desk)
+    desk.submit("dave.ipynb", "{}")
+    assert run(["autograde", "hw1"]) == 2
+    told = capfd.readouterr().err
+    assert "No .py files in submitted/hw1" in told
+    assert note in told
+
+
+def test_a_lecture_is_not_listed_among_the_assignments(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lecture = desk.root / "source" / "L1-Intro" / "L1-Intro.py"
+    lecture.parent.mkdir()
+    lecture.write_text('# /// script\n# mograder-type = "lecture"\n# ///\n' + SOURCE)
+    assert run(["autograde", "nothing"]) == 2
+    told = capfd.readouterr().err
+    assert "There are: hw1." in told
 
 
 def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(
@@ -381,3 +419,71 @@ def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) ->
             entry.write(b"#" * 1_000_000)
     assert run(["autograde", "hw1", str(path)]) == 2
     assert "unpacks to more than" in capfd.readouterr().err
+
+
+def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
+    judged = graded_result().questions[0]
+    manual = judged.model_copy(update={"state": GradingState.MANUAL, "available": 12.5})
+    waits = row_of(graded_result(questions=(judged, manual), max_mark=22.5))
+    lines = list(table([waits], ()))
+    assert lines[2].split() == ["alice", "7.5/22.5", "(12.5", "wait)", "0"]
+    assert lines[3] == "  (… wait): the marks of questions that a person marks or confirms."
+    assert len(list(table([row_of(graded_result())], ()))) == 3
+
+
+def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(["autograde", "hw1"])
+    with Gradebook(desk.root / "gradebook.db") as book:
+        marks = {"Q1": MarkEntry(5, "A good idea.")}
+        at = datetime(2026, 11, 20, tzinfo=UTC)
+        book.record_marks("hw1", "carol", marks, marker="mia", at=at)
+    desk.submit("alice.py", WRONG)
+    desk.submit("bob.py", RIGHT)
+    desk.submit("carol.py", RIGHT)
+    before = {path: path.read_bytes() for path in (desk.root / "autograded").rglob("*.*")}
+    runs = _runs(desk)
+    capfd.readouterr()
+    assert run(["autograde", "hw1", "--preview"]) == 0
+    assert capfd.readouterr().out.splitlines()[-8:] == [
+        "  alice  Q1: 10 -> 0 (-10)",
+        "  alice  Q2: 5 -> 0 (-5)",
+        "  bob    Q1: 5 -> 10 (+5)",
+        "  bob    Q2: 2.5 -> 5 (+2.5)",
+        "  carol  Q1: 0 -> 10, but the mark by mia counts: look at it again",
+        "  carol  Q2: 0 -> 5 (+5)",
+        "hw1: 3 judged; 2 gain marks, 1 lose marks, 0 keep theirs.",
+        "Preview — nothing was recorded. Without --preview it is.",
+    ]
+    assert {path: path.read_bytes() for path in before} == before
+    assert _runs(desk) == runs
+    assert run(["autograde", "hw1", "--preview", "--json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)["preview"]
+    assert (told["judged"], len(told["changes"])) == (3, 6)
+    assert told["changes"][4]["counts_instead"] == "mia"
+    assert run(["autograde", "hw1"]) == 0
+    assert _runs(desk) == runs + 3
+    capfd.readouterr()
+    assert run(["autograde", "hw1", "--preview"]) == 0
+    assert "0 gain marks, 0 lose marks, 3 keep theirs." in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("other", ["--failed", "--verify", "--csv=out.csv"])
+def test_a_preview_is_of_all_and_writes_nothing(
+    desk: Desk, capfd: pytest.CaptureFixture[str], other: str
+) -> None:
+    assert run(["autograde", "hw1", "--preview", other]) == 2
+    assert "--preview grades all" in capfd.readouterr().err
+    assert desk.opened == []
+
+
+def test_a_preview_needs_a_gradebook(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["autograde", "hw1", "--preview"]) == 3
+    assert "There is no gradebook" in capfd.readouterr().err
+    assert desk.opened == []
+
+
+def _runs(desk: Desk) -> int:
+    with Gradebook(desk.root / "gradebook.db") as book:
+        return len(book.runs("hw1"))

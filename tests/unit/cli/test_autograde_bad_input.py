@@ -36,6 +36,12 @@ def _large(path: Path) -> None:
         file.truncate(50_000_000)
 
 
+def _link_to_another(path: Path) -> None:
+    other = path.parent / "erin_20260102T030405.py"
+    other.write_text(RIGHT)
+    path.symlink_to(other.name)
+
+
 def _socket(path: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as bound:
         bound.bind(str(path))
@@ -66,10 +72,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "needs attention",
     ),
     "a link to another student's submission": (
-        lambda path: (
-            (path.parent / "erin_20260102T030405.py").write_text(RIGHT),
-            path.symlink_to("erin_20260102T030405.py"),
-        ),
+        _link_to_another,
         "dave.py is a link, and not to a submission of its student.",
         "needs attention",
     ),

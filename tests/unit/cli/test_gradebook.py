@@ -240,14 +240,14 @@ def test_export_writes_what_the_uploads_read(
     graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     head = "student,mark,auto_mark,feedback,penalty_pct,penalised_mark"
-    comment = f"Well {BIDI}"
+    comment, late = f"Well {BIDI}", "Late penalty: -10%. Raw mark: 67.1."
     assert out(capfd, "export", "A1") == (
         f"{head},Q1,Q2,Q3,Analysis\nalice,67.1,22.1,{comment},10,60.4,7.1,15,0,45\n"
         "bob,,27.1,,,,7.1,15,5,\n"
     )
     assert out(capfd, "export", "A1", "--by", "assignment").splitlines()[0] == head
     assert out(capfd, "export", "A1", "--format", "moodle") == (
-        f"student,mark,feedback\nalice,60.4,{comment}\nbob,,\n"
+        f'student,mark,feedback\nalice,60.4,"{late}\n\n{comment}"\nbob,,\n'
     )
     assert out(capfd, "export", "A1", "--format", "https") == (
         f"username,grade,feedback\nalice,60.4,{comment}\n"
@@ -255,7 +255,8 @@ def test_export_writes_what_the_uploads_read(
     assert out(capfd, "export") == "student,A1\nalice,60.4\nbob,\n"
     assert run(["gradebook", "export", "A1", "--format", "json", "-o", "marks.json"]) == 0
     said = capfd.readouterr().err
-    assert "Warning: bob has no mark: Q2 is not confirmed yet, Analysis is not marked yet." in said
+    waits = "Q2 is not confirmed yet, Analysis is not marked yet"
+    assert f"Warning: A1: bob has no mark: {waits}." in said
     assert "Wrote marks.json: the marks of 2 submission(s)." in said
     told = json.loads((course / "marks.json").read_text("utf-8"))
     assert [each["mark"] for each in told] == [60.4, None]

@@ -98,3 +98,25 @@ def test_only_the_file_has_items(load: Load, refusal: Refusal) -> None:
 
 def test_a_misspelt_section_finds_its_way(load: Load) -> None:
     assert "Did you mean [items]?" in load("[itmes.A1]\nallow = []").warnings[0]
+
+
+def test_penalties_of_an_item_are_the_keys_that_it_sets(load: Load, refusal: Refusal) -> None:
+    loaded = load(
+        "[penalties]\nhard_limit = 2027-02-28T18:00:00+01:00\n"
+        "[items.A1.penalties]\nper_day = 10\nenabled = false\n"
+    )
+    assert loaded.settings.penalties.hard_limit == "2027-02-28T18:00:00+01:00"
+    rule = loaded.settings.items["A1"].penalties
+    assert rule.model_dump(exclude_none=True) == {"per_day": 10, "enabled": False}
+    rows = {row.key: row.value for row in describe(loaded)}
+    assert rows["items.A1.penalties.per_day"] == 10
+    assert "items.A1.penalties.per_days is not a setting" in refusal(
+        "[items.A1.penalties]\nper_days = 1\n"
+    )
+    assert "must be a time such as" in refusal('[items.A1.penalties]\nhard_limit = "soon"\n')
+
+
+def test_a_hard_limit_that_is_no_time_is_a_warning_in_a_section_of_0_3_16(load: Load) -> None:
+    loaded = load('[penalties]\nhard_limit = "soon"\nper_day = 7\n')
+    assert "hard_limit must be a time such as" in loaded.warnings[0]
+    assert (loaded.settings.penalties.hard_limit, loaded.settings.penalties.per_day) == ("", 7)

@@ -20,13 +20,18 @@ def test_grades_are_read_as_feedback_writes_them() -> None:
         b'alice,87.5,60,"good, really",10,78.75\n'
         b"bob,12.5,,late,,\n\n"
         b"carol,,,nothing,,\n"
+        b"dave,10,,,0,10\n"
     )
-    alice, bob, carol = parse_grades(data, "g.csv")
-    assert (alice.mark, alice.comment) == (Decimal("78.75"), "good, really")
+    alice, bob, carol, dave = parse_grades(data, "g.csv")
+    late = "Late penalty: -10%. Raw mark: 87.5."
+    assert (alice.mark, alice.comment) == (Decimal("78.75"), f"{late}\n\ngood, really")
+    assert (dave.mark, dave.comment) == (Decimal(10), "")
+    as_html = parse_grades(data, "g.csv", html_comments=True)[0]
+    assert as_html.comment == f"<p>{late}</p>good, really"
     assert (bob.who, bob.mark) == ("bob", Decimal("12.5"))
     assert (carol.mark, carol.comment) == (None, "nothing")
     sent = [(row.who, row.values.get("grade")) for row in server_rows(data, "g.csv")]
-    assert sent == [("alice", "78.75"), ("bob", "12.5"), ("carol", None)]
+    assert sent == [("alice", "78.75"), ("bob", "12.5"), ("carol", None), ("dave", "10")]
 
 
 def test_grades_may_come_from_a_spreadsheet_with_decimal_commas() -> None:

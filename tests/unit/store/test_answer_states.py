@@ -38,18 +38,22 @@ def compare(book: Gradebook) -> None:
             assert wholes[student].points is None
 
 
+def graded_again(book: Gradebook, student: str, later: int, chance: random.Random) -> None:
+    """Record a random result of one of two submissions."""
+    points, state = random_points(chance, MARKS), chance.choice(STATES)
+    if state == "needs attention":
+        points["Q1"] = None
+    work = chance.choice("ab")
+    book.record_run(a_run(student, points, work=work, states={"Q1": state}, later=later))
+
+
 def test_they_agree_for_random_histories(tmp_path: Path, chance: random.Random) -> None:
     students = [f"student{number}" for number in range(8)]
     with Gradebook(tmp_path / "gradebook.db") as book:
         for later in range(120):
             student = chance.choice(students) if later >= len(students) else students[later]
             if chance.random() < 0.4 or later < len(students):
-                points = random_points(chance, MARKS)
-                states = {"Q1": chance.choice(STATES)}
-                if states["Q1"] == "needs attention":
-                    points["Q1"] = None
-                work = chance.choice("ab")
-                book.record_run(a_run(student, points, work=work, states=states, later=later))
+                graded_again(book, student, later, chance)
                 continue
             key = chance.choice(["Q1", "Analysis", WHOLE])
             given = chance.choice([None, 1.0, 7.5])

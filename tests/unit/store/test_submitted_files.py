@@ -83,7 +83,8 @@ def test_a_link_to_anything_else_is_not_opened(folder: Path, tmp_path: Path) -> 
         (folder / name).symlink_to(target)
     told = problems(folder)
     assert sorted(told) == ["alice.py", "carol.py", "dave.py", "eve.py", "frank_20260102T090000.py"]
-    assert told["alice.py"] == "alice.py is a link, and not to a submission of its student."
+    why = "alice.py is a link, and not to a submission of its student."
+    assert told["alice.py"] == f"{why} Put the notebook itself in its place."
     assert "cannot be read" in told["frank_20260102T090000.py"]
 
 
@@ -92,8 +93,8 @@ def test_what_is_no_regular_file_is_told(folder: Path) -> None:
     os.mkfifo(folder / "bob.py")
     (folder / "carol.py").write_text("x")
     assert problems(folder) == {
-        "alice.py": "alice.py is no regular file.",
-        "bob.py": "bob.py is no regular file.",
+        "alice.py": "alice.py is no regular file. Put the notebook itself in its place.",
+        "bob.py": "bob.py is no regular file. Put the notebook itself in its place.",
     }
 
 

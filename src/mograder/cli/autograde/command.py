@@ -13,21 +13,25 @@ from pathlib import Path
 import click
 
 from mograder.cli.autograde.output import Output, answer_of
+from mograder.cli.autograde.preview import preview_json, preview_lines
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
 from mograder.cli.autograde.verification import verify
 from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, up_to_date
+from mograder.grading.batch.mark_changes import ComparedRuns, compare_runs
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.results_csv import render_csv
 from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
 from mograder.notebook.screening import denied_by
 from mograder.store.files import atomic_write
-from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook import Gradebook, viewed_gradebook
+from mograder.store.grading_records import GradingRun
 
 _LONGEST = 3600
 _MOST_JOBS = 64
@@ -106,6 +110,11 @@ class _How:
 )
 @click.option("--failed", is_flag=True, help="Grade only those without a result that counts.")
 @click.option(
+    "--preview",
+    is_flag=True,
+    help="Grade all, tell whose marks would change, and record nothing.",
+)
+@click.option(
     "--verify",
     "only_verify",
     is_flag=True,
@@ -135,6 +144,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     max_memory: int | None,
     students: tuple[str, ...],
     failed: bool,
+    preview: bool,
     only_verify: bool,
     no_sandbox: bool,
     as_json: bool,
@@ -146,8 +156,10 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     dash, or paths of directories or notebooks, or a zip of submissions from Moodle. Each notebook
     runs in a sandbox, and its checks in another, so that no answer can change its mark. Results go
     into autograded/ and the gradebook. What is up to date is left out; so run it again after an
-    interruption. Exits with 1 if a submission has no result that counts.
+    interruption. After a check was mended, --preview tells who would gain and who would lose.
+    Exits with 1 if a submission has no result that counts.
     """
+    _refuse_contradictions(csv_file, force=force, failed=failed, verify=only_verify, look=preview)
     loaded = load_course(Given(), course_dir)
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
@@ -157,9 +169,30 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     seconds, at_once = timeout or max(defaults.timeout, 1), jobs or max(defaults.jobs, 1)
     how = _How(at_once, seconds, force, failed, safety_check, max_memory, not no_sandbox)
     output = Output(jobs=how.jobs, events=progress, quiet=as_json)
+    if preview:
+        _preview(chosen, how, loaded, output, as_json=as_json)
+        return
     done = _graded(chosen, how, loaded, output)
     _tell(done, csv_file, output, as_json=as_json)
     ctx.exit(int(any(row.needs_attention for each in done for row in each.rows)))
+
+
+def _refuse_contradictions(
+    csv_file: Path | None, *, force: bool, failed: bool, verify: bool, look: bool
+) -> None:
+    """Check that the options fit together; ``look`` is that of ``--preview``.
+
+    Raises:
+        UsageError: Two of them do not, or the directory of ``--csv`` does not exist.
+    """
+    if verify and (force or failed or csv_file):
+        raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
+    if look and (failed or verify or csv_file):
+        raise click.UsageError("--preview grades all: give it without --failed, --verify, --csv.")
+    if force and failed:
+        raise click.UsageError("--force grades all again, --failed some: give one of them.")
+    if csv_file is not None and not csv_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--csv: there is no directory {csv_file.parent}. Make it first.")
 
 
 def _is_zip(argument: str) -> bool:
@@ -193,8 +226,7 @@ def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[
 def _graded(
     chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output
 ) -> list[Autograded]:
-    if not how.sandbox and loaded.settings.security.use_bubblewrap:
-        raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
+    _refuse_unprotected(how, loaded)
     with Gradebook(loaded.gradebook_path) as gradebook:
         gradebook.put_students({})  # so that a locked gradebook is told before anything runs
         try:
@@ -207,6 +239,55 @@ def _graded(
             raise
         finally:
             output.close()
+
+
+def _preview(
+    chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output, *, as_json: bool
+) -> None:
+    """Grade into a temporary directory, and print what recording the results would change."""
+    _refuse_unprotected(how, loaded)
+    with (
+        viewed_gradebook(loaded.gradebook_path) as gradebook,
+        tempfile.TemporaryDirectory(prefix="mograder-preview-") as place,
+    ):
+        try:
+            found = asyncio.run(_compare_all(chosen, how, loaded, gradebook, Path(place), output))
+        finally:
+            output.close()
+    if as_json:
+        answers = [preview_json(name, compared) for name, compared in found.items()]
+        click.echo(json.dumps({"version": 1, "preview": answers}, indent=2, ensure_ascii=False))
+    for name, compared in found.items():
+        for line in preview_lines(name, compared):
+            output.say(plain(line))
+
+
+async def _compare_all(
+    chosen: Sequence[Chosen],
+    how: _How,
+    loaded: LoadedSettings,
+    gradebook: Gradebook,
+    place: Path,
+    output: Output,
+) -> dict[str, ComparedRuns]:
+    found: dict[str, ComparedRuns] = {}
+    async with AsyncExitStack() as opened:
+        tools = _LateTools(opened, how, loaded, output)
+        for number, each in enumerate(chosen):
+            runs: list[GradingRun] = []
+            output.prepares()
+            request = _request(each, how, loaded)
+            request = replace(request, output=place / str(number), force=True)
+            graded = await autograde(request, await tools.get(), runs.append, output)
+            output.close()
+            name = graded.assignment.name
+            found[name] = compare_runs(gradebook.grades(name), runs)
+    return found
+
+
+def _refuse_unprotected(how: _How, loaded: LoadedSettings) -> None:
+    if not how.sandbox and loaded.settings.security.use_bubblewrap:
+        raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
 
 
 async def _grade_all(
@@ -283,7 +364,6 @@ def _tell(
     """
     if csv_file is not None:
         tables = (render_csv(each.rows, each.columns) for each in done)
-        csv_file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(csv_file, "\r\n".join(tables).encode())
         output.say("")
         output.say(f"CSV written to {csv_file}")

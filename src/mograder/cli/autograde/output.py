@@ -155,9 +155,16 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
             continue
         cells += [_coloured(row.word(column)) for column in columns]
         if marked:
-            cells.append(f"{number_text(row.auto_mark) or '?'}/{number_text(row.max_mark)}")
+            cells.append(_marks(row))
         cells.append(f"{row.cell_errors}")
         yield "  ".join([*cells, *([plain(", ".join(row.tampered))] if row.tampered else [])])
+    if any(row.waiting for row in rows):
+        yield "  (… wait): the marks of questions that a person marks or confirms."
+
+
+def _marks(row: ResultRow) -> str:
+    marks = f"{number_text(row.auto_mark) or '?'}/{number_text(row.max_mark)}"
+    return f"{marks} ({number_text(row.waiting)} wait)" if row.waiting else marks
 
 
 def answer_of(done: Autograded) -> dict[str, object]:

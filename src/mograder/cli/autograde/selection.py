@@ -9,14 +9,26 @@ from pathlib import Path
 import click
 
 from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
-from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import Words, find_name, listed, nfc
+from mograder.cli.shared.named_assignments import (
+    assignment_named,
+    directories_in,
+    path_named,
+)
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.name_lookup import listed, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.exchange.submission_times import with_times
 from mograder.grading.submissions.graded_assignment import AssignmentFiles
-from mograder.store.course import find_release, find_source, named_directory, shown
+from mograder.notebook.pep723 import ItemKind, read_kind
+from mograder.store.course import (
+    find_release,
+    find_source,
+    named_directory,
+    read_notebook,
+    shown,
+)
 from mograder.store.files import entry_named
 from mograder.store.submitted_files import SubmittedFile, submitted_file, submitted_files
 
@@ -113,15 +125,9 @@ def choose_from_zip(
 
 def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
     """Return the directory of submissions that an argument means, and the file in it, if any."""
-    if "/" in argument or argument.endswith(".py"):
-        path = Path(argument).expanduser().absolute()
-        if path.is_dir():
-            return named_directory(path), None
-        if not path.is_file() and not path.is_symlink():
-            raise InvalidInput(f"File not found: {argument}", hint="Give a name, or a .py file.")
-        if path.suffix != ".py":
-            raise InvalidInput(f"{argument} is no notebook.", hint="Give a name, or a .py file.")
-        return named_directory(path.parent), path
+    at_path = path_named(argument)
+    if at_path is not None:
+        return at_path
     base = loaded.path(loaded.settings.dirs.submitted)
     directory = entry_named(base, _named(argument, loaded))
     if not directory.is_dir():
@@ -133,21 +139,21 @@ def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
 
 
 def _named(argument: str, loaded: LoadedSettings) -> str:
-    """Return the name of the assignment that an argument means."""
+    """Return the name of the assignment that an argument means; a mere lecture is none."""
     dirs = loaded.settings.dirs
-    bases = (loaded.path(dirs.submitted), loaded.path(dirs.source))
-    names = sorted({nfc(path.name) for base in bases for path in _directories(base)})
-    words = Words("assignment", f"in {shown(bases[0])}", "There are no submissions.")
+    submitted, sources = loaded.path(dirs.submitted), loaded.path(dirs.source)
+    others = set(directories_in(sources)) - set(directories_in(submitted))
+    lectures = {name for name in others if _is_lecture(sources, name)}
+    empty = "There are no submissions."
+    return assignment_named(argument, (submitted, sources), empty, without=lectures)
+
+
+def _is_lecture(base: Path, name: str) -> bool:
     try:
-        return find_name(argument, names, words)
-    except NotFound as error:
-        raise InvalidInput(error.message, hint=error.hint) from error
-
-
-def _directories(base: Path) -> list[Path]:
-    if not base.is_dir():
-        return []
-    return [path for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        notebook = find_source(str(entry_named(base, name)), base).notebooks[0]
+        return read_kind(read_notebook(notebook)) == ItemKind.LECTURE
+    except MograderError:
+        return False
 
 
 def _choose(
@@ -155,10 +161,12 @@ def _choose(
 ) -> Chosen:
     name = ItemName.parse(directory.name)
     found = submitted_files(directory) if files is None else tuple(map(submitted_file, files))
+    others = _jupyter_notebooks(directory) if files is None else ()
     if not found:
         raise InvalidInput(
             f"No .py files in {shown(directory)}",
-            hint="Collect the submissions first, such as by `mograder https fetch-submissions`.",
+            hint=" ".join(others)
+            or "Collect the submissions first, such as by `mograder https fetch-submissions`.",
         )
     course = _course_of(loaded, directory)
     source, notes = _source(wanted.source, course, name)
@@ -167,9 +175,18 @@ def _choose(
         tuple(with_times(found, directory, name, loaded)),
         wanted.output or course.autograded / name,
         whole=files is None,
-        notes=notes,
+        notes=(*notes, *others),
     )
     return _only(chosen, wanted.students)
+
+
+def _jupyter_notebooks(directory: Path) -> tuple[str, ...]:
+    """Return a sentence about the files of a directory that are notebooks of Jupyter, if any."""
+    names = sorted(path.name for path in directory.glob("*.ipynb") if path.name[0] != ".")
+    if not names:
+        return ()
+    told = f"Not graded, since they are notebooks of Jupyter: {listed(names)}."
+    return (f"{told} Convert each by `marimo convert NAME.ipynb -o NAME.py`, and grade again.",)
 
 
 def _only(chosen: Chosen, students: Sequence[str]) -> Chosen:

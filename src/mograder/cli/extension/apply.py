@@ -76,10 +76,13 @@ class Extensions:
         if dry_run:
             click.echo("Dry run — nothing was recorded.")
             return
-        now = SystemClock().now()
-        work = LateWork(self.book)
-        work.record(changes, by=account_name(), at=now, version=preview.version)
-        late.refresh(self.book, at=now)
+        late.record(
+            self.book,
+            changes,
+            by=account_name(),
+            at=SystemClock().now(),
+            version=preview.version,
+        )
         click.echo(f"Recorded {len(changes)} change(s).")
 
     def show_rule(self, assignment: str) -> None:

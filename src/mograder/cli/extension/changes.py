@@ -48,7 +48,7 @@ def add(
     dry_run: bool,
     course_dir: Path | None,
 ) -> None:
-    """Give students or a group a later due date, or exempt them from deductions.
+    """Give a later due date, or an exemption.
 
     Of several extensions of a student the latest counts, and none makes a due date earlier. A new
     one for the same student or group replaces the one before. ASSIGNMENT is a name, or `all` for an
@@ -80,7 +80,7 @@ def remove(
     dry_run: bool,
     course_dir: Path | None,
 ) -> None:
-    """Withdraw extensions and exemptions of students or of a group."""
+    """Withdraw extensions and exemptions."""
     whose = _whose(students, group)
     with opened(course_dir, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
@@ -119,9 +119,9 @@ def group_command(
     dry_run: bool,
     course_dir: Path | None,
 ) -> None:
-    """Put students into a group, or take them out.
+    """Change who is in a group.
 
-    Its extensions count for the students who are in it now.
+    STUDENTS enter it, or leave it with --remove. Its extensions count for those in it now.
     """
     with opened(course_dir, writes=not dry_run) as extensions:
         changes = [membership(name, student, removed=remove) for student in students]
@@ -142,7 +142,7 @@ def policy(
     dry_run: bool,
     course_dir: Path | None,
 ) -> None:
-    """Show the rule for late work, or store keys of it.
+    """Show or store the rule for late work.
 
     ASSIGNMENT is a name, or `all` for the course. Without KEY=VALUE the rule in force is shown, and
     where each key comes from. A stored key counts before the one in mograder.toml, a key of an

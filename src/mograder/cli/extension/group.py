@@ -17,12 +17,12 @@ _LISTS = "mograder.cli.extension.lists"
 class _Extension(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "add": Lazy(f"{_CHANGES}:add", "Give students or a group a later due date."),
-            "remove": Lazy(f"{_CHANGES}:remove", "Withdraw extensions."),
-            "list": Lazy(f"{_LISTS}:show", "List extensions, exemptions and policies."),
+            "add": Lazy(f"{_CHANGES}:add", "Give a later due date, or an exemption."),
+            "remove": Lazy(f"{_CHANGES}:remove", "Withdraw extensions and exemptions."),
+            "list": Lazy(f"{_LISTS}:show", "List extensions, exemptions and groups."),
             "import": Lazy(f"{_CHANGES}:import_csv", "Take extensions from a CSV file."),
-            "export": Lazy(f"{_LISTS}:export", "Write extensions into a CSV file."),
-            "group": Lazy(f"{_CHANGES}:group_command", "Put students into a group."),
+            "export": Lazy(f"{_LISTS}:export", "Write all extensions into a CSV file."),
+            "group": Lazy(f"{_CHANGES}:group_command", "Change who is in a group."),
             "policy": Lazy(f"{_CHANGES}:policy", "Show or store the rule for late work."),
         }
     )

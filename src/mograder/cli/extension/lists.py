@@ -60,7 +60,10 @@ def show(*, assignment: str | None, history: bool, as_json: bool, course_dir: Pa
 )
 @course_dir_option
 def export(*, output: Path | None, course_dir: Path | None) -> None:
-    """Write all extensions, exemptions and groups into a CSV file, as `import` reads it."""
+    """Write all extensions into a CSV file.
+
+    Exemptions and groups are in it too, as `import` reads them.
+    """
     with opened(course_dir, writes=False) as extensions:
         text = write_changes(extensions.facts())
     if output is None:

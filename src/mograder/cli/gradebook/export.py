@@ -92,8 +92,8 @@ def export(
         names = known if assignment is None else [assignment_named(book, assignment)]
         late = CourseLate(loaded)
         course = {name: late.grades(book, name) for name in names}
-    for grades in course.values():
-        warn_of_reservations(grades)
+    for name, grades in course.items():
+        warn_of_reservations(name, grades)
     text = _rendered(course, form, by, single=assignment is not None)
     if output is None:
         _print(text)

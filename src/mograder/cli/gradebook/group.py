@@ -36,7 +36,8 @@ class _Gradebook(LazyGroup):
             ),
             "export": Lazy("mograder.cli.gradebook.export:export", "Write marks into a file."),
             "release": Lazy(
-                "mograder.cli.gradebook.release:release", "Let students see their marks."
+                "mograder.cli.gradebook.release:release",
+                "Let students see their marks and feedback.",
             ),
             "withdraw": Lazy(
                 "mograder.cli.gradebook.release:withdraw", "Take released marks back."

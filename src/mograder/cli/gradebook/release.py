@@ -72,7 +72,7 @@ def release(  # noqa: PLR0913  # one argument per option
         now = SystemClock().now()
         chosen = chosen_students(book, students, groups)
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
-        warn_of_reservations(feedback.grades(chosen))
+        warn_of_reservations(name, feedback.grades(chosen))
         done = release_marks(
             feedback, chosen, at=at, by=by or account_name(), note=note, dry_run=dry_run
         )

@@ -12,7 +12,7 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import json_option
-from mograder.cli.shared.released import released_of, unreleased_option
+from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment
@@ -117,7 +117,7 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
     if book.is_file():
         with viewed_gradebook(book) as gradebook:
             grades = CourseLate(server.loaded).grades(gradebook, assignment)
-    warn_of_reservations(grades)
+    warn_of_reservations(assignment, grades)
     rows = server_rows_of(grades)
     if not rows:
         raise NotFound(
@@ -161,11 +161,8 @@ def upload_feedback(
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
         released = released_of(server.loaded, folder_of(found), unreleased=unreleased)
-        directory = feedback_dir or base / folder_of(found)
-        if released is not None:
-            as_they_are = feedback_dir is not None
-            directory = ctx.with_resource(released.files(directory, as_they_are=as_they_are))
-        pages = find_pages(directory)
+        usual = base / folder_of(found)
+        pages = find_pages(released_files(ctx, released, feedback_dir, usual))
         stored: list[str] = []
         total = None
         if not dry_run:

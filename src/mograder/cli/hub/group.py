@@ -24,6 +24,11 @@ _SETTINGS: Mapping[str, str] = MappingProxyType(
 )
 """Option → setting. If an option is not given, the course's setting is used."""
 
+_LISTS: Mapping[str, str] = MappingProxyType(
+    {"instructors": "hub.instructors", "markers": "marking.markers"}
+)
+"""The same for options that are lists separated by commas."""
+
 
 class _Hub(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
@@ -122,6 +127,11 @@ class _Hub(LazyGroup):
     help="Users who are instructors.  [default: [hub] instructors]",
 )
 @click.option(
+    "--markers",
+    metavar="NAME,NAME…",
+    help="Users who mark what is open for marking.  [default: [marking] markers]",
+)
+@click.option(
     "--base-url",
     metavar="PREFIX",
     help="Path prefix under which browsers find the hub.  [default: [hub] base_url]",
@@ -133,7 +143,6 @@ def hub(
     ctx: click.Context,
     /,
     course_dir: Path | None,
-    instructors: str | None,
     dev: bool,
     headless: bool,
     **options: object,
@@ -142,18 +151,18 @@ def hub(
 
     Without a command this starts the server. MOGRADER_HUB_SECRET must be set, unless --dev.
     """
-    ctx.obj = given = Given(course_dir, overrides_of(instructors=instructors, **options))
+    ctx.obj = given = Given(course_dir, overrides_of(**options))
     if ctx.invoked_subcommand is None:
         from mograder.cli.hub.run import run_hub  # noqa: PLC0415  # the server is heavy
 
         run_hub(given, dev=dev, headless=headless)
 
 
-def overrides_of(*, instructors: object, **options: object) -> dict[str, object]:
+def overrides_of(**options: object) -> dict[str, object]:
     """Return the settings that options override; None means that an option is not given."""
     overrides = {key: options[name] for name, key in _SETTINGS.items()}
-    overrides["hub.instructors"] = _names(instructors) if isinstance(instructors, str) else None
-    return overrides
+    lists = ((key, options[name]) for name, key in _LISTS.items())
+    return overrides | {key: _names(text) for key, text in lists if isinstance(text, str)}
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -11,12 +11,16 @@ import click
 
 from mograder.cli.moodle.site import Site, items_of, site_options
 from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
-from mograder.core.errors import Forbidden, NotFound
-from mograder.core.settings import FILE_NAME
+from mograder.core.clock import SystemClock
+from mograder.core.errors import Forbidden, MograderError, NotFound
+from mograder.core.settings import FILE_NAME, LoadedSettings, load_settings
 from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
+from mograder.grading.late.course_late import CourseLate
+from mograder.store.gradebook import existing_gradebook
 
 
 @click.command("sync")
@@ -69,11 +73,24 @@ def sync(
     changed = merged.text != text
     if changed and not dry_run:
         replace_course_file(file, merged.text)
+        _write_deductions(loaded)
     if as_json:
         click.echo(json.dumps(_as_json(course, merged), ensure_ascii=False))
         return
     count = len(wanted) - len(merged.hidden)
     _tell(merged, count, changed=changed, dry_run=dry_run)
+
+
+def _write_deductions(loaded: LoadedSettings) -> None:
+    """Write the penalty columns of the gradebook, which 0.3.16 reads, by the new due dates."""
+    try:
+        book = existing_gradebook(loaded.gradebook_path)
+        if book is not None:
+            with book:
+                late = CourseLate(load_settings(loaded.course_dir))
+                late.refresh(book, at=SystemClock().now())
+    except MograderError as error:
+        click.echo(f"WARNING: deductions were not written: {plain(error.message)}", err=True)
 
 
 def _hidden(client: MoodleClient, course: int) -> frozenset[int]:

@@ -15,7 +15,7 @@ from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
-from mograder.cli.shared.released import released_of, unreleased_option
+from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import is_label_of
@@ -93,11 +93,8 @@ def export(  # noqa: PLR0913  # one argument per option
     known, usernames = people_in(loaded, sheet, match_column)
     released = released_of(loaded, item, unreleased=unreleased)
     lines = grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
-    directory = feedback_dir or feedback_dir_of(loaded, assignment, item)
-    if released is not None:
-        as_they_are = feedback_dir is not None
-        directory = ctx.with_resource(released.files(directory, as_they_are=as_they_are))
-    files = feedback_files(directory)
+    usual = feedback_dir_of(loaded, assignment, item)
+    files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now: datetime = SystemClock().now().astimezone()
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -18,10 +18,16 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
-from mograder.cli.shared.released import ReleasedCourseMarks, released_of, unreleased_option
+from mograder.cli.shared.released import (
+    ReleasedCourseMarks,
+    released_files,
+    released_of,
+    unreleased_option,
+)
 from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grade_text import Scale
-from mograder.clients.moodle.grading import Result
+from mograder.clients.moodle.grading import Outcome, Result
 from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings
@@ -110,45 +116,40 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Send grades and feedback to Moodle.
 
-    ASSIGNMENT is its name, a part of it that is unique, or its number. Everything is checked
-    before anything is sent. What Moodle holds already is not sent again, so the command may be
-    repeated. A grade that has been released stays released, unless --workflow-state is given.
-    A comment on Moodle stays where there is no feedback here, unless --clear-comments is given.
-    Once marks of the assignment were released (`mograder gradebook release`), only released marks
-    are sent, unless --unreleased is given.
+    ASSIGNMENT is its name, a unique part of it, or its number. Everything is checked before
+    anything is sent. What Moodle holds already is not sent again. A grade that has been released
+    stays so, unless --workflow-state is given, and a comment on Moodle where there is no feedback
+    here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent.
     """
     loaded = load_course(Given(), course_dir)
-    naming = naming_of(map_file, username_from)
+    naming, book = naming_of(map_file, username_from), loaded.gradebook_path
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
     options = UploadOptions(WorkflowState(workflow_state), exact, force)
-    book = loaded.gradebook_path
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Upgrade a gradebook of an older version before reading it.
     with site.client(loaded) as client:
         chosen = site.assignment(client, loaded, assignment)
         name = item_name(assignment, loaded, chosen)
-        directory = feedback_dir or feedback_dir_of(loaded, assignment, name)
         released = released_of(loaded, name, unreleased=unreleased)
-        if released is not None:
-            as_they_are = feedback_dir is not None
-            directory = ctx.with_resource(released.files(directory, as_they_are=as_they_are))
-        files = feedback_files(directory)
-        known = remembered_people(book, client.url)
-        participants = list_participants(client, chosen, known, naming)
-        scale = scale_of(client, chosen, participants)
+        usual = feedback_dir_of(loaded, assignment, name)
+        files = feedback_files(released_files(ctx, released, feedback_dir, usual))
+        people = list_participants(client, chosen, remembered_people(book, client.url), naming)
+        scale = scale_of(client, chosen, people)
         lines = grade_lines(
             grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
         )
         gathered = gather(
-            lines, files, participants, grades_only=grades_only, clear_comments=clear_comments
+            lines, files, people, grades_only=grades_only, clear_comments=clear_comments
         )
         remembered = _remembered(book, client.url, chosen.id)
-        drafted = draft(client, chosen, participants, gathered, remembered, options, scale)
-        outcomes = drafted.plan.outcomes
-        if not dry_run:
-            with Gradebook(book) as gradebook, reporting(quiet=as_json) as report:
-                outcomes = send(client, drafted, gradebook, report, SystemClock().now())
-    _report(summary(outcomes, participants, drafted), drafted, as_json=as_json, dry_run=dry_run)
+        drafted = draft(client, chosen, people, gathered, remembered, options, scale)
+        outcomes = drafted.plan.outcomes if dry_run else _send(client, drafted, book, quiet=as_json)
+    _report(summary(outcomes, people, drafted), drafted, as_json=as_json, dry_run=dry_run)
+
+
+def _send(client: MoodleClient, drafted: Draft, book: Path, *, quiet: bool) -> tuple[Outcome, ...]:
+    with Gradebook(book) as gradebook, reporting(quiet=quiet) as report:
+        return send(client, drafted, gradebook, report, SystemClock().now())
 
 
 def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
@@ -181,7 +182,7 @@ def grade_lines(
         return ()
     with viewed_gradebook(loaded.gradebook_path) as gradebook:
         grades = CourseLate(loaded).grades(gradebook, name)
-    warn_of_reservations(grades)
+    warn_of_reservations(name, grades)
     return from_gradebook(grades, scale=scale)
 
 

@@ -93,6 +93,21 @@ def released_of(
     return ReleasedCourseMarks(loaded, assignment, found)
 
 
+def released_files(
+    ctx: click.Context,
+    released: ReleasedCourseMarks | None,
+    given: Path | None,
+    usual: Path,
+) -> Path:
+    """Return the directory of feedback files to send, which exists until the command ends.
+
+    ``given`` is the option's, whose pages are sent as they are.
+    """
+    if released is None:
+        return given or usual
+    return ctx.with_resource(released.files(given or usual, as_they_are=given is not None))
+
+
 def _tell_held_back(released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade]) -> None:
     graded = [each for each in present if each.final is not None]
     held = [each.student for each in graded if each.student not in released]

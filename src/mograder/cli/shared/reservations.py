@@ -11,7 +11,7 @@ from mograder.exchange.grades_csv import reservations
 from mograder.store.grading_records import StudentGrade
 
 
-def warn_of_reservations(grades: Sequence[StudentGrade]) -> None:
+def warn_of_reservations(assignment: str, grades: Sequence[StudentGrade]) -> None:
     """Print to stderr which students have no mark, and whose marks need a look."""
     for sentence in reservations(grades):
-        click.echo(plain(f"Warning: {sentence}"), err=True)
+        click.echo(plain(f"Warning: {assignment}: {sentence}"), err=True)

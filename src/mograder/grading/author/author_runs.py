@@ -29,6 +29,7 @@ from mograder.sandbox.execution.judging import (
     JudgingResult,
 )
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
 from mograder.sandbox.inside.grading_contract import parse_contract
@@ -184,6 +185,7 @@ def _sandboxed_judging(
             limits=bench.limits,
             deadlines=deadlines,
             folder=trial.folder.absolute(),
+            files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
         )
         await asyncio.to_thread(keep_contract, contracts, recording, parse_contract(contract))
 

@@ -1,7 +1,8 @@
 """Grading of an assignment's submissions: those that are not up to date, into files and gradebook.
 
-A result is up to date if it was made of the same submission, source, contract, release and
-environment, by the same mograder. So a run that was interrupted goes on where it was.
+A result is up to date if it was made of the same submission, source, contract and release, of the
+same files beside these, in the same environment, and by the same mograder. So a run that was
+interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.gradebook_run import run_of
-from mograder.grading.batch.grading_batch import grade_batch
+from mograder.grading.batch.grading_batch import Screen, grade_batch
 from mograder.grading.results.grading_result import Basis, GradingResult, GradingState
 from mograder.grading.results.result_row import Column, ResultRow, columns_of, row_of
 from mograder.grading.runs.grading_tools import GradingTools, RunNeededError
-from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.grading.submissions.grade_submission import GradedNotebook, SubmittedNotebook
 from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
     GradedAssignment,
@@ -120,7 +121,10 @@ async def autograde(
         files.write_result(signed)
         return notes
 
-    rows = await grade_batch(assignment, waiting, tools, keep, watch.ended, jobs=request.jobs)
+    screen = _screen(assignment, request.denied)
+    rows = await grade_batch(
+        assignment, waiting, tools, keep, watch.ended, jobs=request.jobs, screen=screen
+    )
     source = assignment.basis.source_sha256
     if request.whole and source and any(not row.problem for row in rows):
         await asyncio.to_thread(files.write_source_hash, source)
@@ -146,8 +150,7 @@ async def up_to_date(
     except RunNeededError:
         return None
     files = AutogradedFiles(request.output, assignment.name, tools.key)
-    plain = replace(request, denied=None)  # to screen the text is slow, and changes no answer
-    waiting, current = await _divide(plain, assignment, files, warnings.append)
+    waiting, current = await _divide(request, assignment, files, warnings.append)
     if waiting:
         return None
     for warning in (*assignment.warnings, *warnings):
@@ -169,7 +172,7 @@ async def _divide(
     """Return the submissions to grade, and the rows of those whose result is up to date."""
     waiting: list[SubmittedFile] = []
     current: list[ResultRow] = []
-    basis, inspector = assignment.basis, Inspector()
+    basis = assignment.basis
     for file in request.submissions:
         known = None if file.problem else await asyncio.to_thread(_known, file, files, warn)
         if request.failed and known is not None and not _has_failed(known):
@@ -178,9 +181,7 @@ async def _divide(
         if kept is not None and await asyncio.to_thread(_is_current, file, kept, basis, files):
             current.append(row_of(kept, fresh=False))
             continue
-        denied = request.denied
-        checked = file if denied is None else await _screened(file, assignment, denied, inspector)
-        waiting.append(checked)
+        waiting.append(file)
     return waiting, current
 
 
@@ -215,21 +216,23 @@ def _is_current(
         return False
 
 
-async def _screened(
-    file: SubmittedFile, assignment: GradedAssignment, denied: Denied, inspector: Inspector
-) -> SubmittedFile:
-    """Return a submission with a problem if it contains code for which it is not run.
+def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | None:
+    """Return how to find code for which a submission is not run, None if no code is denied.
 
     A text that cannot be parsed has no such code; grading reports it.
     """
-    if file.problem:
-        return file
-    try:
-        text = decode_notebook(await asyncio.to_thread(read_submission, file.path), file.path.name)
-        found = await inspector.screen(
-            text, file.path.name, release=assignment.release, denied=denied
-        )
-    except MograderError:
-        return file
-    told = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
-    return replace(file, problem=f"safety check failed: {told}") if told else file
+    if denied is None:
+        return None
+    inspector = Inspector()
+
+    async def screen(submitted: SubmittedNotebook) -> str:
+        name = submitted.path.name
+        try:
+            text = decode_notebook(submitted.data, name)
+            found = await inspector.screen(text, name, release=assignment.release, denied=denied)
+        except MograderError:
+            return ""
+        told = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
+        return f"safety check failed: {told}" if told else ""
+
+    return screen

@@ -7,7 +7,7 @@ does not grow with their number.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
@@ -30,6 +30,9 @@ Keep = Callable[[GradedNotebook], Sequence[str]]
 Raises :class:`MograderError` where nothing can be kept, which ends the batch.
 """
 
+Screen = Callable[[SubmittedNotebook], Awaitable[str]]
+"""Returns why a submission must not run, empty if it may."""
+
 Watch = Callable[[ResultRow, int, int], None]
 """Is called for each submission that has ended: its row, how many have, and how many there are."""
 
@@ -42,6 +45,7 @@ async def grade_batch(  # the parts of one batch
     watch: Watch,
     *,
     jobs: int,
+    screen: Screen | None = None,
 ) -> tuple[ResultRow, ...]:
     """Grade submissions, ``jobs`` at a time; return their rows in the same order.
 
@@ -55,7 +59,7 @@ async def grade_batch(  # the parts of one batch
 
     async def work(waiting: Iterator[tuple[int, SubmittedFile]]) -> None:
         for number, file in waiting:
-            rows[number] = row = await _grade_one(assignment, file, tools, keep)
+            rows[number] = row = await _grade_one(assignment, file, tools, keep, screen)
             watch(row, len(rows), len(submissions))
 
     try:
@@ -69,13 +73,19 @@ async def grade_batch(  # the parts of one batch
 
 
 async def _grade_one(
-    assignment: GradedAssignment, file: SubmittedFile, tools: GradingTools, keep: Keep
+    assignment: GradedAssignment,
+    file: SubmittedFile,
+    tools: GradingTools,
+    keep: Keep,
+    screen: Screen | None,
 ) -> ResultRow:
     if file.problem:
         return unread_row(file.student, file.problem)
     try:
         data = await asyncio.to_thread(read_submission, file.path)
         submitted = SubmittedNotebook(file.student, file.path, data, file.received, file.receipt)
+        if screen is not None and (problem := await screen(submitted)):
+            return unread_row(file.student, problem)
         graded = await grade_submission(assignment, submitted, tools)
     except MograderError as error:
         return unread_row(file.student, str(error))

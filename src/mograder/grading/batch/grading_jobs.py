@@ -2,7 +2,8 @@
 
 A job grades the submissions of one item. Its state is in the database, and the results of single
 submissions are kept as they are made; so a hub that was stopped or killed goes on with a job by
-running it again, without those that have a result.
+running it again, without those that have a result. A job that has ended the hub several times is
+given up.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ _NOTE_SECONDS = 1.0
 """Least seconds between two writes of a job's counts to the database."""
 
 _RETRY_SECONDS = 5.0
+_MOST_ATTEMPTS = 3
+_GIVEN_UP = (
+    f"The hub ended {_MOST_ATTEMPTS} times while this ran, so it is not started again. The hub's "
+    "log has the reason, often memory. Grade students one by one to find the submission."
+)
 _log = get_logger(__name__)
 
 
@@ -93,9 +99,16 @@ class GradingJobs:
 
     async def close(self) -> None:
         """Stop; a job that runs goes on when the next hub opens."""
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+        if self._worker is None:
+            return
+        current = self._current
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+        if current is not None:
+            try:
+                await asyncio.to_thread(self._rows.put_back, current.number)
+            except MograderError as error:
+                _log.warning("grading %s counts as one more attempt: %s", current.item, error)
 
     async def ask(self, item: str, who: str, request: GradingRequest) -> JobRow:
         """Add a job at the end of the queue; return the item's job if it is the same request.
@@ -118,7 +131,7 @@ class GradingJobs:
             failed_only=request.failed_only,
         )
         self._new.set()
-        self.on_change(item)
+        self._changed(item)
         return row
 
     async def of(self, item: str) -> JobRow | None:
@@ -162,10 +175,13 @@ class GradingJobs:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _run(self, row: JobRow) -> None:
+        if row.attempts >= _MOST_ATTEMPTS:
+            await self._end(row, JobState.FAILED, _GIVEN_UP)
+            return
         running = await self._begin(row)
         if running is None:  # it was cancelled
             return
-        self.on_change(row.item)
+        self._changed(row.item)
         noting = asyncio.create_task(self._note(row))
         try:
             await asyncio.wait({running})
@@ -192,7 +208,7 @@ class GradingJobs:
     def _progress(self, counts: Counts) -> None:
         self._counts = counts
         if self._current is not None:
-            self.on_change(self._current.item)
+            self._changed(self._current.item)
 
     async def _note(self, row: JobRow) -> None:
         """Write the counts to the database now and then, for a hub that is started again."""
@@ -226,7 +242,14 @@ class GradingJobs:
 
     async def _end(self, row: JobRow, state: JobState, error: str = "") -> None:
         await asyncio.to_thread(self._rows.end, row.number, state, self._clock.now(), error)
-        self.on_change(row.item)
+        self._changed(row.item)
+
+    def _changed(self, item: str) -> None:
+        """Call :attr:`on_change`; an error in it is logged and does not touch the job."""
+        try:
+            self.on_change(item)
+        except Exception:  # noqa: BLE001 - it may be anything, and results must be kept
+            _log.exception("a change of grading %s could not be told", item)
 
 
 def _request_of(row: JobRow) -> GradingRequest:

@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from mograder.core.errors import MograderError
 from mograder.grading.batch.autograded_files import AutogradedFiles, SignedResult
-from mograder.grading.submissions.graded_assignment import AssignmentFiles
+from mograder.grading.submissions.graded_assignment import AssignmentFiles, digest_beside
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.store.gradebook import Gradebook
 from mograder.store.submitted_files import SubmittedFile
@@ -34,7 +35,7 @@ def verify_results(
 ) -> tuple[Verified, ...]:
     """Return the results of these students, with what does not fit."""
     known = {each.student: each for each in submissions}
-    source, release = _digest(assignment.source), _digest(assignment.release)
+    now = _Digests.of(assignment)
     found = []
     for student in files.students():
         if student not in known:
@@ -45,16 +46,33 @@ def verify_results(
             found.append(Verified(student, (error.message,)))
             continue
         problems = [
-            *_differences(signed, known[student], source, release),
+            *_differences(signed, known[student], now),
             *_in_gradebook(signed, gradebook),
         ]
         found.append(Verified(student, tuple(problems)))
     return tuple(found)
 
 
-def _differences(
-    signed: SignedResult, file: SubmittedFile, source: str, release: str
-) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Digests:
+    """Digests of an assignment's files as they are now, empty for what there is not."""
+
+    source: str
+    release: str
+    beside_source: str
+    beside_release: str
+
+    @classmethod
+    def of(cls, files: AssignmentFiles) -> Self:
+        return cls(
+            _digest(files.source),
+            _digest(files.release),
+            digest_beside(files.source),
+            digest_beside(files.release),
+        )
+
+
+def _differences(signed: SignedResult, file: SubmittedFile, now: _Digests) -> Iterator[str]:
     result = signed.result
     try:
         submission = file.problem or hashlib.sha256(read_submission(file.path)).hexdigest()
@@ -62,10 +80,14 @@ def _differences(
         submission = str(error)
     if submission != result.submission_sha256:
         yield "the submission is another one than the graded one"
-    if result.source_sha256 != source:
+    if result.source_sha256 != now.source:
         yield "the source has changed since"
-    if result.release_sha256 and result.release_sha256 != release:
+    if result.source_files_sha256 != now.beside_source:
+        yield "the files beside the source have changed since"
+    if result.release_sha256 and result.release_sha256 != now.release:
         yield "the release has changed since"
+    if result.release_files_sha256 != now.beside_release:
+        yield "the files beside the release have changed since"
 
 
 def _in_gradebook(signed: SignedResult, gradebook: Gradebook | None) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.store.course import read_notebook
 from mograder.store.files import atomic_write, entry_named
 from mograder.store.gradebook import Gradebook
+from mograder.store.mark_reasons import MarkReasons, read_mark_reasons
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000
@@ -63,7 +64,8 @@ def works_of(
     request: FeedbackRequest, book: Gradebook, counted: Iterable[CountedGrade]
 ) -> tuple[StudentWork, ...]:
     """Return the marks of students with what explains them."""
-    return tuple(_work(request, book, each) for each in counted)
+    reasons = read_mark_reasons(book, request.assignment)
+    return tuple(_work(request, book, each, reasons) for each in counted)
 
 
 def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Iterator[WrittenPage]:
@@ -82,9 +84,16 @@ def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Itera
             yield WrittenPage(student, path)
 
 
-def _work(request: FeedbackRequest, book: Gradebook, counted: CountedGrade) -> StudentWork:
-    last = last_result(request.key, book.runs(request.assignment, counted.grade.student))
-    return StudentWork(GradedWork(counted.grade, last.result, counted.deduction), last)
+def _work(
+    request: FeedbackRequest,
+    book: Gradebook,
+    counted: CountedGrade,
+    reasons: Mapping[str, Mapping[str, MarkReasons]],
+) -> StudentWork:
+    student = counted.grade.student
+    last = last_result(request.key, book.runs(request.assignment, student))
+    said = reasons.get(student, {})
+    return StudentWork(GradedWork(counted.grade, last.result, counted.deduction, said), last)
 
 
 def _write(request: FeedbackRequest, each: StudentWork, disclosure: Disclosure) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
+from mograder.grading.feedback.reasons_view import ReasonView, reason_views
 from mograder.grading.late.explanation import late_sentence, moment, no_deduction
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
+from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -20,7 +22,14 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
-from mograder.store.grading_records import MANUAL, UNPROTECTED, QuestionGrade, StudentGrade
+from mograder.store.grading_records import (
+    MANUAL,
+    UNPROTECTED,
+    WHOLE,
+    QuestionGrade,
+    StudentGrade,
+)
+from mograder.store.mark_reasons import NO_REASONS, MarkReasons
 
 _MOST_CALLS = 50
 _PARAGRAPHS = re.compile(r"\n\s*\n")
@@ -66,7 +75,11 @@ class LabelView:
 
 @dataclass(frozen=True, slots=True)
 class QuestionView:
-    """A question: its marks in words, its checks, and what people say about it."""
+    """A question: its marks in words, its checks, and what people say about it.
+
+    ``reasons`` are those of a person's mark. ``comment`` is plain text, and ``comment_html`` the
+    same as safe markup.
+    """
 
     key: str
     judgement: Judgement
@@ -74,6 +87,8 @@ class QuestionView:
     sentences: tuple[str, ...] = ()
     labels: tuple[LabelView, ...] = ()
     comment: tuple[str, ...] = ()
+    reasons: tuple[ReasonView, ...] = ()
+    comment_html: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,8 @@ class FeedbackView:
     time: str = ""
     notes: tuple[str, ...] = ()
     comment: tuple[str, ...] = ()
+    reasons: tuple[ReasonView, ...] = ()
+    comment_html: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +118,20 @@ class GradedWork:
     """One student's marks with what explains them.
 
     ``result`` is None for a student whom only 0.3.16 or people have graded. The marks have the
-    deduction already.
+    deduction already. ``reasons`` are what people said about their marks, by question.
     """
 
     grade: StudentGrade
     result: GradingResult | None = None
     deduction: Deduction = NO_DEDUCTION
+    reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
 
 def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     """Return what a student's page says."""
     grade, result = work.grade, work.result
-    questions = tuple(_question(each, result, disclosure) for each in grade.questions)
+    shown = (_question(each, result, disclosure) for each in grade.questions)
+    questions = tuple(_with_reasons(each, work) for each in shown)
     withheld = any(each.judgement is _LATER for each in questions)
     final = None if withheld else grade.final
     told = grade if final is not None else replace(grade, total=None)
@@ -128,7 +147,23 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         _sentence("" if is_late else no_deduction(work.deduction)),
         tuple(_notes(result)),
         paragraphs(grade.comment),
+        _reasons(WHOLE, work),
+        comment_html(grade.comment),
     )
+
+
+def _with_reasons(question: QuestionView, work: GradedWork) -> QuestionView:
+    """Add what people said; nothing to a question whose marks are not told yet."""
+    if question.judgement is _LATER:
+        return question
+    said = next((each.comment for each in work.grade.questions if each.key == question.key), "")
+    reasons = _reasons(question.key, work)
+    return replace(question, reasons=reasons, comment_html=comment_html(said))
+
+
+def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
+    digest = "" if work.result is None else work.result.submission_sha256
+    return reason_views(work.reasons.get(key, NO_REASONS), digest)
 
 
 def _number(value: float | None) -> str:

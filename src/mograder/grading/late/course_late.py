@@ -6,7 +6,7 @@ of the gradebook, which 0.3.16 reads, are a copy that :meth:`CourseLate.refresh`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from mograder.store.fetched_times import read_numbers
 from mograder.store.files import entry_named
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import Penalty, StudentGrade
-from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
+from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
 from mograder.store.late_work import LateRecords, LateWork, RecordedTime
 from mograder.store.mark_counting import OTHER_PENALTY, is_stale, mark_after
 
@@ -79,7 +79,7 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The whole class before and after changes; give ``version`` to ``LateWork.record``."""
+    """The class before and after changes; give ``version`` to :meth:`CourseLate.record`."""
 
     grades: tuple[ComparedGrade, ...]
     version: str
@@ -113,37 +113,47 @@ class CourseLate:
         """
         return tuple(each.grade for each in self.counted(book, assignment))
 
-    def preview(
-        self, book: Gradebook, changes: Sequence[Change], assignment: str | None = None
-    ) -> Preview:
-        """Return the marks of an assignment, or of all, before and after changes."""
-        records = LateWork(book).read()
+    def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
+        """Return the marks that changes may concern, before and after them."""
+        work = LateWork(book)
+        records = work.read(self._touched(work.facts(), changes))
         before = self._count(records, records.facts)
         after = self._count(records, records.facts.after(changes))
         pairs = (
             ComparedGrade(one, other)
             for name in before
-            if assignment is None or name == assignment
             for one, other in zip(before[name], after[name], strict=True)
         )
         return Preview(tuple(pairs), records.version)
 
+    def record(
+        self,
+        book: Gradebook,
+        changes: Sequence[Change],
+        *,
+        by: str,
+        at: datetime,
+        version: str | None = None,
+    ) -> Refreshed:
+        """Record changes, and write the penalty columns that follow.
+
+        Raises: as :meth:`LateWork.record`.
+        """
+        work = LateWork(book)
+        names = self._touched(work.facts(), changes)
+        work.record(changes, by=by, at=at, version=version)
+        return work.write_penalties(self._compute(None), names, at=at)
+
     def refresh(self, book: Gradebook, *, at: datetime, assignment: str | None = None) -> Refreshed:
-        """Write the penalty columns of an assignment, or of all, where they have changed.
+        """Write the penalty columns where they have changed; return what became of an assignment.
+
+        Those of other assignments are written too where late days of the term are shared.
 
         Raises:
             Busy: The gradebook is locked, or the disk is full.
         """
         names = self._scope(LateWork(book).facts(), assignment)
-
-        def compute(
-            records: LateRecords,
-        ) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
-            counted = self._count(records, records.facts)
-            chosen = {n: found for n, found in counted.items() if assignment in (None, n)}
-            return _penalties(records, chosen)
-
-        return LateWork(book).write_penalties(compute, names, at=at)
+        return LateWork(book).write_penalties(self._compute(assignment), names, at=at)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the policy of an assignment."""
@@ -169,6 +179,10 @@ class CourseLate:
                 return origin
         given = self._loaded.origins.get(f"penalties.{key}", Origin.DEFAULT)
         return "default" if given is Origin.DEFAULT else "[penalties]"
+
+    def _late_days(self, facts: LateFacts) -> int:
+        rule: PenaltiesSettings = self.rule(ALL_ASSIGNMENTS, facts)
+        return rule.late_days
 
     def _rules(self, assignment: str, facts: LateFacts) -> Sequence[tuple[str, LateRule]]:
         """Return the rules over ``[penalties]``, the one that counts first at the front."""
@@ -197,15 +211,31 @@ class CourseLate:
             _log.warning("%s", error.message)
             return None
 
+    def _compute(
+        self, assignment: str | None
+    ) -> Callable[[LateRecords], tuple[Refreshed, Mapping[tuple[str, str], Penalty]]]:
+        """Return the function that computes the columns; it counts one assignment, or all."""
+
+        def compute(records: LateRecords) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
+            return _penalties(records, self._count(records, records.facts), assignment)
+
+        return compute
+
     def _read(self, book: Gradebook, assignment: str) -> LateRecords:
         late = LateWork(book)
         return late.read(self._scope(late.facts(), assignment))
 
     def _scope(self, facts: LateFacts, assignment: str | None) -> Sequence[str] | None:
         """Return the assignments to read: all where late days of the term are shared."""
-        if assignment is None or self.rule(ALL_ASSIGNMENTS, facts).late_days:
+        if assignment is None or self._late_days(facts):
             return None
         return (assignment,)
+
+    def _touched(self, facts: LateFacts, changes: Sequence[Change]) -> Sequence[str] | None:
+        """Return the assignments whose marks changes may concern, None for all."""
+        named = {"" if isinstance(each, Membership) else each.assignment for each in changes}
+        shared = any(map(self._late_days, (facts, facts.after(changes))))
+        return None if shared or "" in named else sorted(named)
 
     def _count(
         self, records: LateRecords, facts: LateFacts
@@ -216,8 +246,7 @@ class CourseLate:
             for name, grades in records.grades.items()
             for work in self._works(name, grades, records)
         )
-        late_days = self.rule(ALL_ASSIGNMENTS, facts).late_days
-        deductions = late_work(terms, late_days, works)
+        deductions = late_work(terms, self._late_days(facts), works)
         return {
             name: tuple(
                 _counted(each, deductions[name, nfc(each.student)], records) for each in grades
@@ -275,6 +304,8 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
     if grade.total is None:
         after = None
     final = grade.total if percent is None else after
+    if deduction.basis in UNKNOWN and grade.penalty_pct is None:
+        final = grade.final
     flags = tuple(each for each in grade.flags if each != OTHER_PENALTY)
     return CountedGrade(
         replace(grade, penalty_pct=percent, penalised=after, final=final, flags=flags), deduction
@@ -282,7 +313,7 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
 
 
 def _penalties(
-    records: LateRecords, counted: Mapping[str, tuple[CountedGrade, ...]]
+    records: LateRecords, counted: Mapping[str, tuple[CountedGrade, ...]], assignment: str | None
 ) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
     held = {
         (each.assignment, each.student): each
@@ -294,12 +325,14 @@ def _penalties(
     penalties = {}
     for each in (each for found in counted.values() for each in found):
         grade, deduction = each.grade, each.deduction
-        if deduction.basis is Basis.NO_TIME and deduction.due is not None:
-            unknown.append(grade.student)
         key = grade.assignment, grade.student
         at = None if deduction.time is None else float(int(deduction.time.received.timestamp()))
         submitted = grade.submitted_at if at is None else at
         penalties[key] = Penalty(grade.penalty_pct, grade.penalised, submitted)
+        if assignment not in (None, grade.assignment):
+            continue
+        if deduction.basis is Basis.NO_TIME and deduction.due is not None:
+            unknown.append(grade.student)
         late += bool(grade.penalty_pct)
         withdrawn += grade.penalty_pct is None and held[key].penalty_pct is not None
     return Refreshed(late, withdrawn, tuple(unknown)), penalties

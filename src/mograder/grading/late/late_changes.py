@@ -12,6 +12,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.settings_model import CourseRule
 from mograder.core.validation_messages import complaint
+from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_policy import parse_due
 from mograder.store.late_facts import (
     ALL_ASSIGNMENTS,
@@ -111,6 +112,24 @@ def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str])
         raise InvalidInput(f"{first['loc'][0]} {complaint(first)}.") from error
     empty = not rule.model_dump(exclude_none=True)
     return facts.with_rule(assignment, None if empty else rule)
+
+
+def described(change: Change) -> str:
+    """Return a change in words, for people who are about to record it, and for the log."""
+    if isinstance(change, Membership):
+        return (
+            f"{change.student} {'leaves' if change.removed else 'enters'} the group {change.group}"
+        )
+    if isinstance(change, PolicyChange):
+        rule = change.policy.rule
+        keys = {} if rule is None else rule.model_dump(exclude_none=True)
+        told = ", ".join(f"{key} = {value}" for key, value in keys.items()) or "as in the settings"
+        return f"{change.assignment or 'the course'}: {told}"
+    what = "no deduction" if change.until is None else f"until {moment(change.until)}"
+    if change.removed:
+        what = "extension withdrawn"
+    whose = change.student or f"the group {change.group}"
+    return f"{whose}, {change.assignment or 'all assignments'}: {what}"
 
 
 def read_changes(

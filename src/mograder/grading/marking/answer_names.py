@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from mograder.store.grading_records import WHOLE
 
 _LENGTH = 16
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
-_CODED, _WHOLE = "~", "~whole"
+_CODED, _WHOLE = "~=", "~whole"
 _WHOLE_TITLE = "The whole submission"
 
 
@@ -61,7 +60,7 @@ def question_address(question: str) -> str:
     if _PLAIN.fullmatch(question):
         return question
     coded = base64.urlsafe_b64encode(question.encode("utf-8", "surrogatepass"))
-    return _CODED + "=" + coded.decode().rstrip("=")
+    return _CODED + coded.decode().rstrip("=")
 
 
 def question_of(address: str) -> str:
@@ -72,9 +71,11 @@ def question_of(address: str) -> str:
     """
     if address == _WHOLE:
         return WHOLE
-    if not address.startswith(_CODED):
+    if _PLAIN.fullmatch(address):
         return address
-    coded = address[2:].encode("ascii", "replace")
+    if not address.startswith(_CODED):
+        raise NotFound("There is no such question.")
+    coded = address.removeprefix(_CODED).encode("ascii", "replace")
     try:
         data = base64.b64decode(coded + b"=" * (-len(coded) % 4), b"-_", validate=True)
         return data.decode("utf-8", "surrogatepass")
@@ -89,4 +90,4 @@ def question_title(question: str) -> str:
 
 def _digest(key: bytes, *parts: str) -> str:
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hmac.new(key, text, hashlib.sha256).hexdigest()
+    return hmac.digest(key, text, "sha256").hex()

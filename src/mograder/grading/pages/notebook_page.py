@@ -55,6 +55,7 @@ _COLOURED = {
     Name.Builtin: "nb",
 }
 _CUT = "The rest of this output was cut off, for it is too large."
+_NO_TABLE = "The table of marks is not shown here: the checks ran apart from the notebook."
 _TOO_LARGE = "An output is not shown here: it is too large."
 
 
@@ -162,7 +163,7 @@ def _page_cell(
     cell: Cell, result: CellResult | None, levels: HeadingLevels, *, coloured: bool
 ) -> PageCell:
     number = cell.index + 1
-    outputs = () if result is None else result.outputs
+    outputs = () if result is None or _is_score_table(cell.code) else result.outputs
     shown = tuple(_output(output, levels, number) for output in outputs)
     failed = result is not None and result.status is CellStatus.ERROR
     prose = bool(shown) and not failed and _is_prose(cell.code)
@@ -191,18 +192,28 @@ def _note(cell: Cell, result: CellResult | None) -> str:
         return f"This cell did not run: {reason}." if reason else "This cell did not run."
     if result.status is CellStatus.INTERRUPTED:
         return "The run ended while this cell was running."
-    return ""
+    return _NO_TABLE if _is_score_table(cell.code) else ""
 
 
 def _is_prose(code: str) -> bool:
     """Whether a cell is one ``mo.md(...)``, which is read where it is shown."""
+    return _method_called(code) == "md"
+
+
+def _is_score_table(code: str) -> bool:
+    """Whether a cell is one ``grader.scores()``, which knows no checks where they run apart."""
+    return _method_called(code) == "scores"
+
+
+def _method_called(code: str) -> str:
+    """Return the name of the method whose call is all that a cell is; "" for any other cell."""
     tree = parse_python(code)
     if tree is None or len(tree.body) != 1:
-        return False
+        return ""
     match tree.body[0]:
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="md"))):
-            return True
-    return False
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name))):
+            return name
+    return ""
 
 
 def _output(output: CellOutput, levels: HeadingLevels, number: int) -> PageOutput:

@@ -105,7 +105,7 @@ def ask(
     question = question_named(parse_marks(stands.shown.grade).grade, key)
     requests = RegradeRequests(book)
     _refuse_flood(requests.of(assignment, student, key))
-    assignee = _assignee(book, rules.to, assignment, question, requests.of(assignment))
+    assignee = _assignee(book, rules.to, (assignment, student), question, requests.of(assignment))
     message = Message(MessageKind.ASKED, student, now, said, assignee)
     return requests.ask(assignment, student, key, message)
 
@@ -276,16 +276,19 @@ def _refuse_flood(requests: Sequence[RegradeRequest]) -> None:
 def _assignee(
     book: Gradebook,
     to: RequestsTo,
-    assignment: str,
+    work: tuple[str, str],
     question: QuestionGrade,
     known: Sequence[RegradeRequest],
 ) -> str:
-    """Return the person who is to answer; "" for any instructor.
+    """Return the person who is to answer; "" for any instructor, and never the student.
+
+    ``work`` are the assignment and the student.
 
     A mark by grading has no marker, so instructors answer. With "other" it is the marker of this
     assignment with the fewest open requests who did not give the mark.
     """
-    person = question.marker if question.marker not in (MACHINE, EARLIER_MARKER) else ""
+    assignment, student = work
+    person = question.marker if question.marker not in (MACHINE, EARLIER_MARKER, student) else ""
     if to == "instructors" or not person:
         return ""
     if to == "marker":
@@ -295,7 +298,7 @@ def _assignee(
         for grade in book.grades(assignment)
         for each in (*grade.questions, *([grade.whole] if grade.whole else []))
     }
-    others = markers - {person, MACHINE, EARLIER_MARKER}
+    others = markers - {person, student, MACHINE, EARLIER_MARKER}
     load = Counter(each.assignee for each in known if each.waits)
     return min(others, key=lambda name: (load[name], name), default="")
 

@@ -6,7 +6,8 @@ Students see these marks until the next release, whatever changes in the gradebo
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
@@ -16,6 +17,7 @@ from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.grading_records import StudentGrade
+from mograder.store.mark_reasons import MarkReasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,18 @@ class ReleasedMarks:
 
     ``run`` is the number of the run whose result explains the marks, None without one.
     ``hidden_tests`` is whether hidden tests are part of a mark, which may not be told before the
-    last due date.
+    last due date. ``reasons`` are what people said about their marks, by question.
     """
 
     grade: StudentGrade
     run: int | None = None
     deduction: Deduction = NO_DEDUCTION
     hidden_tests: bool = False
+    reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
     def work(self, result: GradingResult | None) -> GradedWork:
         """Return the marks for a page; ``result`` is that of the run."""
-        return GradedWork(self.grade, result, self.deduction)
+        return GradedWork(self.grade, result, self.deduction, self.reasons)
 
 
 _FORM = TypeAdapter(ReleasedMarks)
@@ -48,6 +51,7 @@ def marks_now(each: StudentWork) -> ReleasedMarks:
         run=each.recorded.run,
         deduction=work.deduction,
         hidden_tests=any(label.hidden for check in checks for label in check.labels),
+        reasons=work.reasons,
     )
 
 

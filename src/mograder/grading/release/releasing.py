@@ -185,6 +185,8 @@ def _is_same(stands: Standing, marks: ReleasedMarks, at: datetime | None) -> boo
     before = _parsed(last)
     if last is None or before is None or differ(before.grade, marks.grade):
         return False
+    if before.reasons != marks.reasons:
+        return False
     return stands.waiting is None or (at is not None and last.visible_from == at)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
-from mograder.grading.feedback.disclosure import Disclosure
+from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_view import view_feedback
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -66,16 +66,17 @@ def marks_of_student(
 
 def _told(feedback: CourseFeedback, stands: Standing) -> StudentMark | None:
     if stands.shown is not None:
-        return _summary(parse_marks(stands.shown.grade), feedback.disclosure())
+        return _summary(feedback, parse_marks(stands.shown.grade))
     if stands.taken_back is not None:
         return StudentMark(status=f"was taken back: {stands.taken_back.note}")
     return None
 
 
-def _summary(marks: ReleasedMarks, disclosure: Disclosure) -> StudentMark:
-    if marks.hidden_tests and disclosure.later is not None:
-        return StudentMark(status=f"will be told after {moment(disclosure.later)}")
-    view = view_feedback(marks.work(None), disclosure)
+def _summary(feedback: CourseFeedback, marks: ReleasedMarks) -> StudentMark:
+    later = feedback.disclosure().later if marks.hidden_tests else None
+    if later is not None:
+        return StudentMark(status=f"will be told after {moment(later)}")
+    view = view_feedback(marks.work(None), Disclosure(Level.NOTHING))
     return StudentMark(view.mark, view.most, view.late)
 
 

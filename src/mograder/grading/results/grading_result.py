@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mograder.core.errors import InvalidInput
+from mograder.store import grading_records
 
 VERSION: Literal[1] = 1
 
@@ -23,13 +24,13 @@ class GradingState(StrEnum):
     JUDGED = "judged"
     CLAIMED = "claimed"
     """Judged, but it rests on structure, time or identity that the notebook itself says."""
-    UNPROTECTED = "unprotected"
+    UNPROTECTED = grading_records.UNPROTECTED
     """The checks ran beside the answer, which could have forged them: a marker has to confirm."""
     NOT_RUN = "not run"
     """No marks, for a reason that is the student's, such as a name that is not defined."""
-    MANUAL = "manual"
+    MANUAL = grading_records.MANUAL
     """The question has no checks: people mark it."""
-    NEEDS_ATTENTION = "needs attention"
+    NEEDS_ATTENTION = grading_records.NEEDS_ATTENTION
     """There is no result, for a reason that is not the student's: neither 0 nor full marks."""
 
 
@@ -112,14 +113,17 @@ class GradedCellError(_Record):
 class Basis:
     """What a result depends on beside the submission, by digests and names.
 
-    A digest is empty for what there is not.
+    A digest is empty for what there is not. ``source_files_sha256`` and ``release_files_sha256``
+    are those of the files beside source and release, which the judge and the submission read.
     """
 
-    source_sha256: str
-    contract_sha256: str
-    release_sha256: str
     environment: str
     mograder: str
+    source_sha256: str = ""
+    contract_sha256: str = ""
+    release_sha256: str = ""
+    source_files_sha256: str = ""
+    release_files_sha256: str = ""
 
 
 class GradingResult(_Record):
@@ -143,6 +147,8 @@ class GradingResult(_Record):
     source_sha256: str
     contract_sha256: str = ""
     release_sha256: str = ""
+    source_files_sha256: str = ""
+    release_files_sha256: str = ""
     environment: str = ""
     mograder: str
     protected: bool
@@ -165,6 +171,8 @@ class GradingResult(_Record):
             source_sha256=self.source_sha256,
             contract_sha256=self.contract_sha256,
             release_sha256=self.release_sha256,
+            source_files_sha256=self.source_files_sha256,
+            release_files_sha256=self.release_files_sha256,
             environment=self.environment,
             mograder=self.mograder,
         )

@@ -17,6 +17,7 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from mograder.grading.validation.report import CheckStatus
+from mograder.marks import sum_of_marks
 
 WORDS: Mapping[CheckStatus, str] = MappingProxyType(
     {
@@ -68,6 +69,12 @@ class ResultRow:
     def needs_attention(self) -> bool:
         """Whether the submission, or a question of it, has no result that counts."""
         return GradingState.NEEDS_ATTENTION in {self.state, *(q.state for q in self.questions)}
+
+    @property
+    def waiting(self) -> float:
+        """The marks of the questions that a person has to mark or confirm."""
+        states = (GradingState.MANUAL, GradingState.UNPROTECTED)
+        return sum_of_marks(q.available or 0.0 for q in self.questions if q.state in states)
 
     def word(self, column: Column) -> str:
         """Return the word for a label."""

@@ -7,7 +7,6 @@ the source and the version of contracts.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -27,7 +26,6 @@ from mograder.sandbox.execution.judging import (
     JudgingRequest,
     JudgingResult,
 )
-from mograder.sandbox.execution.runner import is_needed
 from mograder.sandbox.inside.grading_contract import (
     VERSION,
     Contract,
@@ -37,14 +35,17 @@ from mograder.sandbox.inside.grading_contract import (
 from mograder.sandbox.protocol import Limits
 from mograder.store.contracts import ContractStore
 
-_MOST_FILES = 10_000
 _REMEDY = "Correct it, or mark the check with `# mograder: unprotected`."
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The author's source to record a contract of; ``folder`` has the files beside it."""
+    """The author's source to record a contract of.
+
+    ``folder`` has the files beside it, and ``files_sha256`` is their digest
+    (:func:`~mograder.sandbox.execution.runner.folder_digest`).
+    """
 
     text: str
     filename: str
@@ -52,7 +53,8 @@ class Recording:
     environment: Path
     limits: Limits
     deadlines: Deadlines
-    folder: Path | None
+    folder: Path
+    files_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,26 +154,8 @@ def _key(recording: Recording) -> str:
     found = hashlib.sha256(f"{VERSION}\n{recording.environment.name}\n".encode())
     found.update(render_plan(recording.plan).encode())
     found.update(recording.text.encode("utf-8", "surrogatepass"))
-    for line in _files(recording.folder, PurePath(recording.filename).name):
-        found.update(line)
+    found.update(recording.files_sha256.encode())
     return found.hexdigest()
-
-
-def _files(folder: Path | None, source: str) -> Iterator[bytes]:
-    """Yield path, size and time of the files beside a source, whose values checks may use."""
-    own = None if folder is None else folder / source
-    count = 0
-    for top, directories, names in os.walk(folder or ""):
-        directories[:] = sorted(filter(is_needed, directories))
-        for name in sorted(filter(is_needed, names)):
-            path = Path(top) / name
-            count += 1
-            if path == own:
-                continue
-            if count > _MOST_FILES:
-                return
-            facts = path.lstat()
-            yield f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
 
 
 def contract_problems(

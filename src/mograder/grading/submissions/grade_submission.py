@@ -26,7 +26,11 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.contract_recording import interface_of
-from mograder.grading.submissions.graded_assignment import GradedAssignment, source_name
+from mograder.grading.submissions.graded_assignment import (
+    GradedAssignment,
+    JudgedSource,
+    source_name,
+)
 from mograder.grading.submissions.judged_checks import (
     Unjudged,
     judged_checks,
@@ -135,27 +139,25 @@ class _Grading:
             self.give_up(GradingState.NOT_RUN, str(error))
             return
         with self.tools.slots.pair() as (worker, judge):
-            if assignment.plan is None:
+            if assignment.source is None:
                 report = await run_beside(assignment, self.text, self.tools, worker)
                 self.checks, self.problem = checks_without_source(report), report.problem
                 self.errors = tuple(_errors_of(report))
             else:
-                await self._judge(worker, judge)
-                if assignment.plan.beside:
-                    await self._run_beside(worker)
+                await self._judge(assignment.source, worker, judge)
+                if assignment.source.plan.beside:
+                    await self._run_beside(assignment.source, worker)
 
-    async def _judge(self, worker: int, judge: int) -> None:
+    async def _judge(self, source: JudgedSource, worker: int, judge: int) -> None:
         assignment = self.assignment
-        if assignment.plan is None or assignment.files is None:
-            return
         request = JudgingRequest(
             text=self.text,
             name=source_name(assignment),
-            files=assignment.files,
+            files=source.files,
             environment=assignment.environment,
             limits=assignment.limits,
             deadlines=assignment.deadlines,
-            interface=interface_of(assignment.plan),
+            interface=interface_of(source.plan),
             skip=self.known.skip,
             seed=_seed(self.tools.key, self.submitted.data, assignment),
             folder=assignment.release_folder,
@@ -165,8 +167,7 @@ class _Grading:
         )
         result = await self.tools.judges.judge(request)
         self.protected, self.cells = result.protected, result.worker.cells
-        parts = assignment.plan.checks
-        self.checks = judged_checks(parts, assignment.labels, result)
+        self.checks = judged_checks(source.plan.checks, assignment.labels, result)
         self.errors = tuple(_cell_errors(result, self.known.lines))
         self.problem = result.problem or self._why_nothing_ran(result)
 
@@ -180,10 +181,7 @@ class _Grading:
             where = f" in the cell at line {lines[index]}"
         return run_problem(result.worker, self.assignment.deadlines.notebook, where)
 
-    async def _run_beside(self, slot: int) -> None:
-        plan = self.assignment.plan
-        if plan is None:
-            return
+    async def _run_beside(self, source: JudgedSource, slot: int) -> None:
         expected = self.assignment.labels
         try:
             report = await run_beside(self.assignment, self.text, self.tools, slot)
@@ -191,7 +189,7 @@ class _Grading:
             why = Unjudged(GradingState.NEEDS_ATTENTION, str(error))
             self.checks += unjudged_checks([e for e in expected if e.unprotected], why)
         else:
-            self.checks += unprotected_checks(report, plan.beside, expected)
+            self.checks += unprotected_checks(report, source.plan.beside, expected)
 
     def give_up(self, state: GradingState, reason: str) -> None:
         """Take back all results, for a reason that concerns the whole submission."""
@@ -201,8 +199,8 @@ class _Grading:
 
     def graded(self) -> GradedNotebook:
         """Return the submission with its result."""
-        assignment, plan = self.assignment, self.assignment.plan
-        parts = () if plan is None else (*plan.checks, *plan.beside)
+        assignment, source = self.assignment, self.assignment.source
+        parts = () if source is None else (*source.plan.checks, *source.plan.beside)
         checks = with_hidden(self.checks, parts) if parts else self.checks
         questions = graded_questions(assignment.marks, checks, assignment.labels)
         marks = totals(assignment.marks, questions)

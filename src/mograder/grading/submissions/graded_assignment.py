@@ -37,6 +37,7 @@ from mograder.notebook.points import labels_in, least_weights, marks_of
 from mograder.notebook.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.execution.judging import Deadlines, JudgeFiles
+from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.inside.grading_contract import Contract, render_contract
 from mograder.sandbox.protocol import Limits
 from mograder.store.course import read_notebook, shown
@@ -59,24 +60,34 @@ class AssignmentFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgedSource:
+    """What grading needs of a source: its plan, and the files for the judge.
+
+    ``beside`` is the text that is compared with a submission whose checks run beside its answers,
+    None without such checks.
+    """
+
+    plan: GradingPlan
+    files: JudgeFiles
+    beside: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class GradedAssignment:
     """An assignment that is prepared once, and used for all of its submissions.
 
-    ``filename`` is the source's path for messages. ``plan`` and ``files`` are None without a
-    source. ``release`` is None if there is none that belongs to the source. ``warnings`` are
-    sentences for the grader.
+    ``filename`` is the source's path for messages. ``source`` is None without one. ``release`` is
+    None if there is none that belongs to the source. ``warnings`` are sentences for the grader.
 
     ``checks`` are the digests of cells with nothing but checks, which a worker leaves out.
-    ``beside`` is the text that is compared with a submission whose checks run beside its answers,
-    None without such checks. ``labels`` are those that every submission should have.
+    ``labels`` are those that every submission should have.
     """
 
     name: str
     filename: str
-    plan: GradingPlan | None
+    source: JudgedSource | None
     release: str | None
     release_folder: Path | None
-    files: JudgeFiles | None
     environment: Path
     limits: Limits
     deadlines: Deadlines
@@ -84,7 +95,6 @@ class GradedAssignment:
     warnings: tuple[str, ...]
     basis: Basis
     checks: frozenset[str] = frozenset()
-    beside: str | None = None
     labels: tuple[ExpectedLabel, ...] = ()
 
 
@@ -100,10 +110,10 @@ async def prepare_assignment(
     """
     if files.source is None:
         return await _without_source(files, tools, progress)
-    chosen = tools.settings.items.get(files.name)
-    unprotected = chosen.unprotected if chosen is not None else ()
+    unprotected = _unprotected(files.name, tools)
     read = await asyncio.to_thread(_read, files.source, files.release, unprotected)
     environment = await tools.environment(read.text, progress)
+    beside = await asyncio.to_thread(digest_beside, files.source)
     recording = Recording(
         text=read.text,
         filename=read.filename,
@@ -112,24 +122,30 @@ async def prepare_assignment(
         limits=_limits(files.name, read.text, tools),
         deadlines=_deadlines(tools),
         folder=files.source.absolute().parent,
+        files_sha256=beside,
     )
     contract = await _contract(recording, tools, progress)
     kept = render_contract(contract)
     return GradedAssignment(
         name=files.name,
         filename=read.filename,
-        plan=read.plan,
+        source=JudgedSource(
+            read.plan, JudgeFiles(render_plan(read.plan), kept, recording.folder), read.beside
+        ),
         release=read.release,
         release_folder=None if files.release is None else files.release.absolute().parent,
-        files=JudgeFiles(render_plan(read.plan), kept, recording.folder),
         environment=environment,
         limits=recording.limits,
         deadlines=recording.deadlines,
         marks=read.plan.marks,
         warnings=read.warnings,
-        basis=_basis(environment, read.release, source=read.text, contract=kept),
+        basis=replace(
+            await asyncio.to_thread(_basis, environment, files.release, read.release),
+            source_sha256=_sha256(read.text),
+            contract_sha256=_sha256(kept),
+            source_files_sha256=beside,
+        ),
         checks=read.checks,
-        beside=read.beside,
         labels=expected_labels(read.plan, contract, read.weights),
     )
 
@@ -173,6 +189,12 @@ def _read(source: Path, release: Path | None, unprotected: Collection[str]) -> _
         cells = {part.cell for part in planned.plan.beside}
         read = replace(read, beside=with_hidden_tests(text, filename, cells))
     return _with_release(read, release)
+
+
+def _unprotected(name: str, tools: GradingTools) -> Collection[str]:
+    """Return the keys of questions that the settings let run beside the answers."""
+    chosen = tools.settings.items.get(name)
+    return () if chosen is None else chosen.unprotected
 
 
 def _unknown_keys(plan: GradingPlan, keys: Collection[str], filename: str) -> Iterator[str]:
@@ -248,35 +270,38 @@ async def _without_source(
         f"There is no source of {files.name}: the checks of each submission run beside its "
         "answers, which can forge them. Confirm every mark."
     )
-    environment, kept = await tools.environment(text, progress), None if release is None else text
+    environment = await tools.environment(text, progress)
     return GradedAssignment(
         name=files.name,
         filename=filename,
-        plan=None,
-        release=kept,
+        source=None,
+        release=None if release is None else text,
         release_folder=None if release is None else release.absolute().parent,
-        files=None,
         environment=environment,
         limits=_limits(files.name, text, tools),
         deadlines=_deadlines(tools),
         marks=marks,
         warnings=(warning,),
-        basis=_basis(environment, kept),
+        basis=await asyncio.to_thread(_basis, environment, release, text),
         labels=() if cells is None else released_labels(cells),
     )
 
 
-def _basis(
-    environment: Path, release: str | None, *, source: str = "", contract: str = ""
-) -> Basis:
-    """Return the basis of results by the texts of the assignment, empty for those there are not."""
+def _basis(environment: Path, release: Path | None, text: str | None) -> Basis:
+    """Return the basis of results that have no source; ``text`` is that of the release."""
     return Basis(
-        source_sha256=_sha256(source),
-        contract_sha256=_sha256(contract),
-        release_sha256=_sha256(release or ""),
+        release_sha256=_sha256(text or ""),
+        release_files_sha256=digest_beside(release),
         environment=environment.name,
         mograder=metadata.version("mograder"),
     )
+
+
+def digest_beside(notebook: Path | None) -> str:
+    """Return a digest of the files beside a notebook; empty without one, or if there is none."""
+    if notebook is None or not notebook.is_file():
+        return ""
+    return folder_digest(notebook.absolute().parent)
 
 
 def _sha256(text: str) -> str:

@@ -36,7 +36,7 @@ async def run_beside(
         environment=assignment.environment,
         limits=assignment.limits,
         seconds=assignment.deadlines.notebook,
-        release=assignment.release if assignment.plan is None else assignment.beside,
+        release=assignment.release if assignment.source is None else assignment.source.beside,
         folder=assignment.release_folder,
         uid_slot=uid_slot,
     )

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +19,7 @@ from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_repo
 from mograder.sandbox.execution.judging import Deadlines, Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import CopyBounds, in_thread_to_its_end, write_copy
+from mograder.sandbox.execution.runner import CopyBounds, PrivateCopies
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import PLAN
 from mograder.sandbox.protocol import (
@@ -30,14 +27,12 @@ from mograder.sandbox.protocol import (
     WORKER_LINE,
     AnswerJudge,
     AnswerWorker,
-    Done,
     Executed,
     Judged,
     JudgeSeconds,
     JudgeSubmission,
 )
 
-_ID_BYTES = 12
 _MARGIN_SECONDS = 60.0
 """Added to the judge's own deadlines: the time in which it reports that they are over."""
 
@@ -50,7 +45,6 @@ class JudgingHands(Protocol):
     (:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`)."""
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged: ...
-    async def hello(self) -> Done: ...
 
 
 class JudgeRunner(Judges):
@@ -65,17 +59,13 @@ class JudgeRunner(Judges):
         at_once: int = 2,
         bounds: CopyBounds | None = None,
     ) -> None:
-        """Keep copies below ``place``, a directory that only this process writes to.
-
-        ``remove`` removes a tree with untrusted contents
-        (:func:`mograder.store.files.remove_tree`).
+        """Keep copies below ``place`` (:class:`~mograder.sandbox.execution.runner.PrivateCopies`),
+        and the directories of judges.
         """
-        self._bounds = bounds or CopyBounds()
-        self._remove = remove
+        bounds = bounds or CopyBounds()
         self._hands = hands
-        self._copies = place / _COPIES
-        self._folders = JudgeFolders(place / _FOLDERS, remove, self._bounds)
-        self._turn = asyncio.Semaphore(at_once)
+        self._copies = PrivateCopies(place / _COPIES, remove, at_once=at_once, bounds=bounds)
+        self._folders = JudgeFolders(place / _FOLDERS, remove, bounds)
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
         """Judge a submission; both sandboxes have ended afterwards.
@@ -86,19 +76,14 @@ class JudgeRunner(Judges):
                 or too large support files.
         """
         plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
-        name = secrets.token_hex(_ID_BYTES)
-        directory = self._copies / name
         lines: list[str] = []
-        async with self._turn, self._folders.folder(request.files) as folder:
-            try:
-                await in_thread_to_its_end(partial(write_copy, directory, request, self._bounds))
-                asked = _asked(request, name, directory, folder)
-                judged = await self._hands.judge(asked, lines.append)
-            finally:
-                await asyncio.to_thread(self._remove, directory)
-        protected = (await self._hands.hello()).sandbox != "none"
-        result = await asyncio.to_thread(judging_result, lines, judged, plan, contract)
-        return replace(result, protected=protected)
+        async with (
+            self._copies.copy(request) as (name, directory),
+            self._folders.folder(request.files) as folder,
+        ):
+            asked = _asked(request, name, directory, folder)
+            judged = await self._hands.judge(asked, lines.append)
+        return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
 
 
 def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
@@ -179,7 +164,7 @@ def judging_result(
         problem,
         report.checks,
         worker,
-        protected=False,
+        protected=judged.protected,
         given=report.given,
         contract=report.contract,
         seconds=seconds,

@@ -7,14 +7,17 @@ writes do not belong in it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
@@ -53,16 +56,9 @@ class Executor:
         at_once: int = 2,
         bounds: CopyBounds | None = None,
     ) -> None:
-        """Keep copies below ``place``, a directory that only this process writes to.
-
-        ``remove`` removes a tree with untrusted contents
-        (:func:`mograder.store.files.remove_tree`).
-        """
-        self._bounds = bounds or CopyBounds()
-        self._remove = remove
+        """Keep copies below ``place`` (:class:`PrivateCopies`)."""
         self._hands = hands
-        self._place = place
-        self._turn = asyncio.Semaphore(at_once)
+        self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds or CopyBounds())
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
         """Run a notebook until it ends or its time is over, and return the result.
@@ -70,18 +66,9 @@ class Executor:
         Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
             no supervisor, no environment, too many or too large support files.
         """
-        name = secrets.token_hex(_ID_BYTES)
-        directory = self._place / name
         lines: list[str] = []
-        async with self._turn:
-            try:
-                copying = (directory, request, self._bounds)
-                await in_thread_to_its_end(
-                    partial(write_copy, *copying, notebooks=request.notebooks)
-                )
-                executed = await self._hands.execute(_asked(request, name, directory), lines.append)
-            finally:
-                await asyncio.to_thread(self._remove, directory)
+        async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
+            executed = await self._hands.execute(_asked(request, name, directory), lines.append)
         return await asyncio.to_thread(read_report, lines, executed)
 
 
@@ -107,6 +94,41 @@ class Notebook(Protocol):
     def name(self) -> str: ...
     @property
     def folder(self) -> Path | None: ...
+
+
+class PrivateCopies:
+    """Copies of notebooks to run, at most ``at_once`` at the same time; further calls wait."""
+
+    def __init__(
+        self, place: Path, remove: Callable[[Path], None], *, at_once: int, bounds: CopyBounds
+    ) -> None:
+        """Keep them below ``place``, a directory that only this process writes to.
+
+        ``remove`` removes a tree with untrusted contents
+        (:func:`mograder.store.files.remove_tree`).
+        """
+        self._place = place
+        self._remove = remove
+        self._bounds = bounds
+        self._turn = asyncio.Semaphore(at_once)
+
+    @contextlib.asynccontextmanager
+    async def copy(
+        self, notebook: Notebook, *, notebooks: bool = False
+    ) -> AsyncIterator[tuple[str, Path]]:
+        """Yield a new name and a directory with a notebook and its support files.
+
+        The directory is removed afterwards. Raises: as :func:`write_copy`.
+        """
+        name = secrets.token_hex(_ID_BYTES)
+        directory = self._place / name
+        writing = partial(write_copy, directory, notebook, self._bounds, notebooks=notebooks)
+        async with self._turn:
+            try:
+                await in_thread_to_its_end(writing)
+                yield name, directory
+            finally:
+                await asyncio.to_thread(self._remove, directory)
 
 
 def write_copy(
@@ -159,6 +181,42 @@ def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:
             yield below, name, descriptor
 
 
+def folder_digest(folder: Path) -> str:
+    """Return a SHA-256 of the names and contents of the files beside a notebook that a run gets.
+
+    Times and other notebooks do not count. A file that cannot be read counts as missing, as it is
+    to a run.
+    """
+    found = hashlib.sha256()
+    for below, name, directory in needed_files(folder):
+        with _opened(directory, name) as opened:
+            if opened is None or _is_notebook(name, opened):
+                continue
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            found.update(f"{below / name}\0{digest}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(directory: int, name: str) -> Iterator[BufferedReader | None]:
+    """Yield a regular file of a directory, None for anything else and for a removed one."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        source = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        yield None
+        return
+    with os.fdopen(source, "rb") as opened:
+        yield opened if stat.S_ISREG(os.fstat(source).st_mode) else None
+
+
+def _is_notebook(name: str, opened: BufferedReader) -> bool:
+    """Return whether an open file is a notebook; it is at its start again afterwards."""
+    found = name.endswith(".py") and _NOTEBOOK in opened.read(_HEAD_BYTES)
+    opened.seek(0)
+    return found
+
+
 class FolderCopy:
     """A copy of a folder's regular files; links are not followed, also if created meanwhile."""
 
@@ -174,17 +232,11 @@ class FolderCopy:
             self._copy_file(descriptor, name, self._target / below / name)
 
     def _copy_file(self, directory: int, name: str, target: Path) -> None:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            source = os.open(name, flags, dir_fd=directory)
-        except OSError:  # a link, or removed meanwhile
-            return
-        with os.fdopen(source, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(source).st_mode):
+        with _opened(directory, name) as opened:
+            if opened is None:
                 return
-            if self._is_left_out(name, opened):
+            if not self._notebooks and _is_notebook(name, opened):
                 return  # it may be another student's submission in the same folder
-            opened.seek(0)
             self._files -= 1
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with target.open("wb") as copy:
@@ -192,11 +244,6 @@ class FolderCopy:
                     self._bytes -= len(data)
                     self._check_bounds()
                     copy.write(data)
-
-    def _is_left_out(self, name: str, opened: BinaryIO) -> bool:
-        if self._notebooks or not name.endswith(".py"):
-            return False
-        return _NOTEBOOK in opened.read(_HEAD_BYTES)
 
     def _check_bounds(self) -> None:
         if self._files < 0 or self._bytes < 0:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from mograder.core.closing import open_pipes
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.single_flight import Progress
 from mograder.notebook.grading_plan import parse_plan
@@ -88,7 +89,7 @@ class _Run:
 
     async def judge(self, request: JudgingRequest) -> tuple[Judged, list[str]]:
         """Return how both processes have ended, and the lines of their reports."""
-        (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
+        (heeds, tells), (serves, asks), (reads, answers) = open_pipes(3)
         working = asyncio.create_task(
             self._run("worker", _for_worker(request), (heeds, serves, answers))
         )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import hashlib
 import importlib
 import inspect
 import random
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -28,9 +32,14 @@ class Calls:
     would draw in one process with the answer.
     """
 
-    def __init__(self, stand_ins: Any) -> None:
+    def __init__(self, stand_ins: Any, secret: str) -> None:
+        """``secret`` is the judge's own: from it come the random numbers after a state was sent."""
         self._stand_ins = stand_ins
+        self._secret = secret
+        self._sent = 0
         self._states = _random_states() if stand_ins.book.seeds else None
+        self._before: dict[int, tuple[Any, Any]] = {}
+        """The arguments that answers have changed, and copies of them from before, by id."""
 
     def call(self, number: int, path: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Return the result of calling an object."""
@@ -113,7 +122,19 @@ class Calls:
                 if _written(value) == before[place]:
                     continue
                 book.note(path, changes=(place,))
-            _replace(given[place], value, path)
+            argument = given[place]
+            self._before.setdefault(id(argument), (argument, copy.copy(argument)))
+            _replace(argument, value, path)
+
+    def put_back(self) -> None:
+        """Give changed arguments the contents that they had before the first change.
+
+        One whose type or form the check itself has changed since stays as it is.
+        """
+        for argument, before in self._before.values():
+            with contextlib.suppress(answer_session.NotJudgeable, ValueError, BufferError):
+                _replace(argument, before, "")
+        self._before.clear()
 
     def _seeded(self) -> dict[str, Any] | None:
         if self._states is None:
@@ -121,7 +142,10 @@ class Calls:
         now = _random_states()
         if now["random"] == self._states["random"] and _same(now["numpy"], self._states["numpy"]):
             return None
-        _move_on()
+        # Another state, so that seeding the same again is seen as a change; not one that follows
+        # from what was sent, since an answer could then foresee the check's later inputs.
+        self._sent += 1
+        seed_random(f"{self._secret}:{self._sent}")
         self._states = _random_states()
         self._stand_ins.book.note_seeds()
         return now
@@ -207,11 +231,22 @@ def _random_states() -> dict[str, Any]:
     return {"random": random.getstate(), "numpy": numpy}
 
 
-def _move_on() -> None:
-    """Leave a state that was sent, so that seeding the same again is seen as a change."""
-    random.seed(random.getrandbits(64))
-    if "numpy" in sys.modules:
-        importlib.import_module("numpy.random").seed(random.getrandbits(32))
+def seed_random(text: str) -> None:
+    """Seed the random numbers of the standard library and of numpy."""
+    random.seed(text)
+    if (numpy_random := _numpy_random()) is not None:
+        numpy_random.seed(struct.unpack("<8I", hashlib.sha256(text.encode()).digest()))
+
+
+@functools.cache
+def _numpy_random() -> Any:
+    """Return numpy's module, imported now lest an author's cell imports it later, or None.
+
+    It is looked for once, since a search in vain takes longer than the rest of a seeding.
+    """
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("numpy.random")
+    return None
 
 
 def _same(first: Any, second: Any) -> bool:

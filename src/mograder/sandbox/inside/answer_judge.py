@@ -24,12 +24,10 @@ part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorde
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import json
 import os
 import pathlib
-import random
 import signal
 import sys
 import time
@@ -38,7 +36,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import answer_log  # type: ignore[import-not-found]  # in this file's directory
+import answer_calls  # type: ignore[import-not-found]  # in this file's directory
+import answer_log  # type: ignore[import-not-found]
 import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
@@ -87,7 +86,7 @@ class Template:
         self.recorder.install()
         self._notebook = contextlib.ExitStack()  # until the process ends
         self.parts = judged_parts.Parts(self.plan, self._notebook.enter_context(_notebook()))
-        _seed_random(f"{self.plan.data['source_sha256']}:template")
+        answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
         self.parts.run_template()
 
 
@@ -97,8 +96,9 @@ _templates: dict[str, Template] = {}
 
 def prepare(plan: str) -> dict[int, str]:
     """Run the template of the plan at a path, for judges forked later; return what failed."""
-    _templates[plan] = Template(plan)
-    failed: dict[int, str] = _templates[plan].parts.failed
+    template = _templates[plan] = Template(plan)
+    template.parts.compile_judged()
+    failed: dict[int, str] = template.parts.failed
     return failed
 
 
@@ -203,8 +203,9 @@ class _Judge:
         """
         seconds = self._session.begin()
         # Other numbers for each submission, the same whenever it is judged.
-        _seed_random(f"{seed}:{part['cell']}")
-        answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log)
+        secret = f"{seed}:{part['cell']}"
+        answer_calls.seed_random(secret)
+        answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log, secret)
         verdict = _Verdict()
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
@@ -215,6 +216,7 @@ class _Judge:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except answer_session.NoAnswer:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        answers.put_back()
         if self._session.broken and verdict.state == "judged":
             verdict = _Verdict("not run", self._session.broken)
         if self._session.overfull:
@@ -311,14 +313,6 @@ class _Judge:
     def _interrupt(self, number: int, frame: Any) -> None:
         self._session.break_off("the time of this check is over")
         raise answer_session.NoAnswer(self._session.broken)
-
-
-def _seed_random(text: str) -> None:
-    """Seed random numbers; numpy is imported here, lest an author's cell imports it later."""
-    random.seed(text)
-    with contextlib.suppress(ImportError):
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-        importlib.import_module("numpy.random").seed(number)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Rehearsal:
         answers, kinds = [], {}
         self._session.begin()
         stands = stand_ins.StandIns(
-            self._session, self.book, self._plan.interface, answer_log.CallLog()
+            self._session, self.book, self._plan.interface, answer_log.CallLog(), secret=""
         )
         with contextlib.suppress(answer_session.NoAnswer):
             for each in self._plan.data["answers"]:

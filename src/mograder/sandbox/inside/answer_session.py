@@ -69,6 +69,7 @@ class AnswerSession:
         self._number = 0
         self._lost = False
         self._serving = False
+        self._nonce = b""
 
     def restrict(self, check: float, all_checks: float) -> None:
         """Set the seconds of each check from now on, and of all of them together."""
@@ -97,6 +98,7 @@ class AnswerSession:
 
         A process that was not ended after the last check answers this one, too.
         """
+        self._await_end()
         now = time.monotonic()
         self._end = min(now + self._limits.check, self._last)
         if now >= self._last:
@@ -109,20 +111,26 @@ class AnswerSession:
         return self._end - now
 
     def end(self) -> None:
-        """End a check: its process is killed, and what it wrote is discarded.
+        """End a check: its process is killed meanwhile, and what it wrote is discarded.
 
-        If the worker does not even do that, it is lost, and all further checks are not run.
+        The next check waits for that. If the worker does not even do that, it is lost, and all
+        further checks are not run.
         """
-        if self._lost:
+        if self._lost or self._nonce:
             return
         self._serving = False
-        nonce = os.urandom(rules.NONCE)
-        self._tell(["end"], nonce)
+        self._nonce = os.urandom(rules.NONCE)
+        self._tell(["end"], self._nonce)
+
+    def _await_end(self) -> None:
+        nonce, self._nonce = self._nonce, b""
+        if not nonce or self._lost:
+            return
         try:
             self._reader.discard_until(nonce, _END_SECONDS)
         except frames.FrameError as error:
             self._lose(error)
-        if not self._lost:
+        else:
             self._writer = frames.FrameWriter(self._requests)
             self.broken = ""
 

@@ -151,8 +151,8 @@ class NotebookReport:
     _told: int = 0
 
     def say(self, words: dict[str, Any]) -> None:
-        """Write one line."""
-        data = json.dumps(words).encode() + b"\n"
+        """Write one line; half of a surrogate pair, which no JSON may have, is written as `?`."""
+        data = json.dumps(words, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         with contextlib.suppress(OSError):
             while data:
                 data = data[os.write(self._fd, data) :]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib
 import inspect
 import sys
@@ -76,6 +77,12 @@ class Parts:
         if self._loop is not None:  # a judge forked from here needs its own
             self._loop.close()
             self._loop = None
+
+    def compile_judged(self) -> None:
+        """Compile the parts that run for each submission; one that fails will fail when it runs."""
+        for part in self.plan.data["judged"]:
+            with contextlib.suppress(Exception):
+                self._compile(part)
 
     def fresh(self) -> types.ModuleType:
         """Return a module with the names of the template, which is ``__main__`` from now on."""

@@ -97,6 +97,8 @@ def _differs(junk: Any, value: Any) -> bool:
         return True
     if isinstance(junk, _NUMBERS) != isinstance(value, _NUMBERS) and not hasattr(value, "shape"):
         return True
+    if _skipped(junk) != _skipped(value):
+        return True
     try:
         same = junk == value
         for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
@@ -106,12 +108,27 @@ def _differs(junk: Any, value: Any) -> bool:
         return True
 
 
+def _skipped(value: Any) -> int:
+    """Return the number of elements that a comparison skips."""
+    if _is_masked(value):
+        return int(value.mask.sum())
+    return int(value.null_count()) if _is_series_of_polars(value) else 0
+
+
 def _root(value: object) -> str:
     return type(value).__module__.partition(".")[0]
 
 
 def _is_array(value: Any) -> bool:
     return _root(value) == "numpy" and getattr(value, "ndim", 0) > 0
+
+
+def _is_masked(value: Any) -> bool:
+    return _is_array(value) and type(value).__name__ == "MaskedArray"
+
+
+def _is_series_of_polars(value: Any) -> bool:
+    return _root(value) == "polars" and hasattr(value, "to_list")
 
 
 def _is_number(value: object) -> bool:
@@ -144,7 +161,7 @@ def _filled(number: float) -> Callable[[Any], object]:
             return {key: fill(each) for key, each in value.items()}
         if _root(value) == "pandas":
             return _filled_table(value, number)
-        if _root(value) == "polars" and hasattr(value, "to_list"):
+        if _is_series_of_polars(value):
             return type(value)(value.name, [number] * len(value))
         raise Inapplicable
 
@@ -158,6 +175,30 @@ def _filled_table(value: Any, number: float) -> object:
     if not names:
         raise Inapplicable
     return value.assign(**dict.fromkeys(names, number))
+
+
+def _first_only(value: Any) -> object:
+    """Return a value with all elements missing but the first, which comparisons often skip."""
+    if _is_masked(value) and value.size > 1:
+        made = value.copy()
+        made[...] = importlib.import_module("numpy").ma.masked
+        made.reshape(-1)[0] = value.reshape(-1)[0]
+        return made
+    if _is_array(value) and value.size > 1 and value.dtype.kind in "biufc":
+        made = value.astype(complex if value.dtype.kind == "c" else float)
+        made.reshape(-1)[1:] = math.nan
+        return made
+    if type(value) in (list, tuple) and len(value) > 1 and all(map(_is_number, value)):
+        return type(value)([value[0], *[math.nan] * (len(value) - 1)])
+    if _root(value) == "pandas" and len(value) > 1:
+        numbers = value.select_dtypes("number") if hasattr(value, "columns") else value
+        if numbers.size:
+            rest = numbers.astype(float)
+            rest.iloc[1:] = math.nan
+            return value.assign(**rest) if hasattr(value, "columns") else rest
+    if _is_series_of_polars(value) and len(value) > 1:
+        return type(value)(value.name, [value[0], *[None] * (len(value) - 1)])
+    raise Inapplicable
 
 
 def _empty(value: Any) -> object:
@@ -359,6 +400,12 @@ KINDS = (
     Kind("true", "returns True for everything", function=_returning(True)),
     Kind("false", "returns False for everything", function=_returning(False)),
     Kind("ones", "is one", _filled(1), "returns one"),
+    Kind(
+        "first",
+        "has a first element and otherwise missing ones",
+        _first_only,
+        "returns a first element and otherwise missing ones",
+    ),
     Kind("longer", "has one element too many", _longer, "returns one element too many"),
     Kind("column", "is a column of shape (n, 1)", _column, "returns a column of shape (n, 1)"),
     Kind("raises", "raises an error", function=_raising),

@@ -28,13 +28,16 @@ _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
 class StandIns:
     """The stand-ins of one check, by the numbers of their objects."""
 
-    def __init__(self, session: Any, book: Any, interface: frozenset[str], log: Any) -> None:
+    def __init__(
+        self, session: Any, book: Any, interface: frozenset[str], log: Any, secret: str
+    ) -> None:
+        """``secret`` is a text of the judge's own, from which it draws further random numbers."""
         self.session = session
         self.book = book
         self.log = log
         self.claims: set[str] = set()
         self._interface = interface
-        self._calls = answer_calls.Calls(self)
+        self._calls = answer_calls.Calls(self, secret)
         self._errors = answer_errors.Errors()
         self._numbers: dict[int, int] = {}
         self._owners: dict[int, str] = {}
@@ -59,6 +62,10 @@ class StandIns:
         if reply.status == "missing":
             return False, reply.parts[0]
         raise self.unexpected()
+
+    def put_back(self) -> None:
+        """Undo what answers have changed of the check's arguments, which later checks may use."""
+        self._calls.put_back()
 
     def value(self, reply: Any, path: str) -> Any:
         """Return the value of an answer that came by a path."""

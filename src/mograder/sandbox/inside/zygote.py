@@ -57,6 +57,9 @@ import warmup_run  # type: ignore[import-not-found]
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
 """Slow imports common in notebooks; skipped where the environment does not have them."""
 
+_RUNTIME = "mograder.runtime"
+"""What nearly every notebook imports first."""
+
 _CARRIED = ("numpy", "pandas")
 """Libraries whose values worker and judge exchange most often."""
 
@@ -153,7 +156,7 @@ def _warm_up(heavy: tuple[str, ...]) -> str:
         _import(name)
     if problem := _threads("marimo"):
         return problem
-    for name in heavy:
+    for name in (_RUNTIME, *heavy):
         if importlib.util.find_spec(name.partition(".")[0]) is not None:
             _import(name)
         if problem := _threads(name):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from mograder.core.closing import open_pipes
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
 from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Echo, Held
@@ -97,8 +98,7 @@ class BwrapRunner:
 
     def start(self, start: Start) -> Sandboxed:
         """Start a plan. Raises: :class:`SandboxUnavailable` when bubblewrap cannot be executed."""
-        info_read, info_write = os.pipe()
-        gate_read, gate_write = os.pipe()
+        (info_read, info_write), (gate_read, gate_write) = open_pipes(2)
         try:
             with start.entry() as entry:
                 wanted = Launch(

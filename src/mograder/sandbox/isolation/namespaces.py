@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from mograder.core.closing import open_pipes
 from mograder.sandbox.inside import rights
 
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
@@ -143,8 +144,7 @@ def start_in(place: Place, launch: Launch, output: int) -> Started:
 
 def _found(place: Founded, launch: Launch, output: int) -> Started:
     """Fork a child that makes a user namespace, write its id maps, and let it execute."""
-    left_read, left_write = os.pipe()
-    named_read, named_write = os.pipe()
+    (left_read, left_write), (named_read, named_write) = open_pipes(2)
     us = os.pidfd_open(os.getpid())
     pid = os.fork()
     if pid == 0:

@@ -32,7 +32,9 @@ ENVIRONMENT = PurePosixPath("/opt/mograder/environment")
 BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
 UV = PurePosixPath("/opt/mograder/uv")
-SERVE = PurePosixPath("/opt/mograder/serve.py")
+SERVE = PurePosixPath("/opt/mograder/programs/serve.py")
+"""Our programs are mounted as one directory: each mount costs a start time and a step to check."""
+
 CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py", "own_modules.py")
 """The programs that run notebooks cell by cell, in the directory of ``serve.py`` on both sides."""
 
@@ -218,7 +220,7 @@ def session_plan(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
             Bind(host.uv_cache, inside.uv_cache),
-            *_programs(host, inside, "serve.py"),
+            _programs(host, inside),
             Bind(request.directory, inside.work, writable=edit),
         ),
         directory=inside.work,
@@ -232,7 +234,7 @@ def execution_plan(
 ) -> Plan:
     """Return the plan of one notebook run: a session's view, and a report to descriptor ``fd``."""
     told = {"fd": fd, "outputs": request.outputs}
-    return _run_plan(request, roots, host, inside, CELLRUN, told)
+    return _run_plan(request, roots, host, inside, CELLRUN[0], told)
 
 
 def worker_plan(
@@ -248,7 +250,7 @@ def worker_plan(
         "skip": request.skip,
         "outputs": request.outputs,
     }
-    return replace(_run_plan(request, roots, host, inside, WORKER, told), descriptors=ENDS)
+    return replace(_run_plan(request, roots, host, inside, WORKER[0], told), descriptors=ENDS)
 
 
 def _run_plan(
@@ -256,20 +258,20 @@ def _run_plan(
     roots: Sequence[Path],
     host: Host,
     inside: Inside,
-    programs: Sequence[str],
+    name: str,
     told: Mapping[str, object],
 ) -> Plan:
-    """Return the plan of a notebook's run by the first of ``programs``."""
+    """Return the plan of a notebook's run by the program of this name."""
     caches, limits = str(inside.environment / "caches"), rlimits(request.limits)
     options = json.dumps({**told, "rlimits": limits, "caches": caches})
-    program = str(inside.serve.with_name(programs[0]))
+    program = str(inside.serve.with_name(name))
     return Plan(
         argv=(_python(inside), program, options, "--", request.notebook),
         variables=_session_variables(inside, edit=True),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
-            *_programs(host, inside, *programs),
+            _programs(host, inside),
             Bind(request.directory, inside.work, writable=True),
         ),
         directory=inside.work,
@@ -301,7 +303,7 @@ def judge_plan(
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
-            *_programs(host, inside, *JUDGE),
+            _programs(host, inside),
             *_judged(request.directory, inside),
         ),
         directory=inside.work,
@@ -319,8 +321,8 @@ def _python(inside: Inside) -> str:
     return str(inside.environment / "env/bin/python")
 
 
-def _programs(host: Host, inside: Inside, *names: str) -> tuple[Bind, ...]:
-    return tuple(Bind(host.scripts / name, inside.serve.with_name(name)) for name in names)
+def _programs(host: Host, inside: Inside) -> Bind:
+    return Bind(host.scripts, inside.serve.parent)
 
 
 def zygote_group_plan(
@@ -345,7 +347,7 @@ def zygote_group_plan(
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(environment, inside.environment),
-            *_programs(host, inside, *PROGRAMS),
+            _programs(host, inside),
             *judges,
         ),
         directory=inside.work if judges else inside.home,

@@ -12,6 +12,7 @@ sandbox is refused.
 
 from __future__ import annotations
 
+import functools
 import platform
 import struct
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,7 @@ _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 """Audit number, and the index into the pairs of ``allowed_syscalls.py``, by machine."""
 
 
+@functools.cache
 def filter_program(machine: str | None = None, *, joining: bool = False) -> bytes:
     """Return the filter for this machine's architecture as packed ``sock_filter`` records.
 

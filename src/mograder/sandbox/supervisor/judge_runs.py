@@ -11,6 +11,7 @@ import asyncio
 import os
 from typing import Any
 
+from mograder.core.closing import open_pipes
 from mograder.core.errors import InvalidInput
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Judged, JudgeSubmission
 from mograder.sandbox.supervisor.notebook_runs import ReportBounds, Run, bounds_of
@@ -30,8 +31,7 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
     if request.worker.uid_slot == request.judge.uid_slot:
         raise InvalidInput("Worker and judge must be different users.")
     loop = asyncio.get_running_loop()
-    (heeds, tells), (serves, asks), (reads, answers) = (os.pipe() for _ in range(3))
-    seed, given = os.pipe()
+    (heeds, tells), (serves, asks), (reads, answers), (seed, given) = open_pipes(4)
     os.write(given, request.judge.seed.encode("utf-8", "replace"))
     os.close(given)
     bounds = bounds_of(outputs=request.worker.outputs)
@@ -50,6 +50,7 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
     judged = Judged(
         judge=await judging.outcome(seconds, timed_out=not done),
         worker=await worker.outcome(seconds, timed_out=running),
+        protected=session_table.confines,
     )
     lines = [JUDGE_LINE + line for line in judging.report.take()]
     return judged, lines + [WORKER_LINE + line for line in worker.report.take()]

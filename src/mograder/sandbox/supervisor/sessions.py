@@ -111,7 +111,7 @@ class SessionTable:
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._groups = bounds.groups
         self._front = bounds.front
-        self._meter: Meter = ProcessMeter(confined=runner.kind != "none")
+        self._meter: Meter = ProcessMeter(confined=self.confines)
         if bounds.groups is not None:
             self._meter = GroupMeter()
         self._processors = Processors()
@@ -123,6 +123,11 @@ class SessionTable:
             tell=on_news,
             overhead=self._overhead,
         )
+
+    @property
+    def confines(self) -> bool:
+        """Whether what is started runs in sandboxes."""
+        return self._runner.kind != "none"
 
     def all(self) -> tuple[SessionInfo, ...]:
         """Return the live sessions, without the runs of notebooks."""
@@ -276,9 +281,9 @@ class SessionTable:
         record = read_record(request.environment)
         roots, environment, host = record.interpreter_roots, request.environment, self._host
         inside = SANDBOXED_SESSION
-        if self._runner.kind == "none" and isinstance(request, AnswerJudge):
+        if not self.confines and isinstance(request, AnswerJudge):
             inside = unconfined_judge(host, directory=request.directory, environment=environment)
-        elif self._runner.kind == "none":
+        elif not self.confines:
             inside = unconfined(host, work=request.directory, environment=environment)
         match request:
             case Execute():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _log = logging.getLogger("mograder.supervisor")
 _TEMPLATES = 2
 """Zygotes of judges that are kept, beside those of environments."""
 
+_REMEMBERED = 64
 _AT_ONCE = 4
 """Sandboxes that are made for forks at the same time, in order of arrival: more would make each
 one slower."""
@@ -53,8 +54,8 @@ class ZygotePool:
         self._most = kept
         self._budget = memory_mb << 20
         self._zygote_groups: dict[tuple[Path, Path | None], ZygoteGroup] = {}
-        self._too_large: set[Path] = set()
-        """Templates whose zygotes needed too much memory."""
+        self._too_large: deque[Path] = deque(maxlen=_REMEMBERED)
+        """The last templates whose zygotes needed too much memory."""
         self._retired: set[ZygoteGroup] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.counts: Counter[str] = Counter()
@@ -177,7 +178,7 @@ class ZygotePool:
                 continue
             surplus -= 1
             if large and zygote_group.template is not None:
-                self._too_large.add(zygote_group.template)
+                self._too_large.append(zygote_group.template)
             self._retire(zygote_group)
 
     def _retire(self, zygote_group: ZygoteGroup) -> None:

@@ -12,6 +12,7 @@ from mograder.store.annotations import annotation_text
 from mograder.store.grading_records import MACHINE, MANUAL, QuestionGrade
 from mograder.store.mark_steps import GivenMark
 from mograder.store.question_marking import AnswerMark
+from mograder.store.regrade_requests import RegradeRequest as StoredRequest
 from mograder.store.rubrics import Rubric
 from mograder.store.rubrics import SavedComment as StoredComment
 from mograder.web.marking.models import (
@@ -21,6 +22,7 @@ from mograder.web.marking.models import (
     HistoryEntry,
     Label,
     Mark,
+    RegradeRequest,
     Saved,
     SavedComment,
     ShownCell,
@@ -151,6 +153,14 @@ def comment_json(stored: StoredComment, uses: Mapping[str, int]) -> SavedComment
         uses=uses.get(stored.comment, 0),
         by=stored.by,
         at=stored.at,
+    )
+
+
+def request_json(stored: StoredRequest) -> RegradeRequest:
+    """Return a student's request with the words that it began with."""
+    first = stored.messages[0]
+    return RegradeRequest(
+        id=stored.number, text=first.text, at=first.at.isoformat(), state=stored.state
     )
 
 

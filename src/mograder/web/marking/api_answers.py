@@ -31,6 +31,7 @@ from mograder.store.question_marking import (
     QuestionMarks,
     replaces_automatic,
 )
+from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.rubrics import Rubric
 from mograder.store.saved_comments import SavedComments
 from mograder.store.shares import SharedOut, Shares
@@ -50,6 +51,7 @@ from mograder.web.marking.answer_json import (
     cells_json,
     history_json,
     mark_json,
+    request_json,
     saved_json,
     whole_json,
 )
@@ -171,6 +173,7 @@ class _Read:
     sources: QuestionSources
     outputs: bool
     trouble: str
+    requests: tuple[RegradeRequest, ...]
 
 
 async def answer(
@@ -223,6 +226,7 @@ def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
         sources or NO_SOURCE,
         has_page(autograded_of(marking, item), student),
         trouble,
+        RegradeRequests(book).of(item, student, key),
     )
 
 
@@ -255,6 +259,7 @@ def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
         scale=comment_html(found.sources.scale),
         reason_needed=replaces_automatic(question),
         undo=mark.is_undoable_by(marker.name),
+        requests=[request_json(each) for each in found.requests],
         trouble=" ".join(filter(None, (found.trouble, work.problem))),
     )
 

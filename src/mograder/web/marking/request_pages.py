@@ -69,6 +69,7 @@ async def requests_page(
         others=others,
         closed=closed,
         title_of=question_title,
+        named=_named(marking, marker),
     )
 
 
@@ -86,6 +87,7 @@ async def thread_page(
         may=may_answer(marker, view.request),
         instructor=marker.role is Role.INSTRUCTOR,
         longest=LONGEST_TEXT,
+        named=_named(marking, marker),
         done=done,
     )
 
@@ -104,6 +106,12 @@ async def change_thread(
     return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
 
 
+def _named(marking: MarkingApp, marker: Marker) -> bool:
+    """Return whether pages show the students' names to this person."""
+    shown = marking.loaded.settings.marking.names == "shown"
+    return shown or marker.role is Role.INSTRUCTOR
+
+
 def is_for(marker: Marker, request: RegradeRequest) -> bool:
     """Return whether a request waits for this person."""
     if not request.assignee:
@@ -112,7 +120,9 @@ def is_for(marker: Marker, request: RegradeRequest) -> bool:
 
 
 def may_answer(marker: Marker, request: RegradeRequest) -> bool:
-    """Return whether this person may answer and decide a request."""
+    """Return whether this person may answer and decide a request; not one's own."""
+    if marker.name == request.student:
+        return False
     return marker.role is Role.INSTRUCTOR or is_for(marker, request)
 
 
@@ -171,7 +181,7 @@ def _change(
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
-        raise Forbidden("This request goes to somebody else.")
+        raise Forbidden("Another person answers this request.")
     action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
     match action:
         case "answer":

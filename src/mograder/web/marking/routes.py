@@ -16,7 +16,9 @@ from mograder.web.marking import (
     api_answers,
     api_comments,
     equal_answers,
+    late,
     overview,
+    pages,
     release_pages,
     request_pages,
     similarity_pages,
@@ -51,10 +53,17 @@ _PAIR = _SIMILAR + "/{one}/{other}"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
+    # The assignments; requests first, since that is no assignment's name
     MarkingRoute("GET", "/marking", overview.course),
-    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),  # before {a}
+    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
     MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),
+    # The page on which people mark
+    MarkingRoute("GET", "/marking/{a}/questions/{question}", pages.question_page),
+    MarkingRoute("GET", "/marking/{a}/answers/{answer}", pages.answer_page),
     # The JSON that the marking pages read and send
     MarkingRoute("GET", _API, api_answers.overview),
     MarkingRoute("GET", _API + "/queue", api_answers.queue),

@@ -167,3 +167,9 @@ def test_a_supervisor_sandboxes_and_answers_in_the_units_directory_unless_told_o
     config = supervisor_config(load_settings(tmp_path, environ={}), environ, lone=True)
     assert (config.sandbox, config.owned) == ("bubblewrap", False)
     assert config.socket == Path("/run/mograder/supervisor.sock")
+
+
+def test_the_markers_of_the_command_line_override_those_of_the_course(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text('[marking]\nmarkers = ["max"]\n')
+    assert loaded().settings.marking.markers == ("max",)
+    assert loaded("--markers", "marta, mia").settings.marking.markers == ("marta", "mia")

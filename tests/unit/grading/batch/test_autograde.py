@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -200,7 +201,17 @@ async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
     assert rig.files.read("alice").result.auto_mark == (7.5 if change is _other_submission else 15)
 
 
-@pytest.mark.parametrize("field", ["source_sha256", "release_sha256", "environment", "mograder"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "source_sha256",
+        "release_sha256",
+        "source_files_sha256",
+        "release_files_sha256",
+        "environment",
+        "mograder",
+    ],
+)
 async def test_all_are_graded_again_on_another_basis(rig: Rig, field: str) -> None:
     await rig.grade()
     for student in rig.files.students():
@@ -217,6 +228,31 @@ async def test_another_source_or_release_is_another_basis(rig: Rig) -> None:
         path.write_text(path.read_text().replace("small", "too small"))
         await rig.grade()
         assert len(rig.judges.asked) == 3
+
+
+@pytest.mark.parametrize("place", ["source", "release"])
+async def test_changed_files_beside_source_or_release_are_another_basis(
+    rig: Rig, place: str
+) -> None:
+    data = rig.root / place / "hw1" / "tables" / "days.csv"
+    data.parent.mkdir()
+    data.write_text("1\n")
+    await rig.grade()
+    os.utime(data, ns=(0, 0))
+    (data.parent / "__pycache__").mkdir()
+    (data.parent / "__pycache__" / "x.pyc").touch()
+    await rig.grade()
+    assert rig.judges.asked == []
+    data.write_text("2\n")
+    found = verify_results(rig.files, rig.assignment, rig.request().submissions, None)
+    assert {f"the files beside the {place} have changed since"} == {
+        each for result in found for each in result.problems if "gradebook" not in each
+    }
+    await rig.grade()
+    assert len(rig.judges.asked) == 3
+    data.unlink()
+    await rig.grade()
+    assert len(rig.judges.asked) == 3
 
 
 async def test_force_grades_all_and_failed_those_without_a_result(rig: Rig) -> None:
@@ -252,11 +288,12 @@ async def test_a_file_that_cannot_be_read_is_one_row(rig: Rig) -> None:
     (submitted / "eve.py").write_bytes(b"#" * 17_000_000)
     (submitted / "frank.py").write_bytes("# ü".encode("latin-1"))
     done = await rig.grade()
+    linked = "is a link, and not to a submission of its student."
     states = {row.student: (row.state, row.problem.partition(" ")[2]) for row in done.rows[3:]}
     assert states == {
         "dave": (
             GradingState.NEEDS_ATTENTION,
-            "is a link, and not to a submission of its student.",
+            f"{linked} Put the notebook itself in its place.",
         ),
         "eve": (GradingState.NEEDS_ATTENTION, "is larger than 16 MB."),
         "frank": (GradingState.NOT_RUN, states["frank"][1]),

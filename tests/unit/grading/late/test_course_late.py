@@ -97,14 +97,16 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
         File
     ),
     st.builds(
-        lambda name, whose, until, gone: Extension(name, *whose, until=until, removed=gone),
+        lambda name, whose, until, gone: Extension(
+            name, whose[0], whose[1], until=until, removed=gone
+        ),
         _names,
         _whose,
         _untils,
         st.booleans(),
     ),
     st.builds(
-        lambda name, whose, gone: Extension(name, *whose, exempt=True, removed=gone),
+        lambda name, whose, gone: Extension(name, whose[0], whose[1], exempt=True, removed=gone),
         st.sampled_from([*NAMES, ""]),
         _whose,
         st.booleans(),
@@ -158,7 +160,7 @@ class Course:
                 book.record_marks(step.assignment, step.student, given, marker="mia", at=AT)
             case _:
                 self.facts = self.facts.after([step])
-                LateWork(book).record([step], by="ina", at=AT)
+                self.late().record(book, [step], by="ina", at=AT)
 
     def _run(self, step: Submission) -> GradingRun:
         received: datetime | None = None
@@ -206,27 +208,39 @@ def test_any_order_of_changes_gives_what_is_computed_from_nothing(
     with tempfile.TemporaryDirectory() as directory:
         course = Course(Path(directory))
         course.write_settings()
-        shutil.copy(empty, course.path / "gradebook.db")
-        with Gradebook(course.path / "gradebook.db") as book:
-            for step, refreshes in steps:
-                course.take(book, step)
-                if refreshes:
-                    course.late().refresh(book, at=AT)
-            course.late().refresh(book, at=AT)
-            grown = told(course, book)
-        shutil.copy(empty, course.path / "fresh.db")
-        facts, last = course.facts, replace(course, path=course.path)
-        with Gradebook(course.path / "fresh.db") as book:
-            changes = [
-                *facts.extensions.values(),
-                *(Membership(*each) for each in facts.members),
-                *(PolicyChange(*each) for each in facts.policies.items()),
-            ]
-            LateWork(book).record(changes, by="ina", at=AT)
-            for step in (*course.submissions.values(), *course.marks.values()):
-                last.take(book, step)
-            course.late().refresh(book, at=AT)
-            assert told(course, book) == grown
+        grown = _grown(course, empty, steps)
+        assert _from_nothing(course, empty) == grown
+
+
+def _grown(
+    course: Course, empty: Path, steps: list[tuple[Step, bool]]
+) -> Mapping[tuple[str, str], object]:
+    shutil.copy(empty, course.path / "gradebook.db")
+    with Gradebook(course.path / "gradebook.db") as book:
+        for step, refreshes in steps:
+            course.take(book, step)
+            if refreshes:
+                course.late().refresh(book, at=AT)
+        course.late().refresh(book, at=AT)
+        return told(course, book)
+
+
+def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], object]:
+    """Return what follows from the last submissions and marks, and from what is in force."""
+    shutil.copy(empty, course.path / "fresh.db")
+    facts = course.facts
+    changes: list[Change] = [
+        *facts.extensions.values(),
+        *(Membership(*each) for each in facts.members),
+        *(PolicyChange(*each) for each in facts.policies.items()),
+    ]
+    again: list[Step] = [*course.submissions.values(), *course.marks.values()]
+    with Gradebook(course.path / "fresh.db") as book:
+        LateWork(book).record(changes, by="ina", at=AT)
+        for step in again:
+            course.take(book, step)
+        course.late().refresh(book, at=AT)
+        return told(course, book)
 
 
 def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
@@ -236,13 +250,13 @@ def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
     late = CourseLate(load_settings(tmp_path, environ={}))
     change = Extension("A1", "alice", until=DUE + timedelta(days=1))
     with Gradebook(tmp_path / "gradebook.db") as book:
-        preview = late.preview(book, [change], "A1")
+        preview = late.preview(book, [change])
         assert [each.differs for each in preview.grades] == [True, False]
-        assert late.preview(book, [change], "A2").grades == ()
-        LateWork(book).record([change], by="ina", at=AT, version=preview.version)
+        assert late.preview(book, [replace(change, assignment="A2")]).grades == ()
+        late.record(book, [change], by="ina", at=AT, version=preview.version)
         assert late.counted(book, "A1") == tuple(each.after for each in preview.grades)
         with pytest.raises(Conflict, match="changed meanwhile"):
-            LateWork(book).record([change], by="ina", at=AT, version=preview.version)
+            late.record(book, [change], by="ina", at=AT, version=preview.version)
 
 
 def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:

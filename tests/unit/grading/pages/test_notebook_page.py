@@ -8,6 +8,23 @@ import re
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 
+SCORES = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _(grader):
+    grader.scores()
+    return
+
+
+@app.cell
+def _(grader):
+    marks = grader.scores()
+    marks
+    return
+"""
 TEXT = '''import marimo
 
 app = marimo.App()
@@ -124,3 +141,12 @@ def test_a_text_that_is_no_notebook_is_shown_as_it_is() -> None:
 def test_a_long_cell_is_shown_without_colours() -> None:
     long = TEXT.replace("later = 1", "later = 1  # " + "x" * 50_000)
     assert "x" * 50_000 in render_notebook_page(long, "A1.py", ())
+
+
+def test_the_notebooks_own_table_of_marks_is_not_shown_where_checks_ran_apart() -> None:
+    table = (CellOutput("text/html", "<p>Scores will be available after grading.</p>"),)
+    cells = [CellResult(n, "_", CellStatus.OK, outputs=table) for n in range(2)]
+    page = render_notebook_page(SCORES, "alice.py", cells)
+    assert page.count("Scores will be available") == 1
+    assert page.count("The table of marks is not shown here: the checks ran apart") == 1
+    assert "grader" in page

@@ -22,8 +22,12 @@ from mograder.grading.release.releasing import (
     take_back,
 )
 from mograder.grading.results.grading_result import GradingState
+from mograder.store.annotations import Annotations, AnnotationWish, Place
+from mograder.store.grading_records import MarkDetails, MarkEntry
+from mograder.store.question_marking import Change, QuestionMarks
+from mograder.store.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
-from tests.support.gradebooks import change
+from tests.support.gradebooks import AT, change
 from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
@@ -187,3 +191,34 @@ def test_pages_are_written_for_released_marks_only(course: ReleasedCourse, tmp_p
     place.mkdir()
     assert list(write_released_pages(feedback, marks.values(), place)) == []
     assert [page.name for page in place.iterdir()] == ["alice.html"]
+
+
+def test_saved_comments_and_comments_at_lines_are_released(course: ReleasedCourse) -> None:
+    author = Author("mia", AT)
+    wish = CommentWish("Wrong **unit**, $x^2$.", -1.5)
+    saved = SavedComments(course.book).add("A1", "Essay", wish, author)
+    place = Place("Q1", cell=2, first_line=3, last_line=4)
+    note = AnnotationWish(place, f"Here. {EVIL}", None, "mia", AT)
+    Annotations(course.book).add("A1", "alice", note)
+    version = QuestionMarks(course.book).state("A1", "alice", "Essay").version
+    details = MarkDetails(adjustment=8.0, saved=(saved.comment,))
+    entry = MarkEntry(None, "See *below*.", details)
+    QuestionMarks(course.book).give("A1", "alice", Change("Essay", entry, "mia", AT, version))
+    course.release("alice")
+    feedback = course.feedback(1)
+    marks = (released_marks(feedback) or {})["alice"]
+    assert marks.grade.final == 14.0
+    page = render_marks_page(feedback, marks)
+    for told in (
+        "<strong>unit</strong>",
+        "<math",
+        "−1.5",
+        "See <em>below</em>.",
+        "Cell 3, lines 3 to 4",
+    ):
+        assert told in page, told
+    assert "<script" not in page
+    wish = CommentWish("Another text.", -1.5, 0)
+    SavedComments(course.book).change("A1", "Essay", saved.comment, wish, author, saved.version)
+    assert "Another text." not in render_marks_page(feedback, marks)
+    assert course.release("alice", minutes=2).students == ("alice",)

@@ -256,7 +256,8 @@ async def test_the_worker_runs_the_text_by_the_authors_terms(tmp_path: Path) -> 
     assert request.name == "hw1.py"
     assert request.text == own
     assert request.folder == tmp_path / "release" / "hw1"
-    assert request.files is assignment.files
+    assert assignment.source is not None
+    assert request.files is assignment.source.files
     assert request.interface == ("area", "total")
     assert {3, 5} < set(request.skip)
     assert request.uid_slot != request.judge_slot

@@ -37,7 +37,6 @@ def silent(_: str) -> None:
 async def test_an_assignment_has_its_plan_contract_and_labels(tmp_path: Path) -> None:
     tools = fake_tools(tmp_path)
     assignment = await prepared(tmp_path, tools)
-    assert assignment.plan is not None
     assert assignment.marks == {"Q1": 10, "Q2": 5, "Essay": 5}
     found = [(each.label, each.key, each.total, each.unprotected) for each in assignment.labels]
     assert found == [
@@ -48,8 +47,8 @@ async def test_an_assignment_has_its_plan_contract_and_labels(tmp_path: Path) ->
     assert assignment.warnings == ()
     assert assignment.release == release_of(SOURCE)
     assert assignment.release_folder == tmp_path / "release" / "hw1"
-    assert assignment.files is not None
-    assert assignment.files.folder == tmp_path / "source" / "hw1"
+    assert assignment.source is not None
+    assert assignment.source.files.folder == tmp_path / "source" / "hw1"
 
 
 async def test_the_contract_is_recorded_once_and_kept(tmp_path: Path) -> None:
@@ -61,7 +60,8 @@ async def test_the_contract_is_recorded_once_and_kept(tmp_path: Path) -> None:
     assert recording.text == SOURCE
     again = await prepared(tmp_path, fake_tools(tmp_path, judges=judges))
     assert len(judges.asked) == 1
-    assert again.files == first.files
+    assert first.source is not None
+    assert again.source == first.source
 
 
 async def test_a_contract_is_recorded_with_the_user_ids_of_no_student(tmp_path: Path) -> None:
@@ -208,18 +208,22 @@ async def test_unprotected_questions_are_those_of_the_source_and_of_the_settings
     tmp_path: Path,
 ) -> None:
     assignment = await prepared(tmp_path / "a", fake_tools(tmp_path / "a"), UNPROTECTED)
-    assert assignment.beside is not None
-    assert '"even"' in assignment.beside
-    assert "secret ten" not in assignment.beside
-    assert "side * side" not in assignment.beside
+    assert assignment.source is not None
+    beside = assignment.source.beside
+    assert beside is not None
+    assert '"even"' in beside
+    assert "secret ten" not in beside
+    assert "side * side" not in beside
     labels = [(each.label, each.total) for each in assignment.labels if each.unprotected]
     assert labels == [("Q2: total", 1.0), ("Q2: secret", 2.0)]
     settings = Settings.model_validate({"items": {"hw1": {"unprotected": ["Q2", "Q9"]}}})
     tools = fake_tools(tmp_path / "b", settings=settings)
     assignment = await prepared(tmp_path / "b", tools)
     assert [each.label for each in assignment.labels if each.unprotected] == ["Q2: total"]
-    assert assignment.plan is not None
-    assert [part.check.labels[0].key for part in assignment.plan.checks if part.check] == ["Q1"]
+    assert assignment.source is not None
+    assert [part.check.labels[0].key for part in assignment.source.plan.checks if part.check] == [
+        "Q1"
+    ]
     assert "'Q9'" in assignment.warnings[0]
 
 
@@ -232,7 +236,7 @@ async def test_a_source_without_checks_needs_no_contract(tmp_path: Path) -> None
     judges = FakeJudges()
     assignment = await prepared(tmp_path, fake_tools(tmp_path, judges=judges), source)
     assert judges.asked == []
-    assert assignment.files is not None
+    assert assignment.source is not None
     assert assignment.labels == ()
 
 
@@ -251,7 +255,7 @@ async def test_limits_are_the_sources_and_the_settings(tmp_path: Path) -> None:
 
 async def test_without_a_source_the_release_gives_the_labels(tmp_path: Path) -> None:
     assignment = await prepared(tmp_path, fake_tools(tmp_path), None)
-    assert assignment.plan is None
+    assert assignment.source is None
     assert [each.label for each in assignment.labels] == ["Q1: area", "Q2: total"]
     assert assignment.marks == {"Q1": 10, "Q2": 5, "Essay": 5}
     assert "no source" in assignment.warnings[0]

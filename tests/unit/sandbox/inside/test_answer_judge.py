@@ -183,3 +183,44 @@ def test_a_contract_of_another_source_is_refused(tmp_path: Path, reference: Judg
     other = reference.contract | {"source_sha256": "0" * 64}
     run = judged(tmp_path, SOURCE, submission(), contract=other)
     assert run.lines == []
+
+
+SHARED = notebook(
+    "import random\nfrom mograder.runtime import check\n"
+    'measured = [3, 1, 2]\ntable = {"a": 1}\n_marks = {"Q1": 1, "Q2": 1, "Q3": 1}',
+    "### BEGIN SOLUTION\ndef put_in_order(v): v.sort()\ndef fill(v): v['b'] = 2\n"
+    "def draw(v): return random.random()\n### END SOLUTION",
+    "put_in_order(measured)\nfill(table)\nput_in_order(measured)\n"
+    "check('Q1', [(len(measured) == 3, 'in order'), (table['b'] == 2, 'filled')])",
+    "check('Q2', [(measured == [3, 1, 2], 'as given'), (table == {'a': 1}, 'as given'),\n"
+    "    (lambda: draw(measured) >= 0, 'asked')])",
+    "random.seed(1)\n_drawn = draw(0)\n_own = random.random()\n"
+    "check('Q3', [(_drawn != _own, 'cannot be foreseen')])",
+)
+HONEST = (
+    "def put_in_order(v): v.sort()",
+    "def fill(v): v['b'] = 2",
+    "def draw(v): return random.random()",
+)
+
+
+def of_shared(tmp_path: Path, *answers: str) -> Judged:
+    reference = judged(tmp_path, SHARED, SHARED)
+    assert reference.passed == {"Q1": [True, True], "Q2": [True, True, True], "Q3": [True]}
+    return judged(
+        tmp_path, SHARED, notebook("import random", *answers), contract=reference.contract
+    )
+
+
+def test_what_one_check_has_changed_is_as_before_in_the_next(tmp_path: Path) -> None:
+    """An answer chooses the new contents of its arguments, so not the next check's inputs."""
+    changing = "def put_in_order(v): v[:] = [7, 8, 9]", "def fill(v): v.clear(); v['b'] = 2"
+    run = of_shared(tmp_path, *changing, HONEST[2])
+    assert run.passed["Q1"] == [True, True]
+    assert run.passed["Q2"] == [True, True, True]
+
+
+def test_an_answer_cannot_foresee_the_random_numbers_of_the_judge(tmp_path: Path) -> None:
+    """It gets the state of seeded random numbers, and may do with it what the judge does."""
+    foreseeing = "def draw(v):\n    random.seed(random.getrandbits(64))\n    return random.random()"
+    assert of_shared(tmp_path, *HONEST[:2], foreseeing).passed["Q3"] == [True]

@@ -161,12 +161,24 @@ def test_after_the_end_of_a_check_what_was_written_is_discarded(
     session.break_off("a reason")
     thread = _ending(ends, junk, b"")
     session.end()
+    session.begin()
     thread.join()
     assert session.broken == ""
-    session.begin()
     thread = replying(ends, right)
     assert session.ask("pull", "x").parts[0] == 5
     thread.join()
+
+
+def test_the_end_of_a_check_is_not_waited_for_until_the_next_begins(
+    pipes: tuple[Any, Ends],
+) -> None:
+    """A worker that has not acknowledged it yet takes no time of the judge's own work."""
+    session, ends = pipes
+    session.end()  # nothing reads the control pipe yet
+    thread = _ending(ends, b"", b"")
+    session.begin()
+    thread.join()
+    assert session.broken == ""
 
 
 def test_bytes_after_the_mark_lose_the_worker(pipes: tuple[Any, Ends]) -> None:
@@ -174,7 +186,7 @@ def test_bytes_after_the_mark_lose_the_worker(pipes: tuple[Any, Ends]) -> None:
     thread = _ending(ends, b"", b"more")
     session.end()
     thread.join()
-    assert "not asked for" in session.broken
     session.begin()
+    assert "not asked for" in session.broken
     with pytest.raises(NoAnswer, match="does not answer"):
         session.ask("pull", "x")

@@ -121,7 +121,8 @@ def test_a_workspace_is_measured_at_once_when_more_was_written_than_fits() -> No
         watch.add("one", Path(directory), 1 << 20)
         assert watch.look(["one"]) == []
         (Path(directory) / "large").write_bytes(b"x" * (4 << 20))
-        pause, ends = Event(), []
+        pause = Event()
+        ends: list[End] = []
         for _ in range(20):
             pause.wait(0.02)  # a walk costs at most a twentieth of the time
             ends = ends or watch.look(["one"])

@@ -13,12 +13,15 @@ from starlette.responses import Response
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.grading.marking.graded_work import graded_page
+from mograder.grading.release.releasing import ReleaseState, release_states
+from mograder.store.mark_release import MarkReleases
 from mograder.store.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
 from mograder.web.inert_page import inert_page
+from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import outcome, page
 
 
@@ -46,6 +49,7 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         lines=lines,
         warnings=[text for who, text in problems if not who],
         pages=await to_thread.run_sync(_pages, app, parsed),
+        changed=await to_thread.run_sync(_changed, app, parsed),
         trouble=trouble,
         limits=app.services.loaded.settings.limits,
         done=done,
@@ -78,6 +82,20 @@ async def graded(
     data = await to_thread.run_sync(graded_page, _autograded(app, item), user)
     await app.audit.record(request, caller, "read result", f"{user}/{item}")
     return inert_page(data)
+
+
+def _changed(app: HubApp, item: ItemName) -> int:
+    """Return the number of marks that changed since their release."""
+    if not app.services.loaded.gradebook_path.is_file():
+        return 0
+    try:
+        feedback = feedback_of(app.marking, item)
+        if not MarkReleases(feedback.book).rows(item):
+            return 0
+        found = release_states(feedback)
+    except MograderError:
+        return 0  # the page says why the gradebook cannot be read
+    return sum(each.state is ReleaseState.CHANGED for each in found)
 
 
 def _pages(app: HubApp, item: ItemName) -> frozenset[str]:

@@ -1,0 +1,75 @@
+"""Which marks grading again would change, before anything is recorded; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mograder.store.grading_records import MANUAL, NEEDS_ATTENTION, GradingRun, StudentGrade
+
+
+@dataclass(frozen=True, slots=True)
+class MarkChange:
+    """A question whose mark by grading would be another one; None for no mark.
+
+    ``marker`` is the person whose mark counts before it, "" if there is none.
+    """
+
+    student: str
+    question: str
+    before: float | None
+    after: float | None
+    marker: str = ""
+
+    @property
+    def difference(self) -> float:
+        """What the student gains, negative for a loss; 0 where a person's mark counts."""
+        return 0.0 if self.marker else round((self.after or 0.0) - (self.before or 0.0), 6)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRuns:
+    """The changes by student and question, and the numbers of students."""
+
+    changes: tuple[MarkChange, ...]
+    judged: int
+    without_result: tuple[str, ...]
+
+    @property
+    def gain(self) -> int:
+        """The number of students who gain marks."""
+        return sum(each > 0 for each in self._sums())
+
+    @property
+    def lose(self) -> int:
+        """The number of students who lose marks."""
+        return sum(each < 0 for each in self._sums())
+
+    def _sums(self) -> Iterable[float]:
+        students = {each.student for each in self.changes}
+        for student in students:
+            own = (each.difference for each in self.changes if each.student == student)
+            yield round(sum(own), 6)
+
+
+def compare_runs(grades: Iterable[StudentGrade], runs: Iterable[GradingRun]) -> ComparedRuns:
+    """Return what runs that are not recorded would change in recorded marks.
+
+    A run that needs attention gives no mark, and recording it would change none.
+    """
+    held = {grade.student: {each.key: each for each in grade.questions} for grade in grades}
+    found = sorted(runs, key=lambda run: run.student.casefold())
+    changes = []
+    for run in found:
+        known = held.get(run.student, {})
+        for question in run.questions:
+            if question.state in (MANUAL, NEEDS_ATTENTION):
+                continue
+            before = known.get(question.key)
+            graded = None if before is None else before.graded
+            if graded != question.points:
+                marker = before.marker if before is not None else ""
+                change = MarkChange(run.student, question.key, graded, question.points, marker)
+                changes.append(change)
+    without = tuple(run.student for run in found if run.state == NEEDS_ATTENTION)
+    return ComparedRuns(tuple(changes), len(found), without)

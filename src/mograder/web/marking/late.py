@@ -1,0 +1,235 @@
+"""The page of late work: due dates, extensions, the rule, and the class before and after a change.
+
+Every form leads to a preview, whose own form has the same fields and records them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.responses import RedirectResponse, Response
+
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName
+from mograder.core.settings_model import PenaltiesSettings
+from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
+from mograder.grading.late.explanation import late_sentence
+from mograder.grading.late.late_changes import (
+    RULE_KEYS,
+    described,
+    extension,
+    membership,
+    policy_change,
+    read_changes,
+    removal,
+)
+from mograder.grading.late.late_names import known_assignments, unknown_students
+from mograder.publishing.schedule import parse_moment, parse_zone
+from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
+from mograder.store.late_work import LateWork
+from mograder.web.context import request_context
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import MEGABYTE, read_form, receive
+from mograder.web.templating import path_segment
+
+_LARGEST_CSV = MEGABYTE
+_LARGEST_FORM = 4 * MEGABYTE
+"""A CSV file in a form's field, in which a character may take several bytes."""
+_LONGEST = 60
+_MOST_LOGGED = 100
+"""Lines of the audit log for one import; the gradebook has every change."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateLine:
+    """A student on the page: marks, their sentence, and the student's own due date."""
+
+    counted: CountedGrade
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A key of the rule: its value in force, where that comes from, and the stored value."""
+
+    key: str
+    value: object
+    origin: str
+    stored: object
+
+
+@dataclass(frozen=True, slots=True)
+class LateView:
+    """What the page shows of an assignment."""
+
+    due: datetime | None
+    enabled: bool
+    extensions: tuple[Extension, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    rules: tuple[RuleLine, ...]
+    course_rules: tuple[RuleLine, ...]
+    lines: tuple[LateLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewView:
+    """The class before and after a change: the students whose mark changes, with sentences.
+
+    ``changes`` are in words.
+    """
+
+    rows: tuple[tuple[ComparedGrade, str], ...]
+    total: int
+    unknown: tuple[str, ...]
+    version: str
+    changes: tuple[str, ...]
+
+
+async def late_page(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show the due date, the rule, extensions, and the marks of an assignment."""
+    del marker
+    name = ItemName.parse(a)
+    view = await to_thread.run_sync(_view, marking, name)
+    done, _ = outcome(request)
+    return page(
+        request, "marking/late.html", here="marking", name=name, view=view, saved=done == "late"
+    )
+
+
+async def preview(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show what a form of the page would change, and record nothing."""
+    del marker
+    fields = await _fields(request)
+    name = ItemName.parse(a)
+    view = await to_thread.run_sync(_preview, marking, name, fields)
+    return page(
+        request, "marking/late_preview.html", here="marking", name=name, view=view, fields=fields
+    )
+
+
+async def record(
+    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Record what the preview showed; a change by somebody else meanwhile is a conflict."""
+    fields = await read_form(request, _LARGEST_FORM)
+    name = ItemName.parse(a)
+    told = await to_thread.run_sync(_record, marking, name, fields, marker.name)
+    for line in told[:_MOST_LOGGED]:
+        await marking.record(request, "late work", line)
+    where = with_outcome(f"/marking/{path_segment(name)}/late", "late")
+    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+
+
+async def _fields(request: Request) -> Mapping[str, str]:
+    """Return the fields of a form; the file of a CSV becomes the field ``csv``."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await read_form(request, _LARGEST_FORM)
+    form = await receive(request, _LARGEST_CSV, 1, field="file")
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise InvalidInput("Choose a CSV file.")
+        return {"action": "csv", "csv": (await file.read()).decode("utf-8-sig", "replace")}
+    finally:
+        await form.close()
+
+
+def _view(marking: MarkingApp, name: str) -> LateView:
+    book, late = marking.book(), CourseLate(marking.loaded)
+    facts = LateWork(book).facts()
+    terms = late.terms(name, facts)
+    return LateView(
+        terms.due.general,
+        terms.policy.enabled,
+        facts.of_assignment(name),
+        facts.groups(),
+        _rules(late, facts, name),
+        _rules(late, facts, ALL_ASSIGNMENTS),
+        tuple(
+            LateLine(each, late_sentence(each.grade, each.deduction))
+            for each in late.counted(book, name)
+        ),
+    )
+
+
+def _rules(late: CourseLate, facts: LateFacts, assignment: str) -> tuple[RuleLine, ...]:
+    rule: PenaltiesSettings = late.rule(assignment, facts)
+    stored = facts.policy(assignment).rule
+    return tuple(
+        RuleLine(
+            key,
+            getattr(rule, key),
+            late.origin_of(key, assignment, facts),
+            getattr(stored, key, None),
+        )
+        for key in RULE_KEYS
+        if key != "late_days" or assignment == ALL_ASSIGNMENTS
+    )
+
+
+def _preview(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> PreviewView:
+    book, late = marking.book(), CourseLate(marking.loaded)
+    changes = _changes(marking, name, fields)
+    found = late.preview(book, changes)
+    return PreviewView(
+        tuple(
+            (each, late_sentence(each.after.grade, each.after.deduction))
+            for each in found.grades
+            if each.differs
+        ),
+        len(found.grades),
+        unknown_students(book, changes),
+        found.version,
+        tuple(map(described, changes)),
+    )
+
+
+def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) -> Sequence[str]:
+    """Record changes, and write the columns that follow; return them in words."""
+    book, now = marking.book(), marking.clock.now()
+    changes = _changes(marking, name, fields)
+    version = fields.get("version", "")
+    CourseLate(marking.loaded).record(book, changes, by=by, at=now, version=version)
+    return [described(each) for each in changes]
+
+
+def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Sequence[Change]:
+    """Return the changes of a form.
+
+    Raises:
+        InvalidInput: A field cannot be used.
+    """
+    book, facts = marking.book(), LateWork(marking.book()).facts()
+    of = ALL_ASSIGNMENTS if fields.get("of") == "course" else name
+    student, group = fields.get("student", ""), fields.get("group", "")
+    match fields.get("action"):
+        case "add":
+            until, reason = _until(fields), fields.get("reason", "")
+            exempt = fields.get("exempt") == "1"
+            return [extension(of, student, group, until=until, exempt=exempt, reason=reason)]
+        case "remove":
+            return [removal(facts, of, student, group)]
+        case "member":
+            return [membership(group, student, removed=fields.get("leaves") == "1")]
+        case "policy":
+            entries = {key: fields[key] or "none" for key in RULE_KEYS if key in fields}
+            return [policy_change(facts, of, entries)]
+        case "csv":
+            names = known_assignments(marking.loaded, book)
+            return read_changes(fields.get("csv", "").encode(), "The file", names, name)
+    raise InvalidInput("The form has no action that this page knows.")
+
+
+def _until(fields: Mapping[str, str]) -> datetime | None:
+    text, zone = fields.get("until", ""), fields.get("timezone") or "UTC"
+    return parse_moment(text[:_LONGEST], parse_zone(zone[:_LONGEST])) if text else None

@@ -1,0 +1,61 @@
+"""The page on which people mark: one question of all students, or all questions of one student.
+
+The page itself holds no mark and no name: its script asks the API for them, one answer after the
+other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.grading.marking.answer_names import question_of, question_title
+from mograder.web.context import request_context
+from mograder.web.headers import content_security_policy
+from mograder.web.marking.answer_access import assignment_of
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.pages import page
+
+
+async def question_page(
+    a: str, question: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show the page that goes through all answers to a question. Raises: NotFound."""
+    title = question_title(question_of(question))
+    return _page(request, marking, marker, a, _Shown(question, title))
+
+
+async def answer_page(
+    a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
+) -> Response:
+    """Show the page that goes through all questions of one student's submission."""
+    return _page(request, marking, marker, a, _Shown(answer=answer))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a page goes through: a question's answers, or an answer's questions."""
+
+    question: str = ""
+    title: str = ""
+    answer: str = ""
+
+
+def _page(request: Request, marking: MarkingApp, marker: Marker, a: str, shown: _Shown) -> Response:
+    """Return the page; its policy also allows the frame of the outputs, which is ours."""
+    response = page(
+        request,
+        "marking/mark.html",
+        here="marking",
+        assignment=assignment_of(a),
+        question=shown.question,
+        title=shown.title,
+        answer=shown.answer,
+        marker=marker.name,
+        names_shown=marking.loaded.settings.marking.names == "shown",
+    )
+    own = content_security_policy(request_context(request))
+    response.headers["Content-Security-Policy"] = f"{own}; frame-src 'self'"
+    return response

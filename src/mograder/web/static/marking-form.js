@@ -1,0 +1,236 @@
+// The mark as a form: points as a number or by the rubric, saved comments, comment, reason.
+
+import { call, at_api } from "./marking-api.js";
+import { make, markup, number_in, number_text, of } from "./marking-dom.js";
+import { word } from "./words.js";
+
+const PREVIEW_MS = 400;
+const KEYS = 9;
+
+let shown = null, draft = null, rubric = { starts_at: "zero", comments: [] }, due = 0, rendered = "";
+let changed = () => {}, troubled = () => {};
+
+export const on_draft = (handler, trouble) => [changed, troubled] = [handler, trouble];
+export const current_draft = () => draft;
+export const current_rubric = () => rubric;
+
+export const draft_of = (mark) => ({
+  points: mark && mark.adjustment === null ? mark.points : null,
+  adjustment: mark?.adjustment ?? null,
+  saved: mark?.saved ?? [],
+  comment: mark?.comment ?? "",
+  reason: mark?.reason ?? "",
+  to: "answer",
+});
+
+// Shows a mark in the form; a field that is being written in is left alone if `gently`.
+export function fill(state, made, gently = false) {
+  shown = state;
+  draft = { ...made, saved: [...made.saved] };
+  const put = (field, value) => {
+    if (gently && document.activeElement === of(field)) return;
+    if (of(field).value !== value) of(field).value = value;
+  };
+  put("points", number_text(draft.points ?? sum()));
+  put("adjustment", draft.points === null ? number_text(draft.adjustment || null) : "");
+  put("comment", draft.comment);
+  put("reason", draft.reason);
+  of("of").textContent = state.available === null ? "" : word("of", number_text(state.available));
+  of("full").hidden = state.available === null;
+  const group = state.group && !state.group.separate && state.group.size > 1;
+  of("group-line").hidden = !group;
+  if (group) of("group-line").querySelector("span").textContent = word("group", state.group.size);
+  of("to-group").checked = draft.to === "group";
+  show_items();
+  tell_points();
+  preview(0);
+}
+
+export function set_rubric(found) {
+  rubric = found;
+  if (draft) fill(shown, draft, true);
+}
+
+// The hub has saved the mark: its points are the ones that count.
+export function settle(mark) {
+  if (draft.points !== null || !mark || document.activeElement === of("points")) return;
+  of("points").value = number_text(mark.points);
+}
+
+const item_of = (id) => rubric.comments.find((each) => each.id === id);
+const has_points = (id) => (item_of(id)?.points ?? null) !== null;
+
+// The points by the rubric: those of the items and the adjustment; null if nothing says a number.
+function sum(from = draft) {
+  const items = from.saved.filter(has_points);
+  if (!items.length && from.adjustment === null) return null;
+  const start = rubric.starts_at === "full" ? (shown.available ?? 0) : 0;
+  const all = items.reduce((total, id) => total + item_of(id).points, start + (from.adjustment ?? 0));
+  return Math.max(0, shown.available === null ? all : Math.min(all, shown.available));
+}
+
+export const points_of = (from) => from.points ?? sum(from);
+
+// ---- what the marker does
+
+function change(values, wait) {
+  Object.assign(draft, values);
+  tell_points();
+  if (broken()) return;
+  changed(draft, wait);
+}
+
+// Tells what keeps the mark from being saved, at its field.
+function broken() {
+  const wrong = [["points", of("points")], ["adjustment", of("adjustment")]].find(([, field]) => Number.isNaN(number_in(field)));
+  for (const name of ["points", "adjustment", "reason"]) of(name).removeAttribute("aria-invalid");
+  if (wrong) {
+    wrong[1].setAttribute("aria-invalid", "true");
+    troubled(draft, word("number", wrong[1].value));
+    return true;
+  }
+  if (!lacks_reason()) return false;
+  of("reason").setAttribute("aria-invalid", "true");
+  troubled(draft, word("reasonless"));
+  return true;
+}
+
+// Sends what was held back, if it can be sent now.
+export const check_again = () => change({}, 0);
+
+const overrides = () => {
+  const points = points_of(draft);
+  return shown.reason_needed && points !== null && points !== shown.auto?.points;
+};
+const lacks_reason = () => overrides() && !draft.reason.trim();
+
+of("points").addEventListener("input", () => {
+  const points = number_in(of("points"));
+  change(Number.isNaN(points) ? {} : { points, adjustment: null });
+});
+of("adjustment").addEventListener("input", () => {
+  const adjustment = number_in(of("adjustment"));
+  if (!Number.isNaN(adjustment)) {
+    Object.assign(draft, { adjustment, points: null });
+    of("points").value = number_text(sum());
+  }
+  change({});
+});
+of("comment").addEventListener("input", () => {
+  change({ comment: of("comment").value });
+  preview(PREVIEW_MS);
+});
+of("reason").addEventListener("input", () => change({ reason: of("reason").value }));
+of("to-group").addEventListener("change", () => change({ to: of("to-group").checked ? "group" : "answer" }));
+of("by-rubric").addEventListener("click", by_rubric);
+of("find").addEventListener("input", show_items);
+of("mark").addEventListener("submit", (event) => event.preventDefault());
+of("full").addEventListener("click", () => give(shown.available));
+of("zero").addEventListener("click", () => give(0));
+
+export function give(points) {
+  of("points").value = number_text(points);
+  of("adjustment").value = "";
+  change({ points, adjustment: null }, 0);
+}
+
+function by_rubric() {
+  draft.points = null;
+  of("points").value = number_text(sum());
+  change({}, 0);
+  of("points").focus();
+}
+
+export function toggle_group() {
+  if (!of("group-line").hidden) of("to-group").click();
+}
+
+// Turns the item with this number on or off; returns it.
+export function toggle(number) {
+  const box = of("items").querySelector(`[data-number="${number}"] input`);
+  box?.click();
+  return box;
+}
+
+function toggled(comment, on) {
+  const saved = on ? [...draft.saved, comment.id] : draft.saved.filter((id) => id !== comment.id);
+  // An item's points count at once, also where a number stood before.
+  const points = comment.points === null ? draft.points : null;
+  const adjustment = saved.some(has_points) ? draft.adjustment : draft.adjustment || null;
+  draft = { ...draft, saved, points, adjustment };
+  if (points === null) of("points").value = number_text(sum());
+  change({}, undefined);
+}
+
+// A saved comment in the place of the same text written by hand.
+export function use(comment) {
+  of("comment").value = "";
+  draft.comment = "";
+  turn_on(comment);
+  preview(0);
+}
+
+// Turns a saved comment on that the search may have left out.
+export function turn_on(comment) {
+  of("find").value = "";
+  show_items();
+  const box = of("items").querySelector(`[data-id="${comment.id}"] input`);
+  if (box && !box.checked) box.click();
+}
+
+// ---- what is shown
+
+function show_items() {
+  const search = of("find").value.trim().toLowerCase();
+  const focused = of("items").contains(document.activeElement) ? document.activeElement.dataset.item : null;
+  of("find-line").hidden = rubric.comments.length <= KEYS;
+  of("adjust-line").hidden = !rubric.comments.some((each) => each.points !== null);
+  const found = rubric.comments.filter((each) => !search || each.text.toLowerCase().includes(search));
+  of("items").replaceChildren(...found.map((each, at) => item_line(each, at + 1)));
+  if (!rubric.comments.length) of("items").append(make("li", { class: "small soft" }, word("noitems")));
+  if (focused) of("items").querySelector(`[data-item="${focused}"]`)?.focus();
+}
+
+function item_line(comment, number) {
+  const box = make("input", { type: "checkbox", "data-item": comment.id, "aria-keyshortcuts": number <= KEYS ? number : null, onchange: () => toggled(comment, box.checked) });
+  box.checked = draft.saved.includes(comment.id);
+  const points = comment.points === null ? "" : `${comment.points > 0 ? "+" : comment.points < 0 ? "−" : ""}${number_text(Math.abs(comment.points))}`;
+  return make(
+    "li", { "data-number": number, "data-id": comment.id },
+    make("label", { class: "item" }, box, make("kbd", { "aria-hidden": "true" }, number <= KEYS ? String(number) : ""), markup(comment.html, "span", "text"), points ? make("span", { class: "worth" }, points, make("span", { class: "unseen" }, " points")) : null),
+  );
+}
+
+function tell_points() {
+  const rubric_sum = sum({ ...draft, points: null });
+  const given = draft.points !== null && !Number.isNaN(draft.points);
+  const rubric_used = draft.saved.some(has_points);
+  const words = [];
+  if (given && rubric_used && rubric_sum !== draft.points) words.push(word("rubricsays", number_text(rubric_sum)));
+  else if (!given && rubric_sum !== null) words.push(word("byrubric", number_text(rubric_sum)));
+  else if (!given) words.push(shown.auto?.points != null ? word("autocounts") : word("none"));
+  if (overrides()) words.push(word("override", number_text(shown.auto?.points)));
+  of("points-why").textContent = words.join(" ");
+  of("by-rubric").hidden = !(given && rubric_used);
+  of("points").placeholder = shown.auto?.points != null ? number_text(shown.auto.points) : "";
+  of("reason-line").hidden = !(overrides() || draft.reason);
+  of("reason").toggleAttribute("required", overrides());
+  of("keep").hidden = !draft.comment.trim();
+}
+
+function preview(wait) {
+  clearTimeout(due);
+  const text = draft.comment;
+  const needed = /[*_`#$\[\]>\\]|^\s*[-+\d]/m.test(text);
+  of("preview").hidden = !text.trim() || !needed || (of("preview").hidden && text !== rendered);
+  if (!text.trim() || !needed || text === rendered) return;
+  due = setTimeout(() => render(text), wait);
+}
+
+async function render(text) {
+  const answer = await call("POST", at_api("/preview"), { text }).catch(() => null);
+  if (!answer || draft.comment !== text) return;
+  rendered = text;
+  of("preview").replaceChildren(markup(answer.html));
+  of("preview").hidden = false;
+}

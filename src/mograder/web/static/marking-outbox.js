@@ -1,0 +1,173 @@
+// Marks on their way to the hub. Each change is stored in the browser at once and sent soon after; it
+// leaves the store when the hub has saved it. So text outlives a reload, a crash, and a hub that is away.
+
+import { Away, Refused, at_question, call } from "./marking-api.js";
+
+const SOON_MS = 700;
+const AGAIN_MS = [1000, 2000, 4000, 8000, 15000];
+const ORPHANED_MS = 90000; // another tab that kept this has not touched it since
+
+const main = document.querySelector("main").dataset;
+const prefix = `mograder-marking:${main.home}:${main.marker}:${main.assignment}:`;
+const tab = own_tab();
+const entries = new Map();
+const listeners = [];
+let failures = 0, retry = 0, storing = true;
+
+export const key_of = (id, question) => `${id}/${question}`;
+export const entry_of = (key) => entries.get(key);
+export const unsaved = () => [...entries.values()];
+export const stores = () => storing;
+export const on_change = (listener) => listeners.push(listener);
+
+// Keeps a mark as the marker has it now; `version` is that of the mark it was made from. `held` says
+// why it cannot be sent as it is.
+export function keep(place, label, draft, version, { wait = SOON_MS, held = "" } = {}) {
+  const key = key_of(place.id, place.question);
+  const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, turn: 0 };
+  Object.assign(entry, { label, draft: { ...draft }, turn: entry.turn + 1, held, trouble: held, refused: Boolean(held) });
+  entries.set(key, entry);
+  store(entry);
+  clearTimeout(entry.due);
+  if (!entry.conflict && !held) entry.due = setTimeout(() => send(entry), wait);
+  tell(entry);
+}
+
+export function drop(key) {
+  const entry = entries.get(key);
+  if (!entry) return;
+  clearTimeout(entry.due);
+  entries.delete(key);
+  try { localStorage.removeItem(prefix + key); } catch { /* it was never stored */ }
+}
+
+// Sends an answer's mark now; true if the hub has it then.
+export async function flush(key) {
+  const entry = entries.get(key);
+  if (!entry) return true;
+  clearTimeout(entry.due);
+  await entry.sending;
+  if (entries.has(key) && !entry.conflict && !entry.refused) await send(entry);
+  return !entries.has(key);
+}
+
+// Decides a conflict: what is kept is sent over the other's version.
+export function decide(key, draft) {
+  const entry = entries.get(key);
+  const { version } = entry.conflict;
+  entry.conflict = null;
+  entry.version = version;
+  keep(entry, entry.label, draft, version, { wait: 0 });
+}
+
+// Takes up what this tab did not save before, and what a closed tab left.
+export function take_up() {
+  let found = [];
+  try {
+    found = Object.keys(localStorage).filter((name) => name.startsWith(prefix));
+    localStorage.setItem(`${prefix}!`, "");
+    localStorage.removeItem(`${prefix}!`);
+  } catch { storing = false; }
+  for (const name of found) {
+    const kept = read(name);
+    if (!kept || entries.has(kept.key)) continue;
+    if (kept.tab !== tab && Date.now() - kept.at < ORPHANED_MS) continue;
+    const entry = { ...kept, turn: 1, trouble: kept.held, refused: Boolean(kept.held) };
+    entries.set(entry.key, entry);
+    store(entry);
+    if (!entry.conflict && !entry.held) send(entry);
+    else tell(entry);
+  }
+}
+
+async function send(entry, more) {
+  if (entry.sending) return entry.sending;
+  entry.sending = attempt(entry, more).finally(() => {
+    entry.sending = null;
+    tell(entry);
+  });
+  tell(entry);
+  return entry.sending;
+}
+
+async function attempt(entry, more) {
+  const turn = entry.turn;
+  store(entry);
+  try {
+    const result = await call("PUT", at_question(entry.id, entry.question), { ...entry.draft, version: entry.version }, more);
+    failures = 0;
+    settle(entry, turn, result);
+  } catch (error) {
+    if (error instanceof Away) return later(entry, error.message);
+    failures = 0;
+    if (!(error instanceof Refused)) throw error;
+    const now = error.status === 409 ? error.body : null;
+    if (now?.version === undefined) Object.assign(entry, { trouble: error.message, refused: entry.turn === turn, signed_out: [401, 403].includes(error.status) });
+    else if (same(now.now, entry.draft) && entry.turn === turn) settle(entry, turn, { ...now, mark: now.now });
+    else Object.assign(entry, { conflict: { mark: now.now, version: now.version } });
+    if (entries.has(entry.key)) store(entry);
+  }
+}
+
+function settle(entry, turn, result) {
+  entry.version = result.version;
+  if (entry.turn === turn) drop(entry.key);
+  else {
+    store(entry);
+    clearTimeout(entry.due);
+    entry.due = setTimeout(() => send(entry), SOON_MS);
+  }
+  for (const listener of listeners) listener(entry, result);
+}
+
+function later(entry, trouble) {
+  entry.trouble = trouble;
+  const wait = AGAIN_MS[Math.min(failures++, AGAIN_MS.length - 1)];
+  clearTimeout(retry);
+  retry = setTimeout(send_all, wait);
+}
+
+export function send_all() {
+  for (const entry of entries.values()) if (!entry.conflict && (!entry.refused || entry.signed_out)) send(entry);
+}
+
+// An answer that was lost after the hub had saved the mark is no conflict.
+function same(mark, draft) {
+  if (!mark) return false;
+  const alike = (one, other) => JSON.stringify([...one].sort()) === JSON.stringify([...other].sort());
+  const points = draft.points === null ? (mark.adjustment ?? 0) === (draft.adjustment ?? 0) : mark.adjustment === null && mark.points === draft.points;
+  return points && alike(mark.saved, draft.saved) && mark.comment.trim() === draft.comment.trim() && mark.reason.trim() === draft.reason.trim();
+}
+
+function store(entry) {
+  const { key, id, question, label, draft, version, held = "", conflict = null } = entry;
+  try {
+    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab, at: Date.now() }));
+  } catch { storing = false; }
+}
+
+function read(name) {
+  try { return JSON.parse(localStorage.getItem(name)); } catch { return null; }
+}
+
+// A reload keeps the tab's name; a copy of the tab has it too, and then a conflict tells the two apart.
+function own_tab() {
+  try {
+    const name = sessionStorage.getItem("mograder-tab") ?? String(Math.random()).slice(2);
+    sessionStorage.setItem("mograder-tab", name);
+    return name;
+  } catch { return ""; }
+}
+
+function tell(entry) {
+  for (const listener of listeners) listener(entry, null);
+}
+
+addEventListener("online", send_all);
+addEventListener("beforeunload", (event) => {
+  if (entries.size) event.preventDefault();
+});
+addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "hidden") return send_all();
+  for (const entry of entries.values()) if (!entry.conflict && !entry.refused && !entry.sending) send(entry, { keepalive: true });
+});

@@ -1,0 +1,87 @@
+// The answers in the marker's order (or one student's questions), and how far each is.
+
+import { at_api, at_question, call } from "./marking-api.js";
+import { make, number_text, of } from "./marking-dom.js";
+import * as outbox from "./marking-outbox.js";
+import { word } from "./words.js";
+
+const FRESH_MS = 15000; // the others' marks are asked for again after this
+
+const main = document.querySelector("main").dataset;
+export const by_question = Boolean(main.question);
+let places = [], current = -1, asked = 0;
+
+export const here = () => places[current];
+export const place_at = (index) => places[index];
+export const position = () => [current + 1, places.length];
+export const key = () => outbox.key_of(here().id, here().question);
+export const is_here = (entry) => Boolean(here()) && entry.key === key();
+export const index_of = (found) => places.findIndex(found);
+export const index_of_key = (wanted) => places.findIndex((each) => outbox.key_of(each.id, each.question) === wanted);
+export const waits = (each) => Boolean(each.open || each.look_again);
+export const of_others = (each) => Boolean(each.share) && each.share !== main.marker;
+const names = () => (of("names")?.checked ? 1 : 0);
+export const fetch_state = ({ id, question }) => call("GET", `${at_question(id, question)}?names=${names()}`);
+export const page_of = ({ id, question }) => `${main.pages}/questions/${encodeURIComponent(question)}?answer=${id}`;
+export const page_of_student = ({ id, question }) => `${main.pages}/answers/${id}?question=${encodeURIComponent(question)}`;
+
+export async function load() {
+  if (by_question) {
+    const { answers } = await call("GET", at_api(`/queue?question=${encodeURIComponent(main.question)}&names=${names()}`));
+    places = answers.map((each) => ({ ...each, question: main.question, title: each.label }));
+  } else {
+    const { questions } = await call("GET", at_api(""));
+    const states = await Promise.all(questions.map((each) => fetch_state({ id: main.answer, question: each.address })));
+    places = questions.map((each, at) => ({ id: main.answer, question: each.address, title: each.title, share: "", ...summary(states[at]) }));
+  }
+  asked = Date.now();
+  show();
+}
+
+const summary = (found) => ({
+  open: found.open, look_again: found.look_again,
+  points: found.mark ? found.mark.points : (found.auto?.points ?? null), marker: found.mark?.marker ?? "",
+});
+
+// Asks how far the others are, if that was long ago, or at once.
+export async function load_again({ now = false } = {}) {
+  if (!by_question || (!now && Date.now() - asked < FRESH_MS)) return;
+  const before = here();
+  await load().catch(() => null);
+  select(Math.max(0, index_of((each) => each.id === before?.id && each.question === before?.question)));
+}
+
+export function select(index) {
+  current = index;
+  of("jump").value = current;
+}
+
+export function update(wanted, values) {
+  const found = places[index_of_key(wanted)];
+  if (!found) return;
+  Object.assign(found, values);
+  show();
+}
+
+function show() {
+  of("jump").replaceChildren(...places.map((each, at) => make("option", { value: at }, describe(each, at))));
+  of("jump").value = current;
+  const marked = places.filter((each) => !waits(each)).length;
+  of("meter").max = places.length || 1;
+  of("meter").value = marked;
+  of("count").textContent = word("count", marked, places.length);
+  of("nothing").hidden = places.length > 0;
+}
+
+function describe(each, at) {
+  const title = by_question ? `${at + 1}. ${each.title}` : each.title;
+  const points = each.look_again ? word("look") : each.open ? word("unmarked") : each.points === null ? "" : word("marked", number_text(each.points));
+  return [title, points, of_others(each) ? word("others", each.share) : ""].filter(Boolean).join(" · ");
+}
+
+// The next answer that waits: of the marker's own share first, then any; -1 if there is none.
+export function next_waiting(from) {
+  const after = places.map((_, at) => (from + 1 + at) % places.length).filter((at) => at !== from);
+  const waiting = after.filter((at) => waits(places[at]) && !outbox.entry_of(outbox.key_of(places[at].id, places[at].question)));
+  return waiting.find((at) => !of_others(places[at])) ?? waiting[0] ?? -1;
+}

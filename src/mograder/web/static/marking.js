@@ -1,0 +1,389 @@
+// The page on which people mark: goes from answer to answer, and joins the parts of the page.
+
+import { focus_lines, on_annotate, place_in_focus, show_annotations, show_answer } from "./marking-answer.js";
+import { at_comments, at_question, call } from "./marking-api.js";
+import { on_decided, show_conflict } from "./marking-conflict.js";
+import { kept_note, open_dialogs, show_history, show_item, show_note, show_revise } from "./marking-dialogs.js";
+import { announce, make, moment, number_text, of } from "./marking-dom.js";
+import * as form from "./marking-form.js";
+import { listen_to_keys } from "./marking-keys.js";
+import * as outbox from "./marking-outbox.js";
+import * as places from "./marking-places.js";
+import { note_saved, show_saved, tell_trouble } from "./marking-trouble.js";
+import { word } from "./words.js";
+
+const AGAIN_MS = 2000, MOST_KEPT = 40;
+const cache = new Map();
+let state = null, turn = 0, rubric_of = null;
+
+const { here, key } = places;
+const saves = new Map(); // how often an answer's mark was saved
+const soon = () => new Promise((done) => setTimeout(done, AGAIN_MS));
+
+// ---- one answer
+
+async function show(index, { focus = true } = {}) {
+  const mine = ++turn, wanted = places.place_at(index);
+  if (here()) outbox.flush(key());
+  of("desk").setAttribute("aria-busy", "true");
+  const known = cache.get(outbox.key_of(wanted.id, wanted.question));
+  let found = known;
+  while (!found) {
+    found = await fetch_state(wanted).catch(fail);
+    if (!found) await soon();
+    if (mine !== turn) return;
+  }
+  if (rubric_of !== wanted.question) await load_rubric(wanted.question);
+  if (mine !== turn) return;
+  places.select(index);
+  display(found, focus);
+  if (known) renew(wanted, mine);
+  const next = places.place_at(places.next_waiting(index)) ?? places.place_at(index + 1);
+  if (next) prefetch(next);
+}
+
+// An answer as it is; what was read before a mark was saved meanwhile is read again.
+async function fetch_state(wanted) {
+  const name = outbox.key_of(wanted.id, wanted.question);
+  for (;;) {
+    const before = saves.get(name), found = await places.fetch_state(wanted);
+    if (saves.get(name) === before) return found;
+  }
+}
+
+function fail(error) {
+  tell_trouble("load", error.message);
+  return null;
+}
+
+// Shows a newer state of the answer that is shown; what is being written stays.
+async function renew(wanted, mine) {
+  const fresh = await fetch_state(wanted).catch(() => null);
+  if (!fresh || mine !== turn) return null;
+  if (JSON.stringify(fresh) !== JSON.stringify(state)) display(fresh, false);
+  return fresh;
+}
+
+async function prefetch(wanted) {
+  const found = await fetch_state(wanted).catch(() => null);
+  if (!found) return;
+  cache.set(outbox.key_of(wanted.id, wanted.question), found);
+  if (cache.size > MOST_KEPT) cache.delete(cache.keys().next().value);
+}
+
+async function reload() {
+  cache.clear();
+  return renew(here(), turn);
+}
+
+async function load_rubric(question) {
+  const found = await call("GET", at_comments(question)).catch(() => null);
+  if (!found) return;
+  rubric_of = question;
+  form.set_rubric(found);
+}
+
+function display(found, focus) {
+  const other = state?.id !== found.id || state?.address !== found.address;
+  state = found;
+  cache.delete(key());
+  tell_trouble("load", "");
+  tell_trouble("act", "");
+  of("desk").hidden = false;
+  of("desk").removeAttribute("aria-busy");
+  of("place").textContent = word("answer", places.by_question ? found.label : `${found.label}: ${found.title}`, word("position", ...places.position()));
+  if (other) show_answer(found);
+  else show_annotations(found);
+  show_mark(!other);
+  if (outbox.entry_of(key())?.held) form.check_again();
+  show_notices();
+  show_ways();
+  told();
+  if (!other) return;
+  const top = of("way").previousElementSibling.getBoundingClientRect().bottom + scrollY;
+  if (scrollY > top) scrollTo({ top });
+  if (focus) land();
+}
+
+// The mark in the form: what is not saved yet, or else what the hub has.
+function show_mark(gently) {
+  const entry = outbox.entry_of(key());
+  form.fill(state, entry ? entry.draft : form.draft_of(state.mark), gently);
+  tell_mark();
+}
+
+// The focus stays in the bar, the points and the rubric; from elsewhere it goes to the answer's title.
+function land() {
+  const at = document.activeElement;
+  if (!at?.closest?.(".way, #saved-comments, .points-line")) return of("place").focus({ preventScroll: true });
+  if (at === of("points")) at.select();
+  announce(word("shown", of("place").textContent, of("standing").textContent));
+}
+
+function show_ways() {
+  const link = of("other"), address = new URL(location.href);
+  link.hidden = false;
+  link.href = places.by_question ? places.page_of_student(here()) : places.page_of(here());
+  link.textContent = word(places.by_question ? "allquestions" : "allanswers");
+  if (places.by_question) address.searchParams.set("answer", here().id);
+  else address.searchParams.set("question", here().question);
+  history.replaceState(null, "", address);
+}
+
+// Who marked, and what the answer waits for.
+function tell_mark() {
+  const { mark, open, undo, auto } = state;
+  const points = mark?.points ?? null;
+  of("standing").textContent = open || (points !== null ? word("marked", number_text(points)) : auto?.points != null ? word("automatic", number_text(auto.points)) : word("unmarked"));
+  of("by").textContent = mark ? word("by", mark.marker, moment(mark.at)) : "";
+  of("undo").setAttribute("aria-disabled", String(!undo && !outbox.entry_of(key())));
+}
+
+function show_notices() {
+  const { group, look_again, requests, trouble, whole } = state;
+  const notices = [];
+  const note = (style, text, ...acts) => notices.push(make("div", { class: `note inline ${style}` }, make("p", {}, text), ...acts));
+  const button = (text, act, ...more) => make("button", { type: "button", class: "button", onclick: act }, text, ...more);
+  if (trouble) note("warn", trouble);
+  if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
+  if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
+  for (const each of requests) note("warn", word("asked", "", each.text));
+  if (group && group.size > 1) note("", word(group.separate ? "separated" : "equal", group.size), button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
+  of("notices").replaceChildren(...notices);
+}
+
+// ---- what becomes of changes
+
+form.on_draft(
+  (draft, wait) => outbox.keep(here(), here().title, draft, state.version, { wait }),
+  (draft, held) => outbox.keep(here(), here().title, draft, state.version, { held }),
+);
+
+outbox.on_change((entry, result) => {
+  if (result) took(entry.key, result);
+  told();
+});
+
+function told() {
+  if (!state || !here()) return;
+  tell_mark();
+  show_saved(outbox.entry_of(key()), { decide: show_conflict, go: go_to });
+}
+
+// The hub has saved a mark.
+function took(saved, result) {
+  note_saved();
+  saves.set(saved, (saves.get(saved) ?? 0) + 1);
+  cache.delete(saved);
+  const { mark, version, open = "", look_again = false } = result;
+  places.update(saved, { open, look_again, marker: mark?.marker ?? "", points: mark ? mark.points : null });
+  if (state && here() && saved === key()) {
+    Object.assign(state, { mark, version, open, look_again, undo: result.undo ?? state.undo });
+    show_notices();
+    if (!outbox.entry_of(saved)) form.settle(mark);
+  }
+  if (!result.also) return;
+  cache.clear();
+  announce(word("also", result.also + 1));
+  places.load_again({ now: true });
+}
+
+function go_to(entry) {
+  const index = places.index_of_key(entry.key);
+  if (index >= 0) return show(index);
+  location.assign(places.page_of(entry));
+  return null;
+}
+
+on_decided(async (entry, outcome, text) => {
+  if (outcome) took_over(entry, outcome);
+  if (outcome?.draft) outbox.keep(entry, entry.label, outcome.draft, outcome.version);
+  if (places.is_here(entry)) show_mark(false);
+  else if (outcome?.draft) await go_to(entry);
+  of(outcome?.draft ? "comment" : "place").focus();
+  told();
+  if (text) announce(text);
+});
+
+// The other's mark is the one that counts now.
+function took_over(entry, { mark, version }) {
+  const marked = mark !== null && mark.points !== null;
+  cache.delete(entry.key);
+  if (mark) places.update(entry.key, { marker: mark.marker, points: mark.points, ...(marked ? { open: "" } : {}) });
+  if (places.is_here(entry)) Object.assign(state, { mark, version, open: marked ? "" : state.open });
+}
+
+// Saves the mark as it is: what lay under it has changed, and it stands.
+function confirm() {
+  outbox.keep(here(), here().title, form.current_draft(), state.version, { wait: 0 });
+  of("place").focus();
+}
+
+async function separate() {
+  if (!state.group) return;
+  try {
+    await call("PUT", `${at_question(here().id, here().question)}/group`, { separate: !state.group.separate });
+    await reload();
+  } catch (error) {
+    tell_trouble("act", error.message);
+  }
+}
+
+async function undo() {
+  if (!(await outbox.flush(key()))) return announce(of("saved").textContent);
+  try {
+    const result = await call("POST", `${at_question(here().id, here().question)}/undo`, { version: state.version });
+    took(key(), result);
+    show_mark(false);
+    told();
+    const points = result.mark?.points ?? null;
+    announce(word("undone", points === null ? word("unmarked") : word("marked", number_text(points))));
+  } catch (error) {
+    if (error.status === 409) await reload();
+    tell_trouble("act", error.message);
+  }
+}
+
+// A comment written by hand becomes one to use again, and is used here.
+async function keep_comment() {
+  const text = form.current_draft().comment.trim();
+  if (!text) return announce(word("textless"));
+  try {
+    const { comment } = await call("POST", at_comments(here().question), { text, points: null });
+    await load_rubric(here().question);
+    form.use(comment);
+    announce(word("added"));
+  } catch (error) {
+    tell_trouble("act", error.message);
+  }
+}
+
+async function rubric_changed(result, { added = false }) {
+  await load_rubric(here().question);
+  if (result.changed) {
+    await reload();
+    places.load_again({ now: true });
+  }
+  if (added) form.turn_on(result.comment);
+  announce(word("changed", result.changed ?? 0));
+}
+
+// ---- ways
+
+function step(by) {
+  const [at, all] = places.position();
+  if (at + by < 1 || at + by > all) return announce(word(by < 0 ? "first" : "last"));
+  return show(at + by - 1);
+}
+
+async function unmarked() {
+  const from = places.position()[0] - 1, index = places.next_waiting(from);
+  if (index < 0) return finish();
+  const next = places.place_at(index);
+  await show(index);
+  if (places.of_others(next)) announce(word("minedone", next.share));
+  places.load_again();
+}
+
+// There is no other answer that waits; this one may.
+async function finish() {
+  await outbox.flush(key());
+  const text = word(places.waits(here()) ? "lastleft" : "alldone");
+  of("standing").textContent = text;
+  announce(text);
+}
+
+const focus = (name) => () => {
+  const field = of(name);
+  if (field.offsetParent === null) return;
+  field.focus();
+  if (field.matches("input")) field.select();
+  else field.setSelectionRange(field.value.length, field.value.length);
+};
+
+function unfold(name) {
+  const line = of(name);
+  if (line.hidden) return;
+  line.open = !line.open;
+  if (line.open) line.querySelector("summary").focus();
+}
+
+function decide() {
+  const stuck = outbox.unsaved().filter((each) => each.conflict);
+  const chosen = stuck.find(places.is_here) ?? stuck[0];
+  if (chosen) show_conflict(chosen);
+}
+
+function annotate() {
+  const where = place_in_focus(state);
+  if (where) show_note(where);
+}
+
+// While the next answer is on its way, nothing that is typed may land in the one that is still shown.
+const is_late = (event) => of("desk").getAttribute("aria-busy") === "true" && !event.target.closest?.(".way, .about, dialog");
+document.addEventListener("keydown", (event) => {
+  if (!is_late(event) || ["Tab", "Escape", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+document.addEventListener("beforeinput", (event) => is_late(event) && event.preventDefault(), true);
+
+// ---- the beginning
+
+const acts = {
+  unmarked, undo, decide, separate, annotate, keep: keep_comment,
+  next: () => step(1), previous: () => step(-1),
+  points: focus("points"), comment: focus("comment"), reason: focus("reason"), find: focus("find"), adjust: focus("adjustment"),
+  full: () => state.available !== null && form.give(state.available), zero: () => form.give(0),
+  item: () => show_item(null), revise: show_revise, group: form.toggle_group,
+  lines: focus_lines, outputs: () => of("frame").focus(), solution: () => unfold("solution-line"), scale: () => unfold("scale-line"),
+  history: () => show_history().catch(fail), turn: () => of("other").click(), keys: () => of("keys").showModal(),
+};
+const buttons = { previous: "previous", next: "next", unmarked: "unmarked", undo: "undo", "show-history": "history", "show-keys": "keys", "new-item": "item", "revise-all": "revise", "keep": "keep" };
+
+open_dialogs({ place: here, state: () => state, rubric_changed, reload });
+on_annotate(show_note);
+for (const [id, act] of Object.entries(buttons)) of(id).addEventListener("click", acts[act]);
+of("points").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.ctrlKey || event.metaKey || event.isComposing) return;
+  event.preventDefault();
+  unmarked();
+});
+of("jump").addEventListener("change", () => show(Number(of("jump").value)));
+of("names")?.addEventListener("change", async () => {
+  const { id, question } = here();
+  cache.clear();
+  if (await places.load().catch(fail) !== null) show(Math.max(0, places.index_of((each) => each.id === id && each.question === question)), { focus: false });
+});
+addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible" && here()) places.load_again();
+});
+
+async function begin() {
+  try {
+    await places.load();
+  } catch (error) {
+    fail(error);
+    return error.status ? null : soon().then(begin);
+  }
+  tell_trouble("load", "");
+  outbox.take_up();
+  if (!places.place_at(0)) return null;
+  const asked = new URL(location.href).searchParams;
+  const wanted = places.index_of((each) => (places.by_question ? each.id === asked.get("answer") : each.question === asked.get("question")));
+  const first = places.index_of((each) => places.waits(each) && !places.of_others(each));
+  await show(wanted >= 0 ? wanted : Math.max(first, 0), { focus: false });
+  listen_to_keys({ acts, digit: form.toggle, onward: unmarked, leave: () => of("place").focus({ preventScroll: true }) });
+  return offer_note();
+}
+
+// A comment at lines that was being written when the page went away is opened again.
+function offer_note() {
+  const kept = kept_note();
+  if (!kept || state.id !== kept.id || here().question !== kept.question) return;
+  const cell = state.cells.find((each) => each.index === kept.cell);
+  const note = state.annotations.find((each) => each.id === kept.note) ?? null;
+  if (cell) show_note({ cell, from: kept.from, to: kept.to, note }, kept.text);
+}
+
+begin();

@@ -1,0 +1,473 @@
+"""Marking by keyboard alone, in real Chromium through a real hub: nothing of it is ever lost.
+
+Screenshots of every state are left as artefacts for people to look at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
+from playwright.async_api import Dialog, Error, Locator, Page, Request, Route, expect
+
+from bench.support.browser import People
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy
+from mograder.core.settings import load_settings
+from mograder.grading.marking.answer_names import answer_id
+from mograder.grading.results.result_signature import grading_key
+from mograder.store.gradebook import Gradebook
+from mograder.store.grading_records import QuestionGrade
+from tests.support.marked_course import put_marked_course, student_name
+from tests.support.marking_course import A
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+STUDENTS = 30
+WRITTEN = ("Essay", "Q4")
+"""The questions that people mark."""
+
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_LOOKS = (("wide", 1280, "light"), ("390", 390, "dark"))
+
+
+@pytest.fixture
+def start(
+    start_hub: Callable[..., HubProcess], work_directory: Path
+) -> Callable[[int], HubProcess]:
+    """Start a hub with so many graded submissions; ``prof`` instructs and ``marta`` marks."""
+
+    def make(students: int) -> HubProcess:
+        course = put_marked_course(work_directory / "course", students)
+        settings = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
+        return start_hub(course, settings=settings)
+
+    return make
+
+
+@dataclass
+class Desk:
+    """A marker at the page, with nothing but a keyboard."""
+
+    page: Page
+    asked_to_stay: list[str] = field(default_factory=list)
+
+    @property
+    def saved(self) -> Locator:
+        return self.page.locator("#saved")
+
+    @property
+    def title(self) -> Locator:
+        return self.page.locator("#place")
+
+    @property
+    def comment(self) -> Locator:
+        return self.page.get_by_label("Comment", exact=True)
+
+    @property
+    def points(self) -> Locator:
+        return self.page.get_by_label("Points", exact=True)
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    async def write(self, key: str, text: str) -> None:
+        """Go to a field by its key, write, and leave it."""
+        await self.press(key)
+        await self.page.keyboard.type(text)
+        await self.press("Escape")
+
+    async def answer(self) -> str:
+        """Return the name of the answer that is shown."""
+        return str(await self.page.evaluate("new URL(location.href).searchParams.get('answer')"))
+
+    async def onward(self, key: str = "n") -> None:
+        """Go to the next unmarked answer, which is another one."""
+        before = await self.title.text_content() or ""
+        await self.press(key)
+        await expect(self.title).not_to_have_text(before)
+
+    async def new_item(self, text: str, points: str) -> None:
+        """Add an item to the rubric; it is turned on for this answer."""
+        await self.press("i")
+        await self.page.keyboard.type(text)
+        await self.press("Tab")
+        await self.page.keyboard.type(points)
+        await self.press("Control+Enter")
+        await expect(
+            self.page.get_by_role("checkbox", name=text.split("*", maxsplit=1)[0])
+        ).to_be_checked()
+        await self.press("Escape")
+
+    async def is_saved(self) -> None:
+        await expect(self.saved).to_have_text("Saved")
+
+
+async def sit_down(people: People, hub: HubProcess, name: str, path: str) -> Desk:
+    """Open a page of marking as this person."""
+    person = await people.person(name, headers=from_proxy(name))
+    page = await person.open(f"{hub.url}/marking/{A}/{path}")
+    desk = Desk(page)
+
+    async def stay(dialog: Dialog) -> None:
+        desk.asked_to_stay.append(dialog.type)
+        await dialog.accept()
+
+    page.on("dialog", stay)
+    await expect(page.locator("#desk")).to_be_visible()
+    return desk
+
+
+@dataclass(frozen=True)
+class Book:
+    """The course's gradebook, by the names that answers have on pages."""
+
+    course: Path
+    students: int
+
+    def marks(self, question: str) -> Mapping[str, QuestionGrade]:
+        """Return the marks of a question by the answer's name."""
+        with self._open() as (book, key):
+            grades = {each.student: each for each in book.grades(A)}
+        return {
+            answer_id(key, A, student): each
+            for student in map(student_name, range(self.students))
+            for each in grades[student].questions
+            if each.key == question
+        }
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Gradebook, bytes]]:
+        loaded = load_settings(self.course)
+        with Gradebook(loaded.gradebook_path) as book:
+            yield book, grading_key(loaded)
+
+
+def share_out(hub: HubProcess, *markers: str) -> None:
+    """Share all answers out among markers, as an instructor does."""
+    with hub.client(from_proxy("prof")) as client:
+        body = {"question": None, "markers": markers}
+        answer = client.put(f"/marking/api/{A}/shares", json=body)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_two_mark_thirty_answers_to_two_questions_by_keyboard_and_a_kill_loses_nothing(
+    start: Callable[[int], HubProcess], people: People, artifacts: Path
+) -> None:
+    hub = start(STUDENTS)
+    share_out(hub, "prof", "marta")
+    book = Book(hub.course, STUDENTS)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.new_item("States the rate", "5")
+    await prof.new_item("Says why", "4")
+    await prof.press("1", "2", "u")
+    for question in WRITTEN:
+        prof = await sit_down(people, hub, "prof", f"questions/{question}")
+        marta = await sit_down(people, hub, "marta", f"questions/{question}")
+        middle = asyncio.Event()
+        by_rubric = mark_by_rubric if question == "Essay" else mark_by_number
+        given = await asyncio.gather(
+            by_rubric(prof, middle), mark_by_number(marta), kill(hub, middle)
+        )
+        await prof.page.screenshot(path=artifacts / f"marked-{question}.png")
+        await both_are_saved(prof, marta)
+        told = book.marks(question)
+        assert {name: mark.points for name, mark in told.items()} == {**given[0], **given[1]}
+        by = {name: mark.marker for name, mark in told.items()}
+        assert by == {**dict.fromkeys(given[0], "prof"), **dict.fromkeys(given[1], "marta")}
+
+
+async def mark_by_rubric(desk: Desk, middle: asyncio.Event) -> dict[str, float]:
+    """Mark a share with number keys and comments; return the points by answer."""
+    given: dict[str, float] = {}
+    for number in range(STUDENTS // 2):
+        keys = ("1", "2")[: number % 3]
+        given[await desk.answer()] = (0.0, 5.0, 9.0)[number % 3]
+        await desk.press(*(keys or "0"))
+        if number % 4 == 0:
+            await desk.write("c", f"Comment {number}: $n^{{-1/2}}$.")
+        if number == STUDENTS // 4:
+            middle.set()
+        await go_on(desk, number)
+    return given
+
+
+async def mark_by_number(desk: Desk, middle: asyncio.Event | None = None) -> dict[str, float]:
+    """Mark a share with points and Enter; return the points by answer."""
+    given: dict[str, float] = {}
+    await desk.press("p")
+    for number in range(STUDENTS // 2):
+        points = number * 7 % 11 / 2
+        given[await desk.answer()] = points
+        await desk.page.keyboard.type(f"{points:g}")
+        if middle and number == STUDENTS // 4:
+            middle.set()
+        await go_on(desk, number, "Enter")
+    return given
+
+
+async def go_on(desk: Desk, number: int, key: str = "n") -> None:
+    """Go to the next answer of the share, if there is one."""
+    if number < STUDENTS // 2 - 1:
+        await desk.onward(key)
+
+
+async def kill(hub: HubProcess, when: asyncio.Event) -> None:
+    """Kill the hub in the middle, and start it again."""
+    await when.wait()
+    await asyncio.to_thread(hub.kill)
+    await asyncio.to_thread(hub.restart)
+
+
+async def both_are_saved(*desks: Desk) -> None:
+    for desk in desks:
+        await desk.press("Escape")
+        await desk.is_saved()
+
+
+async def test_the_second_of_two_markers_sees_the_first_ones_mark_and_decides(
+    start: Callable[[int], HubProcess], people: People, artifacts: Path
+) -> None:
+    hub = start(3)
+    book = Book(hub.course, 3)
+    names = list(book.marks("Essay"))
+    for name, keys, points, by in (
+        (names[0], "t", 3.0, "prof"),
+        (names[1], "y", 6.5, "marta"),
+        (names[2], "e", 6.5, "marta"),
+    ):
+        path = f"questions/Essay?answer={name}"
+        prof = await sit_down(people, hub, "prof", path)
+        marta = await sit_down(people, hub, "marta", path)
+        await prof.write("p", "3")
+        await prof.write("c", "It lacks the reason.")
+        await prof.is_saved()
+        await marta.write("p", "6.5")
+        await marta.write("c", "Right, but short.")
+        await expect(marta.page.get_by_role("alert")).to_contain_text("prof saved first")
+        await marta.press("d")
+        dialog = marta.page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("3 points")
+        await expect(dialog).to_contain_text("It lacks the reason.")
+        await expect(dialog).to_contain_text("6.5 points")
+        await marta.page.screenshot(path=artifacts / "conflict.png")
+        await marta.press(keys)
+        await expect(dialog).to_be_hidden()
+        if keys == "e":
+            await expect(marta.comment).to_be_focused()
+            both = "Right, but short.\n\nIt lacks the reason."
+            await expect(marta.comment).to_have_value(both)
+            await marta.press("Escape")
+        await expect(marta.page.get_by_role("alert")).to_be_empty()
+        if keys != "t":
+            await marta.is_saved()
+        mark = book.marks("Essay")[name]
+        assert (mark.points, mark.marker) == (points, by)
+
+
+async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_use_it(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(4)
+    book = Book(hub.course, 4)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.new_item("States the rate", "5")
+    first = await prof.answer()
+    await prof.onward()
+    await prof.press("1")
+    second = await prof.answer()
+    await prof.is_saved()
+    await prof.write("a", "1.5")
+    await prof.is_saved()
+    assert book.marks("Essay")[second].points == 6.5
+    await prof.press("u")
+    await expect(prof.points).to_have_value("5")
+    assert book.marks("Essay")[second].points == 5
+    await prof.onward()
+    third = await prof.answer()
+    await prof.press("1")
+    await prof.write("p", "2")
+    await prof.is_saved()
+    await prof.press("v")
+    await tab_to(prof.page, "Edit States the rate")
+    await prof.press("Enter", "Tab")
+    await prof.press("Control+a")
+    await prof.page.keyboard.type("4")
+    await expect(prof.page.get_by_text("2 marks change.")).to_be_visible()
+    await prof.press("Control+Enter")
+    await expect(prof.page.locator("#item")).to_be_hidden()
+    await prof.press("Escape")
+    told = {name: mark.points for name, mark in book.marks("Essay").items()}
+    assert (told[first], told[second], told[third]) == (4, 4, 2)
+    await prof.press("k")
+    await expect(prof.points).to_have_value("4")
+
+
+async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
+    start: Callable[[int], HubProcess], people: People, artifacts: Path
+) -> None:
+    hub = start(3)
+    book = Book(hub.course, 3)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    name = await prof.answer()
+    await asyncio.to_thread(hub.kill)
+    await prof.write("p", "8")
+    await prof.write("c", "Written while nobody listened.")
+    alert = prof.page.get_by_role("alert")
+    await expect(alert).to_contain_text(
+        "Not saved: the server does not answer. Kept in this browser"
+    )
+    await prof.page.screenshot(path=artifacts / "away.png")
+    await asyncio.to_thread(hub.restart)
+    await prof.is_saved()
+    await expect(alert).to_be_empty()
+    assert book.marks("Essay")[name].comment == "Written while nobody listened."
+    await asyncio.to_thread(hub.kill)
+    await prof.write("c", " And more.")
+    await expect(alert).to_contain_text("Not saved")
+    address = prof.page.url
+    with pytest.raises(Error, match="ERR_CONNECTION_REFUSED"):
+        await prof.page.reload()
+    assert prof.asked_to_stay == ["beforeunload"]
+    await asyncio.to_thread(hub.restart)
+    await read_before_saved(prof.page)
+    await prof.page.goto(address)
+    await expect(prof.comment).to_have_value("Written while nobody listened. And more.")
+    await prof.is_saved()
+    assert book.marks("Essay")[name].comment == "Written while nobody listened. And more."
+    await prof.page.reload()
+    assert prof.asked_to_stay == ["beforeunload"]
+
+
+async def read_before_saved(page: Page) -> None:
+    """Let an answer be read before its mark is saved, and arrive after that."""
+    read, saved = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "PUT":
+            await read.wait()
+            return await route.continue_()
+        answer = await route.fetch()
+        read.set()
+        await saved.wait()
+        return await route.fulfill(response=answer)
+
+    def note(request: Request) -> None:
+        if request.method == "PUT":
+            saved.set()
+
+    page.on("requestfinished", note)
+    await page.route("**/answers/*/questions/*", hold)
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the named button has the focus."""
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        if " ".join((await page.evaluate("document.activeElement.textContent")).split()) == name:
+            return
+    raise AssertionError(f"the keyboard never reaches {name!r}")
+
+
+async def look(desk: Desk, name: str, artifacts: Path) -> list[str]:
+    """Look at the page as it is, wide, on a phone and in the dark; return what is wrong."""
+    wrong: list[str] = []
+    for what, width, scheme in _LOOKS:
+        await desk.page.set_viewport_size({"width": width, "height": 844})
+        await desk.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await desk.page.screenshot(path=artifacts / f"{name}-{what}.png")
+        found = await Axe().run(
+            desk.page, options={"runOnly": _RULES, "resultTypes": ["violations"]}
+        )
+        if found.violations_count:
+            wrong.append(f"{name}-{what}: {found.generate_report()}")
+        wide = await desk.page.evaluate("document.documentElement.scrollWidth")
+        if wide > width:
+            wrong.append(f"{name}-{what} is {wide} wide")
+    await desk.page.set_viewport_size({"width": 1280, "height": 900})
+    return wrong
+
+
+async def test_every_state_passes_axe_wide_on_a_phone_and_in_the_dark(
+    start: Callable[[int], HubProcess], people: People, artifacts: Path
+) -> None:
+    hub = start(6)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    page, wrong = prof.page, await look(prof, "unmarked", artifacts)
+    await prof.new_item("States the rate", "5")
+    await prof.new_item("Says **why**: $\\sigma^2/n$", "4.5")
+    await prof.write("c", "Good, but *why* $n^{-1/2}$?\n\n- one\n- two")
+    await expect(page.get_by_role("group", name="Preview of the comment")).to_be_visible()
+    await prof.is_saved()
+    wrong += await look(prof, "marked", artifacts)
+    for key, name in (("?", "keys"), ("i", "item"), ("v", "rubric"), ("h", "history")):
+        await prof.press(key)
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        wrong += await look(prof, name, artifacts)
+        await prof.press("Escape")
+    await prof.press("v")
+    await tab_to(page, "Edit States the rate")
+    await prof.press("Enter", "Tab", "Control+a", "3")
+    await expect(page.get_by_text("One mark changes.")).to_be_visible()
+    wrong += await look(prof, "effect", artifacts)
+    await prof.press("Escape", "Escape")
+    await annotate(prof)
+    wrong += await look(prof, "annotated", artifacts)
+    await hide_and_go(prof, hub, "questions/Q1")
+    await prof.write("p", "2")
+    await expect(prof.saved).to_contain_text("say why this replaces the automatic mark")
+    wrong += await look(prof, "reason", artifacts)
+    await prof.write("r", "The check was too strict.")
+    await prof.is_saved()
+    await prof.press("s", "Escape")
+    wrong += await look(prof, "automatic", artifacts)
+    await prof.press("t")
+    await expect(page.get_by_role("heading", name="All questions")).to_be_visible()
+    await expect(page.locator("#desk")).to_be_visible()
+    wrong += await look(prof, "student", artifacts)
+    await asyncio.to_thread(hub.kill)
+    await prof.press("f")
+    await expect(page.get_by_role("alert")).to_contain_text("Not saved")
+    wrong += await look(prof, "away", artifacts)
+    assert wrong == []
+
+
+async def annotate(desk: Desk) -> None:
+    """Comment at two lines by keyboard."""
+    page = desk.page
+    await desk.press("l", "ArrowDown", "Shift+ArrowDown", "Enter")
+    await expect(page.get_by_role("dialog")).to_contain_text("lines 2–3")
+    await page.keyboard.type("Which `error` is meant?")
+    await desk.press("Control+Enter")
+    await expect(page.get_by_role("note")).to_contain_text("Which error is meant?")
+
+
+async def hide_and_go(desk: Desk, hub: HubProcess, path: str) -> None:
+    """Open another page of marking."""
+    await desk.page.goto(f"{hub.url}/marking/{A}/{path}")
+    await expect(desk.page.locator("#desk")).to_be_visible()
+
+
+async def test_an_answer_is_inert_and_keeps_its_students_name(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(3)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    page = prof.page
+    for _ in range(3):
+        frame = page.frame_locator("#frame")
+        await expect(frame.get_by_text("An example.", exact=True)).to_be_visible()
+        assert await page.locator("#frame").get_attribute("sandbox") == ""
+        assert "student0" not in await page.content()
+        assert "student0" not in await frame.locator("html").inner_html()
+        assert await page.locator("#cells script, #cells img, #other-cells script").count() == 0
+        assert await page.title() != "taken"
+        await prof.press("j")
+    await prof.page.get_by_label("Names").check()
+    await expect(prof.title).to_contain_text("student0")

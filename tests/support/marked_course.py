@@ -1,0 +1,69 @@
+"""A course on disk whose submissions are graded and wait for people, for a hub of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mograder.core.settings import load_settings
+from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.gradebook_run import run_of
+from mograder.grading.results.result_signature import grading_key
+from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.notebook.cells import parse_cells
+from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
+from mograder.store.gradebook import Gradebook
+from tests.support.marking_course import SOURCE, A, graded, submission_of
+
+HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
+"""What students write into their answers, and what their cells show."""
+
+_ESSAYS = (
+    "The error falls like $1/\\sqrt{n}$,\nsince the variances of independent numbers add.",
+    "It is slow: a hundred times as many points\nfor *one* more digit.",
+    f"I do not know.\n\n{HOSTILE}",
+)
+_AREA = """(
+    4 * sum(x * x + y * y < 1 for x, y in points)
+    / len(points)  # the part inside
+)"""
+
+
+def put_marked_course(course: Path, students: int) -> Path:
+    """Put an assignment and its graded submissions into a new directory; return it."""
+    source = course / "source" / A / f"{A}.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(SOURCE)
+    (course / "mograder.toml").write_text('title = "Numerical Experiments"\n')
+    (course / "marking.json").write_text(f'["{A}"]\n')
+    (course / "submitted" / A).mkdir(parents=True)
+    loaded = load_settings(course)
+    files = AutogradedFiles(course / "autograded" / A, A, grading_key(loaded))
+    with Gradebook(loaded.gradebook_path) as book:
+        for number in range(students):
+            student = student_name(number)
+            essay = f"\n{_ESSAYS[number % len(_ESSAYS)]} ({number})\n"
+            text = submission_of(essay, _AREA.replace("\n", "\n    "))
+            result = graded(student, text)
+            (course / "submitted" / A / f"{student}.py").write_text(text)
+            files.write_copy(GradedNotebook(result, text, _cells(text)))
+            book.record_run(run_of(files.sign(result)))
+    return course
+
+
+def student_name(number: int) -> str:
+    """Return the user name of a student of the course."""
+    return f"student{number:03}"
+
+
+def _cells(text: str) -> tuple[CellResult, ...]:
+    """Return what the cells of a submission showed when they ran."""
+    shown = CellOutput("text/html", f"<p>An example.</p>{HOSTILE}")
+    return tuple(
+        CellResult(
+            cell.index,
+            cell.name,
+            CellStatus.OK,
+            outputs=(shown,) if cell.name == "written_analysis" else (),
+        )
+        for cell in parse_cells(text, "submission.py").cells
+    )

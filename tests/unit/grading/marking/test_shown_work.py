@@ -1,0 +1,104 @@
+"""Which cells of a submission answer which question."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mograder.grading.marking.question_sources import (
+    NO_SOURCE,
+    QuestionSources,
+    marking_scale,
+    question_sources,
+    sources_or_none,
+)
+from mograder.grading.marking.shown_work import Works, WorkToShow, show_work, solution_cells
+from mograder.store.grading_records import WHOLE
+from tests.support.marking_course import SOURCE, submission_of
+
+SOURCES = question_sources(SOURCE, "hw1.py")
+
+
+def own(text: str, question: str, sources: QuestionSources = SOURCES) -> list[str]:
+    work = show_work(WorkToShow(text, "x.py", sources))
+    return [each.code for each in work.of(question) if each.own]
+
+
+def test_a_question_has_the_cells_that_its_checks_use_or_that_carry_its_name() -> None:
+    assert dict(SOURCES.questions) == {"Q1": (2,), "Q2": (4,), "Essay": (7,), "Q4": (9,)}
+    assert SOURCES.students == (2, 4, 7, 9)
+    assert SOURCES.of(WHOLE) == SOURCES.students
+
+
+def test_the_scale_is_the_admonition_without_its_directives() -> None:
+    assert SOURCES.scale == "- 10: all, with $x^2$\n- 5: half"
+    assert marking_scale("no such thing") == ""
+
+
+def test_cells_are_found_at_their_place_however_the_student_changed_them() -> None:
+    text = submission_of()
+    assert own(text, "Q1") == ["helper = 1", "area = 3.1"]
+    assert own(text, "Q4") == ['plot = "my plot"']
+    renamed = text.replace("area = 3.1", "flaeche = 3.1").replace("return (area,)", "return")
+    assert own(renamed, "Q1") == ["helper = 1", "flaeche = 3.1"]
+    without = text.replace(
+        '    check("Q2: twice", [(lambda: twice(2) == 4, "two times two is four")])\n', "    pass\n"
+    )
+    assert "def twice(x):\n    return 2 * x" in own(without, "Q2")
+
+
+def test_a_moved_cell_is_told_by_its_names() -> None:
+    text = submission_of()
+    cell = '@app.cell\ndef _():\n    plot = "my plot"\n    return (plot,)\n\n\n'
+    assert cell in text
+    moved = text.replace(cell, "").replace(
+        "@app.cell\ndef written_analysis", f"{cell}@app.cell\ndef written_analysis"
+    )
+    cells = show_work(WorkToShow(moved, "x.py", SOURCES)).cells
+    assert any(cell.code.startswith("plot") for cell, _ in cells), "it is shown"
+
+
+def test_written_answers_are_text() -> None:
+    work = show_work(WorkToShow(submission_of("One.\n\nTwo $x$."), "x.py", SOURCES))
+    (essay,) = (each for each in work.of("Essay") if each.own)
+    assert essay.text == "One.\n\nTwo $x$."
+    (solution,) = solution_cells(SOURCES, "Essay")
+    assert solution.text.startswith("The model essay")
+    assert "SOLUTION" not in solution_cells(SOURCES, "Q1")[0].code
+
+
+def test_without_a_source_the_cells_before_a_check_answer_it() -> None:
+    text = submission_of()
+    assert own(text, "Q1", NO_SOURCE)[-2:] == ["helper = 1", "area = 3.1"]
+    assert own(text, "Q2", NO_SOURCE) == ["def twice(x):\n    return 2 * x"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not python (", "", "x = 1", "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _(:\n"],
+)
+def test_what_is_no_notebook_is_shown_as_it_is(text: str) -> None:
+    work = show_work(WorkToShow(text, "x.py", SOURCES))
+    assert work.cells == ()
+    assert work.problem
+    assert work.text == text
+
+
+def test_a_source_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "hw1.py"
+    path.write_text("not python (")
+    found, why = sources_or_none(path)
+    assert found == NO_SOURCE
+    assert why.startswith("The source cannot be used: ")
+    assert sources_or_none(None) == (NO_SOURCE, "")
+    assert sources_or_none(tmp_path / "none.py")[1]
+
+
+def test_a_submission_is_parsed_once() -> None:
+    async def twice() -> bool:
+        works, asked = Works(), WorkToShow(submission_of(), "x.py", SOURCES)
+        return await works.show(asked) is await works.show(asked)
+
+    assert asyncio.run(twice())

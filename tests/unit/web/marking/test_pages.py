@@ -1,0 +1,70 @@
+"""The page on which people mark: what it holds before its script asks for anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from mograder.web.templating import load_pages
+from tests.support.marking_course import A, MarkingCourse, open_marking_course
+
+_WORDS = re.compile(r'word\((?:"(\w+)"|[^"]* \? "(\w+)" : "(\w+)")')
+"""The words that a script asks for; of a condition both."""
+
+
+@pytest_asyncio.fixture
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    async with open_marking_course(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("path", ["questions/Essay", "answers/0123456789abcdef"])
+async def test_the_page_names_no_student_and_frames_only_ours(
+    course: MarkingCourse, path: str
+) -> None:
+    answer = await course.ask("GET", f"/marking/{A}/{path}", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+    assert not re.search(r"\b(alice|bob|eve)\b", answer.text)
+    policy = answer.headers["content-security-policy"]
+    assert policy.endswith("; frame-src 'self'")
+    assert "'unsafe" not in policy
+    assert "<script>" not in answer.text
+    assert 'data-marker="mia"' in answer.text
+
+
+async def test_an_address_that_names_no_question_is_not_found(course: MarkingCourse) -> None:
+    answer = await course.ask("GET", f"/marking/{A}/questions/~=A", headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+
+
+async def test_a_key_with_any_characters_has_a_page(course: MarkingCourse) -> None:
+    answer = await course.ask(
+        "GET", f"/marking/{A}/questions/~=PGI-Jm9uZQ", headers={"Accept": "text/html"}
+    )
+    assert answer.status_code == 200
+    assert "&lt;b&gt;&amp;one" in answer.text
+    assert "<b>&one" not in answer.text
+
+
+async def test_the_page_has_every_word_that_its_scripts_say(course: MarkingCourse) -> None:
+    answer = await course.ask(
+        "GET", f"/marking/{A}/questions/Essay", headers={"Accept": "text/html"}
+    )
+    _, _, words = answer.text.partition('id="words"')
+    known = set(re.findall(r' data-(\w+)="', words))
+    scripts = load_pages().static.by_name
+    said = {
+        word
+        for name, file in scripts.items()
+        if name.startswith("marking") and name.endswith(".js")
+        for found in _WORDS.findall(file.body.decode())
+        for word in found
+        if word
+    }
+    assert len(said) > 60
+    assert said <= known
+    assert known - said <= {"status"}  # that is said by words.js

@@ -1,0 +1,29 @@
+"""The table of the routes of marking."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mograder.web.marking.routes import MARKING_ROUTES, MarkingRoute
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", path))
+
+
+@pytest.mark.parametrize("route", MARKING_ROUTES, ids=lambda each: f"{each.method} {each.path}")
+def test_no_earlier_route_takes_the_requests_of_a_later_one(route: MarkingRoute) -> None:
+    """``/marking/requests`` would be the page of an assignment of that name."""
+    address = re.sub(r"\{[a-z_]+\}", "x", route.path)
+    same = [each for each in MARKING_ROUTES if each.method == route.method]
+    first = next(each for each in same if _pattern(each.path).fullmatch(address))
+    assert first is route
+
+
+@pytest.mark.parametrize("route", MARKING_ROUTES, ids=lambda each: f"{each.method} {each.path}")
+def test_an_assignment_is_named_by_the_parameter_that_the_guard_reads(route: MarkingRoute) -> None:
+    parts = re.findall(r"\{([a-z_]+)\}", route.path)
+    assert route.path.split("/")[1] == "marking"
+    assert not parts or parts[0] == "a"
