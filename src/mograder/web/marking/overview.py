@@ -111,10 +111,14 @@ async def assignment(
         return line, _students(request, marking, answers, by_name=shown)
 
     line, sheet = await to_thread.run_sync(read)
+    done, listed = outcome(request)
     return page(
         request,
         "marking/assignment.html",
         here="marking",
+        done=done,
+        listed=listed,
+        markers=marking.loaded.settings.marking.markers,
         line=line,
         sheet=sheet,
         names=shown,

@@ -21,6 +21,7 @@ from mograder.web.marking import (
     pages,
     release_pages,
     request_pages,
+    sharing,
     similarity_pages,
     statistics_pages,
 )
@@ -58,6 +59,7 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
     MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
+    MarkingRoute("POST", "/marking/{a}/share", sharing.share_form, Demands.INSTRUCTOR),
     MarkingRoute("GET", "/marking/{a}/late", late.late_page, Demands.INSTRUCTOR),
     MarkingRoute("POST", "/marking/{a}/late/preview", late.preview, Demands.INSTRUCTOR),
     MarkingRoute("POST", "/marking/{a}/late", late.record, Demands.INSTRUCTOR),

@@ -138,3 +138,22 @@ async def test_the_numbers_follow_a_mark_that_another_program_gives(marked: Hub)
 
     await asyncio.to_thread(give)
     assert "1 answer waits" in await _page(marked, "prof", "/marking")
+
+
+async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
+    """The page of each marker tells the own share."""
+    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
+        shared = await client.post("/marking/A1/share", data={"markers": "marta, marta"})
+        assert shared.headers["location"] == "/marking/A1?done=shared&item=marta"
+        shown = _words((await client.get(shared.headers["location"])).text)
+        assert "The answers are shared out among marta." in shown
+    assert "2 in your share" in _words(await _page(marked, "marta", "/marking/A1"))
+    assert ("share out marking", "A1", "ok") in [line[1:] for line in marked.audit()]
+
+
+@pytest.mark.parametrize("value", ["a/b", "marta, \x01", "x" * 300])
+async def test_answers_are_shared_out_among_users_only(marked: Hub, value: str) -> None:
+    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
+        answer = await client.post("/marking/A1/share", data={"markers": value})
+    assert answer.status_code == WRONG
+    assert "in your share" not in _words(await _page(marked, "marta", "/marking/A1"))
