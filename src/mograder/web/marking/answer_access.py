@@ -9,7 +9,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from mograder.core.errors import NotFound
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden, NotFound
+from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
 from mograder.store.question_marking import QuestionMarks
@@ -42,6 +44,23 @@ class Answers:
             NotFound: There is no such answer.
         """
         return student_of(self.key, self.assignment, answer, self.order)
+
+    def markable_by(self, marker: Marker, answer: str) -> str:
+        """Return the student of an answer that a person may mark.
+
+        An instructor, who has every right in the course, may mark a trial submission of their own.
+
+        Raises:
+            NotFound: As :meth:`student_of`.
+            Forbidden: It is the marker's own.
+        """
+        student = self.student_of(answer)
+        own = nfc(student).casefold() == nfc(marker.name).casefold()
+        if own and marker.role is not Role.INSTRUCTOR:
+            raise Forbidden(
+                "This is your own answer.", hint="Another marker or an instructor marks it."
+            )
+        return student
 
 
 def assignment_of(a: str) -> ItemName:

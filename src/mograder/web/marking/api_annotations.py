@@ -109,7 +109,7 @@ async def _changed(
 ) -> Response:
     def change() -> tuple[str, AnnotationJson | None]:
         answers = answers_of(marking, marker, of[0])
-        student = answers.student_of(of[1])
+        student = answers.markable_by(marker, of[1])
         made = write(answers.assignment, student)
         return student, None if made is None else _json(marking, answers.assignment, made)
 

@@ -291,7 +291,7 @@ async def save(
     def write() -> tuple[str, AnswerMark]:
         book = marking.book()
         answers = answers_of(marking, marker, a)
-        student = answers.student_of(answer)
+        student = answers.markable_by(marker, answer)
         entry = _entry(change, SavedComments(book).rubric(answers.assignment, key))
         asked = Change(key, entry, marker.name, marking.clock.now(), change.version)
         return student, QuestionMarks(book).give(answers.assignment, student, asked)
@@ -326,7 +326,7 @@ async def undo(
 
     def write() -> tuple[str, AnswerMark]:
         answers = answers_of(marking, marker, a)
-        student = answers.student_of(answer)
+        student = answers.markable_by(marker, answer)
         now = marking.clock.now()
         return student, QuestionMarks(marking.book()).undo(
             answers.assignment, student, key, marker=marker.name, at=now, version=asked.version
