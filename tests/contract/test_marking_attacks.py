@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.marking_course import A, MarkingCourse, open_marking_course
+from tests.support.marking_course import A, MarkingCourse, open_marking_course, texts_in
 
 API = f"/marking/api/{A}"
 
@@ -61,3 +61,23 @@ async def test_a_marker_gets_no_share_of_their_own_answer(own: MarkingCourse) ->
         queue = (await own.ask("GET", f"{API}/queue", params={"question": "Essay"})).json()
         shares = {each["id"]: each["share"] for each in queue["answers"]}
         assert shares[own.id_of("mia")] == "ben"
+
+
+# ---- hidden names ----
+
+
+async def test_a_submission_that_cannot_be_read_does_not_name_its_student(
+    course: MarkingCourse,
+) -> None:
+    graded = course.hub.course / "autograded" / A
+    for data in (b"", b"\xff\xfe\xfa\x00"):
+        (graded / "alice.py").write_bytes(data)
+        found = await course.state("alice")
+        assert found["trouble"]
+        assert not [each for each in texts_in(found) if "alice" in each], found["trouble"]
+    (graded / "alice.py").unlink()
+    handed_in = course.hub.course / "submitted" / A
+    handed_in.mkdir(parents=True)
+    (handed_in / "alice.py").symlink_to("/etc/passwd")
+    found = await course.state("alice")
+    assert not [each for each in texts_in(found) if "alice" in each], found["trouble"]

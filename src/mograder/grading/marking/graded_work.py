@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.names import FileName
 from mograder.grading.pages.notebook_page import cells_of_page
 from mograder.grading.pages.page_templates import render_page
@@ -19,6 +19,8 @@ _OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
 """The beginning of the pages that grading writes (``grading.pages.notebook_page``)."""
 
 _MOST_BYTES = 64_000_000
+_NAMELESS = "The submission"
+"""The name of a submission in messages to people from whom the student's name may be hidden."""
 
 
 def work_text(autograded: Path, submitted: Path, student: str) -> str:
@@ -28,14 +30,15 @@ def work_text(autograded: Path, submitted: Path, student: str) -> str:
 
     Raises:
         NotFound: There is neither.
-        InvalidInput: It cannot be read, or is no text.
+        InvalidInput: It cannot be read, or is no text; the message does not tell the file's name,
+            which is the student's.
     """
     name = _file_name(student, ".py")
     for directory in (autograded, submitted):
         path = entry_named(directory, name)
         if path.is_file():
-            data = path.read_bytes() if directory == autograded else read_submission(path)
-            return decode_submission(data, name)
+            data = path.read_bytes() if directory == autograded else _submitted(path)
+            return decode_submission(data, _NAMELESS)
     raise NotFound("There is no file of this submission.", hint="Grade it again.")
 
 
@@ -74,6 +77,15 @@ def has_page(autograded: Path, student: str) -> bool:
         return entry_named(autograded, _file_name(student, ".html")).is_file()
     except MograderError:
         return False
+
+
+def _submitted(path: Path) -> bytes:
+    try:
+        return read_submission(path)
+    except InvalidInput as error:
+        raise InvalidInput("The submission is no regular file that can be read.") from error
+    except TooLarge as error:
+        raise TooLarge("The submission is larger than a notebook may be.") from error
 
 
 def _file_name(student: str, suffix: str) -> str:
