@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from tests.support.marking_course import A, MarkingCourse, open_marking_course, texts_in
 
 API = f"/marking/api/{A}"
+COMMENTS = f"{API}/questions/Essay/comments"
+SURROGATE = "~=" + base64.urlsafe_b64encode(b"\xed\xa0\x80").decode().rstrip("=")
 
 
 @pytest.fixture
@@ -81,3 +84,114 @@ async def test_a_submission_that_cannot_be_read_does_not_name_its_student(
     (handed_in / "alice.py").symlink_to("/etc/passwd")
     found = await course.state("alice")
     assert not [each for each in texts_in(found) if "alice" in each], found["trouble"]
+
+
+# ---- input that no page sends ----
+
+
+@pytest.mark.parametrize("points", ["nan", "inf", "-inf", "1e308", "-1e308", "x", "1" * 400])
+async def test_a_preview_of_impossible_points_is_refused_or_harmless(
+    course: MarkingCourse, points: str
+) -> None:
+    comment = await course.comment("Good", 2)
+    mark = await course.saved("alice", saved=[comment["id"]])
+    assert mark["mark"]["points"] == 2
+    response = await course.ask("GET", f"{COMMENTS}/{comment['id']}", params={"points": points})
+    assert response.status_code in (200, 400, 422), response.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"points": NaN, "version": "0"}',
+        '{"points": Infinity, "version": "0"}',
+        '{"points": 1e308, "version": "0"}',
+        '{"points": 1e999, "version": "0"}',
+        '{"points": "5", "version": 0}',
+        '{"points": [], "version": "0"}',
+        '{"points": 5, "version": "0", "comment": "\\ud800"}',
+        '{"points": 5, "version": "0", "comment": {"$ne": 1}}',
+        '{"points": 5, "version": "0", "saved": [' + '"aa",' * 200 + '"aa"]}',
+        '{"points": 5, "version": "0", "by": "prof"}',
+        "[" * 100_000,
+        "\x00",
+        "null",
+        "",
+    ],
+)
+async def test_a_body_of_another_shape_is_refused(course: MarkingCourse, body: str) -> None:
+    response = await course.ask("PUT", course.at("alice"), content=body.encode())
+    assert response.status_code in (400, 422), response.text
+    assert (await course.state("alice"))["mark"] is None
+
+
+async def test_a_huge_body_is_refused(course: MarkingCourse) -> None:
+    body = b'{"comment": "' + b"x" * 2_000_000 + b'"}'
+    assert (await course.ask("PUT", course.at("alice"), content=body)).status_code == 413
+
+
+@pytest.mark.parametrize("question", [SURROGATE, "~=AA", "~=", "~=%00", "~%2F", "%00", "x" * 3000])
+@pytest.mark.parametrize("rest", ["answer", "comments", "history", "queue", "page"])
+async def test_an_address_of_no_question_is_not_found(
+    course: MarkingCourse, question: str, rest: str
+) -> None:
+    answer = f"{API}/answers/{course.id_of('alice')}/questions/{question}"
+    path = {
+        "answer": answer,
+        "history": f"{answer}/history",
+        "comments": f"{API}/questions/{question}/comments",
+        "queue": f"{API}/queue?question={question}",
+        "page": f"/marking/{A}/questions/{question}",
+    }[rest]
+    assert (await course.ask("GET", path)).status_code in (200, 400, 404)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"cell": -1},
+        {"cell": 10**30},
+        {"cell": 1, "first_line": -3, "last_line": 2},
+        {"cell": 1, "first_line": 5, "last_line": 2},
+        {"cell": 1, "first_line": 1e308, "last_line": 2},
+        {"cell": 1, "saved_comment": "../x"},
+        {"cell": 1, "question": "\x00"},
+        {"cell": 1, "question": "no such question"},
+    ],
+)
+async def test_an_annotation_at_no_place_is_refused(
+    course: MarkingCourse, place: dict[str, object]
+) -> None:
+    path = f"{API}/answers/{course.id_of('alice')}/annotations"
+    sent = {"question": "Essay", "text": "x", **place}
+    response = await course.ask("POST", path, json=sent)
+    assert response.status_code in (400, 404, 422), response.text
+
+
+@pytest.mark.parametrize("version", [10**30, -(10**30)])
+async def test_a_version_beyond_all_numbers_is_a_conflict(
+    course: MarkingCourse, version: int
+) -> None:
+    comment = await course.comment("Good", 2)
+    change = {"text": "Better", "points": 3, "position": 0, "version": version}
+    path = f"{COMMENTS}/{comment['id']}"
+    assert (await course.ask("PUT", path, json=change)).status_code == 409
+    assert (await course.ask("DELETE", path, params={"version": version})).status_code == 409
+
+
+@pytest.mark.parametrize("answer", ["..", "%2e%2e", "x/y", "0" * 16, "%00", "alice", "a" * 5000])
+async def test_a_name_that_is_no_answers_finds_no_file(course: MarkingCourse, answer: str) -> None:
+    for rest in ("outputs", "questions/Essay"):
+        response = await course.ask("GET", f"{API}/answers/{answer}/{rest}")
+        assert response.status_code in (400, 404, 405), response.text
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "x%2Fy", "../hw1", "%00", "HW1"])
+@pytest.mark.parametrize("rest", ["", "/queue?question=Q1"])
+async def test_a_name_that_is_no_assignments_is_refused(
+    course: MarkingCourse, name: str, rest: str
+) -> None:
+    for user in ("mia", "prof"):
+        response = await course.ask("GET", f"/marking/api/{name}{rest}", user)
+        assert response.status_code in (400, 403, 404, 200), response.text
+        assert "alice" not in response.text

@@ -14,6 +14,8 @@ from mograder.core.errors import Forbidden, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
+from mograder.store.answer_states import AnswerStates
+from mograder.store.grading_records import WHOLE
 from mograder.store.question_marking import QuestionMarks
 from mograder.web.marking.context import Marker, MarkingApp
 
@@ -91,6 +93,17 @@ def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None =
         for number, student in enumerate(order, start=1)
     }
     return Answers(item, order, labels, marking.key)
+
+
+def demand_question(marking: MarkingApp, item: ItemName, key: str) -> None:
+    """Refuse a question that the assignment does not have; blocks.
+
+    Raises:
+        NotFound: It does not.
+    """
+    known = (each.key for each in AnswerStates(marking.book()).of_assignment(item))
+    if key != WHOLE and key not in known:
+        raise NotFound(f"{item} has no question {key[:100]!r}.")
 
 
 def autograded_of(marking: MarkingApp, item: ItemName) -> Path:
