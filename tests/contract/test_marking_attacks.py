@@ -86,6 +86,26 @@ async def test_a_submission_that_cannot_be_read_does_not_name_its_student(
     assert not [each for each in texts_in(found) if "alice" in each], found["trouble"]
 
 
+async def test_names_that_are_never_shown_are_shown_to_instructors_only(tmp_path: Path) -> None:
+    async with open_marking_course(tmp_path / "never", names="never") as course:
+        with course.book() as book:
+            book.put_students({"alice": "Alice Ångström"})
+        addresses = {
+            "list": f"/marking/{A}?names=1",
+            "queue": f"{API}/queue?question=Essay&names=1",
+            "answer": f"{course.at('alice')}?names=1",
+        }
+        for address in addresses.values():
+            hidden = (await course.ask("GET", address)).text
+            assert "Answer " in hidden
+            assert not [name for name in ("alice", "Alice", "bob") if name in hidden], address
+            assert "Alice" in (await course.ask("GET", address, "prof")).text
+        for address in (addresses["list"], f"/marking/{A}/questions/Essay"):
+            assert "ames=1" not in (await course.ask("GET", address)).text
+            assert 'id="names"' not in (await course.ask("GET", address)).text
+        assert 'id="names"' in (await course.ask("GET", address, "prof")).text
+
+
 # ---- input that no page sends ----
 
 

@@ -268,9 +268,11 @@ class MarkingCourse:
 
 
 @asynccontextmanager
-async def open_marking_course(course: Path, *students: str) -> AsyncIterator[MarkingCourse]:
+async def open_marking_course(
+    course: Path, *students: str, names: str = "hidden"
+) -> AsyncIterator[MarkingCourse]:
     """A hub whose markers ``mia`` and ``ben`` may mark the graded submissions of students."""
-    made = make_hub(course, TOML)
+    made = make_hub(course, f'{TOML}names = "{names}"\n')
     (course / "marking.json").write_text(f'["{A}"]\n')
     (course / "allowed_users.txt").write_text("alice\nbob\neve\n")
     source = course / "source" / A / f"{A}.py"

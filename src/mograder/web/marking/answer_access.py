@@ -77,6 +77,18 @@ def assignment_of(a: str) -> ItemName:
     return found
 
 
+def may_show_names(marking: MarkingApp, marker: Marker) -> bool:
+    """Return whether a person may ask for the students' names."""
+    return marker.role is Role.INSTRUCTOR or marking.loaded.settings.marking.names != "never"
+
+
+def names_shown(marking: MarkingApp, marker: Marker, asked: bool | None) -> bool:
+    """Return whether names are shown; ``asked`` None means as the course's setting says."""
+    if asked is None:
+        return marking.loaded.settings.marking.names == "shown"
+    return asked and may_show_names(marking, marker)
+
+
 def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None = None) -> Answers:
     """Return an assignment's answers; blocks. ``names`` None means as the course's setting says.
 
@@ -86,7 +98,7 @@ def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None =
     item, book = assignment_of(a), marking.book()
     students = QuestionMarks(book).students(item)
     order = marking_order(marking.key, item, marker.name, students)
-    shown = marking.loaded.settings.marking.names == "shown" if names is None else names
+    shown = names_shown(marking, marker, names)
     full = book.students() if shown else {}
     labels = {
         student: (full.get(student) or student) if shown else f"Answer {number}"
