@@ -72,10 +72,11 @@ def nameless_page(autograded: Path, student: str) -> bytes:
 
 
 def has_page(autograded: Path, student: str) -> bool:
-    """Return whether there is a page of the notebook as it ran."""
+    """Return whether there is a page of the notebook as it ran that :func:`graded_page` returns."""
     try:
-        return entry_named(autograded, _file_name(student, ".html")).is_file()
-    except MograderError:
+        with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
+            return _OUR_HEAD in file.read(_HEAD_BYTES)
+    except (MograderError, OSError):
         return False
 
 
