@@ -226,7 +226,7 @@ def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
 def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
     mark, key, answers = found.mark, found.key, found.answers
     question, named = mark.question, answers.id_of(found.student)
-    page = f"/marking/api/{answers.assignment}/answers/{named}/outputs"
+    page = f"/marking/-/api/{answers.assignment}/answers/{named}/outputs"
     return AnswerState(
         id=named,
         label=answers.labels[found.student],
