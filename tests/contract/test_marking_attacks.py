@@ -223,3 +223,14 @@ async def test_a_name_that_is_no_assignments_is_refused(
         response = await course.ask("GET", f"/marking/-/api/{name}{rest}", user)
         assert response.status_code in (400, 403, 404, 200), response.text
         assert "alice" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"), [("0001-01-01T00:00", "Asia/Tokyo"), ("9999-12-31T23:59", "Etc/GMT+12")]
+)
+async def test_a_release_at_a_time_beyond_the_calendar_is_refused(
+    course: MarkingCourse, moment: str, zone: str
+) -> None:
+    form = {"action": "release", "for": "all", "visible_from": moment, "timezone": zone}
+    answer = await course.ask("POST", f"/marking/{A}/release", "prof", data=form)
+    assert answer.status_code == 400, answer.text
