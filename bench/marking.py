@@ -66,7 +66,7 @@ class _Marker:
     def turn(self, number: int) -> None:
         """Save a mark of this student, and request a page, until each page was requested."""
         work = answer_id(self._key, NAME, student_name(number))
-        there, api = f"/marking/{NAME}", f"/marking/api/{NAME}"
+        there, api = f"/marking/{NAME}", f"/marking/-/api/{NAME}"
         address = f"{api}/answers/{work}/questions/{_QUESTION}"
         for points, (name, path) in enumerate(
             (

@@ -16,7 +16,7 @@ from tests.support.marking_course import (
     texts_in,
 )
 
-API = f"/marking/api/{A}"
+API = f"/marking/-/api/{A}"
 ALONE = "Quite another essay."
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from tests.support.marking_course import A, MarkingCourse, open_marking_course, texts_in
 
-API = f"/marking/api/{A}"
+API = f"/marking/-/api/{A}"
 COMMENTS = f"{API}/questions/Essay/comments"
 
 

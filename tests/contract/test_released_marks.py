@@ -215,7 +215,7 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     await release(hub)
     assert (await ask(hub)).headers["location"] == "/marks/alice/A1?done=ask"
     assert "1 request waits" in (await see(hub, "/")).text
-    listed = (await see(hub, "/marking/requests", MARKER)).text
+    listed = (await see(hub, "/marking/-/requests", MARKER)).text
     assert "alice" not in listed, "names are hidden from markers"
     assert "alice" not in (await see(hub, THREAD, MARKER)).text
     assert listed.index("For you") < listed.index(ASKING["text"]) < listed.index("For others")
@@ -258,7 +258,7 @@ async def test_hostile_words_are_shown_as_text(hub: Hub, course: ReleasedCourse)
     for path, user in (
         ("/marks/alice/A1", "alice"),
         ("/marks/alice/A1", "prof"),
-        ("/marking/requests", "prof"),
+        ("/marking/-/requests", "prof"),
         (THREAD, "prof"),
     ):
         text = (await see(hub, path, user)).text
@@ -288,7 +288,7 @@ async def test_a_marker_of_another_item_reads_and_answers_nothing(
     await release(hub)
     await ask(hub)
     (hub.course / "marking.json").write_text(OTHER_ITEM)
-    assert ASKING["text"] not in (await see(hub, "/marking/requests", MARKER)).text
+    assert ASKING["text"] not in (await see(hub, "/marking/-/requests", MARKER)).text
     assert (await see(hub, THREAD, MARKER)).status_code == 403
     assert (await decide(hub, MARKER, action="change", points="10")).status_code == 403
     moved = THREAD.replace("A1", "A2")
@@ -382,7 +382,7 @@ async def test_the_pages_of_staff_work_in_the_grader_too(tmp_path: Path) -> None
                 page = await anna.get(path, headers={"Accept": "text/html"})
                 assert page.status_code == 200, path
                 assert "<script>alert" not in page.text, path
-            listed = (await anna.get("/marking/requests")).text
+            listed = (await anna.get("/marking/-/requests")).text
             assert "A1, Essay: alice" in listed
             form = {"Accept": "text/html", "Origin": PUBLIC}
             fields = {"action": "change", "points": "8.5", "text": "Yes.", "seen": request.last}

@@ -63,7 +63,7 @@ async def test_a_student_asks_and_the_mark_changes(
     await home.get_by_role("link", name="13.5/20 marks of A1: why").click()
     await expect(home.get_by_text("ValueError: ü")).to_be_visible()
     await ask_by_keyboard(home)
-    await answer_and_change(await marta.open(f"{served.url}/marking/requests"))
+    await answer_and_change(await marta.open(f"{served.url}/marking/-/requests"))
     await home.reload()
     await expect(home.get_by_text("16 of 20 marks")).to_be_visible()
     await expect(home.get_by_text("6 → 8.5 (+2.5)")).to_be_visible()
@@ -113,7 +113,7 @@ async def test_the_pages_of_marks_pass_axe_wide_on_a_phone_and_in_the_dark(
     wrong: list[str] = []
     for person, name, path in (
         (prof, "release", "/marking/A1/release?done=marks-release&item=2"),
-        (prof, "requests", "/marking/requests"),
+        (prof, "requests", "/marking/-/requests"),
         (prof, "request", "/marking/A1/requests/1"),
         (prof, "request-decided", "/marking/A1/requests/2"),
         (prof, "feedback-preview", "/marking/A1/release/alice"),

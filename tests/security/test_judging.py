@@ -311,7 +311,10 @@ def apply(f, v):
         values = known.values() if type(known) is dict else known
         if type(known) in (dict, list, tuple):
             for each in list(values):
-                if type(each) is str and each in ("Zx9hidden7" + "canary", *decoy):
+                # Not by the whole text, which would be a constant of this function.
+                if type(each) is str and each.startswith("Zx9hidden7") and len(each) < 20:
+                    found.update([each] if each.endswith("canary") else [])
+                elif type(each) is str and each in decoy:
                     found.add(each)
     raise RuntimeError(f"read {sorted(found)}")
 """

@@ -229,7 +229,7 @@ class MarkingCourse:
     def at(self, student: str, question: str = "Essay") -> str:
         """Return the address of an answer."""
         place = question_address(question)
-        return f"/marking/api/{A}/answers/{self.id_of(student)}/questions/{place}"
+        return f"/marking/-/api/{A}/answers/{self.id_of(student)}/questions/{place}"
 
     async def ask(self, method: str, path: str, user: str = "mia", **more: Any) -> httpx.Response:
         """Send one request of a person."""
@@ -261,16 +261,18 @@ class MarkingCourse:
 
     async def comment(self, text: str, points: float | None = None, question: str = "Essay") -> Any:
         """Add a saved comment."""
-        path = f"/marking/api/{A}/questions/{question}/comments"
+        path = f"/marking/-/api/{A}/questions/{question}/comments"
         response = await self.ask("POST", path, json={"text": text, "points": points})
         assert response.status_code == 201, response.text
         return response.json()["comment"]
 
 
 @asynccontextmanager
-async def open_marking_course(course: Path, *students: str) -> AsyncIterator[MarkingCourse]:
+async def open_marking_course(
+    course: Path, *students: str, names: str = "hidden"
+) -> AsyncIterator[MarkingCourse]:
     """A hub whose markers ``mia`` and ``ben`` may mark the graded submissions of students."""
-    made = make_hub(course, TOML)
+    made = make_hub(course, f'{TOML}names = "{names}"\n')
     (course / "marking.json").write_text(f'["{A}"]\n')
     (course / "allowed_users.txt").write_text("alice\nbob\neve\n")
     source = course / "source" / A / f"{A}.py"

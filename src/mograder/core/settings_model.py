@@ -230,9 +230,9 @@ class MarkingSettings(Section):
     requests_to: Literal["marker", "other", "instructors"] = "marker"
     """The person a request goes to. "marker": the one who gave the mark; "other": another marker of
     the assignment; "instructors": any instructor, as always for marks by grading."""
-    names: Literal["hidden", "shown"] = "hidden"
-    """Whether pages of marking show the students' names: "hidden" until the marker asks for them,
-    or "shown"."""
+    names: Literal["hidden", "shown", "never"] = "hidden"
+    """Whether pages of marking show the students' names: "hidden" until the person asks for them,
+    "shown", or "never" to markers; then only instructors can ask for them."""
 
 
 class HubSettings(Section):

@@ -113,6 +113,12 @@ def refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, f
     if not given.marker.strip() or not given.marker.isprintable():
         raise InvalidInput("The marker has no name.")
     for key, entry in given.marks.items():
+        if not known:
+            # 0.3.16 counts all questions as automatic if the source's run made no check.
+            raise InvalidInput(
+                f"mograder 0.3.16 left no question of {grade.assignment} to people.",
+                hint=f"Grade it again here: mograder autograde {grade.assignment}",
+            )
         if key not in known:
             listed = ", ".join(filter(None, known)) or "none"
             raise InvalidInput(

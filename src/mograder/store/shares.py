@@ -93,7 +93,10 @@ class Shares:
     def _parts(
         self, students: Sequence[str], kept: Mapping[str, str], markers: Sequence[str]
     ) -> Mapping[str, str]:
-        """Return each student's marker: those who have more marks already get fewer new ones."""
+        """Return each student's marker: those who have more marks already get fewer new ones.
+
+        A marker who is a student too gets an own answer only if there is no other marker.
+        """
         if not markers:
             return {}
         shares = {student: kept[student] for student in students if student in kept}
@@ -102,8 +105,10 @@ class Shares:
         names = list(markers)
         self._chance.shuffle(free)
         self._chance.shuffle(names)
-        for student in free:
-            name = min(names, key=lambda each: counts[each])
+        # The own answers of markers come first, so that the others can still make the parts equal.
+        for student in sorted(free, key=lambda each: each not in names):
+            others = [each for each in names if each != student]
+            name = min(others or names, key=lambda each: counts[each])
             shares[student] = name
             counts[name] += 1
         return shares

@@ -62,6 +62,17 @@ def test_0_3_16s_marks_are_read_as_they_are(path: Path) -> None:
     assert (ungraded.total, ungraded.comment) == (80, "Fine.")
 
 
+def test_where_0_3_16_left_no_question_to_people_the_remedy_is_named(path: Path) -> None:
+    """It records no keys of checks, and takes all questions for automatic, if it ran none."""
+    put_recorded(path)
+    change(path, "UPDATE assignments SET auto_check_keys = NULL WHERE name = 'A1'")
+    with Gradebook(path) as book:
+        for key in ("Analysis", WHOLE):
+            with pytest.raises(InvalidInput, match="left no question of A1") as refused:
+                book.record_marks("A1", "eve", {key: MarkEntry(5)}, marker="mia", at=AT)
+            assert refused.value.hint == "Grade it again here: mograder autograde A1"
+
+
 def test_grading_again_keeps_the_marks_that_0_3_16s_markers_gave(path: Path) -> None:
     put_recorded(path)
     with Gradebook(path) as book:

@@ -104,6 +104,15 @@ def test_there_is_one_request_for_a_student_and_a_question(requests: RegradeRequ
     assert requests.of("A2") == ()
 
 
+def test_a_conflict_names_neither_the_student_nor_the_marker(requests: RegradeRequests) -> None:
+    """Names may be hidden from the other one."""
+    seen = asked(requests).last
+    requests.add(1, Message(MessageKind.ASKED, "alice", AT, "Please."), seen=seen)
+    with pytest.raises(Conflict, match="newer message") as refused:
+        requests.add(1, Message(MessageKind.ANSWERED, "max", AT, "Yes."), seen=seen)
+    assert "alice" not in f"{refused.value.message} {refused.value.hint}"
+
+
 def test_two_messages_at_once_do_not_pass_each_other(book: Gradebook) -> None:
     requests = RegradeRequests(book)
     request = asked(requests)

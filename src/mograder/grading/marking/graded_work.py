@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.names import FileName
 from mograder.grading.pages.notebook_page import cells_of_page
 from mograder.grading.pages.page_templates import render_page
@@ -20,6 +20,8 @@ _OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
 """The beginning of the pages that grading writes (``grading.pages.notebook_page``)."""
 
 _MOST_BYTES = 64_000_000
+_NAMELESS = "The submission"
+"""The name of a submission in messages to people from whom the student's name may be hidden."""
 
 
 def work_text(autograded: Path, submitted: Path, student: str) -> str:
@@ -29,7 +31,8 @@ def work_text(autograded: Path, submitted: Path, student: str) -> str:
 
     Raises:
         NotFound: There is neither.
-        InvalidInput: It cannot be read, or is no text.
+        InvalidInput: It cannot be read, or is no text; the message does not tell the file's name,
+            which is the student's.
     """
     return _text_in((autograded, submitted), autograded, student)
 
@@ -56,8 +59,8 @@ def _text_in(directories: Iterable[Path], autograded: Path, student: str) -> str
     for directory in directories:
         path = entry_named(directory, name)
         if path.is_file():
-            data = path.read_bytes() if directory == autograded else read_submission(path)
-            return decode_submission(data, name)
+            data = path.read_bytes() if directory == autograded else _submitted(path)
+            return decode_submission(data, _NAMELESS)
     raise NotFound("There is no file of this submission.", hint="Grade it again.")
 
 
@@ -91,11 +94,21 @@ def nameless_page(autograded: Path, student: str) -> bytes:
 
 
 def has_page(autograded: Path, student: str) -> bool:
-    """Return whether there is a page of the notebook as it ran."""
+    """Return whether there is a page of the notebook as it ran that :func:`graded_page` returns."""
     try:
-        return entry_named(autograded, _file_name(student, ".html")).is_file()
-    except MograderError:
+        with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
+            return _OUR_HEAD in file.read(_HEAD_BYTES)
+    except (MograderError, OSError):
         return False
+
+
+def _submitted(path: Path) -> bytes:
+    try:
+        return read_submission(path)
+    except InvalidInput as error:
+        raise InvalidInput("The submission is no regular file that can be read.") from error
+    except TooLarge as error:
+        raise TooLarge("The submission is larger than a notebook may be.") from error
 
 
 def _file_name(student: str, suffix: str) -> str:

@@ -9,9 +9,13 @@ from pathlib import Path
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from mograder.core.errors import NotFound
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden, NotFound
+from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
+from mograder.store.answer_states import AnswerStates
+from mograder.store.grading_records import WHOLE
 from mograder.store.question_marking import QuestionMarks
 from mograder.web.marking.context import Marker, MarkingApp
 
@@ -43,6 +47,22 @@ class Answers:
         """
         return student_of(self.key, self.assignment, answer, self.order)
 
+    def markable_by(self, marker: Marker, answer: str) -> str:
+        """Return the student of an answer that a person may mark.
+
+        An instructor, who has every right in the course, may mark a trial submission of their own.
+
+        Raises:
+            NotFound: As :meth:`student_of`.
+            Forbidden: It is the marker's own.
+        """
+        student = self.student_of(answer)
+        if not may_mark(marker, student):
+            raise Forbidden(
+                "This is your own answer.", hint="Another marker or an instructor marks it."
+            )
+        return student
+
 
 def assignment_of(a: str) -> ItemName:
     """Return the assignment of an address.
@@ -56,6 +76,24 @@ def assignment_of(a: str) -> ItemName:
     return found
 
 
+def may_mark(marker: Marker, student: str) -> bool:
+    """Return whether a person may mark a student's answer: any but, as a marker, their own."""
+    own = nfc(student).casefold() == nfc(marker.name).casefold()
+    return marker.role is Role.INSTRUCTOR or not own
+
+
+def may_show_names(marking: MarkingApp, marker: Marker) -> bool:
+    """Return whether a person may ask for the students' names."""
+    return marker.role is Role.INSTRUCTOR or marking.loaded.settings.marking.names != "never"
+
+
+def names_shown(marking: MarkingApp, marker: Marker, asked: bool | None) -> bool:
+    """Return whether names are shown; ``asked`` None means as the course's setting says."""
+    if asked is None:
+        return marking.loaded.settings.marking.names == "shown"
+    return asked and may_show_names(marking, marker)
+
+
 def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None = None) -> Answers:
     """Return an assignment's answers; blocks. ``names`` None means as the course's setting says.
 
@@ -65,13 +103,24 @@ def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None =
     item, book = assignment_of(a), marking.book()
     students = QuestionMarks(book).students(item)
     order = marking_order(marking.key, item, marker.name, students)
-    shown = marking.loaded.settings.marking.names == "shown" if names is None else names
+    shown = names_shown(marking, marker, names)
     full = book.students() if shown else {}
     labels = {
         student: (full.get(student) or student) if shown else f"Answer {number}"
         for number, student in enumerate(order, start=1)
     }
     return Answers(item, order, labels, marking.key)
+
+
+def demand_question(marking: MarkingApp, item: ItemName, key: str) -> None:
+    """Refuse a question that the assignment does not have; blocks.
+
+    Raises:
+        NotFound: It does not.
+    """
+    known = (each.key for each in AnswerStates(marking.book()).of_assignment(item))
+    if key != WHOLE and key not in known:
+        raise NotFound(f"{item} has no question {key[:100]!r}.")
 
 
 def autograded_of(marking: MarkingApp, item: ItemName) -> Path:

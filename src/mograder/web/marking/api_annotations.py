@@ -14,7 +14,13 @@ from mograder.store.annotations import Annotation, AnnotationChanged, Annotation
 from mograder.store.annotations import Place as AnnotatedPlace
 from mograder.store.saved_comments import SavedComments
 from mograder.store.shares import ALL_QUESTIONS, Shares
-from mograder.web.marking.answer_access import LIMIT, answers_of, assignment_of, json_answer
+from mograder.web.marking.answer_access import (
+    LIMIT,
+    answers_of,
+    assignment_of,
+    demand_question,
+    json_answer,
+)
 from mograder.web.marking.answer_json import annotation_json
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.marking.models import Annotation as AnnotationJson
@@ -35,6 +41,7 @@ async def add(
 
     def write(item: ItemName, student: str) -> Annotation:
         wish = _wish(asked, marking, marker)
+        demand_question(marking, item, asked.question)
         return Annotations(marking.book()).add(item, student, wish)
 
     return await _changed(write, request, marking, marker, (a, answer))
@@ -53,6 +60,7 @@ async def change(
 
     def write(item: ItemName, student: str) -> Annotation:
         wish = _wish(asked, marking, marker)
+        demand_question(marking, item, asked.question)
         return Annotations(marking.book()).change(item, student, annotation, wish)
 
     return await _changed(write, request, marking, marker, (a, answer))
@@ -109,7 +117,7 @@ async def _changed(
 ) -> Response:
     def change() -> tuple[str, AnnotationJson | None]:
         answers = answers_of(marking, marker, of[0])
-        student = answers.student_of(of[1])
+        student = answers.markable_by(marker, of[1])
         made = write(answers.assignment, student)
         return student, None if made is None else _json(marking, answers.assignment, made)
 

@@ -43,6 +43,7 @@ from mograder.web.marking.answer_access import (
     assignment_of,
     autograded_of,
     json_answer,
+    may_mark,
     submitted_of,
 )
 from mograder.web.marking.answer_json import (
@@ -233,7 +234,7 @@ def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
 def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
     mark, key, answers = found.mark, found.key, found.answers
     question, named = mark.question, answers.id_of(found.student)
-    page = f"/marking/api/{answers.assignment}/answers/{named}/outputs"
+    page = f"/marking/-/api/{answers.assignment}/answers/{named}/outputs"
     return AnswerState(
         id=named,
         label=answers.labels[found.student],
@@ -303,8 +304,9 @@ async def save(
     def write() -> _Written:
         book = marking.book()
         answers = answers_of(marking, marker, a)
-        student = answers.student_of(answer)
-        others = equal.with_mark_of(student) if equal else (student,)
+        student = answers.markable_by(marker, answer)
+        together = equal.with_mark_of(student) if equal else (student,)
+        others = tuple(each for each in together if may_mark(marker, each))
         if equal and len(others) == 1:
             raise InvalidInput("to: this answer belongs to no group of equal answers.")
         entry = _entry(change, SavedComments(book).rubric(answers.assignment, key))
@@ -351,7 +353,7 @@ async def undo(
 
     def write() -> _Written:
         answers = answers_of(marking, marker, a)
-        student = answers.student_of(answer)
+        student = answers.markable_by(marker, answer)
         now = marking.clock.now()
         undone = QuestionMarks(marking.book()).undo(
             answers.assignment, student, key, marker=marker.name, at=now, version=asked.version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from anyio import to_thread
@@ -9,11 +10,8 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from mograder.core.errors import NotFound
-from mograder.core.names import ItemName
+from mograder.core.errors import InvalidInput
 from mograder.grading.marking.answer_names import question_of, question_title
-from mograder.store.answer_states import AnswerStates
-from mograder.store.grading_records import WHOLE
 from mograder.store.rubrics import StartsAt
 from mograder.store.saved_comments import (
     Author,
@@ -21,7 +19,13 @@ from mograder.store.saved_comments import (
     SavedCommentChanged,
     SavedComments,
 )
-from mograder.web.marking.answer_access import LIMIT, answers_of, assignment_of, json_answer
+from mograder.web.marking.answer_access import (
+    LIMIT,
+    answers_of,
+    assignment_of,
+    demand_question,
+    json_answer,
+)
 from mograder.web.marking.answer_json import comment_json
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.marking.models import (
@@ -60,7 +64,7 @@ async def add(
     wish = CommentWish(asked.text, asked.points, asked.position)
 
     def write() -> CommentChanged:
-        _demand_question(marking, item, key)
+        demand_question(marking, item, key)
         made = SavedComments(marking.book()).add(item, key, wish, _author(marking, marker))
         return CommentChanged(comment=comment_json(made, {}), changed=0)
 
@@ -124,6 +128,8 @@ async def preview(
     points: float | None = None,
 ) -> Response:
     """Return the marks that other points for a saved comment would change; none are changed."""
+    if points is not None and not math.isfinite(points):
+        raise InvalidInput("points: this is no number of marks.")
 
     def read() -> CommentPreview:
         answers = answers_of(marking, marker, a)
@@ -154,7 +160,7 @@ async def start(
     item, key = assignment_of(a), question_of(question)
 
     def write() -> RubricChanged:
-        _demand_question(marking, item, key)
+        demand_question(marking, item, key)
         author, starts_at = _author(marking, marker), StartsAt(asked.starts_at)
         changed = SavedComments(marking.book()).start(item, key, starts_at, author)
         return RubricChanged(starts_at=asked.starts_at, changed=changed)
@@ -178,14 +184,3 @@ async def _changing(
 
 def _author(marking: MarkingApp, marker: Marker) -> Author:
     return Author(marker.name, marking.clock.now())
-
-
-def _demand_question(marking: MarkingApp, item: ItemName, key: str) -> None:
-    """Refuse a question that the assignment does not have.
-
-    Raises:
-        NotFound: It does not.
-    """
-    known = (each.key for each in AnswerStates(marking.book()).of_assignment(item))
-    if key != WHOLE and key not in known:
-        raise NotFound(f"{item} has no question {key[:100]!r}.")

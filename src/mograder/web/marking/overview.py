@@ -20,7 +20,13 @@ from mograder.store.open_marking import open_for_marking, set_open_for_marking
 from mograder.store.student_grades import grades_of
 from mograder.store.submitted_files import submitted_files
 from mograder.web.context import request_context
-from mograder.web.marking.answer_access import Answers, answers_of, assignment_of
+from mograder.web.marking.answer_access import (
+    Answers,
+    answers_of,
+    assignment_of,
+    may_show_names,
+    names_shown,
+)
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
@@ -100,7 +106,7 @@ async def assignment(
     names: bool | None = None,
 ) -> Response:
     """Show an assignment's questions and students; ``names`` as in the API of answers."""
-    shown = marking.loaded.settings.marking.names == "shown" if names is None else names
+    shown = names_shown(marking, marker, names)
 
     def read() -> tuple[AssignmentLine, Sheet[StudentLine]]:
         item = assignment_of(a)
@@ -122,6 +128,7 @@ async def assignment(
         line=line,
         sheet=sheet,
         names=shown,
+        may_show_names=may_show_names(marking, marker),
         instructor=marker.role is Role.INSTRUCTOR,
     )
 

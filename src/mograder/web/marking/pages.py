@@ -14,7 +14,7 @@ from starlette.responses import Response
 from mograder.grading.marking.answer_names import question_of, question_title
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.marking.answer_access import assignment_of
+from mograder.web.marking.answer_access import assignment_of, may_show_names, names_shown
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.pages import page
 
@@ -54,7 +54,8 @@ def _page(request: Request, marking: MarkingApp, marker: Marker, a: str, shown: 
         title=shown.title,
         answer=shown.answer,
         marker=marker.name,
-        names_shown=marking.loaded.settings.marking.names == "shown",
+        names_shown=names_shown(marking, marker, None),
+        may_show_names=may_show_names(marking, marker),
     )
     own = content_security_policy(request_context(request))
     response.headers["Content-Security-Policy"] = f"{own}; frame-src 'self'"

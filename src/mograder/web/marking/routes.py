@@ -2,7 +2,8 @@
 
 Each row: method, path, handler, and the role that it demands. A handler takes the parameters of its
 path, ``request``, ``marking: CurrentMarking`` and ``marker: CurrentMarker``. The path parameter
-``a`` is an assignment: a marker is refused where it is not open for marking.
+``a`` is an assignment: a marker is refused where it is not open for marking. Paths that begin with
+another word have ``-`` before it, which is no assignment's name.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class MarkingRoute:
     demands: Demands = Demands.MARKER
 
 
-_API = "/marking/api/{a}"
+_API = "/marking/-/api/{a}"
 _QUESTION = _API + "/answers/{answer}/questions/{question}"
 _COMMENTS = _API + "/questions/{question}/comments"
 _ANNOTATIONS = _API + "/answers/{answer}/annotations"
@@ -54,9 +55,9 @@ _PAIR = _SIMILAR + "/{one}/{other}"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
-    # The assignments; requests first, since that is no assignment's name
+    # The assignments, and what is of none of them
     MarkingRoute("GET", "/marking", overview.course),
-    MarkingRoute("GET", "/marking/requests", request_pages.requests_page),
+    MarkingRoute("GET", "/marking/-/requests", request_pages.requests_page),
     MarkingRoute("GET", "/marking/{a}", overview.assignment),
     MarkingRoute("POST", "/marking/{a}/open", overview.open_or_close, Demands.INSTRUCTOR),
     MarkingRoute("POST", "/marking/{a}/share", sharing.share_form, Demands.INSTRUCTOR),

@@ -1,0 +1,236 @@
+"""Attacks on marking: one's own marks, names that stay hidden, and input that no page sends."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.marking_course import A, MarkingCourse, open_marking_course, texts_in
+
+API = f"/marking/-/api/{A}"
+COMMENTS = f"{API}/questions/Essay/comments"
+SURROGATE = "~=" + base64.urlsafe_b64encode(b"\xed\xa0\x80").decode().rstrip("=")
+
+
+@pytest.fixture
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    async with open_marking_course(tmp_path / "course") as course:
+        yield course
+
+
+# ---- one's own marks ----
+
+
+@pytest.fixture
+async def own(course: MarkingCourse) -> MarkingCourse:
+    """A course whose marker ``mia`` has handed in work too."""
+    course.grade("mia")
+    return course
+
+
+async def test_a_marker_does_not_mark_their_own_answer(own: MarkingCourse) -> None:
+    version = (await own.state("mia", user="ben"))["version"]
+    refused = await own.save("mia", points=10, version=version)
+    assert refused.status_code == 403
+    assert "your own answer" in refused.json()["detail"]
+    assert (await own.state("mia", user="ben"))["mark"] is None
+    await own.saved("mia", points=4, user="ben")
+    await own.saved("alice", points=4)
+
+
+@pytest.mark.parametrize(
+    ("method", "rest", "body"),
+    [
+        ("POST", "questions/Essay/undo", {"version": "0"}),
+        ("POST", "annotations", {"question": "Essay", "cell": 1, "text": "mine"}),
+        ("PUT", "annotations/aa", {"question": "Essay", "cell": 1, "text": "mine"}),
+        ("DELETE", "annotations/aa", None),
+    ],
+)
+async def test_a_marker_changes_nothing_about_their_own_answer(
+    own: MarkingCourse, method: str, rest: str, body: object
+) -> None:
+    path = f"{API}/answers/{own.id_of('mia')}/{rest}"
+    assert (await own.ask(method, path, json=body)).status_code == 403
+
+
+async def test_a_marker_gets_no_share_of_their_own_answer(own: MarkingCourse) -> None:
+    for _ in range(5):
+        made = await own.ask("PUT", f"{API}/shares", "prof", json={"markers": ["mia", "ben"]})
+        assert made.json() == {"counts": {"ben": 2, "mia": 2}}
+        queue = (await own.ask("GET", f"{API}/queue", params={"question": "Essay"})).json()
+        shares = {each["id"]: each["share"] for each in queue["answers"]}
+        assert shares[own.id_of("mia")] == "ben"
+
+
+async def test_a_page_of_0_3_16_is_not_offered(course: MarkingCourse) -> None:
+    """Its pages are programs, which are not shown; a frame would show the refusal."""
+    graded = course.hub.course / "autograded" / A / "alice.html"
+    assert (await course.state("alice"))["outputs"]
+    graded.write_text("<!DOCTYPE html>\n<html><head><title>alice</title></head></html>\n")
+    assert (await course.state("alice"))["outputs"] == ""
+
+
+# ---- hidden names ----
+
+
+async def test_a_submission_that_cannot_be_read_does_not_name_its_student(
+    course: MarkingCourse,
+) -> None:
+    graded = course.hub.course / "autograded" / A
+    for data in (b"", b"\xff\xfe\xfa\x00"):
+        (graded / "alice.py").write_bytes(data)
+        found = await course.state("alice")
+        assert found["trouble"]
+        assert not [each for each in texts_in(found) if "alice" in each], found["trouble"]
+    (graded / "alice.py").unlink()
+    handed_in = course.hub.course / "submitted" / A
+    handed_in.mkdir(parents=True)
+    (handed_in / "alice.py").symlink_to("/etc/passwd")
+    found = await course.state("alice")
+    assert not [each for each in texts_in(found) if "alice" in each], found["trouble"]
+
+
+async def test_names_that_are_never_shown_are_shown_to_instructors_only(tmp_path: Path) -> None:
+    async with open_marking_course(tmp_path / "never", names="never") as course:
+        with course.book() as book:
+            book.put_students({"alice": "Alice Ångström"})
+        addresses = {
+            "list": f"/marking/{A}?names=1",
+            "queue": f"{API}/queue?question=Essay&names=1",
+            "answer": f"{course.at('alice')}?names=1",
+        }
+        for address in addresses.values():
+            hidden = (await course.ask("GET", address)).text
+            assert "Answer " in hidden
+            assert not [name for name in ("alice", "Alice", "bob") if name in hidden], address
+            assert "Alice" in (await course.ask("GET", address, "prof")).text
+        for address in (addresses["list"], f"/marking/{A}/questions/Essay"):
+            assert "ames=1" not in (await course.ask("GET", address)).text
+            assert 'id="names"' not in (await course.ask("GET", address)).text
+        assert 'id="names"' in (await course.ask("GET", address, "prof")).text
+
+
+# ---- input that no page sends ----
+
+
+@pytest.mark.parametrize("points", ["nan", "inf", "-inf", "1e308", "-1e308", "x", "1" * 400])
+async def test_a_preview_of_impossible_points_is_refused_or_harmless(
+    course: MarkingCourse, points: str
+) -> None:
+    comment = await course.comment("Good", 2)
+    mark = await course.saved("alice", saved=[comment["id"]])
+    assert mark["mark"]["points"] == 2
+    response = await course.ask("GET", f"{COMMENTS}/{comment['id']}", params={"points": points})
+    assert response.status_code in (200, 400, 422), response.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"points": NaN, "version": "0"}',
+        '{"points": Infinity, "version": "0"}',
+        '{"points": 1e308, "version": "0"}',
+        '{"points": 1e999, "version": "0"}',
+        '{"points": "5", "version": 0}',
+        '{"points": [], "version": "0"}',
+        '{"points": 5, "version": "0", "comment": "\\ud800"}',
+        '{"points": 5, "version": "0", "comment": {"$ne": 1}}',
+        '{"points": 5, "version": "0", "saved": [' + '"aa",' * 200 + '"aa"]}',
+        '{"points": 5, "version": "0", "by": "prof"}',
+        "[" * 100_000,
+        "\x00",
+        "null",
+        "",
+    ],
+)
+async def test_a_body_of_another_shape_is_refused(course: MarkingCourse, body: str) -> None:
+    response = await course.ask("PUT", course.at("alice"), content=body.encode())
+    assert response.status_code in (400, 422), response.text
+    assert (await course.state("alice"))["mark"] is None
+
+
+async def test_a_huge_body_is_refused(course: MarkingCourse) -> None:
+    body = b'{"comment": "' + b"x" * 2_000_000 + b'"}'
+    assert (await course.ask("PUT", course.at("alice"), content=body)).status_code == 413
+
+
+@pytest.mark.parametrize("question", [SURROGATE, "~=AA", "~=", "~=%00", "~%2F", "%00", "x" * 3000])
+@pytest.mark.parametrize("rest", ["answer", "comments", "history", "queue", "page"])
+async def test_an_address_of_no_question_is_not_found(
+    course: MarkingCourse, question: str, rest: str
+) -> None:
+    answer = f"{API}/answers/{course.id_of('alice')}/questions/{question}"
+    path = {
+        "answer": answer,
+        "history": f"{answer}/history",
+        "comments": f"{API}/questions/{question}/comments",
+        "queue": f"{API}/queue?question={question}",
+        "page": f"/marking/{A}/questions/{question}",
+    }[rest]
+    assert (await course.ask("GET", path)).status_code in (200, 400, 404)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"cell": -1},
+        {"cell": 10**30},
+        {"cell": 1, "first_line": -3, "last_line": 2},
+        {"cell": 1, "first_line": 5, "last_line": 2},
+        {"cell": 1, "first_line": 1e308, "last_line": 2},
+        {"cell": 1, "saved_comment": "../x"},
+        {"cell": 1, "question": "\x00"},
+        {"cell": 1, "question": "no such question"},
+    ],
+)
+async def test_an_annotation_at_no_place_is_refused(
+    course: MarkingCourse, place: dict[str, object]
+) -> None:
+    path = f"{API}/answers/{course.id_of('alice')}/annotations"
+    sent = {"question": "Essay", "text": "x", **place}
+    response = await course.ask("POST", path, json=sent)
+    assert response.status_code in (400, 404, 422), response.text
+
+
+@pytest.mark.parametrize("version", [10**30, -(10**30)])
+async def test_a_version_beyond_all_numbers_is_a_conflict(
+    course: MarkingCourse, version: int
+) -> None:
+    comment = await course.comment("Good", 2)
+    change = {"text": "Better", "points": 3, "position": 0, "version": version}
+    path = f"{COMMENTS}/{comment['id']}"
+    assert (await course.ask("PUT", path, json=change)).status_code == 409
+    assert (await course.ask("DELETE", path, params={"version": version})).status_code == 409
+
+
+@pytest.mark.parametrize("answer", ["..", "%2e%2e", "x/y", "0" * 16, "%00", "alice", "a" * 5000])
+async def test_a_name_that_is_no_answers_finds_no_file(course: MarkingCourse, answer: str) -> None:
+    for rest in ("outputs", "questions/Essay"):
+        response = await course.ask("GET", f"{API}/answers/{answer}/{rest}")
+        assert response.status_code in (400, 404, 405), response.text
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "x%2Fy", "../hw1", "%00", "HW1"])
+@pytest.mark.parametrize("rest", ["", "/queue?question=Q1"])
+async def test_a_name_that_is_no_assignments_is_refused(
+    course: MarkingCourse, name: str, rest: str
+) -> None:
+    for user in ("mia", "prof"):
+        response = await course.ask("GET", f"/marking/-/api/{name}{rest}", user)
+        assert response.status_code in (400, 403, 404, 200), response.text
+        assert "alice" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"), [("0001-01-01T00:00", "Asia/Tokyo"), ("9999-12-31T23:59", "Etc/GMT+12")]
+)
+async def test_a_release_at_a_time_beyond_the_calendar_is_refused(
+    course: MarkingCourse, moment: str, zone: str
+) -> None:
+    form = {"action": "release", "for": "all", "visible_from": moment, "timezone": zone}
+    answer = await course.ask("POST", f"/marking/{A}/release", "prof", data=form)
+    assert answer.status_code == 400, answer.text
