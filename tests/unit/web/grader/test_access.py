@@ -109,7 +109,8 @@ async def test_a_proxy_on_this_machine_may_name_users_if_it_is_trusted(tmp_path:
         assert await _status(grader.from_peer(LOOPBACK, PUBLIC, "prof"), "POST", SWITCH) == SEEN
         assert await _status(grader.from_peer(LOOPBACK, PUBLIC, "marta"), "POST", SWITCH) == REFUSED
         assert await _status(grader.from_peer(LOOPBACK, PUBLIC, "eve")) == REFUSED
-        assert await _status(grader.from_peer(LOOPBACK), "POST", SWITCH) == SEEN
+        unnamed = await _status(grader.from_peer(LOOPBACK), "POST", SWITCH)
+        assert unnamed == REFUSED, "a proxy may pass on a visitor without a name"
 
 
 async def test_a_repeated_or_malformed_user_is_refused(tmp_path: Path) -> None:
