@@ -93,7 +93,8 @@ async def write(editor: Frame, old: str, code: str) -> None:
 def mark(course: Path, name: str) -> None:
     """Do what the instructor does, as the tutorial has it."""
     table = command(course, "autograde", "A1")
-    assert re.search(rf"^{name}\s+PASS\s+PART\s+7\.5/20 \(10 wait\)\s+0", table, re.MULTILINE), table
+    row = rf"^{name}\s+PASS\s+PART\s+7\.5/20 \(10 wait\)\s+0"
+    assert re.search(row, table, re.MULTILINE), table
     assert "up to date" in command(course, "autograde", "A1")
     why = command(course, "gradebook", "explain", "A1", name)
     assert re.search(rf"failed\s+2\s+{re.escape(HIDDEN)}", why), why
