@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from mograder.core import settings_model
+from mograder.core import external_settings, settings_model
+from mograder.core.external_settings import LtiPlatform
 from mograder.core.settings_model import (
     NO_EFFECT,
     OUR_SECTIONS,
@@ -90,6 +91,9 @@ def render() -> str:
         parts += [f"## `[{name}]`\n", *_table(model.model_fields, notes[model.__name__])]
         if name == "limits":
             parts += _items(notes)
+        if name == "lti":
+            parts += ["### `[[lti.platform]]`\n"]
+            parts += _table(LtiPlatform.model_fields, notes["LtiPlatform"])
     return "\n".join([*parts, _ENVIRONMENT])
 
 
@@ -115,6 +119,8 @@ def _table(fields: dict[str, FieldInfo], notes: dict[str, str]) -> Iterator[str]
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
     value: Any = field.get_default(call_default_factory=True)
     if value is None:
         return "unset"
@@ -133,8 +139,9 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 
 def _notes() -> dict[str, dict[str, str]]:
     """Return the strings that stand below keys, by class and key."""
-    tree = ast.parse(inspect.getsource(settings_model))
-    return {node.name: _notes_of(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+    trees = [ast.parse(inspect.getsource(each)) for each in (settings_model, external_settings)]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    return {node.name: _notes_of(node) for node in classes}
 
 
 def _notes_of(node: ast.ClassDef) -> dict[str, str]:

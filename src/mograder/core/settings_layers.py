@@ -28,9 +28,9 @@ from mograder.core.settings_model import (
     ItemLimits,
     ItemSettings,
     LateRule,
-    Section,
     Settings,
 )
+from mograder.core.settings_section import Section
 from mograder.core.validation_messages import complaint
 
 SectionT = TypeVar("SectionT", bound=Section)

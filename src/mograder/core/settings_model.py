@@ -12,14 +12,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
 )
 
 from mograder.core.disk_reserve import DiskReserve
+from mograder.core.external_settings import LtiSettings, OidcSettings
+from mograder.core.settings_section import Present, Section
 from mograder.core.settings_values import (
     builtin,
     database_url,
@@ -32,12 +32,23 @@ from mograder.core.settings_values import (
     normalise_base_url,
     normalise_public_url,
     peer,
-    present,
     user,
 )
 
 OUR_SECTIONS: Final = frozenset(
-    {"hub", "security", "safety", "limits", "items", "grading", "marking", "database", "backup"}
+    {
+        "hub",
+        "security",
+        "safety",
+        "limits",
+        "items",
+        "grading",
+        "marking",
+        "database",
+        "backup",
+        "oidc",
+        "lti",
+    }
 )
 """Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
 
@@ -53,16 +64,9 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
 """MiB, at most 16 TiB, so that a typing error stays in the range that the kernel accepts."""
-Present = Annotated[str, AfterValidator(present)]
 Modules = Annotated[tuple[Annotated[str, AfterValidator(module)], ...], BeforeValidator(listed)]
 Users = Annotated[tuple[Annotated[str, AfterValidator(user)], ...], BeforeValidator(listed)]
 Builtins = Annotated[tuple[Annotated[str, AfterValidator(builtin)], ...], BeforeValidator(listed)]
-
-
-class Section(BaseModel):
-    """The base of all sections: unknown keys are errors, and values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class AssignmentFile(Section):
@@ -462,3 +466,5 @@ class Settings(Section):
     marking: MarkingSettings = MarkingSettings()
     database: DatabaseSettings = DatabaseSettings()
     backup: BackupSettings = BackupSettings()
+    oidc: OidcSettings = OidcSettings()
+    lti: LtiSettings = LtiSettings()

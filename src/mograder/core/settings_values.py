@@ -59,6 +59,28 @@ def normalise_public_url(text: str) -> str:
     return f"{parts.scheme}://{host}{shown}"
 
 
+def issuer(text: str) -> str:
+    """Return the address of an identity provider or a platform unchanged, or ``""``.
+
+    Raises: ValueError for a text other than an https address without query, fragment and user.
+    Plain http is possible for this machine, for trials.
+    """
+    if not text:
+        return ""
+    expected = "must be an address such as https://login.example.org, without query or user"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(expected) from error
+    local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    scheme = parts.scheme == "https" or (parts.scheme == "http" and local)
+    odd = any(not each.isprintable() or each.isspace() for each in text)
+    if not scheme or not parts.hostname or "@" in parts.netloc or odd or set("?#\\") & set(text):
+        raise ValueError(expected)
+    return text
+
+
 def listed(value: object) -> object:
     """Return a list, as in files, as a tuple, as in the settings; return other values unchanged."""
     return tuple(value) if isinstance(value, list) else value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mograder.store import external_tables
 from mograder.store.hub_tables import metadata
 from mograder.store.migrating import run
 
+assert external_tables.external_people.metadata is metadata  # its tables are in it now
 run(metadata)

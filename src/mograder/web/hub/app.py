@@ -29,6 +29,7 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.hub.external_routes import external_routes
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
@@ -182,15 +183,16 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         lifespan=lifespan,
         exception_handlers=exception_handlers(answer_problem),
     )
-    api.router.routes.extend(_installed())
+    api.router.routes.extend(_installed(ROUTES))
+    api.router.routes.extend(_installed(external_routes(app)))
     return api
 
 
 @cache
-def _installed() -> tuple[BaseRoute, ...]:
-    """Return the table's routes; they are the same for every hub in a process."""
+def _installed(table: tuple[Route, ...]) -> tuple[BaseRoute, ...]:
+    """Return a table's routes; they are the same for every hub in a process."""
     router = APIRouter()
-    for route in ROUTES:
+    for route in table:
         _install(router, route)
     return tuple(router.routes)
 

@@ -7,7 +7,7 @@ The middleware puts one frozen object into the request's scope; handlers get it 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Depends, Request
 from starlette.responses import RedirectResponse
@@ -31,6 +31,11 @@ from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
 
+if TYPE_CHECKING:
+    # Imported by hubs only that have them configured (`web.hub.external_routes`).
+    from mograder.web.hub.support.lti import LtiService
+    from mograder.web.hub.support.oidc import OidcSignIn
+
 IDENTITY = "mograder.identity"
 
 
@@ -52,6 +57,10 @@ class HubApp:
     notifier: Notifier
     copy_counts: CopyCounts
     marking: MarkingApp
+    oidc: OidcSignIn | None = None
+    """None: the hub has no OpenID Connect provider."""
+    lti: LtiService | None = None
+    """None: the hub has no learning platform."""
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
 

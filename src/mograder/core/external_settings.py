@@ -1,0 +1,90 @@
+"""The sections of ``mograder.toml`` about signing in by other systems: ``[oidc]`` and ``[lti]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from mograder.core.settings_section import Present, Section
+from mograder.core.settings_values import issuer, listed
+
+
+class OidcSettings(Section):
+    """``[oidc]``: signing in by an OpenID Connect provider. It needs `[hub] public_url`."""
+
+    issuer: Annotated[str, AfterValidator(issuer)] = ""
+    """The provider's address, compared exactly. Empty: no sign-in by a provider."""
+    client_id: str = ""
+    """The hub's name at the provider."""
+    client_secret_file: str = ""
+    """The file that holds the client's secret; `MOGRADER_OIDC_SECRET` counts before it. Neither: a
+    public client, with PKCE alone."""
+    name: str = "single sign-on"
+    """The provider's name on the sign-in page: "Sign in with …"."""
+    scopes: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ("openid", "profile")
+    """The scopes that are asked for, "openid" among them."""
+    username_claim: Present = "preferred_username"
+    """The claim with the user's name, such as "eduperson_principal_name" or "uid"."""
+    strip_domain: str = ""
+    """The domain that is cut off names such as "alice@example.edu"; names with any other domain are
+    refused. Empty: names stay as they are."""
+    require: Mapping[str, str] = Field(default_factory=dict)
+    """Claims that a user must have, such as { groups = "numerics" }: the claim is that text, or a
+    list that holds it."""
+    private_network: bool = False
+    """Whether the provider may have a private address."""
+
+
+LtiScores = Literal["off", "released"]
+LtiRoster = Literal["off", "show", "allow"]
+
+
+class LtiPlatform(Section):
+    """One ``[[lti.platform]]`` table: a learning platform that starts this hub by LTI 1.3."""
+
+    issuer: Annotated[Present, AfterValidator(issuer)]
+    """The platform's address, compared exactly."""
+    client_id: Present
+    """The hub's name at the platform."""
+    deployments: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
+    """The deployment ids that are accepted."""
+    courses: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
+    """The ids of the platform's courses that belong to this hub; others are refused."""
+    auth_url: str = ""
+    """Empty: Moodle's, below the issuer."""
+    token_url: str = ""
+    """Empty: Moodle's, below the issuer."""
+    jwks_url: str = ""
+    """Empty: Moodle's, below the issuer."""
+    username: Literal[
+        "ext.user_username", "identities", "lis.person_sourcedid", "custom.username", "email"
+    ] = "ext.user_username"
+    """The claim with the user's name; "identities" takes it from the accounts that this hub knows
+    for the platform's user ids."""
+    names: Literal["own", "same"] = "own"
+    """"same": a name of the platform is the same person's name on this hub. "own": a name that this
+    hub knows from elsewhere is refused."""
+    teachers: bool = False
+    """Whether its instructors of the course are instructors of this hub."""
+    assistants: bool = False
+    """Whether its teaching assistants of the course are markers of this hub."""
+    roster: LtiRoster = "off"
+    """"show": the platform's members are shown; "allow": only they may enter, besides staff."""
+    scores: LtiScores = "off"
+    """"released": released marks are sent to the platform."""
+    private_network: bool = False
+    """Whether the platform may have a private address."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The issuer and the client id, which name a platform."""
+        return self.issuer, self.client_id
+
+
+class LtiSettings(Section):
+    """``[lti]``: learning platforms. They need `[hub] public_url`."""
+
+    platform: Annotated[tuple[LtiPlatform, ...], BeforeValidator(listed)] = ()
+    """The platforms, besides those that `mograder hub lti register` has stored."""

@@ -1,0 +1,24 @@
+"""The routes of signing in by other systems, imported only by hubs that have them configured.
+
+A hub without ``[oidc]`` and without learning platforms has none of these routes, and does not
+import what they need.
+"""
+
+from __future__ import annotations
+
+from mograder.web.hub.routes import Route
+from mograder.web.hub.support.hub_app import HubApp
+
+
+def external_routes(app: HubApp) -> tuple[Route, ...]:
+    """Return the routes of OpenID Connect and of LTI, each only if the hub has it configured."""
+    routes: list[Route] = []
+    if app.oidc is not None:
+        from mograder.web.hub.oidc_routes import OIDC_ROUTES  # noqa: PLC0415 - see above
+
+        routes += OIDC_ROUTES
+    if app.lti is not None:
+        from mograder.web.hub.lti_routes import LTI_ROUTES  # noqa: PLC0415 - see above
+
+        routes += LTI_ROUTES
+    return tuple(routes)
