@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from mograder.notebook.cell_diff import compare
 from mograder.notebook.cells import (
@@ -45,6 +46,8 @@ _HASHES = "mograder-cell-hashes"
 _RUNTIME = "mograder"
 _SHOWN = 60
 _CHECKERS = frozenset(("check", "grader", "Grader"))
+_CODES = 512
+"""Cells' codes of which is remembered what they bind: most of a submission's are the release's."""
 
 
 class Level(StrEnum):
@@ -215,17 +218,27 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
 def _known(notebook: NotebookText) -> Iterator[_Guarded]:
     """Yield all cells with the labels of their checks; marks and such imports have labels too."""
     for cell in notebook.cells:
-        tree = parse_python(cell.code)
-        labels = tuple(label for label, _ in labels_in(cell.code))
-        names = frozenset() if tree is None else bound_names(tree.body)
-        nodes = () if tree is None else ast.walk(tree)
-        if not names.isdisjoint(_CHECKERS) or any(map(_imports_runtime, nodes)):
-            labels = (*labels, _SOURCE_LABEL)
+        labels, names = _of_code(cell.code)
         if is_marks_cell(cell):
             labels = (_MARKS_LABEL, *labels)
         lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
         public = frozenset(name for name in names if not name.startswith("_"))
         yield _Guarded(labels, cell, tuple(lines), public)
+
+
+@lru_cache(_CODES)
+def _of_code(code: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the labels of the checks in a cell's code, and the names that it binds.
+
+    An import of the checks has a label too.
+    """
+    tree = parse_python(code)
+    labels = tuple(label for label, _ in labels_in(code))
+    names = frozenset[str]() if tree is None else bound_names(tree.body)
+    nodes = () if tree is None else ast.walk(tree)
+    if not names.isdisjoint(_CHECKERS) or any(map(_imports_runtime, nodes)):
+        labels = (*labels, _SOURCE_LABEL)
+    return labels, names
 
 
 def _imports_runtime(node: ast.AST) -> bool:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 import unicodedata
 import zipfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -310,7 +311,7 @@ def test_a_damaged_or_locked_gradebook_is_told_before_anything_runs(
 
 def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
     assert run(["autograde", "hw1"]) == 0
-    with sqlite3.connect(desk.root / "gradebook.db") as database:
+    with closing(sqlite3.connect(desk.root / "gradebook.db")) as database:
         rows = database.execute("SELECT student, auto_mark FROM submissions ORDER BY student")
         found = dict(rows.fetchall())
     assert found == {name: result.auto_mark for name, result in desk.results().items()}
