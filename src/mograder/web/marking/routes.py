@@ -87,7 +87,7 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("POST", _ANNOTATIONS, api_annotations.add),
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
-    MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
+    MarkingRoute("PUT", _API + "/shares", sharing.share_json, Demands.INSTRUCTOR),
     # What the marks of a class tell, and similar submissions
     MarkingRoute(
         "GET", "/marking/{a}/statistics", statistics_pages.statistics_page, Demands.INSTRUCTOR
