@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, case, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings_model import CourseRule
 from mograder.store.gradebook import Gradebook
@@ -297,14 +298,14 @@ def _policy(assignment: str, text: str | None) -> StoredPolicy:
 
 
 def _insert(connection: Connection, change: Change, by: str, at: datetime) -> None:
-    made = {"by": by, "at": at.astimezone(UTC).isoformat()}
+    made = {"by": by, "at": utc_iso(at)}
     match change:
         case Extension():
             row = insert(extensions).values(
                 assignment=change.assignment,
                 student=change.student,
                 student_group=change.group,
-                until=None if change.until is None else change.until.astimezone(UTC).isoformat(),
+                until=None if change.until is None else utc_iso(change.until),
                 exempt=change.exempt,
                 removed=change.removed,
                 reason=change.reason,

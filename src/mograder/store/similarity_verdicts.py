@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import insert, select
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.store.gradebook import Gradebook
 from mograder.store.marking_tables import similarity_verdicts
@@ -82,7 +83,7 @@ class SimilarityVerdicts:
             "verdict": verdict,
             "note": note,
             "by": by,
-            "at": at.astimezone(UTC).isoformat(),
+            "at": utc_iso(at),
         }
         with self._book.writing() as connection:
             connection.execute(insert(similarity_verdicts).values(row))
