@@ -106,6 +106,12 @@ class AnswerStates:
         held = tuple(_Held(each.student, whole_mark(each), _is_earlier(each)) for each in whole)
         return tuple(_summaries(known, held, marks))
 
+    def markers(self, assignment: str) -> frozenset[str]:
+        """Return the people whose marks of an assignment count."""
+        states = self.of_assignment(assignment)
+        found = {answer.marker for question in states for answer in question.answers}
+        return frozenset(found - {MACHINE, EARLIER_MARKER})
+
 
 def last_given(
     connection: Connection, assignment: str, question: str

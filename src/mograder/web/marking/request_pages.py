@@ -22,8 +22,8 @@ from mograder.grading.release import look_again
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import view_marks
+from mograder.store.answer_states import AnswerStates
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import EARLIER_MARKER, MACHINE
 from mograder.store.open_marking import open_for_marking
 from mograder.store.question_marking import AnswerMark, QuestionMarks
 from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
@@ -168,10 +168,9 @@ def _reasons(marking: MarkingApp, request: RegradeRequest) -> QuestionView | Non
 
 def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
     """Return the people who may be given a request: those who marked, and the settings' markers."""
-    known = {question.marker for grade in book.grades(assignment) for question in grade.questions}
     settings = marking.loaded.settings
-    known |= {*settings.marking.markers, *settings.hub.instructors}
-    return tuple(sorted(known - {MACHINE, EARLIER_MARKER}))
+    listed = {*settings.marking.markers, *settings.hub.instructors}
+    return tuple(sorted(listed | AnswerStates(book).markers(assignment)))
 
 
 def _change(
