@@ -257,7 +257,7 @@ def mirror_rows(
 ) -> StudentGrade:
     """Do as :func:`mirror`, with all that was read of the student after the last change."""
     assignment, student = rows.assignment.name, rows.student
-    # The row is compared with itself here: what 0.3.16 changed in it was taken over before.
+    # The row is compared with itself here: the changes of 0.3.16 were taken over before.
     held = rows.row or Marks(assignment, student)
     same = Mirrored(held.updated_at, held.auto_mark, held.manual_mark, held.graded_at)
     rows = replace(rows, mirrored=same)

@@ -69,7 +69,7 @@ class LateRecords:
         facts: The changes of extensions, groups and policies, applied.
         grades: All students' marks by assignment.
         times: Times of submission by assignment and student, where a result has one.
-        written: What we last wrote, by assignment and student.
+        written: The penalties that we last wrote, by assignment and student.
         version: It changes with every recorded change.
     """
 
@@ -90,7 +90,7 @@ class LateRecords:
     def earlier(self, grade: StudentGrade) -> Penalty | None:
         """Return the deduction that 0.3.16 made, None if it made none.
 
-        It is in the columns, unless it is we who wrote them.
+        It is in the columns, unless we wrote them.
         """
         held = Penalty(grade.penalty_pct, grade.penalised)
         ours = self.written.get((grade.assignment, grade.student))

@@ -47,7 +47,7 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the rows of a student and an assignment mean at a time.
+    """The meaning at a time of the rows of a student and an assignment.
 
     Attributes:
         shown: The release that the student sees, None if there is none.
@@ -123,7 +123,7 @@ def standing(rows: Sequence[ReleaseRow], now: datetime) -> Standing:
     """Return what a student's rows, oldest first, mean at a time.
 
     A release that waits for its time is cancelled by any later row, so that a release can be put
-    off; what was visible before stays visible until then.
+    off; marks that were visible before stay visible until then.
     """
     shown: ReleaseRow | None = None
     waiting: ReleaseRow | None = None

@@ -20,7 +20,7 @@ class Separations:
         self._book = book
 
     def of(self, assignment: str, question: str) -> frozenset[str]:
-        """Return the students whose answer to a question is apart."""
+        """Return the students whose answer to a question was taken out of its group."""
         table = answer_separations.c
         own = (table.assignment == assignment) & (table.question == question)
         last = select(func.max(table.id)).where(own).group_by(table.student)

@@ -67,7 +67,7 @@ class Shares:
         """Share out the answers to a question in equal parts, at random; return their numbers.
 
         ``question`` is a key, or :data:`ALL_QUESTIONS`. An answer that one of the markers has
-        marked stays with that marker. Without markers, everyone may mark all.
+        marked stays with that marker. Without markers, every marker may mark all.
 
         Raises:
             InvalidInput: A marker has no name, or is there twice.

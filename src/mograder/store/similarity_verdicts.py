@@ -1,4 +1,4 @@
-"""What instructors decided about two similar submissions. The newest row counts."""
+"""Instructors' verdicts on two similar submissions. The newest row counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_NOTE = 2000
 
 
 class Verdict(StrEnum):
-    """What two similar submissions mean; ``OPEN`` takes an earlier verdict back."""
+    """Explanations of a similarity; ``OPEN`` takes an earlier verdict back."""
 
     COPIED = "copied"
     ALLOWED = "allowed"

@@ -41,7 +41,7 @@ def statistics(*, assignment: str, file: Path | None, course_dir: Path | None) -
 
     "Solved" is the mean as a share of the available marks. "Discrimination" is the correlation of a
     question with the marks for the others, from -1 to 1: near 0 or below, good students do not do
-    better at it. Checks that hardly anybody or nearly everybody passes are named. Marks are those
+    better at it. Checks that hardly any or nearly all students pass are named. Marks are those
     before deductions for late work.
     """
     loaded = load_course(Given(), course_dir)

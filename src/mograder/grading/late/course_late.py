@@ -67,7 +67,7 @@ class ComparedGrade:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What became of deductions: the numbers of late submissions, and of those taken back.
+    """The result of computing deductions: the numbers of late submissions, and of those taken back.
 
     ``unknown`` are students whose time of submission is not known.
     """
@@ -165,14 +165,14 @@ class CourseLate:
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
         """Return the keys in force, of an assignment or of the course for an empty name.
 
-        What is nearer to the assignment counts first; of the course and of the assignment, what
-        instructors have stored counts before the settings.
+        Keys of the assignment count before those of the course, and for each of the two, those that
+        instructors have stored count before the settings.
         """
         settings = self._loaded.settings.penalties
         return merged(settings, *(rule for _, rule in reversed(self._rules(assignment, facts))))
 
     def origin_of(self, key: str, assignment: str, facts: LateFacts) -> str:
-        """Return where the value of a key comes from, in words; "default" where nobody set it."""
+        """Return where the value of a key comes from, in words; "default" where it is not set."""
         for origin, rule in self._rules(assignment, facts):
             if getattr(rule, key, None) is not None:
                 return origin
@@ -274,8 +274,8 @@ def _time(
 ) -> SubmissionTime | None:
     """Return when the graded work was submitted; None if that is not known.
 
-    The time in the result counts before that of a fetch, which may be of later work. What 0.3.16
-    recorded counts only for work that it has graded.
+    The time in the result counts before that of a fetch, which may be of later work. A time that
+    0.3.16 recorded counts only for work that it has graded.
     """
     if recorded is not None:
         by_fetch = fetched is not None and (

@@ -176,7 +176,7 @@ def reopen(
 def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) -> Decided:
     """Record a decision; one with other points also records the mark, and releases it again.
 
-    The mark is released only if the student sees one: what was taken back stays so. If the program
+    The mark is released only if the student sees one: marks taken back stay so. If the program
     ends between the mark and the decision, the request is still open, and deciding again is right.
 
     Raises:
@@ -189,7 +189,7 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     book = feedback.book
     requests = RegradeRequests(book)
     if requests.find(request.number).last != made.seen:
-        raise Conflict("Somebody has written meanwhile.", hint="Read the thread first.")
+        raise Conflict("There is a newer message in this thread.", hint="Read it first.")
     assignment, student, now = request.assignment, request.student, feedback.now
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
     grade = _grade(book, assignment, student)

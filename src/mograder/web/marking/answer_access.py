@@ -1,4 +1,4 @@
-"""What the handlers of an answer share: its student, its label, and the marker's order."""
+"""Functions for the handlers of an answer: its student, its label, and the marker's order."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Answers:
     def markable_by(self, marker: Marker, answer: str) -> str:
         """Return the student of an answer that a person may mark.
 
-        An instructor, who has every right in the course, may mark a trial submission of their own.
+        Instructors have every right in the course and may mark a trial submission of their own.
 
         Raises:
             NotFound: As :meth:`student_of`.

@@ -160,7 +160,7 @@ def _queue(
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What is read of an answer before its submission is parsed."""
+    """An answer as it is read before its submission is parsed."""
 
     student: str
     answers: Answers

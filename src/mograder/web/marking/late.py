@@ -66,7 +66,7 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True)
 class LateView:
-    """What the page shows of an assignment."""
+    """An assignment on the page."""
 
     due: datetime | None
     enabled: bool
@@ -120,7 +120,7 @@ async def preview(
 async def record(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    """Record what the preview showed; a change by somebody else meanwhile is a conflict."""
+    """Record the previewed changes; a change by another person meanwhile is a conflict."""
     fields = await read_form(request, _LARGEST_FORM)
     name = ItemName.parse(a)
     told = await to_thread.run_sync(_record, marking, name, fields, marker.name)

@@ -1,4 +1,4 @@
-"""Opens what marking works with, for the hub and for `mograder grader`."""
+"""Makes the object that the handlers of marking need, for the hub and `mograder grader`."""
 
 from __future__ import annotations
 

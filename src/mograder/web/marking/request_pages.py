@@ -176,7 +176,7 @@ def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str,
 def _change(
     marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
 ) -> str:
-    """Do what a form says; return its action."""
+    """Carry out the action of a form, and return it."""
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):

@@ -25,7 +25,7 @@ _MOST_MARKERS = 200
 async def share_form(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    """Share out all answers among the users in the field ``markers``; none: anyone marks all."""
+    """Share out all answers among the users in the field ``markers``, or end their shares."""
     item = assignment_of(a)
     markers = markers_in((await read_form(request)).get("markers", ""))
     await _share_out(request, marking, marker, (item, ALL_QUESTIONS), markers)

@@ -1,4 +1,4 @@
-"""What marking on the hub works with: the course's gradebook, sources and audit log."""
+"""The parts of the hub for marking: the course's gradebook, sources and audit log."""
 
 from __future__ import annotations
 
