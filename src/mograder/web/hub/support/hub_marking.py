@@ -20,6 +20,7 @@ def hub_marking(services: Services, book: SharedGradebook) -> MarkingApp:
         book=book,
         sources=services.grading.sources,
         record=_record,
+        reports=services.reports,
     )
 
 
