@@ -95,7 +95,6 @@ async def late_page(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
-    del marker
     name = ItemName.parse(a)
     view = await to_thread.run_sync(_view, marking, name)
     done, _ = outcome(request)
@@ -108,7 +107,6 @@ async def preview(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show what a form of the page would change, and record nothing."""
-    del marker
     fields = await _fields(request)
     name = ItemName.parse(a)
     view = await to_thread.run_sync(_preview, marking, name, fields)

@@ -114,8 +114,9 @@ async def pair_page(
     if found is None:
         return working_page(request, item, "similarity")
     pair = _demand(found, one, other)
-    shown = await to_thread.run_sync(_shown, marking, item, pair)
-    _, names = await to_thread.run_sync(_known, marking, item)
+    verdicts, names = await to_thread.run_sync(_known, marking, item)
+    given = verdicts.get((pair.one, pair.other), ())
+    shown = await to_thread.run_sync(_shown, marking, item, pair, given)
     await marking.record(request, "compare submissions", f"{pair.one}+{pair.other}/{item}")
     done, _ = outcome(request)
     return page(
@@ -126,7 +127,7 @@ async def pair_page(
         shown=shown,
         names=names,
         longest=LONGEST_NOTE,
-        last=last_verdict(tuple(shown.verdicts)),
+        last=last_verdict(given),
         moment=datetime.fromisoformat,
         done=done,
     )
@@ -202,8 +203,9 @@ def _count(pair: SimilarPair) -> int:
     return len(lines)
 
 
-def _shown(marking: MarkingApp, item: ItemName, pair: SimilarPair) -> ShownPair:
-    verdicts = SimilarityVerdicts(marking.book()).of(item).get((pair.one, pair.other), ())
+def _shown(
+    marking: MarkingApp, item: ItemName, pair: SimilarPair, verdicts: Sequence[GivenVerdict]
+) -> ShownPair:
     work = _work(marking, item)
     matches = sorted(pair.matches, key=lambda each: (each.one, each.other))
     try:
