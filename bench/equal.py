@@ -23,7 +23,7 @@ _LONG = "\n".join(
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Group answers of 500 students, of which 40 differ; then ask again for what is known."""
+    """Group answers of 500 students, of which 40 differ; then ask again for the known groups."""
     work = await asyncio.to_thread(_write, stage.directory / "equal")
     first, again = [], []
     for _ in range(options.rounds):

@@ -157,7 +157,7 @@ def _result(student: str, text: str, *, fails: int) -> GradingResult:
 
 
 def _cells(text: str) -> tuple[CellResult, ...]:
-    """Return what each cell showed when it ran."""
+    """Return the output of each cell."""
     shown = CellOutput("text/html", f"<p>{_essay('2')}</p>")
     return tuple(
         CellResult(cell.index, cell.name, CellStatus.OK, outputs=(shown,))

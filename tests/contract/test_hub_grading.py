@@ -148,7 +148,7 @@ async def test_grading_is_taken_as_a_job_and_counted(hub: Hub) -> None:
 
 
 async def test_a_student_is_named_as_the_file_is(hub: Hub) -> None:
-    """What was collected elsewhere may have names that no user of the hub has."""
+    """Submissions collected elsewhere may have names that no user of the hub has."""
     submit(hub, "Jürgen Müller")
     answer = await ask(hub, "POST", "/autograde/A1", json={"students": ["Jürgen Müller"]})
     assert answer.status_code == 202

@@ -45,6 +45,7 @@ async def test_a_marker_does_not_mark_their_own_answer(own: MarkingCourse) -> No
     ("method", "rest", "body"),
     [
         ("POST", "questions/Essay/undo", {"version": "0"}),
+        ("PUT", "questions/Essay/group", {"separate": True}),
         ("POST", "annotations", {"question": "Essay", "cell": 1, "text": "mine"}),
         ("PUT", "annotations/aa", {"question": "Essay", "cell": 1, "text": "mine"}),
         ("DELETE", "annotations/aa", None),

@@ -250,7 +250,7 @@ def test_what_moodle_holds_already_is_not_sent_again(teacher: CourseSetup) -> No
 def test_nothing_is_sent_before_it_can_be_noted_down(
     teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a note an interrupted upload is taken for somebody's change."""
+    """Without a note an interrupted upload is taken for another person's change."""
     assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
     write_feedback(teacher)
     capfd.readouterr()
@@ -320,7 +320,7 @@ def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
 def test_exported_files_are_called_as_the_item_or_its_label(
     typed: str, name: str, teacher: CourseSetup
 ) -> None:
-    """What was typed named them, which failed with a slash in it."""
+    """The typed text named them, which failed with a slash in it."""
     config = teacher.course / "mograder.toml"
     more = '[[assignments]]\nname = "Week 1/2: intro"\nid = 9\n\n[moodle]'
     config.write_text(config.read_text().replace("[moodle]", more))
@@ -423,7 +423,7 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
 def test_a_zip_that_was_downloaded_by_hand_becomes_the_same_files(
     teacher: CourseSetup, form: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """README, Zip: both forms, without web services; the worksheet says who is who."""
+    """README, Zip: both forms, without web services; the worksheet tells the students apart."""
     fetch = ["moodle", "fetch-submissions", "A1", "--zip", str(RAW / form)]
     assert run([*fetch, "-o", "unknown", "--dry-run"]) == 0
     assert "  Participant-8  fetched" in capfd.readouterr().out

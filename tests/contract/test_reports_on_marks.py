@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.web.marking import reports
 from tests.support.marking_course import SOURCE, A, MarkingCourse, open_marking_course
 from tests.support.similar_submissions import copied, honest
 
@@ -156,13 +155,13 @@ async def test_an_assignment_without_submissions_has_no_reports(course: MarkingC
     ],
 )
 async def test_a_page_that_takes_long_says_so_and_looks_again(
-    copies: MarkingCourse, monkeypatch: pytest.MonkeyPatch, path: str, told: str
+    copies: MarkingCourse, path: str, told: str
 ) -> None:
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 0)
+    copies.hub.services.reports.patience_seconds = 0
     html = await page(copies, path)
     assert told in html
     assert 'http-equiv="refresh"' in html
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    copies.hub.services.reports.patience_seconds = 60
     assert told not in await page(copies, path)
 
 

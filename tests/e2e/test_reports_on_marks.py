@@ -14,7 +14,6 @@ from bench.support.browser import People
 from bench.support.identity import from_proxy
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry
-from mograder.web.marking import reports
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving
 from tests.support.marking_course import A, MarkingCourse, open_marking_course
@@ -28,11 +27,11 @@ _LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MarkingCourse]:
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
     """30 students with marks, of whom three handed in copies; no page says that it waits."""
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
     students, _ = a_class(30, 3)
     async with open_marking_course(tmp_path / "course", *students) as course:
+        course.hub.services.reports.patience_seconds = 60
         (course.hub.course / "submitted" / A).mkdir(parents=True)
         with course.book() as book:
             for number, (student, text) in enumerate(students.items()):

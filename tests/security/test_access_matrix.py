@@ -1,4 +1,4 @@
-"""Who may pass which route: generated from the route table, so that no route goes untested.
+"""The users who may pass each route, from the route table, so that no route goes untested.
 
 A new route without an entry in ``EXPECTED`` fails here (decision 18).
 """

@@ -1,4 +1,4 @@
-"""Who may pass which route of the assignment server: generated from its route table (B146, B147).
+"""The users who may pass each route of the assignment server, from its table (B146, B147).
 
 A new route without an entry in ``EXPECTED`` fails here.
 """

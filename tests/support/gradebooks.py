@@ -27,7 +27,7 @@ MARKS: Mapping[str, float] = {"Q1": 10, "Q2": 15, "Q3": 15, "Analysis": 60}
 """The marks of the assignment A1 of 0.3.16's gradebook; people mark Analysis."""
 
 FAIR: Mapping[str, float | None] = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
-"""What grading gives in most tests: 22.1 marks."""
+"""The marks of grading in most tests: 22.1 in all."""
 
 RECORDED = Path(__file__).parent.parent / "data" / "legacy" / "gradebook"
 

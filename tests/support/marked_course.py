@@ -15,7 +15,7 @@ from mograder.store.gradebook import Gradebook
 from tests.support.marking_course import SOURCE, A, graded, submission_of
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
-"""What students write into their answers, and what their cells show."""
+"""The texts of students' answers, and the output of their cells."""
 
 _ESSAYS = (
     "The error falls like $1/\\sqrt{n}$,\nsince the variances of independent numbers add.",

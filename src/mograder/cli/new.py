@@ -30,8 +30,8 @@ def new(
     """Start a course, or an item in one.
 
     A course is started in DIRECTORY, an assignment or a lecture in the course that -C names or
-    that is here. What is written works at once, and its comments tell how it is meant. Nothing
-    that exists is overwritten.
+    that is here. The files work at once, and their comments explain them. Existing files are
+    not overwritten.
     """
     if sum(each is not None for each in (directory, assignment, lecture)) != 1:
         raise click.UsageError("Give one of these: DIRECTORY, --assignment or --lecture.")

@@ -12,6 +12,7 @@ import click
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.private_files import write_private
 from mograder.cli.shared.progress_bars import counting
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import write_table
@@ -21,12 +22,10 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.similar_work import SimilarWork, compared_work, similar_work
 from mograder.grading.similarity.pairs import SimilarPair
-from mograder.store.files import atomic_write
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.similarity_verdicts import GivenVerdict, SimilarityVerdicts, last_verdict
 from mograder.store.sources import open_sources
 
-_PRIVATE = 0o600
 _MOST_MATCHES = 10
 _Verdicts = Mapping[tuple[str, str], tuple[GivenVerdict, ...]]
 
@@ -59,8 +58,7 @@ def similarity(
         found = asyncio.run(similar_work(work, tell))
     verdicts = _verdicts(loaded, name)
     if file is not None:
-        atomic_write(file, _csv(found, verdicts).encode(), _PRIVATE)
-        click.echo(f"Wrote {file}.", err=True)
+        write_private(file, _csv(found, verdicts))
     if as_json:
         told = _json(name, found, verdicts)
         click.echo(json.dumps(told, ensure_ascii=False, indent=1))

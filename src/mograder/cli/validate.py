@@ -75,8 +75,8 @@ def validate_command(  # noqa: PLR0913  # one argument per option
 
     Each check and each failing cell is reported. ASSIGNMENTS are names in the course's source or
     release directory, or their beginnings up to a dash, or paths. A copy of each notebook runs in
-    a sandbox; the files stay as they are. What was made from a release is compared with it, and
-    runs with the checks as released. Exits with 1 unless every check that counts succeeded and no
+    a sandbox; the files stay as they are. A copy of a release is compared with it, and runs
+    with the checks as released. Exits with 1 unless every check that counts succeeded and no
     cell had an error.
     """
     loaded = load_course(Given(), course_dir)

@@ -174,7 +174,7 @@ class _Part:
             if not file_lock.acquire(file.fileno()):
                 file.close()
                 raise Conflict(
-                    f"Somebody else is fetching {self.path.name[1:-5]} here at the moment.",
+                    f"Another program is fetching {self.path.name[1:-5]} here at the moment.",
                     hint="Wait until it is done.",
                 )
             # Another process may have renamed it between our two calls.

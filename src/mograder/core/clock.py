@@ -45,6 +45,14 @@ def from_unix_or_none(seconds: float | None) -> datetime | None:
         return None
 
 
+def utc_iso(at: datetime) -> str:
+    """Return a time in UTC as ISO 8601, as the tables of the gradebook keep times.
+
+    A time without a zone is one of the machine's own.
+    """
+    return at.astimezone(UTC).isoformat()
+
+
 def parse_time(text: str) -> datetime:
     """Return a time: seconds since 1970, or ISO 8601, in UTC unless it says its offset.
 

@@ -18,7 +18,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class FilledMarks:
-    """What a row changes for a student; ``comment`` is None where it stays."""
+    """The changes of a row for a student; ``comment`` is None where it stays."""
 
     grade: StudentGrade
     marks: Mapping[str, MarkEntry]

@@ -1,7 +1,7 @@
-"""The allowlist ``allowed_users.txt``: who may use the hub besides its staff (B37 to B44).
+"""The allowlist ``allowed_users.txt``: the users of the hub besides its staff (B37 to B44).
 
 An instructor edits the file, and the change applies from the next request on. A file that cannot
-be read lets no student in: admitting everybody would be the worse error.
+be read admits no student: admitting every user would be the worse error.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Allowlist:
     def allows(self, username: str, role: Role) -> bool:
         """Return whether the user may enter: instructors and markers always, others if listed.
 
-        Without the file everybody may enter (B40, B44), with an empty one only instructors (B41).
+        Without the file every user may enter (B40, B44), with an empty one only instructors (B41).
         """
         if role is not Role.STUDENT:
             return True

@@ -9,11 +9,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_tables import grading_runs, submissions
@@ -148,7 +149,7 @@ class Annotations:
         """
         with self._book.writing() as connection:
             now = _find(connection, (assignment, student), annotation, version)
-            gone = replace(now, by=by, at=at.astimezone(UTC).isoformat())
+            gone = replace(now, by=by, at=utc_iso(at))
             _insert(connection, (assignment, student), gone, removed=True)
 
 
@@ -173,7 +174,7 @@ def _refuse(connection: Connection, assignment: str, wish: AnnotationWish) -> No
 
 
 def _made(annotation: str, wish: AnnotationWish, work: str) -> Annotation:
-    at = wish.at.astimezone(UTC).isoformat()
+    at = utc_iso(wish.at)
     return Annotation(annotation, wish.place, wish.text, wish.saved_comment, work, 0, wish.by, at)
 
 

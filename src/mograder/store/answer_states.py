@@ -1,7 +1,7 @@
 """The state of all answers to a question, and of all questions of an assignment, at a glance.
 
-Reading every mark and result of a large course takes too long for a page. These queries read what
-decides about the state: the newest rows, without results and lists of checks.
+Reading every mark and result of a large course takes too long for a page. These queries read the
+newest rows only, without results and lists of checks.
 """
 
 from __future__ import annotations
@@ -106,6 +106,12 @@ class AnswerStates:
         held = tuple(_Held(each.student, whole_mark(each), _is_earlier(each)) for each in whole)
         return tuple(_summaries(known, held, marks))
 
+    def markers(self, assignment: str) -> frozenset[str]:
+        """Return the people whose marks of an assignment count."""
+        states = self.of_assignment(assignment)
+        found = {answer.marker for question in states for answer in question.answers}
+        return frozenset(found - {MACHINE, EARLIER_MARKER})
+
 
 def last_given(
     connection: Connection, assignment: str, question: str
@@ -136,13 +142,11 @@ def _rows(
     held = connection.execute(select(*facts).where(submissions.c.assignment == of)).all()
     columns = [marks[name] for name in ("student", *_MARK)]
     own = (marks.assignment == of) & wanted
-    read = connection.execute(select(*columns).where(own).order_by(marks.id))
-    given = _by_student(read, RecordedMark)
-    for student, question, number in connection.execute(_later_ones(of)):
-        others = {each.question for each in given[student]}
-        if question not in others:
-            stub = RecordedMark(number, question, None, None, MANUAL, "", EARLIER_MARKER, None, "")
-            given[student].append(stub)
+    wanted_marks = connection.execute(select(*columns).where(own).order_by(marks.id))
+    found = _by_student(wanted_marks, RecordedMark)
+    for student, question, number in connection.execute(_newest_single(of)):
+        if question not in {each.question for each in found[student]}:
+            found[student].append(_number_only(number, question))
     last = _by_student(connection.execute(_written(of)), Mirrored)
     runs = _by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
     return [
@@ -151,15 +155,33 @@ def _rows(
             row.student,
             short_from_row(of, row),
             last[row.student][0] if row.student in last else None,
-            given.get(row.student, ()),
+            found.get(row.student, ()),
             runs.get(row.student, ()),
         )
         for row in held
     ]
 
 
-def _later_ones(assignment: str) -> Select[Any]:
-    """Select the newest number of each question's marks by people beside one for the whole.
+def _number_only(number: int, question: str) -> RecordedMark:
+    """Return a mark by a person of which only the number is known.
+
+    :func:`whole_mark` compares it with that of the mark for the whole.
+    """
+    return RecordedMark(
+        number,
+        question,
+        points=None,
+        available=None,
+        state=MANUAL,
+        comment="",
+        marker=EARLIER_MARKER,
+        run=None,
+        at="",
+    )
+
+
+def _newest_single(assignment: str) -> Select[Any]:
+    """Select the newest number of a question's marks by people, of students with one for the whole.
 
     The newer of the two counts.
     """

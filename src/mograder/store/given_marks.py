@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook_marks import (
     insert_mark,
@@ -70,7 +71,7 @@ def record_given(
             entry.comment,
             given.marker,
             run,
-            given.at.astimezone(UTC).isoformat(),
+            utc_iso(given.at),
         )
         insert_mark(connection, assignment, student, mark)
     changes: dict[str, object] = {"graded_at": local_iso(given.at)}

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TypeAlias, TypeVar
 
@@ -19,6 +19,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import NotFound
 from mograder.store.gradebook_rows import (
     AssignmentRow,
@@ -174,7 +175,7 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
         problem=run.problem,
         result=run.result,
         signature=run.signature,
-        at=_utc(run.at),
+        at=utc_iso(run.at),
     )
     for question in _changed(before, run):
         insert_mark(
@@ -190,7 +191,7 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
                 question.reason,
                 MACHINE,
                 number,
-                _utc(run.at),
+                utc_iso(run.at),
             ),
         )
     _mirror_run(connection, before, run)
@@ -256,7 +257,7 @@ def mirror_rows(
 ) -> StudentGrade:
     """Do as :func:`mirror`, with all that was read of the student after the last change."""
     assignment, student = rows.assignment.name, rows.student
-    # The row is compared with itself here: what 0.3.16 changed in it was taken over before.
+    # The row is compared with itself here: the changes of 0.3.16 were taken over before.
     held = rows.row or Marks(assignment, student)
     same = Mirrored(held.updated_at, held.auto_mark, held.manual_mark, held.graded_at)
     rows = replace(rows, mirrored=same)
@@ -447,15 +448,11 @@ def _later_than(last: str, at: datetime) -> str:
     return told if told != last else local_iso(at + timedelta(microseconds=1))
 
 
-def _utc(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()
-
-
 def _utc_of(local: str, otherwise: datetime) -> str:
     try:
-        return _utc(datetime.fromisoformat(local))
+        return utc_iso(datetime.fromisoformat(local))
     except ValueError:
-        return _utc(otherwise)
+        return utc_iso(otherwise)
 
 
 def _unix_text(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Records of the gradebook's marks: what grading and markers put in, and what counts.
+"""Records of the gradebook's marks: those by grading and by markers, and those that count.
 
 Marks are points. A question is named by its key; the key "" (:data:`WHOLE`) means all questions
 without checks together, or the whole submission in an assignment without marks: 0.3.16's markers

@@ -36,7 +36,7 @@ class Extension:
 
     @property
     def entry(self) -> tuple[str, str, str]:
-        """What the extension is for: a later one for the same replaces it."""
+        """The assignment, student and group: a later extension for the same replaces it."""
         return self.assignment, self.student, self.group
 
 
@@ -51,7 +51,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
-    """What the gradebook says about late work of an assignment, or of the course.
+    """The policy of late work in the gradebook, of an assignment or of the course.
 
     Attributes:
         rule: Keys that count before those of the settings; None for none.
@@ -77,7 +77,7 @@ Change = Extension | Membership | PolicyChange
 
 @dataclass(frozen=True, slots=True)
 class LateFacts:
-    """What is in force after some changes.
+    """The extensions, groups and policies in force after some changes.
 
     ``extensions`` are by entry, ``members`` are (group, student), ``policies`` by assignment.
     """

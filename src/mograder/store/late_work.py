@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, case, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings_model import CourseRule
 from mograder.store.gradebook import Gradebook
@@ -37,6 +38,9 @@ from mograder.store.marking_tables import (
 )
 
 _T = TypeVar("_T")
+ChooseAssignments = Callable[[LateFacts], Sequence[str] | None]
+"""Returns the assignments to read, given what is in force; None for all."""
+
 _NEWER = 1_000_000_000_000
 """More than the number of runs: a run with marks counts before any that needs attention."""
 
@@ -65,7 +69,7 @@ class LateRecords:
         facts: The changes of extensions, groups and policies, applied.
         grades: All students' marks by assignment.
         times: Times of submission by assignment and student, where a result has one.
-        written: What we last wrote, by assignment and student.
+        written: The penalties that we last wrote, by assignment and student.
         version: It changes with every recorded change.
     """
 
@@ -75,10 +79,18 @@ class LateRecords:
     written: Mapping[tuple[str, str], WrittenPenalty]
     version: str
 
+    def by_student(self) -> Mapping[tuple[str, str], StudentGrade]:
+        """Return the marks by assignment and student."""
+        return {
+            (each.assignment, each.student): each
+            for grades in self.grades.values()
+            for each in grades
+        }
+
     def earlier(self, grade: StudentGrade) -> Penalty | None:
         """Return the deduction that 0.3.16 made, None if it made none.
 
-        It is in the columns, unless it is we who wrote them.
+        It is in the columns, unless we wrote them.
         """
         held = Penalty(grade.penalty_pct, grade.penalised)
         ours = self.written.get((grade.assignment, grade.student))
@@ -117,14 +129,14 @@ class LateWork:
         with self._book.reading() as connection:
             return _extensions(connection)
 
-    def read(self, assignments: Sequence[str] | None = None) -> LateRecords:
+    def read(self, choose: ChooseAssignments) -> LateRecords:
         """Return what deductions are computed from, for some assignments or all.
 
         Raises:
             InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
-            return _read(connection, assignments)
+            return _read(connection, choose)
 
     def record(
         self, changes: Iterable[Change], *, by: str, at: datetime, version: str | None = None
@@ -147,7 +159,7 @@ class LateWork:
     def write_penalties(
         self,
         compute: Callable[[LateRecords], tuple[_T, Mapping[tuple[str, str], Penalty]]],
-        assignments: Sequence[str] | None,
+        choose: ChooseAssignments,
         *,
         at: datetime,
     ) -> _T:
@@ -157,16 +169,13 @@ class LateWork:
         so that no change comes between.
 
         Raises:
+            InvalidInput: A stored policy is damaged.
             Busy: The gradebook is locked, or the disk is full.
         """
         with self._book.writing() as connection:
-            records = _read(connection, assignments)
+            records = _read(connection, choose)
             told, penalties = compute(records)
-            held = {
-                (each.assignment, each.student): each
-                for grades in records.grades.values()
-                for each in grades
-            }
+            held = records.by_student()
             for key, penalty in penalties.items():
                 _put(connection, records, held[key], penalty, at)
             return told
@@ -199,11 +208,13 @@ def _put(
         connection.execute(added.on_conflict_do_update(list(place), set_=values))
 
 
-def _read(connection: Connection, assignments: Sequence[str] | None) -> LateRecords:
-    names = _names(connection) if assignments is None else assignments
+def _read(connection: Connection, choose: ChooseAssignments) -> LateRecords:
+    facts = LateFacts().after(_changes(connection))
+    chosen = choose(facts)
+    names = _names(connection) if chosen is None else chosen
     ours = select(mirrored_penalties).where(mirrored_penalties.c.assignment.in_(names))
     return LateRecords(
-        LateFacts().after(_changes(connection)),
+        facts,
         {name: tuple(map(grade_of, read_rows(connection, name))) for name in names},
         _times(connection, names),
         {
@@ -297,14 +308,14 @@ def _policy(assignment: str, text: str | None) -> StoredPolicy:
 
 
 def _insert(connection: Connection, change: Change, by: str, at: datetime) -> None:
-    made = {"by": by, "at": at.astimezone(UTC).isoformat()}
+    made = {"by": by, "at": utc_iso(at)}
     match change:
         case Extension():
             row = insert(extensions).values(
                 assignment=change.assignment,
                 student=change.student,
                 student_group=change.group,
-                until=None if change.until is None else change.until.astimezone(UTC).isoformat(),
+                until=None if change.until is None else utc_iso(change.until),
                 exempt=change.exempt,
                 removed=change.removed,
                 reason=change.reason,

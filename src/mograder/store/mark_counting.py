@@ -50,7 +50,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """What our marks last put into the row that 0.3.16 reads."""
+    """The values that our marks last put into the row that 0.3.16 reads."""
 
     updated_at: str
     auto_mark: float | None

@@ -1,4 +1,4 @@
-"""What people said to explain the marks of a question: saved comments, annotations, a reason."""
+"""People's explanations of the marks of a question: saved comments, annotations, a reason."""
 
 from __future__ import annotations
 

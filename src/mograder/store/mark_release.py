@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from mograder.core.clock import utc_iso
 from mograder.store.gradebook import Gradebook
 from mograder.store.marking_tables import mark_releases
 
@@ -46,7 +47,7 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the rows of a student and an assignment mean at a time.
+    """The meaning at a time of the rows of a student and an assignment.
 
     Attributes:
         shown: The release that the student sees, None if there is none.
@@ -105,7 +106,7 @@ def insert_release(
     note: str = "",
 ) -> None:
     """Add a row in a transaction of the gradebook."""
-    visible = None if new.visible_from is None else _utc(new.visible_from)
+    visible = None if new.visible_from is None else utc_iso(new.visible_from)
     values = {
         "assignment": assignment,
         "student": new.student,
@@ -113,7 +114,7 @@ def insert_release(
         "note": note,
         "grade": new.grade,
         "by": by,
-        "at": _utc(at),
+        "at": utc_iso(at),
     }
     connection.execute(insert(mark_releases).values(values))
 
@@ -122,7 +123,7 @@ def standing(rows: Sequence[ReleaseRow], now: datetime) -> Standing:
     """Return what a student's rows, oldest first, mean at a time.
 
     A release that waits for its time is cancelled by any later row, so that a release can be put
-    off; what was visible before stays visible until then.
+    off; marks that were visible before stay visible until then.
     """
     shown: ReleaseRow | None = None
     waiting: ReleaseRow | None = None
@@ -166,7 +167,3 @@ def _row(row: RowMapping) -> ReleaseRow:
         row["by"],
         datetime.fromisoformat(row["at"]),
     )
-
-
-def _utc(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()

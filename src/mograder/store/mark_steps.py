@@ -24,7 +24,7 @@ class GivenMark:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing: it took back what there was before."""
+        """Whether it is empty: it took back the mark before it."""
         return self.mark.points is None and not self.mark.comment and not self.details.saved
 
     def says(self) -> tuple[object, ...]:
@@ -34,7 +34,7 @@ class GivenMark:
 
 
 NOTHING_SAID: tuple[object, ...] = (None, NO_DETAILS, "")
-"""What a mark says that was taken back, or never given."""
+"""The content of a mark that was taken back, or never given."""
 
 
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:

@@ -46,10 +46,18 @@ class QuestionProgress:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentProgress:
-    """An assignment in numbers: ``graded`` are the students with a result of grading."""
+    """An assignment in numbers: ``graded`` are the students with a result of grading.
+
+    ``known`` are all its questions in its order, also those without answers.
+    """
 
     graded: int
-    questions: tuple[QuestionProgress, ...]
+    known: tuple[QuestionProgress, ...]
+
+    @property
+    def questions(self) -> tuple[QuestionProgress, ...]:
+        """The questions with answers."""
+        return tuple(each for each in self.known if each.total)
 
     @property
     def waiting(self) -> int:
@@ -79,8 +87,7 @@ class MarkingProgress:
         shares = Shares(book).of(assignment)
         states = AnswerStates(book).of_assignment(assignment)
         graded = _graded(book, assignment)
-        answered = (each for each in states if each.answers)
-        found = AssignmentProgress(graded, tuple(_question(each, shares) for each in answered))
+        found = AssignmentProgress(graded, tuple(_question(each, shares) for each in states))
         self._known[assignment] = (stamp, found)
         return found
 

@@ -210,7 +210,7 @@ mirrored_penalties = Table(
     Column("earlier_mark", Float),
     PrimaryKeyConstraint("assignment", "student", name="pk_mirrored_penalties"),
 )
-"""What we last put into the penalty columns of ``submissions``; another value is 0.3.16's.
+"""The values that we last put into the penalty columns of ``submissions``; others are 0.3.16's.
 
 ``earlier_pct`` and ``earlier_mark`` are the deduction of 0.3.16 that was there before.
 The row of a student is written again, unlike those of the other tables.
@@ -228,4 +228,4 @@ similarity_verdicts = Table(
     *_made(),
     Index("ix_similarity_verdicts_assignment", "assignment"),
 )
-"""What an instructor decided about two similar submissions; the names are in alphabetical order."""
+"""An instructor's verdict on two similar submissions; the names are in alphabetical order."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.given_marks import GivenMarks, markable, refuse_invalid
 from mograder.store.gradebook import Gradebook
@@ -209,7 +210,7 @@ def write_mark(
     if marked_by_earlier(rows) is not None:
         keep_earlier_mark(connection, rows, at)
         rows = read_student(connection, name, student)
-    mark = replace(mark, at=at.astimezone(UTC).isoformat())
+    mark = replace(mark, at=utc_iso(at))
     number = insert_mark(connection, name, student, mark)
     insert_details(connection, number, given.details)
     changes: dict[str, object] = {"graded_at": local_iso(at)}

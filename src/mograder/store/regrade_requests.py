@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, RowMapping, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.gradebook import Gradebook
 from mograder.store.mark_release import NewRelease, insert_release
@@ -145,7 +146,7 @@ class RegradeRequests:
                 "student": student,
                 "question": question,
                 "by": message.by,
-                "at": _utc(message.at),
+                "at": utc_iso(message.at),
             }
             key = connection.execute(insert(regrade_requests).values(values)).inserted_primary_key
             number = int(key[0]) if key else 0
@@ -264,10 +265,6 @@ def _insert(connection: Connection, request: int, message: Message) -> None:
         "points_before": message.before,
         "points_after": message.after,
         "by": message.by,
-        "at": _utc(message.at),
+        "at": utc_iso(message.at),
     }
     connection.execute(insert(regrade_messages).values(values))
-
-
-def _utc(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()

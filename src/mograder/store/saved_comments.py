@@ -12,10 +12,11 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.answer_states import last_given
 from mograder.store.gradebook import Gradebook
@@ -46,7 +47,7 @@ class Author:
 
     def columns(self) -> Mapping[str, str]:
         """Return the columns that say so."""
-        return {"by": self.name, "at": self.at.astimezone(UTC).isoformat()}
+        return {"by": self.name, "at": utc_iso(self.at)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, insert, select
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import NotFound
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_tables import submissions
@@ -19,7 +20,7 @@ class Separations:
         self._book = book
 
     def of(self, assignment: str, question: str) -> frozenset[str]:
-        """Return the students whose answer to a question is apart."""
+        """Return the students whose answer to a question was taken out of its group."""
         table = answer_separations.c
         own = (table.assignment == assignment) & (table.question == question)
         last = select(func.max(table.id)).where(own).group_by(table.student)
@@ -50,7 +51,7 @@ class Separations:
             "student": student,
             "separate": separate,
             "by": by,
-            "at": at.astimezone(UTC).isoformat(),
+            "at": utc_iso(at),
         }
         known = select(held.student).where(
             (held.assignment == assignment) & (held.student == student)

@@ -10,10 +10,11 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_tables import question_marks, submissions
@@ -66,7 +67,7 @@ class Shares:
         """Share out the answers to a question in equal parts, at random; return their numbers.
 
         ``question`` is a key, or :data:`ALL_QUESTIONS`. An answer that one of the markers has
-        marked stays with that marker. Without markers, everyone may mark all.
+        marked stays with that marker. Without markers, every marker may mark all.
 
         Raises:
             InvalidInput: A marker has no name, or is there twice.
@@ -76,7 +77,7 @@ class Shares:
             raise InvalidInput("markers: a marker is there twice.")
         if any(not name.strip() or not name.isprintable() for name in markers):
             raise InvalidInput("markers: a marker has no name.")
-        made = {"by": by, "at": at.astimezone(UTC).isoformat()}
+        made = {"by": by, "at": utc_iso(at)}
         with self._book.writing() as connection:
             students = sorted(_students(connection, assignment))
             kept = _marked_by(connection, assignment, question, markers)

@@ -1,14 +1,15 @@
-"""What instructors decided about two similar submissions. The newest row counts."""
+"""Instructors' verdicts on two similar submissions. The newest row counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import insert, select
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.store.gradebook import Gradebook
 from mograder.store.marking_tables import similarity_verdicts
@@ -18,7 +19,7 @@ LONGEST_NOTE = 2000
 
 
 class Verdict(StrEnum):
-    """What two similar submissions mean; ``OPEN`` takes an earlier verdict back."""
+    """Explanations of a similarity; ``OPEN`` takes an earlier verdict back."""
 
     COPIED = "copied"
     ALLOWED = "allowed"
@@ -82,7 +83,7 @@ class SimilarityVerdicts:
             "verdict": verdict,
             "note": note,
             "by": by,
-            "at": at.astimezone(UTC).isoformat(),
+            "at": utc_iso(at),
         }
         with self._book.writing() as connection:
             connection.execute(insert(similarity_verdicts).values(row))

@@ -253,7 +253,7 @@ IDIOMS = (Path(__file__).parents[2] / "data" / "check-idioms.txt").read_text().s
 
 
 def expected_advice(idiom: str) -> str:
-    """What is told of an ordinary condition."""
+    """The advice on an ordinary condition."""
     if "getsource" in idiom:
         return TEXT
     return CLAIMED if idiom.startswith("isinstance(Rect") or "model, Item" in idiom else ""

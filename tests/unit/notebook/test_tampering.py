@@ -1,4 +1,4 @@
-"""What a submission has changed of its release, in words for graders."""
+"""The changes of a submission against its release, in words for graders."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def test_an_untouched_release_with_line_ends_of_windows_is_unchanged() -> None:
 
 
 def described(text: str) -> tuple[str, ...]:
-    """What a submission has changed."""
+    """The changes of a submission."""
     return describe_tampering(parse_cells(text, "hw.py"), parse_cells(RELEASE, "hw.py"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.store.answer_states import AnswerStates
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import WHOLE, MarkEntry
+from mograder.store.grading_records import EARLIER_MARKER, MACHINE, WHOLE, MarkEntry
 from tests.support.gradebooks import AT, MARKS, a_run, change, put_recorded, random_points
 
 STATES = ("judged", "unprotected", "needs attention", "claimed")
@@ -30,6 +30,9 @@ def compare(book: Gradebook) -> None:
         assert found == expected
         told = {each.student: (each.marker, each.open) for each in summary[key].answers}
         assert told == {student: (each.marker, each.open) for student, each in expected.items()}
+    marks = [each for grade in grades.values() for each in (*grade.questions, grade.whole)]
+    people = {each.marker for each in marks if each is not None}
+    assert states.markers("A1") == people - {MACHINE, EARLIER_MARKER}
     wholes = states.of_question("A1", WHOLE)
     for student, grade in grades.items():
         if grade.whole is not None:

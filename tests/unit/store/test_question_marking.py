@@ -295,7 +295,7 @@ class Bank:
 def test_every_mark_by_saved_comments_is_their_sum_after_any_changes(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Whatever the order of marks and changes, the points are as if computed from nothing."""
+    """For every order of marks and changes, the points are as if computed from the start."""
     with Gradebook(tmp_path_factory.mktemp("book") / "gradebook.db") as book:
         for student in STUDENTS:
             book.record_run(a_run(student, FAIR, work=student))

@@ -1,4 +1,4 @@
-"""What ``mograder autograde`` prints: 0.3.16's lines, table and events, or JSON.
+"""The output of ``mograder autograde``: 0.3.16's lines, table and events, or JSON.
 
 See compatibility-0.3.16.md 9.
 """

@@ -1,4 +1,4 @@
-"""The table of ``mograder autograde --preview``: who gains and who loses."""
+"""The table of ``mograder autograde --preview``: the marks that would change."""
 
 from __future__ import annotations
 

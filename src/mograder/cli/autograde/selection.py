@@ -35,7 +35,7 @@ from mograder.store.submitted_files import SubmittedFile, submitted_file, submit
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line says: arguments and options about submissions and their assignment."""
+    """The arguments and options of the command line about submissions and their assignment."""
 
     arguments: tuple[str, ...]
     source: Path | None = None

@@ -119,7 +119,7 @@ def group_command(
     dry_run: bool,
     course_dir: Path | None,
 ) -> None:
-    """Change who is in a group.
+    """Add students to a group, or remove them.
 
     STUDENTS enter it, or leave it with --remove. Its extensions count for those in it now.
     """

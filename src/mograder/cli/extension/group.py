@@ -33,6 +33,6 @@ def extension() -> None:
     """Give extensions and exemptions, and set the rule for late work.
 
     Marks follow at once, without grading again: deductions are computed from the stored times of
-    submission whenever marks are shown. `--dry-run` tells whose marks would change. Nothing is
-    overwritten: the gradebook keeps who changed what, and when.
+    submission whenever marks are shown. `--dry-run` lists the marks that would change. Nothing is
+    overwritten: the gradebook keeps each change with its author and time.
     """

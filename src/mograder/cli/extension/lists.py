@@ -10,13 +10,11 @@ import click
 from mograder.cli.extension.apply import opened
 from mograder.cli.shared.formatting import iso, plain
 from mograder.cli.shared.options import course_dir_option, json_option
+from mograder.cli.shared.private_files import print_file, write_private
 from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import write_changes
-from mograder.store.files import atomic_write
 from mograder.store.late_facts import Extension
 from mograder.store.late_work import LateWork
-
-_PRIVATE = 0o600
 
 
 @click.command("list")
@@ -67,10 +65,9 @@ def export(*, output: Path | None, course_dir: Path | None) -> None:
     with opened(course_dir, writes=False) as extensions:
         text = write_changes(extensions.facts())
     if output is None:
-        click.echo(text, nl=False)
+        print_file(text)
     else:
-        atomic_write(output, text.encode(), _PRIVATE)
-        click.echo(f"Wrote {output}.", err=True)
+        write_private(output, text)
 
 
 def _line(each: Extension) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,8 +11,8 @@ import click
 
 from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.private_files import print_file, write_private
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.exchange.gradebook_export import (
     as_json,
@@ -24,13 +23,11 @@ from mograder.exchange.gradebook_export import (
     server_csv,
 )
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.files import atomic_write
 from mograder.store.gradebook import viewed_gradebook
 from mograder.store.grading_records import StudentGrade
 
 _BY_QUESTION, _BY_ASSIGNMENT = "question", "assignment"
 _CSV, _MOODLE, _HTTPS, _JSON = "csv", "moodle", "https", "json"
-_PRIVATE = 0o600
 _Render = Callable[[Sequence[StudentGrade]], str]
 _RENDERERS: Mapping[tuple[str, str], _Render] = MappingProxyType(
     {
@@ -96,20 +93,10 @@ def export(
         warn_of_reservations(name, grades)
     text = _rendered(course, form, by, single=assignment is not None)
     if output is None:
-        _print(text)
+        print_file(text)
         return
-    atomic_write(output, text.encode(), _PRIVATE)
     rows = sum(len(grades) for grades in course.values())
-    click.echo(f"Wrote {output}: the marks of {rows} submission(s).", err=True)
-
-
-def _print(text: str) -> None:
-    """Print a file: unchanged into a pipe, without control characters on a terminal."""
-    if not sys.stdout.isatty():
-        click.echo(text.encode(), nl=False)
-        return
-    for line in text.splitlines():
-        click.echo(plain(line))
+    write_private(output, text, f"the marks of {rows} submission(s)")
 
 
 def _rendered(

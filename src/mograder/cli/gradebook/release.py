@@ -61,7 +61,7 @@ def release(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Let students see their marks and feedback.
 
-    They see the marks as they are now until the next release, whatever changes in the gradebook.
+    They see the marks as they are now until the next release, also if the gradebook changes.
     Students without a mark are left out. From the first release of an assignment on, the uploads
     to Moodle and to an assignment server send released marks only.
     """
@@ -94,8 +94,8 @@ def withdraw(
 ) -> None:
     """Take released marks back.
 
-    Students read the note in their place. What was uploaded to Moodle or to an assignment server
-    stays there.
+    Students read the note in their place. Marks that were uploaded to Moodle or to an assignment
+    server stay there.
     """
     loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:

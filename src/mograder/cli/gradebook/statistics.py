@@ -12,6 +12,7 @@ from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.private_files import write_private
 from mograder.core.csv_table import number_text, write_table
 from mograder.grading.results.result_signature import grading_key
 from mograder.grading.statistics.course_statistics import course_statistics
@@ -20,10 +21,8 @@ from mograder.grading.statistics.item_statistics import (
     ItemStatistics,
     csv_rows,
 )
-from mograder.store.files import atomic_write
 from mograder.store.gradebook import viewed_gradebook
 
-_PRIVATE = 0o600
 _WIDEST = 40
 
 
@@ -41,7 +40,7 @@ def statistics(*, assignment: str, file: Path | None, course_dir: Path | None) -
 
     "Solved" is the mean as a share of the available marks. "Discrimination" is the correlation of a
     question with the marks for the others, from -1 to 1: near 0 or below, good students do not do
-    better at it. Checks that hardly anybody or nearly everybody passes are named. Marks are those
+    better at it. Checks that hardly any or nearly all students pass are named. Marks are those
     before deductions for late work.
     """
     loaded = load_course(Given(), course_dir)
@@ -50,8 +49,7 @@ def statistics(*, assignment: str, file: Path | None, course_dir: Path | None) -
         found = course_statistics(loaded, book, name, grading_key(loaded))
     if file is not None:
         head, *rows = csv_rows(found)
-        atomic_write(file, write_table(head, rows).encode(), _PRIVATE)
-        click.echo(f"Wrote {file}.", err=True)
+        write_private(file, write_table(head, rows))
     for line in _lines(found):
         click.echo(plain(line).rstrip())
 

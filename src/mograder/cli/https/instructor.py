@@ -179,8 +179,8 @@ def upload_feedback(
 def reset(*, server: Server, username: str, as_json: bool) -> None:
     """Let a name register again (instructors).
 
-    Its tokens end, and whoever registers the name next gets a new one. What was handed in under
-    it stays.
+    Its tokens end, and the next person to register the name gets a new one. Submissions under the
+    name stay.
     """
     user = Username.parse(username)
     with server.connected(quiet=as_json) as (transport, _):

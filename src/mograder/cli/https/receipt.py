@@ -89,7 +89,7 @@ def verify(
     """Ask the server whether a receipt is genuine.
 
     RECEIPT_OR_ASSIGNMENT is a receipt's file, or an assignment's name for the latest one here.
-    Nobody needs a token for it. Exits with 1 if the server did not sign it, no longer holds what
+    It needs no token. Exits with 1 if the server did not sign it, no longer holds what
     it is for, or --file has other bytes.
     """
     path = Path(receipt_or_assignment)

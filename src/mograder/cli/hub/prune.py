@@ -25,8 +25,8 @@ def prune(given: Given, /, dry_run: bool, as_json: bool, course_dir: Path | None
     """Remove the environments that nothing needs.
 
     The hub may run. Those of published items stay, and those that a session or a process prepared
-    for one uses, and those that were used within the last hour. What is removed and needed again
-    later is built again. Run it as the hub's user, with the hub's environment.
+    for one uses, and those that were used within the last hour. An environment that is needed
+    again later is built again. Run it as the hub's user, with the hub's environment.
     """
     loaded = load_course(given, course_dir)
     pruned = asyncio.run(prune_course(loaded, read_environ(), dry_run=dry_run))

@@ -117,7 +117,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     """Send grades and feedback to Moodle.
 
     ASSIGNMENT is its name, a unique part of it, or its number. Everything is checked before
-    anything is sent. What Moodle holds already is not sent again. A grade that has been released
+    anything is sent. Feedback that Moodle has is not sent again. A grade that has been released
     stays so, unless --workflow-state is given, and a comment on Moodle where there is no feedback
     here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent.
     """

@@ -71,7 +71,7 @@ def export(
         packed += [_packed(person, each) for each in uploads]
     if not entries and not packed:
         raise InvalidInput(
-            "Nobody in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
+            "No student in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
         )
     return Exported(
         fill(sheet, entries, now),

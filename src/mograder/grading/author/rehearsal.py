@@ -1,7 +1,8 @@
 """A rehearsal of grading for an author: a source's checks, judged apart from answers.
 
 The author's own solution has to pass as in the notebook, the release has to earn nothing, and no
-check should give marks for junk. What a mark depends on is an error, all else is advice.
+check should give marks for junk. A finding that a mark depends on is an error, every
+other one is advice.
 """
 
 from __future__ import annotations

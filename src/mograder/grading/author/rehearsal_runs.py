@@ -35,7 +35,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is rehearsed; ``filename`` is the source's for messages."""
+    """A source and its release to rehearse; ``filename`` is the source's for messages."""
 
     filename: str
     plan: GradingPlan

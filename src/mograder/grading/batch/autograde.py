@@ -61,7 +61,7 @@ class AutogradeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Autograded:
-    """What came of grading an assignment: a row for each submission, graded now or before."""
+    """The results of grading an assignment: a row for each submission, graded now or before."""
 
     assignment: GradedAssignment
     rows: tuple[ResultRow, ...]

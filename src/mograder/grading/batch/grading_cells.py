@@ -25,7 +25,7 @@ _RESERVED: Mapping[str, str] = {
     "_mograder_checks": "_removed_checks",
     "_mograder_marks": "_removed_marks",
 }
-"""What 0.3.16 looks for, and what takes its place in a student's text."""
+"""Texts that 0.3.16 looks for, and their replacements in a student's text."""
 
 _ENDING = re.compile(r"^if __name__ == ['\"]__main__['\"]:\s+app\.run\(\)\Z", re.MULTILINE)
 _ENDING_AT_MOST = 100

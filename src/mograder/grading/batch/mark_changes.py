@@ -1,4 +1,4 @@
-"""Which marks grading again would change, before anything is recorded; pure."""
+"""The marks that grading again would change, before anything is recorded; pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MarkChange:
 
     @property
     def difference(self) -> float:
-        """What the student gains, negative for a loss; 0 where a person's mark counts."""
+        """The marks that the student gains, negative for a loss; 0 where a person's mark counts."""
         return 0.0 if self.marker else round((self.after or 0.0) - (self.before or 0.0), 6)
 
 
@@ -53,7 +53,7 @@ class ComparedRuns:
 
 
 def compare_runs(grades: Iterable[StudentGrade], runs: Iterable[GradingRun]) -> ComparedRuns:
-    """Return what runs that are not recorded would change in recorded marks.
+    """Return the changes of recorded marks by runs that are not recorded yet.
 
     A run that needs attention gives no mark, and recording it would change none.
     """

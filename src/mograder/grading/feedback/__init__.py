@@ -1,1 +1,1 @@
-"""What students see of their results: the page, late penalties, and what is disclosed when."""
+"""Results as students see them: the page, late penalties, and the disclosure of hidden tests."""

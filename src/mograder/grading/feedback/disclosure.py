@@ -1,8 +1,8 @@
-"""What a student is shown of the results of hidden tests; pure.
+"""The disclosure of the results of hidden tests to students; pure.
 
-An author hides tests so that answers are not written for them. What their results tell is set for
-each assignment: the marks, the names of the checks, the author's messages, or everything; and from
-when on.
+An author hides tests so that answers are not written for them. A setting of each
+assignment says what pages tell of their results, and from when on: the marks, the names of the
+checks, the author's messages, or everything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mograder.core.settings_model import Settings
 
 
 class Level(IntEnum):
-    """What is shown of a check with hidden tests; each level includes those before."""
+    """The parts of a check with hidden tests that are shown; each level includes those before."""
 
     NOTHING = 0
     POINTS = 1
@@ -30,7 +30,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What a page shows of checks with hidden tests.
+    """The level of checks with hidden tests on a page.
 
     Until ``later`` it shows neither their results nor the marks that would tell them; None if that
     moment has passed, or there is none.

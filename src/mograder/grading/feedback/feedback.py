@@ -45,7 +45,7 @@ class FeedbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class StudentWork:
-    """What explains a student's marks, and the recorded result that ``work`` was made from."""
+    """A student's marks with their explanation, and the recorded result behind ``work``."""
 
     work: GradedWork
     recorded: LastResult

@@ -1,4 +1,4 @@
-"""What a page of feedback says: the mark, and the reasons for each point; pure.
+"""The content of a page of feedback: the mark, and the reasons for each point; pure.
 
 Everything is from the signed result and from the gradebook, nothing from the submission's text.
 """

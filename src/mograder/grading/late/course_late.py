@@ -36,7 +36,7 @@ from mograder.store.files import entry_named
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import Penalty, StudentGrade
 from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
-from mograder.store.late_work import LateRecords, LateWork, RecordedTime
+from mograder.store.late_work import ChooseAssignments, LateRecords, LateWork, RecordedTime
 from mograder.store.mark_counting import OTHER_PENALTY, is_stale, mark_after
 
 _SAME_SECONDS = 1.0
@@ -67,7 +67,7 @@ class ComparedGrade:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What became of deductions: the numbers of late submissions, and of those taken back.
+    """The result of computing deductions: the numbers of late submissions, and of those taken back.
 
     ``unknown`` are students whose time of submission is not known.
     """
@@ -102,7 +102,7 @@ class CourseLate:
         Raises:
             InvalidInput: A stored policy is damaged.
         """
-        records = self._read(book, assignment)
+        records = LateWork(book).read(self._scope(assignment))
         return self._count(records, records.facts).get(assignment, ())
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
@@ -115,8 +115,7 @@ class CourseLate:
 
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
         """Return the marks that changes may concern, before and after them."""
-        work = LateWork(book)
-        records = work.read(self._touched(work.facts(), changes))
+        records = LateWork(book).read(self._touched(changes))
         before = self._count(records, records.facts)
         after = self._count(records, records.facts.after(changes))
         pairs = (
@@ -140,9 +139,9 @@ class CourseLate:
         Raises: as :meth:`LateWork.record`.
         """
         work = LateWork(book)
-        names = self._touched(work.facts(), changes)
+        names = self._touched(changes)(work.facts())
         work.record(changes, by=by, at=at, version=version)
-        return work.write_penalties(self._compute(None), names, at=at)
+        return work.write_penalties(self._compute(None), lambda _: names, at=at)
 
     def refresh(self, book: Gradebook, *, at: datetime, assignment: str | None = None) -> Refreshed:
         """Write the penalty columns where they have changed; return what became of an assignment.
@@ -152,8 +151,8 @@ class CourseLate:
         Raises:
             Busy: The gradebook is locked, or the disk is full.
         """
-        names = self._scope(LateWork(book).facts(), assignment)
-        return LateWork(book).write_penalties(self._compute(assignment), names, at=at)
+        work = LateWork(book)
+        return work.write_penalties(self._compute(assignment), self._scope(assignment), at=at)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the policy of an assignment."""
@@ -166,14 +165,14 @@ class CourseLate:
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
         """Return the keys in force, of an assignment or of the course for an empty name.
 
-        What is nearer to the assignment counts first; of the course and of the assignment, what
-        instructors have stored counts before the settings.
+        Keys of the assignment count before those of the course, and for each of the two, those that
+        instructors have stored count before the settings.
         """
         settings = self._loaded.settings.penalties
         return merged(settings, *(rule for _, rule in reversed(self._rules(assignment, facts))))
 
     def origin_of(self, key: str, assignment: str, facts: LateFacts) -> str:
-        """Return where the value of a key comes from, in words; "default" where nobody set it."""
+        """Return where the value of a key comes from, in words; "default" where it is not set."""
         for origin, rule in self._rules(assignment, facts):
             if getattr(rule, key, None) is not None:
                 return origin
@@ -221,21 +220,23 @@ class CourseLate:
 
         return compute
 
-    def _read(self, book: Gradebook, assignment: str) -> LateRecords:
-        late = LateWork(book)
-        return late.read(self._scope(late.facts(), assignment))
+    def _scope(self, assignment: str | None) -> ChooseAssignments:
+        """Return the choice of one assignment, or of all where late days of the term are shared."""
 
-    def _scope(self, facts: LateFacts, assignment: str | None) -> Sequence[str] | None:
-        """Return the assignments to read: all where late days of the term are shared."""
-        if assignment is None or self._late_days(facts):
-            return None
-        return (assignment,)
+        def choose(facts: LateFacts) -> Sequence[str] | None:
+            return None if assignment is None or self._late_days(facts) else (assignment,)
 
-    def _touched(self, facts: LateFacts, changes: Sequence[Change]) -> Sequence[str] | None:
-        """Return the assignments whose marks changes may concern, None for all."""
+        return choose
+
+    def _touched(self, changes: Sequence[Change]) -> ChooseAssignments:
+        """Return the choice of the assignments whose marks changes may concern."""
         named = {"" if isinstance(each, Membership) else each.assignment for each in changes}
-        shared = any(map(self._late_days, (facts, facts.after(changes))))
-        return None if shared or "" in named else sorted(named)
+
+        def choose(facts: LateFacts) -> Sequence[str] | None:
+            shared = any(map(self._late_days, (facts, facts.after(changes))))
+            return None if shared or "" in named else sorted(named)
+
+        return choose
 
     def _count(
         self, records: LateRecords, facts: LateFacts
@@ -273,8 +274,8 @@ def _time(
 ) -> SubmissionTime | None:
     """Return when the graded work was submitted; None if that is not known.
 
-    The time in the result counts before that of a fetch, which may be of later work. What 0.3.16
-    recorded counts only for work that it has graded.
+    The time in the result counts before that of a fetch, which may be of later work. A time that
+    0.3.16 recorded counts only for work that it has graded.
     """
     if recorded is not None:
         by_fetch = fetched is not None and (
@@ -315,11 +316,7 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
 def _penalties(
     records: LateRecords, counted: Mapping[str, tuple[CountedGrade, ...]], assignment: str | None
 ) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
-    held = {
-        (each.assignment, each.student): each
-        for grades in records.grades.values()
-        for each in grades
-    }
+    held = records.by_student()
     late, withdrawn = 0, 0
     unknown: list[str] = []
     penalties = {}

@@ -11,7 +11,7 @@ from mograder.store.late_facts import Change, Extension, Membership
 
 
 def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:
-    """Return the names of assignments, also of those that nobody has handed in yet."""
+    """Return the names of assignments, also of those without submissions."""
     settings = loaded.settings
     names = {each.name for each in book.assignments()} | set(settings.items)
     names |= {each.dir.rstrip("/").rpartition("/")[2] or each.name for each in settings.assignments}

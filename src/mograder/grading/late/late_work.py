@@ -26,7 +26,7 @@ class TimeSource(StrEnum):
 
 
 class Basis(StrEnum):
-    """What a deduction follows from."""
+    """The reason for a deduction, or for none."""
 
     TIMES = "times"
     EXEMPT = "exempt"
@@ -71,7 +71,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What counts for an assignment; ``is_set`` is whether a person decided on deductions."""
+    """The due dates and the policy of an assignment; ``is_set`` is whether deductions are set."""
 
     due: DueDates
     policy: LatePolicy

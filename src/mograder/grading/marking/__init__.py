@@ -1,1 +1,1 @@
-"""What a marker is shown of an answer, and in which order."""
+"""An answer as a marker sees it, and the order of the answers."""

@@ -58,7 +58,7 @@ class _FileState(NamedTuple):
 
 
 class _Stamp(NamedTuple):
-    """What tells that nothing has changed."""
+    """The values from which groups are computed; equal ones have the same groups."""
 
     students: tuple[str, ...]
     sources: QuestionSources

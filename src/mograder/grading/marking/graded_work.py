@@ -1,7 +1,7 @@
 """The files of a graded submission that a marker looks at: its text, and the notebook as it ran.
 
-Both are those of the grading (``autograded/<assignment>/``), so that what is marked is what was
-graded. Their content is a student's; only a page that this program wrote is shown.
+Both are those of the grading (``autograded/<assignment>/``), so that people mark the work that
+was graded. Their content is a student's; only a page that this program wrote is shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an assignment's source tells about its questions: the cells of each, and the marking scale.
+"""The questions in an assignment's source: the cells of each, and the marking scale.
 
 The cells of a question with checks are those that define the names its checks use. A question
 without checks has the cells that carry its key in their name or in the heading above them, else all

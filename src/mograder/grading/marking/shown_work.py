@@ -1,4 +1,4 @@
-"""What a marker sees of a submission: which of its cells answer which question.
+"""A submission as a marker sees it: the cells that answer each question.
 
 A submission's cells are compared with those of the release: cells that are as they were handed out
 are the teacher's, all others the student's. One of these belongs to the question at whose place
@@ -106,7 +106,7 @@ class Works:
 
 
 def show_work(work: WorkToShow) -> ShownWork:
-    """Return a student's cells by question; what cannot be parsed is shown as it is."""
+    """Return a student's cells by question; a text that cannot be parsed is shown as it is."""
     try:
         cells = parse_cells(work.text, work.filename).cells
     except InvalidInput as error:

@@ -37,7 +37,7 @@ _LONGEST_CODE, _ALL_CODE = 40_000, 400_000
 
 _LONGEST_TEXT = 200_000
 _BEGIN, _END = "<!-- cells -->", "<!-- end of cells -->"
-"""What stands around the cells of a page; nothing of a student's can be a comment of HTML."""
+"""The marks around the cells of a page; nothing of a student's can be a comment of HTML."""
 
 _OPENED = re.compile(r"<([a-zA-Z][^\s/>]*)")
 _HANDLER = re.compile(r"<[^>]*\s(?:on\w+|style|srcdoc|formaction)\s*=", re.IGNORECASE)
@@ -95,7 +95,7 @@ class PageCell:
 
 @dataclass(frozen=True, slots=True)
 class NotebookView:
-    """What a page shows of a notebook; ``problem`` says why there are no cells, ``text`` is it."""
+    """A notebook for a page; ``problem`` says why it has no cells, and ``text`` is shown then."""
 
     cells: tuple[PageCell, ...]
     problem: str = ""
@@ -105,8 +105,8 @@ class NotebookView:
 def render_notebook_page(text: str, filename: str, cells: Sequence[CellResult]) -> str:
     """Return the page of a notebook's text and of the results of its cells.
 
-    The page has nothing but what these say: a notebook that ran without its hidden tests shows
-    none. A text that is no notebook is shown as it is.
+    The page has nothing else: a notebook that ran without its hidden tests shows none.
+    A text that is no notebook is shown as it is.
     """
     view = view_notebook(text, filename, cells)
     return render_page("notebook.html.j2", filename=filename, notebook=view, markup="")

@@ -17,6 +17,7 @@ from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.releasing import new_release
+from mograder.store.answer_states import AnswerStates
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import (
     EARLIER_MARKER,
@@ -36,6 +37,7 @@ from mograder.store.regrade_requests import (
     RegradeRequests,
     RequestState,
 )
+from mograder.store.student_grades import grades_of
 
 LONGEST_TEXT = 4000
 """Characters of one message."""
@@ -174,7 +176,7 @@ def reopen(
 def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) -> Decided:
     """Record a decision; one with other points also records the mark, and releases it again.
 
-    The mark is released only if the student sees one: what was taken back stays so. If the program
+    The mark is released only if the student sees one: marks taken back stay so. If the program
     ends between the mark and the decision, the request is still open, and deciding again is right.
 
     Raises:
@@ -187,7 +189,7 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     book = feedback.book
     requests = RegradeRequests(book)
     if requests.find(request.number).last != made.seen:
-        raise Conflict("Somebody has written meanwhile.", hint="Read the thread first.")
+        raise Conflict("There is a newer message in this thread.", hint="Read it first.")
     assignment, student, now = request.assignment, request.student, feedback.now
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
     grade = _grade(book, assignment, student)
@@ -293,18 +295,12 @@ def _assignee(
         return ""
     if to == "marker":
         return person
-    markers = {
-        each.marker
-        for grade in book.grades(assignment)
-        for each in (*grade.questions, *([grade.whole] if grade.whole else []))
-    }
-    others = markers - {person, student, MACHINE, EARLIER_MARKER}
+    others = AnswerStates(book).markers(assignment) - {person, student}
     load = Counter(each.assignee for each in known if each.waits)
     return min(others, key=lambda name: (load[name], name), default="")
 
 
 def _grade(book: Gradebook, assignment: str, student: str) -> StudentGrade:
-    for grade in book.grades(assignment):
-        if grade.student == student:
-            return grade
+    for grade in grades_of(book, assignment, (student,)):
+        return grade
     raise InvalidInput("The gradebook has no marks of this student.")

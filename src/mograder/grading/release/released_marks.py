@@ -1,6 +1,6 @@
 """The marks of a student at the time of their release, as JSON in the gradebook; pure.
 
-Students see these marks until the next release, whatever changes in the gradebook meanwhile.
+Students see these marks until the next release, also if the gradebook changes meanwhile.
 """
 
 from __future__ import annotations

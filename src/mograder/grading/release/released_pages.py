@@ -1,4 +1,4 @@
-"""What a student sees of released marks: the parts of a page on the hub, and the page of feedback.
+"""Released marks as a student sees them: parts of a page on the hub, and the page of feedback.
 
 Both are made from the marks of the release, and from the result that explained them then.
 """

@@ -27,7 +27,7 @@ LONGEST_NOTE = 1000
 
 
 class ReleaseState(StrEnum):
-    """What a student sees of an assignment's marks."""
+    """The states of a student's marks of an assignment, as the student sees them."""
 
     NO_MARK = "no mark yet"
     NOT_RELEASED = "not released"
@@ -50,7 +50,7 @@ class StudentRelease:
 
     @property
     def state(self) -> ReleaseState:
-        """What the student sees."""
+        """The state of the marks, as the student sees them."""
         last = self.standing.waiting or self.standing.shown
         if last is not None:
             if self.newest is None or differ(self.newest.grade, self.grade):
@@ -63,7 +63,7 @@ class StudentRelease:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release did: the students with a new row, and those left out with the reasons."""
+    """The result of a release: the students with a new row, and those left out with the reasons."""
 
     students: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()

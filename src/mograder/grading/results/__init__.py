@@ -1,1 +1,1 @@
-"""What the judging of a submission produced, as a record, a row and a signed file."""
+"""The result of judging a submission: as a record, a row and a signed file."""

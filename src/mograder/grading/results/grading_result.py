@@ -111,9 +111,9 @@ class GradedCellError(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a result depends on beside the submission, by digests and names.
+    """The inputs of a result beside the submission, by digests and names.
 
-    A digest is empty for what there is not. ``source_files_sha256`` and ``release_files_sha256``
+    The digest of a missing input is empty. ``source_files_sha256`` and ``release_files_sha256``
     are those of the files beside source and release, which the judge and the submission read.
     """
 

@@ -30,7 +30,7 @@ _MANY = 2
 
 @dataclass(frozen=True, slots=True)
 class GradingTools:
-    """What grading works with; the same for all assignments and submissions of a run.
+    """The tools of grading; the same for all assignments and submissions of a run.
 
     ``environment`` returns the environment that a notebook's text asks for, built if missing.
     ``key`` signs results (:mod:`mograder.grading.results.result_signature`); ``slots`` numbers the

@@ -24,7 +24,7 @@ _GAP_LINES = 2
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What a pair needs to be reported: fingerprints in common, and their share of the smaller."""
+    """The least similarity to report: common fingerprints, and their share of the smaller."""
 
     fingerprints: int
     share: float
@@ -65,7 +65,7 @@ class SimilarPair:
 
 @dataclass(slots=True)
 class _Common:
-    """What two submissions have in common, by kind of text."""
+    """The common parts of two submissions, by kind of text."""
 
     shares: dict[Winnowing, float] = field(default_factory=dict)
     matches: list[Match] = field(default_factory=list)

@@ -21,7 +21,7 @@ _FEWEST = 5
 """Students from whom on a correlation, or the share of a check, says something."""
 
 _HARDLY, _NEARLY = 0.05, 0.95
-"""Shares of students from which on hardly anybody, or nearly everybody, passes a check."""
+"""Shares of students up to which hardly any, and from which on nearly all, pass a check."""
 
 
 @dataclass(frozen=True, slots=True)

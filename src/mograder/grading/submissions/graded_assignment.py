@@ -61,7 +61,7 @@ class AssignmentFiles:
 
 @dataclass(frozen=True, slots=True)
 class JudgedSource:
-    """What grading needs of a source: its plan, and the files for the judge.
+    """The parts of a source that grading needs: its plan, and the files for the judge.
 
     ``beside`` is the text that is compared with a submission whose checks run beside its answers,
     None without such checks.

@@ -87,7 +87,7 @@ class JudgeFolders:
 
     def _discard(self, name: str) -> None:
         removed = self._beside(name)
-        (self._place / name).rename(removed)  # what has a digest as its name is always complete
+        (self._place / name).rename(removed)  # an entry named by a digest is always complete
         self._remove(removed)
 
     def _beside(self, name: str) -> Path:

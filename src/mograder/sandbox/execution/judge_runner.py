@@ -34,7 +34,7 @@ from mograder.sandbox.protocol import (
 )
 
 _MARGIN_SECONDS = 60.0
-"""Added to the judge's own deadlines: the time in which it reports that they are over."""
+"""Added to the judge's own deadlines: the time for its report that they are over."""
 
 _FOLDERS, _COPIES = "judges", "workers"
 _LOG = 1000
@@ -58,12 +58,14 @@ class JudgeRunner(Judges):
         *,
         at_once: int = 2,
         bounds: CopyBounds | None = None,
+        margin_seconds: float = _MARGIN_SECONDS,
     ) -> None:
         """Keep copies below ``place`` (:class:`~mograder.sandbox.execution.runner.PrivateCopies`),
         and the directories of judges.
         """
         bounds = bounds or CopyBounds()
         self._hands = hands
+        self._margin_seconds = margin_seconds
         self._copies = PrivateCopies(place / _COPIES, remove, at_once=at_once, bounds=bounds)
         self._folders = JudgeFolders(place / _FOLDERS, remove, bounds)
 
@@ -81,18 +83,23 @@ class JudgeRunner(Judges):
             self._copies.copy(request) as (name, directory),
             self._folders.folder(request.files) as folder,
         ):
-            asked = _asked(request, name, directory, folder)
+            seconds = longest(
+                request.deadlines, rehearse=request.rehearse, margin_seconds=self._margin_seconds
+            )
+            asked = _asked(request, name, directory, folder, seconds)
             judged = await self._hands.judge(asked, lines.append)
         return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
 
 
-def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
+def longest(
+    deadlines: Deadlines, *, rehearse: bool, margin_seconds: float = _MARGIN_SECONDS
+) -> float:
     """Return the seconds after which a judge is ended, which observes its deadlines itself.
 
     A rehearsal judges all checks once more, and tries them for as long as all of that has taken.
     """
     seconds = deadlines.notebook + deadlines.submission
-    return (3 if rehearse else 1) * seconds + _MARGIN_SECONDS
+    return (3 if rehearse else 1) * seconds + margin_seconds
 
 
 def contract_of(text: str | None) -> Contract | None:
@@ -107,7 +114,9 @@ def contract_of(text: str | None) -> Contract | None:
         raise InvalidInput(f"The contract cannot be read: {error}.") from error
 
 
-def _asked(request: JudgingRequest, name: str, directory: Path, folder: Path) -> JudgeSubmission:
+def _asked(
+    request: JudgingRequest, name: str, directory: Path, folder: Path, seconds: float
+) -> JudgeSubmission:
     deadlines = request.deadlines
     return JudgeSubmission(
         worker=AnswerWorker(
@@ -138,7 +147,7 @@ def _asked(request: JudgingRequest, name: str, directory: Path, folder: Path) ->
             records=request.files.contract is None,
             rehearses=request.rehearse,
         ),
-        seconds=longest(deadlines, rehearse=request.rehearse),
+        seconds=seconds,
     )
 
 

@@ -154,7 +154,7 @@ def write_copy(
 async def in_thread_to_its_end(work: Callable[[], None]) -> None:
     """Call a function in a thread and wait until it has ended, also when cancelled meanwhile.
 
-    What it writes can then be removed. Raises: what the function raises, unless cancelled.
+    The files that it writes can then be removed. Raises: as the function, unless cancelled.
     """
     working = asyncio.create_task(asyncio.to_thread(work))
     try:
@@ -162,7 +162,7 @@ async def in_thread_to_its_end(work: Callable[[], None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({working})
         if not working.cancelled():
-            working.exception()  # it is told by no one else
+            working.exception()  # asyncio would log it as never retrieved
         raise
 
 

@@ -28,8 +28,8 @@ class Calls:
 
     Random numbers: once the check's own code has seeded or drawn some, the state goes to the worker
     with the next call, which continues from there. No state ever comes back, since an answer could
-    choose the check's later inputs by it: what the check itself draws then differs from what it
-    would draw in one process with the answer.
+    choose the check's later inputs by it: the check's own draws then differ from those in one
+    process with the answer.
     """
 
     def __init__(self, stand_ins: Any, secret: str) -> None:

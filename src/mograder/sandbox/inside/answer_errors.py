@@ -17,7 +17,7 @@ ALLOWED: dict[str, type[Exception]] = {
     and name not in ("StopIteration", "StopAsyncIteration", "ExceptionGroup", "MemoryError")
     and not issubclass(each, UnicodeDecodeError | UnicodeEncodeError | UnicodeTranslateError)
 }
-"""Never ``StopIteration``, which would end ``all(map(answer, …))`` early, nor what is no error.
+"""Never ``StopIteration``, which would end ``all(map(answer, …))`` early, nor one that is no error.
 
 ``MemoryError`` is none of them either: in the judge it means that the judge has no more memory.
 """

@@ -72,7 +72,7 @@ def prepare_output() -> None:
     """Keep output and figures from going anywhere, and let files beside the source be imported."""
     cell_output.Tail()
     cell_output.quiet_figures()
-    # As in the worker: what is installed takes precedence.
+    # As in the worker: installed modules take precedence.
     here = str(pathlib.Path.cwd())
     sys.path[:] = [*(entry for entry in sys.path if entry != here), here]
 

@@ -57,7 +57,7 @@ class AnswerSession:
         self.broken = ""
         """Why no more answers are taken in this check; empty while they are."""
         self.overfull = False
-        """Whether the judge's own memory was exhausted: nobody's fault but ours."""
+        """Whether the judge's own memory was exhausted, which is no fault of the answer."""
         self._control = frames.FrameWriter(control)
         self._requests = requests
         self._writer = frames.FrameWriter(requests)

@@ -1,4 +1,4 @@
-"""What checks may expect of an answer, recorded while the author's own solution is judged.
+"""The values that checks may expect of answers, recorded while the author's solution is judged.
 
 Answers choose what they return, and some objects could decide a check themselves: an instance whose
 ``__eq__`` is always true, an argument that is emptied, a list that sets the number of conditions.
@@ -22,7 +22,7 @@ _Record = TypeVar("_Record")
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a path of the author's solution gave.
+    """The value that a path of the author's solution gave.
 
     ``kinds`` are those of objects that stay in the worker ("function", "class", "instance",
     "iterator"), empty for data, and "gaps" for data with masked or missing elements. ``example``

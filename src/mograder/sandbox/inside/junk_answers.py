@@ -291,7 +291,7 @@ def _with_other_results(
 ) -> Callable[..., object]:
     def junk(*args: Any, **keywords: Any) -> object:
         result = function(*args, **keywords)
-        if result is None:  # what it does is the answer, not what it returns
+        if result is None:  # its side effects are the answer, not its results
             return None
         made = make(result)
         trial.counts = trial.counts or _differs(made, result)

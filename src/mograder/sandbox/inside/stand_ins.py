@@ -1,9 +1,9 @@
-"""What stands in the judge for objects that live in the worker, for one check.
+"""The judge's representations of objects that live in the worker, for one check.
 
 Functions become Python functions that ask the worker, classes become classes made here, instances
 objects of those; the names, signatures, bases and special methods are what the worker claims. An
 object that the author's solution did not give by that path (``grading_contract.py``) is opaque:
-whatever is done with it raises ``NotJudgeable`` with a sentence for the student.
+every operation on it raises ``NotJudgeable`` with a sentence for the student.
 
 No name of the worker's is resolved here, and only data is decoded.
 """

@@ -58,7 +58,7 @@ _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
 """Slow imports common in notebooks; skipped where the environment does not have them."""
 
 _RUNTIME = "mograder.runtime"
-"""What nearly every notebook imports first."""
+"""The modules that nearly every notebook imports first."""
 
 _CARRIED = ("numpy", "pandas")
 """Libraries whose values worker and judge exchange most often."""

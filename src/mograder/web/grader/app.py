@@ -10,9 +10,8 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
-from mograder import __version__
 from mograder.core.errors import NotFound
-from mograder.web.app import AppMiddleware, exception_handlers
+from mograder.web.app import AppMiddleware, bare_api
 from mograder.web.browser_access import HEADERS
 from mograder.web.context import ContextMiddleware, request_context
 from mograder.web.grader.grader_app import GraderApp, answer_problem, grader_app
@@ -36,16 +35,7 @@ def create_app(
         yield
         await asyncio.to_thread(app.book.close)
 
-    api = FastAPI(
-        title=f"{app.title}: grader",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-        exception_handlers=exception_handlers(answer_problem),
-    )
+    api = bare_api(f"{app.title}: grader", lifespan, answer_problem)
     api.router.routes.extend(_routes().routes)
     own = AppMiddleware(api, app, app.access.admit, HEADERS)
     return ContextMiddleware(own, base_url=base_url, trusts=trusts)

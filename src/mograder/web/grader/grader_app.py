@@ -24,7 +24,7 @@ _log = get_logger("mograder.grader")
 
 
 class Access(Protocol):
-    """Decides who is let in, and puts the person into the request."""
+    """Admits or refuses a request, and puts the person into it."""
 
     async def admit(self, request: Request, headers: list[Header]) -> Response | None:
         """Return the refusal of a request, None for one that is admitted."""

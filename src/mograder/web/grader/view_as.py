@@ -44,6 +44,6 @@ async def view_as(request: Request) -> Response:
     if role not in ("", Role.MARKER):
         raise InvalidInput("One can only look as a marker.", hint="Ask for role=marker.")
     seconds = _SECONDS if role else 0
-    # Without a path the cookie belongs to the directory of this address, whatever the proxy's path.
+    # Without a path the cookie belongs to the directory of this address, with any path of a proxy.
     cookie = f"{_COOKIE}={role}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
     return RedirectResponse("./", 303, headers={"Set-Cookie": cookie})

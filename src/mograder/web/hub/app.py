@@ -16,7 +16,6 @@ from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mograder import __version__
 from mograder.auth.identity import is_trusted
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
@@ -26,7 +25,7 @@ from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
-from mograder.web.app import AppMiddleware, exception_handlers
+from mograder.web.app import AppMiddleware, bare_api
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub.external_routes import external_routes
@@ -156,7 +155,7 @@ class Dispatcher:
 
 
 def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> FastAPI:
-    """Build the app from the table, without FastAPI's own pages, which load from a CDN."""
+    """Build the app from the table."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -173,16 +172,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         await asyncio.to_thread(book.close)
         await proxy.aclose()
 
-    api = FastAPI(
-        title=f"{app.title}: hub",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-        exception_handlers=exception_handlers(answer_problem),
-    )
+    api = bare_api(f"{app.title}: hub", lifespan, answer_problem)
     api.router.routes.extend(_installed(ROUTES))
     api.router.routes.extend(_installed(external_routes(app)))
     return api

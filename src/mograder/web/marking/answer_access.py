@@ -1,4 +1,4 @@
-"""What the handlers of an answer share: its student, its label, and the marker's order."""
+"""Functions for the handlers of an answer: its student, its label, and the marker's order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mograder.core.errors import Forbidden, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
-from mograder.store.answer_states import AnswerStates
 from mograder.store.grading_records import WHOLE
 from mograder.store.question_marking import QuestionMarks
 from mograder.web.marking.context import Marker, MarkingApp
@@ -50,7 +49,7 @@ class Answers:
     def markable_by(self, marker: Marker, answer: str) -> str:
         """Return the student of an answer that a person may mark.
 
-        An instructor, who has every right in the course, may mark a trial submission of their own.
+        Instructors have every right in the course and may mark a trial submission of their own.
 
         Raises:
             NotFound: As :meth:`student_of`.
@@ -118,7 +117,7 @@ def demand_question(marking: MarkingApp, item: ItemName, key: str) -> None:
     Raises:
         NotFound: It does not.
     """
-    known = (each.key for each in AnswerStates(marking.book()).of_assignment(item))
+    known = (each.key for each in marking.progress.of(marking.book(), item).known)
     if key != WHOLE and key not in known:
         raise NotFound(f"{item} has no question {key[:100]!r}.")
 

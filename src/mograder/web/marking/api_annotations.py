@@ -1,4 +1,4 @@
-"""The JSON API of marking: annotations of a submission, and the shares of markers."""
+"""The JSON API of marking: annotations of a submission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from mograder.core.names import ItemName
 from mograder.store.annotations import Annotation, AnnotationChanged, Annotations, AnnotationWish
 from mograder.store.annotations import Place as AnnotatedPlace
 from mograder.store.saved_comments import SavedComments
-from mograder.store.shares import ALL_QUESTIONS, Shares
 from mograder.web.marking.answer_access import (
     LIMIT,
     answers_of,
@@ -24,12 +23,7 @@ from mograder.web.marking.answer_access import (
 from mograder.web.marking.answer_json import annotation_json
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.marking.models import Annotation as AnnotationJson
-from mograder.web.marking.models import (
-    AnnotationChange,
-    AnnotationConflict,
-    ShareChange,
-    Shared,
-)
+from mograder.web.marking.models import AnnotationChange, AnnotationConflict
 from mograder.web.request_body import read_json
 
 
@@ -83,25 +77,6 @@ async def remove(
         )
 
     return await _changed(write, request, marking, marker, (a, answer))
-
-
-async def share_out(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
-    """Share out the answers to a question, or to all, among markers."""
-    asked = await read_json(request, ShareChange, LIMIT)
-    item = assignment_of(a)
-    question = ALL_QUESTIONS if asked.question is None else asked.question
-
-    def write() -> Shared:
-        counts = Shares(marking.book()).share_out(
-            item, question, asked.markers, by=marker.name, at=marking.clock.now()
-        )
-        return Shared(counts=dict(counts))
-
-    shared = await to_thread.run_sync(write)
-    await marking.record(request, "share out marking", item)
-    return json_answer(shared)
 
 
 class _Nothing(BaseModel):

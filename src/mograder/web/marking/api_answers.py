@@ -22,8 +22,9 @@ from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.results.recorded_result import last_result
 from mograder.store.annotations import Annotation, Annotations
-from mograder.store.answer_states import AnswerStates, QuestionStates
+from mograder.store.answer_states import AnswerStates
 from mograder.store.grading_records import MarkDetails, MarkEntry
+from mograder.store.marking_progress import QuestionProgress
 from mograder.store.question_marking import (
     AnswerChanged,
     AnswerMark,
@@ -34,7 +35,7 @@ from mograder.store.question_marking import (
 from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.rubrics import Rubric
 from mograder.store.saved_comments import SavedComments
-from mograder.store.shares import SharedOut, Shares
+from mograder.store.shares import Shares
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.answer_access import (
     LIMIT,
@@ -82,29 +83,27 @@ async def overview(
 
 
 def _overview(marking: MarkingApp, marker: Marker, a: str) -> Overview:
-    item, book = assignment_of(a), marking.book()
-    shares = Shares(book).of(item)
-    states = AnswerStates(book).of_assignment(item)
+    item = assignment_of(a)
+    progress = marking.progress.of(marking.book(), item)
     sources, _ = sources_or_none(marking.source(item))
     return Overview(
         assignment=item,
-        questions=[_summary(each, shares, marker) for each in states],
+        questions=[_summary(each, marker) for each in progress.known],
         scale=comment_html(sources.scale),
     )
 
 
-def _summary(question: QuestionStates, shares: SharedOut, marker: Marker) -> QuestionSummary:
-    waiting = [each.student for each in question.answers if each.open]
+def _summary(question: QuestionProgress, marker: Marker) -> QuestionSummary:
     return QuestionSummary(
         key=question.key,
         address=question_address(question.key),
         title=question_title(question.key),
         available=question.available,
         state=question.state,
-        marked=sum(bool(each.marker) for each in question.answers),
-        total=len(question.answers),
-        waiting=len(waiting),
-        mine=sum(shares.of(question.key, student) == marker.name for student in waiting),
+        marked=question.marked,
+        total=question.total,
+        waiting=question.waiting,
+        mine=question.shares.get(marker.name, 0),
     )
 
 
@@ -161,7 +160,7 @@ def _queue(
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What is read of an answer before its submission is parsed."""
+    """An answer as it is read before its submission is parsed."""
 
     student: str
     answers: Answers
@@ -296,14 +295,13 @@ async def save(
     if change.points is not None and change.adjustment is not None:
         raise InvalidInput("adjustment: give the points as a number, or saved comments.")
     key = question_of(question)
+    answers = await to_thread.run_sync(answers_of, marking, marker, a)
     equal = None
     if change.to == "group":
-        of = await to_thread.run_sync(answers_of, marking, marker, a)
-        equal = await equal_answers(marking, of, key, wait=True)
+        equal = await equal_answers(marking, answers, key, wait=True)
 
     def write() -> _Written:
         book = marking.book()
-        answers = answers_of(marking, marker, a)
         student = answers.markable_by(marker, answer)
         together = equal.with_mark_of(student) if equal else (student,)
         others = tuple(each for each in together if may_mark(marker, each))

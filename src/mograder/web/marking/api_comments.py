@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import question_of, question_title
 from mograder.store.rubrics import StartsAt
 from mograder.store.saved_comments import (
@@ -68,9 +69,7 @@ async def add(
         made = SavedComments(marking.book()).add(item, key, wish, _author(marking, marker))
         return CommentChanged(comment=comment_json(made, {}), changed=0)
 
-    made = await to_thread.run_sync(write)
-    await marking.record(request, "save comment", f"{item}/{question_title(key)}")
-    return json_answer(made, 201)
+    return await _changing(write, request, marking, "save comment", (item, key), status=201)
 
 
 async def change(
@@ -91,9 +90,7 @@ async def change(
         made, changed = store.change(item, key, comment, wish, author, asked.version)
         return CommentChanged(comment=comment_json(made, store.of(item, key).uses), changed=changed)
 
-    return await _changing(
-        write, request, marking, "change comment", f"{item}/{question_title(key)}"
-    )
+    return await _changing(write, request, marking, "change comment", (item, key))
 
 
 async def retire(
@@ -113,9 +110,7 @@ async def retire(
         store.retire(item, key, comment, author, version)
         return CommentChanged(comment=None, changed=0)
 
-    return await _changing(
-        write, request, marking, "remove comment", f"{item}/{question_title(key)}"
-    )
+    return await _changing(write, request, marking, "remove comment", (item, key))
 
 
 async def preview(
@@ -165,21 +160,30 @@ async def start(
         changed = SavedComments(marking.book()).start(item, key, starts_at, author)
         return RubricChanged(starts_at=asked.starts_at, changed=changed)
 
-    return await _changing(
-        write, request, marking, "change rubric", f"{item}/{question_title(key)}"
-    )
+    return await _changing(write, request, marking, "change rubric", (item, key))
 
 
 async def _changing(
-    write: Callable[[], BaseModel], request: Request, marking: MarkingApp, action: str, what: str
+    write: Callable[[], BaseModel],
+    request: Request,
+    marking: MarkingApp,
+    action: str,
+    of: tuple[ItemName, str],
+    *,
+    status: int = 200,
 ) -> Response:
+    """Change the bank of a question and return the answer; ``of`` are the assignment and the key.
+
+    A comment that another person changed meanwhile is returned with status 409.
+    """
+    item, key = of
     try:
         made = await to_thread.run_sync(write)
     except SavedCommentChanged as error:
         told = CommentConflict(detail=str(error), now=comment_json(error.now, {}))
         return json_answer(told, 409)
-    await marking.record(request, action, what)
-    return json_answer(made)
+    await marking.record(request, action, f"{item}/{question_title(key)}")
+    return json_answer(made, status)
 
 
 def _author(marking: MarkingApp, marker: Marker) -> Author:

@@ -68,7 +68,7 @@ def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) 
 
 
 def marker_of(request: Request) -> Marker | None:
-    """Return the person who marks, None for a request of anybody else."""
+    """Return the person who marks, None for any other request."""
     marker: Marker | None = request.scope.get(MARKER)
     return marker
 

@@ -22,7 +22,7 @@ from mograder.web.marking.answer_access import (
     json_answer,
     submitted_of,
 )
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.models import AnswerGroup as AnswerGroupJson
 from mograder.web.marking.models import AnswerGroups, Group, GroupChange, Separated
 from mograder.web.request_body import read_json
@@ -115,12 +115,13 @@ async def separate(
     marking: CurrentMarking,
     marker: CurrentMarker,
 ) -> Response:
-    """Take an answer out of its group of equal ones, or put it back."""
+    """Take an answer that the person may mark out of its group of equal ones, or put it back."""
     asked = await read_json(request, GroupChange, LIMIT)
     key = question_of(question)
 
     def write() -> tuple[Answers, str]:
-        answers, student = _found(marking, marker, a, answer)
+        answers = answers_of(marking, marker, a)
+        student = answers.markable_by(marker, answer)
         Separations(marking.book()).put(
             answers.assignment,
             key,
@@ -136,11 +137,6 @@ async def separate(
     await marking.record(request, action, f"{student}/{a}/{question_title(key)}")
     found = await equal_answers(marking, answers, key)
     return json_answer(Separated(group=found.of(student) if found else None))
-
-
-def _found(marking: MarkingApp, marker: Marker, a: str, answer: str) -> tuple[Answers, str]:
-    answers = answers_of(marking, marker, a)
-    return answers, answers.student_of(answer)
 
 
 def _work(marking: MarkingApp, answers: Answers) -> AssignmentWork:

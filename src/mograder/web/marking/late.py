@@ -66,7 +66,7 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True)
 class LateView:
-    """What the page shows of an assignment."""
+    """An assignment on the page."""
 
     due: datetime | None
     enabled: bool
@@ -95,7 +95,6 @@ async def late_page(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
-    del marker
     name = ItemName.parse(a)
     view = await to_thread.run_sync(_view, marking, name)
     done, _ = outcome(request)
@@ -108,7 +107,6 @@ async def preview(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show what a form of the page would change, and record nothing."""
-    del marker
     fields = await _fields(request)
     name = ItemName.parse(a)
     view = await to_thread.run_sync(_preview, marking, name, fields)
@@ -120,7 +118,7 @@ async def preview(
 async def record(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    """Record what the preview showed; a change by somebody else meanwhile is a conflict."""
+    """Record the previewed changes; a change by another person meanwhile is a conflict."""
     fields = await read_form(request, _LARGEST_FORM)
     name = ItemName.parse(a)
     told = await to_thread.run_sync(_record, marking, name, fields, marker.name)

@@ -21,12 +21,12 @@ _Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{1,40}$")]
 
 
 class _Sent(BaseModel):
-    """What a page sends: unknown fields are refused, so that none is lost silently."""
+    """The body of a page's request: unknown fields are refused, so that none is lost silently."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-# What the pages read
+# Models that the pages read
 
 
 class QuestionSummary(BaseModel):
@@ -120,7 +120,7 @@ class Label(BaseModel):
 
 
 class Automatic(BaseModel):
-    """What grading said about a question."""
+    """The result of grading a question."""
 
     points: float | None
     state: str
@@ -367,7 +367,7 @@ class Rendered(BaseModel):
     html: str
 
 
-# What the pages send
+# Models that the pages send
 
 
 class MarkChange(_Sent):

@@ -1,4 +1,4 @@
-"""Opens what marking works with, for the hub and for `mograder grader`."""
+"""Makes the object that the handlers of marking need, for the hub and `mograder grader`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.store.sources import Sources
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.reports import Reports
 
 
 def make_marking(
@@ -23,6 +24,7 @@ def make_marking(
     book: SharedGradebook,
     sources: Sources,
     record: Callable[[Request, str, str], Awaitable[None]],
+    reports: Reports | None = None,
 ) -> MarkingApp:
     """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
 
@@ -32,5 +34,11 @@ def make_marking(
         return None if found is None else found.notebook
 
     return MarkingApp(
-        loaded=loaded, clock=clock, key=key, book=book.get, source=source, record=record
+        loaded=loaded,
+        clock=clock,
+        key=key,
+        book=book.get,
+        source=source,
+        record=record,
+        reports=reports or Reports(),
     )

@@ -46,7 +46,7 @@ class QuestionLine:
 
     @property
     def done(self) -> int:
-        """The answers that wait for nobody."""
+        """The number of answers that do not wait for a person."""
         return self.progress.total - self.progress.waiting
 
 
@@ -71,7 +71,7 @@ class AssignmentLine:
 
 @dataclass(frozen=True, slots=True)
 class StudentLine:
-    """One student's work; ``label`` is the name, or what hides it."""
+    """One student's work; ``label`` is the name, or "Answer 12" and the like."""
 
     label: str
     answer: str

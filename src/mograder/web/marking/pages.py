@@ -36,7 +36,7 @@ async def answer_page(
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What a page goes through: a question's answers, or an answer's questions."""
+    """The order of a page: through a question's answers, or an answer's questions."""
 
     question: str = ""
     title: str = ""

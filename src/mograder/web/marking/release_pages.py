@@ -140,7 +140,7 @@ def _change(
 
 
 def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
-    """Return the students that the form names: everybody, a group or a person."""
+    """Return the students that the form names: all, a group or a person."""
     if text == "all":
         return None
     if text.startswith(_STUDENT):

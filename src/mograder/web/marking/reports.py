@@ -10,7 +10,11 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-_PATIENCE_SECONDS = 1.0
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.web.pages import page
+
 _KEPT = 16
 T = TypeVar("T")
 
@@ -18,20 +22,22 @@ T = TypeVar("T")
 class Reports:
     """The reports that are made, or were made last.
 
-    Mutable state: ``_made``, by name, each with what it was made from.
+    ``patience_seconds`` is how long a caller waits for a report that is being made. Mutable state:
+    ``_made``, by name, each with the stamp of its data.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = 1.0) -> None:
+        self.patience_seconds = patience_seconds
         self._made: OrderedDict[Hashable, tuple[Hashable, asyncio.Task[Any]]] = OrderedDict()
 
     async def get(
         self, name: Hashable, stamp: Hashable, make: Callable[[], Awaitable[T]]
     ) -> T | None:
-        """Return a report, or None while it is being made for more than a second.
+        """Return a report, or None if it is not made within ``patience_seconds``.
 
         Another ``stamp`` than that of the kept report means that its data has changed.
 
-        Raises: what ``make`` raises; the next call tries again.
+        Raises: as ``make``; the next call tries again.
         """
         found = self._made.get(name)
         if found is None or (found[1].done() and (found[0] != stamp or _failed(found[1]))):
@@ -40,11 +46,18 @@ class Reports:
         self._made.move_to_end(name)
         while len(self._made) > _KEPT and next(iter(self._made.values()))[1].done():
             self._made.popitem(last=False)
-        done, _ = await asyncio.wait([found[1]], timeout=_PATIENCE_SECONDS)
+        done, _ = await asyncio.wait([found[1]], timeout=self.patience_seconds)
         if not done:
             return None
         result: T = found[1].result()
         return result
+
+
+def working_page(request: Request, assignment: str, what: str) -> Response:
+    """Return the page that is shown while a report ("statistics", "similarity") is being made."""
+    return page(
+        request, "marking/report_working.html", here="marking", assignment=assignment, what=what
+    )
 
 
 def stamp_of(paths: Iterable[Path]) -> Hashable:

@@ -22,12 +22,14 @@ from mograder.grading.release import look_again
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import view_marks
+from mograder.store.answer_states import AnswerStates
 from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import EARLIER_MARKER, MACHINE
 from mograder.store.open_marking import open_for_marking
 from mograder.store.question_marking import AnswerMark, QuestionMarks
 from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.context import request_context
+from mograder.web.marking.access import check_instructor
+from mograder.web.marking.answer_access import names_shown
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import outcome, page, with_outcome
@@ -108,8 +110,7 @@ async def change_thread(
 
 def _named(marking: MarkingApp, marker: Marker) -> bool:
     """Return whether pages show the students' names to this person."""
-    shown = marking.loaded.settings.marking.names == "shown"
-    return shown or marker.role is Role.INSTRUCTOR
+    return marker.role is Role.INSTRUCTOR or names_shown(marking, marker, None)
 
 
 def is_for(marker: Marker, request: RegradeRequest) -> bool:
@@ -135,10 +136,9 @@ def _visible(marking: MarkingApp, marker: Marker) -> tuple[RegradeRequest, ...]:
 
 
 def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
-    if not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise NotFound("There is no such request.")
-    found = RegradeRequests(book).find(int(number))
-    if found.assignment != assignment:
+    of = _number(number)
+    found = None if of is None else RegradeRequests(book).find(of)
+    if found is None or found.assignment != assignment:
         raise NotFound("There is no such request.")
     return found
 
@@ -168,16 +168,15 @@ def _reasons(marking: MarkingApp, request: RegradeRequest) -> QuestionView | Non
 
 def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
     """Return the people who may be given a request: those who marked, and the settings' markers."""
-    known = {question.marker for grade in book.grades(assignment) for question in grade.questions}
     settings = marking.loaded.settings
-    known |= {*settings.marking.markers, *settings.hub.instructors}
-    return tuple(sorted(known - {MACHINE, EARLIER_MARKER}))
+    listed = {*settings.marking.markers, *settings.hub.instructors}
+    return tuple(sorted(listed | AnswerStates(book).markers(assignment)))
 
 
 def _change(
     marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
 ) -> str:
-    """Do what a form says; return its action."""
+    """Carry out the action of a form, and return it."""
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
@@ -187,10 +186,10 @@ def _change(
         case "answer":
             look_again.answer(book, request, marker.name, text, seen=seen, now=now)
         case "reopen":
-            _demand_instructor(marker)
+            check_instructor(marker.role)
             look_again.reopen(book, request, marker.name, text, seen=seen, now=now)
         case "assign":
-            _demand_instructor(marker)
+            check_instructor(marker.role)
             to = _assignee(marking, book, assignment, fields.get("to", ""))
             look_again.assign(book, request, marker.name, to, seen=seen, now=now)
         case "keep" | "change":
@@ -202,11 +201,6 @@ def _change(
     return action
 
 
-def _demand_instructor(marker: Marker) -> None:
-    if marker.role is not Role.INSTRUCTOR:
-        raise Forbidden("Instructor access required")
-
-
 def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) -> str:
     if name and name not in _people(marking, book, assignment):
         raise InvalidInput("This person does not mark the assignment.")
@@ -214,17 +208,22 @@ def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) 
 
 
 def _seen(fields: Mapping[str, str]) -> int:
-    text = fields.get("seen", "")
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+    found = _number(fields.get("seen", ""))
+    if found is None:
         raise InvalidInput("The form is not complete.", hint="Load the page again.")
-    return int(text)
+    return found
+
+
+def _number(text: str) -> int | None:
+    """Return a number of at most nine digits, None for any other text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _points(text: str) -> float:
     try:
         points = float(text.strip().replace(",", "."))
-    except ValueError as error:
-        raise InvalidInput(f"{text[:40]!r} is not a number of points.") from error
+    except ValueError:
+        points = math.nan
     if not math.isfinite(points):
         raise InvalidInput(f"{text[:40]!r} is not a number of points.")
     return points

@@ -55,7 +55,7 @@ _PAIR = _SIMILAR + "/{one}/{other}"
 _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[MarkingRoute, ...] = (
-    # The assignments, and what is of none of them
+    # The assignments, and pages that belong to none of them
     MarkingRoute("GET", "/marking", overview.course),
     MarkingRoute("GET", "/marking/-/requests", request_pages.requests_page),
     MarkingRoute("GET", "/marking/{a}", overview.assignment),
@@ -87,8 +87,8 @@ MARKING_ROUTES: tuple[MarkingRoute, ...] = (
     MarkingRoute("POST", _ANNOTATIONS, api_annotations.add),
     MarkingRoute("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change),
     MarkingRoute("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove),
-    MarkingRoute("PUT", _API + "/shares", api_annotations.share_out, Demands.INSTRUCTOR),
-    # What the marks of a class tell, and similar submissions
+    MarkingRoute("PUT", _API + "/shares", sharing.share_json, Demands.INSTRUCTOR),
+    # Statistics of a class, and similar submissions
     MarkingRoute(
         "GET", "/marking/{a}/statistics", statistics_pages.statistics_page, Demands.INSTRUCTOR
     ),

@@ -35,7 +35,7 @@ from mograder.store.similarity_verdicts import (
 from mograder.web.context import request_context
 from mograder.web.marking.answer_access import assignment_of
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.marking.reports import stamp_of
+from mograder.web.marking.reports import stamp_of, working_page
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
@@ -81,7 +81,7 @@ async def similarity_page(
     found = await _similar(marking, item)
     await marking.record(request, "similar submissions", item)
     if found is None:
-        return _working(request, item)
+        return working_page(request, item, "similarity")
     verdicts, names = await to_thread.run_sync(_known, marking, item)
     lines = [
         PairLine(each, _count(each), last_verdict(verdicts.get((each.one, each.other), ())))
@@ -112,10 +112,11 @@ async def pair_page(
     item = assignment_of(a)
     found = await _similar(marking, item)
     if found is None:
-        return _working(request, item)
+        return working_page(request, item, "similarity")
     pair = _demand(found, one, other)
-    shown = await to_thread.run_sync(_shown, marking, item, pair)
-    _, names = await to_thread.run_sync(_known, marking, item)
+    verdicts, names = await to_thread.run_sync(_known, marking, item)
+    given = verdicts.get((pair.one, pair.other), ())
+    shown = await to_thread.run_sync(_shown, marking, item, pair, given)
     await marking.record(request, "compare submissions", f"{pair.one}+{pair.other}/{item}")
     done, _ = outcome(request)
     return page(
@@ -126,7 +127,7 @@ async def pair_page(
         shown=shown,
         names=names,
         longest=LONGEST_NOTE,
-        last=last_verdict(tuple(shown.verdicts)),
+        last=last_verdict(given),
         moment=datetime.fromisoformat,
         done=done,
     )
@@ -159,16 +160,6 @@ async def give_verdict(
 
 def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:
     return compared_work(marking.loaded, item, marking.source(item))
-
-
-def _working(request: Request, assignment: str) -> Response:
-    return page(
-        request,
-        "marking/report_working.html",
-        here="marking",
-        assignment=assignment,
-        what="similarity",
-    )
 
 
 async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:
@@ -212,8 +203,9 @@ def _count(pair: SimilarPair) -> int:
     return len(lines)
 
 
-def _shown(marking: MarkingApp, item: ItemName, pair: SimilarPair) -> ShownPair:
-    verdicts = SimilarityVerdicts(marking.book()).of(item).get((pair.one, pair.other), ())
+def _shown(
+    marking: MarkingApp, item: ItemName, pair: SimilarPair, verdicts: Sequence[GivenVerdict]
+) -> ShownPair:
     work = _work(marking, item)
     matches = sorted(pair.matches, key=lambda each: (each.one, each.other))
     try:

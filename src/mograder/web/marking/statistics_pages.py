@@ -21,7 +21,7 @@ from mograder.grading.statistics.item_statistics import (
 from mograder.web.downloads import attachment
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.release_pages import demand_assignment
-from mograder.web.marking.reports import stamp_of
+from mograder.web.marking.reports import stamp_of, working_page
 from mograder.web.pages import page
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 220, 40, 40, 24
@@ -47,7 +47,7 @@ async def statistics_page(
     """Show how an assignment's questions and checks did."""
     found = await _statistics(marking, a)
     if found is None:
-        return _working(request, a)
+        return working_page(request, a, "statistics")
     return page(
         request,
         "marking/statistics.html",
@@ -90,16 +90,6 @@ def bars(marks: Distribution) -> Iterator[Bar]:
         first, last = (number_text(edge, 2) for edge in edges)
         top = _HEIGHT - _BOTTOM - height
         yield Bar(_LEFT + at * step + 3, top, step - 6, height, first, last, count)
-
-
-def _working(request: Request, assignment: str) -> Response:
-    return page(
-        request,
-        "marking/report_working.html",
-        here="marking",
-        assignment=assignment,
-        what="statistics",
-    )
 
 
 async def _statistics(marking: MarkingApp, a: str) -> ItemStatistics | None:

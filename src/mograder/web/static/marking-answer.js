@@ -1,4 +1,4 @@
-// What was written, with the comments at its lines; the outputs; the automatic part with its reasons.
+// The answer, with the comments at its lines; the outputs; the automatic part with its reasons.
 
 import { make, markup, moment, number_text, of } from "./marking-dom.js";
 import { word } from "./words.js";

@@ -71,7 +71,7 @@ function sum(from = draft) {
 
 export const points_of = (from) => from.points ?? sum(from);
 
-// ---- what the marker does
+// ---- the marker's actions
 
 function change(values, wait) {
   Object.assign(draft, values);
@@ -80,7 +80,7 @@ function change(values, wait) {
   changed(draft, wait);
 }
 
-// Tells what keeps the mark from being saved, at its field.
+// Tells at its field why the mark cannot be saved.
 function broken() {
   const wrong = [["points", of("points")], ["adjustment", of("adjustment")]].find(([, field]) => Number.isNaN(number_in(field)));
   for (const name of ["points", "adjustment", "reason"]) of(name).removeAttribute("aria-invalid");
@@ -95,7 +95,7 @@ function broken() {
   return true;
 }
 
-// Sends what was held back, if it can be sent now.
+// Sends the mark that was held back, if it can be sent now.
 export const check_again = () => change({}, 0);
 
 const overrides = () => {
@@ -178,7 +178,7 @@ export function turn_on(comment) {
   if (box && !box.checked) box.click();
 }
 
-// ---- what is shown
+// ---- the display
 
 function show_items() {
   const search = of("find").value.trim().toLowerCase();

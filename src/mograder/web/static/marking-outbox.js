@@ -51,7 +51,7 @@ export async function flush(key) {
   return !entries.has(key);
 }
 
-// Decides a conflict: what is kept is sent over the other's version.
+// Decides a conflict: the draft is sent over the other's version.
 export function decide(key, draft) {
   const entry = entries.get(key);
   const { version } = entry.conflict;
@@ -60,7 +60,7 @@ export function decide(key, draft) {
   keep(entry, entry.label, draft, version, { wait: 0 });
 }
 
-// Takes up what this tab did not save before, and what a closed tab left.
+// Takes up the marks that this tab or a closed one did not save before.
 export function take_up() {
   let found = [];
   try {

@@ -1,4 +1,4 @@
-// What has become of the marker's changes: one word in the bar, and a line for each trouble.
+// The state of the marker's changes: one word in the bar, and a line for each trouble.
 
 import { announce, make, of } from "./marking-dom.js";
 import * as outbox from "./marking-outbox.js";

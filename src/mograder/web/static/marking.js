@@ -42,7 +42,7 @@ async function show(index, { focus = true } = {}) {
   if (next) prefetch(next);
 }
 
-// An answer as it is; what was read before a mark was saved meanwhile is read again.
+// An answer as it is; it is read again if a mark was saved meanwhile.
 async function fetch_state(wanted) {
   const name = outbox.key_of(wanted.id, wanted.question);
   for (;;) {
@@ -56,7 +56,7 @@ function fail(error) {
   return null;
 }
 
-// Shows a newer state of the answer that is shown; what is being written stays.
+// Shows a newer state of the answer that is shown; the text being written stays.
 async function renew(wanted, mine) {
   const fresh = await fetch_state(wanted).catch(() => null);
   if (!fresh || mine !== turn) return null;
@@ -105,7 +105,7 @@ function display(found, focus) {
   if (focus) land();
 }
 
-// The mark in the form: what is not saved yet, or else what the hub has.
+// The mark in the form: the unsaved one, or else the hub's.
 function show_mark(gently) {
   const entry = outbox.entry_of(key());
   form.fill(state, entry ? entry.draft : form.draft_of(state.mark), gently);
@@ -130,7 +130,7 @@ function show_ways() {
   history.replaceState(null, "", address);
 }
 
-// Who marked, and what the answer waits for.
+// The marker, and the reason for which the answer waits.
 function tell_mark() {
   const { mark, open, undo, auto } = state;
   const points = mark?.points ?? null;
@@ -152,7 +152,7 @@ function show_notices() {
   of("notices").replaceChildren(...notices);
 }
 
-// ---- what becomes of changes
+// ---- the results of changes
 
 form.on_draft(
   (draft, wait) => outbox.keep(here(), here().title, draft, state.version, { wait }),
@@ -213,7 +213,7 @@ function took_over(entry, { mark, version }) {
   if (places.is_here(entry)) Object.assign(state, { mark, version, open: marked ? "" : state.open });
 }
 
-// Saves the mark as it is: what lay under it has changed, and it stands.
+// Saves the mark unchanged, to confirm it after the answer has changed.
 function confirm() {
   outbox.keep(here(), here().title, form.current_draft(), state.version, { wait: 0 });
   of("place").focus();

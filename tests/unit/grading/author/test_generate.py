@@ -372,7 +372,7 @@ async def test_a_folder_that_only_a_block_names_is_part_of_it_and_left_out(
     indent = lines_of_it[place].partition("#")[0]
     lines_of_it.insert(place + 1, f'{indent}open("geheim/answer.txt")\n')
     notebook.write_text("".join(lines_of_it) + '\n# see "data/x.csv"\n')
-    # What an editor left beside it is no part of the release, and names nothing for it.
+    # Files that an editor left beside it are no part of the release, and name nothing for it.
     shutil.copy(notebook, notebook.with_name("A1_20260310T200800.py"))
     (outcome,) = await make(course, Script(), dry_run=dry_run)
     told = lines(outcome)

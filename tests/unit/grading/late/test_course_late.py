@@ -1,4 +1,4 @@
-"""Marks with deductions depend on what is stored alone, in whatever order it came there."""
+"""Marks with deductions depend on the stored records alone, not on their order."""
 
 from __future__ import annotations
 

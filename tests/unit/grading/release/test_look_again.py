@@ -1,4 +1,4 @@
-"""grading.release.look_again: who is asked, and that only a decision changes a mark."""
+"""grading.release.look_again: the person who is asked, and that only a decision changes a mark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of the judge to a worker that answers whatever it likes."""
+"""Requests of the judge to a worker that may answer anything."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) 
 def events(
     tmp_path_factory: pytest.TempPathFactory, reference: Judged, programs: WarmPrograms
 ) -> set[str]:
-    """What the judge does with an honest answer."""
+    """The judge with an honest answer."""
     directory = tmp_path_factory.mktemp("honest")
     more: dict[str, Any] = {"program": str(_AUDITED), "programs": programs}
     source = forgeries.SOURCE
@@ -61,7 +61,7 @@ def events(
 def nothing(
     tmp_path_factory: pytest.TempPathFactory, reference: Judged, programs: WarmPrograms
 ) -> dict[str, float]:
-    """What a notebook earns that has every name and no answer."""
+    """The marks of a notebook that has every name and no answer."""
     directory = tmp_path_factory.mktemp("empty")
     text = forgeries.hostile("", "unused")
     contract = reference.contract

@@ -77,7 +77,7 @@ async def test_no_other_address_may_name_a_user_or_be_one(tmp_path: Path, user: 
     async with proxied_grader(tmp_path, "prof") as grader:
         answer = await grader.from_peer(STRANGER, PUBLIC, user).get("/marking")
         assert (answer.status_code, answer.text) == (REFUSED, "403 Forbidden")
-        assert await _status(grader.from_peer(PROXY, PUBLIC)) == REFUSED  # it names nobody
+        assert await _status(grader.from_peer(PROXY, PUBLIC)) == REFUSED  # it names no user
 
 
 async def test_this_machine_without_a_proxy_is_an_instructors(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mograder.web.marking import reports
 from mograder.web.marking.reports import Reports, stamp_of
 
 
@@ -23,9 +22,8 @@ async def test_a_report_is_made_once_for_its_data() -> None:
     assert await kept.get("b", 2, make) == 3
 
 
-async def test_a_report_that_takes_long_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 0.001)
-    kept, ready = Reports(), asyncio.Event()
+async def test_a_report_that_takes_long_is_told_later() -> None:
+    kept, ready = Reports(patience_seconds=0.001), asyncio.Event()
 
     async def make() -> str:
         await ready.wait()
@@ -34,7 +32,7 @@ async def test_a_report_that_takes_long_is_told_later(monkeypatch: pytest.Monkey
     assert await kept.get("a", 1, make) is None
     assert await kept.get("a", 2, make) is None  # not begun anew while it is being made
     ready.set()
-    monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
+    kept.patience_seconds = 60
     assert await kept.get("a", 1, make) == "done"
 
 

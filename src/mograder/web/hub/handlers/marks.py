@@ -41,7 +41,7 @@ _NO_MARKS = "No marks of {item} are released."
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What the page has: the marks, the requests by question, and until when one may ask.
+    """The content of the page: the marks, the requests by question, and the last time for them.
 
     ``view`` is None if marks were taken back.
     """
@@ -91,7 +91,7 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 
     The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
 
-    Raises: Forbidden for anybody but the student.
+    Raises: Forbidden for any user but the student.
     """
     if caller.username != copy.user:
         raise Forbidden("Only the student can ask about a mark.")

@@ -1,4 +1,4 @@
-"""What the hub grades with: the queue of jobs, the sources, and the marks in the gradebook.
+"""The parts of the hub that grade: the queue of jobs, the sources, and the marks in the gradebook.
 
 Submissions are graded by the supervisor that runs the sessions, in the hub's environments.
 """

@@ -1,4 +1,4 @@
-"""What marking on the hub works with: the course's gradebook, sources and audit log."""
+"""The parts of the hub for marking: the course's gradebook, sources and audit log."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def hub_marking(services: Services, book: SharedGradebook) -> MarkingApp:
         book=book,
         sources=services.grading.sources,
         record=_record,
+        reports=services.reports,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
+from mograder.web.marking.reports import Reports
 
 _log = get_logger(__name__)
 
@@ -76,6 +77,7 @@ class Services:
     dev: bool
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
+    reports: Reports = field(default_factory=Reports)
 
 
 @asynccontextmanager
