@@ -55,6 +55,15 @@ class ToolAddresses:
         """The hub's icon; any version in its path will do."""
         return f"{self.root}/static/icon/icon.svg"
 
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Return the addresses to paste into a platform by hand, with Moodle's names of them."""
+        return (
+            ("Tool URL and redirection URI", self.launch),
+            ("Initiate login URL", self.login),
+            ("Public keyset URL", self.keys),
+            ("Content selection URL", self.pick),
+        )
+
     def registration(self, code: str) -> str:
         """Return the one-time address of a code."""
         return f"{self.root}/lti/register/{code}"

@@ -19,6 +19,9 @@ from mograder.store.hub_state import bounded
 KEPT = timedelta(days=30)
 """The time for which a retired key is still published."""
 
+LONGEST_USE = timedelta(days=365)
+"""The age at which a key is replaced by a new one."""
+
 _SEEN_AGAIN = timedelta(hours=1)
 """The time after which a launch of an unchanged activity is written again."""
 
@@ -185,11 +188,11 @@ class Keys:
         self._opened: PrivateKey | None = None
 
     def current(self, now: datetime) -> PrivateKey:
-        """Return the key that signs; make one if there is none, or none that can be decrypted."""
+        """Return the key that signs; make one if there is no readable one, or it is a year old."""
         newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)
         with reading(self._engine) as connection:
             row = connection.execute(newest).one_or_none()
-        if row is None:
+        if row is None or now - row.created_at >= LONGEST_USE:
             return self.rotate(now)
         if self._opened is None or self._opened.kid != row.kid:
             try:

@@ -73,12 +73,6 @@ class Registrations:
             row = connection.execute(used).one_or_none()
         return None if row is None or row.expires <= now else _parsed(row.settings)
 
-    def waiting(self, now: datetime) -> bool:
-        """Return whether an address can still be used."""
-        wanted = select(lti_registrations.c.code_hash).where(lti_registrations.c.expires > now)
-        with reading(self._engine) as connection:
-            return connection.execute(wanted.limit(1)).first() is not None
-
 
 def _parsed(text: str) -> LtiPlatform:
     try:

@@ -44,18 +44,15 @@ def test_an_address_keeps_its_platforms_settings_and_works_once(
 ) -> None:
     assert registrations.add("hash", MOODLE, NOW) == NOW + REGISTRATION_LIFE
     assert registrations.find("hash", NOW) == MOODLE
-    assert registrations.waiting(NOW)
     assert registrations.use("hash", NOW) == MOODLE
     assert registrations.use("hash", NOW) is None
     assert registrations.find("hash", NOW) is None
-    assert not registrations.waiting(NOW)
 
 
 def test_an_address_ends_after_its_hour(registrations: Registrations) -> None:
     end = registrations.add("hash", MOODLE, NOW)
     assert registrations.find("hash", end - timedelta(seconds=1)) == MOODLE
     assert registrations.find("hash", end) is None
-    assert not registrations.waiting(end)
     assert registrations.use("hash", end) is None
 
 

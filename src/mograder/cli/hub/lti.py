@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import tomlkit
 from pydantic import ValidationError
 
 from mograder.auth.login_links import make_code
@@ -17,12 +18,15 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import no_hub, open_hub_state
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.external_settings import LtiPlatform
-from mograder.core.settings import LoadedSettings
+from mograder.core.names import Username
+from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.validation_messages import complaint
 from mograder.store.database import awaits_upgrade
+from mograder.store.external_people import ExternalPeople
 from mograder.store.hub_state import HubState
+from mograder.store.lti_platforms import Keys, Platforms
 from mograder.store.lti_registrations import UNREGISTERED, Registrations
 
 _HERE: Final = "command line"
@@ -97,6 +101,162 @@ def register(
         "It works once, within an hour. If the hub had no platform until now, restart it first.",
         err=True,
     )
+
+
+@lti.command("platforms")
+@click.option(
+    "--remove",
+    metavar="CLIENT_ID",
+    help="Remove the registered platform with this client id; those in mograder.toml stay.",
+)
+@course_dir_option
+@click.pass_obj
+def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None:
+    """Print the hub's addresses for platforms, and the platforms as tables for mograder.toml.
+
+    A table in mograder.toml counts before a registered platform of the same issuer and client id.
+    """
+    loaded = load_course(given, course_dir)
+    addresses = _addresses(loaded)
+    with _state(loaded) as state:
+        found = Platforms(state.engine, loaded.settings.lti)
+        if remove is not None:
+            _remove(found, remove)
+            state.record(_now(), "", "remove platform", remove, _HERE, "ok")
+            click.echo(f"The platform with the client id {remove} was removed.")
+            return
+        registered = {each.platform.key for each in found.registered()}
+        listed = found.all()
+    for name, address in addresses.named():
+        click.echo(f"# {name}: {address}")
+    for each in listed:
+        click.echo()
+        click.echo("# registered" if each.key in registered else "# in mograder.toml")
+        click.echo(_as_toml(each), nl=False)
+
+
+@lti.command("keys")
+@click.option(
+    "--rotate", is_flag=True, help="Make a new key; the old one is published 30 days more."
+)
+@course_dir_option
+@click.pass_obj
+def keys(given: Given, rotate: bool, course_dir: Path | None) -> None:
+    """List the hub's keys for platforms, or make a new one.
+
+    The hub makes a new key each year. With --rotate MOGRADER_HUB_SECRET must be set to the
+    hub's secret, which encrypts them.
+    """
+    loaded = load_course(given, course_dir)
+    secret = read_environ().hub_secret
+    if rotate and secret is None:
+        raise click.ClickException(
+            "MOGRADER_HUB_SECRET must be set to the hub's secret, which encrypts the keys."
+        )
+    with _state(loaded) as state:
+        held = Keys(state.engine, secret.get_secret_value() if secret else "")
+        if rotate:
+            made = held.rotate(_now())
+            state.record(_now(), "", "make key for platforms", made.kid, _HERE, "ok")
+        for key in held.facts():
+            retired = f", retired {_day(key.retired_at)}" if key.retired_at else ""
+            click.echo(f"{key.kid}  made {_day(key.created_at)}{retired}")
+
+
+@lti.command("link")
+@click.argument("issuer")
+@click.argument("subject")
+@click.argument("username")
+@course_dir_option
+@click.pass_obj
+def link(
+    given: Given, /, issuer: str, subject: str, username: str, *, course_dir: Path | None
+) -> None:
+    """Let a person of a platform or provider be USERNAME on this hub.
+
+    ISSUER is its address as `people` and the settings have it, SUBJECT the person's id there; in
+    Moodle that is the number of the profile's page.
+    """
+    user = Username.parse(username)
+    loaded = load_course(given, course_dir)
+    with _state(loaded) as state:
+        if issuer not in _issuers(loaded, state):
+            known = ", ".join(sorted(_issuers(loaded, state))) or "none"
+            raise NotFound(f"This hub knows no platform or provider {issuer}; it knows {known}.")
+        now = _now()
+        ExternalPeople(state.engine).link(issuer, subject, user, "", _HERE, now)
+        state.record(now, "", "link person", f"{user} {issuer} {subject}", _HERE, "ok")
+    click.echo(f"{subject} of {issuer} is {user} here.")
+
+
+@lti.command("unlink")
+@click.argument("issuer")
+@click.argument("username")
+@course_dir_option
+@click.pass_obj
+def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | None) -> None:
+    """Take a person's link away, and end all the person's tokens and logins.
+
+    The next sign-in from there decides the name anew. Nothing of the person's work is changed.
+    """
+    user = Username.parse(username)
+    loaded = load_course(given, course_dir)
+    with _state(loaded) as state:
+        if not ExternalPeople(state.engine).unlink(issuer, user):
+            raise NotFound(f"{user} is not linked with {issuer}.")
+        state.bump_epoch(user)
+        state.record(_now(), "", "unlink person", f"{user} {issuer}", _HERE, "ok")
+    click.echo(f"{user} is not linked with {issuer} any more; all tokens and logins are void.")
+
+
+@lti.command("people")
+@click.option("--issuer", default="", help="Only people of this platform or provider.")
+@course_dir_option
+@click.pass_obj
+def people(given: Given, issuer: str, course_dir: Path | None) -> None:
+    """List the people of platforms and providers with their user names, separated by tabs."""
+    with _state(load_course(given, course_dir)) as state:
+        for each in ExternalPeople(state.engine).people(issuer):
+            fields = (each.username, each.issuer, each.subject, _day(each.linked_at))
+            click.echo("\t".join((*fields, each.linked_by or "first sign-in")))
+
+
+def _remove(platforms: Platforms, client_id: str) -> None:
+    """Remove the registered platform of a client id.
+
+    Raises:
+        NotFound: There is none.
+        Conflict: There are several, of different issuers.
+    """
+    keys = [each.platform.key for each in platforms.registered()]
+    found = [key for key in keys if key[1] == client_id]
+    if len(found) > 1:
+        raise Conflict(f"Several registered platforms have the client id {client_id}.")
+    if not found or not platforms.remove(*found[0]):
+        raise NotFound(f"No registered platform has the client id {client_id}.")
+
+
+def _as_toml(platform: LtiPlatform) -> str:
+    """Return a platform as a table of ``mograder.toml``, without the values that are defaults."""
+    table = tomlkit.table()
+    for name, value in platform.model_dump(exclude_defaults=True).items():
+        table.add(name, list(value) if isinstance(value, tuple) else value)
+    tables = tomlkit.aot()
+    tables.append(table)
+    document = tomlkit.document()
+    document.add("lti", tomlkit.table(is_super_table=True).add("platform", tables))
+    return tomlkit.dumps(document)
+
+
+def _issuers(loaded: LoadedSettings, state: HubState) -> frozenset[str]:
+    """Return the issuers of the hub's platforms and of its provider."""
+    platforms = Platforms(state.engine, loaded.settings.lti).all()
+    provider = loaded.settings.oidc.issuer
+    return frozenset({*(each.issuer for each in platforms), provider} - {""})
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()
 
 
 def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, object]) -> LtiPlatform:

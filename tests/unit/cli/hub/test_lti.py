@@ -10,9 +10,13 @@ import pytest
 from mograder.auth.login_links import hash_code
 from mograder.cli.main import run
 from mograder.core.clock import SystemClock
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.core.settings import load_settings
 from mograder.store.database import database_url, open_engine, upgrade
+from mograder.store.external_people import ExternalPeople
 from mograder.store.hub_state import HubState
+from mograder.store.lti_platforms import Keys, Platforms
+from mograder.store.lti_presence import has_platforms
 from mograder.store.lti_registrations import UNREGISTERED, Registrations
 
 MOODLE = "https://moodle.example.org"
@@ -68,7 +72,7 @@ def test_register_refuses_what_is_no_platforms_address(
 ) -> None:
     assert run(["hub", "lti", "register", address, "--course", "4"]) == 2
     assert "PLATFORM must be an address such as https://" in capfd.readouterr().err
-    assert not Registrations(state.engine).waiting(SystemClock().now())
+    assert not has_platforms(state.engine, SystemClock().now())
 
 
 def test_register_refuses_an_empty_course(
@@ -93,3 +97,103 @@ def test_without_a_hubs_database_nothing_is_made(
     assert run(["hub", "lti", "register", MOODLE, "--course", "4"]) == 3
     assert "No hub has run" in capfd.readouterr().err
     assert not (course / ".mograder").exists()
+
+
+STORED = LtiPlatform(
+    issuer=MOODLE, client_id="client-1", deployments=("2",), courses=("4",), scores="released"
+)
+
+
+@pytest.fixture
+def stored(state: HubState) -> HubState:
+    """The same, with a registered platform."""
+    Platforms(state.engine, LtiSettings()).put(STORED, SystemClock().now())
+    return state
+
+
+def test_platforms_prints_addresses_and_tables_that_the_settings_take(
+    stored: HubState, course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "lti", "platforms"]) == 0
+    told = capfd.readouterr().out
+    assert f"# Public keyset URL: {HUB}/lti/keys\n" in told
+    assert f"# Initiate login URL: {HUB}/lti/login\n" in told
+    assert "# registered\n[[lti.platform]]\n" in told
+    with (course / "mograder.toml").open("a", encoding="utf-8") as file:
+        file.write(told)
+    assert load_settings(course).settings.lti.platform == (STORED,)
+    assert run(["hub", "lti", "platforms"]) == 0
+    again = capfd.readouterr().out
+    assert again.count("[[lti.platform]]") == 1
+
+
+def test_a_registered_platform_is_removed_by_its_client_id(
+    stored: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "lti", "platforms", "--remove", "client-2"]) == 3
+    assert "client-2" in capfd.readouterr().err
+    assert run(["hub", "lti", "platforms", "--remove", "client-1"]) == 0
+    assert Platforms(stored.engine, LtiSettings()).all() == ()
+    assert stored.recent_audit(1)[0].action == "remove platform"
+
+
+def test_keys_are_made_and_listed(
+    state: HubState, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["hub", "lti", "keys"]) == 0
+    assert capfd.readouterr().out == ""
+    assert run(["hub", "lti", "keys", "--rotate"]) == 0
+    assert run(["hub", "lti", "keys", "--rotate"]) == 0
+    newest, retired = capfd.readouterr().out.splitlines()[-2:]
+    assert "retired" not in newest
+    assert "retired" in retired
+    assert stored_kid(state) == newest.split()[0]
+    monkeypatch.delenv("MOGRADER_HUB_SECRET")
+    assert run(["hub", "lti", "keys", "--rotate"]) == 1
+    assert "MOGRADER_HUB_SECRET" in capfd.readouterr().err
+    assert stored_kid(state) == newest.split()[0]
+
+
+def stored_kid(state: HubState) -> str:
+    return Keys(state.engine, "").facts()[0].kid
+
+
+def test_a_person_is_linked_listed_and_unlinked(
+    stored: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "lti", "link", MOODLE, "13", "alice"]) == 0
+    assert ExternalPeople(stored.engine).username_of(MOODLE, "13") == "alice"
+    capfd.readouterr()
+    assert run(["hub", "lti", "people", "--issuer", MOODLE]) == 0
+    assert capfd.readouterr().out.split("\t")[:3] == ["alice", MOODLE, "13"]
+    assert run(["hub", "lti", "people", "--issuer", "https://other.example.org"]) == 0
+    assert capfd.readouterr().out == ""
+    epoch = stored.epoch("alice")
+    assert run(["hub", "lti", "unlink", MOODLE, "alice"]) == 0
+    assert ExternalPeople(stored.engine).people() == ()
+    assert stored.epoch("alice") == epoch + 1
+    assert [row.action for row in stored.recent_audit(2)] == ["unlink person", "link person"]
+    assert run(["hub", "lti", "unlink", MOODLE, "alice"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("https://other.example.org", "13", "alice"), 3, "it knows https://moodle.example.org"),
+        ((MOODLE, "13", "__instructor__"), 2, "username"),
+        ((MOODLE, "13", "../x"), 2, "username"),
+        ((MOODLE, "14", "bob"), 5, "Unlink it first"),
+        ((MOODLE, "12", "bert"), 5, "Unlink it first"),
+    ],
+)
+def test_a_link_of_an_unknown_system_or_to_a_bad_or_taken_name_is_refused(
+    stored: HubState,
+    arguments: tuple[str, ...],
+    status: int,
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["hub", "lti", "link", MOODLE, "12", "bob"]) == 0
+    assert run(["hub", "lti", "link", *arguments]) == status
+    assert said in capfd.readouterr().err
+    assert len(ExternalPeople(stored.engine).people()) == 1

@@ -187,6 +187,7 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
         listed=listed,
         stamp=str(await to_thread.run_sync(roster.stamp)),
         instructors=sorted(app.services.policy.instructors),
+        external=app.oidc is not None or app.lti is not None,
         done=done,
         done_item=item,
     )
