@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from mograder.auth.lti_tool import CONFIGURATION, ToolAddresses, registration_document
 from mograder.clients.guarded_http import Answer, GuardedHttp
+from mograder.clients.http import check_token
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
+from mograder.core.web_origin import origin_of
 
 _LONGEST = 255
 _LONGEST_ADDRESS = 500
@@ -35,12 +36,14 @@ def register(
 ) -> LtiPlatform:
     """Register the hub, and return the platform with its client id, deployment and addresses.
 
-    ``title`` is the tool's name on the platform.
+    ``title`` is the tool's name on the platform; ``token`` may be empty, not all platforms use one.
 
     Raises:
         InvalidInput: The configuration is not that of the expected platform, or incomplete.
         RemoteFailed: The platform does not answer, or refuses.
     """
+    if token:
+        check_token(token, _AGAIN)
     seen = _document(http.send("GET", configuration_url), "its configuration")
     issuer = _text(seen, "issuer", _LONGEST_ADDRESS)
     if issuer.rstrip("/") != platform.issuer.rstrip("/"):
@@ -97,17 +100,12 @@ def _text(document: Mapping[str, object], name: str, longest: int) -> str:
 def _address(document: Mapping[str, object], name: str, issuer: str) -> str:
     """Return an address of the platform's configuration, on the host of its issuer."""
     value = _text(document, name, _LONGEST_ADDRESS)
-    if _origin(value) != _origin(issuer):
+    if origin_of(value) != origin_of(issuer):
         raise InvalidInput(
             f"The platform's {name} is on another host than {issuer}.",
             hint="Register by hand, with its addresses in mograder.toml.",
         )
     return value
-
-
-def _origin(address: str) -> tuple[str, str]:
-    parts = urlsplit(address)
-    return parts.scheme, parts.netloc.lower()
 
 
 def _deployment(answer: Mapping[str, object]) -> str:
