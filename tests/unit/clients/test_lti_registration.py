@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -24,6 +24,7 @@ EXPECTED = LtiPlatform(
 )
 SECRET = "canary-registration-token"
 
+NOTHING: Mapping[str, object] = {}
 LINES = [
     json.loads(line)
     for line in (DATA / "recordings" / "moodle-registration.jsonl").read_text().splitlines()
@@ -33,7 +34,7 @@ LINES = [
 class Platform:
     """A platform that answers as recorded, but for ``changes``; ``seen`` are the requests."""
 
-    def __init__(self, registration: int = 2, **changes: object) -> None:
+    def __init__(self, registration: int = 2, changes: Mapping[str, object] = NOTHING) -> None:
         self.seen: list[httpx.Request] = []
         self._configuration = {**LINES[1]["response"]["json"], **changes}
         self._registration = LINES[registration]["response"]
@@ -123,7 +124,7 @@ def test_a_refusal_is_told_without_the_platforms_words(recorded: int) -> None:
 def test_no_token_is_sent_to_a_platform_that_is_not_the_expected_one(
     changes: dict[str, object],
 ) -> None:
-    platform = Platform(**changes)
+    platform = Platform(changes=changes)
     with pytest.raises(MograderError) as refused:
         registered(platform)
     assert [each.method for each in platform.seen] == ["GET"]

@@ -24,10 +24,10 @@ from mograder.core.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
 from mograder.store.lti_registrations import Registrations
 from mograder.web.context import request_context
-from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.lti import lti_of
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
 from mograder.web.request_body import once_each, read_form
@@ -36,7 +36,7 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_TOKEN = 8000
 
 
-async def ask(code: str, request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+async def ask(code: str, request: Request, app: CurrentApp) -> Response:
     """Show what a registration will allow, and the button for it."""
     platform = await _expected(app, code, use=False)
     query = once_each(request.query_params.multi_items())
@@ -56,7 +56,7 @@ async def ask(code: str, request: Request, app: CurrentApp, visitor: Visitor) ->
     return framed(request, platform, shown)
 
 
-async def use(code: str, request: Request, app: CurrentApp, visitor: Visitor) -> Response:
+async def use(code: str, request: Request, app: CurrentApp) -> Response:
     """Use the address up and register; the page tells the platform's page that it can close."""
     form = await read_form(request)
     platform = await _expected(app, code, use=True)
@@ -123,8 +123,7 @@ async def _register(
     app: HubApp, platform: LtiPlatform, configuration: str, token: str
 ) -> LtiPlatform:
     """Register at the platform, and store it."""
-    lti = app.lti
-    assert lti is not None  # its routes are there only with it
+    lti = lti_of(app)
     http = GuardedHttp(
         {origin_of(platform.issuer)},
         private_network=platform.private_network,
