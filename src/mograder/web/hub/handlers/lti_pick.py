@@ -1,4 +1,4 @@
-"""Picking items for links in a learning platform (LTI deep linking), in the platform's own dialogue.
+"""Picking items for links in a learning platform (LTI deep linking), in its own dialogue.
 
 The page is in a frame of the platform, where no login of ours counts: a signed handle says what the
 platform's message allowed.
@@ -23,14 +23,13 @@ from mograder.core.log import get_logger
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import marks_of
 from mograder.store.releases import ItemKind, Release
+from mograder.web.context import request_context
 from mograder.web.hub.handlers.items import find_release
 from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import refuse
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.lti import lti_of
-from mograder.web.context import request_context
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.request_body import read_foreign_form
 
@@ -83,9 +82,7 @@ async def pick(request: Request, app: CurrentApp) -> Response:
         begun = signin_cookies.under_way(request, app, "lti", handle.state)
     if handle is None or begun is None:
         raise InvalidInput("This page has expired.", hint="Begin again in the platform.")
-    platform = await to_thread.run_sync(
-        lti_of(app).platforms.find, handle.issuer, handle.client_id
-    )
+    platform = await to_thread.run_sync(lti_of(app).platforms.find, handle.issuer, handle.client_id)
     if platform is None:
         raise InvalidInput("This hub does not know the platform any more.")
     wanted = [value for name, value in fields.items() if name.startswith("item")]
