@@ -38,8 +38,7 @@ from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import identify
 from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.lti import lti_of
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.request_body import once_each, read_foreign_form
 

@@ -1,4 +1,4 @@
-"""Picking items for links in a learning platform (LTI deep linking), in the platform's own dialogue.
+"""Picking items for links in a learning platform (LTI deep linking), in its own dialogue.
 
 The page is in a frame of the platform, where no login of ours counts: a signed handle says what the
 platform's message allowed.
@@ -29,8 +29,7 @@ from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import refuse
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.lti import lti_of
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.request_body import read_foreign_form
 

@@ -16,7 +16,6 @@ from mograder.core.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
 from mograder.store.external_people import ExternalPeople, UsedStates
 from mograder.store.lti_platforms import Keys, Links, Platforms
-from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.services import Services
 
 _REQUESTS_AT_ONCE = 8
@@ -46,12 +45,6 @@ class LtiService:
 
     async def close(self) -> None:
         """End what :meth:`open` has begun."""
-
-
-def lti_of(app: HubApp) -> LtiService:
-    """Return the objects of LTI 1.3; its routes exist only where there are some."""
-    assert app.lti is not None
-    return app.lti
 
 
 class PlatformKeys:
