@@ -1,0 +1,179 @@
+"""The members of platforms' courses: who may enter by them, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mograder.clients.lti_services import LtiServices, Member
+from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.log import get_logger
+from mograder.core.names import Username
+from mograder.store.lti_rosters import Course, LtiRosters, Roster, RosterMember
+
+VALID = timedelta(days=1)
+"""How long a complete reading counts if later ones fail, and a launch until the next reading."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CourseMembers:
+    """A course with the members of its last complete reading, and their users of this hub.
+
+    ``users`` are usernames by the member's id at the platform: those that a sign-in or an
+    instructor linked, and, where the platform's names are the hub's, the other members' names.
+    """
+
+    platform: LtiPlatform
+    roster: Roster
+    members: tuple[RosterMember, ...]
+    users: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The users whom the course's members let in, while the reading is valid."""
+        subjects = (each.subject for each in self.members)
+        return frozenset(self.users[each] for each in subjects if each in self.users)
+
+    def valid_until(self) -> datetime | None:
+        """Return when the reading ends to count; None if there never was one."""
+        return None if self.roster.read_at is None else self.roster.read_at + VALID
+
+
+def users_of(
+    platform: LtiPlatform, members: Iterable[RosterMember], linked: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the users of members by the members' ids.
+
+    ``linked`` are the platform's linked people: usernames by the person's id. A name that belongs
+    to another person of the platform is nobody else's, and a platform with names of its own tells
+    none of this hub.
+    """
+    found = {}
+    taken = frozenset(linked.values())
+    for each in members:
+        own = linked.get(each.subject, "")
+        named = each.username if platform.names == "same" and each.username not in taken else ""
+        if own or named:
+            found[each.subject] = own or named
+    return found
+
+
+def read_members(
+    services: LtiServices, platform: LtiPlatform, roster: Roster
+) -> tuple[RosterMember, ...]:
+    """Return a course's members as the platform tells them now; blocks.
+
+    Raises: RemoteFailed if the reading is not complete, or the course would be empty.
+    """
+    found = services.members(roster.memberships_url, roster.course.context)
+    members = tuple(_kept(each, platform) for each in found if each.active)
+    if not members:
+        raise RemoteFailed("The platform's list of members is empty.")
+    return members
+
+
+def refresh(
+    rosters: LtiRosters, services: LtiServices, platform: LtiPlatform, roster: Roster, now: datetime
+) -> bool:
+    """Read a course's members and keep them, or why that failed; return whether it worked.
+
+    Raises: Busy when the hub's database does not answer.
+    """
+    try:
+        members = read_members(services, platform, roster)
+    except RemoteFailed as error:
+        _log.warning("the members of a course of %s were not read: %s", platform.issuer, error)
+        rosters.failed(roster.course, str(error))
+        return False
+    rosters.replace(roster.course, members, now)
+    return True
+
+
+def wanted_rosters(
+    platforms: Iterable[LtiPlatform], rosters: Iterable[Roster]
+) -> Iterator[tuple[LtiPlatform, Roster]]:
+    """Yield the rosters to read: those of courses that belong to this hub, where it is set."""
+    by_key = {each.key: each for each in platforms if each.roster != "off"}
+    for roster in rosters:
+        platform = by_key.get(roster.course.platform)
+        if platform is not None and roster.course.context in platform.courses:
+            yield platform, roster
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    names: frozenset[str]
+    until: datetime
+
+
+class RosterNames:
+    """The users whom platforms' courses let in; thread-safe, since its state is replaced as a whole.
+
+    A person who has launched is let in before the next reading. Mutable state: ``_courses``, the
+    names of each course, ``_launched``, the times of launches by username, and ``_version``.
+    """
+
+    def __init__(self) -> None:
+        self._courses: tuple[_Entry, ...] = ()
+        self._launched: Mapping[str, tuple[Course, datetime]] = {}
+
+    def load(self, courses: Collection[CourseMembers]) -> None:
+        """Take over what was read. A launch before the begin of a course's reading counts no more."""
+        entries = []
+        read = {each.roster.course: each.roster.read_at for each in courses}
+        for each in courses:
+            until = each.valid_until()
+            if until is not None:
+                entries.append(_Entry(each.allowed, until))
+        self._courses = tuple(entries)
+        self._launched = {
+            name: (course, at)
+            for name, (course, at) in self._launched.items()
+            if (begun := read.get(course)) is None or at >= begun
+        }
+
+    def launched(self, username: str, course: Course, now: datetime) -> None:
+        """Let in a person whom the platform has just sent: it does so for members only."""
+        self._launched = {**self._launched, username: (course, now)}
+
+    def names(self, now: datetime) -> frozenset[str]:
+        """Return all users who are let in at a time."""
+        found = {name for name, (_, at) in self._launched.items() if now - at < VALID}
+        for entry in self._courses:
+            if now < entry.until:
+                found |= entry.names
+        return frozenset(found)
+
+    def has(self, username: str, now: datetime) -> bool:
+        """Return whether a user is let in at a time."""
+        at = self._launched.get(username)
+        if at is not None and now - at[1] < VALID:
+            return True
+        return any(username in each.names and now < each.until for each in self._courses)
+
+
+def load_courses(
+    rosters: LtiRosters, platforms: Collection[LtiPlatform], linked: Mapping[str, Mapping[str, str]]
+) -> tuple[CourseMembers, ...]:
+    """Return what is known of the courses with a roster; ``linked`` are the linked people by issuer.
+
+    Raises: Busy when the hub's database does not answer.
+    """
+    found = []
+    for platform, roster in wanted_rosters(platforms, rosters.all()):
+        members = rosters.members(roster.course)
+        users = users_of(platform, members, linked.get(platform.issuer, {}))
+        found.append(CourseMembers(platform, roster, members, users))
+    return tuple(found)
+
+
+def _kept(member: Member, platform: LtiPlatform) -> RosterMember:
+    try:
+        name = str(Username.parse(member.claims.get(platform.username, "")))
+    except MograderError:
+        name = ""
+    return RosterMember(member.subject, name, member.name, member.roles)
