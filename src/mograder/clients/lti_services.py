@@ -214,7 +214,7 @@ def _list(found: object) -> list[Mapping[str, object]]:
 
 def _result(entry: Mapping[str, object]) -> Result:
     score, maximum = _number(entry.get("resultScore")), _number(entry.get("resultMaximum"))
-    return Result(score, maximum if maximum else 1.0)
+    return Result(score, maximum or 1.0)
 
 
 def _number(value: object) -> float | None:
@@ -277,7 +277,8 @@ def _next_page(answer: Answer, url: str) -> str:
     found = _NEXT.search(answer.headers.get("link", ""))
     if found is None:
         return ""
+    following: str = found[1]
     try:
-        return urljoin(url, found[1])
+        return urljoin(url, following)
     except ValueError:
         raise RemoteFailed("The address of the next page of members cannot be used.") from None

@@ -121,7 +121,7 @@ def _parsed(answer: Answer, asked: frozenset[str], begun: float) -> AccessToken:
 
 
 def _code(answer: Answer) -> str:
-    """Return the error's code if it is one of the standard's words; other texts may tell secrets."""
+    """Return the code of an error, "" for any other text, which may hold a secret."""
     try:
         found = answer.json()
     except RemoteFailed:

@@ -93,7 +93,9 @@ class LtiRosters:
             return False
         c = lti_rosters.c
         last = c.tried_at.is_(None) if roster.tried_at is None else c.tried_at == roster.tried_at
-        taken = update(lti_rosters).where(_of(lti_rosters, roster.course), last).values(tried_at=now)
+        taken = (
+            update(lti_rosters).where(_of(lti_rosters, roster.course), last).values(tried_at=now)
+        )
         with writing(self._engine) as connection:
             return connection.execute(taken).rowcount > 0
 
@@ -116,7 +118,9 @@ class LtiRosters:
     def members(self, course: Course) -> tuple[RosterMember, ...]:
         """Return the members of the last complete reading."""
         c = lti_members.c
-        wanted = select(lti_members).where(_of(lti_members, course)).order_by(c.display_name, c.subject)
+        wanted = (
+            select(lti_members).where(_of(lti_members, course)).order_by(c.display_name, c.subject)
+        )
         with reading(self._engine) as connection:
             return tuple(map(_member, connection.execute(wanted).mappings()))
 

@@ -357,4 +357,4 @@ def _row(row: Mapping[str, object] | RowMapping) -> ScoreRow:
     kept = {name: values[name] for name in own}
     kept["state"] = ScoreState(str(values["state"]))
     kept["ours"] = tuple(json.loads(str(values["ours"])))
-    return ScoreRow(grade=grade, **kept)  # type: ignore[arg-type]
+    return ScoreRow(grade=grade, **kept)

@@ -94,7 +94,7 @@ class MarkReleases:
         table = mark_releases.c
         wanted = select(table.assignment, func.max(table.id)).group_by(table.assignment)
         with self._book.reading() as connection:
-            return {name: number for name, number in connection.execute(wanted)}
+            return dict(connection.execute(wanted).tuples().all())
 
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
         wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mograder.clients.lti_services import LtiServices, Member
-from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.clock import Clock
+from mograder.core.errors import RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
 from mograder.core.names import Username
@@ -37,10 +38,6 @@ class CourseMembers:
         """The users whom the course's members let in, while the reading is valid."""
         subjects = (each.subject for each in self.members)
         return frozenset(self.users[each] for each in subjects if each in self.users)
-
-    def valid_until(self) -> datetime | None:
-        """Return when the reading ends to count; None if there never was one."""
-        return None if self.roster.read_at is None else self.roster.read_at + VALID
 
 
 def users_of(
@@ -111,55 +108,61 @@ class _Entry:
 
 
 class RosterNames:
-    """The users whom platforms' courses let in; thread-safe, since its state is replaced as a whole.
+    """The users whom platforms' courses let in, as an allowlist asks for them; thread-safe.
 
-    A person who has launched is let in before the next reading. Mutable state: ``_courses``, the
-    names of each course, ``_launched``, the times of launches by username, and ``_version``.
+    A person who has launched is let in before the next reading. Mutable state, each replaced as a
+    whole: ``_decides``, ``_courses``, the names of each course, and ``_launched``, the launches by
+    username.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, *, decides: bool = False) -> None:
+        self._clock = clock
+        self._decides = decides
         self._courses: tuple[_Entry, ...] = ()
         self._launched: Mapping[str, tuple[Course, datetime]] = {}
 
-    def load(self, courses: Collection[CourseMembers]) -> None:
-        """Take over what was read. A launch before the begin of a course's reading counts no more."""
+    def load(self, courses: Iterable[CourseMembers], *, decides: bool) -> None:
+        """Take over what was read; a launch before a course was read ends to count."""
         entries = []
-        read = {each.roster.course: each.roster.read_at for each in courses}
+        read: dict[Course, datetime] = {}
         for each in courses:
-            until = each.valid_until()
-            if until is not None:
-                entries.append(_Entry(each.allowed, until))
-        self._courses = tuple(entries)
+            if each.roster.read_at is not None:
+                read[each.roster.course] = each.roster.read_at
+                entries.append(_Entry(each.allowed, each.roster.read_at + VALID))
+        self._decides, self._courses = decides, tuple(entries)
         self._launched = {
             name: (course, at)
             for name, (course, at) in self._launched.items()
-            if (begun := read.get(course)) is None or at >= begun
+            if course not in read or at >= read[course]
         }
 
-    def launched(self, username: str, course: Course, now: datetime) -> None:
+    def launched(self, username: str, course: Course) -> None:
         """Let in a person whom the platform has just sent: it does so for members only."""
-        self._launched = {**self._launched, username: (course, now)}
+        self._launched = {**self._launched, username: (course, self._clock.now())}
 
-    def names(self, now: datetime) -> frozenset[str]:
-        """Return all users who are let in at a time."""
-        found = {name for name, (_, at) in self._launched.items() if now - at < VALID}
-        for entry in self._courses:
-            if now < entry.until:
-                found |= entry.names
-        return frozenset(found)
+    def decides(self) -> bool:
+        """Return whether any platform's members are let in, and others only by the file."""
+        return self._decides
 
-    def has(self, username: str, now: datetime) -> bool:
-        """Return whether a user is let in at a time."""
-        at = self._launched.get(username)
-        if at is not None and now - at[1] < VALID:
+    def has(self, username: str) -> bool:
+        """Return whether a user is let in now."""
+        now, launch = self._clock.now(), self._launched.get(username)
+        if launch is not None and now - launch[1] < VALID:
             return True
         return any(username in each.names and now < each.until for each in self._courses)
+
+    def version(self) -> Hashable:
+        """Return a value that differs after a user was removed, also by time."""
+        now = self._clock.now()
+        valid = [each for each in self._courses if now < each.until]
+        launched = (name for name, (_, at) in self._launched.items() if now - at < VALID)
+        return self._decides, tuple(valid), frozenset(launched)
 
 
 def load_courses(
     rosters: LtiRosters, platforms: Collection[LtiPlatform], linked: Mapping[str, Mapping[str, str]]
 ) -> tuple[CourseMembers, ...]:
-    """Return what is known of the courses with a roster; ``linked`` are the linked people by issuer.
+    """Return what is known of the courses with a roster; ``linked`` has usernames by issuer and id.
 
     Raises: Busy when the hub's database does not answer.
     """
@@ -172,8 +175,5 @@ def load_courses(
 
 
 def _kept(member: Member, platform: LtiPlatform) -> RosterMember:
-    try:
-        name = str(Username.parse(member.claims.get(platform.username, "")))
-    except MograderError:
-        name = ""
-    return RosterMember(member.subject, name, member.name, member.roles)
+    name = Username.valid(member.claims.get(platform.username, ""))
+    return RosterMember(member.subject, name or "", member.name, member.roles)

@@ -34,18 +34,19 @@ class Step(Enum):
 
 def step_of(status: int) -> Step:
     """Return what follows from a status that is no success; 0 means an answer that was no HTTP."""
-    if status == 409:  # noqa: PLR2004 - "Conflict"
+    if status == 409:
         return Step.COMPARE
-    if status == 404:  # noqa: PLR2004 - "Not Found"
+    if status == 404:
         return Step.FIND
-    if 400 <= status < _SERVER_ERRORS and status not in _LATER:  # noqa: PLR2004 - client errors
+    if 400 <= status < _SERVER_ERRORS and status not in _LATER:
         return Step.REFUSED
     return Step.LATER
 
 
 def wait_after(tries: int) -> timedelta:
     """Return how long to wait after this many tries: a minute first, an hour at most."""
-    return min(_FIRST * 2 ** min(max(tries - 1, 0), 10), _LONGEST_WAIT)
+    doubled: int = 1 << min(max(tries - 1, 0), 10)
+    return min(_FIRST * doubled, _LONGEST_WAIT)
 
 
 def reason_to_wait(status: int) -> str:
@@ -64,7 +65,7 @@ def reason_to_wait(status: int) -> str:
 
 def reason_of_refusal(status: int) -> str:
     """Return why a mark is not sent after an answer, in a sentence."""
-    if status == 404:  # noqa: PLR2004 - "Not Found"
+    if status == 404:
         return "The activity or its grade item does not exist any more."
     return f"The platform does not take a mark for this person ({status}): no student there?"
 

@@ -153,7 +153,8 @@ class ScoreSending:
         with book:
             newest = MarkReleases(book).newest()
             people = {
-                issuer: self._people(issuer) for issuer in {each.issuer for each in platforms.values()}
+                issuer: self._people(issuer)
+                for issuer in {each.issuer for each in platforms.values()}
             }
             for item, activities in by_item.items():
                 if item in newest and not stopped():
