@@ -115,9 +115,9 @@ class RosterNames:
     username.
     """
 
-    def __init__(self, clock: Clock, *, decides: bool = False) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._decides = decides
+        self._decides = False
         self._courses: tuple[_Entry, ...] = ()
         self._launched: Mapping[str, tuple[Course, datetime]] = {}
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from mograder.web.hub.handlers import lti_scores
 from mograder.web.hub.routes import Route
+from mograder.web.hub.support.access import Access
 
-LTI_ROUTES: tuple[Route, ...] = ()
+LTI_ROUTES: tuple[Route, ...] = (
+    Route("POST", "/course/lti/scores/{name}", lti_scores.send_again, Access.INSTRUCTOR),
+)
