@@ -1,6 +1,5 @@
-// An OpenID provider for tests, on a free loopback port. It prints its issuer when it is ready, and
-// ends with its standard input. PROVIDER is JSON: port, conform (false: the id_token holds all
-// claims, not only `sub`) and idTokenSeconds. Its keys are new at each start.
+// An OpenID provider for tests, on a loopback port. PROVIDER is JSON: port, conform (false: the
+// id_token holds all claims, not only `sub`) and idTokenSeconds. Its keys are new at each start.
 //
 // POST /control with JSON sets `hubs`, the addresses that its clients may return to (the first one
 // hears of logouts), and adds `people`, claims by account. Every account has every password.
@@ -77,11 +76,7 @@ function newKeys() {
   }));
 }
 
-const server = http.createServer();
-await new Promise((ready) => { server.listen(settings.port || 0, '127.0.0.1', ready); });
-const issuer = `http://127.0.0.1:${server.address().port}`;
-
-const provider = new Provider(issuer, {
+const provider = new Provider(`http://127.0.0.1:${settings.port}`, {
   adapter: Adapter,
   // The default refuses loopback addresses, where the hubs of tests are.
   fetch: (url, { dispatcher, ...options } = {}) => globalThis.fetch(url, options),
@@ -122,7 +117,7 @@ for (const event of ['authorization.error', 'grant.error', 'userinfo.error', 'se
 provider.on('backchannel.success', () => console.log('backchannel.success'));
 
 const answer = provider.callback();
-server.on('request', async (request, response) => {
+http.createServer(async (request, response) => {
   if (request.url !== '/control') return answer(request, response);
   let body = '';
   for await (const part of request) body += part;
@@ -130,7 +125,4 @@ server.on('request', async (request, response) => {
   hubs = told.hubs || hubs;
   Object.assign(people, told.people);
   return response.end('{}');
-});
-process.stdin.resume();
-process.stdin.on('end', () => process.exit(0));
-console.log(`issuer ${issuer}`);
+}).listen(settings.port, '127.0.0.1');
