@@ -196,7 +196,7 @@ class LtiScores:
         try:
             with writing(self._engine) as connection:
                 connection.execute(activity.values(lineitem=lineitem))
-            self._set(row, lineitem=lineitem, next_at=now, tries=0)
+            self._set(row, lineitem=lineitem, next_at=now)
         except Conflict:
             return False
         return True

@@ -92,9 +92,11 @@ class MarkReleases:
     def newest(self) -> Mapping[str, int]:
         """Return the number of each assignment's newest row, which is another after any change."""
         table = mark_releases.c
-        wanted = select(table.assignment, func.max(table.id)).group_by(table.assignment)
+        wanted = select(table.assignment, func.max(table.id).label("newest")).group_by(
+            table.assignment
+        )
         with self._book.reading() as connection:
-            return dict(connection.execute(wanted).tuples().all())
+            return {row.assignment: row.newest for row in connection.execute(wanted)}
 
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
         wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)

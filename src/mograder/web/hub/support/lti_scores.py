@@ -103,10 +103,33 @@ class ScoreSending:
         if not platforms:
             return
         try:
-            self._queue_due(platforms, stopped)
+            self.queue_due(stopped)
         except MograderError as error:  # what is in the queue is sent all the same
             _log.error("marks for learning platforms could not be looked up: %s", error)
         self._send(platforms, stopped)
+
+    def queue_due(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Queue what has become due since the last time.
+
+        Raises: as :class:`~mograder.store.gradebook.Gradebook`, and Busy.
+        """
+        platforms = self._platforms()
+        by_item: defaultdict[str, list[Link]] = defaultdict(list)
+        for each in self._activities(platforms):
+            by_item[each.item].append(each)
+        book = existing_gradebook(self._sources.loaded.gradebook_path) if by_item else None
+        if book is None:
+            return
+        with book:
+            newest = MarkReleases(book).newest()
+            people = {
+                each: self._people(each) for each in {each.issuer for each in platforms.values()}
+            }
+            for item, activities in by_item.items():
+                if item in newest and not stopped():
+                    at_home = [self._with_grade_item(each, platforms) for each in activities]
+                    stamp = (newest[item], tuple(at_home), tuple(map(_frozen, people.values())))
+                    self._look_at(book, item, at_home, people, stamp)
 
     def of_item(self, item: str) -> ItemScores | None:
         """Return what an item's page shows; None for an item that is on no platform."""
@@ -140,27 +163,6 @@ class ScoreSending:
                 place = (each.context, each.resource_link)
                 found.setdefault((each.lineitem,) if each.lineitem else place, each)
         return list(found.values())
-
-    def _queue_due(
-        self, platforms: Mapping[PlatformKey, LtiPlatform], stopped: Callable[[], bool]
-    ) -> None:
-        by_item: defaultdict[str, list[Link]] = defaultdict(list)
-        for each in self._activities(platforms):
-            by_item[each.item].append(each)
-        book = existing_gradebook(self._sources.loaded.gradebook_path) if by_item else None
-        if book is None:
-            return
-        with book:
-            newest = MarkReleases(book).newest()
-            people = {
-                issuer: self._people(issuer)
-                for issuer in {each.issuer for each in platforms.values()}
-            }
-            for item, activities in by_item.items():
-                if item in newest and not stopped():
-                    at_home = [self._with_grade_item(each, platforms) for each in activities]
-                    stamp = (newest[item], tuple(at_home), tuple(map(_frozen, people.values())))
-                    self._look_at(book, item, at_home, people, stamp)
 
     def _look_at(
         self,
