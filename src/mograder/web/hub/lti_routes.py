@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from mograder.web.hub.handlers import lti_scores
+from mograder.web.hub.handlers import lti, lti_pick, lti_scores
 from mograder.web.hub.routes import Route
 from mograder.web.hub.support.access import Access
 
 LTI_ROUTES: tuple[Route, ...] = (
+    Route("GET", "/lti/login", lti.login, Access.ANYONE),
+    Route("POST", "/lti/login", lti.login, Access.ANYONE),
+    Route("POST", "/lti/launch", lti.launch, Access.ANYONE),
+    Route("POST", "/lti/pick", lti_pick.pick, Access.ANYONE),
+    Route("GET", "/lti/keys", lti.keys, Access.ANYONE),
     Route("POST", "/course/lti/scores/{name}", lti_scores.send_again, Access.INSTRUCTOR),
 )
