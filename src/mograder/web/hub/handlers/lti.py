@@ -216,12 +216,23 @@ async def _answer(
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
     person, target = await to_thread.run_sync(_person_and_target, app, platform, found)
-    return await complete(request, app, person, target, old_login=state.login_id)
+    response = await complete(request, app, person, target, old_login=state.login_id)
+    if response.status_code == 303:  # signed in
+        await to_thread.run_sync(_remember_member, app, platform, found)
+    return response
 
 
 _WRONG_ADDRESS = (
     "The activity leads to the address for picking items. Its address must end with /lti/launch."
 )
+
+
+def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> None:
+    """Let a person in who has launched, before the members of the course are read next time."""
+    lti = lti_of(app)
+    if platform.roster != "off":
+        username = lti.people.username_of(found.issuer, found.subject)
+        lti.rosters.launched(platform, found.course, found.services.memberships, username)
 
 
 def _use(app: HubApp, state: SignInState) -> bool:
