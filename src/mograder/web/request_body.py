@@ -25,8 +25,12 @@ def is_form(request: Request) -> bool:
     return kind.startswith("application/x-www-form-urlencoded")
 
 
-async def read_form(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str]:
-    """Return the fields of a form of at most ``limit`` bytes, one value each.
+async def read_form(
+    request: Request, limit: int = _FORM_LIMIT, *, once: bool = False
+) -> dict[str, str]:
+    """Return the fields of a form of at most ``limit`` bytes, the first value of each.
+
+    ``once``: refuse a field that is sent twice, since another program may take the other value.
 
     Raises: TooLarge, InvalidInput.
     """
@@ -35,6 +39,8 @@ async def read_form(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str
         fields = parse_qs(body.decode("utf-8"), max_num_fields=20, keep_blank_values=True)
     except ValueError as error:
         raise InvalidInput("The form cannot be read.") from error
+    if once:
+        return once_each([(name, each) for name, values in fields.items() for each in values])
     return {name: values[0] for name, values in fields.items()}
 
 

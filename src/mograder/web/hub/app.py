@@ -31,7 +31,7 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub.external_routes import external_routes
+from mograder.web.hub.external_routes import external_routes, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
@@ -121,6 +121,7 @@ def _make_hub_app(
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
         lti=_lti(services),
+        oidc=oidc_of(services),
     )
 
 

@@ -6,8 +6,26 @@ import what they need.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mograder.web.hub.routes import Route
 from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.support.services import Services
+
+if TYPE_CHECKING:
+    from mograder.web.hub.support.oidc import OidcSignIn
+
+
+def oidc_of(services: Services) -> OidcSignIn | None:
+    """Return the sign-in by OpenID Connect, None without ``[oidc] issuer``.
+
+    Raises: InvalidInput for settings that cannot work.
+    """
+    if not services.loaded.settings.oidc.issuer:
+        return None
+    from mograder.web.hub.support.oidc import open_oidc  # noqa: PLC0415 - see above
+
+    return open_oidc(services)
 
 
 def external_routes(app: HubApp) -> tuple[Route, ...]:

@@ -83,7 +83,8 @@ FOREIGN_POSTS = frozenset({"/lti/login", "/lti/launch", "/auth/oidc/backchannel-
 async def admit(request: Request, headers: list[Header]) -> Response | None:
     """Identify the caller; refuse a changing request that another site made a browser send.
 
-    The cookie of a login that is new with this request is added to ``headers``.
+    The cookie of a login that is new with this request is added to ``headers``. The posts that
+    other systems send have no identity, so there is nothing that another site could misuse.
     """
     services, context = hub_app(request).services, request_context(request)
     if request.method == "POST" and context.path in FOREIGN_POSTS:
