@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from mograder.core.errors import InvalidInput
 from mograder.core.external_settings import LtiPlatform
 
 CONFIGURATION: Final = "https://purl.imsglobal.org/spec/lti-tool-configuration"
 """The member with the tool's own part, in a registration and in its answer."""
 
 _AGS = "https://purl.imsglobal.org/spec/lti-ags/scope/"
-SCORE_SCOPES: Final = (f"{_AGS}score", f"{_AGS}result.readonly", f"{_AGS}lineitem.readonly")
+SCORE: Final = f"{_AGS}score"
+RESULT: Final = f"{_AGS}result.readonly"
+LINE_ITEMS: Final = f"{_AGS}lineitem.readonly"
+SCORE_SCOPES: Final = (SCORE, RESULT, LINE_ITEMS)
 """What sending marks needs: to send them, to read them back, and to find the column."""
 
 ROSTER_SCOPE: Final = "https://purl.imsglobal.org/spec/lti-nrps/scope/contextmembership.readonly"
@@ -67,24 +69,6 @@ class ToolAddresses:
     def registration(self, code: str) -> str:
         """Return the one-time address of a code."""
         return f"{self.root}/lti/register/{code}"
-
-
-def tool_addresses(public_url: str, base_url: str) -> ToolAddresses:
-    """Return the addresses of a hub from ``[hub] public_url`` and its path prefix.
-
-    Raises:
-        InvalidInput: There is no public address, or it is plain http to another machine.
-    """
-    hint = 'Set public_url = "https://…" in [hub] to the address that browsers use.'
-    if not public_url:
-        raise InvalidInput("Platforms need the hub's public address, and none is set.", hint=hint)
-    parts = urlsplit(public_url)
-    if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
-        raise InvalidInput(
-            f"Platforms need the hub to have https, and [hub] public_url is {public_url}.",
-            hint=hint,
-        )
-    return ToolAddresses(f"{public_url}{base_url}")
 
 
 def scopes_of(platform: LtiPlatform) -> tuple[str, ...]:

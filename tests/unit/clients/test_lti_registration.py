@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.auth.lti_tool import CONFIGURATION, tool_addresses
+from mograder.auth.lti_tool import CONFIGURATION, ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.lti_registration import register
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.store.lti_registrations import UNREGISTERED
-from tests.support.lti_tokens import DATA
+from tests.support.lti.tokens import recording
 
 ISSUER = "https://moodle.example.org"
 CONFIG = f"{ISSUER}/mod/lti/openid-configuration.php"
@@ -25,10 +25,7 @@ EXPECTED = LtiPlatform(
 SECRET = "canary-registration-token"
 
 NOTHING: Mapping[str, object] = {}
-LINES = [
-    json.loads(line)
-    for line in (DATA / "recordings" / "moodle-registration.jsonl").read_text().splitlines()
-]
+LINES = recording("moodle-registration")
 
 
 class Platform:
@@ -56,7 +53,7 @@ def registered(platform: Callable[[httpx.Request], httpx.Response], **more: Any)
         transport=httpx.MockTransport(platform),
         resolve=lambda *_: ["93.184.216.34"],
     )
-    addresses = tool_addresses("https://hub.example.org", "")
+    addresses = ToolAddresses("https://hub.example.org")
     return register(
         http,
         more.get("config", CONFIG),

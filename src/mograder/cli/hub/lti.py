@@ -13,7 +13,7 @@ import tomlkit
 from pydantic import ValidationError
 
 from mograder.auth.login_links import make_code
-from mograder.auth.lti_tool import ToolAddresses, tool_addresses
+from mograder.auth.lti_tool import ToolAddresses
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import no_hub, open_hub_state
 from mograder.cli.shared.options import Given, course_dir_option
@@ -23,6 +23,7 @@ from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.validation_messages import complaint
+from mograder.operations.sign_in_settings import own_url
 from mograder.store.database import awaits_upgrade
 from mograder.store.external_people import ExternalPeople
 from mograder.store.hub_state import HubState
@@ -286,7 +287,7 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
 
 
 def _addresses(loaded: LoadedSettings) -> ToolAddresses:
-    return tool_addresses(loaded.settings.hub.public_url, loaded.settings.hub.base_url)
+    return ToolAddresses(own_url(loaded))
 
 
 @contextmanager

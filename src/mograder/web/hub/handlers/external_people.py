@@ -13,10 +13,11 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.lti_tool import ToolAddresses, tool_addresses
+from mograder.auth.lti_tool import ToolAddresses
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
+from mograder.operations.sign_in_settings import own_url
 from mograder.store.external_people import ExternalPeople, ExternalPerson
 from mograder.store.lti_platforms import KeyFacts, Keys, Platforms
 from mograder.web.hub.support.access import Caller
@@ -50,7 +51,7 @@ async def sign_in(request: Request, app: CurrentApp, caller: Caller) -> Response
         "sign_in.html",
         here="people",
         oidc=app.services.loaded.settings.oidc,
-        addresses=_addresses(app),
+        addresses=ToolAddresses(own_url(app.services.loaded)),
         seen=seen,
         issuers=_issuers(app, seen.platforms),
         sheet=sheet_of(found, request),
@@ -115,8 +116,3 @@ def _platforms(app: HubApp) -> Platforms:
 def _issuers(app: HubApp, platforms: tuple[LtiPlatform, ...]) -> tuple[str, ...]:
     provider = app.services.loaded.settings.oidc.issuer
     return tuple(sorted({provider, *(each.issuer for each in platforms)} - {""}))
-
-
-def _addresses(app: HubApp) -> ToolAddresses:
-    hub = app.services.loaded.settings.hub
-    return tool_addresses(hub.public_url, hub.base_url)

@@ -26,8 +26,7 @@ from mograder.store.lti_registrations import Registrations
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.lti import lti_of
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
 from mograder.web.request_body import once_each, read_form

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from anyio import CapacityLimiter
 
-from mograder.auth.lti_addresses import addresses_of, platform_origin
-from mograder.clients.guarded_http import GuardedHttp
+from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.key_sets import CachedKeySet
+from mograder.clients.lti_keys import KeyRequest
 from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
-from mograder.core.web_origin import origin_of
 from mograder.exchange.lti.roster import RosterNames
+from mograder.operations.sign_in_settings import own_url
 from mograder.store.allowlist import Allowlist
 from mograder.store.external_people import ExternalPeople, UsedStates
 from mograder.store.lti_platforms import Keys, Links, Platforms
@@ -93,40 +92,13 @@ class PlatformKeys:
         return found
 
 
-class KeyRequest:
-    """The request for a platform's key set."""
-
-    def __init__(self, platform: LtiPlatform) -> None:
-        self._url = addresses_of(platform).keys
-        self._http = GuardedHttp(
-            {origin_of(self._url)},
-            private_network=platform.private_network,
-            name=f"the learning platform {platform.issuer}",
-        )
-
-    def __call__(self) -> object:
-        """Return the parsed key set. Raises: RemoteFailed."""
-        answer = self._http.send("GET", self._url, headers=_ACCEPT)
-        if not answer.good:
-            raise RemoteFailed(f"The learning platform answered {answer.status} for its keys.")
-        return answer.json()
-
-
-_ACCEPT = (("Accept", "application/json"),)
-
-
 def make_lti(services: Services) -> LtiService:
     """Return the objects of LTI 1.3.
 
     Raises: InvalidInput if the hub does not know its own public address, or a platform's address
         in the settings cannot be used.
     """
-    hub, engine, clock = services.loaded.settings.hub, services.state.engine, services.clock
-    if not platform_origin(hub.public_url):
-        raise InvalidInput(
-            "Learning platforms need the hub's public address, with https.",
-            hint="Set [hub] public_url to the https address that browsers use.",
-        )
+    engine, clock = services.state.engine, services.clock
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
     limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
@@ -141,7 +113,7 @@ def make_lti(services: Services) -> LtiService:
         LtiRosters(engine), people, platforms.all, asked.of, clock, RosterNames(clock)
     )
     return LtiService(
-        own_url=f"{hub.public_url}{hub.base_url}",
+        own_url=own_url(services.loaded),
         clock=clock,
         platforms=platforms,
         links=links,
