@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
@@ -36,6 +36,35 @@ async def read_form(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str
     except ValueError as error:
         raise InvalidInput("The form cannot be read.") from error
     return {name: values[0] for name, values in fields.items()}
+
+
+async def read_foreign_form(request: Request, limit: int, most_fields: int) -> dict[str, str]:
+    """Return the fields of a form that another site's page sent, each of them there once.
+
+    Raises: TooLarge; InvalidInput for a field that is there twice, since two programs could each
+        take another one of them.
+    """
+    if not is_form(request):
+        raise InvalidInput("The request is no form.")
+    body = await _read(request, limit)
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            max_num_fields=most_fields,
+            keep_blank_values=True,
+            errors="strict",
+        )
+    except ValueError as error:
+        raise InvalidInput("The form cannot be read.") from error
+    return once_each(pairs)
+
+
+def once_each(pairs: Collection[tuple[str, str]]) -> dict[str, str]:
+    """Return the fields of a form or a query. Raises: InvalidInput for one that is there twice."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise InvalidInput("The request names a field twice.")
+    return fields
 
 
 async def read_json(request: Request, shape: type[B], limit: int) -> B:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import FileResponse, JSONResponse
@@ -23,6 +24,7 @@ from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
+from mograder.store.lti_presence import has_platforms
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
@@ -53,6 +55,9 @@ from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
+
+if TYPE_CHECKING:
+    from mograder.web.hub.support.lti import LtiService
 
 _FRONT_DOOR = FRONT_DOOR.encode()
 
@@ -115,7 +120,21 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
+        lti=_lti(services),
     )
+
+
+def _lti(services: Services) -> LtiService | None:
+    """Return the objects of LTI 1.3, None for a hub that has no learning platform.
+
+    Raises: InvalidInput for settings that LTI cannot work with.
+    """
+    configured = services.loaded.settings.lti.platform
+    if not configured and not has_platforms(services.state.engine, services.clock.now()):
+        return None
+    from mograder.web.hub.support.lti import make_lti  # noqa: PLC0415 - only where it is used
+
+    return make_lti(services)
 
 
 class Dispatcher:
@@ -163,9 +182,13 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         stop = asyncio.Event()
         watching = asyncio.create_task(keep_watch(app, stop))
         await app.services.grading.jobs.open()
+        if app.lti is not None:
+            await app.lti.open()
         yield
         stop.set()
         await watching
+        if app.lti is not None:
+            await app.lti.close()
         await app.services.grading.jobs.close()
         app.notifier.close()
         await app.copy_counts.close()

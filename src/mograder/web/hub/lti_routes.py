@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from mograder.web.hub.handlers import lti, lti_pick
 from mograder.web.hub.routes import Route
+from mograder.web.hub.support.access import Access
 
-LTI_ROUTES: tuple[Route, ...] = ()
+LTI_ROUTES: tuple[Route, ...] = (
+    Route("GET", "/lti/login", lti.login, Access.ANYONE),
+    Route("POST", "/lti/login", lti.login, Access.ANYONE),
+    Route("POST", "/lti/launch", lti.launch, Access.ANYONE),
+    Route("POST", "/lti/pick", lti_pick.pick, Access.ANYONE),
+    Route("GET", "/lti/keys", lti.keys, Access.ANYONE),
+)

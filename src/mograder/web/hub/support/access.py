@@ -76,12 +76,19 @@ def login_cookie(login: Login, context: RequestContext, secret: str) -> str:
     )
 
 
+FOREIGN_POSTS = frozenset({"/lti/login", "/lti/launch", "/auth/oidc/backchannel-logout"})
+"""Addresses that other systems post to, by a browser or directly; no identity counts there."""
+
+
 async def admit(request: Request, headers: list[Header]) -> Response | None:
     """Identify the caller; refuse a changing request that another site made a browser send.
 
     The cookie of a login that is new with this request is added to ``headers``.
     """
     services, context = hub_app(request).services, request_context(request)
+    if request.method == "POST" and context.path in FOREIGN_POSTS:
+        request.scope[IDENTITY] = None
+        return None
     try:
         identity = identify(request.scope, services)
         request.scope[IDENTITY] = identity

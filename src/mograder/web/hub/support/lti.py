@@ -2,9 +2,123 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+
+from anyio import CapacityLimiter
+
+from mograder.auth.lti_addresses import addresses_of, platform_origin
+from mograder.clients.guarded_http import GuardedHttp
+from mograder.clients.key_sets import CachedKeySet
+from mograder.core.clock import Clock
+from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.web_origin import origin_of
+from mograder.store.external_people import ExternalPeople, UsedStates
+from mograder.store.lti_platforms import Keys, Links, Platforms
+from mograder.web.hub.support.services import Services
+
+_REQUESTS_AT_ONCE = 8
+"""Threads for requests to platforms, so that a slow platform does not take all of the hub's."""
 
 
 @dataclass(frozen=True, slots=True)
 class LtiService:
-    """LTI 1.3 of this hub."""
+    """LTI 1.3 of this hub: platforms, launched activities, the hub's keys, and people's links.
+
+    ``own_url`` is the hub's address, without a slash at its end.
+    """
+
+    own_url: str
+    clock: Clock
+    platforms: Platforms
+    links: Links
+    keys: Keys
+    people: ExternalPeople
+    used: UsedStates
+    key_sets: PlatformKeys
+    limiter: CapacityLimiter
+
+    async def open(self) -> None:
+        """Make the hub's key if there is none yet, so that no launch has to wait for it."""
+        await asyncio.to_thread(self.keys.current, self.clock.now())
+
+    async def close(self) -> None:
+        """End what :meth:`open` has begun."""
+
+
+class PlatformKeys:
+    """The key sets of platforms, one for each platform, fetched when a token needs them.
+
+    Mutable state: the key sets, by their platform and its settings.
+    """
+
+    def __init__(self, clock: Clock, limiter: CapacityLimiter) -> None:
+        self._clock = clock
+        self._limiter = limiter
+        self._sets: dict[LtiPlatform, CachedKeySet] = {}
+
+    def of(self, platform: LtiPlatform) -> CachedKeySet:
+        """Return the key set of a platform; other settings of a platform begin with an empty one.
+
+        Raises: InvalidInput for an address in the platform's settings that cannot be used.
+        """
+        found = self._sets.get(platform)
+        if found is None:
+            fetch = KeyRequest(platform)
+            found = CachedKeySet(fetch, self._clock, limiter=self._limiter)
+            self._sets = {
+                known: keys for known, keys in self._sets.items() if known.key != platform.key
+            }
+            self._sets[platform] = found
+        return found
+
+
+class KeyRequest:
+    """The request for a platform's key set."""
+
+    def __init__(self, platform: LtiPlatform) -> None:
+        self._url = addresses_of(platform).keys
+        self._http = GuardedHttp(
+            {origin_of(self._url)},
+            private_network=platform.private_network,
+            name=f"the learning platform {platform.issuer}",
+        )
+
+    def __call__(self) -> object:
+        """Return the parsed key set. Raises: RemoteFailed."""
+        answer = self._http.send("GET", self._url, headers=_ACCEPT)
+        if not answer.good:
+            raise RemoteFailed(f"The learning platform answered {answer.status} for its keys.")
+        return answer.json()
+
+
+_ACCEPT = (("Accept", "application/json"),)
+
+
+def make_lti(services: Services) -> LtiService:
+    """Return the objects of LTI 1.3.
+
+    Raises: InvalidInput if the hub does not know its own public address, or a platform's address
+        in the settings cannot be used.
+    """
+    hub, engine, clock = services.loaded.settings.hub, services.state.engine, services.clock
+    if not platform_origin(hub.public_url):
+        raise InvalidInput(
+            "Learning platforms need the hub's public address, with https.",
+            hint="Set [hub] public_url to the https address that browsers use.",
+        )
+    for platform in services.loaded.settings.lti.platform:
+        addresses_of(platform)
+    limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
+    return LtiService(
+        own_url=f"{hub.public_url}{hub.base_url}",
+        clock=clock,
+        platforms=Platforms(engine, services.loaded.settings.lti),
+        links=Links(engine),
+        keys=Keys(engine, services.secret),
+        people=ExternalPeople(engine),
+        used=UsedStates(engine, clock),
+        key_sets=PlatformKeys(clock, limiter),
+        limiter=limiter,
+    )
