@@ -1,21 +1,18 @@
-"""The made-up id_tokens of LTI, and the clock, the platform and the keys that belong to them."""
+"""The clock, the platform and the hub that the made-up id_tokens belong to."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from mograder.auth.jose import KeySet
 from mograder.core.external_settings import LtiPlatform
+from tests.support.lti.tokens import RECORDED_HUB, RECORDED_PLATFORM, keys
 
-DATA = Path(__file__).parents[1] / "data" / "lti"
 NOW = datetime.fromtimestamp(1795300000, UTC)
-HUB = "https://hub.example.org"
+NONCE = "nonce-for-tests"
+HUB = RECORDED_HUB
 PLATFORM = LtiPlatform(
-    issuer="https://moodle.example.org",
+    issuer=RECORDED_PLATFORM,
     client_id="client-full",
     deployments=("1",),
     courses=("4",),
@@ -23,28 +20,6 @@ PLATFORM = LtiPlatform(
 OTHER = PLATFORM.model_copy(update={"issuer": "https://other.example.org"})
 
 
-@dataclass(frozen=True, slots=True)
-class MadeUp:
-    """One token; ``changed`` are the claims that differ from those of the good one."""
-
-    name: str
-    accepted: bool
-    changed: dict[str, Any]
-    token: str
-
-
-def made_up() -> tuple[MadeUp, ...]:
-    """Return the tokens in the order of the file."""
-    lines = (DATA / "tokens.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    return tuple(
-        MadeUp(row["name"], row["expect"] == "accept", row["changed"], row["token"]) for row in rows
-    )
-
-
 def key_set(name: str) -> KeySet:
-    """Return the public keys of a file in ``keys``, such as "platform"."""
-    return KeySet.parse(json.loads((DATA / "keys" / f"{name}.public.json").read_text()))
-
-
-TOKENS = made_up()
+    """Return the public keys of a file of keys, such as "platform"."""
+    return KeySet.parse(keys(name))

@@ -294,5 +294,5 @@ def _told(value: object) -> str:
 def _line(value: object, longest: int) -> str:
     """Return a text for display: printable, cut to a length, "" for a missing one."""
     shown = "".join(each if each.isprintable() else " " for each in _told(value)[: 4 * longest])
-    clean = shown.encode("utf-8", "replace").decode().strip()
+    clean = shown.strip()
     return clean if len(clean) <= longest else clean[: longest - 1] + "…"

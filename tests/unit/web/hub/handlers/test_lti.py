@@ -1,0 +1,539 @@
+"""Launches by a learning platform: the way of a good one, and everything that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mograder.auth.cookies import LIFETIME, read_cookie
+from mograder.auth.identity import Identity, Method
+from mograder.auth.roles import Role
+from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.sandbox.protocol import Mode
+from mograder.store.lti_platforms import Platforms
+from tests.support.hub_app import SECRET
+from tests.support.lti.state import ASSISTANT
+from tests.support.lti.tokens import LTI
+from tests.support.lti_hub import ORIGIN, LtiHub, Tab, lti_hub
+
+LOGIN = "__Host-mograder_session"
+POLICY = "content-security-policy"
+
+
+@pytest.fixture
+async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
+    async with lti_hub(tmp_path / "course") as rig:
+        yield rig
+
+
+def login_of(lti: LtiHub, answer: httpx.Response) -> Any:
+    """The login that an answer sets."""
+    value = answer.cookies[LOGIN]
+    return read_cookie(SECRET, value, lti.hub.clock.now())
+
+
+def refused(answer: httpx.Response, words: str, status: int = 403) -> None:
+    """A refusal says why, and sets no login."""
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    assert LOGIN not in answer.headers.get("set-cookie", "")
+
+
+# --- the way of a good launch -------------------------------------------------------------------
+
+
+async def test_a_launch_signs_in_and_leads_to_ones_own_notebook(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity("A1"))
+        assert (answer.status_code, answer.headers["location"]) == (303, "/edit/A1")
+        login = login_of(lti, answer)
+        assert (login.username, login.role) == ("alice", Role.STUDENT)
+        page = await tab.browser.get("/edit/A1", headers={"Accept": "text/html"})
+        assert "Starting A1" in page.text
+        assert ">alice<" in page.text
+    assert ("alice", "sign in", f"lti {lti.platform.url}", "ok") in lti.hub.audit()
+
+
+@pytest.mark.parametrize(
+    ("item", "place"),
+    [
+        ("A2", "/edit/A2"),
+        ("L01", "/run/L01"),
+        ("", "/"),
+        ("No such item", "/"),
+        ("../../etc/passwd", "/"),
+        ("$CourseSection.x", "/"),
+    ],
+)
+async def test_an_item_is_a_wish_for_what_is_published(lti: LtiHub, item: str, place: str) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity(item))
+        assert answer.headers["location"] == place
+        assert login_of(lti, answer).username == "alice"
+
+
+async def test_a_launched_activity_is_remembered_with_its_line_item(lti: LtiHub) -> None:
+    activity = lti.activity("A1")
+    async with lti.tab() as tab:
+        await tab.launch("alice", activity)
+        await tab.launch("bob", activity)
+    assert lti.count("lti_links") == 1
+    async with lti.tab() as tab:
+        await tab.launch("bob", lti.activity("../x"))
+    assert lti.count("lti_links") == 2
+
+
+async def test_in_a_frame_the_hub_shows_one_link_that_begins_in_a_tab(lti: LtiHub) -> None:
+    activity = lti.activity("A1")
+    form = lti.platform.initiation("alice", activity)
+    async with lti.tab() as tab:
+        framed = await tab.send("/lti/login", form, "iframe")
+        assert framed.status_code == 200
+        assert "set-cookie" not in framed.headers
+        assert framed.text.count("<a ") == 1
+        address = framed.text.partition('href="/lti/login')[2].partition('"')[0]
+        again = f"/lti/login{address.replace('&amp;', '&')}"
+        # In a frame also the link's address shows the link only.
+        assert (await tab.browser.get(again, headers=lti.marks("iframe"))).status_code == 200
+        begun = await tab.browser.get(again, headers=lti.marks())
+        place, fields = lti.platform.authenticate(begun.headers["location"])
+        assert place == f"{ORIGIN}/lti/launch"
+        answer = await tab.send("/lti/launch", fields)
+        assert answer.headers["location"] == "/edit/A1"
+
+
+async def test_browsers_that_do_not_tell_about_frames_begin_after_the_link(lti: LtiHub) -> None:
+    form = lti.platform.initiation("alice", lti.activity("A1"))
+    origin = {"Origin": lti.platform.url}
+    async with lti.tab() as tab:
+        assert (await tab.browser.post("/lti/login", data=form, headers=origin)).status_code == 200
+        begun = await tab.browser.get("/lti/login", params=form | {"tab": "1"})
+        assert begun.headers["location"].startswith(f"{lti.platform.url}/mod/lti/auth.php?")
+
+
+async def test_the_state_of_a_launch_is_a_cookie_for_posts_of_the_platform(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.begin("alice", lti.activity())
+        cookie = begun.headers["set-cookie"]
+        assert cookie.startswith("__Host-mograder_signin_")
+        assert "SameSite=None; Secure; Partitioned" in cookie
+        assert "HttpOnly" in cookie
+        address = httpx.URL(begun.headers["location"])
+        assert set(address.params) == {
+            "scope", "response_type", "response_mode", "prompt", "client_id",
+            "redirect_uri", "login_hint", "state", "nonce", "lti_message_hint",
+        }  # fmt: skip
+        answer = await tab.launch("alice", lti.activity())
+        assert [each for each in answer.headers.get_list("set-cookie") if "Max-Age=0" in each]
+
+
+async def test_keys_are_published(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.browser.get("/lti/keys")
+        (key,) = answer.json()["keys"]
+        assert {"kid", "n", "e"} < key.keys()
+        assert not {"d", "p", "q"} & key.keys()
+        assert "max-age" in answer.headers["cache-control"]
+
+
+async def test_a_new_key_of_the_platform_is_fetched_once_it_is_needed(lti: LtiHub) -> None:
+    await lti.sign_in("alice")
+    lti.platform.rotate()
+    lti.hub.clock.advance(61)
+    assert await lti.sign_in("bob") == "/"
+    assert len([each for each in lti.platform.asked if "certs" in each.path]) == 2
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+
+async def roles(rig: LtiHub, username: str) -> tuple[Role, int]:
+    """The role of a launch, and the seconds that its login lasts."""
+    async with rig.tab() as tab:
+        login = login_of(rig, await tab.launch(username, rig.activity()))
+        left = LIFETIME - (rig.hub.clock.now().timestamp() - login.issued)
+        return login.role, int(left)
+
+
+async def test_teachers_are_students_here_unless_the_settings_say_more(lti: LtiHub) -> None:
+    assert await roles(lti, "teach1") == (Role.STUDENT, LIFETIME)
+    assert await roles(lti, "admin") == (Role.STUDENT, LIFETIME)
+
+
+async def test_teachers_and_assistants_have_their_roles_for_eight_hours(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", teachers=True, assistants=True) as rig:
+        rig.platform.state.change("tutor", roles=ASSISTANT)
+        assert await roles(rig, "teach1") == (Role.INSTRUCTOR, 8 * 3600)
+        assert await roles(rig, "tutor") == (Role.MARKER, 8 * 3600)
+        assert await roles(rig, "alice") == (Role.STUDENT, LIFETIME)
+        rig.platform.state.change("teach1", roles=("Learner",))  # looks as a student
+        assert await roles(rig, "teach1") == (Role.STUDENT, LIFETIME)
+
+
+async def test_a_role_ends_with_its_login(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", teachers=True) as rig, rig.tab() as tab:
+        await tab.launch("teach1", rig.activity())
+        assert (await tab.browser.get("/course/people")).status_code == 200
+        rig.hub.clock.advance(8 * 3600 + 1)
+        assert (await tab.browser.get("/course/people")).status_code == 403
+
+
+async def test_roles_from_elsewhere_than_the_course_do_not_count(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", teachers=True, assistants=True) as rig:
+        person = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#Instructor"
+        system = "http://purl.imsglobal.org/vocab/lis/v2/system/person#Administrator"
+        rig.platform.state.change("bob", roles=(person, system))
+        assert (await roles(rig, "bob"))[0] is Role.STUDENT
+        async with rig.tab() as tab:
+            wish = {"item": "A1", "role": "Instructor", "username": "prof", "roles": "Instructor"}
+            answer = await tab.launch("bob", rig.activity(), **{f"{LTI}custom": wish})
+            login = login_of(rig, answer)
+            assert (login.username, login.role) == ("bob", Role.STUDENT)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+async def named(rig: LtiHub, username: str, told: str, **changed: object) -> httpx.Response:
+    """A launch of a person whose platform tells another user name."""
+    async with rig.tab() as tab:
+        ext = {f"{LTI}ext": {"user_username": told}}
+        return await tab.launch(username, rig.activity(), **ext | changed)
+
+
+@pytest.mark.parametrize(
+    "told", ["../x", "__instructor__", "alice ", "-rf", "a/b", "a\0b", "x" * 300, "a\u202eb"]
+)
+async def test_names_go_through_the_one_grammar_unchanged(lti: LtiHub, told: str) -> None:
+    refused(await named(lti, "alice", told), "a user name of this hub cannot look like that")
+    assert lti.count("external_people") == 0
+
+
+async def test_names_that_look_alike_are_other_people(lti: LtiHub) -> None:
+    for number, told in (("13", "alice"), ("14", "ALICE"), ("15", "al\u0131ce")):
+        person = lti.platform.state.people[number].username
+        assert login_of(lti, await named(lti, person, told)).username == told
+
+
+async def test_a_second_subject_does_not_get_a_taken_name(lti: LtiHub) -> None:
+    assert login_of(lti, await named(lti, "alice", "alice")).username == "alice"
+    refused(await named(lti, "bob", "alice"), "belongs to another account")
+    # Nor does the first one change with what the platform says later.
+    assert login_of(lti, await named(lti, "alice", "prof")).username == "alice"
+    assert login_of(lti, await named(lti, "alice", "")).username == "alice"
+
+
+async def test_a_platform_with_own_names_gets_no_name_of_the_hub(lti: LtiHub) -> None:
+    refused(await named(lti, "alice", "prof"), "knows the name")
+    (lti.hub.course / "hub-notebooks" / "carla").mkdir(parents=True)
+    refused(await named(lti, "alice", "carla"), "knows the name")
+
+
+async def test_a_platform_with_the_same_names_is_believed(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", names="same") as rig:
+        assert login_of(rig, await named(rig, "alice", "prof")).username == "prof"
+
+
+async def test_without_a_name_the_page_says_what_to_set(lti: LtiHub) -> None:
+    refused(await named(lti, "alice", "", email="prof@example.edu"), "Share launcher")
+    refused(await named(lti, "alice", "$User.username"), "Share launcher")
+
+
+async def test_two_platforms_never_share_a_person(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", platforms=2) as rig:
+        await rig.sign_in("alice")
+        second = LtiHub(rig.hub, rig.others[0])
+        refused(await named(second, "alice", "alice"), "knows the name")
+        assert login_of(second, await named(second, "alice", "alice2")).username == "alice2"
+
+
+# --- whose sign-in it is ------------------------------------------------------------------------
+
+
+async def answered(tab: Tab, username: str) -> dict[str, str]:
+    """The form that the platform would post to the hub at the end of a launch in this tab."""
+    begun = await tab.begin(username, tab.hub.activity())
+    return tab.hub.platform.authenticate(begun.headers["location"])[1]
+
+
+async def test_a_launch_of_another_browser_is_refused(lti: LtiHub) -> None:
+    async with lti.tab() as attacker, lti.tab() as victim:
+        fields = await answered(attacker, "bob")
+        refused(await victim.send("/lti/launch", fields), "has not begun this sign-in")
+        await answered(victim, "alice")
+        refused(await victim.send("/lti/launch", fields), "has not begun this sign-in")
+
+
+async def test_a_token_at_another_state_is_refused(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        first, second = await answered(tab, "bob"), await answered(tab, "bob")
+        crossed = {"state": first["state"], "id_token": second["id_token"]}
+        refused(await tab.send("/lti/launch", crossed), "answers another request")
+
+
+async def test_a_launch_counts_once(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        fields = await answered(tab, "bob")
+        cookies = dict(tab.browser.cookies)
+        assert (await tab.send("/lti/launch", fields)).status_code == 303
+        assert (await tab.send("/lti/launch", fields)).status_code == 403  # the cookie is gone
+        for name, value in cookies.items():
+            tab.browser.cookies.set(name, value, "hub.example.org")
+        refused(await tab.send("/lti/launch", fields), "was completed already")
+
+
+async def test_a_launch_is_possible_for_ten_minutes(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.begin("bob", lti.activity())
+        lti.hub.clock.advance(601)
+        fields = lti.platform.authenticate(begun.headers["location"])[1]
+        refused(await tab.send("/lti/launch", fields), "more than ten minutes ago")
+
+
+async def test_the_clocks_may_differ_by_a_minute(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        for ahead, words in ((59, ""), (62, "from the future"), (-119, ""), (-121, "expired")):
+            lti.platform.clock = lambda ahead=ahead: lti.hub.clock.now().timestamp() + ahead
+            answer = await tab.launch("bob", lti.activity())
+            if words:
+                refused(answer, words)
+            else:
+                assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("change", ["unsigned", "other state", "other flow", "twice"])
+async def test_only_a_cookie_of_this_very_sign_in_counts(lti: LtiHub, change: str) -> None:
+    async with lti.tab() as tab:
+        fields = await answered(tab, "bob")
+        ((name, value),) = tab.browser.cookies.items()
+        other = await answered(tab, "bob")
+        values = [each for key, each in tab.browser.cookies.items() if key != name]
+        tab.browser.cookies.clear()
+        header = {
+            "unsigned": f"{name}={value[:-1]}{'0' if value[-1] != '0' else '1'}",
+            "other state": f"{name}={values[0]}",
+            "other flow": f"{name.replace('signin', 'session')}={value}",
+            "twice": f"{name}={value}; {name}={value}",
+        }[change]
+        headers = lti.marks() | {"Cookie": header}
+        answer = await tab.browser.post("/lti/launch", data=fields, headers=headers)
+        refused(answer, "has not begun this sign-in")
+        assert other["state"] != fields["state"]
+
+
+async def test_the_login_before_ends_with_its_open_notebooks(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        first = login_of(lti, await tab.launch("bob", lti.activity()))
+        session = lti.hub.start("bob", "A1", Mode.EDIT, server=lti.hub.course / "s.sock")
+        bob = Identity("bob", Role.STUDENT, Method.COOKIE, first.login_id, None)
+        capability = lti.hub.services.capabilities.issue(session.id, bob)
+        assert lti.hub.services.capabilities.resolve(capability) is not None
+        second = login_of(lti, await tab.launch("alice", lti.activity()))
+        assert second.login_id != first.login_id
+        assert lti.hub.services.revocations.login_revoked(first.login_id)
+        assert lti.hub.services.capabilities.resolve(capability) is None
+        third = login_of(lti, await tab.launch("alice", lti.activity()))
+        assert third.login_id != second.login_id
+
+
+async def test_no_identity_of_the_request_counts(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        await tab.launch("bob", lti.activity())
+        fields = await answered(tab, "bob")
+        lti.platform.state.change("bob", roles=("Learner",))
+        headers = lti.marks() | {"Authorization": "Bearer nonsense"}
+        answer = await tab.browser.post("/lti/launch", data=fields, headers=headers)
+        assert answer.status_code == 303
+
+
+# --- addresses and platforms --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example.org/x",
+        "https://hub.example.org@evil.example.org/lti/launch",
+        "//evil.example.org/lti/launch",
+        "https:\\\\evil.example.org/lti/launch",
+        "javascript:alert(1)",
+        "http://hub.example.org/lti/launch",
+        f"{ORIGIN}/lti/launch?{'x' * 1000}",
+        "",
+    ],
+)
+async def test_a_launch_never_leads_to_another_server(lti: LtiHub, target: str) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.begin("alice", lti.activity(), target_link_uri=target)
+        assert begun.status_code == 400
+        changed = {f"{LTI}target_link_uri": target or None}
+        refused(await tab.launch("alice", lti.activity("A1"), **changed), "not valid")
+
+
+async def test_a_platform_cannot_answer_for_another(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", platforms=2) as rig, rig.tab() as tab:
+        activity, other = rig.activity(), rig.others[0]
+        begun = await tab.begin("alice", activity)
+        question = httpx.URL(begun.headers["location"]).params
+        token = other.token("alice", activity, question["nonce"])  # both sign with one key
+        answer = await tab.send("/lti/launch", {"state": question["state"], "id_token": token})
+        refused(answer, "is of another platform")
+
+
+async def test_two_clients_of_an_issuer_are_told_apart(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course") as rig, rig.tab() as tab:
+        form = rig.platform.initiation("alice", rig.activity())
+        del form["client_id"]
+        assert (await tab.send("/lti/login", form)).status_code == 303  # there is only one
+        stored = LtiPlatform.model_validate(rig.platform.settings("client-private"))
+        Platforms(rig.hub.engine, LtiSettings()).put(stored, rig.hub.clock.now())
+        assert (await tab.send("/lti/login", form)).status_code == 404
+        begun = await tab.begin("alice", rig.activity(), client_id="client-private")
+        assert httpx.URL(begun.headers["location"]).params["client_id"] == "client-private"
+
+
+async def test_an_unknown_platform_is_told_to_its_teacher(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.begin("alice", lti.activity(), iss="https://evil.example.org")
+        assert begun.status_code == 404
+        assert "does not know the learning platform" in begun.text
+        begun = await tab.begin("alice", lti.activity(), client_id="other")
+        assert begun.status_code == 404
+
+
+async def test_an_unlisted_course_or_deployment_is_refused(lti: LtiHub) -> None:
+    other = lti.platform.state.activities[5]
+    async with lti.tab() as tab:
+        refused(await tab.launch("alice", other), "does not belong to this hub")
+        wrong = {f"{LTI}deployment_id": "9"}
+        refused(await tab.launch("alice", lti.activity(), **wrong), "is not one of this hub")
+        none: dict[str, object] = {f"{LTI}context": None}
+        refused(await tab.launch("alice", lti.activity(), **none), "does not belong to this hub")
+    assert lti.count("lti_links") == 0
+
+
+async def test_the_platforms_own_refusal_is_told_in_our_words(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.begin("alice", lti.activity(), login_hint="14")
+        fields = lti.platform.authenticate(begun.headers["location"])[1]
+        assert fields["error"] == "access_denied"
+        refused(await tab.send("/lti/launch", fields), "another person is signed in there now")
+        begun = await tab.begin("alice", lti.activity())
+        state = httpx.URL(begun.headers["location"]).params["state"]
+        fields = {"state": state, "error": "<b>x</b>", "error_description": "<img src=x>"}
+        answer = await tab.send("/lti/launch", fields)
+        refused(answer, "It reports a failure.")
+        assert "<b>x" not in answer.text
+        assert "<img src=x" not in answer.text
+
+
+async def test_a_platform_that_is_down_is_told_and_tried_again(lti: LtiHub) -> None:
+    lti.platform.always("keys", 500)
+    async with lti.tab() as tab:
+        refused(await tab.launch("alice", lti.activity()), "cannot be asked at the moment", 502)
+        lti.platform.always("keys", None)
+        lti.hub.clock.advance(6)
+        assert (await tab.launch("alice", lti.activity())).status_code == 303
+
+
+# --- what is sent -------------------------------------------------------------------------------
+
+
+async def test_doubled_fields_are_refused(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        form = str(httpx.QueryParams(lti.platform.initiation("alice", lti.activity())))
+        assert (await tab.send("/lti/login", f"{form}&iss=x".encode())).status_code == 400
+        double = await tab.browser.get(f"/lti/login?{form}&tab=1&iss=x", headers=lti.marks())
+        assert double.status_code == 400
+        fields = str(httpx.QueryParams(await answered(tab, "bob")))
+        assert (await tab.send("/lti/launch", f"{fields}&state=x".encode())).status_code == 400
+
+
+async def test_large_and_strange_bodies_are_refused(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        for path in ("/lti/login", "/lti/launch", "/lti/pick"):
+            assert (await tab.send(path, b"a=" + b"x" * 140_000)).status_code == 413
+            json = {"Content-Type": "application/json"} | lti.marks()
+            answer = await tab.browser.post(path, content=b"{}", headers=json)
+            assert answer.status_code == (403 if path == "/lti/pick" else 400)
+            assert (await tab.send(path, b"\xff=\xff")).status_code == 400
+        form = lti.platform.initiation("alice", lti.activity())
+        long = form | {"lti_message_hint": "x" * 7000}
+        assert (await tab.send("/lti/login", long)).status_code == 400
+
+
+async def test_nothing_is_written_before_a_good_token(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        before = lti.count("audit")
+        for _ in range(30):
+            assert (await tab.begin("alice", lti.activity())).status_code == 303
+            assert len(tab.browser.cookies) <= 9
+        assert lti.count("audit") == before
+        assert lti.count("used_states") == 0
+        state = await answered(tab, "alice")
+        for number in range(30):
+            bad = state | {"id_token": f"a.b.{number}"}
+            answer = await tab.send("/lti/launch", bad)
+            state = await answered(tab, "alice")
+        assert answer.status_code == 429
+        assert lti.count("used_states") == 0
+        assert lti.count("audit") <= before + 20
+        assert (await tab.send("/lti/launch", state)).status_code == 303  # a good one always works
+
+
+async def test_a_thousand_unknown_keys_are_one_request(lti: LtiHub) -> None:
+    await lti.sign_in("bob")
+    lti.hub.clock.advance(61)
+    lti.platform.key = "stranger"
+    async with lti.tab() as tab:
+        for _ in range(40):
+            assert (await tab.launch("alice", lti.activity())).status_code in {403, 429}
+    lti.platform.key = "platform"
+    assert len([each for each in lti.platform.asked if "certs" in each.path]) <= 2
+    assert await lti.sign_in("alice") == "/"
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+async def test_only_the_page_with_the_link_can_be_framed_by_the_platform_only(lti: LtiHub) -> None:
+    form = lti.platform.initiation("alice", lti.activity())
+    async with lti.tab() as tab:
+        framed = await tab.send("/lti/login", form, "iframe")
+        assert f"frame-ancestors {lti.platform.url};" in framed.headers[POLICY] + ";"
+        unknown = await tab.send("/lti/login", form | {"iss": "https://evil.example.org"}, "iframe")
+        no_cookie = await tab.send("/lti/launch", {"state": "x", "id_token": "y"}, "iframe")
+        launched = await tab.launch("alice", lti.activity())
+        home = await tab.browser.get("/", headers={"Accept": "text/html"})
+        for answer in (unknown, no_cookie, launched, home):
+            assert "frame-ancestors 'none'" in answer.headers[POLICY]
+
+
+async def test_a_launch_in_a_frame_sets_no_login(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity(), "iframe")
+        refused(answer, "Its address must end with /lti/launch")
+
+
+async def test_markup_in_claims_is_shown_as_text(lti: LtiHub) -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    context = {"id": "77", "title": markup}
+    async with lti.tab() as tab:
+        changed: dict[str, object] = {f"{LTI}context": context, "name": markup}
+        answer = await tab.launch("alice", lti.activity(), **changed)
+        refused(answer, "&lt;img src=x onerror")
+        assert markup not in answer.text
+    refused(await named(lti, "alice", markup), "&lt;img")
+
+
+async def test_the_allowed_users_are_asked_as_always(lti: LtiHub) -> None:
+    (lti.hub.course / "allowed_users.txt").write_text("alice\n")
+    async with lti.tab() as tab:
+        await tab.launch("bob", lti.activity("A1"))
+        page = await tab.browser.get("/edit/A1", headers={"Accept": "text/html"})
+        assert page.status_code == 403
+        assert "not enrolled" in page.text
