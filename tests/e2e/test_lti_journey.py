@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page
 
 from tests.support.shared_hub import SharedCaches
 from tests.support.tutorial_course import ITEM, author, publish, solve_and_submit
