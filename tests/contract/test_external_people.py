@@ -97,8 +97,8 @@ def test_logins_are_found_by_session_and_by_subject(engine: Engine) -> None:
     assert logins.logins(MOODLE, sid="s1", subject="14") == ()
     with pytest.raises(ValueError, match="session or a subject"):
         logins.logins(MOODLE)
-    logins.forget("login-1")
-    assert logins.logins(MOODLE, sid="s1") == ()
+    assert logins.logins(MOODLE, sid="s1", subject="13") == ("login-1",)
+    assert logins.logins(MOODLE, sid="s9", subject="14") == ("login-3",)
 
 
 def test_logins_that_expired_are_removed(engine: Engine) -> None:

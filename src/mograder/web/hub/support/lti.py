@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from anyio import CapacityLimiter
 
-from mograder.auth.lti_addresses import addresses_of, platform_origin
+from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet
 from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.errors import RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
 from mograder.store.external_people import ExternalPeople, UsedStates
 from mograder.store.lti_platforms import Keys, Links, Platforms
+from mograder.web.hub.support.public_url import own_url
 from mograder.web.hub.support.services import Services
 
 _REQUESTS_AT_ONCE = 8
@@ -102,17 +103,12 @@ def make_lti(services: Services) -> LtiService:
     Raises: InvalidInput if the hub does not know its own public address, or a platform's address
         in the settings cannot be used.
     """
-    hub, engine, clock = services.loaded.settings.hub, services.state.engine, services.clock
-    if not platform_origin(hub.public_url):
-        raise InvalidInput(
-            "Learning platforms need the hub's public address, with https.",
-            hint="Set [hub] public_url to the https address that browsers use.",
-        )
+    engine, clock, address = services.state.engine, services.clock, own_url(services.loaded)
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
     limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
     return LtiService(
-        own_url=f"{hub.public_url}{hub.base_url}",
+        own_url=address,
         clock=clock,
         platforms=Platforms(engine, services.loaded.settings.lti),
         links=Links(engine),

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
@@ -74,6 +74,8 @@ class Services:
     hang_up: Callable[[str], Awaitable[bool]]
     sandboxed: bool
     dev: bool
+    oidc_secret: str = field(default="", repr=False)
+    """The client's secret from the environment, "" to read it from the file in the settings."""
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
 
@@ -127,6 +129,7 @@ async def open_services(
             hang_up=supervisor.hang_up,
             sandboxed=sandboxed,
             dev=dev,
+            oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
             attended=supervisor.answers,
         )
 
