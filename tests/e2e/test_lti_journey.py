@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
 
 from tests.support.shared_hub import SharedCaches
 from tests.support.tutorial_course import ITEM, author, publish, solve_and_submit
-from tests.support.two_sites import TwoSites, come_to_course, strict_profile, two_sites
+from tests.support.two_sites import TwoSites, come_to_course, launched, strict_profile, two_sites
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -28,15 +27,6 @@ def sites(uv_cache: Path, run_directory: Path) -> Iterator[TwoSites]:
     with made as sites:
         publish(sites.hub)
         yield sites
-
-
-async def launched(course: Page, title: str) -> Page:
-    """Open an activity in its frame on the course page, and follow the link to a tab."""
-    await course.get_by_role("link", name=title).click()
-    link = course.frame_locator("iframe[name=tool]").get_by_role("link")
-    async with course.context.expect_page() as opened:
-        await link.click()
-    return await opened.value
 
 
 async def test_a_student_goes_from_the_frame_to_a_tab_with_the_own_notebook(

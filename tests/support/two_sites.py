@@ -79,3 +79,12 @@ async def come_to_course(context: BrowserContext, sites: TwoSites, username: str
     page = await context.new_page()
     await page.goto(f"{sites.platform.url}/login?as={username}")
     return page
+
+
+async def launched(course: Page, title: str) -> Page:
+    """Open an activity in its frame on the course page, and follow the link to a tab."""
+    await course.get_by_role("link", name=title).click()
+    link = course.frame_locator("iframe[name=tool]").get_by_role("link")
+    async with course.context.expect_page() as opened:
+        await link.click()
+    return await opened.value
