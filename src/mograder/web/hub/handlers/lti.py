@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from anyio import to_thread
 from fastapi import Request
@@ -40,7 +40,7 @@ from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
-from mograder.web.request_body import once_each, read_foreign_form
+from mograder.web.request_body import read_form, single_fields
 
 LOGIN, LAUNCH, PICK = "/lti/login", "/lti/launch", "/lti/pick"
 
@@ -48,7 +48,6 @@ STAFF_SECONDS = 8 * 3600
 """Seconds of a login with a role from a platform: no message comes when the role is taken away."""
 
 _FORM_BYTES = 128 * 1024
-_MOST_FIELDS = 20
 _LONGEST_QUERY = 6000
 _PICKING_HINTS = ("ContentItemSelectionRequest", "LtiDeepLinkingRequest")
 _STATE_SECONDS = 900
@@ -93,7 +92,7 @@ async def login(request: Request, app: CurrentApp) -> Response:
 
 async def launch(request: Request, app: CurrentApp) -> Response:
     """Take a platform's signed message: sign the person in, or show the page for picking items."""
-    fields = await read_foreign_form(request, _FORM_BYTES, _MOST_FIELDS)
+    fields = await read_form(request, _FORM_BYTES, once=True)
     state = signin_cookies.under_way(request, app, "lti", fields.get("state", ""))
     if state is None:
         return await refuse(request, app, "no cookie", issuer="LTI")
@@ -124,9 +123,9 @@ _TROUBLES: Mapping[str, str] = {
 
 async def _begun(request: Request, app: HubApp) -> _Begun:
     if request.method == "POST":
-        fields = await read_foreign_form(request, _FORM_BYTES, _MOST_FIELDS)
+        fields = await read_form(request, _FORM_BYTES, once=True)
     else:
-        fields = once_each(parse_qsl(request.url.query, keep_blank_values=True))
+        fields = single_fields(request.query_params.multi_items())
     issuer, client = fields.get("iss", ""), fields.get("client_id", "")
     platform = await to_thread.run_sync(lti_of(app).platforms.find, issuer, client)
     if platform is None:

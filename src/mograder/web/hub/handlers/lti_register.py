@@ -29,7 +29,7 @@ from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
-from mograder.web.request_body import once_each, read_form
+from mograder.web.request_body import read_form, single_fields
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_TOKEN = 8000
@@ -38,7 +38,7 @@ _LONGEST_TOKEN = 8000
 async def ask(code: str, request: Request, app: CurrentApp) -> Response:
     """Show what a registration will allow, and the button for it."""
     platform = await _expected(app, code, use=False)
-    query = once_each(request.query_params.multi_items())
+    query = single_fields(request.query_params.multi_items())
     try:
         configuration, token = _parameters(query, platform)
     except InvalidInput as error:
