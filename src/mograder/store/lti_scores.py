@@ -148,18 +148,14 @@ class LtiScores:
         Another process takes it only after the lease. The row's ``stamp`` is the one to send: a
         new one for a mark that was never tried, and never ahead of ``now``.
         """
-        while True:
+        found: ScoreRow | None = None
+        more = True
+        while found is None and more:
             with writing(self._engine) as connection:
                 row = _first(connection, platforms, now)
-                if row is None:
-                    return None
-                stamp = _stamp(row, now)
-                if stamp <= now:
-                    if _lend(connection, row, stamp, now + lease):
-                        return _row({**row, "stamp": stamp, "tries": row["tries"] + 1})
-                else:
-                    later = update(lti_scores).where(lti_scores.c.number == row["number"])
-                    connection.execute(later.values(next_at=stamp))
+                more = row is not None
+                found = None if row is None else _taken(connection, row, now, now + lease)
+        return found
 
     def done(self, row: ScoreRow, at: datetime) -> None:
         """Note that the platform has a mark; a mark that replaced it meanwhile goes on waiting."""
@@ -322,9 +318,15 @@ def _first(
     return connection.execute(wanted).mappings().one_or_none()
 
 
-def _lend(connection: Connection, row: RowMapping, stamp: datetime, until: datetime) -> bool:
-    """Take a row; return false if another process was faster."""
-    c = lti_scores.c
+def _taken(
+    connection: Connection, row: RowMapping, now: datetime, until: datetime
+) -> ScoreRow | None:
+    """Take a row; None if its time is not yet come, or another process was faster."""
+    c, stamp = lti_scores.c, _stamp(row, now)
+    if stamp > now:
+        later = update(lti_scores).where(c.number == row["number"]).values(next_at=stamp)
+        connection.execute(later)
+        return None
     part = None if row["given"] is None else row["given"] / row["maximum"]
     ours = [*(each for each in json.loads(row["ours"]) if each != part), part]
     taken = (
@@ -333,7 +335,9 @@ def _lend(connection: Connection, row: RowMapping, stamp: datetime, until: datet
         .where(c.state == row["state"], c.digest == row["digest"])
         .values(next_at=until, stamp=stamp, tries=c.tries + 1, ours=json.dumps(ours[-_MOST_OURS:]))
     )
-    return connection.execute(taken).rowcount > 0
+    if not connection.execute(taken).rowcount:
+        return None
+    return _row({**row, "stamp": stamp, "tries": row["tries"] + 1})
 
 
 def _stamp(row: RowMapping, now: datetime) -> datetime:

@@ -7,8 +7,10 @@ same handlers as the API's (``course``, ``admin``, ``sessions``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -30,6 +32,9 @@ from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.responses import failure_page, kept_work
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.sheets import number_in, sheet_of
+
+if TYPE_CHECKING:
+    from mograder.exchange.lti.roster import CourseMembers
 
 _PAGE = 50
 
@@ -134,7 +139,14 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
     count = await app.copy_counts.look()
     listed = await to_thread.run_sync(app.services.roster.listed)
     running = [live.key.user for live in app.services.pool.all()]
-    names = {*map(str, count.copies), *(listed or ()), *running} - {INSTRUCTOR}
+    courses = await to_thread.run_sync(_platform_courses, app)
+    called = {
+        each.users[member.subject]: member.display_name
+        for each in courses
+        for member in each.members
+        if member.subject in each.users
+    }
+    names = {*map(str, count.copies), *(listed or ()), *running, *called} - {INSTRUCTOR}
     found = sorted(name for name in names if wanted.casefold() in name.casefold())
     here = app.notifier.present() | set(running)
     sheet = sheet_of(sorted(found, key=lambda name: (name not in here, name)), request)
@@ -149,6 +161,8 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
         present=len(here & names),
         count=count,
         wanted=wanted,
+        called=called,
+        courses=courses,
     )
 
 
@@ -186,6 +200,7 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
         here="people",
         listed=listed,
         stamp=str(await to_thread.run_sync(roster.stamp)),
+        by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
         external=app.oidc is not None or app.lti is not None,
         done=done,
@@ -210,6 +225,11 @@ async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
     return page(
         request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
     )
+
+
+def _platform_courses(app: HubApp) -> Sequence[CourseMembers]:
+    """Return the courses of learning platforms whose members are known, none without a platform."""
+    return () if app.lti is None else app.lti.rosters.courses()
 
 
 def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
