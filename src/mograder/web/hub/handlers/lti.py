@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.external_names import ProvenPerson
+from mograder.auth.identity import Method
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
@@ -38,7 +39,7 @@ from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import identify
 from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
 
@@ -215,6 +216,9 @@ async def _answer(
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
     person, target = await to_thread.run_sync(_person_and_target, app, platform, found)
+    present = identify(request.scope, app.services)
+    if present is not None and present.method is Method.HEADER:
+        request.scope[IDENTITY] = present  # a front that names another person forbids the launch
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
         await to_thread.run_sync(_remember_member, app, platform, found)
