@@ -1,7 +1,8 @@
-"""Take the screenshots of marking in the guides: ``.venv/bin/python -m scripts.docs_screenshots``.
+"""Take the screenshots in the guides: ``.venv/bin/python -m scripts.docs_screenshots``.
 
 A copy of the example course is graded, marked in Chromium, given an extension and released, by
 the same commands and pages as in ``docs/how-to/mark-a-course.md``. Names and dates are invented.
+``--only sign-in`` takes those of signing in by other systems, ``--only marking`` the others.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.result_signature import grading_key
+from scripts.sign_in_screenshots import take_sign_in_pictures
 
 REPOSITORY = Path(__file__).parent.parent
 IMAGES = REPOSITORY / "docs" / "images"
@@ -88,15 +90,24 @@ def main() -> int:
     """Take the pictures into ``docs/images``, or where ``--into`` says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
-    into: Path = parser.parse_args().into
+    parser.add_argument("--only", choices=("marking", "sign-in"), help="some of them only")
+    given = parser.parse_args()
+    into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
+    if given.only != "marking":
+        take_sign_in_pictures(into, _shoot_below)
+    if given.only != "sign-in":
+        _take_marking_pictures(into)
+    return 0
+
+
+def _take_marking_pictures(into: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="mograder-pictures-", dir="/var/tmp") as directory:
         course = Path(directory) / "course"
         _prepare_course(course)
         config = HubConfig(settings={"hub.instructors": [TEACHER]})
         with HubProcess(course, Path(directory) / "hub.log", config) as hub:
             asyncio.run(_take_pictures(hub, course, into))
-    return 0
 
 
 def _prepare_course(course: Path) -> None:
@@ -190,6 +201,10 @@ async def _mark_by_keyboard(page: Page) -> None:
     await page.keyboard.type("A good idea. How large is $r_0$?")
     await page.keyboard.press("Escape")
     await expect(page.locator("#saved")).to_have_text("Saved")
+
+
+async def _shoot_below(page: Page, path: Path) -> None:
+    await _shoot(page, path, below=True)
 
 
 async def _shoot(page: Page, path: Path, *, below: bool = False) -> None:
