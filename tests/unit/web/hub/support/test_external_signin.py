@@ -124,7 +124,7 @@ async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_i
 async def test_the_names_of_staff_are_known_here(hub: Hub, app: HubApp, name: str) -> None:
     answer = await came(hub, app, replace(ALICE, name=name))
     assert answer.status_code == 403
-    assert (name, "sign in", f"{MOODLE}: known here", "refused") in hub.audit()
+    assert (name, "sign in", f"{MOODLE}: known here (subject 13)", "refused") in hub.audit()
 
 
 async def test_a_link_made_by_an_instructor_counts_for_a_name_that_is_known(
