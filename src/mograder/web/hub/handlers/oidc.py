@@ -8,6 +8,7 @@ found good.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from anyio import to_thread
 from fastapi import Request
@@ -30,6 +31,7 @@ from mograder.auth.signin_state import (
     set_cookie_header,
 )
 from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.external_settings import OidcSettings
 from mograder.store.external_people import ProviderLogins
 from mograder.web.context import request_context
 from mograder.web.hub.support.access import Visitor
@@ -40,7 +42,7 @@ from mograder.web.hub.support.logins import end_login, safe_next
 from mograder.web.hub.support.oidc import OidcSignIn
 from mograder.web.request_body import read_form, single_fields
 
-_FLOW = "oidc"
+_FLOW: Final = "oidc"
 _LONGEST_CODE = 4096
 _LONGEST_FORM = 128 * 1024
 _DENIED = {
@@ -128,6 +130,7 @@ async def _completed(
     request: Request, app: HubApp, begun: SignInState, fields: dict[str, str]
 ) -> Response:
     oidc, issuer = _oidc(app), begun.issuer
+    settings: OidcSettings = oidc.settings
     try:
         if not await _is_of_provider(oidc, fields):
             return await refuse(request, app, "invalid", issuer=issuer, detail="another provider")
@@ -135,14 +138,14 @@ async def _completed(
             detail = _DENIED.get(fields["error"], "")
             return await refuse(request, app, "denied", issuer=issuer, detail=detail)
         claims = await oidc.claims(begun, _code(fields))
-        lacking = missing_claim(claims, oidc.settings.require)
+        lacking = missing_claim(claims, settings.require)
         if lacking:
             return await refuse(request, app, "not entitled", issuer=issuer, detail=lacking)
         person = ProvenPerson(
             method=_FLOW,
             issuer=issuer,
             subject=text_claim(claims, "sub"),
-            name=user_name(claims, oidc.settings.username_claim, oidc.settings.strip_domain),
+            name=user_name(claims, settings.username_claim, settings.strip_domain),
             same_names=True,
             lifetime=LIFETIME,
             display_name=display_name(claims),

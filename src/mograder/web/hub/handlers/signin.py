@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.cookies import clear_cookie_header, cookie_name
 from mograder.auth.login_links import hash_code
 from mograder.auth.tokens import Claims, verify_token
+from mograder.core.external_settings import OidcSettings
 from mograder.web.context import request_context
 from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
@@ -99,7 +100,8 @@ def _provider(app: HubApp) -> dict[str, str] | None:
     """Return what the page says about the sign-in provider, None without one."""
     if app.oidc is None:
         return None
-    return {"name": app.oidc.settings.name, "sign_out": app.oidc.end_session_url}
+    settings: OidcSettings = app.oidc.settings
+    return {"name": settings.name, "sign_out": app.oidc.end_session_url}
 
 
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:

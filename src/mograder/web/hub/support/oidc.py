@@ -143,9 +143,11 @@ def client_secret(loaded: LoadedSettings) -> str:
 
     Raises: InvalidInput if the file cannot be read.
     """
-    named = loaded.settings.oidc.client_secret_file
+    settings = loaded.settings.oidc
+    if not settings.client_secret_file:
+        return ""
     hint = "Correct [oidc] client_secret_file, or set MOGRADER_OIDC_SECRET."
-    return read_secret(loaded.path(named), hint=hint) if named else ""
+    return read_secret(loaded.path(settings.client_secret_file), hint=hint)
 
 
 def check_oidc(loaded: LoadedSettings) -> None:

@@ -91,9 +91,8 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
-        settings, config = loaded.settings, supervisor_config(loaded, environ)
-        wanted = settings.security.use_bubblewrap
-        supervisor, sandboxed = await open_sandbox(config, wanted, dev=dev)
+        settings = loaded.settings
+        supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, supervisor)
@@ -141,6 +140,13 @@ async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState
     stack.callback(engine.dispose)
     await asyncio.to_thread(upgrade, engine)
     return HubState(engine)
+
+
+async def _open_sandbox(
+    loaded: LoadedSettings, environ: Environ, *, dev: bool
+) -> tuple[SupervisorClient, bool]:
+    wanted = loaded.settings.security.use_bubblewrap
+    return await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
 
 
 def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
