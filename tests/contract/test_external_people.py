@@ -94,11 +94,11 @@ def test_logins_are_found_by_session_and_by_subject(engine: Engine) -> None:
     logins.add("login-4", OTHER, "13", "s1", until=day, now=NOW)
     assert logins.logins(MOODLE, sid="s1") == ("login-1",)
     assert set(logins.logins(MOODLE, subject="13")) == {"login-1", "login-2"}
-    assert logins.logins(MOODLE, sid="s1", subject="14") == ()
+    assert logins.logins(MOODLE, sid="s1", subject="15") == ()
     with pytest.raises(ValueError, match="session or a subject"):
         logins.logins(MOODLE)
-    logins.forget("login-1")
-    assert logins.logins(MOODLE, sid="s1") == ()
+    assert logins.logins(MOODLE, sid="s1", subject="13") == ("login-1",)
+    assert logins.logins(MOODLE, sid="s9", subject="14") == ("login-3",)
 
 
 def test_logins_that_expired_are_removed(engine: Engine) -> None:

@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
-from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +25,7 @@ from tests.support.lti import pages
 from tests.support.lti.exchange import Asked, Reply, as_json, error_page, refused
 from tests.support.lti.server import serving
 from tests.support.lti.services import Services
+from tests.support.lti.site import Site, signed_in
 from tests.support.lti.state import Activity, Grade, LineItem, Tool, recorded_state
 from tests.support.lti.tokens import (
     DEEP_LINKING,
@@ -241,17 +241,10 @@ class LtiPlatform:
             "/mod/lti/openid-configuration.php": self._configuration,
             "/mod/lti/openid-registration.php": self._registration,
             "/mod/lti/auth.php": self._authentication,
-            "/mod/lti/launch.php": self._launch_page,
-            "/mod/lti/contentitem.php": self._picking_page,
             "/mod/lti/contentitem_return.php": self._picked,
-            "/mod/lti/view.php": self._activity_page,
-            "/course/modedit.php": self._editing_page,
-            "/course/view.php": self._course_page,
-            "/admin/register": self._administrator_page,
-            "/login": self._login,
         }
         handler = handlers.get(asked.path)
-        return handler(asked) if handler else error_page()
+        return handler(asked) if handler else Site(self).answer(asked)
 
     # --- keys, tokens, registration -----------------------------------------------------------
 
@@ -371,8 +364,8 @@ class LtiPlatform:
 
     def _authentication(self, asked: Asked) -> Reply:
         query = asked.form if asked.method == "POST" else asked.query
-        signed_in = _signed_in(asked)
-        if signed_in and signed_in != query.get("login_hint"):
+        viewer = signed_in(asked)
+        if viewer and viewer != query.get("login_hint"):
             return error_page()
         try:
             address, fields = self._authenticated(query)
@@ -416,49 +409,6 @@ class LtiPlatform:
         told = {name: value for name, value in {**times, **claims}.items() if value is not None}
         return sign(told, self.key)
 
-    def _login(self, asked: Asked) -> Reply:
-        subject = self.state.person(asked.query["as"]).subject
-        headers = {
-            "Location": "/course/view.php?id=4",
-            "Set-Cookie": f"MoodleSession={subject}; Path=/; HttpOnly; SameSite=None; Secure",
-        }
-        return Reply(303, reason="See Other", headers=headers)
-
-    def _course_page(self, asked: Asked) -> Reply:
-        course = asked.query.get("id", "4")
-        links = "".join(
-            pages.link(
-                f"/mod/lti/{'view' if each.frame else 'launch'}.php?id={each.module}",
-                each.title,
-                "" if each.frame else 'target="_blank"',
-            )
-            for each in self.state.activities.values()
-            if each.course == course
-        )
-        return pages.page(self.state.courses[course][1], f"<ul>{links}</ul>")
-
-    def _activity_page(self, asked: Asked) -> Reply:
-        activity = self.state.activities[int(asked.query["id"]) - 24]
-        return pages.frame(activity.title, f"/mod/lti/launch.php?id={activity.module}")
-
-    def _launch_page(self, asked: Asked) -> Reply:
-        activity = self.state.activities[int(asked.query["id"]) - 24]
-        return self._sent_to_the_hub(asked, activity)
-
-    def _picking_page(self, asked: Asked) -> Reply:
-        return self._sent_to_the_hub(asked, None)
-
-    def _sent_to_the_hub(self, asked: Asked, activity: Activity | None) -> Reply:
-        subject = _signed_in(asked)
-        if not subject:
-            return pages.page("Sign in first", "")
-        form = self.initiation(self.state.people[subject].username, activity)
-        return pages.posting_form(self.state.tools[form["client_id"]].login, form)
-
-    def _editing_page(self, asked: Asked) -> Reply:
-        course = asked.query.get("course", "4")
-        return pages.frame("New activity", f"/mod/lti/contentitem.php?id=1&course={course}")
-
     def _picked(self, asked: Asked) -> Reply:
         try:
             claims = verified(asked.form.get("JWT", ""), self._keys_of_the_hub())
@@ -485,10 +435,6 @@ class LtiPlatform:
         made = self.state.line_item_of(added)
         assert made is not None
         made.tag = line_item.get("tag", "")
-
-    def _administrator_page(self, asked: Asked) -> Reply:
-        address = self.registration_address(asked.query["page"])
-        return pages.frame("Add a tool", address, pages.REGISTERING)
 
 
 @contextlib.contextmanager
@@ -519,11 +465,6 @@ def _loopback_policy() -> DefaultCookiePolicy:
     policy = DefaultCookiePolicy()
     policy.secure_protocols = ("https", "http")  # type: ignore[attr-defined]
     return policy
-
-
-def _signed_in(asked: Asked) -> str:
-    cookie = SimpleCookie(asked.headers.get("cookie", "")).get("MoodleSession")
-    return cookie.value if cookie else ""
 
 
 def _token_error(error: str) -> Reply:

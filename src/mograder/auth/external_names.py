@@ -15,10 +15,22 @@ from mograder.auth.roles import Role
 from mograder.core.names import Username
 
 
+class Refusal(StrEnum):
+    """The reason why a proven person gets no login; the template has the words."""
+
+    NO_NAME = "no name"
+    BAD_NAME = "bad name"
+    OTHER_DOMAIN = "other domain"
+    OTHER_SUBJECT = "other subject"
+    KNOWN_HERE = "known here"
+    FRONT_DISAGREES = "front disagrees"
+
+
 @dataclass(frozen=True, slots=True)
 class ProvenPerson:
-    """A person whom another system has proved; ``name`` is the user name it tells, or "".
+    """A person whom another system has proved.
 
+    ``name`` is the user name it tells, "" for none, or why that name cannot be used.
     ``same_names``: a name of that system is the same person's name on this hub. ``lifetime`` is
     how long the login lasts, in seconds; ``session`` is the system's id of its own login, or "".
     """
@@ -26,22 +38,12 @@ class ProvenPerson:
     method: Literal["oidc", "lti"]
     issuer: str
     subject: str
-    name: str
+    name: str | Refusal
     same_names: bool
     lifetime: int
     display_name: str = ""
     role: Role = Role.STUDENT
     session: str = ""
-
-
-class Refusal(StrEnum):
-    """The reason why a proven person gets no login; the template has the words."""
-
-    NO_NAME = "no name"
-    BAD_NAME = "bad name"
-    OTHER_SUBJECT = "other subject"
-    KNOWN_HERE = "known here"
-    FRONT_DISAGREES = "front disagrees"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def parsed_name(person: ProvenPerson) -> Username | Refusal:
 
     Nothing is trimmed or changed to lower case: names that only look alike are other people's.
     """
+    if isinstance(person.name, Refusal):
+        return person.name
     if not person.name:
         return Refusal.NO_NAME
     return Username.valid(person.name) or Refusal.BAD_NAME

@@ -145,7 +145,9 @@ class ProviderLogins:
             connection.execute(row)
 
     def logins(self, issuer: str, *, sid: str = "", subject: str = "") -> tuple[str, ...]:
-        """Return the ids of the logins of a provider's session, of a subject, or of both combined.
+        """Return the ids of the logins of a provider's session, or of all of a subject's.
+
+        With both, also those of the subject whose session the provider did not tell.
 
         Raises: ``ValueError`` if neither is given.
         """
@@ -153,18 +155,12 @@ class ProviderLogins:
         if not sid and not subject:
             raise ValueError("logins needs a session or a subject")
         wanted = select(c.login_id).where(c.issuer == issuer)
-        if sid:
-            wanted = wanted.where(c.sid == sid)
         if subject:
             wanted = wanted.where(c.subject == subject)
+        if sid:
+            wanted = wanted.where(c.sid.in_((sid, "")) if subject else c.sid == sid)
         with reading(self._engine) as connection:
             return tuple(connection.execute(wanted).scalars())
-
-    def forget(self, login_id: str) -> None:
-        """Remove a login that has ended."""
-        gone = delete(provider_logins).where(provider_logins.c.login_id == login_id)
-        with writing(self._engine) as connection:
-            connection.execute(gone)
 
 
 def _hash(value: str) -> str:

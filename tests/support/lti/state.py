@@ -181,31 +181,33 @@ class State:
         return found[0] if len(found) == 1 else None
 
 
+_PEOPLE = (
+    Member("18", "frank@uni.example", "Frank", "At-Sign", "frank.other@example.edu", "ID17102"),
+    Member("17", "erik", "Erik", "Leaver", "erik@example.edu", "ID4101"),
+    Member("15", "carol", "Carol & Co", "M", "carol@example.edu", "ID599", groups="4"),
+    Member("14", "bob", "Bob", "O'Neil", "bob@example.edu", "ID398"),
+    Member(
+        *("11", "teach1", "Theresa", "Teacher", "teach1@example.edu", "ID6116"),
+        roles=(INSTRUCTOR,),
+        roster_role="Instructor",
+    ),
+    Member(
+        *("12", "tutor", "Tom", "Tutor", "tutor@example.edu", "ID5116"),
+        roles=(INSTRUCTOR,),
+        groups="4",
+    ),
+    Member("13", "alice", "Alice", "Ångström", "alice@example.edu", "ID597", groups="3"),
+    Member("16", "dora", "Дора", "Иванова", "dora@example.edu", "ID4100", groups="4"),
+    Member(
+        *("2", "admin", "Admin", "User", "admin@example.edu"),
+        roles=_ADMINISTRATOR,
+        enrolled=False,
+    ),
+)
+
+
 def recorded_state(hub: str) -> State:
     """Return the platform as it was when it was recorded, with the hub at an address."""
-    people = (
-        Member("18", "frank@uni.example", "Frank", "At-Sign", "frank.other@example.edu", "ID17102"),
-        Member("17", "erik", "Erik", "Leaver", "erik@example.edu", "ID4101"),
-        Member("15", "carol", "Carol & Co", "M", "carol@example.edu", "ID599", groups="4"),
-        Member("14", "bob", "Bob", "O'Neil", "bob@example.edu", "ID398"),
-        Member(
-            *("11", "teach1", "Theresa", "Teacher", "teach1@example.edu", "ID6116"),
-            roles=(INSTRUCTOR,),
-            roster_role="Instructor",
-        ),
-        Member(
-            *("12", "tutor", "Tom", "Tutor", "tutor@example.edu", "ID5116"),
-            roles=(INSTRUCTOR,),
-            groups="4",
-        ),
-        Member("13", "alice", "Alice", "Ångström", "alice@example.edu", "ID597", groups="3"),
-        Member("16", "dora", "Дора", "Иванова", "dora@example.edu", "ID4100", groups="4"),
-        Member(
-            *("2", "admin", "Admin", "User", "admin@example.edu"),
-            roles=_ADMINISTRATOR,
-            enrolled=False,
-        ),
-    )
     tools = (
         Tool("client-full", "1", hub),
         Tool("client-private", "2", hub, names=False),
@@ -233,7 +235,7 @@ def recorded_state(hub: str) -> State:
         for each in activities
     ]
     return State(
-        {each.subject: each for each in people},
+        {each.subject: each for each in _PEOPLE},
         {each.client_id: each for each in tools},
         {each.number: each for each in activities},
         {each.number: each for each in items},

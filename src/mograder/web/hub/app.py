@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import FileResponse, JSONResponse
@@ -24,14 +23,13 @@ from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
-from mograder.store.lti_presence import has_platforms
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub.external_routes import external_routes
+from mograder.web.hub.external_routes import external_routes, lti_service, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
@@ -55,9 +53,6 @@ from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
-
-if TYPE_CHECKING:
-    from mograder.web.hub.support.lti import LtiService
 
 _FRONT_DOOR = FRONT_DOOR.encode()
 
@@ -120,21 +115,9 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
-        lti=_lti(services),
+        oidc=oidc_of(services),
+        lti=lti_service(services),
     )
-
-
-def _lti(services: Services) -> LtiService | None:
-    """Return the objects of LTI 1.3, None for a hub that has no learning platform.
-
-    Raises: InvalidInput for settings that LTI cannot work with.
-    """
-    configured = services.loaded.settings.lti.platform
-    if not configured and not has_platforms(services.state.engine, services.clock.now()):
-        return None
-    from mograder.web.hub.support.lti import make_lti  # noqa: PLC0415 - only where it is used
-
-    return make_lti(services)
 
 
 class Dispatcher:

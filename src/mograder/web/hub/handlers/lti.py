@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from anyio import to_thread
 from fastapi import Request
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.external_names import ProvenPerson
+from mograder.auth.identity import Method
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
@@ -38,9 +39,9 @@ from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import identify
 from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
-from mograder.web.request_body import once_each, read_foreign_form
+from mograder.web.request_body import read_form, single_fields
 
 LOGIN, LAUNCH, PICK = "/lti/login", "/lti/launch", "/lti/pick"
 
@@ -48,7 +49,6 @@ STAFF_SECONDS = 8 * 3600
 """Seconds of a login with a role from a platform: no message comes when the role is taken away."""
 
 _FORM_BYTES = 128 * 1024
-_MOST_FIELDS = 20
 _LONGEST_QUERY = 6000
 _PICKING_HINTS = ("ContentItemSelectionRequest", "LtiDeepLinkingRequest")
 _STATE_SECONDS = 900
@@ -93,7 +93,7 @@ async def login(request: Request, app: CurrentApp) -> Response:
 
 async def launch(request: Request, app: CurrentApp) -> Response:
     """Take a platform's signed message: sign the person in, or show the page for picking items."""
-    fields = await read_foreign_form(request, _FORM_BYTES, _MOST_FIELDS)
+    fields = await read_form(request, _FORM_BYTES, once=True)
     state = signin_cookies.under_way(request, app, "lti", fields.get("state", ""))
     if state is None:
         return await refuse(request, app, "no cookie", issuer="LTI")
@@ -124,9 +124,9 @@ _TROUBLES: Mapping[str, str] = {
 
 async def _begun(request: Request, app: HubApp) -> _Begun:
     if request.method == "POST":
-        fields = await read_foreign_form(request, _FORM_BYTES, _MOST_FIELDS)
+        fields = await read_form(request, _FORM_BYTES, once=True)
     else:
-        fields = once_each(parse_qsl(request.url.query, keep_blank_values=True))
+        fields = single_fields(request.query_params.multi_items())
     issuer, client = fields.get("iss", ""), fields.get("client_id", "")
     platform = await to_thread.run_sync(lti_of(app).platforms.find, issuer, client)
     if platform is None:
@@ -216,6 +216,9 @@ async def _answer(
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
     person, target = await to_thread.run_sync(_person_and_target, app, platform, found)
+    present = identify(request.scope, app.services)
+    if present is not None and present.method is Method.HEADER:
+        request.scope[IDENTITY] = present  # a front that names another person forbids the launch
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
         await to_thread.run_sync(_remember_member, app, platform, found)

@@ -31,7 +31,7 @@ from mograder.web.hub.support.external_signin import refuse
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
-from mograder.web.request_body import read_foreign_form
+from mograder.web.request_body import read_form
 
 _FORM_BYTES = 128 * 1024
 _MOST_ITEMS = 500
@@ -75,7 +75,7 @@ async def pick(request: Request, app: CurrentApp) -> Response:
 
     Raises: InvalidInput for a page that has expired or was sent before, and for no item.
     """
-    fields = await read_foreign_form(request, _FORM_BYTES, _MOST_ITEMS)
+    fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
     handle = read_handle(app.services.secret, fields.get("handle", ""))
     begun = None
     if handle is not None:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.cookies import clear_cookie_header, cookie_name
 from mograder.auth.login_links import hash_code
 from mograder.auth.tokens import Claims, verify_token
+from mograder.core.external_settings import OidcSettings
 from mograder.web.context import request_context
 from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
@@ -33,7 +34,12 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     """Show the page with the form for a token."""
     target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
     return page(
-        request, "login.html", next=target, message="", signed_out="bye" in request.query_params
+        request,
+        "login.html",
+        next=target,
+        message="",
+        signed_out="bye" in request.query_params,
+        provider=_provider(app),
     )
 
 
@@ -90,9 +96,18 @@ async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str)
     return response
 
 
+def _provider(app: HubApp) -> dict[str, str] | None:
+    """Return what the page says about the sign-in provider, None without one."""
+    if app.oidc is None:
+        return None
+    settings: OidcSettings = app.oidc.settings
+    return {"name": settings.name, "sign_out": app.oidc.end_session_url}
+
+
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """Return the same page again, with the same message for every kind of failure."""
     client = request_context(request).client or ""
+    values = {"provider": _provider(app), **values}
     if not app.login_throttle.failed(client):
         response = page(request, template, 429, message="too many", **values)
         response.headers["Retry-After"] = "60"

@@ -42,7 +42,8 @@ async def complete(
     if not isinstance(name, Refusal) and front and present and present.username != name:
         name = Refusal.FRONT_DISAGREES
     if isinstance(name, Refusal):
-        return await refuse(request, app, name, issuer=person.issuer, name=person.name)
+        told = "" if isinstance(person.name, Refusal) else person.name
+        return await refuse(request, app, name, issuer=person.issuer, name=told)
     login = new_login(app, name, person.role, person.lifetime)
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)

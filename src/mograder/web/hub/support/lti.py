@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from anyio import CapacityLimiter
 
-from mograder.auth.lti_addresses import addresses_of, platform_origin
+from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet
 from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.errors import RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
 from mograder.exchange.lti.roster import RosterNames
@@ -24,6 +24,7 @@ from mograder.web.hub.support.lti_platform_services import PlatformServices
 from mograder.web.hub.support.lti_rosters import RosterKeeping
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
 from mograder.web.hub.support.lti_tasks import BackgroundPasses
+from mograder.web.hub.support.public_url import own_url
 from mograder.web.hub.support.services import Services
 
 _REQUESTS_AT_ONCE = 8
@@ -121,12 +122,7 @@ def make_lti(services: Services) -> LtiService:
     Raises: InvalidInput if the hub does not know its own public address, or a platform's address
         in the settings cannot be used.
     """
-    hub, engine, clock = services.loaded.settings.hub, services.state.engine, services.clock
-    if not platform_origin(hub.public_url):
-        raise InvalidInput(
-            "Learning platforms need the hub's public address, with https.",
-            hint="Set [hub] public_url to the https address that browsers use.",
-        )
+    engine, clock, address = services.state.engine, services.clock, own_url(services.loaded)
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
     limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
@@ -141,7 +137,7 @@ def make_lti(services: Services) -> LtiService:
         LtiRosters(engine), people, platforms.all, asked.of, clock, RosterNames(clock)
     )
     return LtiService(
-        own_url=f"{hub.public_url}{hub.base_url}",
+        own_url=address,
         clock=clock,
         platforms=platforms,
         links=links,

@@ -12,12 +12,11 @@ from mograder.web.hub.support.hub_app import HubApp
 
 
 def keep(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
-    """Set the cookie of a sign-in that begins; too many others in this browser are forgotten."""
+    """Set the cookie of a sign-in that begins; the oldest of too many are cleared."""
     where = request_context(request)
-    others = list(signin_state.cookies_of(request.scope["headers"]))
-    if len(others) >= signin_state.MOST:
-        for name in others:
-            _append(response, _cleared(name, begun.flow, where.prefix, secure=where.secure))
+    # Sign-ins that were given up leave a cookie each; too many would break every request.
+    for old in list(signin_state.cookies_of(request.scope["headers"]))[: -(signin_state.MOST - 1)]:
+        _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
     name = signin_state.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     value = signin_state.make(app.services.secret, begun)
     path = where.prefix or "/"
