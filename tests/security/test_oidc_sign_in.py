@@ -390,7 +390,9 @@ async def test_a_way_back_counts_once(rig: NewRig, strict: OpenIdProvider) -> No
         assert (replayed.status_code, logged_in(replayed)) == (502, "")
 
 
-async def test_of_several_ways_back_at_once_one_counts_at_most(rig: NewRig, strict: OpenIdProvider) -> None:
+async def test_of_several_ways_back_at_once_one_counts_at_most(
+    rig: NewRig, strict: OpenIdProvider
+) -> None:
     made = rig(strict)
     async with made.browser() as browser:
         way = made.answer(await made.begin(browser))

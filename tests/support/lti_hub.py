@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,16 @@ from typing import Any
 
 import httpx
 
+from mograder.auth.cookies import Login, read_cookie
 from mograder.store.releases import ItemKind
-from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_app import SECRET, Hub, make_hub, running
 from tests.support.lti.state import Activity
+from tests.support.lti.tokens import LTI
 from tests.support.lti_platform import LtiPlatform, lti_platform
 
 ORIGIN = "https://hub.example.org"
+LOGIN = "__Host-mograder_session"
+POLICY = "content-security-policy"
 
 
 @dataclass
@@ -41,7 +45,7 @@ class Tab:
         username: str,
         activity: Activity | None = None,
         destination: str = "document",
-        **changed: object,
+        changed: Mapping[str, object] | None = None,
     ) -> httpx.Response:
         """Go through a whole launch; ``changed`` are members of the token, None takes one away."""
         begun = await self.begin(username, activity)
@@ -59,7 +63,7 @@ class Tab:
         content = {"content": form} if isinstance(form, bytes) else {"data": form}
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         headers = self.hub.marks(destination) | kind
-        return await self.browser.post(path, headers=headers, **content)  # type: ignore[arg-type]
+        return await self.browser.post(path, headers=headers, **content)
 
 
 @dataclass
@@ -121,7 +125,10 @@ async def lti_hub(
     """A hub with items A1, A2 (assignments) and L01 (a lecture), and platforms that launch it."""
     with platform_at() as first, platform_at() as second:
         served = [first, second][:platforms]
-        made = make_hub(course, toml_of(*(each.settings(**settings) for each in served), more=more))
+        made = make_hub(
+            course,
+            toml_of(*(each.settings("client-full", **settings) for each in served), more=more),
+        )
         for each in served:
             each.clock = lambda: made.clock.now().timestamp()
         made.publish("A1")
@@ -133,3 +140,30 @@ async def lti_hub(
                 first.hub_keys = (await tab.browser.get("/lti/keys")).json()
             yield rig
         made.close()
+
+
+def login_of(lti: LtiHub, answer: httpx.Response) -> Login:
+    """The login that an answer sets."""
+    login = read_cookie(SECRET, answer.cookies[LOGIN], lti.hub.clock.now())
+    assert login is not None
+    return login
+
+
+def refused(answer: httpx.Response, words: str, status: int = 403) -> None:
+    """A refusal says why, and sets no login."""
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    assert LOGIN not in answer.headers.get("set-cookie", "")
+
+
+async def named(rig: LtiHub, username: str, told: str, **changed: object) -> httpx.Response:
+    """A launch of a person whose platform tells another user name."""
+    async with rig.tab() as tab:
+        ext = {f"{LTI}ext": {"user_username": told}}
+        return await tab.launch(username, rig.activity(), changed=ext | changed)
+
+
+async def answered(tab: Tab, username: str) -> dict[str, str]:
+    """The form that the platform would post to the hub at the end of a launch in this tab."""
+    begun = await tab.begin(username, tab.hub.activity())
+    return tab.hub.platform.authenticate(begun.headers["location"])[1]
