@@ -35,7 +35,7 @@ class Tab:
     ) -> httpx.Response:
         """Go to the activity; return the hub's redirect to the platform, or what it says else."""
         form = self.hub.platform.initiation(username, activity) | changed
-        answer = await self.send("/lti/login", form)
+        answer = await self.send(f"{self.hub.prefix}/lti/login", form)
         if answer.headers.get("location", "").startswith("/"):
             return await self.browser.get(answer.headers["location"], headers=self.hub.marks())
         return answer
@@ -50,11 +50,11 @@ class Tab:
         """Go through a whole launch; ``changed`` are members of the token, None takes one away."""
         begun = await self.begin(username, activity)
         address, fields = self.hub.platform.authenticate(begun.headers["location"])
-        assert address == f"{ORIGIN}/lti/launch"
+        assert address == f"{ORIGIN}{self.hub.prefix}/lti/launch"
         if changed and activity is not None:
             nonce = httpx.URL(begun.headers["location"]).params["nonce"]
             fields["id_token"] = self.hub.platform.token(username, activity, nonce, **changed)
-        return await self.send("/lti/launch", fields, destination)
+        return await self.send(f"{self.hub.prefix}/lti/launch", fields, destination)
 
     async def send(
         self, path: str, form: dict[str, str] | bytes, destination: str = "document"
@@ -73,6 +73,7 @@ class LtiHub:
     hub: Hub
     platform: LtiPlatform
     others: list[LtiPlatform] = field(default_factory=list)
+    prefix: str = ""
 
     def marks(self, destination: str = "document") -> dict[str, str]:
         """The headers of a browser that comes from the platform."""
@@ -111,19 +112,20 @@ def toml_of(*platforms: dict[str, object], more: str = "") -> str:
 
 
 @contextmanager
-def platform_at() -> Iterator[LtiPlatform]:
+def platform_at(prefix: str = "") -> Iterator[LtiPlatform]:
     """A platform whose tool is the hub of this module, with the clock of a hub that comes later."""
     with lti_platform(clock=lambda: 0.0) as platform:
-        platform.serve(ORIGIN)
+        platform.serve(f"{ORIGIN}{prefix}")
         yield platform
 
 
 @asynccontextmanager
 async def lti_hub(
-    course: Path, *, more: str = "", platforms: int = 1, **settings: object
+    course: Path, *, prefix: str = "", platforms: int = 1, **settings: object
 ) -> AsyncIterator[LtiHub]:
     """A hub with items A1, A2 (assignments) and L01 (a lecture), and platforms that launch it."""
-    with platform_at() as first, platform_at() as second:
+    more = f'base_url = "{prefix}"' if prefix else ""
+    with platform_at(prefix) as first, platform_at(prefix) as second:
         served = [first, second][:platforms]
         made = make_hub(
             course,
@@ -135,9 +137,9 @@ async def lti_hub(
         made.publish("A2")
         made.publish("L01", ItemKind.LECTURE)
         async with running(made.app):
-            rig = LtiHub(made, first, served[1:])
+            rig = LtiHub(made, first, served[1:], prefix)
             async with rig.tab() as tab:
-                first.hub_keys = (await tab.browser.get("/lti/keys")).json()
+                first.hub_keys = (await tab.browser.get(f"{prefix}/lti/keys")).json()
             yield rig
         made.close()
 

@@ -10,6 +10,10 @@ import pytest
 
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput
+from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.store.lti_platforms import Platforms
+from tests.support.hub_app import Hub, make_hub
 from tests.support.lti.state import ASSISTANT
 from tests.support.lti.tokens import LTI
 from tests.support.lti_hub import (
@@ -20,6 +24,7 @@ from tests.support.lti_hub import (
     lti_hub,
     named,
     refused,
+    toml_of,
 )
 
 
@@ -132,6 +137,42 @@ async def test_a_new_key_of_the_platform_is_fetched_once_it_is_needed(lti: LtiHu
     lti.hub.clock.advance(61)
     assert await lti.sign_in("bob") == "/"
     assert len([each for each in lti.platform.asked if "certs" in each.path]) == 2
+
+
+async def test_a_hub_below_a_path_is_launched_there(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", prefix="/live/hub") as rig, rig.tab() as tab:
+        answer = await tab.launch("alice", rig.activity("A1"))
+        assert answer.headers["location"] == "/live/hub/edit/A1"
+        assert "__Secure-mograder_session=" in answer.headers["set-cookie"]
+        form = rig.platform.initiation("alice", rig.activity("A1"))
+        framed = await tab.send("/live/hub/lti/login", form, "iframe")
+        assert 'href="/live/hub/lti/login?' in framed.text
+
+
+async def test_a_hub_without_platforms_has_none_of_these_addresses(hub: Hub) -> None:
+    async with hub.client() as client:
+        for path in ("/lti/login", "/lti/launch", "/lti/pick", "/lti/keys"):
+            assert (await client.get(path)).status_code == 404
+            assert (await client.post(path)).status_code == 404
+
+
+async def test_a_registered_platform_is_enough(tmp_path: Path) -> None:
+    first = make_hub(tmp_path / "course", toml_of())
+    platform = LtiPlatform(issuer="https://moodle.example.org", client_id="x")
+    Platforms(first.engine, LtiSettings()).put(platform, first.clock.now())
+    first.close()
+    again = make_hub(tmp_path / "course", toml_of())
+    async with again.client() as client:
+        assert (await client.get("/lti/keys")).status_code == 200
+    again.close()
+
+
+@pytest.mark.parametrize("url", ["", "http://hub.example.org"])
+async def test_launches_need_the_hubs_own_https_address(tmp_path: Path, url: str) -> None:
+    platform: dict[str, object] = {"issuer": "https://moodle.example.org", "client_id": "x"}
+    toml = toml_of(platform).replace(ORIGIN, url)
+    with pytest.raises(InvalidInput, match="public_url with https"):
+        make_hub(tmp_path / "course", toml)
 
 
 # --- roles --------------------------------------------------------------------------------------
