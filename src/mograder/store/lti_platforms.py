@@ -133,12 +133,24 @@ class Links:
         mine = and_(*(lti_links.c[name] == values.pop(name) for name in _LINK_KEY))
         with reading(self._engine) as connection:
             row = connection.execute(select(lti_links).where(mine)).mappings().one_or_none()
-        if row is not None and _is_recent(Link(**row), link):
-            return
+        if row is not None:
+            # A launch may name no grade item where one was found before.
+            known = row["lineitem"] if row["item"] == link.item else ""
+            link = replace(link, lineitem=link.lineitem or known)
+            if _is_recent(Link(**row), link):
+                return
+            values["lineitem"] = link.lineitem
         # Several people launch a new activity at once.
         with contextlib.suppress(Conflict), writing(self._engine) as connection:
             if not connection.execute(update(lti_links).where(mine).values(**values)).rowcount:
                 connection.execute(insert(lti_links).values(**asdict(link)))
+
+    def found_grade_item(self, link: Link, lineitem: str) -> Link:
+        """Store the grade item of an activity whose launches name none; return the activity."""
+        mine = and_(*(lti_links.c[name] == getattr(link, name) for name in _LINK_KEY))
+        with writing(self._engine) as connection:
+            connection.execute(update(lti_links).where(mine).values(lineitem=lineitem))
+        return replace(link, lineitem=lineitem)
 
     def of_item(self, item: str) -> tuple[Link, ...]:
         """Return the activities of an item, the last launched first."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.auth.deep_linking import Answerer, PickedItem, answer_claims
 from mograder.auth.jose import InvalidToken, UnknownKey, verify
-from mograder.auth.lti_claims import Launch, is_own_address, launch_of, role_on_hub
+from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
-from tests.support.lti.tokens import LTI, Made, made_tokens
+from tests.support.lti.tokens import DEEP_LINKING, LTI, Made, made_tokens, recording
 from tests.support.lti_tokens import HUB, NONCE, NOW, OTHER, PLATFORM, key_set
 
 TOKENS = made_tokens()
@@ -183,3 +184,55 @@ def test_names_for_display_have_no_control_characters_and_an_end() -> None:
     found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).display_name
     assert found.startswith("A   xxx")
     assert len(found) == 200
+
+
+def picking_with(**changed: object) -> dict[str, object]:
+    """The claims of a recorded request for links at the clock of the tokens, with changes."""
+    line = recording("moodle-deep-linking")[3]
+    claims = dict(line["decoded"]["id_token"]["claims"])
+    moment = int(NOW.timestamp())
+    claims |= {"nonce": NONCE, "iat": moment, "exp": moment + 60}
+    claims[SETTINGS] = {**claims[SETTINGS], **changed}
+    return claims
+
+
+SETTINGS = f"{DEEP_LINKING}deep_linking_settings"
+
+
+def test_a_request_for_links_says_where_they_go() -> None:
+    found = launch_of(picking_with(), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    assert found.message is Message.PICK
+    assert (found.role, found.resource_link) == (Role.INSTRUCTOR, "")
+    assert found.picking is not None
+    assert found.picking.return_url.startswith("https://moodle.example.org/mod/lti/content")
+    assert (found.picking.data, found.picking.multiple) == (None, True)
+    more = picking_with(data="its own", accept_multiple=False)
+    picking = launch_of(more, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).picking
+    assert picking is not None
+    assert (picking.data, picking.multiple) == ("its own", False)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"deep_link_return_url": "https://evil.example.org/return"},
+        {"deep_link_return_url": "http://moodle.example.org/return"},
+        {"deep_link_return_url": "https://moodle.example.org@evil.example.org/"},
+        {"deep_link_return_url": "javascript:alert(1)"},
+        {"deep_link_return_url": None},
+        {"accept_types": ["file"]},
+        {"accept_types": "ltiResourceLink"},
+        {"data": 7},
+        {"data": "x" * 20_001},
+    ],
+)
+def test_links_go_to_the_platform_only(changed: dict[str, object]) -> None:
+    with pytest.raises(InvalidToken):
+        launch_of(picking_with(**changed), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+
+
+def test_the_answer_returns_the_platforms_own_data() -> None:
+    to = Answerer("https://moodle.example.org", "client-full", "1")
+    item = PickedItem("A1", "A1", 10.0)
+    assert answer_claims(to, [item], "its own", NOW)[f"{DEEP_LINKING}data"] == "its own"
+    assert f"{DEEP_LINKING}data" not in answer_claims(to, [item], None, NOW)

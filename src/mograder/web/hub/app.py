@@ -163,10 +163,10 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
+        if app.lti is not None:  # before the watch, which asks it who may stay
+            await app.lti.open()
         watching = asyncio.create_task(keep_watch(app, stop))
         await app.services.grading.jobs.open()
-        if app.lti is not None:
-            await app.lti.open()
         yield
         stop.set()
         await watching

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.external_names import ProvenPerson
+from mograder.auth.identity import Method
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
@@ -38,7 +39,7 @@ from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import identify
 from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
 
@@ -215,12 +216,26 @@ async def _answer(
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
     person, target = await to_thread.run_sync(_person_and_target, app, platform, found)
-    return await complete(request, app, person, target, old_login=state.login_id)
+    present = identify(request.scope, app.services)
+    if present is not None and present.method is Method.HEADER:
+        request.scope[IDENTITY] = present  # a front that names another person forbids the launch
+    response = await complete(request, app, person, target, old_login=state.login_id)
+    if response.status_code == 303:  # signed in
+        await to_thread.run_sync(_remember_member, app, platform, found)
+    return response
 
 
 _WRONG_ADDRESS = (
     "The activity leads to the address for picking items. Its address must end with /lti/launch."
 )
+
+
+def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> None:
+    """Let a person in who has launched, before the members of the course are read next time."""
+    lti = lti_of(app)
+    if platform.roster != "off":
+        username = lti.people.username_of(found.issuer, found.subject)
+        lti.rosters.launched(platform, found.course, found.services.memberships, username)
 
 
 def _use(app: HubApp, state: SignInState) -> bool:

@@ -14,8 +14,16 @@ from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
+from mograder.exchange.lti.roster import RosterNames
+from mograder.store.allowlist import Allowlist
 from mograder.store.external_people import ExternalPeople, UsedStates
 from mograder.store.lti_platforms import Keys, Links, Platforms
+from mograder.store.lti_rosters import LtiRosters
+from mograder.store.lti_scores import LtiScores
+from mograder.web.hub.support.lti_platform_services import PlatformServices
+from mograder.web.hub.support.lti_rosters import RosterKeeping
+from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
+from mograder.web.hub.support.lti_tasks import BackgroundPasses
 from mograder.web.hub.support.public_url import own_url
 from mograder.web.hub.support.services import Services
 
@@ -39,13 +47,24 @@ class LtiService:
     used: UsedStates
     key_sets: PlatformKeys
     limiter: CapacityLimiter
+    allowlist: Allowlist
+    scores: ScoreSending
+    rosters: RosterKeeping
+    passes: BackgroundPasses
 
     async def open(self) -> None:
-        """Make the hub's key if there is none yet, so that no launch has to wait for it."""
+        """Begin the work in the background; the allowlist asks the rosters from now on.
+
+        The hub's key is made if there is none yet, so that no launch has to wait for it.
+        """
         await asyncio.to_thread(self.keys.current, self.clock.now())
+        await asyncio.to_thread(self.rosters.load)
+        self.allowlist.more = self.rosters.names
+        await self.passes.open()
 
     async def close(self) -> None:
         """End what :meth:`open` has begun."""
+        await self.passes.close()
 
 
 class PlatformKeys:
@@ -107,14 +126,28 @@ def make_lti(services: Services) -> LtiService:
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
     limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
+    platforms, links = Platforms(engine, services.loaded.settings.lti), Links(engine)
+    keys, people = Keys(engine, services.secret), ExternalPeople(engine)
+    asked = PlatformServices(lambda claims: keys.current(clock.now()).sign(claims), clock)
+    sources = ScoreSources(
+        services.loaded, services.grading.key, clock, platforms.all, links, people, asked.of
+    )
+    scores = ScoreSending(sources, LtiScores(engine))
+    rosters = RosterKeeping(
+        LtiRosters(engine), people, platforms.all, asked.of, clock, RosterNames(clock)
+    )
     return LtiService(
         own_url=address,
         clock=clock,
-        platforms=Platforms(engine, services.loaded.settings.lti),
-        links=Links(engine),
-        keys=Keys(engine, services.secret),
-        people=ExternalPeople(engine),
+        platforms=platforms,
+        links=links,
+        keys=keys,
+        people=people,
         used=UsedStates(engine, clock),
         key_sets=PlatformKeys(clock, limiter),
         limiter=limiter,
+        allowlist=services.roster,
+        scores=scores,
+        rosters=rosters,
+        passes=BackgroundPasses((scores.run, rosters.run)),
     )
