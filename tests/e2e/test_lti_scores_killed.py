@@ -60,7 +60,7 @@ def test_every_mark_arrives_once_whatever_happens(chance: random.Random) -> None
         queue = LtiScores(_engine(hub))
         column = platform.state.line_item_of(activity)
         assert column is not None
-        points = dict.fromkeys(STUDENTS, 0.0)
+        points: dict[str, float] = {}
         for kill in range(KILLS):
             for student in chance.sample(STUDENTS, 8):
                 points[student] = kill / 10

@@ -17,6 +17,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.grading.validation.report_json import ValidationResult
@@ -172,7 +173,7 @@ async def student(user: str, request: Request, app: CurrentApp, caller: Caller) 
     copies = await to_thread.run_sync(app.listing.of, name)
     live = [each for each in app.services.pool.all() if each.key.user == name]
     opened = {each.key.item for each in live}
-    listed = await to_thread.run_sync(app.services.roster.listed)
+    enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)
     done, item = outcome(request)
     return page(
         request,
@@ -183,7 +184,7 @@ async def student(user: str, request: Request, app: CurrentApp, caller: Caller) 
             CopyLine(each, app.results.of(name, each.item), each.item in opened) for each in copies
         ],
         sessions=live,
-        enrolled=listed is None or name in listed,
+        enrolled=enrolled,
         done=done,
         done_item=item,
     )

@@ -55,12 +55,14 @@ class _Looked:
 class ItemScores:
     """What an item's page shows of the marks sent.
 
+    ``arrived`` counts the marks that are there, also those that a newer one waits to replace.
     ``open`` are the marks that wait or were not taken, ``unlinked`` counts students with a released
     mark whose account at the platform is not known. ``homeless`` are the titles of activities
     without a grade item.
     """
 
     counts: Mapping[ScoreState, int]
+    arrived: int
     open: Sequence[ScoreRow]
     last: datetime | None
     unlinked: int
@@ -141,6 +143,7 @@ class ScoreSending:
         done = (ScoreState.SENT, ScoreState.STOPPED)
         return ItemScores(
             counts=Counter(each.state for each in rows),
+            arrived=sum(_has_arrived(each) for each in rows),
             open=[each for each in rows if each.state not in done],
             last=max((each.sent_at for each in rows if each.sent_at), default=None),
             unlinked=0 if looked is None else looked.unlinked,
@@ -254,6 +257,11 @@ def _score(grade: Grade, mark: DueMark | None) -> Sequence[DueScore]:
         return []
     comment = comment_text(mark.grade.comment, mark.late)
     return [DueScore(grade, mark.grade.final, mark.grade.max_mark, comment)]
+
+
+def _has_arrived(row: ScoreRow) -> bool:
+    there = row.state in (ScoreState.SENT, ScoreState.WAITING) and row.sent_at is not None
+    return there and row.given is not None
 
 
 def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:
