@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.result_signature import grading_key
-from scripts.sign_in_screenshots import take_sign_in_pictures
 
 REPOSITORY = Path(__file__).parent.parent
 IMAGES = REPOSITORY / "docs" / "images"
@@ -95,7 +95,9 @@ def main() -> int:
     into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
     if given.only != "marking":
-        take_sign_in_pictures(into, _shoot_below)
+        # A process of its own: the learning platform is the tests'.
+        command = [sys.executable, "-m", "tests.support.sign_in_pictures", str(into.resolve())]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
     if given.only != "sign-in":
         _take_marking_pictures(into)
     return 0
@@ -201,10 +203,6 @@ async def _mark_by_keyboard(page: Page) -> None:
     await page.keyboard.type("A good idea. How large is $r_0$?")
     await page.keyboard.press("Escape")
     await expect(page.locator("#saved")).to_have_text("Saved")
-
-
-async def _shoot_below(page: Page, path: Path) -> None:
-    await _shoot(page, path, below=True)
 
 
 async def _shoot(page: Page, path: Path, *, below: bool = False) -> None:

@@ -1,4 +1,7 @@
-"""The screenshots of signing in by other systems in the guides, for ``scripts.docs_screenshots``.
+"""The screenshots of signing in by other systems in the guides: started by the script for all.
+
+``python -m tests.support.sign_in_pictures DIRECTORY`` writes them, as ``scripts.docs_screenshots``
+does with ``--only sign-in``.
 
 A fake learning platform opens the hub's pages, as Moodle does. Addresses of this machine are shown
 as those of the guides.
@@ -7,8 +10,8 @@ as those of the guides.
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +36,6 @@ _RENAME = """([from, to]) => {
   }
 }"""
 
-Shoot = Callable[[Page, Path], Awaitable[None]]
-"""Writes a picture of the main part of a page."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
@@ -45,16 +45,16 @@ class _Scene:
     platform: LtiPlatform
     course: Path
     into: Path
-    shoot: Shoot
 
     async def take(self, page: Page, name: str) -> None:
         """Write a picture with the addresses of the guides."""
         for ours, shown in ((self.platform.url, _PLATFORM), (self.hub.url, _HUB)):
             await page.evaluate(_RENAME, [ours, shown])
-        await self.shoot(page, self.into / name)
+        picture = page.locator("main")
+        await picture.screenshot(path=self.into / name, animations="disabled", caret="hide")
 
 
-def take_sign_in_pictures(into: Path, shoot: Shoot) -> None:
+def take_pictures(into: Path) -> None:
     """Write the pictures into a directory."""
     with (
         tempfile.TemporaryDirectory(prefix="mograder-pictures-", dir="/var/tmp") as directory,
@@ -74,7 +74,7 @@ def take_sign_in_pictures(into: Path, shoot: Shoot) -> None:
         config = HubConfig(settings=settings)
         with HubProcess(course, Path(directory) / "hub.log", config) as hub:
             platform.serve(hub.url)
-            asyncio.run(_take(_Scene(hub, platform, course, into, shoot)))
+            asyncio.run(_take(_Scene(hub, platform, course, into)))
 
 
 async def _take(scene: _Scene) -> None:
@@ -93,10 +93,8 @@ async def _take(scene: _Scene) -> None:
         await page.goto(f"{scene.platform.url}/course/modedit.php?course=4")
         frame = page.frame_locator("iframe[name=tool]")
         await frame.get_by_label(_ITEMS[0]).check()
-        picture = await frame.locator("main").screenshot(
-            path=scene.into / "lti-pick.png", animations="disabled"
-        )
-        print(f"lti-pick.png: {len(picture)} bytes", flush=True)
+        dialogue = frame.locator("main")
+        await dialogue.screenshot(path=scene.into / "lti-pick.png", animations="disabled")
         teacher = await people.person(_TEACHER, headers=from_proxy(_TEACHER))
         page = await teacher.open(f"{scene.hub.url}/course/people/sign-in")
         await page.set_viewport_size({"width": 820, "height": 900})
@@ -109,3 +107,7 @@ async def _run(scene: _Scene, *arguments: str) -> str:
     if done.status != 0:
         raise SystemExit(f"{' '.join(arguments)} ended with status {done.status}: {done.errors}")
     return done.output.strip().partition("\n")[0]
+
+
+if __name__ == "__main__":
+    take_pictures(Path(sys.argv[1]))
