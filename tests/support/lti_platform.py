@@ -195,8 +195,8 @@ class LtiPlatform:
         first = browser.post(login, data=form, headers=headers, follow_redirects=False)
         own = first.headers.get("location", "").startswith("/")
         if own:  # the hub begins again by a GET of its own
-            address = httpx.URL(login).join(first.headers["location"])
-            first = browser.get(address, headers=headers, follow_redirects=False)
+            again = httpx.URL(login).join(first.headers["location"])
+            first = browser.get(again, headers=headers, follow_redirects=False)
         if not first.is_redirect:
             return first
         address, fields = self.authenticate(first.headers["location"])
