@@ -14,7 +14,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlencode
 
@@ -96,7 +95,7 @@ class LtiPlatform:
             for name, tool in self.state.tools.items():
                 self.state.tools[name] = replace(tool, hub=hub)
 
-    def settings(self, client_id: str = "client-full", **more: object) -> dict[str, object]:
+    def settings(self, client_id: str = "client-full", /, **more: object) -> dict[str, object]:
         """Return the ``[[lti.platform]]`` table for this platform; ``more`` adds and replaces."""
         tool = self.state.tools[client_id]
         return {
@@ -456,15 +455,21 @@ def hub_browser(**choices: Any) -> httpx.Client:
 
     They take loopback for safe, and send Secure cookies there without TLS.
     """
-    jar = httpx.Cookies().jar
-    jar.set_policy(_loopback_policy())
-    return httpx.Client(cookies=jar, timeout=60, trust_env=False, **choices)
+    return httpx.Client(transport=_Loopback(), timeout=60, **choices)
 
 
-def _loopback_policy() -> DefaultCookiePolicy:
-    policy = DefaultCookiePolicy()
-    policy.secure_protocols = ("https", "http")  # type: ignore[attr-defined]
-    return policy
+class _Loopback(httpx.HTTPTransport):
+    """Makes a client send Secure cookies without TLS, which its library does not."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        answer.headers = httpx.Headers(
+            [
+                (name, value.replace("; Secure", "") if name.lower() == "set-cookie" else value)
+                for name, value in answer.headers.multi_items()
+            ]
+        )
+        return answer
 
 
 def _token_error(error: str) -> Reply:
