@@ -27,6 +27,7 @@ from bench import (
     hundred,
     idle,
     intake,
+    lti,
     marking,
     memory,
     pages,
@@ -64,6 +65,7 @@ ROWS: dict[str, Measure] = {
     "autograde": autograde.measure,
     "equal": equal.measure,
     "intake": intake.measure,
+    "lti": lti.measure,
     "help": command_line.measure,
 }
 LONG: dict[str, Measure] = {

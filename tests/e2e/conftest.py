@@ -14,8 +14,17 @@ from tests.support.fixtures import (
     start_hub,
     work_directory,
 )
+from tests.support.oidc_provider import start_openid_provider
 
-__all__ = ["browser", "people", "shared_hub", "start_front", "start_hub", "work_directory"]
+__all__ = [
+    "browser",
+    "people",
+    "shared_hub",
+    "start_front",
+    "start_hub",
+    "start_openid_provider",
+    "work_directory",
+]
 
 _SECONDS = 300
 

@@ -10,6 +10,7 @@ from tests.support.fixtures import (
     start_hub,
     work_directory,
 )
+from tests.support.oidc_provider import start_openid_provider
 from tests.support.sandbox_fixtures import runtime
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "shared_hub",
     "start_front",
     "start_hub",
+    "start_openid_provider",
     "work_directory",
 ]

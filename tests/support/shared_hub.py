@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import psutil
@@ -21,6 +22,9 @@ from bench.support.identity import student
 from bench.support.marimo import Address
 
 _OWNER = re.compile(r"mograder-test-(\d+)-")
+
+Prepare: TypeAlias = Callable[[Path], None]
+"""Fills the directory of a course."""
 
 TINY = "T1-Tiny"
 TALK = "L1-Talk"
@@ -81,7 +85,7 @@ def module_hub(
     name: str,
     shared: SharedCaches,
     *,
-    prepare: Callable[[Path], None] = lambda _: None,
+    prepare: Prepare = lambda _: None,
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[HubProcess]:
     """One hub for all tests of a module, with a tiny assignment and a tiny lecture.

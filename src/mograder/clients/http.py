@@ -150,11 +150,15 @@ def bounded_body(
             return bytes(body[:limit])
         if len(body) > limit:
             raise RemoteFailed(
-                f"The server sends more than {limit // 10**6} MB.", hint="Check the address."
+                f"The server sends more than {_size(limit)}.", hint="Check the address."
             )
         if time.monotonic() > end:
             raise RemoteFailed("The server's answer does not end.", hint="Try again later.")
     return bytes(body)
+
+
+def _size(limit: int) -> str:
+    return f"{limit // 10**6} MB" if limit >= 10**6 else f"{limit // 10**3} KB"
 
 
 def one_line(text: object) -> str:

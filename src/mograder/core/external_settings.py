@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mograder.core.settings_section import Present, Section
-from mograder.core.settings_values import issuer, listed
+from mograder.core.settings_values import issuer_address, listed
 
 
 class OidcSettings(Section):
     """``[oidc]``: signing in by an OpenID Connect provider. It needs `[hub] public_url`."""
 
-    issuer: Annotated[str, AfterValidator(issuer)] = ""
+    issuer: Annotated[str, AfterValidator(issuer_address)] = ""
     """The provider's address, compared exactly. Empty: no sign-in by a provider."""
     client_id: str = ""
     """The hub's name at the provider."""
@@ -44,7 +44,7 @@ LtiRoster = Literal["off", "show", "allow"]
 class LtiPlatform(Section):
     """One ``[[lti.platform]]`` table: a learning platform that starts this hub by LTI 1.3."""
 
-    issuer: Annotated[Present, AfterValidator(issuer)]
+    issuer: Annotated[Present, AfterValidator(issuer_address)]
     """The platform's address, compared exactly."""
     client_id: Present
     """The hub's name at the platform."""

@@ -66,7 +66,7 @@ _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 )
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
-_CREDENTIAL, _MAX_SECRET = "hub-secret", 4096
+_CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,8 @@ class Environ:
     port: str = ""
     """The port on which a hosting platform expects the server (compatibility-0.3.16.md 4)."""
     moodle_token: SecretStr | None = None
+    oidc_secret: SecretStr | None = None
+    """The client's secret at the OpenID Connect provider (`[oidc]`)."""
     service: Service = NO_SERVICE
     """The service manager that started this process."""
     authority: Path | None = None
@@ -186,7 +188,12 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
     """Return the other variables that we use; empty ones count as absent."""
     environ = os.environ if environ is None else environ
     return Environ(
-        hub_secret=_secret(environ.get("MOGRADER_HUB_SECRET", "") or _credential(environ)),
+        hub_secret=_secret(
+            environ.get("MOGRADER_HUB_SECRET", "") or _credential(environ, _CREDENTIAL)
+        ),
+        oidc_secret=_secret(
+            environ.get("MOGRADER_OIDC_SECRET", "") or _credential(environ, _OIDC_CREDENTIAL)
+        ),
         hub_url=environ.get("MOGRADER_HUB_URL", ""),
         hub_instructor_token=_secret(environ.get("MOGRADER_HUB_INSTRUCTOR_TOKEN", "")),
         course_dir=Path(text) if (text := environ.get("MOGRADER_COURSE_DIR", "")) else None,
@@ -351,13 +358,13 @@ def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         raise InvalidInput(f"{name} cannot be split into words: {error}.") from error
 
 
-def _credential(environ: Mapping[str, str]) -> str:
+def _credential(environ: Mapping[str, str], name: str) -> str:
     """Return the secret that systemd passes as a file (``LoadCredential=hub-secret:…``).
 
     Unlike an environment variable, other processes of the user cannot read it there.
     """
     try:
-        if (path := _credential_file(environ, _CREDENTIAL)) is None:
+        if (path := _credential_file(environ, name)) is None:
             return ""
         with path.open(encoding="utf-8") as file:
             return file.read(_MAX_SECRET).strip()

@@ -59,7 +59,7 @@ def normalise_public_url(text: str) -> str:
     return f"{parts.scheme}://{host}{shown}"
 
 
-def issuer(text: str) -> str:
+def issuer_address(text: str) -> str:
     """Return the address of an identity provider or a platform unchanged, or ``""``.
 
     Raises: ValueError for a text other than an https address without query, fragment and user.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mograder.auth.roles import Role
 from mograder.core.disk import DISK, Disk
@@ -32,10 +33,29 @@ class _Look:
     users: frozenset[str]
 
 
+class MoreUsers(Protocol):
+    """Users who may enter besides those in the file; asked for every request, so from memory."""
+
+    def decides(self) -> bool:
+        """Return whether it counts at all."""
+        ...
+
+    def has(self, username: str) -> bool:
+        """Return whether a user may enter."""
+        ...
+
+    def version(self) -> Hashable:
+        """Return a value that differs after a user was removed."""
+        ...
+
+
 class Allowlist:
     """The names on the list: checked for changes on every call, parsed when changed; thread-safe.
 
-    Mutable state: ``_last``, the last parsed file, replaced as a whole.
+    With ``more``, those users may enter as well; without a file, nobody else then.
+
+    Mutable state: ``_last``, the last parsed file, replaced as a whole, and ``more``, which is set
+    when the hub starts.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
@@ -43,6 +63,7 @@ class Allowlist:
         self._disk = disk
         self._name = os.fspath(path)
         self._last: _Look | None = None
+        self.more: MoreUsers | None = None
 
     def allows(self, username: str, role: Role) -> bool:
         """Return whether the user may enter: instructors and markers always, others if listed.
@@ -51,8 +72,15 @@ class Allowlist:
         """
         if role is not Role.STUDENT:
             return True
+        users, name = self._users(), unicodedata.normalize("NFC", username)
+        if self.more is not None and self.more.decides():
+            return (users is not None and name in users) or self.more.has(name)
+        return users is None or name in users
+
+    def lists(self, username: str) -> bool:
+        """Return whether the list has this name; False without a list."""
         users = self._users()
-        return users is None or unicodedata.normalize("NFC", username) in users
+        return users is not None and unicodedata.normalize("NFC", username) in users
 
     def replace(self, users: Iterable[str], heading: str = _HEADING) -> tuple[Username, ...]:
         """Write and return a new list: each name once, sorted; it applies at once (B30, B35).
@@ -74,6 +102,10 @@ class Allowlist:
             return _stamp(self._path.stat())
         except OSError:
             return None
+
+    def version(self) -> Hashable:
+        """Return a value that differs after every change of those who may enter."""
+        return self.stamp(), None if self.more is None else self.more.version()
 
     def listed(self) -> tuple[str, ...] | None:
         """Return the names on the list, sorted; None without a file."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Float,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from mograder.store.hub_tables import UtcDateTime, metadata
@@ -151,12 +153,16 @@ lti_scores = Table(
     Column("stamp", UtcDateTime()),
     Column("sent_at", UtcDateTime()),
     Column("sent_digest", _HASH, nullable=False, server_default=""),
+    Column("ours", _TEXT, nullable=False, server_default="[]"),
+    Column("overwrite", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("lineitem", "subject"),
     Index(None, "item"),
     Index(None, "state", "next_at"),
 )
 """The queue of scores, a row for each grade of a person.
 
-``stamp`` is the last timestamp sent. A process takes a row by moving ``next_at`` ahead, which also
-is the time of the next try.
+``stamp`` is the timestamp of the present mark, or of the one before while it was never tried. A
+process takes a row by moving ``next_at`` ahead, which also is the time of the next try. ``ours`` is
+JSON: the marks of this hub that may be at the platform, as parts of the maximum; with
+``overwrite``, any other mark there is replaced, too.
 """

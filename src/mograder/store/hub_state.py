@@ -90,6 +90,12 @@ class HubState:
                 connection.execute(insert(users).values(username=username, slot=following))
         return following
 
+    def knows(self, username: str) -> bool:
+        """Return whether the user has had a session, or credentials that were revoked."""
+        wanted = select(users.c.username).where(users.c.username == username)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).one_or_none() is not None
+
     def epoch(self, username: str) -> int:
         """Return how often the user's tokens were revoked; 0 for an unknown user."""
         wanted = select(users.c.epoch).where(users.c.username == username)

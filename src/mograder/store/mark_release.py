@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -89,6 +89,15 @@ class MarkReleases:
         """Return the rows of a student and an assignment, oldest first."""
         table = mark_releases.c
         return self._read((table.assignment == assignment) & (table.student == student))
+
+    def newest(self) -> Mapping[str, int]:
+        """Return the number of each assignment's newest row, which is another after any change."""
+        table = mark_releases.c
+        wanted = select(table.assignment, func.max(table.id).label("newest")).group_by(
+            table.assignment
+        )
+        with self._book.reading() as connection:
+            return {row.assignment: row.newest for row in connection.execute(wanted)}
 
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
         wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)

@@ -17,11 +17,12 @@ from mograder.core.log import get_logger
 
 SECRET_FILE = ".mograder-secret"  # noqa: S105 - a file's name
 _LIMIT = 4096
+_MADE = "It is made by the first `mograder serve`; name another by --secret-file."
 _log = get_logger(__name__)
 
 
-def read_secret(path: Path) -> str:
-    """Return the secret in a file, without surrounding white space.
+def read_secret(path: Path, *, hint: str = _MADE) -> str:
+    """Return the secret in a file, without surrounding white space; ``hint`` is for a missing one.
 
     Raises: :class:`InvalidInput` when the file is missing, unreadable, empty or too long.
     """
@@ -32,7 +33,7 @@ def read_secret(path: Path) -> str:
     except FileNotFoundError as error:
         raise InvalidInput(
             f"There is no secret in {path}.",
-            hint="It is made by the first `mograder serve`; name another by --secret-file.",
+            hint=hint,
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"The secret in {path} cannot be read: {error}.") from error

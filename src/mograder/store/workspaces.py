@@ -107,6 +107,10 @@ class Workspaces:
         """Return the directory of a student's copy of an item, which may not exist."""
         return self._root / user / item
 
+    def has_folder(self, user: Username) -> bool:
+        """Return whether there is anything at the place of the student's copies."""
+        return os.path.lexists(self._root / user)
+
     def notebook(self, user: Username, item: ItemName) -> Path:
         """Return the notebook's regular path; not trusted, see ``store.untrusted_dir``."""
         return self.directory(user, item) / f"{item}.py"

@@ -6,11 +6,14 @@ The proxy sets different ones on session pages.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from mograder.web.context import RequestContext
 
 _NAMEABLE_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 """Hosts that a Content-Security-Policy can name: no IPv6 literals, no ``;`` or space."""
+
+_NAMEABLE_ORIGIN = re.compile(rf"https?://{_NAMEABLE_HOST.pattern}")
 
 _UNCHANGING = (
     (b"x-content-type-options", b"nosniff"),
@@ -31,8 +34,13 @@ def nameable(context: RequestContext) -> bool:
     return _NAMEABLE_HOST.fullmatch(context.host) is not None
 
 
-def content_security_policy(context: RequestContext) -> str:
+def content_security_policy(
+    context: RequestContext, *, frames: Collection[str] = (), posts: Collection[str] = ()
+) -> str:
     """Return our policy: scripts and styles from the static path only, nothing inline, no framing.
+
+    ``frames`` are the origins whose pages may show this page in a frame (browsers that know this
+    ignore ``X-Frame-Options``), ``posts`` further origins that its forms may be sent to.
 
     ``'self'`` would include the session paths, where student code chooses the bytes, so the static
     path is named with the host in full. With a host that a policy cannot name (an IPv6 literal) no
@@ -50,8 +58,13 @@ def content_security_policy(context: RequestContext) -> str:
             f"style-src {styles}",
             f"img-src {images}",
             "connect-src 'self'",
-            "form-action 'self'",
+            " ".join(("form-action 'self'", *_named(posts))),
             "base-uri 'none'",
-            "frame-ancestors 'none'",
+            " ".join(("frame-ancestors", *(_named(frames) or ["'none'"]))),
         )
     )
+
+
+def _named(origins: Collection[str]) -> list[str]:
+    """Return the origins that a policy can name, sorted."""
+    return sorted(each for each in origins if _NAMEABLE_ORIGIN.fullmatch(each))

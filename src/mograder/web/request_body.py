@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import parse_qs
@@ -17,6 +17,7 @@ from mograder.core.errors import InvalidInput, TooLarge
 B = TypeVar("B", bound=BaseModel)
 MEGABYTE = 1024 * 1024
 _FORM_LIMIT = 16 * 1024
+_MOST_FIELDS = 20
 
 
 def is_form(request: Request) -> bool:
@@ -25,17 +26,40 @@ def is_form(request: Request) -> bool:
     return kind.startswith("application/x-www-form-urlencoded")
 
 
-async def read_form(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str]:
-    """Return the fields of a form of at most ``limit`` bytes, one value each.
+async def read_form(
+    request: Request,
+    limit: int = _FORM_LIMIT,
+    *,
+    once: bool = False,
+    most_fields: int = _MOST_FIELDS,
+) -> dict[str, str]:
+    """Return the fields of a form of at most ``limit`` bytes, the first value of each.
+
+    ``once``: refuse a field that is sent twice, since another program may take the other value.
 
     Raises: TooLarge, InvalidInput.
     """
     body = await _read(request, limit)
     try:
-        fields = parse_qs(body.decode("utf-8"), max_num_fields=20, keep_blank_values=True)
+        fields = parse_qs(body.decode("utf-8"), max_num_fields=most_fields, keep_blank_values=True)
     except ValueError as error:
         raise InvalidInput("The form cannot be read.") from error
+    if once:
+        return single_fields((name, each) for name, values in fields.items() for each in values)
     return {name: values[0] for name, values in fields.items()}
+
+
+def single_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the fields of a form or a query, each of which must be there once.
+
+    Raises: InvalidInput.
+    """
+    found: dict[str, str] = {}
+    for name, value in fields:
+        if name in found:
+            raise InvalidInput("The request has a field twice.")
+        found[name] = value
+    return found
 
 
 async def read_json(request: Request, shape: type[B], limit: int) -> B:

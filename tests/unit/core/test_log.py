@@ -48,6 +48,10 @@ def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
         ("Set-Cookie: mograder_session=payload.mac; Path=/", "payload"),
         ("[(b'cookie', b'__Host-mograder_session=payload.mac')]", "payload"),
         ("__Secure-mograder_session=payload.mac", "payload"),
+        ("__Host-mograder_signin_0a1b2c=payload.mac", "payload"),
+        ("refused id_token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMyJ9.c2ln", "eyJzdWIi"),
+        ("GET /auth?nonce=n0nce-value&x=1", "n0nce-value"),
+        ("POST /token code_verifier=abc-def", "abc-def"),
         ("postgresql://hub:hunter2@db/hub", "hunter2"),
         ("MOGRADER_HUB_SECRET=0123456789abcdef", "0123456789abcdef"),
     ],
@@ -75,6 +79,14 @@ def test_ordinary_lines_stay_readable(text: str) -> None:
 def test_a_masked_path_keeps_its_shape() -> None:
     assert mask(f"/hub/s/{CAPABILITY}/ws?x=1") == "/hub/s/***/ws?x=1"
     assert mask(TOKEN) == "alice:***"
+
+
+def test_tokens_of_other_systems_and_addresses_of_registration_are_masked() -> None:
+    signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMyJ9.c2lnbmF0dXJl"
+    sealed = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..aXY.Y2lwaGVy.dGFn"
+    for token in (signed, sealed):
+        assert mask(f"refused {token}, from moodle") == "refused ***, from moodle"
+    assert mask(f"https://hub/lti/register/{CAPABILITY}?x") == "https://hub/lti/register/***?x"
 
 
 def test_a_registered_secret_is_masked_wherever_it_appears() -> None:

@@ -103,3 +103,48 @@ def test_markers_enter_without_being_on_the_list(path: Path, roster: Allowlist) 
     path.write_text("alice\n")
     assert roster.allows("marta", Role.MARKER)
     assert not roster.allows("marta", STUDENT)
+
+
+class _More:
+    """Users of another system, who count if ``counts``."""
+
+    def __init__(self, *users: str, counts: bool = True) -> None:
+        self.users, self.counts = users, counts
+
+    def decides(self) -> bool:
+        return self.counts
+
+    def has(self, username: str) -> bool:
+        return username in self.users
+
+    def version(self) -> object:
+        return self.users
+
+
+def test_users_of_another_system_may_enter_besides_the_listed(
+    roster: Allowlist, path: Path
+) -> None:
+    roster.more = _More("dora")
+    assert roster.allows("dora", STUDENT)
+    assert not roster.allows("alice", STUDENT)
+    path.write_text("alice\n")
+    assert roster.allows("alice", STUDENT)
+    assert roster.allows("dora", STUDENT)
+    assert not roster.allows("carol", STUDENT)
+    assert roster.allows("carol", INSTRUCTOR)
+
+
+def test_another_system_that_does_not_decide_changes_nothing(roster: Allowlist) -> None:
+    roster.more = _More("dora", counts=False)
+    assert roster.allows("alice", STUDENT)
+
+
+def test_the_version_changes_with_either(roster: Allowlist, path: Path) -> None:
+    seen = {roster.version()}
+    roster.more = _More("dora")
+    seen.add(roster.version())
+    path.write_text("alice\n")
+    seen.add(roster.version())
+    roster.more = _More()
+    seen.add(roster.version())
+    assert len(seen) == 4

@@ -28,7 +28,7 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, bare_api
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub.external_routes import external_routes
+from mograder.web.hub.external_routes import external_routes, lti_service, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
@@ -114,6 +114,8 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
+        oidc=oidc_of(services),
+        lti=lti_service(services),
     )
 
 
@@ -160,11 +162,15 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
+        if app.lti is not None:  # before the watch, which asks it who may stay
+            await app.lti.open()
         watching = asyncio.create_task(keep_watch(app, stop))
         await app.services.grading.jobs.open()
         yield
         stop.set()
         await watching
+        if app.lti is not None:
+            await app.lti.close()
         await app.services.grading.jobs.close()
         app.notifier.close()
         await app.copy_counts.close()

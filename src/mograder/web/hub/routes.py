@@ -49,7 +49,7 @@ class Route:
     chapter: str = ""
     answer: Any = None
     problems: tuple[int, ...] = ()
-    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     status: int = 200
 
 

@@ -139,6 +139,8 @@ def _grades() -> None:
         sa.Column("stamp", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_digest", sa.String(128), server_default="", nullable=False),
+        sa.Column("ours", sa.String(1000), server_default="[]", nullable=False),
+        sa.Column("overwrite", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_lti_scores"),
         sa.UniqueConstraint("lineitem", "subject", name="uq_lti_scores_lineitem_subject"),
     )

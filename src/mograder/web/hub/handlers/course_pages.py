@@ -7,14 +7,17 @@ same handlers as the API's (``course``, ``admin``, ``sessions``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.grading.validation.report_json import ValidationResult
@@ -30,6 +33,9 @@ from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.responses import failure_page, kept_work
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.sheets import number_in, sheet_of
+
+if TYPE_CHECKING:
+    from mograder.exchange.lti.roster import CourseMembers
 
 _PAGE = 50
 
@@ -134,7 +140,14 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
     count = await app.copy_counts.look()
     listed = await to_thread.run_sync(app.services.roster.listed)
     running = [live.key.user for live in app.services.pool.all()]
-    names = {*map(str, count.copies), *(listed or ()), *running} - {INSTRUCTOR}
+    courses = await to_thread.run_sync(_platform_courses, app)
+    called = {
+        each.users[member.subject]: member.display_name
+        for each in courses
+        for member in each.members
+        if member.subject in each.users
+    }
+    names = {*map(str, count.copies), *(listed or ()), *running, *called} - {INSTRUCTOR}
     found = sorted(name for name in names if wanted.casefold() in name.casefold())
     here = app.notifier.present() | set(running)
     sheet = sheet_of(sorted(found, key=lambda name: (name not in here, name)), request)
@@ -149,6 +162,8 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
         present=len(here & names),
         count=count,
         wanted=wanted,
+        called=called,
+        courses=courses,
     )
 
 
@@ -158,7 +173,7 @@ async def student(user: str, request: Request, app: CurrentApp, caller: Caller) 
     copies = await to_thread.run_sync(app.listing.of, name)
     live = [each for each in app.services.pool.all() if each.key.user == name]
     opened = {each.key.item for each in live}
-    listed = await to_thread.run_sync(app.services.roster.listed)
+    enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)
     done, item = outcome(request)
     return page(
         request,
@@ -169,7 +184,7 @@ async def student(user: str, request: Request, app: CurrentApp, caller: Caller) 
             CopyLine(each, app.results.of(name, each.item), each.item in opened) for each in copies
         ],
         sessions=live,
-        enrolled=listed is None or name in listed,
+        enrolled=enrolled,
         done=done,
         done_item=item,
     )
@@ -186,7 +201,9 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
         here="people",
         listed=listed,
         stamp=str(await to_thread.run_sync(roster.stamp)),
+        by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
+        external=app.oidc is not None or app.lti is not None,
         done=done,
         done_item=item,
     )
@@ -209,6 +226,11 @@ async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
     return page(
         request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
     )
+
+
+def _platform_courses(app: HubApp) -> Sequence[CourseMembers]:
+    """Return the courses of learning platforms whose members are known, none without a platform."""
+    return () if app.lti is None else app.lti.rosters.courses()
 
 
 def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:

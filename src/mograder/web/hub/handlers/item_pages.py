@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -23,6 +24,9 @@ from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import outcome, page
+
+if TYPE_CHECKING:
+    from mograder.web.hub.support.lti_scores import ItemScores
 
 
 async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -51,6 +55,7 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         pages=await to_thread.run_sync(_pages, app, parsed),
         changed=await to_thread.run_sync(_changed, app, parsed),
         trouble=trouble,
+        scores=await _scores(app, parsed),
         limits=app.services.loaded.settings.limits,
         done=done,
         done_item=done_item,
@@ -82,6 +87,11 @@ async def graded(
     data = await to_thread.run_sync(graded_page, _autograded(app, item), user)
     await app.audit.record(request, caller, "read result", f"{user}/{item}")
     return inert_page(data)
+
+
+async def _scores(app: HubApp, item: ItemName) -> ItemScores | None:
+    """Return what learning platforms have of an item's marks; None without such a platform."""
+    return None if app.lti is None else await to_thread.run_sync(app.lti.scores.of_item, item)
 
 
 def _changed(app: HubApp, item: ItemName) -> int:

@@ -48,7 +48,7 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
     seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
     while not stop.is_set():
         try:
-            stamp = await to_thread.run_sync(app.services.roster.stamp)
+            stamp = await to_thread.run_sync(app.services.roster.version)
             if stamp != seen:
                 seen = stamp
                 await end_removed(app)

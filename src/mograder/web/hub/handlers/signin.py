@@ -8,25 +8,20 @@ scanners follow links too.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 
-from mograder.auth.cookies import (
-    LIFETIME,
-    Login,
-    clear_cookie_header,
-    cookie_name,
-    new_login_id,
-)
+from mograder.auth.cookies import clear_cookie_header, cookie_name
 from mograder.auth.login_links import hash_code
 from mograder.auth.tokens import Claims, verify_token
+from mograder.core.external_settings import OidcSettings
 from mograder.web.context import request_context
-from mograder.web.hub.support.access import Visitor, login_cookie
+from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.hub.support.models import Done
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
@@ -39,7 +34,12 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     """Show the page with the form for a token."""
     target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
     return page(
-        request, "login.html", next=target, message="", signed_out="bye" in request.query_params
+        request,
+        "login.html",
+        next=target,
+        message="",
+        signed_out="bye" in request.query_params,
+        provider=_provider(app),
     )
 
 
@@ -76,7 +76,7 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
     """End this login: its cookie, its capabilities, its open session pages."""
     where = request_context(request)
     if visitor is not None and visitor.login_id:
-        await to_thread.run_sync(_revoke, app, visitor.login_id)
+        await to_thread.run_sync(end_login, app, visitor.login_id)
         await app.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
     response: Response
     if wanted(request) is Wants.PAGE:
@@ -89,37 +89,25 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
     return response
 
 
-def safe_next(text: str, prefix: str) -> str:
-    """Return where to go after signing in, if it is a path of this hub; else "".
-
-    ``//host``, a backslash, which browsers read as a slash, and control characters, which they
-    drop, would lead to another site.
-    """
-    if len(text) > 2000 or not text.startswith(f"{prefix}/"):
-        return ""
-    if text.startswith("//") or "\\" in text or any(ord(character) < 33 for character in text):
-        return ""
-    return text
-
-
 async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str) -> Response:
-    where, services = request_context(request), app.services
-    fresh = Login(
-        username=claims.username,
-        role=claims.role,
-        login_id=new_login_id(),
-        issued=int(services.clock.now().timestamp()),
-        epoch=services.revocations.epoch(claims.username),
-    )
-    response = RedirectResponse(target, 303)
-    response.headers.append("set-cookie", login_cookie(fresh, where, services.secret))
+    response = signed_in(request, app, new_login(app, claims.username, claims.role), target)
+    where = request_context(request)
     await app.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
     return response
+
+
+def _provider(app: HubApp) -> dict[str, str] | None:
+    """Return what the page says about the sign-in provider, None without one."""
+    if app.oidc is None:
+        return None
+    settings: OidcSettings = app.oidc.settings
+    return {"name": settings.name, "sign_out": app.oidc.end_session_url}
 
 
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """Return the same page again, with the same message for every kind of failure."""
     client = request_context(request).client or ""
+    values = {"provider": _provider(app), **values}
     if not app.login_throttle.failed(client):
         response = page(request, template, 429, message="too many", **values)
         response.headers["Retry-After"] = "60"
@@ -135,9 +123,3 @@ def _verify(app: HubApp, token: str) -> Claims | None:
 def _use_code(app: HubApp, code: str) -> Claims | None:
     row = app.services.state.use_link(hash_code(code), app.services.clock.now())
     return None if row is None else Claims(row.username, row.role)
-
-
-def _revoke(app: HubApp, login_id: str) -> None:
-    until = app.services.clock.now() + timedelta(seconds=LIFETIME)
-    app.services.revocations.revoke_login(login_id, until)
-    app.services.capabilities.revoke_login(login_id)

@@ -91,6 +91,12 @@ def hub_app(request: Request) -> HubApp:
     return app
 
 
+def lti_of(app: HubApp) -> LtiService:
+    """Return the objects of LTI 1.3; the routes that use them exist only where there are some."""
+    assert app.lti is not None
+    return app.lti
+
+
 def identity_of(request: Request) -> Identity | None:
     """Return the identity found by ``access.admit``; None for a request without a login."""
     identity: Identity | None = request.scope.get(IDENTITY)

@@ -25,6 +25,8 @@ def hub_marking(services: Services, book: SharedGradebook) -> MarkingApp:
 
 
 async def _record(request: Request, action: str, what: str) -> None:
-    caller = identity_of(request)
+    caller, app = identity_of(request), hub_app(request)
     if caller is not None:
-        await hub_app(request).audit.record(request, caller, action, what)
+        await app.audit.record(request, caller, action, what)
+    if app.lti is not None:  # marks may have been released
+        app.lti.passes.wake()

@@ -75,6 +75,8 @@ class Services:
     hang_up: Callable[[str], Awaitable[bool]]
     sandboxed: bool
     dev: bool
+    oidc_secret: str = field(default="", repr=False)
+    """The client's secret from the environment, "" to read it from the file in the settings."""
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
     reports: Reports = field(default_factory=Reports)
@@ -91,9 +93,8 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
-        settings, config = loaded.settings, supervisor_config(loaded, environ)
-        wanted = settings.security.use_bubblewrap
-        supervisor, sandboxed = await open_sandbox(config, wanted, dev=dev)
+        settings = loaded.settings
+        supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, supervisor)
@@ -129,6 +130,7 @@ async def open_services(
             hang_up=supervisor.hang_up,
             sandboxed=sandboxed,
             dev=dev,
+            oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
             attended=supervisor.answers,
         )
 
@@ -140,6 +142,13 @@ async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState
     stack.callback(engine.dispose)
     await asyncio.to_thread(upgrade, engine)
     return HubState(engine)
+
+
+async def _open_sandbox(
+    loaded: LoadedSettings, environ: Environ, *, dev: bool
+) -> tuple[SupervisorClient, bool]:
+    wanted = loaded.settings.security.use_bubblewrap
+    return await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
 
 
 def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:

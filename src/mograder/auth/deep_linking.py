@@ -1,0 +1,74 @@
+"""The answer to a platform's request for links (LTI deep linking): the items that were picked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mograder.auth.lti_claims import VERSION
+
+_LTI = "https://purl.imsglobal.org/spec/lti/claim/"
+_DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/"
+_LIFE = 300
+_BEHIND = 30
+"""Seconds: Moodle refuses a token whose time is ahead of its own clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickedItem:
+    """An item that was picked; ``maximum`` is the highest mark, None for an item without marks."""
+
+    name: str
+    title: str
+    maximum: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """The names of the hub and the platform in an answer."""
+
+    issuer: str
+    client_id: str
+    deployment: str
+
+
+def answer_claims(
+    to: Answerer, items: Sequence[PickedItem], data: str | None, now: datetime
+) -> dict[str, object]:
+    """Return the claims of the answer with these items; ``data`` is the platform's own, or None.
+
+    No item has an address: Moodle would look for a tool by it, and lose the connection to this one.
+    """
+    moment = int(now.timestamp())
+    claims: dict[str, object] = {
+        "iss": to.client_id,
+        "aud": to.issuer,
+        "iat": moment - _BEHIND,
+        "exp": moment + _LIFE,
+        "nonce": secrets.token_urlsafe(16),
+        f"{_LTI}deployment_id": to.deployment,
+        f"{_LTI}message_type": "LtiDeepLinkingResponse",
+        f"{_LTI}version": VERSION,
+        f"{_DEEP_LINKING}content_items": [_content_item(each) for each in items],
+    }
+    if data is not None:
+        claims[f"{_DEEP_LINKING}data"] = data
+    return claims
+
+
+def _content_item(item: PickedItem) -> dict[str, object]:
+    found: dict[str, object] = {
+        "type": "ltiResourceLink",
+        "title": item.title,
+        "custom": {"item": item.name},
+    }
+    if item.maximum is not None:
+        found["lineItem"] = {
+            "label": item.title,
+            "scoreMaximum": item.maximum,
+            "resourceId": item.name,
+            "tag": "grade",
+        }
+    return found

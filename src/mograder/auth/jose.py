@@ -1,0 +1,304 @@
+"""Signed tokens (JSON Web Signatures): key sets, checks of signature and times, own keys.
+
+The only importer of joserfc, which has no opinion on the times of a token, and takes a token
+without a key id where a set holds one key: the functions below do. Keys come from the key set that
+the caller gives, never from a token. No message holds a part of a token, since messages are logged.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from joserfc import jwe, jwk, jws
+from joserfc.errors import JoseError
+
+from mograder.auth.signing import derived_key
+from mograder.core.errors import InvalidInput
+
+SKEW = 60
+"""Seconds by which another machine's clock may differ from ours."""
+
+OLDEST = 600
+"""Seconds after which a token is refused, whatever time it says that it ends."""
+
+_LONGEST_TOKEN = 65_536
+_LONGEST_HEADER = 4096
+_MOST_KEYS = 64
+_RSA_BYTES = 256
+_PURPOSE = "lti-keys"
+_SIGNS = "RS256"
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "priv"})
+_TYPES: Mapping[str, tuple[str, str]] = {
+    "RS256": ("RSA", ""),
+    "PS256": ("RSA", ""),
+    "ES256": ("EC", "P-256"),
+    "EdDSA": ("OKP", "Ed25519"),
+    "Ed25519": ("OKP", "Ed25519"),
+}
+"""The type and the curve of an algorithm's keys, for each algorithm that can be allowed."""
+
+
+class InvalidToken(InvalidInput):
+    """A token that is not valid."""
+
+
+class UnknownKey(InvalidToken):
+    """A token that names a key which the key set does not hold: perhaps a newer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PublicKey:
+    kid: str
+    kind: str
+    curve: str
+    algorithm: str
+    key: jwk.Key
+
+    def fits(self, algorithm: str) -> bool:
+        kind, curve = _TYPES[algorithm]
+        return self.kind == kind and curve in {"", self.curve} and self.algorithm in {"", algorithm}
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The public keys of one issuer."""
+
+    keys: tuple[_PublicKey, ...]
+
+    @classmethod
+    def parse(cls, document: object) -> KeySet:
+        """Return the keys for signatures in a parsed JWKS document; keys of other kinds are left.
+
+        Raises: InvalidToken for another document, for a key id that is there twice, more than 64
+            keys, and keys that are not public.
+        """
+        listed = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(listed, list):
+            raise InvalidToken("The key set has no list of keys.")
+        if len(listed) > _MOST_KEYS:
+            raise InvalidToken(f"The key set has more than {_MOST_KEYS} keys.")
+        found = tuple(key for each in listed if (key := _public_key(each)) is not None)
+        named = [key.kid for key in found if key.kid]
+        if len(set(named)) != len(named):
+            raise InvalidToken("The key set has two keys with one id.")
+        return cls(found)
+
+    def _find(self, kid: str, algorithm: str) -> jwk.Key:
+        """Return the key of this id; without an id, the only key that fits the algorithm."""
+        named = [key for key in self.keys if not kid or key.kid == kid]
+        if kid and not named:
+            raise UnknownKey("The token is signed with a key that its issuer does not publish.")
+        fitting = [key for key in named if key.fits(algorithm)]
+        if len(fitting) != 1:
+            raise InvalidToken("The token does not say which of its issuer's keys signed it.")
+        return fitting[0].key
+
+
+def verify(
+    token: str,
+    keys: KeySet,
+    *,
+    algorithms: Collection[str],
+    types: Collection[str] = ("", "JWT"),
+    kid_required: bool = True,
+) -> dict[str, object]:
+    """Return the claims of a token with a valid signature; the caller checks claims and times.
+
+    ``types`` are the values of the header's ``typ`` that are accepted, without regard to case;
+    "" stands for none.
+
+    Raises: UnknownKey if the set does not hold the token's key, InvalidToken for every other fault.
+    """
+    header, payload = _parts(token)
+    algorithm, kid = header.get("alg"), header.get("kid", "")
+    if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in _TYPES:
+        raise InvalidToken("The token is not signed with an accepted algorithm.")
+    if not isinstance(kid, str) or (kid_required and not kid):
+        raise InvalidToken("The token does not name the key that signed it.")
+    kind = header.get("typ", "")
+    if not isinstance(kind, str) or kind.lower() not in {each.lower() for each in types}:
+        raise InvalidToken("The token is of another kind.")
+    if "crit" in header or "b64" in header:
+        raise InvalidToken("The token demands an extension that is not known.")
+    key = keys._find(kid, algorithm)
+    try:
+        jws.deserialize_compact(token, key, registry=_registry(algorithm))
+    except (JoseError, ValueError, TypeError):
+        raise InvalidToken("The token's signature is not valid.") from None
+    return payload
+
+
+def check_times(
+    claims: Mapping[str, object], now: datetime, *, skew: int = SKEW, oldest: int = OLDEST
+) -> None:
+    """Check when a token was issued and when it ends; ``skew`` and ``oldest`` are in seconds.
+
+    Raises: InvalidToken if it has ended, is not yet valid, is too old, or lacks a time.
+    """
+    moment = now.timestamp()
+    issued, ends = _moment(claims, "iat"), _moment(claims, "exp")
+    if ends + skew <= moment:
+        raise InvalidToken("The token has expired.", hint="Begin again.")
+    if issued - skew > moment or ("nbf" in claims and _moment(claims, "nbf") - skew > moment):
+        raise InvalidToken(
+            "The token is from the future.", hint="Compare the clocks of the two servers."
+        )
+    if issued + oldest + skew <= moment:
+        raise InvalidToken("The token was issued too long ago.", hint="Begin again.")
+
+
+def text_claim(claims: Mapping[str, object], name: str, longest: int = 255) -> str:
+    """Return a claim that must be a text of printable characters, at most ``longest`` of them.
+
+    Raises: InvalidToken, which names the claim.
+    """
+    value = claims.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidToken(f"The token has no text as its {name}.")
+    if len(value) > longest or not value.isprintable():
+        raise InvalidToken(f"The token's {name} is too long, or has control characters.")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A key of our own for signatures (RSA, 2048 bits)."""
+
+    _key: jwk.RSAKey
+
+    @classmethod
+    def new(cls) -> PrivateKey:
+        """Return a new key; this takes some tenths of a second of processor time."""
+        key = jwk.RSAKey.generate_key(_RSA_BYTES * 8, {"use": "sig", "alg": _SIGNS}, auto_kid=True)
+        return cls(key)
+
+    @classmethod
+    def unsealed(cls, text: str, secret: str) -> PrivateKey:
+        """Return the key that :meth:`sealed` encrypted with the same secret.
+
+        Raises: InvalidInput if the text was damaged, or the secret is another one.
+        """
+        try:
+            opened = jwe.decrypt_compact(text, _sealing_key(secret), algorithms=["dir", "A256GCM"])
+            return cls(jwk.RSAKey.import_key(_json(opened.plaintext or b"")))
+        except (JoseError, ValueError, TypeError):
+            raise InvalidInput(
+                "A stored key cannot be decrypted.",
+                hint="Was the hub's secret changed? Then make a new key.",
+            ) from None
+
+    @property
+    def kid(self) -> str:
+        """The key's id, its thumbprint (RFC 7638)."""
+        return str(self._key.kid)
+
+    def public(self) -> dict[str, object]:
+        """Return the public key as a member of a JWKS document."""
+        return dict(self._key.as_dict(private=False))
+
+    def sign(self, claims: Mapping[str, object], typ: str = "JWT") -> str:
+        """Return a signed token with these claims (RS256)."""
+        header = {"typ": typ, "alg": _SIGNS, "kid": self.kid}
+        payload = json.dumps(claims, separators=(",", ":"), allow_nan=False)
+        return jws.serialize_compact(header, payload, self._key, registry=_registry(_SIGNS))
+
+    def sealed(self, secret: str) -> str:
+        """Return the private key, encrypted with a key derived from the hub's secret."""
+        text = json.dumps(self._key.as_dict(private=True))
+        header = {"alg": "dir", "enc": "A256GCM"}
+        return jwe.encrypt_compact(header, text, _sealing_key(secret))
+
+
+class _Registry(jws.JWSRegistry):
+    """Registry without joserfc's warning of the name EdDSA, which providers still use."""
+
+    max_header_length = _LONGEST_HEADER
+
+    def get_alg(self, name: str) -> Any:
+        return self.algorithms[name]
+
+
+def _registry(algorithm: str) -> jws.JWSRegistry:
+    return _Registry(algorithms=[algorithm], strict_check_header=False)
+
+
+def _sealing_key(secret: str) -> jwk.OctKey:
+    return jwk.OctKey.import_key(derived_key(secret, _PURPOSE))
+
+
+def _public_key(entry: object) -> _PublicKey | None:
+    """Return one key of a key set, None for a key of another use or kind, or one that is weak."""
+    if not isinstance(entry, dict):
+        raise InvalidToken("The key set has an entry that is no key.")
+    kind, kid = entry.get("kty"), entry.get("kid", "")
+    if kind == "oct" or _PRIVATE & entry.keys():
+        raise InvalidToken("The key set has a key that is not public.")
+    if not isinstance(kid, str):
+        raise InvalidToken("The key set has a key whose id is no text.")
+    named, curve = entry.get("alg", ""), entry.get("crv", "")
+    if not isinstance(kind, str) or not isinstance(named, str) or not isinstance(curve, str):
+        return None
+    if (kind, "" if kind == "RSA" else curve) not in _TYPES.values():
+        return None
+    if entry.get("use", "sig") != "sig" or (kind == "RSA" and not _is_strong(entry.get("n"))):
+        return None
+    # Only the members that are needed: joserfc also checks others, such as certificates.
+    bare = {name: entry[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in entry}
+    try:
+        return _PublicKey(kid, kind, curve, named, jwk.import_key(bare))
+    except (JoseError, ValueError, TypeError, KeyError):
+        raise InvalidToken("The key set has a key that cannot be read.") from None
+
+
+def _is_strong(modulus: object) -> bool:
+    """Return whether a modulus has 2048 bits or more, by the length of its base64."""
+    return isinstance(modulus, str) and len(modulus.lstrip("A")) * 6 >= _RSA_BYTES * 8
+
+
+def _parts(token: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the header and the claims of a token, unverified."""
+    if len(token) > _LONGEST_TOKEN:
+        raise InvalidToken(f"The token is longer than {_LONGEST_TOKEN // 1024} KB.")
+    parts = token.split(".")
+    if len(parts) != 3 or not token.isascii():
+        raise InvalidToken("This is no signed token.")
+    try:
+        return _json(_decoded(parts[0])), _json(_decoded(parts[1]))
+    except (ValueError, RecursionError):
+        raise InvalidToken("The token cannot be read.") from None
+
+
+def _decoded(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    """Return a JSON object. Raises: ValueError for other content, and for a repeated member."""
+    found = json.loads(content, object_pairs_hook=_members, parse_constant=_refuse)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member twice")
+    return members
+
+
+def _refuse(_: str) -> NoReturn:
+    raise ValueError("no number")
+
+
+def _moment(claims: Mapping[str, object], name: str) -> float:
+    """Return a time of a token in seconds since 1970."""
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidToken(f"The token has no time as its {name}.")
+    return value

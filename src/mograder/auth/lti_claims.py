@@ -1,0 +1,298 @@
+"""The claims of an id_token of LTI 1.3, checked and brought into one form.
+
+A platform's token is only as trustworthy as the part of the platform that filled in a claim: any
+teacher of any course can write ``custom`` values, so they never say who a person is or may do,
+unless the hub's settings name one of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import parse_qs, urlsplit
+
+from mograder.auth.jose import InvalidToken, check_times, text_claim
+from mograder.auth.lti_addresses import addresses_of, platform_origin
+from mograder.auth.roles import Role
+from mograder.core.errors import Forbidden
+from mograder.core.external_settings import LtiPlatform
+
+_LTI = "https://purl.imsglobal.org/spec/lti/claim/"
+_DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/deep_linking_settings"
+_GRADES = "https://purl.imsglobal.org/spec/lti-ags/claim/endpoint"
+_NAMES_AND_ROLES = "https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleservice"
+_MEMBERSHIP = "http://purl.imsglobal.org/vocab/lis/v2/membership"
+_INSTRUCTOR = frozenset({f"{_MEMBERSHIP}#Instructor", "Instructor"})
+_ASSISTANT = f"{_MEMBERSHIP}/Instructor#TeachingAssistant"
+
+VERSION = "1.3.0"
+_LONGEST_TITLE = 500
+_LONGEST_NAME = 200
+_LONGEST_DATA = 20_000
+_MOST_ROLES = 100
+
+
+class Message(StrEnum):
+    """The messages of a platform that the hub understands."""
+
+    LAUNCH = "LtiResourceLinkRequest"
+    PICK = "LtiDeepLinkingRequest"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchServices:
+    """The addresses of the platform's services for a course; "" where there is none.
+
+    An address of another origin than the platform's is "" too.
+    """
+
+    lineitem: str
+    lineitems: str
+    memberships: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picking:
+    """A request for links: where to the answer goes, and the platform's own data, returned as is.
+
+    ``data`` is None if the platform sent none. ``multiple`` is whether it takes several links.
+    """
+
+    return_url: str
+    data: str | None
+    multiple: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One message of a platform, checked.
+
+    ``username`` is the name as the platform tells it, unchecked, "" for none. ``role`` is the role
+    in the platform's course. ``item`` is the item that the activity asks for, unchecked.
+    ``picking`` is None for other messages than requests for links, ``resource_link`` "" for these.
+    """
+
+    message: Message
+    issuer: str
+    client_id: str
+    deployment: str
+    subject: str
+    username: str
+    display_name: str
+    role: Role
+    course: str
+    course_title: str
+    resource_link: str
+    title: str
+    item: str
+    services: LaunchServices
+    picking: Picking | None
+
+
+def launch_of(
+    claims: Mapping[str, object], platform: LtiPlatform, *, nonce: str, now: datetime, own_url: str
+) -> Launch:
+    """Return the launch of a token's claims; the signature was checked with the platform's keys.
+
+    ``nonce`` is the one that the hub sent with its request, ``own_url`` the hub's own address.
+
+    Raises: InvalidToken, Forbidden for a course that does not belong to this hub.
+    """
+    check_times(claims, now)
+    _check_addressee(claims, platform)
+    if not hmac.compare_digest(text_claim(claims, "nonce").encode(), nonce.encode()):
+        raise InvalidToken("The token answers another request.", hint="Begin again.")
+    message = _message(claims)
+    deployment = text_claim(claims, f"{_LTI}deployment_id")
+    if deployment not in platform.deployments:
+        raise InvalidToken(
+            f"The platform's deployment {deployment!r} is not one of this hub's.",
+            hint="An administrator can add it to deployments of [[lti.platform]].",
+        )
+    subject = text_claim(claims, "sub")
+    role = _role(claims)
+    course, course_title = _course(claims, platform)
+    return Launch(
+        message=message,
+        issuer=platform.issuer,
+        client_id=platform.client_id,
+        deployment=deployment,
+        subject=subject,
+        username=_username(claims, platform.username),
+        display_name=_display_name(claims),
+        role=role,
+        course=course,
+        course_title=course_title,
+        resource_link=_resource_link(claims) if message is Message.LAUNCH else "",
+        title=_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
+        item=_item(claims, own_url),
+        services=_services(claims, platform),
+        picking=_picking(claims, platform) if message is Message.PICK else None,
+    )
+
+
+def role_on_hub(role: Role, platform: LtiPlatform) -> Role:
+    """Return the role on this hub for a role in the platform's course, by the hub's settings."""
+    if role is Role.INSTRUCTOR and platform.teachers:
+        return Role.INSTRUCTOR
+    if role is Role.MARKER and platform.assistants:
+        return Role.MARKER
+    return Role.STUDENT
+
+
+def _check_addressee(claims: Mapping[str, object], platform: LtiPlatform) -> None:
+    """Check that this platform made the token, for this hub."""
+    if text_claim(claims, "iss", 500) != platform.issuer:
+        raise InvalidToken("The token is of another platform.")
+    audience = claims.get("aud")
+    named = audience if isinstance(audience, list) else [audience]
+    if platform.client_id not in named:
+        raise InvalidToken(
+            f"{_activity(claims)} is addressed to another client id than this hub's.",
+            hint="In Moodle, a consumer key in the activity's own settings does that: remove it.",
+        )
+    if ("azp" in claims or len(named) > 1) and claims.get("azp") != platform.client_id:
+        raise InvalidToken("The token was made for another client.")
+
+
+def _activity(claims: Mapping[str, object]) -> str:
+    link = _part(claims, f"{_LTI}resource_link")
+    title, number = _line(link.get("title"), 100), _line(link.get("id"), 100)
+    return f"The activity {title!r} (link {number})" if title or number else "The request"
+
+
+def _message(claims: Mapping[str, object]) -> Message:
+    if text_claim(claims, f"{_LTI}version") != VERSION:
+        raise InvalidToken("The platform speaks another version of LTI than 1.3.")
+    kind = text_claim(claims, f"{_LTI}message_type")
+    try:
+        return Message(kind)
+    except ValueError:
+        raise InvalidToken(f"The hub does not know the platform's message {kind!r}.") from None
+
+
+def _role(claims: Mapping[str, object]) -> Role:
+    """Return the role in the platform's course; roles in the institution or system do not count.
+
+    An assistant's token also says Instructor, as LTI demands, so the narrower role counts.
+    """
+    listed = claims.get(f"{_LTI}roles", [])
+    if not isinstance(listed, list) or len(listed) > _MOST_ROLES:
+        raise InvalidToken("The token's roles are no list.")
+    if _ASSISTANT in listed:
+        return Role.MARKER
+    return Role.INSTRUCTOR if any(each in _INSTRUCTOR for each in listed) else Role.STUDENT
+
+
+def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, str]:
+    """Return the id and the title of the course. Raises: Forbidden for a course of others."""
+    course = _part(claims, f"{_LTI}context")
+    number, title = course.get("id"), _line(course.get("title"), _LONGEST_TITLE)
+    if isinstance(number, str) and number in platform.courses:
+        return number, title
+    shown = f"{title!r} ({_line(number, 100)}) of {platform.issuer}"
+    raise Forbidden(
+        f"The course {shown} does not belong to this hub.",
+        hint="An administrator can add its number to courses of [[lti.platform]].",
+    )
+
+
+def _resource_link(claims: Mapping[str, object]) -> str:
+    link = _part(claims, f"{_LTI}resource_link")
+    return text_claim(link, "id")
+
+
+def _username(claims: Mapping[str, object], setting: str) -> str:
+    """Return the name of the claim that the settings name, "" if the platform does not tell it."""
+    if setting == "identities":
+        return ""
+    part, _, member = setting.rpartition(".")
+    return _told((_part(claims, f"{_LTI}{part}") if part else claims).get(member))
+
+
+def _display_name(claims: Mapping[str, object]) -> str:
+    parts = (_line(claims.get(each), _LONGEST_NAME) for each in ("given_name", "family_name"))
+    whole = _line(claims.get("name"), _LONGEST_NAME)
+    return whole or " ".join(filter(None, parts))[:_LONGEST_NAME]
+
+
+def _item(claims: Mapping[str, object], own_url: str) -> str:
+    """Return the name of the wanted item: that of the link, else that of its address.
+
+    Raises: InvalidToken if the link leads to another server than this hub.
+    """
+    target = text_claim(claims, f"{_LTI}target_link_uri", 1000)
+    if not is_own_address(target, own_url):
+        raise InvalidToken(
+            f"{_activity(claims)} leads to another server than this hub.",
+            hint=f"Its address must begin with {own_url}/lti/.",
+        )
+    named = parse_qs(urlsplit(target).query).get("item", [""])
+    return _told(_part(claims, f"{_LTI}custom").get("item")) or named[0]
+
+
+def is_own_address(url: str, own_url: str) -> bool:
+    """Return whether an address is one of this hub's; ``own_url`` has no slash at its end."""
+    mine = urlsplit(own_url)
+    origin = platform_origin(url)
+    if not origin or origin != platform_origin(own_url):
+        return False
+    return f"{urlsplit(url).path}/".startswith(f"{mine.path}/")
+
+
+def _services(claims: Mapping[str, object], platform: LtiPlatform) -> LaunchServices:
+    origins = addresses_of(platform).services
+    grades, members = _part(claims, _GRADES), _part(claims, _NAMES_AND_ROLES)
+
+    def address(value: object) -> str:
+        url = _told(value)
+        return url if platform_origin(url) in origins else ""
+
+    scopes = grades.get("scope")
+    listed = scopes if isinstance(scopes, list) else []
+    return LaunchServices(
+        lineitem=address(grades.get("lineitem")),
+        lineitems=address(grades.get("lineitems")),
+        memberships=address(members.get("context_memberships_url")),
+        scopes=tuple(each for each in listed[:20] if isinstance(each, str) and len(each) < 200),
+    )
+
+
+def _picking(claims: Mapping[str, object], platform: LtiPlatform) -> Picking:
+    asked = _part(claims, _DEEP_LINKING)
+    types, url, data = asked.get("accept_types"), _told(asked.get("deep_link_return_url")), None
+    if not isinstance(types, list) or "ltiResourceLink" not in types:
+        raise InvalidToken("The platform does not accept links to activities here.")
+    if platform_origin(url) not in addresses_of(platform).services:
+        raise InvalidToken("The platform wants the answer at another server than its own.")
+    if "data" in asked:
+        given = asked["data"]
+        if not isinstance(given, str) or len(given) > _LONGEST_DATA:
+            raise InvalidToken("The platform's own data is no text, or too long.")
+        data = given
+    return Picking(url, data, asked.get("accept_multiple") is True)
+
+
+def _part(claims: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return a claim that is an object; an empty one for other values."""
+    value = claims.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _told(value: object) -> str:
+    """Return a text as it is; "" for what platforms send for a missing one.
+
+    Moodle leaves the member out, sends null or an empty text, or the name of the variable.
+    """
+    return "" if not isinstance(value, str) or value.startswith("$") else value
+
+
+def _line(value: object, longest: int) -> str:
+    """Return a text for display: printable, cut to a length, "" for a missing one."""
+    shown = "".join(each if each.isprintable() else " " for each in _told(value)[: 4 * longest])
+    clean = shown.strip()
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

@@ -1,0 +1,136 @@
+"""The cookie of a sign-in under way, with what its answer must fit.
+
+A sign-in by another system leaves this hub and comes back. The cookie ties the answer to the
+browser that began: nobody can sign another person in with an answer of their own. Each sign-in has
+a cookie of its own, so that two tabs do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Literal
+
+from mograder.auth.signing import derived_key
+
+Flow = Literal["oidc", "lti"]
+
+LIFETIME = 600
+"""Seconds that a sign-in may take."""
+
+MOST = 8
+"""Sign-ins under way in one browser; more cookies could make its requests too long for servers."""
+
+_NAME = "mograder_signin_"
+_PURPOSE = "signin-state"
+_LONGEST = 3800
+_SKEW = 60
+_STATE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class SignInState:
+    """One sign-in under way; ``issued`` is Unix time in seconds, ``target`` is where it leads.
+
+    ``login_id`` is the browser's login of before, which the new one replaces; "" for none.
+    """
+
+    flow: Flow
+    state: str
+    nonce: str
+    verifier: str
+    target: str
+    issuer: str
+    client_id: str
+    issued: int
+    login_id: str = ""
+
+
+def new_state(
+    flow: Flow, *, issuer: str, client_id: str, target: str, now: datetime, login_id: str = ""
+) -> SignInState:
+    """Return a new sign-in with random values of letters, digits, dashes and underscores."""
+    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    issued = int(now.timestamp())
+    return SignInState(flow, state, nonce, verifier, target, issuer, client_id, issued, login_id)
+
+
+def cookie_name(state: str, *, secure: bool, prefix: str) -> str:
+    """Return the name of a sign-in's cookie, prefixed like that of a login."""
+    name = _NAME + hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:16]
+    if not secure:
+        return name
+    return f"__Secure-{name}" if prefix else f"__Host-{name}"
+
+
+def make(secret: str, state: SignInState) -> str:
+    """Return the cookie's value."""
+    payload = urlsafe_b64encode(json.dumps(asdict(state)).encode()).rstrip(b"=").decode()
+    return f"{payload}.{_mac(secret, payload)}"
+
+
+def read(secret: str, value: str, *, flow: Flow, state: str, now: datetime) -> SignInState | None:
+    """Return the sign-in of a cookie, None unless it is ours, of this flow and state, and fresh."""
+    payload, _, mac = value.partition(".")
+    if len(value) > _LONGEST or not value.isascii():
+        return None
+    if not hmac.compare_digest(_mac(secret, payload), mac):
+        return None
+    try:
+        found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+    if not isinstance(found, dict) or found.keys() != {each.name for each in fields(SignInState)}:
+        return None  # of another version of this program
+    begun = SignInState(**found)
+    age = now.timestamp() - begun.issued
+    same = hmac.compare_digest(begun.state.encode(), state.encode("utf-8", "replace"))
+    return begun if same and begun.flow == flow and -_SKEW <= age < LIFETIME else None
+
+
+def set_cookie_header(name: str, value: str, *, flow: Flow, path: str, secure: bool) -> str:
+    """Return a ``Set-Cookie`` value; the platform's answer of LTI is a post of another site.
+
+    A browser sends a ``Lax`` cookie with OpenID Connect's redirect, but with such a post only
+    ``SameSite=None``, and in a frame only a cookie of its own for each site around it. Browsers
+    take that only over HTTPS, and from this machine itself, where trials need no certificate.
+    """
+    if flow == "lti":
+        attributes = "SameSite=None; Secure; Partitioned"
+    else:
+        attributes = "SameSite=Lax" + ("; Secure" if secure else "")
+    return f"{name}={value}; Path={path}; HttpOnly; Max-Age={LIFETIME}; {attributes}"
+
+
+def clear_cookie_header(name: str, *, flow: Flow, path: str, secure: bool) -> str:
+    """Return the ``Set-Cookie`` value that makes a browser delete the cookie."""
+    made = set_cookie_header(name, "", flow=flow, path=path, secure=secure)
+    return made.replace(f"Max-Age={LIFETIME}", "Max-Age=0")
+
+
+def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the cookies of sign-ins in a request, by name; one that is there twice is left out."""
+    found: list[tuple[str, str]] = []
+    for header, content in headers:
+        if header == b"cookie" and _NAME.encode() in content:
+            pairs = (each.partition("=") for each in content.decode("latin-1").split(";"))
+            found += [(name.strip(), value.strip()) for name, _, value in pairs if _NAME in name]
+    names = [name for name, _ in found]
+    return {name: value for name, value in found if names.count(name) == 1}
+
+
+def is_state(text: str) -> bool:
+    """Return whether a text has the form of a state that :func:`new_state` makes."""
+    return _STATE.fullmatch(text) is not None
+
+
+def _mac(secret: str, payload: str) -> str:
+    return hmac.digest(derived_key(secret, _PURPOSE), payload.encode(), "sha256").hex()

@@ -1,0 +1,212 @@
+"""Requests to addresses that another system named: only to its own servers, and bounded.
+
+A key set, a token or a list of members is fetched from an address that comes with a token or a
+document. Such an address must not make this machine ask its own network, or send a credential to a
+stranger: the scheme is https, the origin is one of those that the settings give, redirects and
+proxies are not followed, and the address that a name resolves to is checked and then used.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TypeAlias
+
+import httpx
+
+from mograder.clients.http import bounded_body
+from mograder.clients.tls_errors import remedy
+from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.web_origin import origin_of
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve: TypeAlias = Callable[[str, int], Iterable[str]]
+
+_MOST_ADDRESSES = 8
+_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
+"""IPv6 networks whose addresses lead to an IPv4 address that they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer; the names of ``headers`` are in lower case. It has no reason phrase on purpose."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def good(self) -> bool:
+        """Whether the status says success."""
+        return 200 <= self.status < 300
+
+    def json(self) -> object:
+        """Return the parsed body, whatever its media type.
+
+        Raises: RemoteFailed if it is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise RemoteFailed("The other server's answer is no JSON.") from None
+
+
+class GuardedHttp:
+    """Sends requests to one system; ``name`` names it in messages, such as "the provider".
+
+    ``origins`` are the origins that requests may go to. With ``private_network`` its servers may
+    have private addresses, and plain http is possible on this machine. Thread-safe; each request
+    has a connection of its own, since they are rare.
+    """
+
+    def __init__(
+        self,
+        origins: Collection[str],
+        *,
+        private_network: bool,
+        name: str,
+        transport: httpx.BaseTransport | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._origins = frozenset(origin_of(each) for each in origins)
+        self._private = private_network
+        self._name = name
+        self._transport = transport
+        self._resolve = resolve or _resolved
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        form: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        bearer: str = "",
+        longest: int = 65_536,
+        seconds: float = 5.0,
+    ) -> Answer:
+        """Return the answer to a request, whatever its status; its body has ``longest`` bytes.
+
+        ``seconds`` is the time to connect, between bytes, and for the body as a whole.
+
+        Raises:
+            RemoteFailed: The address is not allowed, or there is no whole answer. The message
+                holds no body, query or reason phrase.
+        """
+        targets, parsed = self._targets(url)
+        sent = {"Accept-Encoding": "identity", "Host": parsed.netloc.decode(), **dict(headers)}
+        if bearer:
+            sent["Authorization"] = f"Bearer {bearer}"
+        with httpx.Client(
+            timeout=seconds,
+            follow_redirects=False,
+            trust_env=False,
+            verify=_trusted(),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            transport=self._transport,
+        ) as client:
+            requests = (
+                client.build_request(
+                    method,
+                    parsed.copy_with(host=str(target)),
+                    headers=sent,
+                    data=form,
+                    content=body or None,
+                    extensions={"sni_hostname": parsed.host},
+                )
+                for target in targets
+            )
+            return self._answered(client, requests, longest, seconds)
+
+    def _answered(
+        self,
+        client: httpx.Client,
+        requests: Iterable[httpx.Request],
+        longest: int,
+        seconds: float,
+    ) -> Answer:
+        """Return the answer to the first of the requests whose server can be reached."""
+        end = time.monotonic() + seconds
+        trouble = ""
+        for request in requests:
+            try:
+                response = client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                trouble = remedy(error, "")
+                if trouble or time.monotonic() > end:
+                    break
+                continue
+            except httpx.HTTPError:
+                # The exception's text may hold the server's status line: not even as a cause.
+                raise self._failed("gave no answer that can be understood") from None
+            return self._read(response, longest, seconds)
+        raise self._failed("cannot be reached", trouble) from None
+
+    def _read(self, response: httpx.Response, longest: int, seconds: float) -> Answer:
+        try:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise self._failed("compresses its answer, which was not asked for")
+            body = bounded_body(response, longest, seconds)
+        except httpx.HTTPError:
+            raise self._failed("gave no whole answer") from None
+        finally:
+            response.close()
+        return Answer(response.status_code, dict(response.headers), body)
+
+    def _targets(self, url: str) -> tuple[tuple[Address, ...], httpx.URL]:
+        """Return the addresses to connect to, each checked, and the parsed URL."""
+        try:
+            origin = origin_of(url)
+            parsed = httpx.URL(url)
+        except (InvalidInput, httpx.InvalidURL):
+            raise self._failed("names an address that cannot be used") from None
+        if origin not in self._origins:
+            raise self._failed("names an address of another server", "It is not asked.")
+        try:
+            port = parsed.port or (443 if parsed.scheme == "https" else 80)
+            found = [ipaddress.ip_address(each) for each in self._resolve(parsed.host, port)]
+        except (OSError, ValueError):
+            raise self._failed("cannot be reached: its name is not known") from None
+        for address in found:
+            if parsed.scheme == "http" and not (self._private and address.is_loopback):
+                raise self._failed("has an address without https", "Set an https address.")
+            if not _may_ask(address, private=self._private):
+                raise self._failed(
+                    "has an address in a private network",
+                    "If that is intended, set private_network = true in its settings.",
+                )
+        return tuple(dict.fromkeys(found))[:_MOST_ADDRESSES], parsed
+
+    def _failed(self, what: str, hint: str = "") -> RemoteFailed:
+        return RemoteFailed(f"{self._name[0].upper()}{self._name[1:]} {what}.", hint=hint)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted: httpx's, or those of SSL_CERT_FILE."""
+    return httpx.create_ssl_context()
+
+
+def _resolved(host: str, port: int) -> Iterable[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]).partition("%")[0] for *_, address in found]
+
+
+def _may_ask(address: Address, *, private: bool) -> bool:
+    """Return whether a request may go to an address; never to link-local ones, or to a group."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _may_ask(address.ipv4_mapped, private=private)
+        if address.is_site_local or any(address in each for each in _EMBEDDING):
+            return False
+    if address.is_link_local or address.is_multicast or address.is_unspecified:
+        return False
+    return private or address.is_global

@@ -1,0 +1,281 @@
+"""The services of a learning platform: grades (AGS 2.0) and members of a course (NRPS 2.0).
+
+The media types are exact: Moodle refuses a request with another. No message holds an address, a
+token or what the platform says in words, which may repeat a comment.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote, urljoin
+
+from mograder.auth.lti_tool import RESULT, ROSTER_SCOPE, SCORE_SCOPES
+from mograder.clients.guarded_http import Answer, GuardedHttp
+from mograder.clients.lti_tokens import AccessTokens
+from mograder.core.errors import RemoteFailed
+
+_SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"
+_RESULTS_TYPE = "application/vnd.ims.lis.v2.resultcontainer+json"
+_LINE_ITEMS_TYPE = "application/vnd.ims.lis.v2.lineitemcontainer+json"
+_MEMBERS_TYPE = "application/vnd.ims.lti-nrps.v2.membershipcontainer+json"
+
+_NOT_AUTHORIZED = 401
+_MOST_PAGES = 200
+_MOST_MEMBERS = 20_000
+_MEMBERS_BYTES = 4 << 20
+_LINE_ITEMS_BYTES = 1 << 20
+_LONGEST_ID = 255
+_NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?')
+
+
+class Refused(RemoteFailed):
+    """The platform answered with a status that is no success."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mark to send; ``given`` None erases the mark at the platform.
+
+    ``stamp`` is an aware time in whole seconds: the platform takes newer ones only.
+    """
+
+    subject: str
+    given: float | None
+    maximum: float
+    comment: str
+    stamp: datetime
+
+    def body(self) -> bytes:
+        """Return the JSON that is sent; only `FullyGraded` keeps a mark, all else erases it."""
+        told: dict[str, object] = {
+            "userId": self.subject,
+            "timestamp": f"{self.stamp.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z",
+            "activityProgress": "Completed",
+            "gradingProgress": "NotReady" if self.given is None else "FullyGraded",
+        }
+        if self.given is not None:
+            told |= {"scoreGiven": self.given, "scoreMaximum": self.maximum}
+        if self.comment:
+            told["comment"] = self.comment
+        return json.dumps(told).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The mark of a person at the platform; ``score`` None: there is none."""
+
+    score: float | None = None
+    maximum: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LineItem:
+    """A grade item of the platform."""
+
+    address: str
+    resource_id: str = ""
+    resource_link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a course; ``claims`` are texts that may name a user, by the setting's words.
+
+    ``roles`` are bare words or URNs; ``active`` is false for those who left or are suspended.
+    """
+
+    subject: str
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
+    active: bool = True
+
+
+class LtiServices:
+    """The services of one platform; synchronous and thread-safe.
+
+    Every method may raise :class:`RemoteFailed`, and :class:`Refused` for an answer's status.
+    """
+
+    def __init__(self, http: GuardedHttp, tokens: AccessTokens) -> None:
+        self._http = http
+        self._tokens = tokens
+
+    def send(self, lineitem: str, score: Score) -> None:
+        """Send a mark to a grade item."""
+        headers = [("Content-Type", _SCORE_TYPE)]
+        url = _below(lineitem, "scores")
+        self._demand(self._ask("POST", url, SCORE_SCOPES, headers, body=score.body()))
+
+    def result(self, lineitem: str, subject: str) -> Result | None:
+        """Return the mark that the platform has; None where the hub may not read it."""
+        if RESULT not in self._tokens.get(SCORE_SCOPES).scopes:
+            return None
+        url = _with(_below(lineitem, "results"), "user_id", subject)
+        answer = self._demand(self._ask("GET", url, SCORE_SCOPES, [("Accept", _RESULTS_TYPE)]))
+        entries = _list(answer.json())
+        found = [each for each in entries if str(each.get("userId")) == subject]
+        return _result(found[0]) if found else Result()
+
+    def line_items(self, lineitems: str, resource_id: str) -> tuple[LineItem, ...]:
+        """Return the grade items with this id of ours, of those that the hub may use.
+
+        One page only: Moodle's links to further pages cannot be used.
+        """
+        url = _with(lineitems, "resource_id", resource_id)
+        headers = [("Accept", _LINE_ITEMS_TYPE)]
+        answer = self._demand(
+            self._ask("GET", url, SCORE_SCOPES, headers, longest=_LINE_ITEMS_BYTES)
+        )
+        found = (_line_item(each) for each in _list(answer.json()))
+        return tuple(each for each in found if each.address and each.resource_id == resource_id)
+
+    def members(
+        self, memberships: str, context: str, stopped: Callable[[], bool] = lambda: False
+    ) -> tuple[Member, ...]:
+        """Return all members of a course: all pages, or none at all.
+
+        Raises:
+            RemoteFailed: A page could not be read, is of another course, or there are too many
+                pages or members; also when ``stopped`` says to end.
+        """
+        members: dict[str, Member] = {}
+        asked: set[str] = set()
+        url = memberships
+        while url:
+            if url in asked or len(asked) >= _MOST_PAGES or stopped():
+                raise RemoteFailed("The members of the platform's course have too many pages.")
+            asked.add(url)
+            answer = self._page(url)
+            members |= {each.subject: each for each in _members(answer, context)}
+            if len(members) > _MOST_MEMBERS:
+                raise RemoteFailed(f"The platform's course has more than {_MOST_MEMBERS} members.")
+            url = _next_page(answer, url)
+        return tuple(members.values())
+
+    def _page(self, url: str) -> Answer:
+        headers = [("Accept", _MEMBERS_TYPE)]
+        return self._demand(self._ask("GET", url, (ROSTER_SCOPE,), headers, longest=_MEMBERS_BYTES))
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        headers: list[tuple[str, str]],
+        *,
+        body: bytes = b"",
+        longest: int = 65_536,
+    ) -> Answer:
+        """Return the answer; a token that the platform refuses is replaced once."""
+        token = self._tokens.get(scopes)
+        send = self._http.send
+        answer = send(method, url, headers=headers, body=body, bearer=token.text, longest=longest)
+        if answer.status != _NOT_AUTHORIZED:
+            return answer
+        self._tokens.drop(token)
+        token = self._tokens.get(scopes)
+        return send(method, url, headers=headers, body=body, bearer=token.text, longest=longest)
+
+    @staticmethod
+    def _demand(answer: Answer) -> Answer:
+        if not answer.good:
+            raise Refused(f"The platform refused ({answer.status}).", status=answer.status)
+        return answer
+
+
+def _below(url: str, name: str) -> str:
+    """Return the address of a part of a grade item; the address may have a query."""
+    path, mark, query = url.partition("?")
+    return f"{path.rstrip('/')}/{name}{mark}{query}"
+
+
+def _with(url: str, name: str, value: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{name}={quote(value, safe='')}"
+
+
+def _list(found: object) -> list[Mapping[str, object]]:
+    if not isinstance(found, list):
+        raise RemoteFailed("The platform's answer is no list.")
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _result(entry: Mapping[str, object]) -> Result:
+    score, maximum = _number(entry.get("resultScore")), _number(entry.get("resultMaximum"))
+    return Result(score, maximum or 1.0)
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def _line_item(entry: Mapping[str, object]) -> LineItem:
+    link = _text(entry, "resourceLinkId") or _text(entry, "ltiLinkId")
+    return LineItem(_text(entry, "id", 1000), _text(entry, "resourceId"), link)
+
+
+def _members(answer: Answer, context: str) -> Iterator[Member]:
+    """Yield the members of a page.
+
+    Raises: RemoteFailed for one of another course, or a member without an id.
+    """
+    found = answer.json()
+    values = found if isinstance(found, dict) else {}
+    course, entries = values.get("context"), values.get("members")
+    if not isinstance(course, dict) or str(course.get("id")) != context:
+        raise RemoteFailed("The platform's list of members is that of another course.")
+    for entry in _list(entries):
+        subject = _text(entry, "user_id")
+        if not subject:
+            raise RemoteFailed("The platform's list has a member without an id.")
+        yield _member(subject, entry)
+
+
+def _member(subject: str, entry: Mapping[str, object]) -> Member:
+    roles = entry.get("roles")
+    named = {
+        "ext.user_username": _text(entry, "ext_user_username"),
+        "lis.person_sourcedid": _text(entry, "lis_person_sourcedid"),
+        "email": _text(entry, "email"),
+    }
+    return Member(
+        subject,
+        html.unescape(_text(entry, "name")).strip(),  # Moodle escapes names here
+        tuple(str(each)[:_LONGEST_ID] for each in roles) if isinstance(roles, list) else (),
+        {claim: text for claim, text in named.items() if text},
+        _text(entry, "status") in ("", "Active"),
+    )
+
+
+def _text(entry: Mapping[str, object], name: str, longest: int = _LONGEST_ID) -> str:
+    """Return a text, or "" where there is none.
+
+    One that is too long or not printable counts as missing: a part of it could be another's.
+    """
+    value = entry.get(name)
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    text = str(value)
+    return text if len(text) <= longest and text.isprintable() else ""
+
+
+def _next_page(answer: Answer, url: str) -> str:
+    """Return the address of the next page, "" after the last one."""
+    found = _NEXT.search(answer.headers.get("link", ""))
+    if found is None:
+        return ""
+    following: str = found[1]
+    try:
+        return urljoin(url, following)
+    except ValueError:
+        raise RemoteFailed("The address of the next page of members cannot be used.") from None

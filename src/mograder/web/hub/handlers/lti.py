@@ -1,0 +1,292 @@
+"""Launches by a learning platform (LTI 1.3): the beginning, the launch itself, and our keys.
+
+The platform's page posts to ``/lti/login``, which redirects to the platform, which posts a signed
+token to ``/lti/launch``. In a frame of the platform no login of ours would reach the browser, so
+there the first step shows one link, which begins again in a tab. No identity of the request counts
+on these addresses: the token says who is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from urllib.parse import urlencode
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from mograder.auth.cookies import LIFETIME
+from mograder.auth.external_names import ProvenPerson
+from mograder.auth.identity import Method
+from mograder.auth.jose import InvalidToken
+from mograder.auth.lti_addresses import addresses_of
+from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
+from mograder.auth.roles import Role
+from mograder.auth.signin_state import SignInState, new_state
+from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFound, RemoteFailed
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.names import ItemName
+from mograder.exchange.moodle.participants import remembered_people
+from mograder.sessions.session import spinner_of
+from mograder.store.lti_platforms import Link
+from mograder.web.context import request_context
+from mograder.web.hub.handlers.items import find_release, mode_of
+from mograder.web.hub.handlers.lti_pick import pick_page
+from mograder.web.hub.support import signin_cookies
+from mograder.web.hub.support.access import identify
+from mograder.web.hub.support.external_signin import complete, refuse
+from mograder.web.hub.support.foreign_frame import framed
+from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
+from mograder.web.pages import page
+from mograder.web.request_body import read_form, single_fields
+
+LOGIN, LAUNCH, PICK = "/lti/login", "/lti/launch", "/lti/pick"
+
+STAFF_SECONDS = 8 * 3600
+"""Seconds of a login with a role from a platform: no message comes when the role is taken away."""
+
+_FORM_BYTES = 128 * 1024
+_LONGEST_QUERY = 6000
+_PICKING_HINTS = ("ContentItemSelectionRequest", "LtiDeepLinkingRequest")
+_STATE_SECONDS = 900
+_SENT = ("iss", "login_hint", "target_link_uri", "client_id", "lti_message_hint")
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """The first step of a launch, as the platform's page asks for it."""
+
+    platform: LtiPlatform
+    fields: Mapping[str, str]
+    target: str
+
+
+async def login(request: Request, app: CurrentApp) -> Response:
+    """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame.
+
+    Raises: InvalidInput for a request that no platform makes, NotFound for an unknown platform.
+    """
+    begun = await _begun(request, app)
+    picks = _wants_to_pick(app, begun)
+    if not picks and not _in_tab(request, begun):
+        shown = page(request, "lti_frame.html", again=_again(request, begun))
+        return framed(request, begun.platform, shown)
+    if not picks and request.method == "POST":
+        # The browser sends the login of before with a GET of ours only, and it ends with this one.
+        return RedirectResponse(_again(request, begun), 303)
+    lti, present = lti_of(app), identify(request.scope, app.services)
+    state = new_state(
+        "lti",
+        issuer=begun.platform.issuer,
+        client_id=begun.platform.client_id,
+        target="",
+        now=app.services.clock.now(),
+        login_id="" if present is None else present.login_id,
+    )
+    answer = RedirectResponse(_question(begun, state, f"{lti.own_url}{LAUNCH}"), 303)
+    signin_cookies.keep(request, app, answer, state)
+    return answer
+
+
+async def launch(request: Request, app: CurrentApp) -> Response:
+    """Take a platform's signed message: sign the person in, or show the page for picking items."""
+    fields = await read_form(request, _FORM_BYTES, once=True)
+    state = signin_cookies.under_way(request, app, "lti", fields.get("state", ""))
+    if state is None:
+        return await refuse(request, app, "no cookie", issuer="LTI")
+    platform = await to_thread.run_sync(lti_of(app).platforms.find, state.issuer, state.client_id)
+    if platform is None:
+        return await refuse(request, app, "invalid", issuer=state.issuer, detail=_UNKNOWN)
+    response = await _answer(request, app, platform, state, fields)
+    picking = response.status_code == 200  # the page of picking needs the cookie once more
+    if not picking:
+        signin_cookies.forget(request, response, state)
+    return response
+
+
+async def keys(app: CurrentApp) -> Response:
+    """Return the hub's public keys, with which platforms check what it sends."""
+    now = app.services.clock.now()
+    found = await to_thread.run_sync(lti_of(app).keys.public_set, now)
+    return JSONResponse(found, headers={"Cache-Control": "public, max-age=300"})
+
+
+_UNKNOWN = "This hub does not know the platform any more."
+_TROUBLES: Mapping[str, str] = {
+    "access_denied": "The platform says that another person is signed in there now.",
+    "login_required": "The platform says that you are not signed in there.",
+    "unauthorized_client": "The platform does not know this hub any more.",
+}
+
+
+async def _begun(request: Request, app: HubApp) -> _Begun:
+    if request.method == "POST":
+        fields = await read_form(request, _FORM_BYTES, once=True)
+    else:
+        fields = single_fields(request.query_params.multi_items())
+    issuer, client = fields.get("iss", ""), fields.get("client_id", "")
+    platform = await to_thread.run_sync(lti_of(app).platforms.find, issuer, client)
+    if platform is None:
+        raise NotFound(
+            "This hub does not know the learning platform that sent you.",
+            hint="Show this page to your instructor: the platform's address or the client id is"
+            " another one than in the hub's settings.",
+        )
+    target = fields.get("target_link_uri", "")
+    if not is_own_address(target, lti_of(app).own_url):
+        raise InvalidInput("The activity leads to another server than this hub.")
+    if not fields.get("login_hint"):
+        raise InvalidInput("The platform did not say whom it sends.")
+    sent = {name: fields[name] for name in _SENT if fields.get(name)} | {"tab": "1"}
+    if len(urlencode(sent)) > _LONGEST_QUERY:
+        raise InvalidInput("The platform's request is too long.")
+    return _Begun(platform, fields, target)
+
+
+def _wants_to_pick(app: HubApp, begun: _Begun) -> bool:
+    """Return whether the platform seems to ask for links, which goes on in its frame.
+
+    This chooses the page only; the signed message decides what happens. Moodle's hint says it
+    also where the tool has no address of its own for this.
+    """
+    pick = f"{lti_of(app).own_url}{PICK}"
+    hint = begun.fields.get("lti_message_hint", "")
+    return begun.target.partition("?")[0] == pick or any(each in hint for each in _PICKING_HINTS)
+
+
+def _in_tab(request: Request, begun: _Begun) -> bool:
+    """Return whether a page of its own asks; browsers that do not tell, after our link only."""
+    where = request.headers.get("sec-fetch-dest", "")
+    return where == "document" or (not where and begun.fields.get("tab") == "1")
+
+
+def _again(request: Request, begun: _Begun) -> str:
+    """Return the address that begins again in a tab."""
+    sent = {name: begun.fields[name] for name in _SENT if begun.fields.get(name)}
+    return f"{request_context(request).prefix}{LOGIN}?{urlencode(sent | {'tab': '1'})}"
+
+
+def _question(begun: _Begun, state: SignInState, back: str) -> str:
+    """Return the platform's address that asks who the person is."""
+    auth = addresses_of(begun.platform).auth
+    query = {
+        "scope": "openid",
+        "response_type": "id_token",
+        "response_mode": "form_post",
+        "prompt": "none",
+        "client_id": begun.platform.client_id,
+        "redirect_uri": back,
+        "login_hint": begun.fields["login_hint"],
+        "state": state.state,
+        "nonce": state.nonce,
+    }
+    if begun.fields.get("lti_message_hint"):
+        query["lti_message_hint"] = begun.fields["lti_message_hint"]
+    return f"{auth}{'&' if '?' in auth else '?'}{urlencode(query)}"
+
+
+async def _answer(
+    request: Request,
+    app: HubApp,
+    platform: LtiPlatform,
+    state: SignInState,
+    fields: Mapping[str, str],
+) -> Response:
+    """Check the platform's message, and do what it asks for."""
+    no = partial(refuse, request, app, issuer=platform.issuer)
+    if "id_token" not in fields:
+        trouble = fields.get("error", "")[:60]
+        return await no("invalid", detail=_TROUBLES.get(trouble, "It reports a failure."))
+    try:
+        token = fields["id_token"]
+        claims = await lti_of(app).key_sets.of(platform).verify(token, algorithms={"RS256"})
+        now, own = app.services.clock.now(), lti_of(app).own_url
+        found = launch_of(claims, platform, nonce=state.nonce, now=now, own_url=own)
+    except RemoteFailed as error:
+        return await no("unreachable", detail=str(error), status=502)
+    except (InvalidToken, Forbidden) as error:
+        return framed(request, platform, await no("invalid", detail=str(error)))
+    if not await to_thread.run_sync(_use, app, state):
+        return await no("used")
+    if found.message is Message.PICK:
+        return await pick_page(request, app, platform, found, state)
+    if request.headers.get("sec-fetch-dest", "document") != "document":
+        return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
+    person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
+    present = identify(request.scope, app.services)
+    if present is not None and present.method is Method.HEADER:
+        request.scope[IDENTITY] = present  # a front that names another person forbids the launch
+    target = f"{request_context(request).prefix}{place}"
+    response = await complete(request, app, person, target, old_login=state.login_id)
+    if response.status_code == 303:  # signed in
+        await to_thread.run_sync(_remember_member, app, platform, found)
+    return response
+
+
+_WRONG_ADDRESS = (
+    "The activity leads to the address for picking items. Its address must end with /lti/launch."
+)
+
+
+def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> None:
+    """Let a person in who has launched, before the members of the course are read next time."""
+    lti = lti_of(app)
+    if platform.roster != "off":
+        username = lti.people.username_of(found.issuer, found.subject)
+        lti.rosters.launched(platform, found.course, found.services.memberships, username)
+
+
+def _use(app: HubApp, state: SignInState) -> bool:
+    """Use up a sign-in; return False if this was done before, here or by another process."""
+    until = app.services.clock.now() + timedelta(seconds=_STATE_SECONDS)
+    return lti_of(app).used.use(f"lti {state.state}", until)
+
+
+def _person_and_place(
+    app: HubApp, platform: LtiPlatform, found: Launch
+) -> tuple[ProvenPerson, str]:
+    """Return the person of a launch, and the page below the prefix to go to.
+
+    The activity is remembered.
+    """
+    role = role_on_hub(found.role, platform)
+    by_number = platform.username == "identities"
+    person = ProvenPerson(
+        method="lti",
+        issuer=found.issuer,
+        subject=found.subject,
+        name=_remembered(app, found) if by_number else found.username,
+        same_names=by_number or platform.names == "same",
+        lifetime=LIFETIME if role is Role.STUDENT else STAFF_SECONDS,
+        display_name=found.display_name,
+        role=role,
+    )
+    release = find_release(app, found.item)
+    lti_of(app).links.saw(
+        Link(
+            issuer=found.issuer,
+            client_id=found.client_id,
+            deployment=found.deployment,
+            context=found.course,
+            resource_link=found.resource_link,
+            item=ItemName.valid(found.item) or "",
+            title=found.title,
+            lineitem=found.services.lineitem,
+            lineitems=found.services.lineitems,
+            seen_at=app.services.clock.now(),
+        )
+    )
+    place = "/" if release is None else spinner_of(mode_of(release.kind), release.name)
+    return person, place
+
+
+def _remembered(app: HubApp, found: Launch) -> str:
+    """Return the user name that the gradebook has for the platform's number of a person, or ""."""
+    try:
+        people = remembered_people(app.services.loaded.gradebook_path, found.issuer.rstrip("/"))
+    except MograderError:
+        return ""
+    return next((each.username for each in people if str(each.user_id) == found.subject), "")

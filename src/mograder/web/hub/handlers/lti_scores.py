@@ -1,0 +1,40 @@
+"""Sending an item's marks to learning platforms again, as an instructor asks."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.handlers.item_pages import page_of
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, go_to
+from mograder.web.pages import with_outcome
+from mograder.web.request_body import read_form
+
+_DIGITS = 18
+
+
+async def send_again(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Send marks of an item again that wait, were refused, or are others at the platform.
+
+    The form's field ``number`` names one of them, all without it.
+    """
+    item = item_name(name)
+    if app.lti is None:
+        raise NotFound("The hub has no learning platform.")
+    number = _number((await read_form(request)).get("number", ""))
+    count = await to_thread.run_sync(app.lti.scores.send_again, item, number)
+    await app.audit.record(request, caller, "send marks again", f"{item}: {count}")
+    app.lti.passes.wake()
+    return go_to(request, with_outcome(page_of(item), "marks-sent-again", str(count)))
+
+
+def _number(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise InvalidInput("This is no number of a mark.")
+    return int(text)

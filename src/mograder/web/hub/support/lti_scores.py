@@ -1,0 +1,268 @@
+"""Sending released marks to learning platforms: what is due, the queue, and the page's lines."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mograder.clients.lti_services import LtiServices
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.log import get_logger
+from mograder.core.settings import LoadedSettings
+from mograder.exchange.lti.delivery import ActivityAddress, Delivery
+from mograder.exchange.lti.scores import comment_text, grade_item_of
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.due_marks import DueMark, DueMarks, due_marks
+from mograder.store.external_people import ExternalPeople
+from mograder.store.gradebook import Gradebook, existing_gradebook
+from mograder.store.lti_platforms import Link, Links
+from mograder.store.lti_scores import (
+    DueScore,
+    Grade,
+    LtiScores,
+    PlatformKey,
+    ScoreRow,
+    ScoreState,
+)
+from mograder.store.mark_release import MarkReleases
+
+LEASE = timedelta(minutes=1)
+"""How long a mark is one process's; longer than a try with all its requests may take."""
+
+_AGAIN = timedelta(hours=1)
+"""How long an item without a change is not looked at; settings may change meanwhile."""
+
+_MOST_FAILURES = 3
+"""Failures in a row after which a platform is left alone until the next pass."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """An item as it was looked at: ``stamp`` differs after any change, ``until`` a time."""
+
+    stamp: Hashable
+    until: datetime
+    unlinked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScores:
+    """What an item's page shows of the marks sent.
+
+    ``arrived`` counts the marks that are there, also those that a newer one waits to replace.
+    ``open`` are the marks that wait or were not taken, ``unlinked`` counts students with a released
+    mark whose account at the platform is not known. ``homeless`` are the titles of activities
+    without a grade item.
+    """
+
+    counts: Mapping[ScoreState, int]
+    arrived: int
+    open: Sequence[ScoreRow]
+    last: datetime | None
+    unlinked: int
+    homeless: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSources:
+    """What the marks are made from, and where they go.
+
+    ``services`` returns the services of a platform; ``key`` verifies the results of grading.
+    """
+
+    loaded: LoadedSettings
+    key: bytes
+    clock: Clock
+    platforms: Callable[[], Sequence[LtiPlatform]]
+    links: Links
+    people: ExternalPeople
+    services: Callable[[LtiPlatform], LtiServices]
+
+
+class ScoreSending:
+    """Finds what is due and sends it; its methods block, for one thread.
+
+    Mutable state: ``_looked``, the items as they were looked at, and ``_searched``, the time at
+    which an activity's grade item was looked for.
+    """
+
+    def __init__(self, sources: ScoreSources, queue: LtiScores, lease: timedelta = LEASE) -> None:
+        self._sources = sources
+        self._queue = queue
+        self._lease = lease
+        self._looked: dict[str, _Looked] = {}
+        self._searched: dict[tuple[str, ...], datetime] = {}
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Queue what has become due, and send what is in the queue."""
+        platforms = self._platforms()
+        if not platforms:
+            return
+        try:
+            self.queue_due(stopped)
+        except MograderError as error:  # what is in the queue is sent all the same
+            _log.error("marks for learning platforms could not be looked up: %s", error)
+        self._send(platforms, stopped)
+
+    def queue_due(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Queue what has become due since the last time.
+
+        Raises: as :class:`~mograder.store.gradebook.Gradebook`, and Busy.
+        """
+        platforms = self._platforms()
+        by_item: defaultdict[str, list[Link]] = defaultdict(list)
+        for each in self._activities(platforms):
+            by_item[each.item].append(each)
+        book = existing_gradebook(self._sources.loaded.gradebook_path) if by_item else None
+        if book is None:
+            return
+        with book:
+            newest = MarkReleases(book).newest()
+            people = {
+                each: self._people(each) for each in {each.issuer for each in platforms.values()}
+            }
+            for item, activities in by_item.items():
+                if item in newest and not stopped():
+                    at_home = [self._with_grade_item(each, platforms) for each in activities]
+                    stamp = (newest[item], tuple(at_home), tuple(map(_frozen, people.values())))
+                    self._look_at(book, item, at_home, people, stamp)
+
+    def of_item(self, item: str) -> ItemScores | None:
+        """Return what an item's page shows; None for an item that is on no platform."""
+        activities = [each for each in self._activities(self._platforms()) if each.item == item]
+        rows = self._queue.of(item)
+        if not activities and not rows:
+            return None
+        looked = self._looked.get(item)
+        done = (ScoreState.SENT, ScoreState.STOPPED)
+        return ItemScores(
+            counts=Counter(each.state for each in rows),
+            arrived=sum(_has_arrived(each) for each in rows),
+            open=[each for each in rows if each.state not in done],
+            last=max((each.sent_at for each in rows if each.sent_at), default=None),
+            unlinked=0 if looked is None else looked.unlinked,
+            homeless=[each.title for each in activities if not each.lineitem],
+        )
+
+    def send_again(self, item: str, number: int = 0) -> int:
+        """Try an item's marks again, all or one, also those refused; return how many."""
+        return self._queue.send_again(item, self._sources.clock.now(), number=number)
+
+    def _platforms(self) -> dict[PlatformKey, LtiPlatform]:
+        return {each.key: each for each in self._sources.platforms() if each.scores == "released"}
+
+    def _activities(self, platforms: Mapping[PlatformKey, LtiPlatform]) -> list[Link]:
+        """Return the activities of items, one for each grade item: the one launched last."""
+        found: dict[tuple[str, ...], Link] = {}
+        for each in self._sources.links.all():
+            platform = platforms.get((each.issuer, each.client_id))
+            if platform is not None and each.item and each.context in platform.courses:
+                place = (each.context, each.resource_link)
+                found.setdefault((each.lineitem,) if each.lineitem else place, each)
+        return list(found.values())
+
+    def _look_at(
+        self,
+        book: Gradebook,
+        item: str,
+        activities: Sequence[Link],
+        people: Mapping[str, Mapping[str, str]],
+        stamp: Hashable,
+    ) -> None:
+        """Queue the marks of an item, unless nothing has changed."""
+        now, looked = self._sources.clock.now(), self._looked.get(item)
+        if looked is not None and looked.stamp == stamp and now < looked.until:
+            return
+        loaded, key = self._sources.loaded, self._sources.key
+        try:
+            due = due_marks(CourseFeedback(loaded, book, item, key, now))
+            scores, unlinked = _scores(due, activities, people)
+            self._queue.set_due(item, scores, now)
+        except MograderError as error:
+            _log.error("the marks of %s for learning platforms: %s", item, error)
+            return
+        until = min(now + _AGAIN, due.changes_at or now + _AGAIN)
+        self._looked[item] = _Looked(stamp, until, unlinked)
+
+    def _with_grade_item(self, link: Link, platforms: Mapping[PlatformKey, LtiPlatform]) -> Link:
+        """Return an activity with its grade item, which is looked for once an hour if missing."""
+        if link.lineitem or not link.lineitems:
+            return link
+        now = self._sources.clock.now()
+        place = (link.issuer, link.client_id, link.context, link.resource_link)
+        if now - self._searched.get(place, now - _AGAIN) < _AGAIN:
+            return link
+        self._searched[place] = now
+        try:
+            services = self._sources.services(platforms[link.issuer, link.client_id])
+            found = grade_item_of(
+                services.line_items(link.lineitems, link.item), link.resource_link
+            )
+        except RemoteFailed as error:
+            _log.warning("the grade item of an activity for %s: %s", link.item, error)
+            return link
+        return self._sources.links.found_grade_item(link, found) if found else link
+
+    def _people(self, issuer: str) -> Mapping[str, str]:
+        """Return the ids at a platform by username."""
+        return {each.username: each.subject for each in self._sources.people.people(issuer)}
+
+    def _send(
+        self, platforms: Mapping[PlatformKey, LtiPlatform], stopped: Callable[[], bool]
+    ) -> None:
+        failures: Counter[PlatformKey] = Counter()
+        places = {
+            each.lineitem: ActivityAddress(each.lineitems, each.resource_link)
+            for each in self._activities(platforms)
+        }
+        while not stopped():
+            working = [key for key in platforms if failures[key] < _MOST_FAILURES]
+            clock = self._sources.clock
+            row = self._queue.take(working, clock.now(), self._lease) if working else None
+            if row is None:
+                return
+            key = row.grade.platform
+            delivery = Delivery(self._sources.services(platforms[key]), self._queue, clock)
+            place = places.get(row.grade.lineitem, ActivityAddress())
+            failures[key] = 0 if delivery.deliver(row, place) else failures[key] + 1
+
+
+def _scores(
+    due: DueMarks, activities: Sequence[Link], people: Mapping[str, Mapping[str, str]]
+) -> tuple[list[DueScore], int]:
+    """Return the marks for each activity, and how many students are not known at a platform."""
+    scores: list[DueScore] = []
+    unlinked = set()
+    for link in activities:
+        for username, mark in due.marks.items():
+            subject = people[link.issuer].get(username, "")
+            if not subject:
+                unlinked.update([username] if mark is not None else [])
+            elif link.lineitem:
+                grade = Grade((link.issuer, link.client_id), link.lineitem, subject, username)
+                scores.extend(_score(grade, mark))
+    return scores, len(unlinked)
+
+
+def _score(grade: Grade, mark: DueMark | None) -> Sequence[DueScore]:
+    if mark is None:
+        return [DueScore(grade, None, 1.0)]
+    if mark.grade.final is None or mark.grade.max_mark <= 0:  # nothing that a platform could scale
+        return []
+    comment = comment_text(mark.grade.comment, mark.late)
+    return [DueScore(grade, mark.grade.final, mark.grade.max_mark, comment)]
+
+
+def _has_arrived(row: ScoreRow) -> bool:
+    there = row.state in (ScoreState.SENT, ScoreState.WAITING) and row.sent_at is not None
+    return there and row.given is not None
+
+
+def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(people.items())

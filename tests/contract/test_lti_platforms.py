@@ -1,0 +1,128 @@
+"""store.lti_platforms: registrations, activities and the hub's own keys, on each database."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import Engine, select
+
+from mograder.auth.jose import KeySet, verify
+from mograder.core.external_settings import LtiSettings
+from mograder.store.database import reading
+from mograder.store.external_tables import lti_keys
+from mograder.store.lti_platforms import Keys, Link, Links, Platforms
+from mograder.store.lti_presence import has_platforms
+from tests.support.hub_app import SECRET
+from tests.support.lti_tokens import NOW, OTHER, PLATFORM
+
+LINK = Link(
+    issuer=PLATFORM.issuer,
+    client_id=PLATFORM.client_id,
+    deployment="1",
+    context="4",
+    resource_link="7",
+    item="A1",
+    title="First steps",
+    lineitem="https://moodle.example.org/mod/lti/services.php/4/lineitems/1/lineitem?type_id=1",
+    lineitems="https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1",
+    seen_at=NOW,
+)
+
+
+def test_platforms_of_the_settings_come_before_registered_ones(engine: Engine) -> None:
+    platforms = Platforms(engine, LtiSettings(platform=(PLATFORM,)))
+    assert not has_platforms(engine, NOW)
+    platforms.put(OTHER, NOW)
+    platforms.put(PLATFORM.model_copy(update={"courses": ("99",)}), NOW)
+    assert has_platforms(engine, NOW)
+    assert platforms.all() == (PLATFORM, OTHER)
+    assert platforms.find(PLATFORM.issuer, PLATFORM.client_id) == PLATFORM
+    assert platforms.find(PLATFORM.issuer, "another") is None
+    assert platforms.remove(*OTHER.key)
+    assert not platforms.remove(*OTHER.key)
+    assert platforms.all() == (PLATFORM,)
+
+
+def test_an_issuer_without_client_id_is_found_only_if_it_has_one_platform(engine: Engine) -> None:
+    platforms = Platforms(engine, LtiSettings())
+    platforms.put(PLATFORM, NOW)
+    assert platforms.find(PLATFORM.issuer) == PLATFORM
+    platforms.put(PLATFORM.model_copy(update={"client_id": "second"}), NOW)
+    assert platforms.find(PLATFORM.issuer) is None
+
+
+def test_an_activity_is_written_when_it_changes_or_was_not_seen_for_long(engine: Engine) -> None:
+    links = Links(engine)
+    links.saw(LINK)
+    links.saw(replace(LINK, seen_at=NOW + timedelta(minutes=5)))
+    assert links.all() == (LINK,)
+    changed = replace(LINK, item="A2", seen_at=NOW + timedelta(minutes=6))
+    links.saw(changed)
+    assert links.of_item("A1") == ()
+    assert links.of_item("A2") == (changed,)
+    later = replace(changed, seen_at=NOW + timedelta(hours=3))
+    links.saw(later)
+    assert links.all() == (later,)
+
+
+def test_activities_of_two_courses_are_two(engine: Engine) -> None:
+    links = Links(engine)
+    links.saw(LINK)
+    links.saw(replace(LINK, context="5", title="x" * 3000))
+    assert len(links.of_item("A1")) == 2
+    assert max(len(each.title) for each in links.all()) == 1000
+
+
+def test_a_key_stays_published_for_thirty_days_after_it_was_replaced(engine: Engine) -> None:
+    keys = Keys(engine, SECRET)
+    first = keys.current(NOW)
+    assert keys.current(NOW).kid == first.kid
+    second = keys.rotate(NOW + timedelta(days=1))
+    assert keys.current(NOW).kid == second.kid != first.kid
+
+    def published(days: float) -> set[object]:
+        return {each["kid"] for each in keys.public_set(NOW + timedelta(days=days))["keys"]}
+
+    assert published(30) == {first.kid, second.kid}
+    assert published(31) == {second.kid}
+    keys.rotate(NOW + timedelta(days=40))
+    assert first.kid not in {each.kid for each in keys.facts()}
+
+
+def test_another_process_signs_with_the_same_key_until_one_of_them_rotates(engine: Engine) -> None:
+    ours, theirs = Keys(engine, SECRET), Keys(engine, SECRET)
+    assert ours.current(NOW).kid == theirs.current(NOW).kid
+    rotated = theirs.rotate(NOW + timedelta(days=1))
+    signed = ours.current(NOW + timedelta(days=1)).sign({"sub": "13"})
+    public = KeySet.parse(ours.public_set(NOW + timedelta(days=1)))
+    assert verify(signed, public, algorithms={"RS256"}) == {"sub": "13"}
+    assert ours.current(NOW).kid == rotated.kid
+
+
+def test_private_keys_are_neither_published_nor_stored_in_the_clear(engine: Engine) -> None:
+    keys = Keys(engine, SECRET)
+    key = keys.current(NOW)
+    (public,) = keys.public_set(NOW)["keys"]
+    assert public["kid"] == key.kid
+    assert not {"d", "p", "q", "dp", "dq", "qi"} & public.keys()
+    with reading(engine) as connection:
+        (row,) = connection.execute(select(lti_keys)).all()
+    assert row.kid == key.kid
+    assert '"dp"' not in row.private_key
+    assert row.private_key.count(".") == 4  # encrypted, in JWE's compact form
+
+
+def test_people_who_launch_an_activity_at_once_make_one_row(engine: Engine) -> None:
+    links = Links(engine)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(links.saw, [LINK] * 24))
+    assert links.all() == (LINK,)
+
+
+def test_a_changed_secret_of_the_hub_makes_a_new_key(engine: Engine) -> None:
+    first = Keys(engine, SECRET).current(NOW)
+    changed = Keys(engine, "another secret of this hub")
+    assert changed.current(NOW).kid != first.kid
+    assert [each["kid"] for each in changed.public_set(NOW)["keys"]] == [changed.current(NOW).kid]

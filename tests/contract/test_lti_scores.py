@@ -1,0 +1,377 @@
+"""Released marks arrive at the platform once, in order, or are shown with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from mograder.grading.release.releasing import take_back
+from mograder.store.external_people import ExternalPeople
+from mograder.store.lti_scores import ScoreState
+from tests.support.lti_scores import ITEM, ScoreDesk, open_score_desk
+
+WAITING, SENT, REFUSED = ScoreState.WAITING, ScoreState.SENT, ScoreState.REFUSED
+CHANGED, STOPPED = ScoreState.CHANGED, ScoreState.STOPPED
+
+_HIDDEN_UNTIL_DUE = """
+[grading]
+hidden_tests_after = "deadline"
+
+[[assignments]]
+name = "A1"
+duedate = 1795251600
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, engine: Engine) -> Iterator[ScoreDesk]:
+    with open_score_desk(tmp_path / "course", engine) as made:
+        yield made
+
+
+def test_what_is_released_arrives_once_with_its_comment(desk: ScoreDesk) -> None:
+    desk.run()
+    assert desk.platform.taken == []
+    desk.release()
+    desk.run()
+    assert desk.there("alice").given == pytest.approx(13.5 / 20 * 100)
+    assert desk.there("bob").given == pytest.approx(16.5 / 20 * 100)
+    assert desk.there("carol").given is None
+    assert desk.state("alice") is SENT
+    desk.later()
+    assert len(desk.platform.taken) == 2
+
+
+def test_a_mark_that_is_released_again_replaces_the_first(desk: ScoreDesk) -> None:
+    desk.release()
+    desk.run()
+    desk.course.mark("alice", 10)
+    desk.later()
+    assert desk.taken("alice") == [200]
+    desk.release("alice")
+    desk.run()
+    assert desk.there("alice").given == pytest.approx(17.5 / 20 * 100)
+    assert desk.taken("alice") == [200, 200]
+    assert desk.taken("bob") == [200]
+
+
+def test_two_changes_within_a_second_arrive_in_order(desk: ScoreDesk) -> None:
+    desk.release()
+    desk.run()
+    desk.course.mark("alice", 10)
+    desk.clock.advance(0.2)
+    desk.release("alice")
+    desk.run()
+    assert desk.state("alice") is WAITING
+    assert desk.taken("alice") == [200]
+    desk.later(2)
+    assert desk.taken("alice") == [200, 200]
+    assert desk.there("alice").given == pytest.approx(17.5 / 20 * 100)
+
+
+def test_what_is_taken_back_is_erased(desk: ScoreDesk) -> None:
+    desk.release()
+    desk.run()
+    desk.clock.advance(60)
+    feedback = desk.course.feedback(1)
+    take_back(feedback, ("alice",), by="prof", note="An error in the task.")
+    desk.run()
+    assert desk.there("alice").given is None
+    assert desk.there("bob").given is not None
+    assert desk.state("alice") is SENT
+
+
+def test_a_mark_that_was_never_sent_is_not_erased(desk: ScoreDesk) -> None:
+    desk.release()
+    desk.sending.queue_due()
+    assert desk.state("alice") is WAITING
+    desk.clock.advance(60)
+    take_back(desk.course.feedback(1), None, by="prof", note="Too early.")
+    desk.run()
+    assert desk.state("alice") is STOPPED
+    assert desk.platform.taken == []
+
+
+def test_a_teachers_change_there_is_left_alone_and_told(desk: ScoreDesk) -> None:
+    desk.release()
+    desk.run()
+    desk.platform.override("alice", desk.column, 3, "by hand")
+    desk.course.mark("alice", 10)
+    desk.clock.advance(600)
+    desk.release("alice")
+    desk.run()
+    assert desk.there("alice").given == 3
+    assert desk.state("alice") is CHANGED
+    assert "3 of 100" in desk.row("alice").detail
+    assert desk.taken("alice") == [200]
+
+
+def test_a_mark_there_that_the_hub_never_sent_is_left_alone(desk: ScoreDesk) -> None:
+    column = desk.platform.state.add_line_item("4", "1", "Added by the tool", 100)
+    desk.see(1, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/34/lineitem")
+    desk.platform.override("alice", column, 55)
+    desk.release()
+    desk.run()
+    assert desk.platform.grade("alice", column).given == 55
+    assert desk.state("alice") is CHANGED
+
+
+def test_an_instructor_may_replace_a_mark_that_was_changed_there(desk: ScoreDesk) -> None:
+    column = desk.platform.state.add_line_item("4", "1", "Added by the tool", 100)
+    desk.see(1, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/34/lineitem")
+    desk.platform.override("alice", column, 55)
+    desk.release()
+    desk.run()
+    desk.clock.advance(60)
+    assert desk.sending.send_again(ITEM, desk.row("alice").number) == 1
+    desk.run()
+    assert desk.platform.grade("alice", column).given == pytest.approx(67.5)
+    assert desk.state("alice") is SENT
+
+
+def test_a_lost_answer_is_found_to_have_arrived(desk: ScoreDesk) -> None:
+    desk.platform.trouble("scores", "lost")
+    desk.release("alice")
+    desk.run()
+    assert desk.state("alice") is WAITING
+    assert desk.there("alice").given == pytest.approx(67.5)
+    desk.later()
+    assert desk.taken("alice") == [200, 409]
+    assert desk.state("alice") is SENT
+
+
+def test_a_change_after_a_lost_answer_is_no_change_by_a_teacher(desk: ScoreDesk) -> None:
+    desk.platform.trouble("scores", "lost")
+    desk.release("alice")
+    desk.run()
+    desk.course.mark("alice", 10)
+    desk.clock.advance(5)
+    desk.release("alice")
+    desk.later()
+    assert desk.there("alice").given == pytest.approx(87.5)
+    assert desk.state("alice") is SENT
+
+
+@pytest.mark.parametrize("what", ["closed", "no HTTP", "HTML", 500, 503, 403, 429, 302])
+def test_a_platform_that_does_not_work_is_asked_again(desk: ScoreDesk, what: str | int) -> None:
+    for kind in ("token", "results", "scores"):
+        desk.platform.always(kind, what)
+    desk.release()
+    desk.run()
+    assert desk.state("alice") is WAITING
+    assert desk.row("alice").detail
+    desk.later(30)
+    for kind in ("token", "results", "scores"):
+        desk.platform.always(kind, None)
+    desk.later()
+    assert desk.taken("alice") == [200]
+    assert desk.state("alice") is SENT
+    assert desk.there("bob").given == pytest.approx(82.5)
+
+
+def test_no_more_than_three_requests_try_a_platform_that_is_down(desk: ScoreDesk) -> None:
+    for number in range(12):
+        username = f"s{number}"
+        desk.platform.state.add_person(username)
+        desk.know(username)
+        desk.course.grade(username)
+        desk.course.mark(username, 5)
+    desk.platform.down()
+    desk.release()
+    desk.run()
+    assert len(desk.platform.asked) == 3
+
+
+def test_a_locked_grade_item_is_told(desk: ScoreDesk) -> None:
+    desk.column.locked = True
+    desk.release("alice")
+    desk.run()
+    assert "locked" in desk.row("alice").detail
+    desk.column.locked = False
+    desk.later()
+    assert desk.state("alice") is SENT
+
+
+def test_a_token_that_is_refused_is_replaced_once(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.run()
+    desk.platform.forget_tokens()
+    desk.clock.advance(5)
+    desk.release("bob")
+    desk.run()
+    assert desk.state("bob") is SENT
+    tokens = [each for each in desk.platform.asked if each.path.endswith("token.php")]
+    assert len(tokens) == 2
+
+
+def test_somebody_who_is_no_student_there_is_refused_for_good(desk: ScoreDesk) -> None:
+    desk.platform.state.change("alice", enrolled=False)
+    desk.release()
+    desk.run()
+    assert desk.state("alice") is REFUSED
+    assert desk.state("bob") is SENT
+    desk.later()
+    assert desk.taken("alice") == [400]
+    desk.platform.state.change("alice", enrolled=True)
+    desk.sending.send_again(ITEM)
+    desk.run()
+    assert desk.state("alice") is SENT
+
+
+def test_a_future_time_at_the_platform_is_told(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.run()
+    desk.there("alice").seconds += 3600
+    desk.course.mark("alice", 10)
+    desk.clock.advance(60)
+    desk.release("alice")
+    desk.run()
+    assert desk.state("alice") is CHANGED
+    assert "67.5 of 100" in desk.row("alice").detail
+
+
+def test_the_grade_item_is_looked_up_where_the_launch_names_none(desk: ScoreDesk) -> None:
+    desk.see(1, item="")
+    activity = desk.platform.state.add_activity("A1", ITEM, 50, ITEM)
+    made = desk.platform.state.line_item_of(activity)
+    assert made is not None
+    desk.see(activity.number, lineitem="")
+    desk.release("alice")
+    desk.run()
+    assert desk.platform.grade("alice", made).given == pytest.approx(33.75)
+
+
+def test_a_grade_item_that_is_gone_is_looked_up_once(desk: ScoreDesk) -> None:
+    old = desk.platform.state.line_items.pop(28)
+    made = desk.platform.state.add_line_item("4", "1", "L1", 100)
+    made.resource_id, made.link = ITEM, old.link
+    desk.release()
+    desk.run()
+    assert desk.platform.grade("alice", made).given == pytest.approx(67.5)
+    assert desk.platform.grade("bob", made).given == pytest.approx(82.5)
+    desk.later()
+    assert desk.taken("alice").count(200) == 1
+
+
+def test_a_grade_item_that_is_gone_for_good_is_told(desk: ScoreDesk) -> None:
+    del desk.platform.state.line_items[28]
+    desk.release()
+    desk.run()
+    assert desk.state("alice") is REFUSED
+    assert "does not exist" in desk.row("alice").detail
+    asked = len(desk.platform.asked)
+    desk.later()
+    assert len(desk.platform.asked) == asked
+
+
+def test_who_was_unlinked_gets_nothing_more(desk: ScoreDesk) -> None:
+    desk.platform.down()
+    desk.release()
+    desk.run()
+    ExternalPeople(desk.engine).unlink(desk.settings.issuer, "alice")
+    desk.platform.down(False)
+    desk.later()
+    assert desk.taken("alice") == []
+    assert desk.state("alice") is STOPPED
+    shown = desk.sending.of_item(ITEM)
+    assert shown is not None
+    assert shown.unlinked == 1
+
+
+def test_marks_with_hidden_tests_wait_until_students_may_see_them(
+    tmp_path: Path, engine: Engine
+) -> None:
+    with open_score_desk(tmp_path / "course", engine, _HIDDEN_UNTIL_DUE) as desk:
+        (check,) = desk.course.result("alice").checks
+        labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
+        hidden = check.model_copy(update={"labels": labels})
+        desk.course.grade("alice", checks=(hidden,))
+        desk.course.mark("alice", 6)
+        desk.release()
+        desk.run()
+        assert desk.taken("alice") == []
+        assert desk.state("bob") is SENT
+        desk.clock.advance(86400)
+        desk.run()
+        assert desk.state("alice") is SENT
+
+
+def test_nothing_goes_to_a_course_that_is_not_the_hubs(desk: ScoreDesk) -> None:
+    desk.platform.state.line_items[32].grades.clear()
+    link = desk.see(5, lineitem=f"{desk.platform.url}/mod/lti/services.php/5/lineitems/32/lineitem")
+    assert link.context == "4"
+    settings = desk.settings.model_copy(update={"courses": ("9",)})
+    other = desk.open_sending()
+    object.__setattr__(other._sources, "platforms", lambda: (settings,))
+    desk.release()
+    other.run(lambda: False)
+    assert desk.platform.asked == []
+
+
+def test_the_bearer_token_goes_to_the_platform_only(desk: ScoreDesk) -> None:
+    desk.see(1, lineitem="https://evil.example.org/lineitems/1/lineitem")
+    desk.release("alice")
+    desk.run()
+    assert desk.state("alice") is WAITING
+    assert "another server" in desk.row("alice").detail
+    assert all(each.path.endswith("token.php") for each in desk.platform.asked)
+
+
+def test_a_redirect_is_not_followed(desk: ScoreDesk) -> None:
+    desk.platform.always("results", "redirect:http://127.0.0.1:9/")
+    desk.release("alice")
+    desk.run()
+    assert desk.state("alice") is WAITING
+
+
+def test_two_hubs_send_each_mark_once(desk: ScoreDesk) -> None:
+    desk.release()
+    other = desk.open_sending()
+    row = desk.queue  # both have the same queue
+    desk.run()
+    other.run(lambda: False)
+    assert row.counts() == {SENT: 2}
+    assert len(desk.platform.taken) == 2
+
+
+def test_hubs_that_send_at_the_same_time_send_each_mark_once(desk: ScoreDesk) -> None:
+    for number in range(20):
+        username = f"s{number}"
+        desk.platform.state.add_person(username)
+        desk.know(username)
+        desk.course.grade(username)
+        desk.course.mark(username, number / 4)
+    desk.release()
+    hubs = [desk.open_sending() for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda hub: hub.run(lambda: False), hubs))
+    desk.run()
+    assert [status for _, status in desk.platform.taken] == [200] * 22
+    assert desk.queue.counts() == {SENT: 22}
+
+
+def test_a_mark_that_another_process_has_taken_is_not_sent(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.sending.queue_due()
+    taken = desk.queue.take([desk.settings.key], desk.clock.now(), timedelta(minutes=1))
+    assert taken is not None
+    desk.run()
+    assert desk.platform.taken == []
+    desk.later(61)
+    assert desk.taken("alice") == [200]
+
+
+def test_logs_and_details_hold_no_comment_and_no_token(
+    desk: ScoreDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.platform.state.change("alice", enrolled=False)
+    desk.release()
+    desk.run()
+    told = caplog.text + "".join(each.detail for each in desk.queue.of(ITEM))
+    assert "Essay is fair" not in told
+    assert "access-" not in told

@@ -1,0 +1,152 @@
+"""A course with released marks, and the fake platform that they are sent to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from mograder.auth.jose import PrivateKey
+from mograder.core.external_settings import LtiPlatform
+from mograder.store.external_people import ExternalPeople
+from mograder.store.lti_platforms import Link, Links
+from mograder.store.lti_scores import LtiScores, ScoreRow, ScoreState
+from mograder.web.hub.support.lti_platform_services import PlatformServices
+from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
+from tests.support.clock import ManualClock
+from tests.support.gradebooks import AT
+from tests.support.lti.state import Grade, LineItem
+from tests.support.lti.tokens import line_item_url
+from tests.support.lti_platform import LtiPlatform as FakePlatform
+from tests.support.lti_platform import lti_platform
+from tests.support.released_course import ReleasedCourse, open_released_course
+
+ITEM = "A1"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDesk:
+    """The parts of a hub that send marks, without the hub: `run` is one pass.
+
+    The course's first three students are alice, bob and carol, of whom carol has no mark; all are
+    linked to the platform's people. The item's activity is number 1 of the platform.
+    """
+
+    course: ReleasedCourse
+    platform: FakePlatform
+    settings: LtiPlatform
+    clock: ManualClock
+    engine: Engine
+    services: PlatformServices
+    sending: ScoreSending
+
+    @property
+    def queue(self) -> LtiScores:
+        return LtiScores(self.engine)
+
+    @property
+    def column(self) -> LineItem:
+        """The activity's own line item at the platform."""
+        return self.platform.state.line_items[28]
+
+    def run(self) -> None:
+        """Queue what is due and send it."""
+        self.sending.run(lambda: False)
+
+    def later(self, seconds: float = 4000) -> None:
+        """Do the same some time later, when everything may be tried again."""
+        self.clock.advance(seconds)
+        self.run()
+
+    def release(self, *students: str) -> None:
+        """Release the present marks at the present time."""
+        self.course.release(*students, minutes=(self.clock.now() - AT).total_seconds() / 60)
+
+    def row(self, username: str) -> ScoreRow:
+        """Return the student's only row of the queue."""
+        (found,) = (each for each in self.queue.of(ITEM) if each.grade.username == username)
+        return found
+
+    def state(self, username: str) -> ScoreState:
+        return self.row(username).state
+
+    def there(self, username: str) -> Grade:
+        """Return the student's grade at the platform."""
+        return self.platform.grade(username, self.column)
+
+    def taken(self, username: str) -> list[int]:
+        """Return the statuses of the answers to all marks sent for a student, in order."""
+        subject = self.platform.state.person(username).subject
+        quoted = f'"userId": "{subject}"'.encode()
+        return [status for asked, status in self.platform.taken if quoted in asked.body]
+
+    def open_sending(self) -> ScoreSending:
+        """Return the parts of one more hub on the same database."""
+        return _sending(self.course, self.settings, self.clock, self.engine, self.services)
+
+    def see(self, number: int = 1, item: str = ITEM, lineitem: str | None = None) -> Link:
+        """Store an activity as a launch does; "" for one that names no grade item."""
+        found = line_item_url(self.platform.url, "4", 27 + number, "1")
+        link = Link(
+            *self.settings.key,
+            "1",
+            "4",
+            str(number),
+            item,
+            f"Activity {number}",
+            found if lineitem is None else lineitem,
+            f"{self.platform.url}/mod/lti/services.php/4/lineitems?type_id=1",
+            self.clock.now(),
+        )
+        Links(self.engine).saw(link)
+        return link
+
+    def know(self, username: str) -> None:
+        """Link a person of the platform to the user of the same name."""
+        subject = self.platform.state.person(username).subject
+        people = ExternalPeople(self.engine)
+        people.link(self.settings.issuer, subject, username, username, "", self.clock.now())
+
+
+@cache
+def own_key() -> PrivateKey:
+    """Return the hub's key of all tests, since making one takes long."""
+    return PrivateKey.new()
+
+
+@contextlib.contextmanager
+def open_score_desk(place: Path, engine: Engine, toml: str = "") -> Iterator[ScoreDesk]:
+    """Make the course and the platform, at :data:`AT`; nothing is released yet."""
+    clock, key = ManualClock(AT), own_key()
+    with (
+        open_released_course(place, toml) as course,
+        lti_platform(
+            clock=lambda: clock.now().timestamp(), hub_keys={"keys": [key.public()]}
+        ) as platform,
+    ):
+        settings = LtiPlatform.model_validate(platform.settings(scores="released"))
+        services = PlatformServices(key.sign, clock)
+        sending = _sending(course, settings, clock, engine, services)
+        desk = ScoreDesk(course, platform, settings, clock, engine, services, sending)
+        desk.see()
+        for username in ("alice", "bob", "carol"):
+            desk.know(username)
+        yield desk
+
+
+def _sending(
+    course: ReleasedCourse,
+    settings: LtiPlatform,
+    clock: ManualClock,
+    engine: Engine,
+    services: PlatformServices,
+) -> ScoreSending:
+    people, links = ExternalPeople(engine), Links(engine)
+    sources = ScoreSources(
+        course.loaded, course.key, clock, lambda: (settings,), links, people, services.of
+    )
+    return ScoreSending(sources, LtiScores(engine))

@@ -1,0 +1,238 @@
+"""Every made-up id_token of ``tests/data/lti/tokens.jsonl`` has its outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.auth.deep_linking import Answerer, PickedItem, answer_claims
+from mograder.auth.jose import InvalidToken, UnknownKey, verify
+from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
+from mograder.auth.roles import Role
+from mograder.core.errors import MograderError
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.names import Username
+from tests.support.lti.tokens import DEEP_LINKING, LTI, Made, made_tokens, recording
+from tests.support.lti_tokens import HUB, NONCE, NOW, OTHER, PLATFORM, key_set
+
+TOKENS = made_tokens()
+NAMES = [each for each in TOKENS if each.name.startswith("user name ")]
+ROLES = [each for each in TOKENS if each.accept and each.name.startswith("roles: ")]
+
+
+def opened(token: Made, platform: LtiPlatform) -> Launch:
+    """The launch of a token, as the hub finds it: with the keys fetched a second time."""
+    first = "other-platform" if platform is OTHER else "platform"
+    try:
+        claims = verify(token.token, key_set(first), algorithms={"RS256"})
+    except UnknownKey:
+        second = "other-platform" if platform is OTHER else "platform.rotated"
+        claims = verify(token.token, key_set(second), algorithms={"RS256"})
+    return launch_of(claims, platform, nonce=NONCE, now=NOW, own_url=HUB)
+
+
+def platform_for(token: Made) -> LtiPlatform:
+    """The platform at which the launch began."""
+    return OTHER if token.name.startswith("other platform") else PLATFORM
+
+
+def refused_by_name(token: Made) -> bool:
+    """Whether only the name is refused, which is not the token's own fault."""
+    return token in NAMES or token.name == "another sub, the name alice"
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=lambda token: token.name[:60])
+def test_each_made_up_token_has_its_outcome(token: Made) -> None:
+    if token.accept or refused_by_name(token):
+        assert opened(token, platform_for(token)).subject
+        return
+    with pytest.raises(MograderError):
+        opened(token, platform_for(token))
+
+
+def test_the_made_up_tokens_are_all_there() -> None:
+    assert len(TOKENS) == 86
+    assert len(NAMES) == 9
+    assert len(ROLES) == 11
+
+
+@pytest.mark.parametrize("token", NAMES, ids=lambda token: token.name)
+def test_names_are_told_unchanged_to_the_one_grammar(token: Made) -> None:
+    told = opened(token, PLATFORM).username
+    assert told == token.changed[f"{LTI}ext"]["user_username"]
+    assert (Username.valid(told) is not None) == token.accept
+
+
+@pytest.mark.parametrize("token", ROLES, ids=lambda token: token.name)
+def test_only_roles_in_the_course_count(token: Made) -> None:
+    outcomes = {
+        "instructor": Role.INSTRUCTOR,
+        "student": Role.STUDENT,
+        "by [lti] assistants": Role.MARKER,
+        "": Role.STUDENT,
+    }
+    assert opened(token, PLATFORM).role is outcomes[token.name.partition(" → ")[2]]
+
+
+def test_roles_become_the_hubs_only_by_its_settings() -> None:
+    teachers = PLATFORM.model_copy(update={"teachers": True})
+    assistants = PLATFORM.model_copy(update={"assistants": True})
+    assert role_on_hub(Role.INSTRUCTOR, PLATFORM) is Role.STUDENT
+    assert role_on_hub(Role.INSTRUCTOR, teachers) is Role.INSTRUCTOR
+    assert role_on_hub(Role.INSTRUCTOR, assistants) is Role.STUDENT
+    assert role_on_hub(Role.MARKER, teachers) is Role.STUDENT
+    assert role_on_hub(Role.MARKER, assistants) is Role.MARKER
+    assert role_on_hub(Role.STUDENT, teachers) is Role.STUDENT
+
+
+def test_service_addresses_of_other_servers_are_not_used() -> None:
+    by_name = {each.name: each for each in TOKENS}
+    strange = opened(by_name["service address of another host"], PLATFORM).services
+    assert (strange.lineitem, strange.lineitems) == ("", "")
+    assert strange.memberships.startswith("https://moodle.example.org/")
+    usual = opened(by_name["good"], PLATFORM).services
+    assert (
+        usual.lineitems == "https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1"
+    )
+    assert len(usual.scopes) == 4
+
+
+def test_what_a_teacher_writes_into_custom_values_is_a_wish_at_most() -> None:
+    by_name = {each.name: each for each in TOKENS}
+    found = opened(by_name["custom says role=Instructor"], PLATFORM)
+    assert (found.role, found.username, found.item) == (Role.STUDENT, "alice", "A1")
+    named = PLATFORM.model_copy(update={"username": "custom.username"})
+    assert opened(by_name["custom says role=Instructor"], named).username == "admin"
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("ext.user_username", "alice"),
+        ("lis.person_sourcedid", "ID597"),
+        ("custom.username", "alice"),
+        ("email", "alice@example.edu"),
+        ("identities", ""),
+    ],
+)
+def test_the_settings_say_which_claim_has_the_name(setting: str, name: str) -> None:
+    platform = PLATFORM.model_copy(update={"username": setting})
+    assert opened(TOKENS[0], platform).username == name
+
+
+def claims_with(**changed: object) -> dict[str, object]:
+    """The claims of the good token with changes; None takes a claim away."""
+    good = verify(TOKENS[0].token, key_set("platform"), algorithms={"RS256"})
+    return {name: value for name, value in {**good, **changed}.items() if value is not None}
+
+
+@pytest.mark.parametrize("missing", [None, "", "$User.username", 7, ["alice"]])
+def test_a_missing_name_is_spelt_in_several_ways(missing: object) -> None:
+    claims = claims_with(**{f"{LTI}ext": {"user_username": missing}})
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    assert found.username == ""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://hub.example.org.evil.example.org/lti/launch",
+        "https://hub.example.org:444/lti/launch",
+        "http://hub.example.org/lti/launch",
+        "//hub.example.org/lti/launch",
+        "/lti/launch",
+        "https://hub.example.org\\@evil.example.org/",
+        "https://user@hub.example.org/lti/launch",
+        "javascript:alert(1)",
+        "https://hub.example.org/lti/launch?" + "x" * 1000,
+    ],
+)
+def test_a_link_leads_to_this_hub_only(target: str) -> None:
+    with pytest.raises(InvalidToken):
+        launch_of(
+            claims_with(**{f"{LTI}target_link_uri": target}),
+            PLATFORM,
+            nonce=NONCE,
+            now=NOW,
+            own_url=HUB,
+        )
+
+
+def test_a_hub_below_a_path_takes_links_below_that_path_only() -> None:
+    assert is_own_address(f"{HUB}/live/lti/launch", f"{HUB}/live")
+    assert is_own_address(f"{HUB}/live", f"{HUB}/live")
+    assert not is_own_address(f"{HUB}/lively/lti/launch", f"{HUB}/live")
+    assert not is_own_address(f"{HUB}/lti/launch", f"{HUB}/live")
+
+
+def test_the_address_of_a_link_names_the_item_where_nothing_else_does() -> None:
+    address = f"{HUB}/lti/launch?item=A2"
+    both = claims_with(**{f"{LTI}target_link_uri": address})
+    only = claims_with(**{f"{LTI}target_link_uri": address, f"{LTI}custom": None})
+    items = [
+        launch_of(each, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).item for each in (both, only)
+    ]
+    assert items == ["A1-Introduction", "A2"]
+
+
+def test_another_audience_is_explained_with_the_activity_at_fault() -> None:
+    with pytest.raises(InvalidToken, match=r"L1 frame.*link 1.*another client id"):
+        launch_of(claims_with(aud="12345"), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+
+
+def test_names_for_display_have_no_control_characters_and_an_end() -> None:
+    claims = claims_with(name="A\x00\u202e\ud800" + "x" * 500)
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).display_name
+    assert found.startswith("A   xxx")
+    assert len(found) == 200
+
+
+def picking_with(**changed: object) -> dict[str, object]:
+    """The claims of a recorded request for links at the clock of the tokens, with changes."""
+    line = recording("moodle-deep-linking")[3]
+    claims = dict(line["decoded"]["id_token"]["claims"])
+    moment = int(NOW.timestamp())
+    claims |= {"nonce": NONCE, "iat": moment, "exp": moment + 60}
+    claims[SETTINGS] = {**claims[SETTINGS], **changed}
+    return claims
+
+
+SETTINGS = f"{DEEP_LINKING}deep_linking_settings"
+
+
+def test_a_request_for_links_says_where_they_go() -> None:
+    found = launch_of(picking_with(), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    assert found.message is Message.PICK
+    assert (found.role, found.resource_link) == (Role.INSTRUCTOR, "")
+    assert found.picking is not None
+    assert found.picking.return_url.startswith("https://moodle.example.org/mod/lti/content")
+    assert (found.picking.data, found.picking.multiple) == (None, True)
+    more = picking_with(data="its own", accept_multiple=False)
+    picking = launch_of(more, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).picking
+    assert picking is not None
+    assert (picking.data, picking.multiple) == ("its own", False)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"deep_link_return_url": "https://evil.example.org/return"},
+        {"deep_link_return_url": "http://moodle.example.org/return"},
+        {"deep_link_return_url": "https://moodle.example.org@evil.example.org/"},
+        {"deep_link_return_url": "javascript:alert(1)"},
+        {"deep_link_return_url": None},
+        {"accept_types": ["file"]},
+        {"accept_types": "ltiResourceLink"},
+        {"data": 7},
+        {"data": "x" * 20_001},
+    ],
+)
+def test_links_go_to_the_platform_only(changed: dict[str, object]) -> None:
+    with pytest.raises(InvalidToken):
+        launch_of(picking_with(**changed), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+
+
+def test_the_answer_returns_the_platforms_own_data() -> None:
+    to = Answerer("https://moodle.example.org", "client-full", "1")
+    item = PickedItem("A1", "A1", 10.0)
+    assert answer_claims(to, [item], "its own", NOW)[f"{DEEP_LINKING}data"] == "its own"
+    assert f"{DEEP_LINKING}data" not in answer_claims(to, [item], None, NOW)

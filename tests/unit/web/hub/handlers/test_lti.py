@@ -1,0 +1,264 @@
+"""Launches by a learning platform: the way of a good one, roles, and pages in frames."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.cookies import LIFETIME
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput
+from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.store.lti_platforms import Platforms
+from tests.support.hub_app import Hub, make_hub
+from tests.support.lti.state import ASSISTANT
+from tests.support.lti.tokens import LTI
+from tests.support.lti_hub import (
+    ORIGIN,
+    POLICY,
+    LtiHub,
+    login_of,
+    lti_hub,
+    named,
+    refused,
+    toml_of,
+)
+
+
+@pytest.fixture
+async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
+    async with lti_hub(tmp_path / "course") as rig:
+        yield rig
+
+
+# --- the way of a good launch -------------------------------------------------------------------
+
+
+async def test_a_launch_signs_in_and_leads_to_ones_own_notebook(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity("A1"))
+        assert (answer.status_code, answer.headers["location"]) == (303, "/edit/A1")
+        login = login_of(lti, answer)
+        assert (login.username, login.role) == ("alice", Role.STUDENT)
+        page = await tab.browser.get("/edit/A1", headers={"Accept": "text/html"})
+        assert "Starting A1" in page.text
+        assert ">alice<" in page.text
+    assert ("alice", "sign in", f"lti {lti.platform.url}", "ok") in lti.hub.audit()
+
+
+@pytest.mark.parametrize(
+    ("item", "place"),
+    [
+        ("A2", "/edit/A2"),
+        ("L01", "/run/L01"),
+        ("", "/"),
+        ("No such item", "/"),
+        ("../../etc/passwd", "/"),
+        ("$CourseSection.x", "/"),
+    ],
+)
+async def test_an_item_is_a_wish_for_what_is_published(lti: LtiHub, item: str, place: str) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity(item))
+        assert answer.headers["location"] == place
+        assert login_of(lti, answer).username == "alice"
+
+
+async def test_a_launched_activity_is_remembered_with_its_line_item(lti: LtiHub) -> None:
+    activity = lti.activity("A1")
+    async with lti.tab() as tab:
+        await tab.launch("alice", activity)
+        await tab.launch("bob", activity)
+    assert lti.count("lti_links") == 1
+    async with lti.tab() as tab:
+        await tab.launch("bob", lti.activity("../x"))
+    assert lti.count("lti_links") == 2
+
+
+async def test_in_a_frame_the_hub_shows_one_link_that_begins_in_a_tab(lti: LtiHub) -> None:
+    activity = lti.activity("A1")
+    form = lti.platform.initiation("alice", activity)
+    async with lti.tab() as tab:
+        framed = await tab.send("/lti/login", form, "iframe")
+        assert framed.status_code == 200
+        assert "set-cookie" not in framed.headers
+        assert framed.text.count("<a ") == 1
+        address = framed.text.partition('href="/lti/login')[2].partition('"')[0]
+        again = f"/lti/login{address.replace('&amp;', '&')}"
+        # In a frame also the link's address shows the link only.
+        assert (await tab.browser.get(again, headers=lti.marks("iframe"))).status_code == 200
+        begun = await tab.browser.get(again, headers=lti.marks())
+        place, fields = lti.platform.authenticate(begun.headers["location"])
+        assert place == f"{ORIGIN}/lti/launch"
+        answer = await tab.send("/lti/launch", fields)
+        assert answer.headers["location"] == "/edit/A1"
+
+
+async def test_browsers_that_do_not_tell_about_frames_begin_after_the_link(lti: LtiHub) -> None:
+    form = lti.platform.initiation("alice", lti.activity("A1"))
+    origin = {"Origin": lti.platform.url}
+    async with lti.tab() as tab:
+        assert (await tab.browser.post("/lti/login", data=form, headers=origin)).status_code == 200
+        begun = await tab.browser.get("/lti/login", params=form | {"tab": "1"})
+        assert begun.headers["location"].startswith(f"{lti.platform.url}/mod/lti/auth.php?")
+
+
+async def test_the_state_of_a_launch_is_a_cookie_for_posts_of_the_platform(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.begin("alice", lti.activity())
+        cookie = begun.headers["set-cookie"]
+        assert cookie.startswith("__Host-mograder_signin_")
+        assert "SameSite=None; Secure; Partitioned" in cookie
+        assert "HttpOnly" in cookie
+        address = httpx.URL(begun.headers["location"])
+        assert set(address.params) == {
+            "scope", "response_type", "response_mode", "prompt", "client_id",
+            "redirect_uri", "login_hint", "state", "nonce", "lti_message_hint",
+        }  # fmt: skip
+        answer = await tab.launch("alice", lti.activity())
+        assert [each for each in answer.headers.get_list("set-cookie") if "Max-Age=0" in each]
+
+
+async def test_keys_are_published(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.browser.get("/lti/keys")
+        (key,) = answer.json()["keys"]
+        assert {"kid", "n", "e"} < key.keys()
+        assert not {"d", "p", "q"} & key.keys()
+        assert "max-age" in answer.headers["cache-control"]
+
+
+async def test_a_new_key_of_the_platform_is_fetched_once_it_is_needed(lti: LtiHub) -> None:
+    await lti.sign_in("alice")
+    lti.platform.rotate()
+    lti.hub.clock.advance(61)
+    assert await lti.sign_in("bob") == "/"
+    assert len([each for each in lti.platform.asked if "certs" in each.path]) == 2
+
+
+async def test_a_hub_below_a_path_is_launched_there(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", prefix="/live/hub") as rig, rig.tab() as tab:
+        answer = await tab.launch("alice", rig.activity("A1"))
+        assert answer.headers["location"] == "/live/hub/edit/A1"
+        assert "__Secure-mograder_session=" in answer.headers["set-cookie"]
+        form = rig.platform.initiation("alice", rig.activity("A1"))
+        framed = await tab.send("/live/hub/lti/login", form, "iframe")
+        assert 'href="/live/hub/lti/login?' in framed.text
+
+
+async def test_a_hub_without_platforms_has_none_of_these_addresses(hub: Hub) -> None:
+    async with hub.client() as client:
+        for path in ("/lti/login", "/lti/launch", "/lti/pick", "/lti/keys"):
+            assert (await client.get(path)).status_code == 404
+            assert (await client.post(path)).status_code == 404
+
+
+async def test_a_registered_platform_is_enough(tmp_path: Path) -> None:
+    first = make_hub(tmp_path / "course", toml_of())
+    platform = LtiPlatform(issuer="https://moodle.example.org", client_id="x")
+    Platforms(first.engine, LtiSettings()).put(platform, first.clock.now())
+    first.close()
+    again = make_hub(tmp_path / "course", toml_of())
+    async with again.client() as client:
+        assert (await client.get("/lti/keys")).status_code == 200
+    again.close()
+
+
+@pytest.mark.parametrize("url", ["", "http://hub.example.org"])
+async def test_launches_need_the_hubs_own_https_address(tmp_path: Path, url: str) -> None:
+    platform: dict[str, object] = {"issuer": "https://moodle.example.org", "client_id": "x"}
+    toml = toml_of(platform).replace(ORIGIN, url)
+    with pytest.raises(InvalidInput, match="public_url with https"):
+        make_hub(tmp_path / "course", toml)
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+
+async def roles(rig: LtiHub, username: str) -> tuple[Role, int]:
+    """The role of a launch, and the seconds that its login lasts."""
+    async with rig.tab() as tab:
+        login = login_of(rig, await tab.launch(username, rig.activity()))
+        left = LIFETIME - (rig.hub.clock.now().timestamp() - login.issued)
+        return login.role, int(left)
+
+
+async def test_teachers_are_students_here_unless_the_settings_say_more(lti: LtiHub) -> None:
+    assert await roles(lti, "teach1") == (Role.STUDENT, LIFETIME)
+    assert await roles(lti, "admin") == (Role.STUDENT, LIFETIME)
+
+
+async def test_teachers_and_assistants_have_their_roles_for_eight_hours(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", teachers=True, assistants=True) as rig:
+        rig.platform.state.change("tutor", roles=ASSISTANT)
+        assert await roles(rig, "teach1") == (Role.INSTRUCTOR, 8 * 3600)
+        assert await roles(rig, "tutor") == (Role.MARKER, 8 * 3600)
+        assert await roles(rig, "alice") == (Role.STUDENT, LIFETIME)
+        rig.platform.state.change("teach1", roles=("Learner",))  # looks as a student
+        assert await roles(rig, "teach1") == (Role.STUDENT, LIFETIME)
+
+
+async def test_a_role_ends_with_its_login(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", teachers=True) as rig, rig.tab() as tab:
+        await tab.launch("teach1", rig.activity())
+        assert (await tab.browser.get("/course/people")).status_code == 200
+        rig.hub.clock.advance(8 * 3600 + 1)
+        assert (await tab.browser.get("/course/people")).status_code == 403
+
+
+async def test_roles_from_elsewhere_than_the_course_do_not_count(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", teachers=True, assistants=True) as rig:
+        person = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#Instructor"
+        system = "http://purl.imsglobal.org/vocab/lis/v2/system/person#Administrator"
+        rig.platform.state.change("bob", roles=(person, system))
+        assert (await roles(rig, "bob"))[0] is Role.STUDENT
+        async with rig.tab() as tab:
+            wish = {"item": "A1", "role": "Instructor", "username": "prof", "roles": "Instructor"}
+            answer = await tab.launch("bob", rig.activity(), changed={f"{LTI}custom": wish})
+            login = login_of(rig, answer)
+            assert (login.username, login.role) == ("bob", Role.STUDENT)
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+async def test_only_the_page_with_the_link_can_be_framed_by_the_platform_only(lti: LtiHub) -> None:
+    form = lti.platform.initiation("alice", lti.activity())
+    async with lti.tab() as tab:
+        framed = await tab.send("/lti/login", form, "iframe")
+        assert f"frame-ancestors {lti.platform.url};" in framed.headers[POLICY] + ";"
+        unknown = await tab.send("/lti/login", form | {"iss": "https://evil.example.org"}, "iframe")
+        no_cookie = await tab.send("/lti/launch", {"state": "x", "id_token": "y"}, "iframe")
+        launched = await tab.launch("alice", lti.activity())
+        home = await tab.browser.get("/", headers={"Accept": "text/html"})
+        for answer in (unknown, no_cookie, launched, home):
+            assert "frame-ancestors 'none'" in answer.headers[POLICY]
+
+
+async def test_a_launch_in_a_frame_sets_no_login(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity(), "iframe")
+        refused(answer, "Its address must end with /lti/launch")
+
+
+async def test_markup_in_claims_is_shown_as_text(lti: LtiHub) -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    context = {"id": "77", "title": markup}
+    async with lti.tab() as tab:
+        changed: dict[str, object] = {f"{LTI}context": context, "name": markup}
+        answer = await tab.launch("alice", lti.activity(), changed=changed)
+        refused(answer, "&lt;img src=x onerror")
+        assert markup not in answer.text
+    refused(await named(lti, "alice", markup), "&lt;img")
+
+
+async def test_the_allowed_users_are_asked_as_always(lti: LtiHub) -> None:
+    (lti.hub.course / "allowed_users.txt").write_text("alice\n")
+    async with lti.tab() as tab:
+        await tab.launch("bob", lti.activity("A1"))
+        page = await tab.browser.get("/edit/A1", headers={"Accept": "text/html"})
+        assert page.status_code == 403
+        assert "not enrolled" in page.text

@@ -1,0 +1,172 @@
+"""Picking items in a learning platform's dialogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.lti.tokens import verified
+from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
+
+SOURCE = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 5.5}
+    return
+"""
+
+
+@pytest.fixture
+async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
+    source = tmp_path / "course" / "source" / "A1"
+    source.mkdir(parents=True)
+    (source / "A1.py").write_text(SOURCE)
+    async with lti_hub(tmp_path / "course") as rig:
+        yield rig
+
+
+async def asked(tab: Tab, username: str = "teach1") -> httpx.Response:
+    """The page for picking, in the platform's frame."""
+    form = tab.hub.platform.initiation(username)
+    begun = await tab.send("/lti/login", form, "iframe")
+    address, fields = tab.hub.platform.authenticate(begun.headers["location"])
+    assert address == f"{ORIGIN}/lti/launch"
+    return await tab.send("/lti/launch", fields, "iframe")
+
+
+def handle_of(page: httpx.Response) -> str:
+    """The handle in the page's form."""
+    assert page.status_code == 200, page.text
+    found = re.search(r'name="handle" value="([^"]+)"', page.text)
+    assert found is not None
+    return found[1]
+
+
+async def pick(tab: Tab, handle: str, *items: str, origin: str = ORIGIN) -> httpx.Response:
+    """Send the form of the page."""
+    form = {f"item{number}": name for number, name in enumerate(items, 1)}
+    headers = {
+        "Origin": origin,
+        "Sec-Fetch-Site": "same-origin" if origin == ORIGIN else "cross-site",
+        "Sec-Fetch-Dest": "iframe",
+        "Accept": "text/html",
+    }
+    return await tab.browser.post("/lti/pick", data={"handle": handle} | form, headers=headers)
+
+
+async def test_a_teacher_picks_items_and_the_platform_has_their_links(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        page = await asked(tab)
+        for name in ("A1", "A2", "L01"):
+            assert f'value="{name}"' in page.text
+        sent = await pick(tab, handle_of(page), "A1", "L01")
+        assert sent.status_code == 200
+        address = re.search(r'action="([^"]+)"', sent.text)
+        token = re.search(r'name="JWT" value="([^"]+)"', sent.text)
+        assert address is not None
+        assert token is not None
+        assert address[1].startswith(f"{lti.platform.url}/mod/lti/contentitem_return.php")
+        assert not [each for each in page.headers if each == "set-cookie"]
+        assert "mograder_session" not in str(sent.headers)
+    place = address[1].replace("&amp;", "&")
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        assert (await browser.post(place, data={"JWT": token[1]})).status_code == 200
+    assert lti.platform.picked == [
+        {
+            "type": "ltiResourceLink",
+            "title": "A1",
+            "custom": {"item": "A1"},
+            "lineItem": {
+                "label": "A1",
+                "scoreMaximum": 15.5,
+                "resourceId": "A1",
+                "tag": "grade",
+            },
+        },
+        {"type": "ltiResourceLink", "title": "L01", "custom": {"item": "L01"}},
+    ]
+    assert lti.platform.hub_keys is not None
+    claims = verified(token[1], lti.platform.hub_keys)
+    assert claims["iss"] == "client-full"
+    assert claims["aud"] == lti.platform.url
+    assert claims["exp"] - claims["iat"] == 330
+
+
+async def test_a_picked_item_opens_for_a_student(lti: LtiHub) -> None:
+    activity = lti.platform.state.add_activity("A1", "A1", 15.5, "A1")
+    async with lti.tab() as tab:
+        assert (await tab.launch("alice", activity)).headers["location"] == "/edit/A1"
+
+
+async def test_the_pages_can_be_framed_by_the_platform_and_post_there(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        page = await asked(tab)
+        sent = await pick(tab, handle_of(page), "A1")
+        for answer in (page, sent):
+            policy = answer.headers[POLICY]
+            assert f"frame-ancestors {lti.platform.url}" in policy
+            assert f"form-action 'self' {lti.platform.url};" in policy
+            assert "script-src https://hub.example.org/static/;" in policy
+
+
+async def test_students_do_not_pick(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        page = await asked(tab, "alice")
+        assert page.status_code == 403
+        assert "Only instructors of the course" in page.text
+        assert "handle" not in page.text
+        assert f"frame-ancestors {lti.platform.url}" in page.headers[POLICY]
+    async with lti.tab() as tab:
+        lti.platform.state.change("teach1", roles=("Learner",))
+        assert (await asked(tab)).status_code == 403
+
+
+async def test_a_handle_counts_once(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        handle = handle_of(await asked(tab))
+        cookies = list(tab.browser.cookies.jar)
+        assert (await pick(tab, handle, "A1")).status_code == 200
+        assert (await pick(tab, handle, "A1")).status_code == 400
+        for cookie in cookies:
+            tab.browser.cookies.jar.set_cookie(cookie)
+        again = await pick(tab, handle, "A1")
+        assert again.status_code == 400
+        assert "sent already" in again.text
+
+
+async def test_a_handle_is_of_its_browser_for_ten_minutes(lti: LtiHub) -> None:
+    async with lti.tab() as tab, lti.tab() as other:
+        handle = handle_of(await asked(tab))
+        await asked(other)
+        assert (await pick(other, handle, "A1")).status_code == 400
+        body, _, mac = handle.partition(".")
+        forged = f"{body[:-4]}AAAA.{mac}"
+        assert (await pick(tab, forged, "A1")).status_code == 400
+        assert (await pick(tab, "", "A1")).status_code == 400
+        assert (await pick(tab, handle, "A1", origin="https://evil.example.org")).status_code == 403
+        lti.hub.clock.advance(601)
+        assert (await pick(tab, handle, "A1")).status_code == 400
+        assert lti.count("used_states") == 2  # the launches
+
+
+@pytest.mark.parametrize("items", [(), ("No such item",), ("A1", "../A2")])
+async def test_only_published_items_can_be_picked(lti: LtiHub, items: tuple[str, ...]) -> None:
+    async with lti.tab() as tab:
+        handle = handle_of(await asked(tab))
+        assert (await pick(tab, handle, *items)).status_code == 400
+        assert (await pick(tab, handle, "A1")).status_code == 200  # the teacher picks again
+
+
+async def test_picking_is_in_the_log(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        await pick(tab, handle_of(await asked(tab)), "A1")
+    assert ("", "pick items", f"{lti.platform.url}: A1", "ok") in lti.hub.audit()

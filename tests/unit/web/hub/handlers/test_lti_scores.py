@@ -1,0 +1,176 @@
+"""A hub that a platform launches: marks go there by themselves, and its members may enter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.store.lti_scores import ScoreState
+from mograder.web.hub.support.lti import LtiService
+from tests.support.lti.state import Activity, Grade
+from tests.support.lti_hub import LtiHub, lti_hub
+from tests.support.released_course import ReleasedCourse, open_released_course
+
+AGAIN = "/course/lti/scores/A1"
+
+
+@pytest.fixture
+async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
+    """A hub that sends marks, and lets in the platform's members by their names there."""
+    async with lti_hub(tmp_path / "course", scores="released", roster="allow", names="same") as rig:
+        yield rig
+
+
+@pytest.fixture
+def course(lti: LtiHub) -> Iterator[ReleasedCourse]:
+    """The course of the hub, with marks of alice and bob."""
+    with open_released_course(lti.hub.course) as made:
+        yield made
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for the work in the background."""
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 - the work is in a thread, which sets no event
+            await asyncio.sleep(0.02)
+
+
+def there(lti: LtiHub, activity: Activity, username: str = "alice") -> Grade:
+    column = lti.platform.state.line_item_of(activity)
+    assert column is not None
+    return lti.platform.grade(username, column)
+
+
+async def release(lti: LtiHub) -> int:
+    """Release all marks of the item by the instructors' page; return the answer's status."""
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR) as prof:
+        form = {"action": "release", "for": "all"}
+        return (await prof.post("/marking/A1/release", data=form)).status_code
+
+
+async def test_a_mark_released_on_the_page_is_on_the_platform_by_itself(
+    lti: LtiHub, course: ReleasedCourse
+) -> None:
+    activity = lti.activity("A1")
+    async with lti.tab() as tab:
+        assert (await tab.launch("alice", activity)).status_code == 303
+    assert await release(lti) == 303
+    await until(lambda: there(lti, activity).given is not None)
+    assert there(lti, activity).given == pytest.approx(67.5)
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
+        text = (await prof.get("/course/items/A1")).text
+    assert "1 mark is there" in text
+    assert "1 student with a released mark has not come" in text
+
+
+async def test_the_page_tells_why_a_mark_is_not_there_and_sends_it_again(
+    lti: LtiHub, course: ReleasedCourse
+) -> None:
+    activity = lti.activity("A1")
+    async with lti.tab() as tab:
+        await tab.launch("alice", activity)
+    lti.platform.state.change("alice", enrolled=False)
+    assert await release(lti) == 303
+    await until(lambda: _count(lti, ScoreState.REFUSED) == 1)
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
+        text = (await prof.get("/course/items/A1")).text
+        assert "no student there" in text
+        lti.platform.state.change("alice", enrolled=True)
+        lti.hub.clock.advance(5)
+        answer = await prof.post(AGAIN, headers={"Sec-Fetch-Site": "same-origin"})
+        assert answer.headers["location"].endswith("/course/items/A1?done=marks-sent-again&item=1")
+    await until(lambda: there(lti, activity).given is not None)
+    assert ("prof", "send marks again", "A1: 1", "ok") in lti.hub.audit()
+
+
+@pytest.mark.parametrize(
+    ("user", "role", "status"),
+    [
+        ("", Role.STUDENT, 403),
+        ("alice", Role.STUDENT, 403),
+        ("bob", Role.STUDENT, 403),
+        ("prof", Role.INSTRUCTOR, 303),
+    ],
+)
+async def test_only_instructors_send_marks_again(
+    lti: LtiHub, user: str, role: Role, status: int
+) -> None:
+    async with lti.hub.client(user, role=role) as client:
+        assert (await client.post(AGAIN)).status_code == status
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "9" * 30, "٣"])
+async def test_a_number_that_is_none_is_refused(lti: LtiHub, number: str) -> None:
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR) as prof:
+        assert (await prof.post(AGAIN, data={"number": number})).status_code == 400
+
+
+async def test_a_member_who_comes_is_let_in_and_others_are_not(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        await tab.launch("alice", lti.activity("A1"))
+        assert (await tab.browser.get("/", headers={"Accept": "text/html"})).status_code == 200
+    async with lti.hub.client("mallory") as mallory:
+        assert (await mallory.get("/")).status_code == 403
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
+        people = await prof.get("/course/people")
+        assert "members of the course on the learning platform may come in" in people.text
+
+
+async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        await tab.launch("alice", lti.activity("A1"))
+    service = _service(lti)
+    lti.hub.clock.advance(700)
+    await asyncio.to_thread(service.rosters.run, lambda: False)
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
+        text = (await prof.get("/course/students")).text
+    assert "Carol &amp; Co M" in text
+    assert "Carol &amp;amp;" not in text
+    assert "On the learning platform" in text
+
+
+async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        answer = await tab.launch("alice", lti.activity("A1"), exp=1)
+        assert answer.status_code == 403
+    async with lti.hub.client("alice") as alice:
+        assert (await alice.get("/")).status_code == 403
+
+
+async def test_marks_that_wait_are_sent_after_the_hub_starts_again(
+    lti: LtiHub, course: ReleasedCourse
+) -> None:
+    activity = lti.activity("A1")
+    async with lti.tab() as tab:
+        await tab.launch("alice", activity)
+    lti.platform.down()
+    assert await release(lti) == 303
+    service = _service(lti)
+    await until(lambda: _tried(service))
+    lti.platform.down(False)
+    lti.hub.clock.advance(4000)
+    service.passes.wake()
+    await until(lambda: there(lti, activity).given is not None)
+
+
+def _count(lti: LtiHub, state: ScoreState) -> int:
+    found = _service(lti).scores.of_item("A1")
+    return 0 if found is None else found.counts.get(state, 0)
+
+
+def _tried(service: LtiService) -> bool:
+    found = service.scores.of_item("A1")
+    return found is not None and any(row.tries for row in found.open)
+
+
+def _service(lti: LtiHub) -> LtiService:
+    """Return the running hub's object of LTI."""
+    dispatcher: Any = lti.hub.app
+    dispatcher = dispatcher._app
+    service: LtiService = dispatcher._own._app.lti
+    return service
