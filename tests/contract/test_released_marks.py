@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,37 @@ async def test_a_release_at_a_time_is_seen_from_then_on(hub: Hub, course: Releas
     assert (await see(hub, "/marks/alice/A1")).status_code == 404
     hub.clock.advance(3600)
     assert (await see(hub, "/marks/alice/A1")).status_code == 200
+
+
+async def test_the_release_page_finds_students_by_name_and_state(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    async def found(query: str = "") -> list[str]:
+        page = (await see(hub, f"/marking/A1/release{query}", "prof")).text
+        return re.findall(r'<th role="rowheader" scope="row">([^<]*)</th>', page)
+
+    await release(hub, "student:alice")
+    assert await found() == ["alice", "bob", "carol"]
+    assert await found("?q=AL") == ["alice"]
+    assert await found("?state=RELEASED") == ["alice"]
+    assert await found("?state=NO_MARK&q=c") == ["carol"]
+    assert await found("?state=NO_MARK&q=a&page=9") == ["carol"]
+    assert await found("?q=nobody") == await found("?state=CHANGED") == []
+    assert await found("?state=bogus&page=x") == ["alice", "bob", "carol"]
+
+
+async def test_the_release_page_shows_fifty_students_at_once(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    for number in range(60):
+        course.grade(f"student{number:02}")
+    first = (await see(hub, "/marking/A1/release?q=student", "prof")).text
+    assert "1 to 50 of 60" in first
+    assert first.count('role="rowheader"') == 50
+    assert 'href="/marking/A1/release?page=2&q=student&state=#students"' in html.unescape(first)
+    assert 'value="student:student59"' in first, "the form has all students"
+    second = (await see(hub, "/marking/A1/release?page=2&q=student", "prof")).text
+    assert "51 to 60 of 60" in second
 
 
 async def test_later_marks_are_seen_after_the_next_release_only(

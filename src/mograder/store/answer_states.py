@@ -7,17 +7,17 @@ decides about the state: the newest rows, without results and lists of checks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.store.gradebook import Gradebook
-from mograder.store.gradebook_marks import read_assignment
-from mograder.store.gradebook_rows import SHORT_COLUMNS, AssignmentRow, short_from_row
+from mograder.store.gradebook_marks import MARK_COLUMNS, read_assignment
+from mograder.store.gradebook_rows import SHORT_COLUMNS, AssignmentRow, by_student, short_from_row
 from mograder.store.gradebook_tables import grading_runs, mirrored, question_marks, submissions
 from mograder.store.grading_records import (
     EARLIER_MARKER,
@@ -41,19 +41,6 @@ from mograder.store.mark_counting import (
 
 AUTOMATIC = "automatic"
 """The state of a question that grading marks."""
-
-_T = TypeVar("_T")
-_MARK = (
-    "id",
-    "question",
-    "points",
-    "available",
-    "state",
-    "comment",
-    "marker",
-    "run",
-    "at",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +101,7 @@ def last_given(
     own = (question_marks.c.assignment == assignment) & (question_marks.c.question == question)
     given = own & (question_marks.c.marker != MACHINE)
     last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
-    columns = (question_marks.c[name] for name in ("student", *_MARK))
+    columns = (question_marks.c[name] for name in MARK_COLUMNS)
     found = connection.execute(select(*columns).where(question_marks.c.id.in_(last)))
     return {row[0]: RecordedMark(*row[1:]) for row in found}
 
@@ -134,17 +121,17 @@ def _rows(
     of, marks = known.name, question_marks.c
     facts = [submissions.c[name] for name in SHORT_COLUMNS]
     held = connection.execute(select(*facts).where(submissions.c.assignment == of)).all()
-    columns = [marks[name] for name in ("student", *_MARK)]
+    columns = [marks[name] for name in MARK_COLUMNS]
     own = (marks.assignment == of) & wanted
     read = connection.execute(select(*columns).where(own).order_by(marks.id))
-    given = _by_student(read, RecordedMark)
+    given = by_student(read, RecordedMark)
     for student, question, number in connection.execute(_later_ones(of)):
         others = {each.question for each in given[student]}
         if question not in others:
             stub = RecordedMark(number, question, None, None, MANUAL, "", EARLIER_MARKER, None, "")
             given[student].append(stub)
-    last = _by_student(connection.execute(_written(of)), Mirrored)
-    runs = _by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
+    last = by_student(connection.execute(_written(of)), Mirrored)
+    runs = by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
     return [
         StudentRows(
             known,
@@ -182,14 +169,6 @@ def _graded(assignment: str) -> Select[Any]:
     wanted = (grading_runs.c[name] for name in names)
     ordered = select(*wanted).order_by(grading_runs.c.id)
     return ordered.where(grading_runs.c.assignment == assignment)
-
-
-def _by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdict[str, list[_T]]:
-    """Return records by student, made of the other columns."""
-    found: defaultdict[str, list[_T]] = defaultdict(list)
-    for row in rows:
-        found[row[0]].append(made(*row[1:]))
-    return found
 
 
 class _Short(NamedTuple):

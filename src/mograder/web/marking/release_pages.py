@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,6 +21,7 @@ from mograder.grading.release.releasing import (
     Released,
     ReleaseState,
     StudentRelease,
+    changed_marks,
     release,
     release_states,
     take_back,
@@ -29,13 +29,16 @@ from mograder.grading.release.releasing import (
 from mograder.store.gradebook import Gradebook
 from mograder.store.late_work import LateWork
 from mograder.store.mark_counting import waiting_for
+from mograder.store.question_marking import QuestionMarks
 from mograder.web.context import request_context
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
 
+_LONGEST = 100
 _STUDENT, _GROUP = "student:", "group:"
 
 
@@ -47,21 +50,33 @@ class _Line:
     waits: str
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The page: some students' rows, all students' names, and the number of changed marks."""
+
+    sheet: Sheet[_Line]
+    names: Sequence[str]
+    changed: int
+    groups: Mapping[str, tuple[str, ...]]
+
+
 async def release_page(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show what each student sees of an assignment's marks, and the form to change it."""
-    lines, groups = await to_thread.run_sync(_lines, marking, a)
-    counted = Counter(each.entry.state for each in lines)
+    wanted = request.query_params.get("q", "").strip()[:_LONGEST]
+    state = ReleaseState.__members__.get(request.query_params.get("state", ""))
+    view = await to_thread.run_sync(_view, marking, a, request, wanted, state)
     done, count = outcome(request)
     return page(
         request,
         "marking/release.html",
         here="marking",
         assignment=a,
-        lines=lines,
-        counted={state.name: counted[state] for state in ReleaseState},
-        groups=groups,
+        view=view,
+        states=ReleaseState,
+        wanted=wanted,
+        state=state,
         chosen=request.query_params.get("for", "")[:300],
         longest=LONGEST_NOTE,
         done=done,
@@ -110,14 +125,30 @@ def demand_assignment(book: Gradebook, assignment: str) -> None:
         raise NotFound("The gradebook has no such assignment.", hint="Grade it first.")
 
 
-def _lines(
-    marking: MarkingApp, assignment: str
-) -> tuple[list[_Line], Mapping[str, tuple[str, ...]]]:
+def _view(
+    marking: MarkingApp, assignment: str, request: Request, wanted: str, state: ReleaseState | None
+) -> _View:
+    """Return the page of students with ``wanted`` in the name, and in a state.
+
+    The marks of all students are computed only to find those in a state.
+    """
     book = marking.book()
     demand_assignment(book, assignment)
-    found = release_states(feedback_of(marking, assignment))
-    lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in found]
-    return lines, LateWork(book).facts().groups()
+    feedback = feedback_of(marking, assignment)
+    names = sorted(QuestionMarks(book).students(assignment), key=str.casefold)
+    found = [each for each in names if wanted.casefold() in each.casefold()]
+    if state is not None:
+        states = release_states(feedback, found)
+        found = [each.grade.student for each in states if each.state is state]
+    sheet = sheet_of(found, request)
+    shown = release_states(feedback, sheet.lines)
+    lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in shown]
+    return _View(
+        Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following),
+        names,
+        changed_marks(feedback, shown),
+        LateWork(book).facts().groups(),
+    )
 
 
 def _change(
