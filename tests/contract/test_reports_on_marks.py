@@ -161,7 +161,9 @@ async def test_a_page_that_takes_long_says_so_and_looks_again(
     monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 0)
     html = await page(copies, path)
     assert told in html
-    assert 'http-equiv="refresh"' in html
+    assert 'data-again="3"' in html
+    assert '<noscript><a class="button main" href="">Look again</a></noscript>' in html
+    assert "http-equiv" not in html
     monkeypatch.setattr(reports, "_PATIENCE_SECONDS", 60)
     assert told not in await page(copies, path)
 
