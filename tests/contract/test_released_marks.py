@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.grading.late.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook import Gradebook
@@ -208,7 +209,17 @@ async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
             text = (await see(other, path)).text
             assert "13.5" not in text, path
             assert "be told after" in text, path
+        staff = await see(other, "/marking/A1/release", "prof")
+        assert "the last due date is then" in staff.text
+        until = extension("A1", "bob", until=later(120))
+        LateWork(course.book).record([until], by="prof", at=AT)
         other.clock.advance(3600)
+        staff = await see(other, "/marking/A1/release", "prof")
+        assert "an extension of a student runs until then" in staff.text
+        assert "be told after" in (await see(other, "/marks/alice/A1")).text
+        other.clock.advance(3600)
+        staff = await see(other, "/marking/A1/release", "prof")
+        assert "Students do not see these marks" not in staff.text
         assert "<strong>13.5/20</strong>" in (await see(other, "/")).text
         other.close()
 

@@ -217,9 +217,11 @@ def _summaries(
             yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
     if not known.marks or any(each.whole for each in held):
         empty = whole_ungraded(known)
+        # Where questions have marks of their own, the others are marked, or wait, by question.
         answers = (
             AnswerSummary(student, (whole or empty).marker, (whole or empty).open)
             for student, whole, _ in held
+            if whole is not None or not known.marks
         )
         yield QuestionStates(WHOLE, empty.available, MANUAL, tuple(answers))
 

@@ -327,6 +327,11 @@ def why_open(question: QuestionGrade, *, covered: bool) -> str:
     return "not confirmed yet" if question.state == UNPROTECTED else ""
 
 
+def replaces_automatic(question: QuestionGrade) -> bool:
+    """Return whether another mark than grading's needs a reason."""
+    return question.state != MANUAL and question.graded is not None
+
+
 def _is_other_work(mark: RecordedMark, runs: Sequence[RunFacts]) -> bool:
     """Return whether a person marked another submission than the one graded last."""
     then = next((run.submission_sha256 for run in runs if run.number == mark.run), None)

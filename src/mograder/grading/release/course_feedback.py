@@ -60,6 +60,11 @@ class CourseFeedback:
             last_due=CourseLate(loaded).terms(name, LateWork(self.book).facts()).due.last,
         )
 
+    def is_due(self) -> bool:
+        """Return whether the general due date has passed, so that only extensions still run."""
+        due = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts()).due
+        return due.general is not None and due.general <= self.now
+
     def disclosure(self) -> Disclosure:
         """Return what pages show of hidden tests now."""
         terms = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts())

@@ -24,12 +24,12 @@ from mograder.grading.results.recorded_result import last_result
 from mograder.store.annotations import Annotation, Annotations
 from mograder.store.answer_states import AnswerStates, QuestionStates
 from mograder.store.grading_records import MarkDetails, MarkEntry
+from mograder.store.mark_counting import replaces_automatic
 from mograder.store.question_marking import (
     AnswerChanged,
     AnswerMark,
     Change,
     QuestionMarks,
-    replaces_automatic,
 )
 from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.rubrics import Rubric

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -26,6 +26,7 @@ from mograder.grading.release.releasing import (
     release_states,
     take_back,
 )
+from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook import Gradebook
 from mograder.store.late_work import LateWork
 from mograder.store.mark_counting import waiting_for
@@ -52,12 +53,18 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The page: some students' rows, all students' names, and the number of changed marks."""
+    """The page: some students' rows, all students' names, and the number of changed marks.
+
+    Until ``hidden_until`` students do not see marks that tell results of hidden tests, None if they
+    do; ``extended`` is whether that is because of extensions only.
+    """
 
     sheet: Sheet[_Line]
     names: Sequence[str]
     changed: int
     groups: Mapping[str, tuple[str, ...]]
+    hidden_until: datetime | None
+    extended: bool
 
 
 async def release_page(
@@ -148,7 +155,14 @@ def _view(
         names,
         changed_marks(feedback, shown),
         LateWork(book).facts().groups(),
+        feedback.disclosure().later if any(map(_is_hidden, shown)) else None,
+        feedback.is_due(),
     )
+
+
+def _is_hidden(entry: StudentRelease) -> bool:
+    """Return whether a student's released marks tell results of hidden tests."""
+    return entry.newest is not None and entry.newest.hidden_tests
 
 
 def _change(
@@ -182,15 +196,7 @@ def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
 
 
 def _moment(text: str, zone: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
-    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError) as error:
-        raise InvalidInput(
-            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
-        ) from error
+    return parse_given_time(text, parse_zone(zone[:_LONGEST])) if text else None
 
 
 def _preview(marking: MarkingApp, assignment: str, student: str) -> str:
