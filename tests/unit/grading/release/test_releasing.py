@@ -92,7 +92,7 @@ def test_changed_marks_are_counted_without_reading_the_others(course: ReleasedCo
     assert (releases.changed_since("A1"), changed(course)) == (frozenset(), 0)
     entry = {"Essay": MarkEntry(9.0, "Essay is fair.")}
     course.book.record_marks("A1", "alice", entry, marker="mia", at=later(2))
-    assert (releases.changed_since("A1"), changed(course, 3)) == ({"alice"}, 1)
+    assert (releases.changed_since("A1"), changed(course, 3)) == (frozenset({"alice"}), 1)
     course.release("alice", minutes=4)
     assert changed(course, 5) == 0
 
@@ -102,7 +102,10 @@ def test_marks_that_0316_saved_after_the_release_are_counted(course: ReleasedCou
     with sqlite3.connect(course.loaded.gradebook_path) as database:
         change = "UPDATE submissions SET feedback = 'Well done', updated_at = '2030-01-01T00:00:00'"
         database.execute(f"{change} WHERE student = 'bob'")
-    assert (MarkReleases(course.book).changed_since("A1"), changed(course)) == ({"bob"}, 1)
+    assert (MarkReleases(course.book).changed_since("A1"), changed(course)) == (
+        frozenset({"bob"}),
+        1,
+    )
 
 
 def test_a_change_of_late_work_concerns_all_released_marks(course: ReleasedCourse) -> None:
