@@ -312,6 +312,20 @@ async def test_points_by_saved_comments_follow_their_changes(course: MarkingCour
     assert refused.json()["now"]["text"] == "Very good."
 
 
+async def test_points_given_as_a_number_stay_when_a_comment_without_points_gets_some(
+    course: MarkingCourse,
+) -> None:
+    plain = await course.comment("Well said.")
+    await course.saved("alice", points=6, saved=[plain["id"]])
+    await course.saved("bob", saved=[plain["id"]])
+    body = {"text": "Well said.", "points": 2, "position": 0, "version": plain["version"]}
+    changed = await course.ask("PUT", f"{COMMENTS}/{plain['id']}", "ben", json=body)
+    assert (changed.status_code, changed.json()["changed"]) == (200, 0)
+    for student, points in (("alice", 6), ("bob", None)):
+        mark = (await course.state(student))["mark"]
+        assert (mark["points"], mark["marker"], mark["adjustment"]) == (points, "mia", None)
+
+
 async def test_a_sum_stays_within_the_marks_and_may_start_full(course: MarkingCourse) -> None:
     big, minus = await course.comment("All.", 50), await course.comment("Wrong unit.", -3)
     assert (await course.saved("alice", saved=[big["id"]]))["mark"]["points"] == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.grading.late.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook import Gradebook
@@ -126,6 +128,37 @@ async def test_a_release_at_a_time_is_seen_from_then_on(hub: Hub, course: Releas
     assert (await see(hub, "/marks/alice/A1")).status_code == 200
 
 
+async def test_the_release_page_finds_students_by_name_and_state(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    async def found(query: str = "") -> list[str]:
+        page = (await see(hub, f"/marking/A1/release{query}", "prof")).text
+        return re.findall(r'<th role="rowheader" scope="row">([^<]*)</th>', page)
+
+    await release(hub, "student:alice")
+    assert await found() == ["alice", "bob", "carol"]
+    assert await found("?q=AL") == ["alice"]
+    assert await found("?state=RELEASED") == ["alice"]
+    assert await found("?state=NO_MARK&q=c") == ["carol"]
+    assert await found("?state=NO_MARK&q=a&page=9") == ["carol"]
+    assert await found("?q=nobody") == await found("?state=CHANGED") == []
+    assert await found("?state=bogus&page=x") == ["alice", "bob", "carol"]
+
+
+async def test_the_release_page_shows_fifty_students_at_once(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    for number in range(60):
+        course.grade(f"student{number:02}")
+    first = (await see(hub, "/marking/A1/release?q=student", "prof")).text
+    assert "1 to 50 of 60" in first
+    assert first.count('role="rowheader"') == 50
+    assert 'href="/marking/A1/release?page=2&q=student&state=#students"' in html.unescape(first)
+    assert 'value="student:student59"' in first, "the form has all students"
+    second = (await see(hub, "/marking/A1/release?page=2&q=student", "prof")).text
+    assert "51 to 60 of 60" in second
+
+
 async def test_later_marks_are_seen_after_the_next_release_only(
     hub: Hub, course: ReleasedCourse
 ) -> None:
@@ -176,7 +209,17 @@ async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
             text = (await see(other, path)).text
             assert "13.5" not in text, path
             assert "be told after" in text, path
+        staff = await see(other, "/marking/A1/release", "prof")
+        assert "the last due date is then" in staff.text
+        until = extension("A1", "bob", until=later(120))
+        LateWork(course.book).record([until], by="prof", at=AT)
         other.clock.advance(3600)
+        staff = await see(other, "/marking/A1/release", "prof")
+        assert "an extension of a student runs until then" in staff.text
+        assert "be told after" in (await see(other, "/marks/alice/A1")).text
+        other.clock.advance(3600)
+        staff = await see(other, "/marking/A1/release", "prof")
+        assert "Students do not see these marks" not in staff.text
         assert "<strong>13.5/20</strong>" in (await see(other, "/")).text
         other.close()
 

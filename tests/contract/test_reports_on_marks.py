@@ -160,7 +160,9 @@ async def test_a_page_that_takes_long_says_so_and_looks_again(
     copies.hub.services.reports.patience_seconds = 0
     html = await page(copies, path)
     assert told in html
-    assert 'http-equiv="refresh"' in html
+    assert 'data-again="3"' in html
+    assert '<noscript><a class="button main" href="">Look again</a></noscript>' in html
+    assert "http-equiv" not in html
     copies.hub.services.reports.patience_seconds = 60
     assert told not in await page(copies, path)
 

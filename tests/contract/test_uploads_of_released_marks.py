@@ -6,19 +6,24 @@ Requests that are decided change what the next upload sends.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mograder.cli.main import run
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
-from mograder.store.regrade_requests import RegradeRequests
+from mograder.store.grading_records import WHOLE, MarkEntry
+from mograder.store.regrade_requests import RegradeRequests, RequestState
+from tests.support.moodle.derive import ALICE, M1, TITLES
+from tests.support.moodle.recordings import recorded, tape
+from tests.support.moodle.replay import Reply, Request
 from tests.support.moodle.teacher import CourseSetup, course_setup
-from tests.support.released_course import ReleasedCourse, later, open_released_course
+from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
 from tests.support.served_course import Course, make_course, serving_course, token_of
 
 TEACHER = token_of("__instructor__")
+SAVE = "mod_assign_save_grade"
 HELD = "Held back, as they are not released: bob.\n"
 
 
@@ -145,6 +150,122 @@ def test_moodle_gets_released_marks_and_pages_only(
         assert uploaded(upload, capfd, held="bsmith") == {"alice": "16.00"}
         everything = uploaded([*upload, "--unreleased"], capfd)
         assert everything == {"alice": "16.00", "bsmith": "16.50"}
+
+
+@pytest.fixture
+def moodle(teacher: CourseSetup) -> Iterator[ReleasedCourse]:
+    """The teacher's course with alice's released marks, 11 of 50; Moodle has no grades yet."""
+    first = next(each for each in tape() if each.by and each.function == SAVE)
+    teacher.at(first.number - 1)
+    with (teacher.course / "mograder.toml").open("a") as file:
+        file.write(f'\n[[assignments]]\nname = "{TITLES[M1]}"\nid = {M1}\ndir = "M1"\n')
+    students = ("alice", "bsmith", "carol")
+    with open_released_course(teacher.course, assignment="M1", students=students) as course:
+        essay = ESSAY.model_copy(update={"available": 40.0})
+        questions = (course.result("alice").questions[0], essay)
+        course.grade("alice", questions=questions, max_mark=50.0)
+        course.mark("alice", 3.5)
+        comment(course, "one")
+        course.release("alice")
+        yield course
+
+
+def comment(course: ReleasedCourse, text: str) -> None:
+    """Comment on alice's submission."""
+    entry = {WHOLE: MarkEntry(None, text)}
+    course.book.record_marks("M1", "alice", entry, marker="mia", at=later(1))
+
+
+def alice_asks_and_gets_more(course: ReleasedCourse) -> None:
+    """Decide a request of alice: 21 marks instead of 11."""
+    number = ask(
+        course.book, RequestRules(14, "marker"), ("M1", "alice", "Essay"), "Why?", later(1)
+    )
+    comment(course, "two")
+    request = RegradeRequests(course.book).find(number)
+    done = decide(course.feedback(2), request, Decision("mia", "Yes.", 13.5, request.last))
+    assert (done.before, done.after, done.released) == (3.5, 13.5, True)
+
+
+def the_others_are_graded(teacher: CourseSetup) -> None:
+    """Let Moodle hold the other students' grades too, as the recorded answers do from here on."""
+    saves = [each for each in tape() if (each.assignment, each.function) == (M1, SAVE)]
+    for each in saves[1:3]:
+        teacher.moodle.world.apply(each)
+
+
+def saved(teacher: CourseSetup) -> list[tuple[str, ...]]:
+    """Return the saves that Moodle was asked for: person, grade, comment, its format, for all."""
+    text = "plugindata[assignfeedbackcomments_editor]"
+    names = ("userid", "grade", f"{text}[text]", f"{text}[format]", "applytoall")
+    return [tuple(each[name] for name in names) for each in teacher.asked(SAVE)]
+
+
+FIRST = (str(ALICE), "11", "one", "1", "0")
+SECOND = (str(ALICE), "21", "two", "1", "0")
+UPLOAD = [
+    *("moodle", "upload-feedback", str(M1), "--map", "students.csv"),
+    "--feedback-dir",
+    "none",
+]
+
+
+def test_a_decision_is_saved_by_moodle_with_the_next_upload(
+    moodle: ReleasedCourse, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The replayed Moodle answers only the exact requests, and shows what it saved when asked."""
+    (teacher.course / "none").mkdir()
+    assert run(UPLOAD) == 0
+    assert "  alice  changed    - -> 11.00, comment\n" in capfd.readouterr().out
+    the_others_are_graded(teacher)
+    alice_asks_and_gets_more(moodle)
+    assert run(UPLOAD) == 0
+    said = capfd.readouterr()
+    assert said.out == (
+        "  alice  changed    11.00 -> 21.00, comment\n"
+        "M1. Interrupted: 1 changed.\n"
+        "Moodle was asked again: it holds what is listed as changed.\n"
+    )
+    assert saved(teacher) == [FIRST, SECOND]
+    assert run(UPLOAD) == 0
+    assert "  alice  unchanged  21.00\n" in capfd.readouterr().out
+    assert len(saved(teacher)) == 2
+
+
+def test_a_decision_that_moodle_refuses_is_named_and_sent_again(
+    moodle: ReleasedCourse, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The refusal is recording 178: Moodle could not write to its database."""
+    (teacher.course / "none").mkdir()
+    assert run(UPLOAD) == 0
+    the_others_are_graded(teacher)
+    alice_asks_and_gets_more(moodle)
+    capfd.readouterr()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(teacher.moodle, "answer", refusing(teacher))
+        assert run(UPLOAD) == 1
+    told = capfd.readouterr().out
+    assert "  alice  failed " in told
+    assert "Error writing to database" in told
+    assert moodle.book.sent(teacher.moodle.url, M1)[ALICE].grade == "11.00"
+    (request,) = RegradeRequests(moodle.book).of("M1", "alice")
+    assert request.state is RequestState.DECIDED
+    assert run(UPLOAD) == 0
+    assert "  alice  changed    11.00 -> 21.00, comment\n" in capfd.readouterr().out
+    assert saved(teacher) == [FIRST, SECOND, SECOND]
+
+
+def refusing(teacher: CourseSetup) -> Callable[[Request], Reply]:
+    """Return the site's answers, with the recorded refusal to save, which changes nothing."""
+    usual, refusal = teacher.moodle.answer, recorded(178)
+
+    def answer(request: Request) -> Reply:
+        if request.fields.get("wsfunction") != SAVE:
+            return usual(request)
+        teacher.moodle.requests.append(request)
+        return Reply(refusal.status, "application/json", refusal.body)
+
+    return answer
 
 
 def uploaded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from bench.support.browser import People
 from bench.support.identity import from_proxy
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry
+from mograder.web.marking.reports import Reports
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving
 from tests.support.marking_course import A, MarkingCourse, open_marking_course
@@ -66,6 +67,54 @@ async def test_an_instructor_goes_from_a_pair_to_its_lines_and_its_verdict(
         await page.get_by_role("link", name="All pairs").click()
         await expect(page.get_by_text("Copied by prof")).to_be_visible()
     assert [note for note in prof.notes if "/events" not in note] == []
+
+
+def hold_reports(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let every report take longer than a page waits; return what ends that."""
+    usual = Reports.get
+
+    async def get(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Reports, "get", get)
+    return lambda: monkeypatch.setattr(Reports, "get", usual)
+
+
+async def test_a_report_that_takes_long_looks_again_by_itself_and_by_a_link_without_scripts(
+    course: MarkingCourse,
+    people: People,
+    artifacts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page that reloads by a meta tag fails axe, and nobody can stop it."""
+    release = hold_reports(monkeypatch)
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    plain = await people.person("prof", headers=from_proxy("prof"), javascript=False)
+    wrong: list[str] = []
+    async with serving(course.hub) as url:
+        address = f"{url}/marking/{A}/similarity"
+        page = await plain.open(address)
+        link = page.get_by_role("link", name="Look again")
+        await expect(link).to_be_visible()
+        release()
+        await link.click()
+        await expect(page.get_by_role("link", name="s000) and x000")).to_be_visible()
+        release = hold_reports(monkeypatch)
+        page = await prof.open(f"{url}/marking/{A}")
+        await page.route(
+            "**/again.js", lambda route: route.abort()
+        )  # it stays as long as axe looks
+        for look in _LOOKS:
+            wrong += await _wrong(page, f"{url}/marking/{A}/statistics", look, artifacts)
+        waits = page.get_by_text("The marks and results are being read.")
+        await expect(waits).to_be_visible()
+        await page.unroute("**/again.js")
+        await page.reload()
+        await expect(waits).to_be_visible()
+        release()
+        heading = page.get_by_role("heading", name="Statistics of")
+        await expect(heading).to_be_visible(timeout=15_000)
+    assert wrong == []
 
 
 @pytest.mark.long

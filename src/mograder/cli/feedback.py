@@ -14,14 +14,13 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.core.clock import SystemClock
+from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import assignment_csv
 from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
 from mograder.grading.late.course_late import CountedGrade, CourseLate, Refreshed
-from mograder.grading.late.late_policy import parse_due
 from mograder.grading.late.late_work import NO_DEDUCTION, Terms
 from mograder.grading.results.result_signature import grading_key
 from mograder.store.course import shown
@@ -99,7 +98,7 @@ def feedback(
     chosen = _choose(assignments, loaded)
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")
-    given = None if due_date is None else parse_due(due_date)
+    given = None if due_date is None else parse_given_time(due_date)
     failed = 0
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol
+
+from mograder.core.errors import InvalidInput
 
 
 class Clock(Protocol):
@@ -53,8 +55,8 @@ def utc_iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat()
 
 
-def parse_time(text: str) -> datetime:
-    """Return a time: seconds since 1970, or ISO 8601, in UTC unless it says its offset.
+def parse_time(text: str, zone: tzinfo = UTC) -> datetime:
+    """Return a time: seconds since 1970, or ISO 8601, in ``zone`` unless it says its offset.
 
     Raises:
         ValueError: It is neither.
@@ -63,4 +65,19 @@ def parse_time(text: str) -> datetime:
     if text.lstrip("-").isdigit():
         return from_unix(int(text))
     found = datetime.fromisoformat(text)
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone)
+
+
+def parse_given_time(text: str, zone: tzinfo = UTC) -> datetime:
+    """Return a time that a person gave, as :func:`parse_time`, in UTC.
+
+    Raises:
+        InvalidInput: It is no time.
+    """
+    try:
+        return parse_time(text, zone).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            f"{text[:60]!r} is no time.",
+            hint=f"Write it as 2026-11-22T18:00+01:00; without an offset it is in {zone}.",
+        ) from error

@@ -7,17 +7,17 @@ newest rows only, without results and lists of checks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.store.gradebook import Gradebook
-from mograder.store.gradebook_marks import read_assignment
-from mograder.store.gradebook_rows import SHORT_COLUMNS, AssignmentRow, short_from_row
+from mograder.store.gradebook_marks import MARK_COLUMNS, read_assignment
+from mograder.store.gradebook_rows import SHORT_COLUMNS, AssignmentRow, by_student, short_from_row
 from mograder.store.gradebook_tables import grading_runs, mirrored, question_marks, submissions
 from mograder.store.grading_records import (
     EARLIER_MARKER,
@@ -41,19 +41,6 @@ from mograder.store.mark_counting import (
 
 AUTOMATIC = "automatic"
 """The state of a question that grading marks."""
-
-_T = TypeVar("_T")
-_MARK = (
-    "id",
-    "question",
-    "points",
-    "available",
-    "state",
-    "comment",
-    "marker",
-    "run",
-    "at",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +107,7 @@ def last_given(
     own = (question_marks.c.assignment == assignment) & (question_marks.c.question == question)
     given = own & (question_marks.c.marker != MACHINE)
     last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
-    columns = (question_marks.c[name] for name in ("student", *_MARK))
+    columns = (question_marks.c[name] for name in MARK_COLUMNS)
     found = connection.execute(select(*columns).where(question_marks.c.id.in_(last)))
     return {row[0]: RecordedMark(*row[1:]) for row in found}
 
@@ -140,15 +127,15 @@ def _rows(
     of, marks = known.name, question_marks.c
     facts = [submissions.c[name] for name in SHORT_COLUMNS]
     held = connection.execute(select(*facts).where(submissions.c.assignment == of)).all()
-    columns = [marks[name] for name in ("student", *_MARK)]
+    columns = [marks[name] for name in MARK_COLUMNS]
     own = (marks.assignment == of) & wanted
     wanted_marks = connection.execute(select(*columns).where(own).order_by(marks.id))
-    found = _by_student(wanted_marks, RecordedMark)
+    found = by_student(wanted_marks, RecordedMark)
     for student, question, number in connection.execute(_newest_single(of)):
         if question not in {each.question for each in found[student]}:
             found[student].append(_number_only(number, question))
-    last = _by_student(connection.execute(_written(of)), Mirrored)
-    runs = _by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
+    last = by_student(connection.execute(_written(of)), Mirrored)
+    runs = by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
     return [
         StudentRows(
             known,
@@ -206,14 +193,6 @@ def _graded(assignment: str) -> Select[Any]:
     return ordered.where(grading_runs.c.assignment == assignment)
 
 
-def _by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdict[str, list[_T]]:
-    """Return records by student, made of the other columns."""
-    found: defaultdict[str, list[_T]] = defaultdict(list)
-    for row in rows:
-        found[row[0]].append(made(*row[1:]))
-    return found
-
-
 class _Short(NamedTuple):
     """A mark in short: whether it has points, and marks available."""
 
@@ -260,9 +239,11 @@ def _summaries(
             yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
     if not known.marks or any(each.whole for each in held):
         empty = whole_ungraded(known)
+        # Where questions have marks of their own, the others are marked, or wait, by question.
         answers = (
             AnswerSummary(student, (whole or empty).marker, (whole or empty).open)
             for student, whole, _ in held
+            if whole is not None or not known.marks
         )
         yield QuestionStates(WHOLE, empty.available, MANUAL, tuple(answers))
 

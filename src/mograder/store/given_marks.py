@@ -24,12 +24,20 @@ from mograder.store.gradebook_rows import AssignmentRow
 from mograder.store.grading_records import (
     MANUAL,
     WHOLE,
+    MarkDetails,
     MarkEntry,
     QuestionGrade,
     RecordedMark,
     StudentGrade,
 )
-from mograder.store.mark_counting import StudentRows, available_to_people, grade_of, version_of
+from mograder.store.mark_counting import (
+    StudentRows,
+    available_to_people,
+    grade_of,
+    replaces_automatic,
+    version_of,
+)
+from mograder.store.rubrics import insert_details
 
 _LONGEST = 20_000
 
@@ -58,6 +66,9 @@ def record_given(
     grade = grade_of(rows)
     known = markable(grade, rows.assignment)
     refuse_invalid(given, grade, known)
+    for key, entry in given.marks.items():
+        if entry.details is not None:
+            demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, grade, rows)
     keep_earlier_mark(connection, rows, given.at)
     run = rows.runs[-1].number if rows.runs else None
@@ -73,7 +84,9 @@ def record_given(
             run,
             utc_iso(given.at),
         )
-        insert_mark(connection, assignment, student, mark)
+        number = insert_mark(connection, assignment, student, mark)
+        if entry.details is not None:
+            insert_details(connection, number, entry.details)
     changes: dict[str, object] = {"graded_at": local_iso(given.at)}
     comment = _comment(given)
     if comment is not None:
@@ -90,6 +103,24 @@ def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, Mark
         entries[WHOLE] = MarkEntry(whole.points, given.comment)
     # The mark for the whole comes first, so that those by question are the newer ones.
     yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
+
+
+def demand_reason(
+    grade: StudentGrade, key: str, points: float | None, details: MarkDetails
+) -> None:
+    """Refuse another mark than grading's without a reason.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    question = next((each for each in grade.questions if each.key == key), None)
+    if question is None or points is None or details.reason.strip():
+        return
+    if replaces_automatic(question) and points != question.graded:
+        raise InvalidInput(
+            f"reason: grading gave {question.graded:g} marks for {key}.",
+            hint="Say why the mark is another one.",
+        )
 
 
 def _comment(given: GivenMarks) -> str | None:

@@ -200,7 +200,8 @@ class Gradebook(Closing):
 
         Raises:
             Conflict: One of them was changed since ``version``; the message has both.
-            InvalidInput: A question does not exist, or its mark is out of its range.
+            InvalidInput: A question does not exist, its mark is out of its range, or an entry with
+                details replaces grading's mark without a reason.
             NotFound: The gradebook does not have the student for this assignment.
         """
         given = GivenMarks(marks, marker, at, comment, version)

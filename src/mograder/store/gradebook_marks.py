@@ -7,14 +7,13 @@ Private to ``store.gradebook``, which opens the transactions. After every change
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select
+from sqlalchemy import Connection, Row, RowMapping, Table, insert, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
@@ -26,6 +25,7 @@ from mograder.store.gradebook_rows import (
     DamagedRow,
     Marks,
     assignment_from_row,
+    by_student,
     damaged_json,
     from_row,
 )
@@ -60,9 +60,21 @@ from mograder.store.mark_counting import (
     marked_by_earlier,
 )
 
-_T = TypeVar("_T")
 _Students: TypeAlias = str | Collection[str] | None
-_RUN_FACTS = ("id", "assignment", "student", "submission_sha256", "state", "problem")
+_RUN_FACTS = ("student", "id", "submission_sha256", "state", "problem")
+MARK_COLUMNS = (
+    "student",
+    "id",
+    "question",
+    "points",
+    "available",
+    "state",
+    "comment",
+    "marker",
+    "run",
+    "at",
+)
+"""The student, and what :class:`RecordedMark` is made of."""
 
 
 def read_assignment(connection: Connection, name: str) -> AssignmentRow | None:
@@ -96,11 +108,10 @@ def read_rows(
         )
         for each in _of(connection, mirrored, assignment, student)
     }
-    marks = _grouped(_of(connection, question_marks, assignment, student), _mark_from_row)
-    facts = [grading_runs.c[name] for name in _RUN_FACTS]
-    found = select(*facts).where(_where(grading_runs, assignment, student))
-    ordered = connection.execute(found.order_by(grading_runs.c.id)).mappings()
-    runs = _grouped(ordered, _facts_from_row)
+    own = _where(question_marks, assignment, student)
+    marks = by_student(_columns(connection, question_marks, MARK_COLUMNS, own), RecordedMark)
+    own = _where(grading_runs, assignment, student)
+    runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
     return tuple(
         StudentRows(
             known,
@@ -389,31 +400,12 @@ def _where(table: Table, assignment: str, student: _Students) -> ColumnElement[b
     return named & (table.c.student == student if one else table.c.student.in_(student))
 
 
-def _grouped(
-    rows: Iterable[RowMapping], convert: Callable[[RowMapping], _T]
-) -> Mapping[str, Sequence[_T]]:
-    found: defaultdict[str, list[_T]] = defaultdict(list)
-    for row in rows:
-        found[row["student"]].append(convert(row))
-    return found
-
-
-def _facts_from_row(row: RowMapping) -> RunFacts:
-    return RunFacts(row["id"], row["submission_sha256"], row["state"], row["problem"])
-
-
-def _mark_from_row(row: RowMapping) -> RecordedMark:
-    return RecordedMark(
-        row["id"],
-        row["question"],
-        row["points"],
-        row["available"],
-        row["state"],
-        row["comment"],
-        row["marker"],
-        row["run"],
-        row["at"],
-    )
+def _columns(
+    connection: Connection, table: Table, names: Iterable[str], where: ColumnElement[bool]
+) -> Iterable[Row[Any]]:
+    """Return columns of rows, oldest first; as tuples, since mappings take several times longer."""
+    columns = (table.c[name] for name in names)
+    return connection.execute(select(*columns).where(where).order_by(table.c.id)).all()
 
 
 def _insert(connection: Connection, table: Table, **values: object) -> int:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from sqlalchemy import Row, RowMapping
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,14 @@ def unix_time(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()  # a time without a zone is local
     except ValueError:
         return None
+
+
+def by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdict[str, list[_T]]:
+    """Return records by student, made of the columns after the first."""
+    found: defaultdict[str, list[_T]] = defaultdict(list)
+    for row in rows:
+        found[row[0]].append(made(*row[1:]))
+    return found
 
 
 SHORT_COLUMNS = (

@@ -115,7 +115,7 @@ class MarkDetails:
 class MarkEntry:
     """A mark that a person gives; ``points`` None withdraws the mark given by people before.
 
-    ``details`` are None for a mark from a command or a file.
+    ``details`` are None for a mark from a file, which may replace grading's without a reason.
     """
 
     points: float | None

@@ -5,7 +5,7 @@ Changes are only added. The penalty columns that 0.3.16 reads are written from w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -129,14 +129,16 @@ class LateWork:
         with self._book.reading() as connection:
             return _extensions(connection)
 
-    def read(self, choose: ChooseAssignments) -> LateRecords:
-        """Return what deductions are computed from, for some assignments or all.
+    def read(
+        self, choose: ChooseAssignments, students: Collection[str] | None = None
+    ) -> LateRecords:
+        """Return what deductions are computed from, for some assignments and students or all.
 
         Raises:
             InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
-            return _read(connection, choose)
+            return _read(connection, choose, students)
 
     def record(
         self, changes: Iterable[Change], *, by: str, at: datetime, version: str | None = None
@@ -208,15 +210,19 @@ def _put(
         connection.execute(added.on_conflict_do_update(list(place), set_=values))
 
 
-def _read(connection: Connection, choose: ChooseAssignments) -> LateRecords:
+def _read(
+    connection: Connection, choose: ChooseAssignments, students: Collection[str] | None = None
+) -> LateRecords:
     facts = LateFacts().after(_changes(connection))
     chosen = choose(facts)
     names = _names(connection) if chosen is None else chosen
     ours = select(mirrored_penalties).where(mirrored_penalties.c.assignment.in_(names))
+    if students is not None:
+        ours = ours.where(mirrored_penalties.c.student.in_(students))
     return LateRecords(
         facts,
-        {name: tuple(map(grade_of, read_rows(connection, name))) for name in names},
-        _times(connection, names),
+        {name: tuple(map(grade_of, read_rows(connection, name, students))) for name in names},
+        _times(connection, names, students),
         {
             (row.assignment, row.student): WrittenPenalty(
                 row.penalty_pct, Penalty(row.earlier_pct, row.earlier_mark)
@@ -231,13 +237,18 @@ def _names(connection: Connection) -> tuple[str, ...]:
     return tuple(each.name for each in read_assignments(connection))
 
 
-def _times(connection: Connection, names: Sequence[str]) -> Mapping[tuple[str, str], RecordedTime]:
+def _times(
+    connection: Connection, names: Sequence[str], students: Collection[str] | None
+) -> Mapping[tuple[str, str], RecordedTime]:
     """Return the times in the results that explain the marks (``grading.results.last_result``)."""
     runs = grading_runs.c
     order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
+    own = [runs.assignment.in_(names)]
+    if students is not None:
+        own.append(runs.student.in_(students))
     newest = (
         select(func.max(order).label("newest"))
-        .where(runs.assignment.in_(names))
+        .where(*own)
         .group_by(runs.assignment, runs.student)
         .subquery()
     )

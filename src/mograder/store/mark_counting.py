@@ -273,13 +273,20 @@ def _question(
     question = _question_by_grading(key, graded, rows)
     if given is None or given.points is None:
         waits = why_open(question, covered=covered)
-        return replace(question, open=waits, comment=given.comment if given else "")
-    return replace(
-        question,
-        points=given.points,
-        marker=given.marker,
-        comment=given.comment,
-        at=given.at,
+        comment = given.comment if given else ""
+        if not waits and not comment:
+            return question
+        return replace(question, open=waits, comment=comment)
+    return QuestionGrade(  # `replace` takes three times as long, and a class has thousands of these
+        question.key,
+        given.points,
+        question.available,
+        question.state,
+        question.graded,
+        question.reason,
+        given.marker,
+        given.comment,
+        given.at,
         look_again=given.available != question.available
         or _is_other_work(given, rows.runs)
         or _is_other_mark(given, rows.marks),
@@ -318,6 +325,11 @@ def why_open(question: QuestionGrade, *, covered: bool) -> str:
     if question.points is None:
         return "no result yet"
     return "not confirmed yet" if question.state == UNPROTECTED else ""
+
+
+def replaces_automatic(question: QuestionGrade) -> bool:
+    """Return whether another mark than grading's needs a reason."""
+    return question.state != MANUAL and question.graded is not None
 
 
 def _is_other_work(mark: RecordedMark, runs: Sequence[RunFacts]) -> bool:

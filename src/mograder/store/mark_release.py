@@ -10,13 +10,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
 from mograder.store.gradebook import Gradebook
-from mograder.store.marking_tables import mark_releases
+from mograder.store.gradebook_tables import mirrored, question_marks, submissions
+from mograder.store.marking_tables import (
+    extensions,
+    group_members,
+    late_policies,
+    mark_releases,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +106,52 @@ class MarkReleases:
         with self._book.reading() as connection:
             return {row.assignment: row.newest for row in connection.execute(wanted)}
 
+    def changed_since(self, assignment: str) -> frozenset[str]:
+        """Return the students whose records of marks or late work changed after their last release.
+
+        Their marks may be other ones than those released. Those of the others are the same, unless
+        the settings or the times of submission changed.
+        """
+        with self._book.reading() as connection:
+            last = {row[0]: row[1] for row in connection.execute(_last_releases(assignment))}
+            if not last or _last_change_of_late_work(connection) >= min(last.values()):
+                return frozenset(last)
+            marked = connection.execute(_last_marks(assignment))
+            found = {student for student, at in marked if student in last and at >= last[student]}
+            written = connection.execute(_written_by_others(assignment)).scalars()
+            return frozenset(found.union(each for each in written if each in last))
+
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
         wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)
         with self._book.reading() as connection:
             return tuple(map(_row, connection.execute(wanted).mappings()))
+
+
+def _last_releases(assignment: str) -> Select[Any]:
+    rows = mark_releases.c
+    wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
+    return wanted.group_by(rows.student)
+
+
+def _last_marks(assignment: str) -> Select[Any]:
+    rows = question_marks.c
+    wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
+    return wanted.group_by(rows.student)
+
+
+def _last_change_of_late_work(connection: Connection) -> str:
+    tables = (extensions, group_members, late_policies)
+    newest = (connection.execute(select(func.max(table.c.at))).scalar() for table in tables)
+    return max(each or "" for each in newest)
+
+
+def _written_by_others(assignment: str) -> Select[Any]:
+    """Select the students whose row has changed since we wrote it: 0.3.16 changes rows in place."""
+    rows, ours = submissions.c, mirrored.c
+    same = (ours.assignment == rows.assignment) & (ours.student == rows.student)
+    other = ours.updated_at.is_distinct_from(rows.updated_at)
+    joined = submissions.outerjoin(mirrored, same)
+    return select(rows.student).select_from(joined).where((rows.assignment == assignment) & other)
 
 
 def insert_release(

@@ -14,8 +14,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.given_marks import GivenMarks, markable, refuse_invalid
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.given_marks import GivenMarks, demand_reason, markable, refuse_invalid
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_marks import (
     insert_mark,
@@ -30,7 +30,6 @@ from mograder.store.grading_records import (
     MACHINE,
     MANUAL,
     WHOLE,
-    MarkDetails,
     MarkEntry,
     QuestionGrade,
     RecordedMark,
@@ -227,30 +226,12 @@ def _give(connection: Connection, rows: StudentRows, change: Change) -> None:
     known = markable(grade, rows.assignment)
     refuse_invalid(given, grade, known)
     details = entry.details or NO_DETAILS
-    _demand_reason(grade, key, entry.points, details)
+    demand_reason(grade, key, entry.points, details)
     run = rows.runs[-1].number if rows.runs else None
     mark = RecordedMark(
         0, key, entry.points, known.get(key), MANUAL, entry.comment, change.marker, run, ""
     )
     write_mark(connection, rows, GivenMark(mark, details), change.at)
-
-
-def _demand_reason(
-    grade: StudentGrade, key: str, points: float | None, details: MarkDetails
-) -> None:
-    question = next((each for each in grade.questions if each.key == key), None)
-    if question is None or points is None or details.reason.strip():
-        return
-    if replaces_automatic(question) and points != question.graded:
-        raise InvalidInput(
-            f"reason: grading gave {question.graded:g} marks for {key}.",
-            hint="Say why the mark is another one.",
-        )
-
-
-def replaces_automatic(question: QuestionGrade) -> bool:
-    """Return whether another mark than grading's needs a reason."""
-    return question.state != MANUAL and question.graded is not None
 
 
 def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMark:

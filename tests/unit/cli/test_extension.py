@@ -121,7 +121,7 @@ def test_a_csv_with_a_mistake_changes_nothing(
     )
     assert run(["extension", "import", "x.csv"]) == 2
     told = capsys.readouterr().err
-    assert "line 2: 'soon' is no due date." in told
+    assert "line 2: 'soon' is no time." in told
     assert "line 3: There is no assignment 'A9'" in told
     assert "line 5: An extension has a new due date, or it is an exemption." in told
     assert marks(capsys)["cleo"] == 57.4

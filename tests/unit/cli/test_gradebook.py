@@ -24,6 +24,7 @@ from mograder.grading.results.grading_result import (
 from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import GradingRun, MarkEntry, Penalty
+from mograder.store.mark_reasons import read_mark_reasons
 from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, put_recorded
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
@@ -205,6 +206,18 @@ def test_marks_are_given_confirmed_and_withdrawn(
     assert out(capfd, "mark", "A1", "bob", "--whole", "20") == "A1, bob: 47.1 of 100\n"
 
 
+def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(
+    graded: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out(capfd, "mark", "A1", "bob", "Q1=7.1")
+    out(capfd, "mark", "A1", "bob", "Q1=9", "--reason", "The check was too strict.")
+    with Gradebook(graded) as book:
+        (now, *_) = book.grades("A1")[1].questions
+        reasons = read_mark_reasons(book, "A1")["bob"]["Q1"]
+    assert (now.key, now.points, now.graded) == ("Q1", 9, 7.1)
+    assert reasons.reason == "The check was too strict."
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -213,6 +226,8 @@ def test_marks_are_given_confirmed_and_withdrawn(
         (["mark", "A1", "bob", "Q1=many"], 2, "'many' is not a number of points"),
         (["mark", "A1", "bob", "Q1=11"], 2, "Q1 can have 0 to 10 marks, not 11"),
         (["mark", "A1", "bob", "Q1=nan"], 2, "not nan"),
+        (["mark", "A1", "bob", "Q1=1"], 2, "reason: grading gave 7.1 marks for Q1."),
+        (["mark", "A1", "bob", "Q1=1", "--reason", " "], 2, "Say why the mark is another one."),
         (["mark", "A1", "zoe", "Q1=1"], 3, "no marks of 'zoe'"),
         (["mark", "B7", "bob", "Q1=1"], 3, "There is no assignment 'B7' in the gradebook"),
         (["export", "--format", "moodle"], 2, "--format moodle is for the marks of one ASSIGNMENT"),

@@ -83,3 +83,14 @@ def test_an_assignment_without_marks_has_the_whole_only(tmp_path: Path) -> None:
         (whole,) = AnswerStates(book).of_assignment("A1")
         assert (whole.key, whole.available) == (WHOLE, 100)
         assert [each.open for each in whole.answers] == ["not marked yet"]
+
+
+def test_only_marks_for_the_whole_are_counted_where_0_3_16_marked_some(tmp_path: Path) -> None:
+    with Gradebook(put_recorded(tmp_path / "gradebook.db")) as book:
+        grades = {each.student: each for each in book.grades("A1")}
+        summary = {each.key: each for each in AnswerStates(book).of_assignment("A1")}
+    marked = {student for student, each in grades.items() if each.whole is not None}
+    assert 0 < len(marked) < len(grades)
+    assert {each.student for each in summary[WHOLE].answers} == marked
+    waiting = {each.student for each in summary["Analysis"].answers if each.open}
+    assert waiting == grades.keys() - marked

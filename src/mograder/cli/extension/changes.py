@@ -10,6 +10,7 @@ import click
 from mograder.cli.extension.apply import dry_run_option, opened
 from mograder.cli.files import read_bytes
 from mograder.cli.shared.options import course_dir_option
+from mograder.core.clock import parse_given_time
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
     extension,
@@ -18,7 +19,6 @@ from mograder.grading.late.late_changes import (
     read_changes,
     removal,
 )
-from mograder.grading.late.late_policy import parse_due
 
 _GROUP = click.option("--group", help="The group, instead of students.")
 
@@ -57,7 +57,7 @@ def add(
     whose = _whose(students, group)
     with opened(course_dir, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
-        time = None if until is None else parse_due(until)
+        time = None if until is None else parse_given_time(until)
         changes = [
             extension(name, student, of, until=time, exempt=exempt, reason=reason)
             for student, of in whose

@@ -17,10 +17,12 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
+from mograder.grading.pages.page_templates import readable
 from mograder.store.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
     WHOLE,
+    MarkDetails,
     MarkEntry,
     StudentGrade,
 )
@@ -41,6 +43,9 @@ marker_option = click.option(
     help="One mark for all questions without checks, or for a submission without questions.",
 )
 @click.option("--comment", help="The comment on the submission.")
+@click.option(
+    "--reason", default="", help="Why these marks replace those by grading; students read it."
+)
 @marker_option
 @course_dir_option
 def mark(  # one argument per option
@@ -50,15 +55,16 @@ def mark(  # one argument per option
     marks: tuple[str, ...],
     whole: str | None,
     comment: str | None,
+    reason: str,
     marker: str | None,
     course_dir: Path | None,
 ) -> None:
     """Give marks to a student, by question.
 
     A mark counts before the one by grading, and before earlier ones; `none` instead of points
-    withdraws those that people gave.
+    withdraws those that people gave. Another mark than grading's needs a --reason.
     """
-    entries = dict(map(_entry, marks))
+    entries = {key: _entry(points, reason) for key, points in map(_parts, marks)}
     if whole is not None:
         entries[WHOLE] = MarkEntry(_points(whole), comment or "")
     if not entries and comment is None:
@@ -126,11 +132,16 @@ def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
     return entries
 
 
-def _entry(text: str) -> tuple[str, MarkEntry]:
+def _entry(points: float | None, reason: str) -> MarkEntry:
+    return MarkEntry(points, details=MarkDetails(reason=readable(reason).strip()))
+
+
+def _parts(text: str) -> tuple[str, float | None]:
+    """Return the question and the points of QUESTION=POINTS."""
     key, equals, points = text.rpartition("=")
     if not equals or not key.strip():
         raise click.UsageError(f"{text!r} is not QUESTION=POINTS, such as Q3=7.5.")
-    return key.strip(), MarkEntry(_points(points))
+    return key.strip(), _points(points)
 
 
 def _points(text: str) -> float | None:

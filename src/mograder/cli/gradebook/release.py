@@ -14,13 +14,12 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.reservations import warn_of_reservations
-from mograder.core.clock import SystemClock
+from mograder.core.clock import SystemClock, parse_given_time
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, take_back
 from mograder.grading.release.releasing import release as release_marks
 from mograder.grading.results.result_signature import grading_key
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -42,18 +41,20 @@ def _options(command: _F) -> _F:
 
 @click.command("release")
 @click.option(
-    "--at", "visible", metavar="TIME", help="From then on, as 2026-12-01T09:00.  [default: now]"
+    "--at",
+    "visible",
+    metavar="TIME",
+    help="From then on, as 2026-12-01T09:00+01:00 (without an offset: UTC), or seconds since "
+    "1970.  [default: now]",
 )
-@click.option("--timezone", default=DEFAULT_ZONE, show_default=True, help="For a time without one.")
 @click.option("--note", default="", help="For the staff of the course.")
 @_options
-def release(  # noqa: PLR0913  # one argument per option
+def release(  # one argument per option
     *,
     assignment: str,
     students: tuple[str, ...],
     groups: tuple[str, ...],
     visible: str | None,
-    timezone: str,
     note: str,
     by: str | None,
     dry_run: bool,
@@ -65,7 +66,7 @@ def release(  # noqa: PLR0913  # one argument per option
     Students without a mark are left out. From the first release of an assignment on, the uploads
     to Moodle and to an assignment server send released marks only.
     """
-    at = None if visible is None else parse_moment(visible, parse_zone(timezone))
+    at = None if visible is None else parse_given_time(visible)
     loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)

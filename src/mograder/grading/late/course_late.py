@@ -6,7 +6,7 @@ of the gradebook, which 0.3.16 reads, are a copy that :meth:`CourseLate.refresh`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -96,13 +96,15 @@ class CourseLate:
         self._submitted = submitted or loaded.path(loaded.settings.dirs.submitted)
         self._catalogue = Catalogue(loaded.course_dir, None)
 
-    def counted(self, book: Gradebook, assignment: str) -> tuple[CountedGrade, ...]:
-        """Return the marks of an assignment as they count, with what explains deductions.
+    def counted(
+        self, book: Gradebook, assignment: str, students: Collection[str] | None = None
+    ) -> tuple[CountedGrade, ...]:
+        """Return the marks of students, or of all, as they count, with what explains deductions.
 
         Raises:
             InvalidInput: A stored policy is damaged.
         """
-        records = LateWork(book).read(self._scope(assignment))
+        records = LateWork(book).read(self._scope(assignment), students)
         return self._count(records, records.facts).get(assignment, ())
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from mograder.core.clock import parse_given_time
 from mograder.core.csv_table import Row, Table, read_table, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.settings_model import CourseRule
 from mograder.core.validation_messages import complaint
 from mograder.grading.late.explanation import moment
-from mograder.grading.late.late_policy import parse_due
 from mograder.store.late_facts import (
     ALL_ASSIGNMENTS,
     Change,
@@ -197,7 +197,7 @@ def _change(row: Row, table: Table, assignments: Sequence[str], assignment: str)
         find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
         cells["student"],
         cells["group"],
-        until=parse_due(cells["until"]) if cells["until"] else None,
+        until=parse_given_time(cells["until"]) if cells["until"] else None,
         exempt=exempt in _TRUE,
         reason=cells["reason"],
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mograder.core.clock import parse_time
-from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import LateRule, PenaltiesSettings
 
 _DAY = timedelta(days=1)
@@ -76,17 +75,3 @@ def merged(settings: PenaltiesSettings, *rules: LateRule | None) -> PenaltiesSet
         if rule is not None:
             values = {**values, **rule.model_dump(exclude_none=True)}
     return PenaltiesSettings.model_validate(values)
-
-
-def parse_due(text: str) -> datetime:
-    """Return a due date: seconds since 1970, or ISO 8601, in UTC unless it says its offset.
-
-    Raises:
-        InvalidInput: It is neither.
-    """
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"{text[:60]!r} is no due date.", hint="Write it as 2026-11-22T18:00+01:00."
-        ) from error

@@ -10,7 +10,7 @@ from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback import FeedbackRequest, StudentWork, works_of
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.store.files import entry_named
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import StudentGrade
@@ -36,16 +36,11 @@ class CourseFeedback:
         Raises:
             NotFound: The gradebook does not have one of them.
         """
-        found = CourseLate(self.loaded).grades(self.book, self.assignment)
-        _demand(self.assignment, students, {each.student for each in found})
-        return tuple(each for each in found if students is None or each.student in students)
+        return tuple(each.grade for each in self._counted(students))
 
     def works(self, students: Collection[str] | None = None) -> tuple[StudentWork, ...]:
         """Return the present marks with what explains them, as :meth:`grades`."""
-        found = CourseLate(self.loaded).counted(self.book, self.assignment)
-        _demand(self.assignment, students, {each.grade.student for each in found})
-        chosen = (each for each in found if students is None or each.grade.student in students)
-        return works_of(self.request(), self.book, chosen)
+        return works_of(self.request(), self.book, self._counted(students))
 
     def refresh(self) -> None:
         """Write the penalty columns that 0.3.16 reads."""
@@ -65,11 +60,21 @@ class CourseFeedback:
             last_due=CourseLate(loaded).terms(name, LateWork(self.book).facts()).due.last,
         )
 
+    def is_due(self) -> bool:
+        """Return whether the general due date has passed, so that only extensions still run."""
+        due = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts()).due
+        return due.general is not None and due.general <= self.now
+
     def disclosure(self) -> Disclosure:
         """Return what pages show of hidden tests now."""
         terms = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts())
         settings = self.loaded.settings
         return Disclosure.of(settings, self.assignment, due=terms.due.last, now=self.now)
+
+    def _counted(self, students: Collection[str] | None) -> tuple[CountedGrade, ...]:
+        found = CourseLate(self.loaded).counted(self.book, self.assignment, students)
+        _demand(self.assignment, students, {each.grade.student for each in found})
+        return found
 
 
 def _demand(assignment: str, students: Collection[str] | None, known: Collection[str]) -> None:

@@ -5,7 +5,7 @@ A release keeps the marks as they are then. Later changes are visible only after
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -69,14 +69,37 @@ class Released:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-def release_states(feedback: CourseFeedback) -> tuple[StudentRelease, ...]:
-    """Return all students of an assignment with what they see, ordered by username."""
+def release_states(
+    feedback: CourseFeedback, students: Collection[str] | None = None
+) -> tuple[StudentRelease, ...]:
+    """Return students of an assignment, or all, with what they see, ordered by username.
+
+    Raises: NotFound if the gradebook does not have one of them.
+    """
     rows = MarkReleases(feedback.book).rows(feedback.assignment)
     found = []
-    for grade in feedback.grades():
+    for grade in feedback.grades(students):
         stands = standing(rows.get(grade.student, ()), feedback.now)
         found.append(StudentRelease(grade, stands, _parsed(stands.waiting or stands.shown)))
     return tuple(found)
+
+
+def changed_marks(feedback: CourseFeedback, known: Collection[StudentRelease]) -> int:
+    """Return how many marks of an assignment changed since their release.
+
+    ``known`` are students who were looked at already. If marks of theirs changed without a change
+    in the gradebook, the settings did, or times of submission: then all students are looked at.
+    """
+    changed = _changed(known)
+    touched = MarkReleases(feedback.book).changed_since(feedback.assignment)
+    if not changed <= touched:
+        return len(_changed(release_states(feedback)))
+    others = touched.difference(each.grade.student for each in known)
+    return len(changed | _changed(release_states(feedback, others)))
+
+
+def _changed(found: Iterable[StudentRelease]) -> set[str]:
+    return {each.grade.student for each in found if each.state is ReleaseState.CHANGED}
 
 
 def release(

@@ -24,13 +24,13 @@ from mograder.grading.results.recorded_result import last_result
 from mograder.store.annotations import Annotation, Annotations
 from mograder.store.answer_states import AnswerStates
 from mograder.store.grading_records import MarkDetails, MarkEntry
+from mograder.store.mark_counting import replaces_automatic
 from mograder.store.marking_progress import QuestionProgress
 from mograder.store.question_marking import (
     AnswerChanged,
     AnswerMark,
     Change,
     QuestionMarks,
-    replaces_automatic,
 )
 from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.rubrics import Rubric

@@ -14,6 +14,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
+from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.settings_model import PenaltiesSettings
@@ -29,7 +30,7 @@ from mograder.grading.late.late_changes import (
     removal,
 )
 from mograder.grading.late.late_names import known_assignments, unknown_students
-from mograder.publishing.schedule import parse_moment, parse_zone
+from mograder.publishing.schedule import parse_zone
 from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
 from mograder.store.late_work import LateWork
 from mograder.web.context import request_context
@@ -230,4 +231,4 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
 
 def _until(fields: Mapping[str, str]) -> datetime | None:
     text, zone = fields.get("until", ""), fields.get("timezone") or "UTC"
-    return parse_moment(text[:_LONGEST], parse_zone(zone[:_LONGEST])) if text else None
+    return parse_given_time(text, parse_zone(zone[:_LONGEST])) if text else None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
+from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -22,20 +21,25 @@ from mograder.grading.release.releasing import (
     Released,
     ReleaseState,
     StudentRelease,
+    changed_marks,
     release,
     release_states,
     take_back,
 )
+from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook import Gradebook
 from mograder.store.late_work import LateWork
 from mograder.store.mark_counting import waiting_for
+from mograder.store.question_marking import QuestionMarks
 from mograder.web.context import request_context
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
 
+_LONGEST = 100
 _STUDENT, _GROUP = "student:", "group:"
 
 
@@ -47,21 +51,39 @@ class _Line:
     waits: str
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The page: some students' rows, all students' names, and the number of changed marks.
+
+    Until ``hidden_until`` students do not see marks that tell results of hidden tests, None if they
+    do; ``extended`` is whether that is because of extensions only.
+    """
+
+    sheet: Sheet[_Line]
+    names: Sequence[str]
+    changed: int
+    groups: Mapping[str, tuple[str, ...]]
+    hidden_until: datetime | None
+    extended: bool
+
+
 async def release_page(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show what each student sees of an assignment's marks, and the form to change it."""
-    lines, groups = await to_thread.run_sync(_lines, marking, a)
-    counted = Counter(each.entry.state for each in lines)
+    wanted = request.query_params.get("q", "").strip()[:_LONGEST]
+    state = ReleaseState.__members__.get(request.query_params.get("state", ""))
+    view = await to_thread.run_sync(_view, marking, a, request, wanted, state)
     done, count = outcome(request)
     return page(
         request,
         "marking/release.html",
         here="marking",
         assignment=a,
-        lines=lines,
-        counted={state.name: counted[state] for state in ReleaseState},
-        groups=groups,
+        view=view,
+        states=ReleaseState,
+        wanted=wanted,
+        state=state,
         chosen=request.query_params.get("for", "")[:300],
         longest=LONGEST_NOTE,
         done=done,
@@ -110,14 +132,37 @@ def demand_assignment(book: Gradebook, assignment: str) -> None:
         raise NotFound("The gradebook has no such assignment.", hint="Grade it first.")
 
 
-def _lines(
-    marking: MarkingApp, assignment: str
-) -> tuple[list[_Line], Mapping[str, tuple[str, ...]]]:
+def _view(
+    marking: MarkingApp, assignment: str, request: Request, wanted: str, state: ReleaseState | None
+) -> _View:
+    """Return the page of students with ``wanted`` in the name, and in a state.
+
+    The marks of all students are computed only to find those in a state.
+    """
     book = marking.book()
     demand_assignment(book, assignment)
-    found = release_states(feedback_of(marking, assignment))
-    lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in found]
-    return lines, LateWork(book).facts().groups()
+    feedback = feedback_of(marking, assignment)
+    names = sorted(QuestionMarks(book).students(assignment), key=str.casefold)
+    found = [each for each in names if wanted.casefold() in each.casefold()]
+    if state is not None:
+        states = release_states(feedback, found)
+        found = [each.grade.student for each in states if each.state is state]
+    sheet = sheet_of(found, request)
+    shown = release_states(feedback, sheet.lines)
+    lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in shown]
+    return _View(
+        Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following),
+        names,
+        changed_marks(feedback, shown),
+        LateWork(book).facts().groups(),
+        feedback.disclosure().later if any(map(_is_hidden, shown)) else None,
+        feedback.is_due(),
+    )
+
+
+def _is_hidden(entry: StudentRelease) -> bool:
+    """Return whether a student's released marks tell results of hidden tests."""
+    return entry.newest is not None and entry.newest.hidden_tests
 
 
 def _change(
@@ -151,15 +196,7 @@ def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
 
 
 def _moment(text: str, zone: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
-    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError) as error:
-        raise InvalidInput(
-            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
-        ) from error
+    return parse_given_time(text, parse_zone(zone[:_LONGEST])) if text else None
 
 
 def _preview(marking: MarkingApp, assignment: str, student: str) -> str:

@@ -39,7 +39,7 @@ export function fill(state, made, gently = false) {
   of("full").hidden = state.available === null;
   const group = state.group && !state.group.separate && state.group.size > 1;
   of("group-line").hidden = !group;
-  if (group) of("group-line").querySelector("span").textContent = word("group", state.group.size);
+  if (group) of("group-line").querySelector("span").textContent = word(state.group.same ? "group" : "grouplike", state.group.size);
   of("to-group").checked = draft.to === "group";
   show_items();
   tell_points();

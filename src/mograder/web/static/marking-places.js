@@ -9,7 +9,7 @@ const FRESH_MS = 15000; // the others' marks are asked for again after this
 
 const main = document.querySelector("main").dataset;
 export const by_question = Boolean(main.question);
-let places = [], current = -1, asked = 0;
+let places = [], current = -1, asked = 0, asked_groups = 0, groups = "[]";
 
 export const here = () => places[current];
 export const place_at = (index) => places[index];
@@ -49,6 +49,16 @@ export async function load_again({ now = false } = {}) {
   const before = here();
   await load().catch(() => null);
   select(Math.max(0, index_of((each) => each.id === before?.id && each.question === before?.question)));
+}
+
+// Asks which answers are equal, if that was long ago; true if it is another answer than before.
+export async function ask_groups() {
+  if (!by_question || Date.now() - asked_groups < FRESH_MS) return false;
+  asked_groups = Date.now();
+  const found = await call("GET", at_api(`/groups?question=${encodeURIComponent(main.question)}`)).catch(() => null);
+  const before = groups;
+  groups = JSON.stringify(found?.groups ?? JSON.parse(groups));
+  return groups !== before;
 }
 
 export function select(index) {

@@ -13,7 +13,9 @@ import { note_saved, show_saved, tell_trouble } from "./marking-trouble.js";
 import { word } from "./words.js";
 
 const AGAIN_MS = 2000, MOST_KEPT = 40;
+const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
+const main = document.querySelector("main").dataset;
 let state = null, turn = 0, rubric_of = null;
 
 const { here, key } = places;
@@ -147,8 +149,10 @@ function show_notices() {
   if (trouble) note("warn", trouble);
   if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
   if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
-  for (const each of requests) note("warn", word("asked", "", each.text));
-  if (group && group.size > 1) note("", word(group.separate ? "separated" : "equal", group.size), button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
+  for (const each of requests.filter(({ state }) => OPEN.includes(state))) {
+    note("warn", word("asked", "", each.text), make("a", { class: "button", href: `${main.pages}/requests/${each.id}` }, word("answerask")));
+  }
+  if (group && group.size > 1) note("", word(group.separate ? "separated" : group.same ? "equal" : "alike", group.size), button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
   of("notices").replaceChildren(...notices);
 }
 
@@ -182,6 +186,7 @@ function took(saved, result) {
     show_notices();
     if (!outbox.entry_of(saved)) form.settle(mark);
   }
+  learn_groups();
   if (!result.also) return;
   cache.clear();
   announce(word("also", result.also + 1));
@@ -227,6 +232,13 @@ async function separate() {
   } catch (error) {
     tell_trouble("act", error.message);
   }
+}
+
+// Which answers are equal is found out at the hub, which may take longer than the page waits for an
+// answer, and it changes when submissions are graded again.
+async function learn_groups() {
+  const wanted = here(), mine = turn;
+  if (await places.ask_groups() && mine === turn) await renew(wanted, mine);
 }
 
 async function undo() {
@@ -374,6 +386,7 @@ async function begin() {
   const first = places.index_of((each) => places.waits(each) && !places.of_others(each));
   await show(wanted >= 0 ? wanted : Math.max(first, 0), { focus: false });
   listen_to_keys({ acts, digit: form.toggle, onward: unmarked, leave: () => of("place").focus({ preventScroll: true }) });
+  learn_groups();
   return offer_note();
 }
 

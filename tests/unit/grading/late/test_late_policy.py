@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import Assignment, CourseRule, LateRule, PenaltiesSettings
 from mograder.grading.late.due_dates import due_dates
-from mograder.grading.late.late_policy import LatePolicy, merged, parse_due
+from mograder.grading.late.late_policy import LatePolicy, merged
 from mograder.store.assignments import Assignment as Served
 from mograder.store.assignments import Deadline
 from mograder.store.mark_counting import mark_after
@@ -70,19 +69,6 @@ def test_odd_settings_never_raise_a_mark() -> None:
 
 def test_fractions_are_kept() -> None:
     assert mark_after(72.5, 5) == 68.9
-
-
-def test_a_due_date_says_its_offset_or_is_in_utc() -> None:
-    assert parse_due("2026-11-20T19:00+01:00") == DUE
-    assert parse_due("2026-11-20T18:00") == DUE
-    assert parse_due("2026-11-20 18:00:00") == DUE
-    assert parse_due(str(int(DUE.timestamp()))) == DUE
-
-
-@pytest.mark.parametrize("text", ["soon", "", "9" * 30, "2026-13-01", "²"])
-def test_another_text_is_no_due_date(text: str) -> None:
-    with pytest.raises(InvalidInput, match="no due date"):
-        parse_due(text)
 
 
 LISTED = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.settings import load_settings
+from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks, render_marks
 from mograder.grading.release.released_pages import (
     released_marks,
@@ -17,6 +20,7 @@ from mograder.grading.release.released_pages import (
 )
 from mograder.grading.release.releasing import (
     ReleaseState,
+    changed_marks,
     release,
     release_states,
     take_back,
@@ -24,6 +28,9 @@ from mograder.grading.release.releasing import (
 from mograder.grading.results.grading_result import GradingState
 from mograder.store.annotations import Annotations, AnnotationWish, Place
 from mograder.store.grading_records import MarkDetails, MarkEntry
+from mograder.store.late_facts import Membership
+from mograder.store.late_work import LateWork
+from mograder.store.mark_release import MarkReleases
 from mograder.store.question_marking import Change, QuestionMarks
 from mograder.store.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
@@ -71,6 +78,57 @@ def test_all_with_a_mark_are_released_and_the_others_named(course: ReleasedCours
     assert done.left_out == (("carol", "Essay is not marked yet"),)
     assert visible(course) == {"alice": 13.5, "bob": 16.5}
     assert states(course)["alice"] is ReleaseState.RELEASED
+
+
+def changed(course: ReleasedCourse, minutes: float = 0) -> int:
+    """Return the number of changed marks, computed from the records that changed only."""
+    return changed_marks(course.feedback(minutes), ())
+
+
+def test_changed_marks_are_counted_without_reading_the_others(course: ReleasedCourse) -> None:
+    assert changed(course) == 0
+    course.release(minutes=1)
+    releases = MarkReleases(course.book)
+    assert (releases.changed_since("A1"), changed(course)) == (frozenset(), 0)
+    entry = {"Essay": MarkEntry(9.0, "Essay is fair.")}
+    course.book.record_marks("A1", "alice", entry, marker="mia", at=later(2))
+    assert (releases.changed_since("A1"), changed(course, 3)) == (frozenset({"alice"}), 1)
+    course.release("alice", minutes=4)
+    assert changed(course, 5) == 0
+
+
+def test_marks_that_0316_saved_after_the_release_are_counted(course: ReleasedCourse) -> None:
+    course.release(minutes=1)
+    with sqlite3.connect(course.loaded.gradebook_path) as database:
+        change = "UPDATE submissions SET feedback = 'Well done', updated_at = '2030-01-01T00:00:00'"
+        database.execute(f"{change} WHERE student = 'bob'")
+    assert (MarkReleases(course.book).changed_since("A1"), changed(course)) == (
+        frozenset({"bob"}),
+        1,
+    )
+
+
+def test_a_change_of_late_work_concerns_all_released_marks(course: ReleasedCourse) -> None:
+    course.release(minutes=1)
+    member = Membership("Tuesday lab", "alice")
+    LateWork(course.book).record([member], by="prof", at=later(2))
+    assert MarkReleases(course.book).changed_since("A1") == {"alice", "bob"}
+    assert changed(course, 3) == 0
+
+
+def test_a_changed_setting_is_noticed_with_the_first_mark_that_it_changes(tmp_path: Path) -> None:
+    with open_released_course(tmp_path) as course:
+        for student in ("alice", "bob"):
+            course.grade(student, received=AT.isoformat())
+        course.release(minutes=1)
+        due = int(AT.timestamp()) - 86_400
+        listed = f'[[assignments]]\nname = "A1"\nduedate = {due}\n[penalties]\nenabled = true\n'
+        (tmp_path / "mograder.toml").write_text(listed)
+        loaded = load_settings(tmp_path, environ={})
+        feedback = CourseFeedback(loaded, course.book, "A1", course.key, later(2))
+        alice = release_states(feedback, ["alice"])
+        assert [each.state for each in alice] == [ReleaseState.CHANGED]
+        assert changed_marks(feedback, alice) == 2
 
 
 def test_one_student_is_released_and_no_other(course: ReleasedCourse) -> None:

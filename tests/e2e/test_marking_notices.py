@@ -1,0 +1,201 @@
+"""Notices on the marking page in real Chromium: equal answers, "look again", and requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
+from playwright.async_api import Locator, Page, expect
+
+from bench.support.browser import People
+from bench.support.identity import from_proxy
+from mograder.core.settings import load_settings
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
+from mograder.grading.release.releasing import release
+from mograder.store.regrade_requests import RegradeRequests
+from mograder.web.marking import equal_answers
+from tests.support.hub_pages import serving
+from tests.support.marking_course import A, MarkingCourse, open_marking_course, submission_of
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
+
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
+_TEXT = (
+    "The error falls like one over the square root of the number of points since the variances "
+    "of independent numbers add and the standard deviation is the root of their sum"
+)
+STUDENTS = {
+    "ann": _TEXT,
+    "bob": _TEXT.replace(" ", "  "),
+    "cleo": f"{_TEXT} divided",
+    "dan": "It is slow, as a plot of the errors of ten runs shows.",
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    """Four students; the Essays of three are alike, and one of these differs in a word."""
+    async with open_marking_course(tmp_path / "course", *STUDENTS) as course:
+        submitted = course.hub.course / "submitted" / A
+        submitted.mkdir(parents=True)
+        for student, essay in STUDENTS.items():
+            text = submission_of(essay)
+            (submitted / f"{student}.py").write_text(text)
+            course.grade(student, text)
+        yield course
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def url(course: MarkingCourse) -> AsyncIterator[str]:
+    """Where the hub of the course is served."""
+    async with serving(course.hub) as url:
+        yield url
+
+
+async def open_answer(people: People, url: str, course: MarkingCourse, student: str) -> Page:
+    """Open a student's Essay as a marker."""
+    person = await people.person("mia", headers=from_proxy("mia"))
+    page = await person.open(address_of(url, course, student))
+    await expect(page.locator("#desk")).to_be_visible()
+    return page
+
+
+def address_of(url: str, course: MarkingCourse, student: str) -> str:
+    return f"{url}/marking/{A}/questions/Essay?answer={course.id_of(student)}"
+
+
+def notices(page: Page) -> Locator:
+    return page.locator("#notices")
+
+
+def marks(course: MarkingCourse) -> dict[str, tuple[float | None, str]]:
+    """Return the points of each Essay, and its marker."""
+    with course.book() as book:
+        return {
+            grade.student: (each.points, each.marker)
+            for grade in book.grades(A)
+            for each in grade.questions
+            if each.key == "Essay"
+        }
+
+
+async def give(page: Page, points: str) -> None:
+    """Write points by keyboard."""
+    await page.keyboard.press("p")
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type(points)
+    await page.keyboard.press("Escape")
+
+
+async def wrong_with(page: Page, name: str, artifacts: Path) -> list[str]:
+    """Return what axe and the width say about the page, and keep pictures of it."""
+    found = []
+    for width, scheme in _LOOKS:
+        await page.set_viewport_size({"width": width, "height": 844})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png")
+        axe = await Axe().run(page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
+        if axe.violations_count:
+            found.append(f"{name}-{width}-{scheme}: {axe.generate_report()}")
+        if await page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"{name}-{width}-{scheme} scrolls sideways")
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    return found
+
+
+async def test_similar_answers_are_told_as_such_marked_together_and_one_is_separated(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    page = await open_answer(people, url, course, "cleo")
+    await expect(notices(page)).to_contain_text("3 similar answers: some differ in a few words.")
+    assert await wrong_with(page, "similar", artifacts) == []
+    await page.keyboard.press("x")
+    await expect(notices(page)).to_contain_text("was taken out of a group of 3 answers")
+    await page.goto(address_of(url, course, "ann"))
+    await expect(notices(page)).to_contain_text("2 similar answers")
+    await page.keyboard.press("w")
+    await expect(page.get_by_label("Mark all 2 similar answers")).to_be_checked()
+    await give(page, "7")
+    await expect(page.locator("#news")).to_have_text("Saved for 2 answers")
+    assert marks(course) == {
+        "ann": (7, "mia"),
+        "bob": (7, "mia"),
+        "cleo": (None, ""),
+        "dan": (None, ""),
+    }
+    await page.goto(address_of(url, course, "cleo"))
+    await page.get_by_role("button", name="Put it back").click()
+    await expect(notices(page)).to_contain_text("3 similar answers")
+
+
+async def test_groups_that_are_not_known_at_first_are_shown_once_they_are(
+    course: MarkingCourse, url: str, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(equal_answers, "_PATIENCE_SECONDS", 0.0)
+    page = await open_answer(people, url, course, "ann")
+    await expect(notices(page)).to_contain_text("3 similar answers")
+
+
+async def test_groups_are_asked_for_again_after_a_save(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    person = await people.person("mia", headers=from_proxy("mia"))
+    page = await person.context.new_page()
+    await page.clock.install()
+    await page.goto(address_of(url, course, "ann"))
+    await expect(notices(page)).to_contain_text("3 similar answers")
+    other = submission_of("Handed in again, with quite other words than before.")
+    (course.hub.course / "submitted" / A / "cleo.py").write_text(other)
+    course.grade("cleo", other, later=5)
+    await page.clock.fast_forward(20_000)
+    await give(page, "6")
+    await page.clock.fast_forward(2_000)
+    await expect(notices(page)).to_contain_text("2 equal answers.")
+    assert marks(course)["bob"] == (None, "")
+
+
+async def test_a_mark_to_look_at_again_stands_until_its_marker_confirms_it(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await give(page, "4")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    course.grade("dan", submission_of("It is slow. I was wrong before."), later=5)
+    await page.reload()
+    await expect(notices(page)).to_contain_text("Nothing changed by itself")
+    assert await wrong_with(page, "look-again", artifacts) == []
+    assert marks(course)["dan"] == (4, "mia")
+    await page.get_by_role("button", name="The mark stands").click()
+    await expect(notices(page)).to_be_empty()
+    await page.reload()
+    await expect(page.locator("#standing")).to_have_text("4 points")
+    await expect(notices(page)).to_be_empty()
+    assert marks(course)["dan"] == (4, "mia")
+
+
+async def test_a_request_stands_at_the_answer_until_it_is_decided(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    for question, points in (("Essay", 4), ("Q4", 2)):
+        await course.saved("dan", question, points=points)
+    with course.book() as book:
+        now = course.hub.clock.now()
+        feedback = CourseFeedback(load_settings(course.hub.course), book, A, course.key, now)
+        release(feedback, ["dan"], at=None, by="prof")
+        said = "Is <b>slow</b> not right?"
+        number = ask(book, RequestRules(14, "marker"), (A, "dan", "Essay"), said, now)
+        page = await open_answer(people, url, course, "dan")
+        await expect(notices(page)).to_contain_text(f"The student asks to look again: {said}")
+        assert await wrong_with(page, "request", artifacts) == []
+        await page.get_by_role("link", name="Answer the request").click()
+        await expect(page.get_by_role("button", name="Keep the mark")).to_be_visible()
+        request = RegradeRequests(book).find(number)
+        decide(feedback, request, Decision("mia", "It is.", 5.0, request.last))
+    await page.goto(address_of(url, course, "dan"))
+    await expect(page.locator("#standing")).to_have_text("5 points")
+    await expect(notices(page)).to_be_empty()
