@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -336,6 +337,22 @@ def test_two_hubs_send_each_mark_once(desk: ScoreDesk) -> None:
     other.run(lambda: False)
     assert row.counts() == {SENT: 2}
     assert len(desk.platform.taken) == 2
+
+
+def test_hubs_that_send_at_the_same_time_send_each_mark_once(desk: ScoreDesk) -> None:
+    for number in range(20):
+        username = f"s{number}"
+        desk.platform.state.add_person(username)
+        desk.know(username)
+        desk.course.grade(username)
+        desk.course.mark(username, number / 4)
+    desk.release()
+    hubs = [desk.open_sending() for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda hub: hub.run(lambda: False), hubs))
+    desk.run()
+    assert [status for _, status in desk.platform.taken] == [200] * 22
+    assert desk.queue.counts() == {SENT: 22}
 
 
 def test_a_mark_that_another_process_has_taken_is_not_sent(desk: ScoreDesk) -> None:

@@ -316,7 +316,7 @@ async def test_a_second_subject_does_not_get_a_name_that_has_one(
         await made.sign_in(browser)
     strict.claim("eve", {"preferred_username": "alice", "email": "alice@example.edu"})
     assert "belongs to another account" in await made.refused("eve")
-    refusal = ("alice", "sign in", f"{strict.issuer}: other subject", "refused")
+    refusal = ("alice", "sign in", f"{strict.issuer}: other subject (subject eve)", "refused")
     assert refusal in made.hub.audit()
     people = ExternalPeople(made.hub.engine)
     assert people.username_of(strict.issuer, "eve") == ""
@@ -705,6 +705,28 @@ async def test_a_hub_without_a_provider_has_none_of_its_routes(tmp_path: Path) -
             assert (await browser.get(path)).status_code == 404
         assert (await browser.post(LOGOUT)).status_code == 404
         assert "/auth/oidc" not in (await browser.get("/login")).text
+    hub.close()
+
+
+async def test_below_a_prefix_the_address_and_the_cookies_have_it(
+    tmp_path: Path, strict: OpenIdProvider
+) -> None:
+    strict.serve(f"{HUB}/live/hub")
+    oidc = {"issuer": strict.issuer, "client_id": "hub--RS256--none", "private_network": True}
+    given = {"public_url": HUB, "base_url": "/live/hub"}
+    hub = make_hub(tmp_path / "course", tomlkit.dumps({"hub": given, "oidc": oidc}))
+    hub.clock.advance((datetime.now(UTC) - hub.clock.now()).total_seconds())
+    async with Rig(hub, strict).browser() as browser:
+        begun = await browser.get("/live/hub/auth/oidc/start?next=/live/hub/edit/A1")
+        (cookie,) = begun.headers.get_list("set-cookie")
+        assert cookie.startswith("__Secure-mograder_signin_")
+        assert "; Path=/live/hub; HttpOnly; " in cookie
+        with httpx.Client(trust_env=False) as there:
+            way = strict.sign_in(there, begun.headers["location"])
+        assert way.startswith(f"{HUB}/live/hub{BACK}?")
+        answer = await browser.get(way.removeprefix(HUB), headers={"Host": "evil.test"})
+        assert answer.headers["location"] == "/live/hub/edit/A1"
+    strict.serve(HUB)
     hub.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,16 @@ from typing import Any
 
 import httpx
 
+from mograder.auth.cookies import Login, read_cookie
 from mograder.store.releases import ItemKind
-from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_app import SECRET, Hub, make_hub, running
 from tests.support.lti.state import Activity
+from tests.support.lti.tokens import LTI
 from tests.support.lti_platform import LtiPlatform, lti_platform
 
 ORIGIN = "https://hub.example.org"
+LOGIN = "__Host-mograder_session"
+POLICY = "content-security-policy"
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Tab:
     ) -> httpx.Response:
         """Go to the activity; return the hub's redirect to the platform, or what it says else."""
         form = self.hub.platform.initiation(username, activity) | changed
-        answer = await self.send("/lti/login", form)
+        answer = await self.send(f"{self.hub.prefix}/lti/login", form)
         if answer.headers.get("location", "").startswith("/"):
             return await self.browser.get(answer.headers["location"], headers=self.hub.marks())
         return answer
@@ -41,16 +45,16 @@ class Tab:
         username: str,
         activity: Activity | None = None,
         destination: str = "document",
-        **changed: object,
+        changed: Mapping[str, object] | None = None,
     ) -> httpx.Response:
         """Go through a whole launch; ``changed`` are members of the token, None takes one away."""
         begun = await self.begin(username, activity)
         address, fields = self.hub.platform.authenticate(begun.headers["location"])
-        assert address == f"{ORIGIN}/lti/launch"
+        assert address == f"{ORIGIN}{self.hub.prefix}/lti/launch"
         if changed and activity is not None:
             nonce = httpx.URL(begun.headers["location"]).params["nonce"]
             fields["id_token"] = self.hub.platform.token(username, activity, nonce, **changed)
-        return await self.send("/lti/launch", fields, destination)
+        return await self.send(f"{self.hub.prefix}/lti/launch", fields, destination)
 
     async def send(
         self, path: str, form: dict[str, str] | bytes, destination: str = "document"
@@ -59,7 +63,7 @@ class Tab:
         content = {"content": form} if isinstance(form, bytes) else {"data": form}
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         headers = self.hub.marks(destination) | kind
-        return await self.browser.post(path, headers=headers, **content)  # type: ignore[arg-type]
+        return await self.browser.post(path, headers=headers, **content)
 
 
 @dataclass
@@ -69,6 +73,7 @@ class LtiHub:
     hub: Hub
     platform: LtiPlatform
     others: list[LtiPlatform] = field(default_factory=list)
+    prefix: str = ""
 
     def marks(self, destination: str = "document") -> dict[str, str]:
         """The headers of a browser that comes from the platform."""
@@ -107,29 +112,60 @@ def toml_of(*platforms: dict[str, object], more: str = "") -> str:
 
 
 @contextmanager
-def platform_at() -> Iterator[LtiPlatform]:
+def platform_at(prefix: str = "") -> Iterator[LtiPlatform]:
     """A platform whose tool is the hub of this module, with the clock of a hub that comes later."""
     with lti_platform(clock=lambda: 0.0) as platform:
-        platform.serve(ORIGIN)
+        platform.serve(f"{ORIGIN}{prefix}")
         yield platform
 
 
 @asynccontextmanager
 async def lti_hub(
-    course: Path, *, more: str = "", platforms: int = 1, **settings: object
+    course: Path, *, prefix: str = "", platforms: int = 1, **settings: object
 ) -> AsyncIterator[LtiHub]:
     """A hub with items A1, A2 (assignments) and L01 (a lecture), and platforms that launch it."""
-    with platform_at() as first, platform_at() as second:
+    more = f'base_url = "{prefix}"' if prefix else ""
+    with platform_at(prefix) as first, platform_at(prefix) as second:
         served = [first, second][:platforms]
-        made = make_hub(course, toml_of(*(each.settings(**settings) for each in served), more=more))
+        made = make_hub(
+            course,
+            toml_of(*(each.settings("client-full", **settings) for each in served), more=more),
+        )
         for each in served:
             each.clock = lambda: made.clock.now().timestamp()
         made.publish("A1")
         made.publish("A2")
         made.publish("L01", ItemKind.LECTURE)
         async with running(made.app):
-            rig = LtiHub(made, first, served[1:])
+            rig = LtiHub(made, first, served[1:], prefix)
             async with rig.tab() as tab:
-                first.hub_keys = (await tab.browser.get("/lti/keys")).json()
+                first.hub_keys = (await tab.browser.get(f"{prefix}/lti/keys")).json()
             yield rig
         made.close()
+
+
+def login_of(lti: LtiHub, answer: httpx.Response) -> Login:
+    """The login that an answer sets."""
+    login = read_cookie(SECRET, answer.cookies[LOGIN], lti.hub.clock.now())
+    assert login is not None
+    return login
+
+
+def refused(answer: httpx.Response, words: str, status: int = 403) -> None:
+    """A refusal says why, and sets no login."""
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    assert LOGIN not in answer.headers.get("set-cookie", "")
+
+
+async def named(rig: LtiHub, username: str, told: str, **changed: object) -> httpx.Response:
+    """A launch of a person whose platform tells another user name."""
+    async with rig.tab() as tab:
+        ext = {f"{LTI}ext": {"user_username": told}}
+        return await tab.launch(username, rig.activity(), changed=ext | changed)
+
+
+async def answered(tab: Tab, username: str) -> dict[str, str]:
+    """The form that the platform would post to the hub at the end of a launch in this tab."""
+    begun = await tab.begin(username, tab.hub.activity())
+    return tab.hub.platform.authenticate(begun.headers["location"])[1]

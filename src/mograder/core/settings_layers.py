@@ -47,7 +47,7 @@ _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
     for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")
-)
+) | {"MOGRADER_OIDC_SECRET"}
 """Variables that look like a key of ours but are credentials or options.
 
 See compatibility-0.3.16.md.

@@ -50,7 +50,7 @@ CLAIMS: dict[str, object] = {
     "iat": AT,
     "exp": AT + 60,
 }
-LOGOUT_EVENT = {"http://schemas.openid.net/event/backchannel-logout": {}}
+LOGOUT_EVENT: dict[str, object] = {"http://schemas.openid.net/event/backchannel-logout": {}}
 LOGOUT: dict[str, object] = {
     "iss": ISSUER,
     "aud": "hub",

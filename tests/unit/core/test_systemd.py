@@ -100,6 +100,18 @@ def test_b11_the_secret_comes_from_systemds_credential(tmp_path: Path) -> None:
     assert both.get_secret_value() == "from the variable"
 
 
+def test_the_secret_at_the_provider_is_a_credential_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "oidc-secret").write_text("from the file\n")
+    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert read_environ(credentials).hub_secret is None
+    secret = read_environ(credentials).oidc_secret
+    assert secret is not None
+    assert secret.get_secret_value() == "from the file"
+    both = read_environ({**credentials, "MOGRADER_OIDC_SECRET": "from the variable"}).oidc_secret
+    assert both is not None
+    assert both.get_secret_value() == "from the variable"
+
+
 def test_a_credential_that_is_missing_or_empty_is_no_secret(tmp_path: Path) -> None:
     assert read_environ({"CREDENTIALS_DIRECTORY": str(tmp_path)}).hub_secret is None
     (tmp_path / "hub-secret").write_text("\n")

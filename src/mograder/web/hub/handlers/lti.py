@@ -215,10 +215,11 @@ async def _answer(
         return await pick_page(request, app, platform, found, state)
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
-    person, target = await to_thread.run_sync(_person_and_target, app, platform, found)
+    person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
     present = identify(request.scope, app.services)
     if present is not None and present.method is Method.HEADER:
         request.scope[IDENTITY] = present  # a front that names another person forbids the launch
+    target = f"{request_context(request).prefix}{place}"
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
         await to_thread.run_sync(_remember_member, app, platform, found)
@@ -244,10 +245,13 @@ def _use(app: HubApp, state: SignInState) -> bool:
     return lti_of(app).used.use(f"lti {state.state}", until)
 
 
-def _person_and_target(
+def _person_and_place(
     app: HubApp, platform: LtiPlatform, found: Launch
 ) -> tuple[ProvenPerson, str]:
-    """Return the person of a launch, and the page to go to; remember the activity."""
+    """Return the person of a launch, and the page below the prefix to go to.
+
+    The activity is remembered.
+    """
     role = role_on_hub(found.role, platform)
     by_number = platform.username == "identities"
     person = ProvenPerson(
@@ -275,8 +279,8 @@ def _person_and_target(
             seen_at=app.services.clock.now(),
         )
     )
-    page_of = "/" if release is None else spinner_of(mode_of(release.kind), release.name)
-    return person, page_of
+    place = "/" if release is None else spinner_of(mode_of(release.kind), release.name)
+    return person, place
 
 
 def _remembered(app: HubApp, found: Launch) -> str:

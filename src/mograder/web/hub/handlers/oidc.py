@@ -18,22 +18,12 @@ from mograder.auth.cookies import LIFETIME
 from mograder.auth.external_names import ProvenPerson
 from mograder.auth.jose import OLDEST, SKEW, InvalidToken, text_claim
 from mograder.auth.oidc import Logout, display_name, missing_claim, session_id, user_name
-from mograder.auth.signin_state import (
-    MOST,
-    SignInState,
-    clear_cookie_header,
-    cookie_name,
-    cookies_of,
-    is_state,
-    make,
-    new_state,
-    read,
-    set_cookie_header,
-)
+from mograder.auth.signin_state import SignInState, new_state
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.external_settings import OidcSettings
 from mograder.store.external_people import ProviderLogins
 from mograder.web.context import request_context
+from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import complete, refuse
@@ -77,33 +67,18 @@ async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response
             request, app, "unreachable", issuer=begun.issuer, detail=error.message, status=502
         )
     response = RedirectResponse(address, 303)
-    # Sign-ins that were given up leave a cookie each; too many would break every request.
-    for old in list(cookies_of(request.scope["headers"]))[: -(MOST - 1)]:
-        _clear(request, response, old)
-    name = cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
-    value = make(app.services.secret, begun)
-    cookie = set_cookie_header(
-        name, value, flow=_FLOW, path=where.prefix or "/", secure=where.secure
-    )
-    response.headers.append("set-cookie", cookie)
+    signin_cookies.keep(request, app, response, begun)
     return response
 
 
 async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Complete a sign-in that this browser began, with the code that the provider gave it."""
-    oidc, where = _oidc(app), request_context(request)
     fields = single_fields(request.query_params.multi_items())
-    state = fields.get("state", "")
-    name = cookie_name(state, secure=where.secure, prefix=where.prefix)
-    value = cookies_of(request.scope["headers"]).get(name, "")
-    begun = None
-    if is_state(state):
-        now = app.services.clock.now()
-        begun = read(app.services.secret, value, flow=_FLOW, state=state, now=now)
+    begun = signin_cookies.under_way(request, app, _FLOW, fields.get("state", ""))
     if begun is None:
-        return await refuse(request, app, "no cookie", issuer=oidc.settings.issuer)
+        return await refuse(request, app, "no cookie", issuer=_oidc(app).settings.issuer)
     response = await _completed(request, app, begun, fields)
-    _clear(request, response, name)
+    signin_cookies.forget(request, response, begun)
     return response
 
 
@@ -188,12 +163,6 @@ def _end_logins(app: HubApp, logout: Logout) -> int | None:
     for login_id in ended:
         end_login(app, login_id)
     return len(ended)
-
-
-def _clear(request: Request, response: Response, name: str) -> None:
-    where = request_context(request)
-    gone = clear_cookie_header(name, flow=_FLOW, path=where.prefix or "/", secure=where.secure)
-    response.headers.append("set-cookie", gone)
 
 
 def _oidc(app: HubApp) -> OidcSignIn:

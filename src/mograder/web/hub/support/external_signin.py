@@ -43,7 +43,9 @@ async def complete(
         name = Refusal.FRONT_DISAGREES
     if isinstance(name, Refusal):
         told = "" if isinstance(person.name, Refusal) else person.name
-        return await refuse(request, app, name, issuer=person.issuer, name=told)
+        # The log tells the subject, which an instructor needs to link the person.
+        subject = f"subject {person.subject}"
+        return await refuse(request, app, name, issuer=person.issuer, name=told, detail=subject)
     login = new_login(app, name, person.role, person.lifetime)
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)

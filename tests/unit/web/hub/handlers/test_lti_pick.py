@@ -10,9 +10,8 @@ import httpx
 import pytest
 
 from tests.support.lti.tokens import verified
-from tests.support.lti_hub import ORIGIN, LtiHub, Tab, lti_hub
+from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
 
-POLICY = "content-security-policy"
 SOURCE = """import marimo
 
 app = marimo.App()

@@ -136,7 +136,7 @@ async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
 
 async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> None:
     async with lti.tab() as tab:
-        answer = await tab.launch("alice", lti.activity("A1"), exp=1)
+        answer = await tab.launch("alice", lti.activity("A1"), changed={"exp": 1})
         assert answer.status_code == 403
     async with lti.hub.client("alice") as alice:
         assert (await alice.get("/")).status_code == 403

@@ -1,0 +1,211 @@
+"""The client of a platform's services against what the recorded Moodle answered, and worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from mograder.clients.guarded_http import GuardedHttp
+from mograder.clients.lti_services import LtiServices, Score
+from mograder.clients.lti_tokens import AccessTokens
+from mograder.core.errors import RemoteFailed
+from tests.support.clock import ManualClock
+from tests.support.lti.tokens import RECORDED_PLATFORM, recording
+
+TOKEN_URL = f"{RECORDED_PLATFORM}/mod/lti/token.php"
+MEMBERS_URL = f"{RECORDED_PLATFORM}/mod/lti/services.php/CourseSection/4/bindings/1/memberships"
+PUBLIC = "93.184.216.34"
+ASKED = [each for each in recording("moodle-token") if each["request"]["url"] == TOKEN_URL]
+Answers = Callable[[httpx.Request], httpx.Response]
+
+
+def http(answers: Answers) -> GuardedHttp:
+    return GuardedHttp(
+        [RECORDED_PLATFORM],
+        private_network=False,
+        name="the platform",
+        transport=httpx.MockTransport(answers),
+        resolve=lambda host, port: [PUBLIC],
+    )
+
+
+def tokens(answers: Answers, clock: ManualClock | None = None) -> AccessTokens:
+    signed = "header.claims.signature"
+    return AccessTokens(
+        http(answers), TOKEN_URL, "client-full", lambda claims: signed, clock or ManualClock()
+    )
+
+
+def token_of(request: httpx.Request) -> httpx.Response | None:
+    """Answer a request for a token as usual; None for any other request."""
+    if not request.url.path.endswith("token.php"):
+        return None
+    scopes = dict(httpx.QueryParams(request.content.decode()))["scope"]
+    told = {"access_token": "secret-token", "token_type": "Bearer", "expires_in": 3600}
+    return httpx.Response(200, text=json.dumps({**told, "scope": scopes}))
+
+
+def services(answers: Answers) -> LtiServices:
+    def both(request: httpx.Request) -> httpx.Response:
+        return token_of(request) or answers(request)
+
+    return LtiServices(http(both), tokens(both))
+
+
+def members(
+    count: int, start: int = 0, course: object = "4", following: str = ""
+) -> httpx.Response:
+    told: list[dict[str, Any]] = [
+        {"user_id": str(number), "status": "Active"} for number in range(start, start + count)
+    ]
+    headers = {"Link": f'<{following}>; rel="next"'} if following else {}
+    return httpx.Response(200, json={"context": {"id": course}, "members": told}, headers=headers)
+
+
+@pytest.mark.parametrize("each", ASKED, ids=[each["step"] for each in ASKED])
+def test_each_recorded_answer_is_a_token_or_a_refusal_without_secrets(each: dict[str, Any]) -> None:
+    recorded = each["response"]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(recorded["status"], text=recorded["body"])
+
+    if recorded["status"] == 200:
+        found = tokens(answer).get(["scope"])
+        assert found.text == json.loads(recorded["body"])["access_token"]
+        assert found.scopes == set(json.loads(recorded["body"])["scope"].split())
+        return
+    with pytest.raises(RemoteFailed, match="no access") as refused:
+        tokens(answer).get(["scope"])
+    assert "signature" not in str(refused.value)
+    assert '"kid"' not in str(refused.value)
+
+
+def test_a_token_is_kept_until_five_minutes_before_its_end() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return token_of(request) or httpx.Response(404)
+
+    clock = ManualClock()
+    kept = tokens(answer, clock)
+    kept.get(["a", "b"])
+    clock.advance(3299)
+    kept.get(["b", "a"])
+    assert len(asked) == 1
+    clock.advance(2)
+    kept.get(["a", "b"])
+    kept.get(["a"])
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        '{"access_token": 5}',
+        '{"access_token": "a\\nb"}',
+        '{"access_token": "x", "token_type": "mac"}',
+    ],
+)
+def test_an_answer_without_a_usable_token_is_refused(body: str) -> None:
+    with pytest.raises(RemoteFailed):
+        tokens(lambda _: httpx.Response(200, text=body)).get(["a"])
+
+
+def test_the_time_of_an_assertion_lies_back() -> None:
+    seen: list[Any] = []
+    clock = ManualClock()
+    now = int(clock.now().timestamp())
+    AccessTokens(
+        http(lambda request: token_of(request) or httpx.Response(404)),
+        TOKEN_URL,
+        "client-full",
+        lambda claims: seen.append(claims) or "a.b.c",  # type: ignore[func-returns-value]
+        clock,
+    ).get(["a"])
+    (claims,) = seen
+    assert (claims["iat"], claims["exp"]) == (now - 30, now + 60)
+    assert (claims["iss"], claims["sub"], claims["aud"]) == ("client-full",) * 2 + (TOKEN_URL,)
+
+
+def test_a_score_is_what_the_recorded_platform_took() -> None:
+    stamp = datetime(2026, 11, 21, 21, 21, 25, tzinfo=UTC)
+    assert json.loads(Score("16", 8.5, 10, "Task 1: 5/5", stamp).body()) == {
+        "userId": "16",
+        "scoreGiven": 8.5,
+        "scoreMaximum": 10,
+        "comment": "Task 1: 5/5",
+        "activityProgress": "Completed",
+        "gradingProgress": "FullyGraded",
+        "timestamp": "2026-11-21T21:21:25Z",
+    }
+
+
+def test_an_address_with_a_query_gets_its_part_before_it() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path.decode())
+        return httpx.Response(200, json=[{"userId": "1&2", "resultScore": 3, "resultMaximum": 10}])
+
+    place = f"{RECORDED_PLATFORM}/mod/lti/services.php/4/lineitems/34/lineitem?type_id=1"
+    found = services(answer).result(place, "1&2")
+    assert asked == [
+        "/mod/lti/services.php/4/lineitems/34/lineitem/results?type_id=1&user_id=1%262"
+    ]
+    assert found is not None
+    assert (found.score, found.maximum) == (3, 10)
+
+
+def test_pages_that_lead_in_a_circle_are_refused() -> None:
+    with pytest.raises(RemoteFailed, match="pages"):
+        services(lambda _: members(1, following=MEMBERS_URL)).members(MEMBERS_URL, "4")
+
+
+def test_more_pages_than_a_course_has_are_refused() -> None:
+    count = iter(range(1000))
+    answer = services(lambda _: members(1, following=f"{MEMBERS_URL}?from={next(count)}"))
+    with pytest.raises(RemoteFailed, match="pages"):
+        answer.members(MEMBERS_URL, "4")
+    assert next(count) == 200
+
+
+def test_more_members_than_a_course_has_are_refused() -> None:
+    with pytest.raises(RemoteFailed, match="20000"):
+        services(lambda _: members(20_001)).members(MEMBERS_URL, "4")
+
+
+@pytest.mark.parametrize("following", ["https://evil.example.org/", "http://10.0.0.1/", "//evil"])
+def test_a_next_page_of_another_server_is_refused(following: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["host"])
+        return members(1, following=following)
+
+    with pytest.raises(RemoteFailed):
+        services(answer).members(MEMBERS_URL, "4")
+    assert asked == ["moodle.example.org"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"context": {"id": "4"}},
+        {"members": []},
+        {"context": {"id": "5"}, "members": []},
+        {"context": {"id": "4"}, "members": [{"name": "Nobody"}]},
+        {"context": {"id": "4"}, "members": [{"user_id": "x" * 256}]},
+        [],
+    ],
+)
+def test_a_list_that_is_none_is_refused(told: object) -> None:
+    with pytest.raises(RemoteFailed):
+        services(lambda _: httpx.Response(200, json=told)).members(MEMBERS_URL, "4")

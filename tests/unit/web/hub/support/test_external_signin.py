@@ -1,0 +1,173 @@
+"""The end of a sign-in by another system: the name, the link, the login, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from mograder.auth.cookies import LIFETIME, read_cookie
+from mograder.auth.external_names import ProvenPerson
+from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName, Username
+from mograder.core.settings import load_settings
+from mograder.store.external_people import ExternalPeople
+from mograder.store.gradebook import Gradebook
+from mograder.web.app import AppMiddleware
+from mograder.web.context import ContextMiddleware
+from mograder.web.hub.app import _make_hub_app
+from mograder.web.hub.support.access import admit
+from mograder.web.hub.support.external_signin import complete, is_known
+from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.public_url import own_url
+from mograder.web.marking.gradebook import SharedGradebook
+from tests.support.hub_app import ORIGIN, SECRET, Hub
+
+MOODLE = "https://moodle.test"
+ALICE = ProvenPerson("lti", MOODLE, "13", "alice", same_names=False, lifetime=LIFETIME)
+
+
+def by_session(hub: Hub) -> None:
+    hub.services.state.slot_of("alice")
+
+
+def by_revoked_token(hub: Hub) -> None:
+    hub.services.revocations.bump_epoch("alice")
+
+
+def by_copy(hub: Hub) -> None:
+    release = hub.services.releases.get(ItemName.parse("A1"))
+    assert release is not None
+    hub.services.workspaces.ensure(Username.parse("alice"), release)
+
+
+def by_list(hub: Hub) -> None:
+    (hub.course / "allowed_users.txt").write_text("bob\nalice\n")
+
+
+def by_marks(hub: Hub) -> None:
+    with Gradebook(hub.services.loaded.gradebook_path) as book:
+        book.put_students({"alice": "Alice"})
+
+
+def by_another_issuer(hub: Hub) -> None:
+    now = hub.clock.now()
+    ExternalPeople(hub.engine).link("https://other.test", "13", "alice", "", "", now)
+
+
+@pytest.fixture
+def app(hub: Hub) -> HubApp:
+    """The object that the hub's handlers get."""
+    return _make_hub_app(
+        hub.services,
+        Metrics(hub.services.pool),
+        Notifier(),
+        SharedGradebook(hub.services.loaded.gradebook_path),
+    )
+
+
+async def came(hub: Hub, app: HubApp, person: ProvenPerson, target: str = "") -> httpx.Response:
+    """Have a person come from another system; return the answer."""
+    routes = FastAPI()
+
+    @routes.get("/came")
+    async def handler(request: Request) -> Response:
+        return await complete(request, app, person, target)
+
+    own = ContextMiddleware(AppMiddleware(routes, app, admit))
+    transport = httpx.ASGITransport(own)
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+        return await client.get("/came")
+
+
+async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None:
+    answer = await came(hub, app, ALICE, "/edit/A1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/edit/A1")
+    login = read_cookie(SECRET, answer.cookies["mograder_session"], hub.clock.now())
+    assert login is not None
+    assert (login.username, login.role) == ("alice", Role.STUDENT)
+    (person,) = ExternalPeople(hub.engine).people()
+    assert (person.issuer, person.subject, person.username) == (MOODLE, "13", "alice")
+    again = await came(hub, app, replace(ALICE, name="bob"))
+    assert again.status_code == 303
+    assert ("alice", "sign in", f"lti {MOODLE}", "ok") in hub.audit()
+
+
+@pytest.mark.parametrize(
+    "known",
+    [by_session, by_revoked_token, by_copy, by_list, by_marks, by_another_issuer],
+)
+async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_its_own_names(
+    hub: Hub, app: HubApp, known: Callable[[Hub], None]
+) -> None:
+    assert not is_known(app, Username.parse("alice"))
+    known(hub)
+    answer = await came(hub, app, ALICE)
+    assert answer.status_code == 403
+    assert "knows the name “alice” from elsewhere" in answer.text
+    assert "mograder_session" not in answer.cookies
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == ""
+    same = await came(hub, app, replace(ALICE, same_names=True))
+    assert same.status_code == 303
+
+
+@pytest.mark.parametrize("name", ["prof", "marta"])
+async def test_the_names_of_staff_are_known_here(hub: Hub, app: HubApp, name: str) -> None:
+    answer = await came(hub, app, replace(ALICE, name=name))
+    assert answer.status_code == 403
+    assert (name, "sign in", f"{MOODLE}: known here (subject 13)", "refused") in hub.audit()
+
+
+async def test_a_link_made_by_an_instructor_counts_for_a_name_that_is_known(
+    hub: Hub, app: HubApp
+) -> None:
+    by_copy(hub)
+    ExternalPeople(hub.engine).link(MOODLE, "13", "alice", "", "prof", hub.clock.now())
+    assert (await came(hub, app, replace(ALICE, name=""))).status_code == 303
+
+
+async def test_a_role_and_a_lifetime_hold_for_that_login(hub: Hub, app: HubApp) -> None:
+    hours = 8 * 3600
+    teacher = replace(ALICE, role=Role.INSTRUCTOR, lifetime=hours)
+    cookie = (await came(hub, app, teacher)).cookies["mograder_session"]
+    now = hub.clock.now()
+    login = read_cookie(SECRET, cookie, now + timedelta(seconds=hours - 1))
+    assert login is not None
+    assert login.role is Role.INSTRUCTOR
+    assert read_cookie(SECRET, cookie, now + timedelta(seconds=hours)) is None
+    student = await came(hub, app, ALICE)
+    login = read_cookie(SECRET, student.cookies["mograder_session"], now)
+    assert login is not None
+    assert login.role is Role.STUDENT
+
+
+async def test_refusals_are_counted(hub: Hub, app: HubApp) -> None:
+    nameless = replace(ALICE, name="")
+    for _ in range(20):
+        assert (await came(hub, app, nameless)).status_code == 403
+    answer = await came(hub, app, nameless)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert (await came(hub, app, ALICE)).status_code == 303
+
+
+def test_the_hubs_own_address(tmp_path: Path) -> None:
+    file = tmp_path / "mograder.toml"
+    for public, base, expected in (
+        ("https://hub.test", "", "https://hub.test"),
+        ("https://hub.test/", "/live/hub", "https://hub.test/live/hub"),
+        ("http://127.0.0.1:8080", "", "http://127.0.0.1:8080"),
+    ):
+        file.write_text(f'[hub]\npublic_url = "{public}"\nbase_url = "{base}"\n')
+        assert own_url(load_settings(tmp_path, environ={})) == expected
+    file.write_text('[hub]\npublic_url = "http://hub.test"\n')
+    with pytest.raises(InvalidInput, match="with https"):
+        own_url(load_settings(tmp_path, environ={}))
