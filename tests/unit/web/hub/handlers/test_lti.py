@@ -12,6 +12,8 @@ from mograder.auth.cookies import LIFETIME
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook import Identity as MoodleUser
 from mograder.store.lti_platforms import Platforms
 from tests.support.hub_app import Hub, make_hub
 from tests.support.lti.state import ASSISTANT
@@ -173,6 +175,17 @@ async def test_launches_need_the_hubs_own_https_address(tmp_path: Path, url: str
     toml = toml_of(platform).replace(ORIGIN, url)
     with pytest.raises(InvalidInput, match="public_url with https"):
         make_hub(tmp_path / "course", toml)
+
+
+async def test_names_may_come_from_the_accounts_that_the_course_knows(tmp_path: Path) -> None:
+    async with lti_hub(tmp_path / "course", username="identities") as rig, rig.tab() as tab:
+        refused(await tab.launch("alice", rig.activity()), "Share launcher")
+        with Gradebook(rig.hub.services.loaded.gradebook_path) as book:
+            book.put_identities(rig.platform.url, [MoodleUser(13, "al-2026")])
+            book.put_identities("https://other.example.org", [MoodleUser(14, "bob")])
+            book.put_students({"al-2026": "Alice"})
+        assert login_of(rig, await tab.launch("alice", rig.activity())).username == "al-2026"
+        refused(await tab.launch("bob", rig.activity()), "Share launcher")
 
 
 # --- roles --------------------------------------------------------------------------------------

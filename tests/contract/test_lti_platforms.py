@@ -1,18 +1,17 @@
-"""Learning platforms in the hub's database: registrations, activities, and the hub's own keys."""
+"""store.lti_platforms: registrations, activities and the hub's own keys, on each database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from mograder.auth.jose import KeySet, verify
 from mograder.core.external_settings import LtiSettings
-from mograder.store.database import open_engine, upgrade
+from mograder.store.database import reading
+from mograder.store.external_tables import lti_keys
 from mograder.store.lti_platforms import Keys, Link, Links, Platforms
 from mograder.store.lti_presence import has_platforms
 from tests.support.hub_app import SECRET
@@ -30,14 +29,6 @@ LINK = Link(
     lineitems="https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1",
     seen_at=NOW,
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_platforms_of_the_settings_come_before_registered_ones(engine: Engine) -> None:
@@ -110,17 +101,24 @@ def test_another_process_signs_with_the_same_key_until_one_of_them_rotates(engin
     assert ours.current(NOW).kid == rotated.kid
 
 
-def test_private_keys_are_neither_published_nor_stored_in_the_clear(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_private_keys_are_neither_published_nor_stored_in_the_clear(engine: Engine) -> None:
     keys = Keys(engine, SECRET)
     key = keys.current(NOW)
     (public,) = keys.public_set(NOW)["keys"]
     assert public["kid"] == key.kid
     assert not {"d", "p", "q", "dp", "dq", "qi"} & public.keys()
-    stored = b"".join(each.read_bytes() for each in tmp_path.glob("hub.db*"))
-    assert key.kid.encode() in stored
-    assert b'"dp"' not in stored
+    with reading(engine) as connection:
+        (row,) = connection.execute(select(lti_keys)).all()
+    assert row.kid == key.kid
+    assert '"dp"' not in row.private_key
+    assert row.private_key.count(".") == 4  # encrypted, in JWE's compact form
+
+
+def test_people_who_launch_an_activity_at_once_make_one_row(engine: Engine) -> None:
+    links = Links(engine)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(links.saw, [LINK] * 24))
+    assert links.all() == (LINK,)
 
 
 def test_a_changed_secret_of_the_hub_makes_a_new_key(engine: Engine) -> None:
