@@ -1,7 +1,8 @@
-"""Take the screenshots of marking in the guides: ``.venv/bin/python -m scripts.docs_screenshots``.
+"""Take the screenshots in the guides: ``.venv/bin/python -m scripts.docs_screenshots``.
 
 A copy of the example course is graded, marked in Chromium, given an extension and released, by
 the same commands and pages as in ``docs/how-to/mark-a-course.md``. Names and dates are invented.
+``--only sign-in`` takes those of signing in by other systems, ``--only marking`` the others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -88,15 +90,26 @@ def main() -> int:
     """Take the pictures into ``docs/images``, or where ``--into`` says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
-    into: Path = parser.parse_args().into
+    parser.add_argument("--only", choices=("marking", "sign-in"), help="some of them only")
+    given = parser.parse_args()
+    into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
+    if given.only != "marking":
+        # A process of its own: the learning platform is the tests'.
+        command = [sys.executable, "-m", "tests.support.sign_in_pictures", str(into.resolve())]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
+    if given.only != "sign-in":
+        _take_marking_pictures(into)
+    return 0
+
+
+def _take_marking_pictures(into: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="mograder-pictures-", dir="/var/tmp") as directory:
         course = Path(directory) / "course"
         _prepare_course(course)
         config = HubConfig(settings={"hub.instructors": [TEACHER]})
         with HubProcess(course, Path(directory) / "hub.log", config) as hub:
             asyncio.run(_take_pictures(hub, course, into))
-    return 0
 
 
 def _prepare_course(course: Path) -> None:

@@ -14,15 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, urljoin
 
+from mograder.auth.lti_tool import RESULT, ROSTER_SCOPE, SCORE_SCOPES
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.clients.lti_tokens import AccessTokens
 from mograder.core.errors import RemoteFailed
-
-_AGS = "https://purl.imsglobal.org/spec/lti-ags/scope/"
-SCORE, RESULT = f"{_AGS}score", f"{_AGS}result.readonly"
-LINE_ITEMS = f"{_AGS}lineitem.readonly"
-MEMBERS = "https://purl.imsglobal.org/spec/lti-nrps/scope/contextmembership.readonly"
-_GRADES = (SCORE, RESULT, LINE_ITEMS)
 
 _SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"
 _RESULTS_TYPE = "application/vnd.ims.lis.v2.resultcontainer+json"
@@ -119,14 +114,14 @@ class LtiServices:
         """Send a mark to a grade item."""
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
-        self._demand(self._ask("POST", url, _GRADES, headers, body=score.body()))
+        self._demand(self._ask("POST", url, SCORE_SCOPES, headers, body=score.body()))
 
     def result(self, lineitem: str, subject: str) -> Result | None:
         """Return the mark that the platform has; None where the hub may not read it."""
-        if RESULT not in self._tokens.get(_GRADES).scopes:
+        if RESULT not in self._tokens.get(SCORE_SCOPES).scopes:
             return None
         url = _with(_below(lineitem, "results"), "user_id", subject)
-        answer = self._demand(self._ask("GET", url, _GRADES, [("Accept", _RESULTS_TYPE)]))
+        answer = self._demand(self._ask("GET", url, SCORE_SCOPES, [("Accept", _RESULTS_TYPE)]))
         entries = _list(answer.json())
         found = [each for each in entries if str(each.get("userId")) == subject]
         return _result(found[0]) if found else Result()
@@ -138,7 +133,9 @@ class LtiServices:
         """
         url = _with(lineitems, "resource_id", resource_id)
         headers = [("Accept", _LINE_ITEMS_TYPE)]
-        answer = self._demand(self._ask("GET", url, _GRADES, headers, longest=_LINE_ITEMS_BYTES))
+        answer = self._demand(
+            self._ask("GET", url, SCORE_SCOPES, headers, longest=_LINE_ITEMS_BYTES)
+        )
         found = (_line_item(each) for each in _list(answer.json()))
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
@@ -167,7 +164,7 @@ class LtiServices:
 
     def _page(self, url: str) -> Answer:
         headers = [("Accept", _MEMBERS_TYPE)]
-        return self._demand(self._ask("GET", url, (MEMBERS,), headers, longest=_MEMBERS_BYTES))
+        return self._demand(self._ask("GET", url, (ROSTER_SCOPE,), headers, longest=_MEMBERS_BYTES))
 
     def _ask(
         self,

@@ -16,6 +16,7 @@ from mograder.clients.front_probe import is_hub
 from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.operations.course_checks import environment_lines, secret_lines
+from mograder.operations.external_checks import external_lines
 from mograder.operations.gradebook_checks import gradebook_lines
 from mograder.operations.grading_checks import source_line
 from mograder.operations.host_checks import (
@@ -97,6 +98,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
         *kernel_lines(loaded),
         *await environment_lines(loaded),
         *await asyncio.to_thread(lambda: tuple(backup_lines(loaded))),
+        *await asyncio.to_thread(lambda: tuple(external_lines(loaded, environ))),
         version_line(),
     ]
     return tuple(lines)

@@ -70,8 +70,14 @@ class ExternalPeople:
             linked_at=now,
             linked_by=by,
         )
-        with writing(self._engine) as connection:
-            connection.execute(row)
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(row)
+        except Conflict as error:
+            raise Conflict(
+                f"The person there or the user {username} has a link with {issuer} already.",
+                hint="Unlink it first.",
+            ) from error
 
     def unlink(self, issuer: str, username: str) -> bool:
         """Remove a user's link to an issuer; return False if there is none."""

@@ -19,6 +19,9 @@ from mograder.store.hub_state import bounded
 KEPT = timedelta(days=30)
 """The time for which a retired key is still published."""
 
+LONGEST_USE = timedelta(days=365)
+"""The age at which a key is replaced by a new one."""
+
 _SEEN_AGAIN = timedelta(hours=1)
 """The time after which a launch of an unchanged activity is written again."""
 
@@ -197,11 +200,9 @@ class Keys:
         self._opened: PrivateKey | None = None
 
     def current(self, now: datetime) -> PrivateKey:
-        """Return the key that signs; make one if there is none, or none that can be decrypted."""
-        newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)
-        with reading(self._engine) as connection:
-            row = connection.execute(newest).one_or_none()
-        if row is None:
+        """Return the key that signs; make one if there is no readable one, or it is a year old."""
+        row = self._newest()
+        if row is None or now - row.created_at >= LONGEST_USE:
             return self.rotate(now)
         if self._opened is None or self._opened.kid != row.kid:
             try:
@@ -210,6 +211,11 @@ class Keys:
                 _log.error("The hub's key for platforms cannot be decrypted: a new one is made")
                 return self.rotate(now)
         return self._opened
+
+    def held(self) -> PrivateKey | None:
+        """Return the key that signs, without ever making one; None if it cannot be decrypted."""
+        row = self._newest()
+        return None if row is None else self._open(row.private_key)
 
     def public_set(self, now: datetime) -> dict[str, list[dict[str, object]]]:
         """Return the JWKS document: the key that signs, and those retired in the last 30 days."""
@@ -237,6 +243,11 @@ class Keys:
         with reading(self._engine) as connection:
             rows = connection.execute(wanted.order_by(*_NEWEST)).mappings()
             return tuple(KeyFacts(**row) for row in rows)
+
+    def _newest(self) -> Row[tuple[object, ...]] | None:
+        newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(newest).one_or_none()
 
     def _open(self, sealed: str) -> PrivateKey | None:
         try:

@@ -30,7 +30,7 @@ CONTEXT = "mograder.context"
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CAPABILITY = re.compile(r"^/s/[^/]{16,}")
+_CAPABILITY = re.compile(r"^(/s/|/lti/register/)[^/]{16,}")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
@@ -261,7 +261,7 @@ def _log_access(scope: Scope, context: RequestContext, status: int, seconds: flo
         return
     # The query stays out: it may carry a marimo session id or a sign-in code. The formatter
     # masks too; doing it here keeps a capability out of every other handler as well.
-    path = _CAPABILITY.sub("/s/***", context.raw_path.decode("latin-1"), count=1)
+    path = _CAPABILITY.sub(r"\1***", context.raw_path.decode("latin-1"), count=1)
     _access.log(
         level,
         "%s %s %s %d ms from %s",

@@ -81,6 +81,14 @@ def test_a_masked_path_keeps_its_shape() -> None:
     assert mask(TOKEN) == "alice:***"
 
 
+def test_tokens_of_other_systems_and_addresses_of_registration_are_masked() -> None:
+    signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMyJ9.c2lnbmF0dXJl"
+    sealed = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..aXY.Y2lwaGVy.dGFn"
+    for token in (signed, sealed):
+        assert mask(f"refused {token}, from moodle") == "refused ***, from moodle"
+    assert mask(f"https://hub/lti/register/{CAPABILITY}?x") == "https://hub/lti/register/***?x"
+
+
 def test_a_registered_secret_is_masked_wherever_it_appears() -> None:
     register_secret("correct horse battery")
     register_secret("tiny")

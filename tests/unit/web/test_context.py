@@ -153,9 +153,11 @@ async def test_the_access_log_tells_no_capability_and_no_query(
     with caplog.at_level(logging.DEBUG, "mograder.access"):
         await pass_through("/s/" + "a" * 32 + "/api/x")
         await pass_through("/edit/A1")
-    assert [record.levelname for record in caplog.records] == ["DEBUG", "INFO"]
+        await pass_through("/lti/register/" + "a" * 43)
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "INFO", "INFO"]
     assert "aaaa" not in caplog.text
     assert "GET /s/***/api/x 200" in caplog.text
+    assert "GET /lti/register/*** 200" in caplog.text
 
 
 @pytest.mark.parametrize("base_url", ["live", "/a b", "/../x", "/" + "a" * 300])

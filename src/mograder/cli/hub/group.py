@@ -49,6 +49,9 @@ class _Hub(LazyGroup):
             "schedule": Lazy(
                 "mograder.cli.hub.course:schedule", "Open a hub's items by a schedule."
             ),
+            "lti": Lazy(
+                "mograder.cli.hub.lti:lti", "Look after the platforms that open a hub by LTI."
+            ),
             "check": Lazy("mograder.cli.hub.check:check", "Check that a hub can run here."),
             "backup": Lazy(
                 "mograder.cli.hub.backup:backup",

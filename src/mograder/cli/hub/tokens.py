@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -13,16 +11,14 @@ from mograder.auth.login_links import LINK_LIFE, make_code
 from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.hub_database import no_hub, open_hub_state
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients import hub_course
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
-from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.store.database import database_url, open_engine, schema_version
-from mograder.store.hub_state import HubState
 
 _HERE = "command line"
 _METRICS = "metrics"
@@ -61,7 +57,7 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
             "on a server it is in /etc/mograder/hub-secret."
         )
     epoch = 0
-    with _state_of(load_course(given, course_dir)) as state:
+    with open_hub_state(load_course(given, course_dir)) as state:
         if state is not None:
             epoch = state.epoch(user)
             state.record(_now(), "", f"make {role} token", user, _HERE, "ok")
@@ -97,9 +93,9 @@ def revoke_token(
             hub_course.revoke_token(client, user)
     else:
         loaded = load_course(given, course_dir)
-        with _state_of(loaded) as state:
+        with open_hub_state(loaded) as state:
             if state is None:
-                raise _no_hub(loaded)
+                raise no_hub(loaded)
             state.bump_epoch(user)
             state.record(_now(), "", "revoke token", user, _HERE, "ok")
     click.echo(f"All tokens and logins of {user} are void.")
@@ -123,35 +119,13 @@ def login_link(
     loaded = load_course(given, course_dir)
     base = _base_url(loaded, url)
     code = make_code()
-    with _state_of(loaded) as state:
+    with open_hub_state(loaded) as state:
         if state is None:
-            raise _no_hub(loaded)
+            raise no_hub(loaded)
         now = _now()
         state.add_link(code.hash, user, Role(role), now + LINK_LIFE)
         state.record(now, "", f"make {role} sign-in link", user, _HERE, "ok")
     click.echo(f"{base}/login/link?code={code.text}")
-
-
-@contextmanager
-def _state_of(loaded: LoadedSettings) -> Iterator[HubState | None]:
-    """Open the hub's database; never create it, as it would have the wrong owner or directory."""
-    url = database_url(loaded.settings.database.url, loaded.course_dir)
-    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
-    if file is not None and not file.exists():
-        yield None
-        return
-    engine = open_engine(url)
-    try:
-        yield None if schema_version(engine) is None else HubState(engine)
-    finally:
-        engine.dispose()
-
-
-def _no_hub(loaded: LoadedSettings) -> NotFound:
-    return NotFound(
-        f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
-        hint="Give the hub's course by -C, or start the hub once.",
-    )
 
 
 def _now() -> datetime:

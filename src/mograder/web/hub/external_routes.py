@@ -54,4 +54,8 @@ def external_routes(app: HubApp) -> tuple[Route, ...]:
         from mograder.web.hub.lti_routes import LTI_ROUTES  # noqa: PLC0415 - see above
 
         routes += LTI_ROUTES
+    if routes:
+        from mograder.web.hub.people_routes import PEOPLE_ROUTES  # noqa: PLC0415 - see above
+
+        routes += PEOPLE_ROUTES
     return tuple(routes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.web.hub.handlers import lti, lti_pick, lti_scores
+from mograder.web.hub.handlers import lti, lti_pick, lti_register, lti_scores
 from mograder.web.hub.routes import Route
 from mograder.web.hub.support.access import Access
 
@@ -12,5 +12,7 @@ LTI_ROUTES: tuple[Route, ...] = (
     Route("POST", "/lti/launch", lti.launch, Access.ANYONE),
     Route("POST", "/lti/pick", lti_pick.pick, Access.ANYONE),
     Route("GET", "/lti/keys", lti.keys, Access.ANYONE),
+    Route("GET", "/lti/register/{code}", lti_register.ask, Access.ANYONE),
+    Route("POST", "/lti/register/{code}", lti_register.use, Access.ANYONE),
     Route("POST", "/course/lti/scores/{name}", lti_scores.send_again, Access.INSTRUCTOR),
 )

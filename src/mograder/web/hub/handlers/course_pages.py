@@ -203,6 +203,7 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
         stamp=str(await to_thread.run_sync(roster.stamp)),
         by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
+        external=app.oidc is not None or app.lti is not None,
         done=done,
         done_item=item,
     )

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 
 from mograder.auth.lti_addresses import addresses_of
-from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet
+from mograder.clients.lti_keys import KeyRequest
 from mograder.core.clock import Clock
-from mograder.core.errors import RemoteFailed
 from mograder.core.external_settings import LtiPlatform
-from mograder.core.web_origin import origin_of
 from mograder.exchange.lti.roster import RosterNames
+from mograder.operations.sign_in_settings import own_url
 from mograder.store.allowlist import Allowlist
 from mograder.store.external_people import ExternalPeople, UsedStates
 from mograder.store.lti_platforms import Keys, Links, Platforms
@@ -24,7 +23,6 @@ from mograder.web.hub.support.lti_platform_services import PlatformServices
 from mograder.web.hub.support.lti_rosters import RosterKeeping
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
 from mograder.web.hub.support.lti_tasks import BackgroundPasses
-from mograder.web.hub.support.public_url import own_url
 from mograder.web.hub.support.services import Services
 
 _REQUESTS_AT_ONCE = 8
@@ -94,35 +92,13 @@ class PlatformKeys:
         return found
 
 
-class KeyRequest:
-    """The request for a platform's key set."""
-
-    def __init__(self, platform: LtiPlatform) -> None:
-        self._url = addresses_of(platform).keys
-        self._http = GuardedHttp(
-            {origin_of(self._url)},
-            private_network=platform.private_network,
-            name=f"the learning platform {platform.issuer}",
-        )
-
-    def __call__(self) -> object:
-        """Return the parsed key set. Raises: RemoteFailed."""
-        answer = self._http.send("GET", self._url, headers=_ACCEPT)
-        if not answer.good:
-            raise RemoteFailed(f"The learning platform answered {answer.status} for its keys.")
-        return answer.json()
-
-
-_ACCEPT = (("Accept", "application/json"),)
-
-
 def make_lti(services: Services) -> LtiService:
     """Return the objects of LTI 1.3.
 
     Raises: InvalidInput if the hub does not know its own public address, or a platform's address
         in the settings cannot be used.
     """
-    engine, clock, address = services.state.engine, services.clock, own_url(services.loaded)
+    engine, clock = services.state.engine, services.clock
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
     limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
@@ -137,7 +113,7 @@ def make_lti(services: Services) -> LtiService:
         LtiRosters(engine), people, platforms.all, asked.of, clock, RosterNames(clock)
     )
     return LtiService(
-        own_url=address,
+        own_url=own_url(services.loaded),
         clock=clock,
         platforms=platforms,
         links=links,

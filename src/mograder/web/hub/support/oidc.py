@@ -21,13 +21,10 @@ from mograder.auth.signin_state import SignInState
 from mograder.clients.key_sets import CachedKeySet
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput
 from mograder.core.external_settings import OidcSettings
 from mograder.core.log import register_secret
-from mograder.core.settings import LoadedSettings
+from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
 from mograder.store.external_people import UsedStates
-from mograder.store.secret import read_secret
-from mograder.web.hub.support.public_url import own_url
 from mograder.web.hub.support.services import Services
 
 T = TypeVar("T")
@@ -136,33 +133,3 @@ def open_oidc(services: Services) -> OidcSignIn:
         clock=clock,
         limiter=limiter,
     )
-
-
-def client_secret(loaded: LoadedSettings) -> str:
-    """Return the client's secret in ``[oidc] client_secret_file``, "" without that setting.
-
-    Raises: InvalidInput if the file cannot be read.
-    """
-    settings = loaded.settings.oidc
-    if not settings.client_secret_file:
-        return ""
-    hint = "Correct [oidc] client_secret_file, or set MOGRADER_OIDC_SECRET."
-    return read_secret(loaded.path(settings.client_secret_file), hint=hint)
-
-
-def check_oidc(loaded: LoadedSettings) -> None:
-    """Check what one key alone does not show.
-
-    Raises: InvalidInput naming the key.
-    """
-    settings = loaded.settings.oidc
-    if not settings.client_id:
-        raise InvalidInput("[oidc] client_id is not set.", hint="The provider gives it.")
-    if "openid" not in settings.scopes:
-        raise InvalidInput("[oidc] scopes lacks openid.", hint="Without it there is no identity.")
-    if settings.issuer.startswith("http:") and not settings.private_network:
-        raise InvalidInput(
-            "[oidc] issuer has no https.",
-            hint="For a trial on this machine set private_network = true in [oidc] too.",
-        )
-    own_url(loaded)

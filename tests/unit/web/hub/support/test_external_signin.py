@@ -18,6 +18,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
+from mograder.operations.sign_in_settings import own_url
 from mograder.store.external_people import ExternalPeople
 from mograder.store.gradebook import Gradebook
 from mograder.web.app import AppMiddleware
@@ -28,7 +29,6 @@ from mograder.web.hub.support.external_signin import complete, is_known
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
-from mograder.web.hub.support.public_url import own_url
 from mograder.web.marking.gradebook import SharedGradebook
 from tests.support.hub_app import ORIGIN, SECRET, Hub
 

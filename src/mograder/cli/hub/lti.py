@@ -1,0 +1,313 @@
+"""``mograder hub lti``: learning platforms, on the machine with the hub's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+import tomlkit
+from pydantic import ValidationError
+
+from mograder.auth.login_links import make_code
+from mograder.auth.lti_tool import ToolAddresses
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.hub_database import no_hub, open_hub_state
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.core.clock import SystemClock
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.names import Username
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.core.validation_messages import complaint
+from mograder.operations.sign_in_settings import own_url
+from mograder.store.database import awaits_upgrade
+from mograder.store.external_people import ExternalPeople
+from mograder.store.hub_state import HubState
+from mograder.store.lti_platforms import Keys, Platforms
+from mograder.store.lti_registrations import UNREGISTERED, Registrations
+
+_HERE: Final = "command line"
+
+
+@click.group()
+def lti() -> None:
+    """Look after the learning platforms that open this hub by LTI 1.3.
+
+    Run it on the hub's machine, as the hub's user, with the hub's environment.
+    """
+
+
+@lti.command("register")
+@click.argument("platform")
+@click.option(
+    "--course",
+    "courses",
+    multiple=True,
+    required=True,
+    help="The id of a course there that belongs to this hub; may be repeated.",
+)
+@click.option(
+    "--username",
+    type=click.Choice(
+        ["ext.user_username", "identities", "lis.person_sourcedid", "custom.username", "email"]
+    ),
+    default="ext.user_username",
+    show_default=True,
+    help="Where user names come from.",
+)
+@click.option("--same-names", is_flag=True, help="Its user names are this hub's user names.")
+@click.option("--teachers", is_flag=True, help="Its instructors are instructors of this hub.")
+@click.option("--assistants", is_flag=True, help="Its teaching assistants are markers.")
+@click.option(
+    "--roster",
+    type=click.Choice(["off", "show", "allow"]),
+    default="off",
+    show_default=True,
+    help="Read the course's members; allow: nobody else may come in, besides staff.",
+)
+@click.option("--scores", is_flag=True, help="Send released marks to it.")
+@click.option("--private-network", is_flag=True, help="It may have a private address.")
+@course_dir_option
+@click.pass_obj
+def register(
+    given: Given,
+    /,
+    platform: str,
+    *,
+    courses: tuple[str, ...],
+    course_dir: Path | None,
+    **choices: object,
+) -> None:
+    """Print an address at which a platform registers itself, once, within an hour.
+
+    PLATFORM is its address, such as https://moodle.example.org. Its administrator pastes what is
+    printed where tools are registered; in Moodle that is Site administration, Plugins, External
+    tool, Manage tools. All other values can be changed later only by registering again, or by a
+    [[lti.platform]] table in mograder.toml.
+    """
+    loaded = load_course(given, course_dir)
+    addresses = _addresses(loaded)
+    wanted = _expected(platform, courses, choices)
+    code = make_code()
+    with _state(loaded) as state:
+        now = _now()
+        Registrations(state.engine).add(code.hash, wanted, now)
+        state.record(now, "", "make address of registration", wanted.issuer, _HERE, "ok")
+    click.echo(addresses.registration(code.text))
+    click.echo(
+        "It works once, within an hour. If the hub had no platform until now, restart it first.",
+        err=True,
+    )
+
+
+@lti.command("platforms")
+@click.option(
+    "--remove",
+    metavar="CLIENT_ID",
+    help="Remove the registered platform with this client id; those in mograder.toml stay.",
+)
+@course_dir_option
+@click.pass_obj
+def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None:
+    """Print the hub's addresses for platforms, and the platforms as tables for mograder.toml.
+
+    A table in mograder.toml counts before a registered platform of the same issuer and client id.
+    """
+    loaded = load_course(given, course_dir)
+    addresses = _addresses(loaded)
+    with _state(loaded) as state:
+        found = Platforms(state.engine, loaded.settings.lti)
+        if remove is not None:
+            _remove(found, remove)
+            state.record(_now(), "", "remove platform", remove, _HERE, "ok")
+            click.echo(f"The platform with the client id {remove} was removed.")
+            return
+        registered = {each.platform.key for each in found.registered()}
+        listed = found.all()
+    for name, address in addresses.named():
+        click.echo(f"# {name}: {address}")
+    for each in listed:
+        click.echo()
+        click.echo("# registered" if each.key in registered else "# in mograder.toml")
+        click.echo(_as_toml(each), nl=False)
+
+
+@lti.command("keys")
+@click.option(
+    "--rotate", is_flag=True, help="Make a new key; the old one is published 30 days more."
+)
+@course_dir_option
+@click.pass_obj
+def keys(given: Given, rotate: bool, course_dir: Path | None) -> None:
+    """List the hub's keys for platforms, or make a new one.
+
+    The hub makes a new key each year. With --rotate MOGRADER_HUB_SECRET must be set to the
+    hub's secret, which encrypts them.
+    """
+    loaded = load_course(given, course_dir)
+    secret = read_environ().hub_secret
+    if rotate and secret is None:
+        raise click.ClickException(
+            "MOGRADER_HUB_SECRET must be set to the hub's secret, which encrypts the keys."
+        )
+    with _state(loaded) as state:
+        held = Keys(state.engine, secret.get_secret_value() if secret else "")
+        if rotate:
+            made = held.rotate(_now())
+            state.record(_now(), "", "make key for platforms", made.kid, _HERE, "ok")
+        for key in held.facts():
+            retired = f", retired {_day(key.retired_at)}" if key.retired_at else ""
+            click.echo(f"{key.kid}  made {_day(key.created_at)}{retired}")
+
+
+@lti.command("link")
+@click.argument("issuer")
+@click.argument("subject")
+@click.argument("username")
+@course_dir_option
+@click.pass_obj
+def link(
+    given: Given, /, issuer: str, subject: str, username: str, *, course_dir: Path | None
+) -> None:
+    """Let a person of a platform or provider be USERNAME on this hub.
+
+    ISSUER is its address as `people` and the settings have it, SUBJECT the person's id there; in
+    Moodle that is the number of the profile's page.
+    """
+    user = Username.parse(username)
+    loaded = load_course(given, course_dir)
+    with _state(loaded) as state:
+        if issuer not in _issuers(loaded, state):
+            known = ", ".join(sorted(_issuers(loaded, state))) or "none"
+            raise NotFound(f"This hub knows no platform or provider {issuer}; it knows {known}.")
+        now = _now()
+        ExternalPeople(state.engine).link(issuer, subject, user, "", _HERE, now)
+        state.record(now, "", "link person", f"{user} {issuer} {subject}", _HERE, "ok")
+    click.echo(f"{subject} of {issuer} is {user} here.")
+
+
+@lti.command("unlink")
+@click.argument("issuer")
+@click.argument("username")
+@course_dir_option
+@click.pass_obj
+def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | None) -> None:
+    """Take a person's link away, and end all the person's tokens and logins.
+
+    The next sign-in from there decides the name anew. Nothing of the person's work is changed.
+    """
+    user = Username.parse(username)
+    loaded = load_course(given, course_dir)
+    with _state(loaded) as state:
+        if not ExternalPeople(state.engine).unlink(issuer, user):
+            raise NotFound(f"{user} is not linked with {issuer}.")
+        state.bump_epoch(user)
+        state.record(_now(), "", "unlink person", f"{user} {issuer}", _HERE, "ok")
+    click.echo(f"{user} is not linked with {issuer} any more; all tokens and logins are void.")
+
+
+@lti.command("people")
+@click.option("--issuer", default="", help="Only people of this platform or provider.")
+@course_dir_option
+@click.pass_obj
+def people(given: Given, issuer: str, course_dir: Path | None) -> None:
+    """List the people of platforms and providers with their user names, separated by tabs."""
+    with _state(load_course(given, course_dir)) as state:
+        for each in ExternalPeople(state.engine).people(issuer):
+            fields = (each.username, each.issuer, each.subject, _day(each.linked_at))
+            click.echo("\t".join((*fields, each.linked_by or "first sign-in")))
+
+
+def _remove(platforms: Platforms, client_id: str) -> None:
+    """Remove the registered platform of a client id.
+
+    Raises:
+        NotFound: There is none.
+        Conflict: There are several, of different issuers.
+    """
+    keys = [each.platform.key for each in platforms.registered()]
+    found = [key for key in keys if key[1] == client_id]
+    if len(found) > 1:
+        raise Conflict(f"Several registered platforms have the client id {client_id}.")
+    if not found or not platforms.remove(*found[0]):
+        raise NotFound(f"No registered platform has the client id {client_id}.")
+
+
+def _as_toml(platform: LtiPlatform) -> str:
+    """Return a platform as a table of ``mograder.toml``, without the values that are defaults."""
+    table = tomlkit.table()
+    for name, value in platform.model_dump(exclude_defaults=True).items():
+        table.add(name, list(value) if isinstance(value, tuple) else value)
+    tables = tomlkit.aot()
+    tables.append(table)
+    document = tomlkit.document()
+    document.add("lti", tomlkit.table(is_super_table=True).add("platform", tables))
+    return tomlkit.dumps(document)
+
+
+def _issuers(loaded: LoadedSettings, state: HubState) -> frozenset[str]:
+    """Return the issuers of the hub's platforms and of its provider."""
+    platforms = Platforms(state.engine, loaded.settings.lti).all()
+    provider = loaded.settings.oidc.issuer
+    return frozenset({*(each.issuer for each in platforms), provider} - {""})
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()
+
+
+def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, object]) -> LtiPlatform:
+    """Return the settings of a platform that is to register.
+
+    Raises:
+        InvalidInput: The address is no platform's, or a course's id is empty.
+    """
+    values = {
+        "issuer": issuer.rstrip("/"),
+        "client_id": UNREGISTERED,
+        "courses": courses,
+        "username": choices["username"],
+        "names": "same" if choices["same_names"] else "own",
+        "teachers": choices["teachers"],
+        "assistants": choices["assistants"],
+        "roster": choices["roster"],
+        "scores": "released" if choices["scores"] else "off",
+        "private_network": choices["private_network"],
+    }
+    try:
+        return LtiPlatform.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "PLATFORM" if first["loc"][0] == "issuer" else "--course"
+        raise InvalidInput(f"{name} {complaint(first)}.") from error
+
+
+def _addresses(loaded: LoadedSettings) -> ToolAddresses:
+    return ToolAddresses(own_url(loaded))
+
+
+@contextmanager
+def _state(loaded: LoadedSettings) -> Iterator[HubState]:
+    """Open the hub's database.
+
+    Raises:
+        NotFound: No hub has run here.
+        Conflict: The hub of an earlier version has run last.
+    """
+    with open_hub_state(loaded) as state:
+        if state is None:
+            raise no_hub(loaded)
+        if awaits_upgrade(state.engine):
+            raise Conflict(
+                "The hub's database was made by an earlier version.",
+                hint="Start the hub of this version once, which upgrades it.",
+            )
+        yield state
+
+
+def _now() -> datetime:
+    return SystemClock().now()

@@ -1,0 +1,130 @@
+"""``mograder hub check``: whether the provider and the learning platforms answer, and know the hub.
+
+Nothing of a person is read, and no mark is sent: a provider's description and keys, a platform's
+keys, and an access token for the services that the settings use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mograder.auth.jose import KeySet, PrivateKey
+from mograder.auth.lti_addresses import addresses_of
+from mograder.auth.lti_tool import scopes_of
+from mograder.clients.guarded_http import GuardedHttp
+from mograder.clients.lti_keys import KeyRequest
+from mograder.clients.lti_tokens import AccessTokens
+from mograder.clients.oidc_provider import OidcProvider
+from mograder.core.clock import SystemClock
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.log import get_logger
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.operations.report import Line, note, ok, problem
+from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
+from mograder.store.database import awaits_upgrade, database_url
+from mograder.store.existing_database import existing_state
+from mograder.store.lti_platforms import Keys, Platforms
+
+_log = get_logger(__name__)
+
+
+def external_lines(loaded: LoadedSettings, environ: Environ) -> Iterator[Line]:
+    """Yield what is found about the provider and the platforms; nothing for a hub without them."""
+    if loaded.settings.oidc.issuer:
+        yield _provider(loaded, environ)
+    platforms, key = _stored(loaded, environ)
+    if not platforms:
+        return
+    try:
+        own_url(loaded)
+    except InvalidInput as error:
+        yield problem("lti", f"LTI: {error.message}", error.hint)
+        return
+    for platform in platforms:
+        yield from _platform(platform, key)
+
+
+def _stored(
+    loaded: LoadedSettings, environ: Environ
+) -> tuple[tuple[LtiPlatform, ...], PrivateKey | None]:
+    """Return the platforms of the settings and the database, and the hub's key if it has one.
+
+    A database that cannot be read is what another check reports.
+    """
+    secret = environ.hub_secret.get_secret_value() if environ.hub_secret else ""
+    try:
+        url = database_url(loaded.settings.database.url, loaded.course_dir)
+        with existing_state(url) as state:
+            if state is not None and not awaits_upgrade(state.engine):
+                key = Keys(state.engine, secret).held() if secret else None
+                return Platforms(state.engine, loaded.settings.lti).all(), key
+    except MograderError as error:
+        _log.debug("the platforms in the database could not be read: %s", error)
+    return loaded.settings.lti.platform, None
+
+
+def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
+    """Report whether the provider describes itself, and publishes keys."""
+    settings = loaded.settings.oidc
+    given = environ.oidc_secret.get_secret_value() if environ.oidc_secret else ""
+    try:
+        check_oidc(loaded)
+        secret = given or client_secret(loaded)
+        provider = OidcProvider(settings, secret)
+        provider.describe().client_auth(secret)
+        keys = KeySet.parse(provider.key_set()).keys
+    except MograderError as error:
+        return problem("oidc", f"sign-in: {settings.issuer}: {error.message}", error.hint)
+    if not keys:
+        return problem("oidc", f"sign-in: {settings.issuer} publishes no key for signatures")
+    return ok("oidc", f"sign-in: {settings.issuer} answers, with {_counted(len(keys), 'key')}")
+
+
+def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
+    """Report a platform's settings, its key set, and whether it gives the hub a token."""
+    name = f"LTI: {platform.issuer} (client {platform.client_id})"
+    missing = [each for each in ("deployments", "courses") if not getattr(platform, each)]
+    if missing:
+        text = f"{name} has no {' and no '.join(missing)}: every launch is refused"
+        yield problem("lti-settings", text, "Set them in its [[lti.platform]] table.")
+    try:
+        found = KeySet.parse(KeyRequest(platform)()).keys
+    except MograderError as error:
+        hint = error.hint or "Is jwks_url right, and may this machine reach the platform?"
+        yield problem("lti-keys", f"{name}: {error.message}", hint)
+        return
+    if not found:
+        yield problem("lti-keys", f"{name} publishes no key for signatures")
+        return
+    yield ok("lti-keys", f"{name} publishes {_counted(len(found), 'key')}")
+    wanted = scopes_of(platform)
+    if not wanted:
+        return
+    if key is None:
+        text = f"{name}: its services were not tried, since the hub's key is not at hand"
+        hint = "Start the hub once, and run the check as its user with its environment."
+        yield note("lti-services", text, hint)
+        return
+    yield _services(platform, key, wanted, name)
+
+
+def _services(platform: LtiPlatform, key: PrivateKey, wanted: tuple[str, ...], name: str) -> Line:
+    addresses = addresses_of(platform)
+    http = GuardedHttp(
+        addresses.services, private_network=platform.private_network, name="the platform"
+    )
+    try:
+        tokens = AccessTokens(http, addresses.token, platform.client_id, key.sign, SystemClock())
+        granted = tokens.get(wanted).scopes
+    except MograderError as error:
+        return problem("lti-services", f"{name}: {error.message}", error.hint)
+    lacking = [each.rpartition("/")[2] for each in wanted if each not in granted]
+    if lacking:
+        text = f"{name} does not grant {', '.join(lacking)}, which the settings need"
+        return problem("lti-services", text, "Switch the service on in the tool's settings there.")
+    return ok("lti-services", f"{name} gives tokens for its services")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,118 @@
+"""The instructors' page about signing in by other systems: their addresses, keys and people.
+
+Only hubs with a provider or a platform have it. A link made here lets a person of another system
+be a user of this hub; taking one away also ends the person's logins, since one of them may be the
+reason for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.lti_tool import ToolAddresses
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.names import Username
+from mograder.operations.sign_in_settings import own_url
+from mograder.store.external_people import ExternalPeople, ExternalPerson
+from mograder.store.lti_platforms import KeyFacts, Keys, Platforms
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.sheets import sheet_of
+
+PAGE = "/course/people/sign-in"
+_LONGEST_SUBJECT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the page shows; ``registered`` are the keys of platforms that registered themselves."""
+
+    platforms: tuple[LtiPlatform, ...]
+    registered: frozenset[tuple[str, str]]
+    keys: tuple[KeyFacts, ...]
+    people: tuple[ExternalPerson, ...]
+
+
+async def sign_in(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show providers and platforms, the addresses to paste there, and the linked people."""
+    seen = await to_thread.run_sync(_look, app)
+    wanted = request.query_params.get("q", "").strip()[:100]
+    found = [each for each in seen.people if wanted.casefold() in each.username.casefold()]
+    done, item = outcome(request)
+    return page(
+        request,
+        "sign_in.html",
+        here="people",
+        oidc=app.services.loaded.settings.oidc,
+        addresses=ToolAddresses(own_url(app.services.loaded)),
+        seen=seen,
+        issuers=_issuers(app, seen.platforms),
+        sheet=sheet_of(found, request),
+        wanted=wanted,
+        done=done,
+        done_item=item,
+    )
+
+
+async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Let a person of another system be a user of this hub."""
+    form = await read_form(request)
+    issuer, subject = form.get("issuer", ""), form.get("subject", "").strip()
+    user = Username.parse(form.get("username", "").strip())
+    if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+        raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
+
+    def make() -> None:
+        if issuer not in _issuers(app, _platforms(app).all()):
+            raise NotFound("This hub knows no such platform or provider.")
+        now = app.services.clock.now()
+        people = ExternalPeople(app.services.state.engine)
+        people.link(issuer, subject, user, "", caller.username, now)
+
+    await to_thread.run_sync(make)
+    await app.audit.record(request, caller, "link person", f"{user} {issuer} {subject}")
+    return go_to(request, with_outcome(PAGE, "linked", user))
+
+
+async def unlink(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Take a person's link away, and end all the person's tokens, logins and open pages."""
+    form = await read_form(request)
+    issuer, user = form.get("issuer", ""), Username.parse(form.get("username", ""))
+    services = app.services
+
+    def take_away() -> None:
+        if not ExternalPeople(services.state.engine).unlink(issuer, user):
+            raise NotFound("There is no such link any more.")
+        services.revocations.bump_epoch(user)
+        services.capabilities.revoke_user(user)
+
+    await to_thread.run_sync(take_away)
+    await app.audit.record(request, caller, "unlink person", f"{user} {issuer}")
+    return go_to(request, with_outcome(PAGE, "unlinked", user))
+
+
+def _look(app: HubApp) -> _Seen:
+    engine = app.services.state.engine
+    platforms = _platforms(app)
+    return _Seen(
+        platforms=platforms.all(),
+        registered=frozenset(each.platform.key for each in platforms.registered()),
+        keys=Keys(engine, app.services.secret).facts(),
+        people=ExternalPeople(engine).people(),
+    )
+
+
+def _platforms(app: HubApp) -> Platforms:
+    return Platforms(app.services.state.engine, app.services.loaded.settings.lti)
+
+
+def _issuers(app: HubApp, platforms: tuple[LtiPlatform, ...]) -> tuple[str, ...]:
+    provider = app.services.loaded.settings.oidc.issuer
+    return tuple(sorted({provider, *(each.issuer for each in platforms)} - {""}))

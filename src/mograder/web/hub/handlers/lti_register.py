@@ -1,0 +1,155 @@
+"""A learning platform registers itself, at the one-time address that an administrator made.
+
+The platform opens the address in a frame. Nothing is fetched until the button is pressed, since
+programs that preview addresses follow them too; the button uses the address up, whatever comes of
+it. No identity counts here: the address is the leave.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from urllib.parse import urlsplit
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.login_links import hash_code
+from mograder.auth.lti_tool import ToolAddresses
+from mograder.clients.guarded_http import GuardedHttp
+from mograder.clients.lti_registration import register
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.external_settings import LtiPlatform
+from mograder.core.web_origin import origin_of
+from mograder.store.lti_registrations import Registrations
+from mograder.web.context import request_context
+from mograder.web.hub.support.audit import Event
+from mograder.web.hub.support.foreign_frame import framed
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.pages import page
+from mograder.web.problems import HUB_STATUS, status_of
+from mograder.web.request_body import read_form, single_fields
+
+_CODE = re.compile(r"[A-Za-z0-9_-]{43}")
+_LONGEST_TOKEN = 8000
+
+
+async def ask(code: str, request: Request, app: CurrentApp) -> Response:
+    """Show what a registration will allow, and the button for it."""
+    platform = await _expected(app, code, use=False)
+    query = single_fields(request.query_params.multi_items())
+    try:
+        configuration, token = _parameters(query, platform)
+    except InvalidInput as error:
+        return _failed(request, platform, error)
+    shown = page(
+        request,
+        "lti_register.html",
+        state="ask",
+        platform=platform,
+        code=code,
+        configuration=configuration,
+        token=token,
+    )
+    return framed(request, platform, shown)
+
+
+async def use(code: str, request: Request, app: CurrentApp) -> Response:
+    """Use the address up and register; the page tells the platform's page that it can close."""
+    form = await read_form(request)
+    platform = await _expected(app, code, use=True)
+    client = request_context(request).client or ""
+    try:
+        configuration, token = _parameters(form, platform)
+        made = await _register(app, platform, configuration, token)
+    except MograderError as error:
+        await app.audit.refused(Event("", "register platform", platform.issuer, client))
+        return _failed(request, platform, error)
+    what = f"{made.issuer} {made.client_id}"
+    await app.audit.granted(Event("", "register platform", what, client))
+    origin = origin_of(made.issuer)
+    shown = page(request, "lti_register.html", state="done", platform=made, origin=origin)
+    return framed(request, platform, shown)
+
+
+async def _expected(app: HubApp, code: str, *, use: bool) -> LtiPlatform:
+    """Return the platform that an address was made for, and use the address up if asked to.
+
+    Raises:
+        NotFound: It is unknown, used or expired.
+    """
+    if not _CODE.fullmatch(code):
+        raise _used_up()
+    registrations = Registrations(app.services.state.engine)
+    look = registrations.use if use else registrations.find
+    found = await to_thread.run_sync(look, hash_code(code), app.services.clock.now())
+    if found is None:
+        raise _used_up()
+    return found
+
+
+def _used_up() -> NotFound:
+    return NotFound(
+        "This address was used already, has expired, or was not copied in full.",
+        hint="Make a new one with mograder hub lti register.",
+    )
+
+
+def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]:
+    """Return the address of the platform's configuration, and its token.
+
+    Raises:
+        InvalidInput: The address is missing, or not on the expected platform.
+    """
+    address = given.get("openid_configuration", "")
+    token = given.get("registration_token", "")
+    if not address or len(token) > _LONGEST_TOKEN:
+        raise InvalidInput(
+            "This address is for a learning platform's page of registration.",
+            hint=f"Paste it there, where {platform.issuer} registers tools.",
+        )
+    if origin_of(address) != origin_of(platform.issuer):
+        host = urlsplit(address).hostname
+        raise InvalidInput(
+            f"Another platform opened this address: it was made for {platform.issuer}, not {host}.",
+            hint="Make one for that platform with mograder hub lti register.",
+        )
+    return address, token
+
+
+async def _register(
+    app: HubApp, platform: LtiPlatform, configuration: str, token: str
+) -> LtiPlatform:
+    """Register at the platform, and store it."""
+    lti = lti_of(app)
+    http = GuardedHttp(
+        {origin_of(platform.issuer)},
+        private_network=platform.private_network,
+        name=f"the learning platform {platform.issuer}",
+    )
+    job = partial(
+        register,
+        http,
+        configuration,
+        token,
+        platform,
+        addresses=ToolAddresses(lti.own_url),
+        title=app.title,
+    )
+    made = await to_thread.run_sync(job, limiter=lti.limiter)
+    await to_thread.run_sync(lti.platforms.put, made, app.services.clock.now())
+    return made
+
+
+def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
+    status = status_of(error, HUB_STATUS)
+    shown = page(
+        request,
+        "lti_register.html",
+        status,
+        state="failed",
+        message=error.message,
+        hint=error.hint,
+    )
+    return framed(request, platform, shown)

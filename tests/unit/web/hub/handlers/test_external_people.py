@@ -1,0 +1,140 @@
+"""The instructors' page about signing in by other systems, and its links."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.store.external_people import ExternalPeople
+from mograder.store.lti_platforms import Keys
+from mograder.web.hub.people_routes import PEOPLE_ROUTES
+from mograder.web.hub.routes import Route
+from tests.support.hub_app import SECRET, Hub, make_hub, running
+
+MOODLE = "https://moodle.example.org"
+PAGE = "/course/people/sign-in"
+SETTINGS = f"""title = "Numerics"
+[hub]
+public_url = "https://hub.test"
+base_url = "/live"
+[[lti.platform]]
+issuer = "{MOODLE}"
+client_id = "client-full"
+deployments = ["1"]
+courses = ["4"]
+roster = "show"
+"""
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    made = make_hub(tmp_path / "course", SETTINGS)
+    async with running(made.app):
+        yield made
+    made.close()
+
+
+def people(hub: Hub) -> ExternalPeople:
+    return ExternalPeople(hub.engine)
+
+
+def link(hub: Hub, subject: str, username: str, name: str = "") -> None:
+    people(hub).link(MOODLE, subject, username, name, "", hub.clock.now())
+
+
+async def get(hub: Hub, path: str = PAGE) -> str:
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
+        answer = await browser.get(path)
+    assert answer.status_code == 200
+    return answer.text
+
+
+async def post(hub: Hub, what: str, **form: str) -> int:
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
+        return (await browser.post(f"{PAGE}/{what}", data=form)).status_code
+
+
+async def test_the_page_has_platforms_addresses_key_and_people(hub: Hub) -> None:
+    link(hub, "13", "alice", "<b>Alice</b>")
+    link(hub, "14", "bob")
+    text = await get(hub)
+    for path in ("login", "launch", "pick", "keys"):
+        assert f"https://hub.test/live/lti/{path}" in text
+    for said in (MOODLE, "client-full", "in mograder.toml", "tell who is in the course"):
+        assert said in text
+    assert "&lt;b&gt;Alice&lt;/b&gt;" in text
+    assert "<b>Alice" not in text
+    (key,) = Keys(hub.engine, SECRET).facts()
+    assert f'made <time datetime="{key.created_at:%Y-%m-%dT%H:%M:%S}' in text
+    found = await get(hub, f"{PAGE}?q=BO")
+    assert "bob" in found
+    assert "alice" not in found
+    assert "/course/people/sign-in" in await get(hub, "/course/people")
+
+
+async def test_linking_and_unlinking_count_at_once_and_are_recorded(hub: Hub) -> None:
+    assert await post(hub, "link", issuer=MOODLE, subject=" 13 ", username="alice") == 303
+    assert people(hub).username_of(MOODLE, "13") == "alice"
+    assert people(hub).people()[0].linked_by == "prof"
+    epoch = hub.services.revocations.epoch("alice")
+    async with hub.client("alice", browser=True) as browser:
+        assert (await browser.get("/assignments")).status_code == 200
+        assert await post(hub, "unlink", issuer=MOODLE, username="alice") == 303
+        assert (await browser.get("/assignments")).status_code != 200
+    assert people(hub).people() == ()
+    assert hub.services.revocations.epoch("alice") == epoch + 1
+    assert await post(hub, "unlink", issuer=MOODLE, username="alice") == 404
+    assert [line[1:] for line in hub.audit() if "person" in line[1]] == [
+        ("link person", f"alice {MOODLE} 13", "ok"),
+        ("unlink person", f"alice {MOODLE}", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"issuer": "https://other.example.org", "subject": "1", "username": "eve"}, 404),
+        ({"issuer": MOODLE, "subject": "", "username": "eve"}, 400),
+        ({"issuer": MOODLE, "subject": "1\n", "username": "../eve"}, 400),
+        ({"issuer": MOODLE, "subject": "a\x00b", "username": "eve"}, 400),
+        ({"issuer": MOODLE, "subject": "1" * 256, "username": "eve"}, 400),
+        ({"issuer": MOODLE, "subject": "1", "username": "__instructor__"}, 400),
+        ({"issuer": MOODLE, "subject": "12", "username": "eve"}, 409),
+        ({"issuer": MOODLE, "subject": "1", "username": "bob"}, 409),
+        ({}, 400),
+    ],
+)
+async def test_a_link_to_nothing_or_to_somebody_else_is_refused(
+    hub: Hub, form: dict[str, str], status: int
+) -> None:
+    link(hub, "12", "bob")
+    assert await post(hub, "link", **form) == status
+    assert [each.username for each in people(hub).people()] == ["bob"]
+
+
+@pytest.mark.parametrize("route", PEOPLE_ROUTES, ids=lambda each: f"{each.method} {each.path}")
+@pytest.mark.parametrize("person", ["", "alice", "marta"])
+async def test_only_instructors_see_and_change_links(
+    tmp_path: Path, route: Route, person: str
+) -> None:
+    hub = make_hub(tmp_path / "course", f'{SETTINGS}[marking]\nmarkers = ["marta"]\n')
+    link(hub, "13", "alice")
+    async with running(hub.app), hub.client(person) as client:
+        form = {"issuer": MOODLE, "username": "alice", "subject": "99"}
+        answer = await client.request(route.method, route.path, data=form)
+    assert answer.status_code == 403
+    assert "99" not in [each.subject for each in people(hub).people()]
+    assert people(hub).username_of(MOODLE, "13") == "alice"
+    hub.close()
+
+
+async def test_a_link_is_not_made_by_another_sites_page(hub: Hub) -> None:
+    headers = {"Origin": MOODLE, "Sec-Fetch-Site": "cross-site", "X-Remote-User": "prof"}
+    async with hub.client(browser=True) as browser:
+        form = {"issuer": MOODLE, "subject": "13", "username": "alice"}
+        answer = await browser.post(f"{PAGE}/link", data=form, headers=headers)
+    assert answer.status_code == 403
+    assert people(hub).people() == ()
