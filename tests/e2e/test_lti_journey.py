@@ -10,9 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
-from tests.support.shared_hub import SharedCaches
-from tests.support.tutorial_course import ITEM, author, publish, solve_and_submit
+from bench.support.identity import from_proxy
+from tests.support.shared_hub import SharedCaches, until
+from tests.support.tutorial_course import (
+    COMMENT,
+    ITEM,
+    author,
+    command,
+    mark,
+    publish,
+    solve_and_submit,
+)
 from tests.support.two_sites import TwoSites, come_to_course, launched, strict_profile, two_sites
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
@@ -29,16 +39,28 @@ def sites(uv_cache: Path, run_directory: Path) -> Iterator[TwoSites]:
         yield sites
 
 
-async def test_a_student_goes_from_the_frame_to_a_tab_with_the_own_notebook(
+async def test_from_the_frame_over_the_own_notebook_to_the_platforms_gradebook(
     sites: TwoSites, tmp_path: Path, artifacts: Path
 ) -> None:
-    activity = sites.platform.state.add_activity("Tutorial", ITEM, 20)
+    platform, hub = sites.platform, sites.hub
+    activity = platform.state.add_activity("Tutorial", ITEM, 20)
+    column = platform.state.line_item_of(activity)
+    assert column is not None
     async with strict_profile(tmp_path / "alice") as context:
         course = await come_to_course(context, sites, "alice")
-        await course.screenshot(path=artifacts / "course.png")
         editor = await launched(course, activity.title)
-        await course.screenshot(path=artifacts / "frame.png")
         await editor.wait_for_url(f"**/edit/user/alice/{ITEM}/**")
-        await solve_and_submit(editor, sites.hub, "alice")
-        await editor.screenshot(path=artifacts / "editor.png")
-    assert (sites.hub.course / "submitted" / ITEM / "alice.py").exists()
+        await solve_and_submit(editor, hub, "alice")
+    mark(hub.course, "alice")
+    assert platform.taken == [], "nothing is sent before it is released"
+    command(hub.course, "gradebook", "release", "A1")
+    until(lambda: platform.grade("alice", column).given is not None, 200)
+    assert platform.grade("alice", column).given == 15.5
+    assert COMMENT in platform.grade("alice", column).comment
+    async with strict_profile(tmp_path / "prof") as context:
+        await context.set_extra_http_headers(from_proxy("prof"))
+        page = await context.new_page()
+        await page.goto(f"{hub.url}/course/items/{ITEM}")
+        await expect(page.get_by_text("1 mark is there")).to_be_visible()
+        await page.screenshot(path=artifacts / "item.png", full_page=True)
+    assert [status for _, status in platform.taken] == [200], "it was sent once"

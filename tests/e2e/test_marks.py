@@ -53,9 +53,9 @@ async def test_from_a_submission_to_the_page_that_tells_its_marks(
 ) -> None:
     name = fresh_name("alice")
     alice = await people.person(name, headers=from_proxy(name))
-    page = await alice.open(f"{hub.url}/edit/{ITEM}")
-    await page.wait_for_url(f"**/edit/user/{name}/{ITEM}/")
-    await solve_and_submit(page, hub, name)
+    editor = await alice.open(f"{hub.url}/edit/{ITEM}")
+    await editor.wait_for_url(f"**/edit/user/{name}/{ITEM}/")
+    await solve_and_submit(editor, hub, name)
     submitted = hub.course / "submitted" / ITEM / f"{name}.py"
     assert MIDDLE.splitlines()[1].strip() in submitted.read_text()
     mark(hub.course, name)
