@@ -96,4 +96,4 @@ async def test_a_sign_out_at_the_provider_closes_the_open_editor(
         await expect(editor.get_by_text("This page is no longer signed in.")).to_be_visible()
         await editor.screenshot(path=artifacts / "editor.png")
         await editor.reload()
-        await expect(frame.locator(".cm-content")).to_have_count(0)
+        await expect(editor.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
