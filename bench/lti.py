@@ -1,8 +1,8 @@
 """LTI: the hub's processor time for a launch, and 300 of them within a minute beside a lecture.
 
 A launch is what the browser does: the form that begins it, the platform's form with the signed
-token, and the page. The platform is the fake one of the tests, in this process; each person has
-cookies of their own and comes for the first time.
+token, and the page. The platform is in this process; each person has cookies of their own and comes
+for the first time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from bench.report import Budget, Row
 from bench.stage import CACHE, ITEM, WARM_ENVIRONMENTS, Stage, arrive, notebook_text
 from bench.support.course import put_release
 from bench.support.hub import HubConfig, HubProcess
+from bench.support.lti import LaunchingPlatform, hub_browser, launching_platform
 from bench.tab import Tab
-from tests.support.lti.state import Activity
-from tests.support.lti_platform import LtiPlatform, hub_browser, lti_platform
 
 _ONE_BY_ONE = 100
 _LAUNCHES = 300
@@ -37,20 +36,17 @@ _MOST_MS = 30.0
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
     """Launch one after another, then many within a minute while others run cells."""
-    with lti_platform() as platform, _launched_hub(stage, platform) as hub:
-        activity = platform.state.add_activity("Bench", ITEM)
+    with launching_platform() as platform, _launched_hub(stage, platform) as hub:
         people = [f"launched{number}" for number in range(_ONE_BY_ONE + _LAUNCHES + 1)]
-        for each in people:
-            platform.state.add_person(each)
-        await asyncio.to_thread(_launch, platform, hub, activity, people.pop())
+        await asyncio.to_thread(_launch, platform, hub, people.pop())
         spent = []
         for each in people[:_ONE_BY_ONE]:
             before = own_cpu_seconds(hub.pid)
-            await asyncio.to_thread(_launch, platform, hub, activity, each)
+            await asyncio.to_thread(_launch, platform, hub, each)
             spent.append(1000 * (own_cpu_seconds(hub.pid) - before))
         say(f"  {_LAUNCHES} launches within {_WITHIN_SECONDS:.0f} s")
         async with _lecture(hub) as runs:
-            failures = await _crowd(platform, hub, activity, people[_ONE_BY_ONE:])
+            failures = await _crowd(platform, hub, people[_ONE_BY_ONE:])
     mean = sum(spent) / len(spent)
     return [
         Row(
@@ -75,7 +71,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 
 @contextmanager
-def _launched_hub(stage: Stage, platform: LtiPlatform) -> Iterator[HubProcess]:
+def _launched_hub(stage: Stage, platform: LaunchingPlatform) -> Iterator[HubProcess]:
     """Run a hub that the platform launches, with the stage's environments."""
     with ExitStack() as stack:
         runtime = Path(tempfile.mkdtemp(prefix="mgl-", dir="/tmp"))
@@ -94,17 +90,16 @@ def _launched_hub(stage: Stage, platform: LtiPlatform) -> Iterator[HubProcess]:
         }
         config = HubConfig(settings=settings)
         hub = stack.enter_context(HubProcess(course, place / "hub.log", config))
-        platform.serve(hub.url)
         yield hub
 
 
-def _launch(platform: LtiPlatform, hub: HubProcess, activity: Activity, name: str) -> None:
+def _launch(platform: LaunchingPlatform, hub: HubProcess, name: str) -> None:
     """Launch in a browser of its own, up to the page of the notebook.
 
     Raises: RuntimeError for anything but that page.
     """
     with hub_browser() as browser:
-        answer = platform.launch(browser, name, activity)
+        answer = platform.launch(browser, hub.url, name, ITEM)
         where = answer.headers.get("location", "")
         if answer.status_code != httpx.codes.SEE_OTHER or not where.endswith(ITEM):
             raise RuntimeError(f"{answer.status_code} {where}")
@@ -113,9 +108,7 @@ def _launch(platform: LtiPlatform, hub: HubProcess, activity: Activity, name: st
             raise RuntimeError(f"{page.status_code} for the page")
 
 
-async def _crowd(
-    platform: LtiPlatform, hub: HubProcess, activity: Activity, people: list[str]
-) -> list[str]:
+async def _crowd(platform: LaunchingPlatform, hub: HubProcess, people: list[str]) -> list[str]:
     """Let people launch at even distances; return what failed."""
     failures: list[str] = []
     begun = time.monotonic()
@@ -123,7 +116,7 @@ async def _crowd(
     async def come(number: int, name: str) -> None:
         await asyncio.sleep(begun + number * _WITHIN_SECONDS / len(people) - time.monotonic())
         try:
-            await asyncio.to_thread(_launch, platform, hub, activity, name)
+            await asyncio.to_thread(_launch, platform, hub, name)
         except (RuntimeError, httpx.HTTPError, AssertionError) as error:
             failures.append(f"{type(error).__name__}: {error}")
 

@@ -21,7 +21,8 @@ import pytest
 
 from bench.support.course import put_release
 from bench.support.hub import HubConfig, HubProcess
-from tests.support.lti_platform import LtiPlatform, hub_browser, lti_platform
+from bench.support.lti import hub_browser
+from tests.support.lti_platform import LtiPlatform, lti_platform
 from tests.support.oidc_provider import SECRET, OpenIdProvider
 from tests.support.postgres import PostgresServer
 from tests.support.shared_hub import TINY, notebook, until

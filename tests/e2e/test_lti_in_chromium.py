@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from playwright.async_api import FrameLocator, Page, expect
 
 from bench.support.course import put_release
-from bench.support.hub import HubProcess
+from bench.support.hub import HubProcess, run_mograder
 from tests.support.lti_platform import lti_platform
 from tests.support.shared_hub import TINY, notebook
 from tests.support.two_sites import PUBLIC, TwoSites, come_to_course, launched, strict_profile
@@ -93,6 +94,33 @@ async def test_a_student_is_told_why_there_is_nothing_to_pick(
         await page.goto(f"{sites.platform.url}/course/modedit.php?course=4")
         await expect(tool(page).get_by_text("Only instructors of the course")).to_be_visible()
         await expect(tool(page).get_by_role("checkbox")).to_have_count(0)
+
+
+async def test_a_platform_registers_in_its_administrators_frame_and_launches_then(
+    sites: TwoSites, tmp_path: Path, artifacts: Path
+) -> None:
+    platform, course = sites.platform, sites.hub.course
+    options = ("--course", "4", "--same-names", "--private-network")
+    command = ("hub", "lti", "register", platform.url, *options)
+    made = run_mograder(*command, env=sites.hub.environment(), cwd=course)
+    address = re.search(r"http://\S+/lti/register/\S+", made.output)
+    assert address is not None, made.output + made.errors
+    async with strict_profile(tmp_path / "admin") as context:
+        page = await come_to_course(context, sites, "admin")
+        await page.goto(f"{platform.url}/admin/register?page={address[0]}")
+        await pictures(page, artifacts, "register")
+        assert platform.registered == [], "nothing is fetched or sent before the button"
+        await tool(page).get_by_role("button", name="Register").click()
+        await expect(page.locator("#told")).to_have_text("org.imsglobal.lti.close")
+        await page.reload()
+        await expect(tool(page).get_by_role("button")).to_have_count(0)
+    (told,) = platform.registered
+    assert told["initiate_login_uri"] == f"{sites.hub.url}/lti/login"
+    activity = platform.state.add_activity("Registered", client_id="client-dynamic")
+    async with strict_profile(tmp_path / "alice") as context:
+        page = await come_to_course(context, sites, "alice")
+        tab = await launched(page, activity.title)
+        await expect(tab.get_by_text("Signed in as alice")).to_be_visible()
 
 
 async def test_no_other_page_of_the_hub_and_no_other_site_gets_a_frame(

@@ -18,8 +18,9 @@ import pytest
 from bench.support.course import put_release
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import instructor
+from bench.support.lti import hub_browser
 from tests.support.lti.tokens import sign
-from tests.support.lti_platform import LtiPlatform, hub_browser, lti_platform
+from tests.support.lti_platform import LtiPlatform, lti_platform
 from tests.support.oidc_provider import SECRET, OpenIdProvider
 from tests.support.shared_hub import TINY, notebook
 
