@@ -77,11 +77,6 @@ class Allowlist:
             return (users is not None and name in users) or self.more.has(name)
         return users is None or name in users
 
-    def lists(self, username: str) -> bool:
-        """Return whether the list has this name; False without a list."""
-        users = self._users()
-        return users is not None and unicodedata.normalize("NFC", username) in users
-
     def replace(self, users: Iterable[str], heading: str = _HEADING) -> tuple[Username, ...]:
         """Write and return a new list: each name once, sorted; it applies at once (B30, B35).
 

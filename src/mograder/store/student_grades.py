@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from sqlalchemy import select
+
 from mograder.store.gradebook import Gradebook
 from mograder.store.gradebook_marks import read_rows
+from mograder.store.gradebook_tables import question_marks, submissions
 from mograder.store.grading_records import StudentGrade
 from mograder.store.mark_counting import grade_of
 
@@ -17,3 +20,12 @@ def grades_of(
     with book.reading() as connection:
         rows = {each.student: each for each in read_rows(connection, assignment, students)}
     return tuple(grade_of(rows[each]) for each in students if each in rows)
+
+
+def has_marks(book: Gradebook, student: str) -> bool:
+    """Return whether the gradebook has a mark or a submission of a student, in any assignment."""
+    with book.reading() as connection:
+        return any(
+            connection.execute(select(table.c.student).where(table.c.student == student)).first()
+            for table in (submissions, question_marks)
+        )

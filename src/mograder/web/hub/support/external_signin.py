@@ -21,6 +21,7 @@ from mograder.core.errors import Conflict
 from mograder.core.names import Username
 from mograder.store.external_people import ExternalPeople, ProviderLogins
 from mograder.store.gradebook import existing_gradebook
+from mograder.store.student_grades import has_marks
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import HubApp, identity_of
@@ -111,20 +112,21 @@ def _user_of(app: HubApp, person: ProvenPerson) -> Username | Refusal:
 def is_known(app: HubApp, name: Username) -> bool:
     """Return whether this hub knows a user name by anything but a link to an issuer.
 
-    Also by work and marks that came in another way: they would be the newcomer's to see.
+    Also by work and marks that came in another way: they would be the newcomer's to see. A list of
+    names, such as that of allowed users, or of students without marks, shows nothing yet.
     """
     services = app.services
     if name in services.policy.instructors or name in services.policy.markers:
         return True
-    if services.roster.lists(name) or services.state.knows(name):
+    if services.state.knows(name) or services.workspaces.has_folder(name):
         return True
-    if services.workspaces.has_folder(name) or app.submissions.anything_of(name):
+    if app.submissions.anything_of(name):
         return True
     book = existing_gradebook(services.loaded.gradebook_path)
     if book is None:
         return False
     with book:
-        return name in book.students()
+        return has_marks(book, name)
 
 
 def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) -> None:

@@ -30,6 +30,7 @@ from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
 from mograder.web.marking.gradebook import SharedGradebook
+from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import ORIGIN, SECRET, Hub
 
 MOODLE = "https://moodle.test"
@@ -50,13 +51,9 @@ def by_copy(hub: Hub) -> None:
     hub.services.workspaces.ensure(Username.parse("alice"), release)
 
 
-def by_list(hub: Hub) -> None:
-    (hub.course / "allowed_users.txt").write_text("bob\nalice\n")
-
-
 def by_marks(hub: Hub) -> None:
     with Gradebook(hub.services.loaded.gradebook_path) as book:
-        book.put_students({"alice": "Alice"})
+        book.record_run(a_run("alice", FAIR))
 
 
 def by_another_issuer(hub: Hub) -> None:
@@ -104,7 +101,7 @@ async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None
 
 @pytest.mark.parametrize(
     "known",
-    [by_session, by_revoked_token, by_copy, by_list, by_marks, by_another_issuer],
+    [by_session, by_revoked_token, by_copy, by_marks, by_another_issuer],
 )
 async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_its_own_names(
     hub: Hub, app: HubApp, known: Callable[[Hub], None]
@@ -118,6 +115,14 @@ async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_i
     assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == ""
     same = await came(hub, app, replace(ALICE, same_names=True))
     assert same.status_code == 303
+
+
+async def test_lists_of_names_keep_nobody_out(hub: Hub, app: HubApp) -> None:
+    (hub.course / "allowed_users.txt").write_text("bob\nalice\n")
+    with Gradebook(hub.services.loaded.gradebook_path) as book:
+        book.put_students({"alice": "Alice"})
+    assert not is_known(app, Username.parse("alice"))
+    assert (await came(hub, app, ALICE)).status_code == 303
 
 
 @pytest.mark.parametrize("name", ["prof", "marta"])
