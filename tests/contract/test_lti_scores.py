@@ -302,15 +302,26 @@ def test_marks_with_hidden_tests_wait_until_students_may_see_them(
 
 
 def test_nothing_goes_to_a_course_that_is_not_the_hubs(desk: ScoreDesk) -> None:
-    desk.platform.state.line_items[32].grades.clear()
     link = desk.see(5, lineitem=f"{desk.platform.url}/mod/lti/services.php/5/lineitems/32/lineitem")
     assert link.context == "4"
-    settings = desk.settings.model_copy(update={"courses": ("9",)})
-    other = desk.open_sending()
-    object.__setattr__(other._sources, "platforms", lambda: (settings,))
+    other = desk.open_sending(desk.settings.model_copy(update={"courses": ("9",)}))
     desk.release()
     other.run(lambda: False)
     assert desk.platform.asked == []
+
+
+def test_a_platform_whose_scores_are_switched_off_gets_and_shows_none(desk: ScoreDesk) -> None:
+    desk.platform.down()
+    desk.release()
+    desk.run()
+    desk.platform.down(False)
+    asked = len(desk.platform.asked)
+    off = desk.settings.model_copy(update={"scores": "off"})
+    other = desk.open_sending(off)
+    desk.clock.advance(4000)
+    other.run(lambda: False)
+    assert len(desk.platform.asked) == asked
+    assert other.of_item(ITEM) is None
 
 
 def test_the_bearer_token_goes_to_the_platform_only(desk: ScoreDesk) -> None:

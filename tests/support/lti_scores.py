@@ -84,9 +84,11 @@ class ScoreDesk:
         quoted = f'"userId": "{subject}"'.encode()
         return [status for asked, status in self.platform.taken if quoted in asked.body]
 
-    def open_sending(self) -> ScoreSending:
-        """Return the parts of one more hub on the same database."""
-        return _sending(self.course, self.settings, self.clock, self.engine, self.services)
+    def open_sending(self, settings: LtiPlatform | None = None) -> ScoreSending:
+        """Return the parts of one more hub on the same database, also with other settings."""
+        return _sending(
+            self.course, settings or self.settings, self.clock, self.engine, self.services
+        )
 
     def see(self, number: int = 1, item: str = ITEM, lineitem: str | None = None) -> Link:
         """Store an activity as a launch does; "" for one that names no grade item."""

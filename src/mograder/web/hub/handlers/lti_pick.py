@@ -30,6 +30,7 @@ from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import refuse
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
 
@@ -73,19 +74,30 @@ async def pick_page(
 async def pick(request: Request, app: CurrentApp) -> Response:
     """Send the platform the links to the picked items, by a form of the browser.
 
-    Raises: InvalidInput for a page that has expired or was sent before, and for no item.
+    What is wrong is told in the platform's frame too.
+
+    Raises: InvalidInput for a page that is none of this hub's, or of a platform that is gone.
     """
     fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
-    handle = read_handle(app.services.secret, fields.get("handle", ""))
-    begun = None
+    handle, platform = read_handle(app.services.secret, fields.get("handle", "")), None
     if handle is not None:
-        begun = signin_cookies.under_way(request, app, "lti", handle.state)
-    if handle is None or begun is None:
-        raise InvalidInput("This page has expired.", hint="Begin again in the platform.")
-    platform = await to_thread.run_sync(lti_of(app).platforms.find, handle.issuer, handle.client_id)
-    if platform is None:
-        raise InvalidInput("This hub does not know the platform any more.")
+        find = lti_of(app).platforms.find
+        platform = await to_thread.run_sync(find, handle.issuer, handle.client_id)
+    if handle is None or platform is None:
+        raise _expired()
     wanted = [value for name, value in fields.items() if name.startswith("item")]
+    try:
+        response = await _links(request, app, handle, wanted)
+    except InvalidInput as error:
+        response = failure_page(request, error)
+    return framed(request, platform, response)
+
+
+async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list[str]) -> Response:
+    """Return the page that sends the links, and use the handle up. Raises: InvalidInput."""
+    begun = signin_cookies.under_way(request, app, "lti", handle.state)
+    if begun is None:
+        raise _expired()
     if not wanted or (len(wanted) > 1 and not handle.multiple):
         raise InvalidInput("Pick an item.", hint="Go back, and choose one in the list.")
     items = await to_thread.run_sync(_picked, app, wanted)
@@ -94,9 +106,12 @@ async def pick(request: Request, app: CurrentApp) -> Response:
     where = request_context(request).client or ""
     await app.audit.granted(Event("", "pick items", f"{handle.issuer}: {names}", where))
     shown = page(request, "lti_return.html", return_url=handle.return_url, token=token, items=items)
-    response = framed(request, platform, shown)
-    signin_cookies.forget(request, response, begun)
-    return response
+    signin_cookies.forget(request, shown, begun)
+    return shown
+
+
+def _expired() -> InvalidInput:
+    return InvalidInput("This page has expired.", hint="Begin again in the platform.")
 
 
 def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:

@@ -135,8 +135,9 @@ class ScoreSending:
 
     def of_item(self, item: str) -> ItemScores | None:
         """Return what an item's page shows; None for an item that is on no platform."""
-        activities = [each for each in self._activities(self._platforms()) if each.item == item]
-        rows = self._queue.of(item)
+        platforms = self._platforms()
+        activities = [each for each in self._activities(platforms) if each.item == item]
+        rows = [each for each in self._queue.of(item) if each.grade.platform in platforms]
         if not activities and not rows:
             return None
         looked = self._looked.get(item)

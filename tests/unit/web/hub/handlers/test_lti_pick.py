@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from mograder.auth.pick_handle import PickHandle, make_handle
+from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import verified
 from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
 
@@ -151,7 +154,9 @@ async def test_a_handle_is_of_its_browser_for_ten_minutes(lti: LtiHub) -> None:
         body, _, mac = handle.partition(".")
         forged = f"{body[:-4]}AAAA.{mac}"
         assert (await pick(tab, forged, "A1")).status_code == 400
-        assert (await pick(tab, "", "A1")).status_code == 400
+        strange = await pick(tab, "", "A1")
+        assert strange.status_code == 400
+        assert "frame-ancestors 'none'" in strange.headers[POLICY]
         assert (await pick(tab, handle, "A1", origin="https://evil.example.org")).status_code == 403
         lti.hub.clock.advance(601)
         assert (await pick(tab, handle, "A1")).status_code == 400
@@ -162,8 +167,20 @@ async def test_a_handle_is_of_its_browser_for_ten_minutes(lti: LtiHub) -> None:
 async def test_only_published_items_can_be_picked(lti: LtiHub, items: tuple[str, ...]) -> None:
     async with lti.tab() as tab:
         handle = handle_of(await asked(tab))
-        assert (await pick(tab, handle, *items)).status_code == 400
+        wrong = await pick(tab, handle, *items)
+        assert wrong.status_code == 400
+        assert f"frame-ancestors {lti.platform.url}" in wrong.headers[POLICY]
         assert (await pick(tab, handle, "A1")).status_code == 200  # the teacher picks again
+
+
+async def test_a_platform_that_takes_one_link_gets_one(lti: LtiHub) -> None:
+    handle = PickHandle("s" * 43, lti.platform.url, "client-full", "1", "11", "x", None, False)
+    async with lti.tab() as tab:
+        begun = await tab.send("/lti/login", lti.platform.initiation("teach1"), "iframe")
+        state = httpx.URL(begun.headers["location"]).params["state"]
+        one = make_handle(SECRET, replace(handle, state=state))
+        assert (await pick(tab, one, "A1", "A2")).status_code == 400
+        assert (await pick(tab, one, "A1")).status_code == 200
 
 
 async def test_picking_is_in_the_log(lti: LtiHub) -> None:

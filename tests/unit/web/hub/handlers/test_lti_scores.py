@@ -11,6 +11,8 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.store.lti_scores import ScoreState
+from mograder.web.hub.handlers.roster_watch import end_removed
+from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.lti import LtiService
 from tests.support.lti.state import Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
@@ -134,6 +136,21 @@ async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
     assert "On the learning platform" in text
 
 
+async def test_who_leaves_the_course_there_loses_open_sessions(lti: LtiHub) -> None:
+    async with lti.tab() as tab:
+        await tab.launch("alice", lti.activity("A1"))
+    app, service = _app(lti), _service(lti)
+    lti.hub.clock.advance(700)
+    await asyncio.to_thread(service.rosters.run, lambda: False)
+    lti.hub.start("bob", "A1")
+    assert await end_removed(app) == 0
+    lti.platform.state.change("bob", active=False)
+    lti.hub.clock.advance(700)
+    await asyncio.to_thread(service.rosters.run, lambda: False)
+    assert await end_removed(app) == 1
+    assert lti.hub.pool.all() == []
+
+
 async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         answer = await tab.launch("alice", lti.activity("A1"), changed={"exp": 1})
@@ -170,7 +187,13 @@ def _tried(service: LtiService) -> bool:
 
 def _service(lti: LtiHub) -> LtiService:
     """Return the running hub's object of LTI."""
-    dispatcher: Any = lti.hub.app
-    dispatcher = dispatcher._app
-    service: LtiService = dispatcher._own._app.lti
+    service = _app(lti).lti
+    assert service is not None
     return service
+
+
+def _app(lti: LtiHub) -> HubApp:
+    """Return the running hub's object, which a request would get."""
+    context: Any = lti.hub.app
+    app: HubApp = context._app._own._app
+    return app
