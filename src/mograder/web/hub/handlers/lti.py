@@ -40,6 +40,7 @@ from mograder.web.hub.support.access import identify
 from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
+from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
 
@@ -69,7 +70,11 @@ async def login(request: Request, app: CurrentApp) -> Response:
 
     Raises: InvalidInput for a request that no platform makes, NotFound for an unknown platform.
     """
-    begun = await _begun(request, app)
+    fields, platform = await _fields_and_platform(request, app)
+    try:
+        begun = _begun(app, platform, fields)
+    except InvalidInput as error:
+        return framed(request, platform, failure_page(request, error))
     picks = _wants_to_pick(app, begun)
     if not picks and not _in_tab(request, begun):
         shown = page(request, "lti_frame.html", again=_again(request, begun))
@@ -122,7 +127,9 @@ _TROUBLES: Mapping[str, str] = {
 }
 
 
-async def _begun(request: Request, app: HubApp) -> _Begun:
+async def _fields_and_platform(
+    request: Request, app: HubApp
+) -> tuple[Mapping[str, str], LtiPlatform]:
     if request.method == "POST":
         fields = await read_form(request, _FORM_BYTES, once=True)
     else:
@@ -135,6 +142,11 @@ async def _begun(request: Request, app: HubApp) -> _Begun:
             hint="Show this page to your instructor: the platform's address or the client id is"
             " another one than in the hub's settings.",
         )
+    return fields, platform
+
+
+def _begun(app: HubApp, platform: LtiPlatform, fields: Mapping[str, str]) -> _Begun:
+    """Return the first step of a launch, checked. Raises: InvalidInput."""
     target = fields.get("target_link_uri", "")
     if not is_own_address(target, lti_of(app).own_url):
         raise InvalidInput("The activity leads to another server than this hub.")
