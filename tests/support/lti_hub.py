@@ -121,13 +121,13 @@ def platform_at(prefix: str = "") -> Iterator[LtiPlatform]:
 
 @asynccontextmanager
 async def lti_hub(
-    course: Path, *, prefix: str = "", more: str = "", platforms: int = 1, **settings: object
+    course: Path, *, prefix: str = "", platforms: int = 1, more: str = "", **settings: object
 ) -> AsyncIterator[LtiHub]:
     """A hub with items A1, A2 (assignments) and L01 (a lecture), and platforms that launch it.
 
-    ``more`` are further tables of its settings.
+    ``more`` are tables of its settings before those of the platforms.
     """
-    more = (f'base_url = "{prefix}"\n' if prefix else "") + more
+    more = f'base_url = "{prefix}"\n{more}' if prefix else more
     with platform_at(prefix) as first, platform_at(prefix) as second:
         served = [first, second][:platforms]
         made = make_hub(
