@@ -22,7 +22,7 @@ class _Extension(LazyGroup):
             "list": Lazy(f"{_LISTS}:show", "List extensions, exemptions and groups."),
             "import": Lazy(f"{_CHANGES}:import_csv", "Take extensions from a CSV file."),
             "export": Lazy(f"{_LISTS}:export", "Write all extensions into a CSV file."),
-            "group": Lazy(f"{_CHANGES}:group_command", "Change who is in a group."),
+            "group": Lazy(f"{_CHANGES}:group_command", "Add students to a group, or remove them."),
             "policy": Lazy(f"{_CHANGES}:policy", "Show or store the rule for late work."),
         }
     )

@@ -152,7 +152,10 @@ function show_notices() {
   for (const each of requests.filter(({ state }) => OPEN.includes(state))) {
     note("warn", word("asked", "", each.text), make("a", { class: "button", href: `${main.pages}/requests/${each.id}` }, word("answerask")));
   }
-  if (group && group.size > 1) note("", word(group.separate ? "separated" : group.same ? "equal" : "alike", group.size), button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
+  if (group && group.size > 1) {
+    const said = group.separate ? word("separated", group.size) : word(group.same ? "equal" : "alike", group.size);
+    note("", said, button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
+  }
   of("notices").replaceChildren(...notices);
 }
 
