@@ -50,7 +50,8 @@ class _Hub(LazyGroup):
                 "mograder.cli.hub.course:schedule", "Open a hub's items by a schedule."
             ),
             "lti": Lazy(
-                "mograder.cli.hub.lti:lti", "Look after the platforms that open a hub by LTI."
+                "mograder.cli.hub.lti:lti",
+                "Look after the learning platforms that open this hub by LTI 1.3.",
             ),
             "check": Lazy("mograder.cli.hub.check:check", "Check that a hub can run here."),
             "backup": Lazy(
