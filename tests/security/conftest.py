@@ -11,19 +11,15 @@ from tests.support.fixtures import (
     work_directory,
 )
 from tests.support.oidc_provider import start_openid_provider
-from tests.support.oidc_sign_in import generous, rig, strict
 from tests.support.sandbox_fixtures import runtime
 
 __all__ = [
     "browser",
-    "generous",
     "people",
-    "rig",
     "runtime",
     "shared_hub",
     "start_front",
     "start_hub",
     "start_openid_provider",
-    "strict",
     "work_directory",
 ]

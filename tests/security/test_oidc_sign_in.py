@@ -1,4 +1,4 @@
-"""Signing in by a real OpenID provider: the flow, names, claims, settings."""
+"""Signing in by a real OpenID provider: names, logins, settings; the hub is in this process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,21 @@ from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
 from mograder.store.external_people import ExternalPeople
 from tests.support.hub_app import SECRET, make_hub
+from tests.support.oidc_hub import (
+    BACK,
+    HUB,
+    LOGOUT,
+    NewRig,
+    Rig,
+    generous,
+    logged_in,
+    rig,
+    strict,
+    viewer,
+)
 from tests.support.oidc_provider import OpenIdProvider
-from tests.support.oidc_sign_in import BACK, HUB, LOGOUT, NewRig, Rig, logged_in, viewer
+
+__all__ = ["generous", "rig", "strict"]
 
 pytestmark = pytest.mark.full
 
@@ -233,6 +246,52 @@ async def test_a_name_that_the_front_contradicts_gets_no_login(
     assert answer.status_code == 403
     assert "signs you in as <strong>bob</strong>" in answer.text
     assert not logged_in(answer)
+
+
+# The login
+
+
+async def test_the_login_is_a_new_one_and_the_old_one_ends(
+    rig: NewRig, strict: OpenIdProvider
+) -> None:
+    made = rig(strict)
+    capabilities = made.hub.services.capabilities
+    async with made.browser() as browser:
+        first = logged_in(await made.sign_in(browser))
+        old = made.hub.services.authenticator.identify(
+            [(b"cookie", f"c={first}".encode())], None, cookie="c"
+        )
+        assert old is not None
+        made.hub.start("alice", "A1", server=made.hub.course / "socket")
+        session = next(iter(made.hub.pool.all()))
+        cap = capabilities.issue(session.id, old)
+        second = logged_in(await made.sign_in(browser))
+        assert second
+        assert second != first
+        assert capabilities.resolve(cap) is None
+        browser.cookies.set("__Host-mograder_session", first, domain="hub.test")
+        assert not await viewer(browser, "alice")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.test/",
+        "//evil.test",
+        "/\\evil.test",
+        "/%0d%0aSet-Cookie:x\n",
+        "javascript:alert(1)",
+        "https://hub.test@evil.test/",
+        "/" + "x" * 2001,
+    ],
+)
+async def test_a_sign_in_leads_to_pages_of_this_hub_only(
+    rig: NewRig, strict: OpenIdProvider, target: str
+) -> None:
+    made = rig(strict)
+    async with made.browser() as browser:
+        answer = await made.sign_in(browser, target=target)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
 # Settings

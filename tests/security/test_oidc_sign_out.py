@@ -1,4 +1,4 @@
-"""Signing out at an OpenID provider, which tells the hub by its back channel."""
+"""Signing out at a real OpenID provider, which tells the hub by the back channel."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.support.hub_app import running
+from tests.support.oidc_hub import (
+    HUB,
+    LOGOUT,
+    NewRig,
+    generous,
+    rig,
+    strict,
+    viewer,
+)
 from tests.support.oidc_provider import OpenIdProvider
-from tests.support.oidc_sign_in import HUB, LOGOUT, NewRig, viewer
+
+__all__ = ["generous", "rig", "strict"]
 
 pytestmark = pytest.mark.full
 

@@ -1,4 +1,4 @@
-"""A hub in this process with a real OpenID provider, and browsers that sign in."""
+"""A hub in this process whose people sign in by a real OpenID provider, and their browsers."""
 
 from __future__ import annotations
 
