@@ -89,6 +89,7 @@ def twins(postgres: PostgresServer, tmp_path: Path) -> Iterator[Twins]:
         settings: dict[str, object] = {
             "database.url": postgres.new_database(),
             "hub.public_url": "http://127.0.0.1:{port}",
+            "limits.warm_environments": 0,  # no session is started, so none is prepared either
             "lti.platform": [platform.settings()],
             **provider.settings(client_secret_file=str(secret), private_network=True),
         }
