@@ -38,7 +38,7 @@ async def complete(
     an id of its own, also for the same person.
     """
     prefix, present = request_context(request).prefix, identity_of(request)
-    name = await to_thread.run_sync(_user_of, app, person)
+    name, linked = await to_thread.run_sync(_user_of, app, person)
     front = present is not None and present.method is Method.HEADER
     if not isinstance(name, Refusal) and front and present and present.username != name:
         name = Refusal.FRONT_DISAGREES
@@ -51,6 +51,9 @@ async def complete(
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)
     where = request_context(request).client or ""
+    if linked:
+        link = f"{name} {person.issuer} {person.subject}"
+        await app.audit.granted(Event(name, "link person", link, where))
     await app.audit.granted(Event(name, "sign in", f"{person.method} {person.issuer}", where))
     return signed_in(request, app, login, safe_next(target, prefix) or f"{prefix}/")
 
@@ -82,31 +85,28 @@ async def refuse(
     )
 
 
-def _user_of(app: HubApp, person: ProvenPerson) -> Username | Refusal:
-    """Return the user name of a person, linking them at the first sign-in."""
+def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, bool]:
+    """Return the user name of a person, and whether this sign-in linked them to it."""
     people = ExternalPeople(app.services.state.engine)
     linked = people.username_of(person.issuer, person.subject)
     if linked:
-        return Username.valid(linked) or Refusal.BAD_NAME
+        return Username.valid(linked) or Refusal.BAD_NAME, False
     name = parsed_name(person)
     if isinstance(name, Refusal):
-        return name
+        return name, False
     issuers = people.issuers_of(name)
     known = KnownName(linked=person.issuer in issuers, used=bool(issuers) or is_known(app, name))
     refusal = check_new_name(person, known)
     if refusal is not None:
-        return refusal
+        return refusal, False
     now = app.services.clock.now()
     try:
         people.link(person.issuer, person.subject, name, person.display_name, "", now)
     except Conflict:
         # Another request linked the subject or the name in between.
-        return (
-            name
-            if people.username_of(person.issuer, person.subject) == name
-            else (Refusal.OTHER_SUBJECT)
-        )
-    return name
+        same = people.username_of(person.issuer, person.subject) == name
+        return name if same else Refusal.OTHER_SUBJECT, False
+    return name, True
 
 
 def is_known(app: HubApp, name: Username) -> bool:

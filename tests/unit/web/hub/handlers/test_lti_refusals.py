@@ -307,6 +307,7 @@ async def test_large_and_strange_bodies_are_refused(lti: LtiHub) -> None:
         assert (await tab.send("/lti/login", long)).status_code == 400
 
 
+@pytest.mark.full
 async def test_nothing_is_written_before_a_good_token(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         before = lti.count("audit")
@@ -326,6 +327,7 @@ async def test_nothing_is_written_before_a_good_token(lti: LtiHub) -> None:
         assert (await tab.send("/lti/launch", state)).status_code == 303  # a good one always works
 
 
+@pytest.mark.full
 async def test_a_flood_of_unknown_keys_is_one_request(lti: LtiHub) -> None:
     await lti.sign_in("bob")
     lti.hub.clock.advance(61)

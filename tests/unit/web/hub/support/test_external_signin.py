@@ -97,6 +97,7 @@ async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None
     again = await came(hub, app, replace(ALICE, name="bob"))
     assert again.status_code == 303
     assert ("alice", "sign in", f"lti {MOODLE}", "ok") in hub.audit()
+    assert ("alice", "link person", f"alice {MOODLE} 13", "ok") in hub.audit()
 
 
 @pytest.mark.parametrize(
