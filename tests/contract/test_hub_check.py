@@ -6,6 +6,7 @@ import json
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -227,10 +228,12 @@ def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
         rows = [SentGrade(number, "1.00", comment="x" * 50) for number in range(3000)]
         book.record_sent("https://moodle.test", 1, rows, datetime(2026, 9, 1, tzinfo=UTC))
     assert run(["hub", "check", str(course)]) == 0
-    for path in (file, course / "gradebook.db"):
+    for path, table in ((file, "audit"), (course / "gradebook.db", "uploads")):
+        with closing(sqlite3.connect(path)) as database:
+            wanted = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+            (page,) = database.execute(wanted, (table,)).fetchone()
         data = bytearray(path.read_bytes())
-        start = len(data) // 2 // 4096 * 4096
-        data[start : start + 8192] = b"\xa5" * 8192
+        data[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
         path.write_bytes(data)
     assert run(["hub", "check", str(course)]) == 1
     out = capfd.readouterr().out

@@ -47,6 +47,7 @@ FINAL: Mapping[str, float | None] = {
     "erin": 0.0,
     "frank": 44.1,  # 49, less 10 % for a day and a quarter
 }
+WHY = ("--reason", "Judged by a person.")
 FOR_MOODLE = {
     "alice": ("Q1=1", "Q2=2", "Q3=3", "Analysis=5"),
     "bob": ("Q1=6", "Q2=6", "Q3=5", "Analysis=5"),
@@ -231,7 +232,7 @@ def test_moodle_is_sent_the_marks_of_people(
 ) -> None:
     """Sums for which the recorded Moodle has answers: 11, 22 and 23."""
     for student, marks in FOR_MOODLE.items():
-        assert run(["gradebook", "mark", "A3", student, *marks, "--comment", "one"]) == 0
+        assert run(["gradebook", "mark", "A3", student, *marks, "--comment", "one", *WHY]) == 0
     for student in ("dan", "erin", "frank"):
         assert run(["gradebook", "mark", "A3", student, "Analysis=none"]) == 0
     capfd.readouterr()

@@ -66,7 +66,8 @@ async def test_an_instructor_goes_from_a_pair_to_its_lines_and_its_verdict(
         await expect(page.get_by_text("Your verdict is kept.")).to_be_visible()
         await page.get_by_role("link", name="All pairs").click()
         await expect(page.get_by_text("Copied by prof")).to_be_visible()
-    assert [note for note in prof.notes if "/events" not in note] == []
+    # A page that is left while it loads breaks off its stream of events or its icon.
+    assert [note for note in prof.notes if "ERR_ABORTED" not in note] == []
 
 
 def hold_reports(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
