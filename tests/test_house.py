@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,9 @@ def _functions(tree: ast.AST, path: str, owner: str = "") -> Iterator[Function]:
             yield from _functions(node, path, owner)
 
 
-def _all_functions() -> list[Function]:
-    return [f for path in _python_files() for f in _functions(_parse(path), _name(path))]
+@cache
+def _all_functions() -> tuple[Function, ...]:
+    return tuple(f for path in _python_files() for f in _functions(_parse(path), _name(path)))
 
 
 def _judge(measured: dict[str, int], bound: int, exceptions: dict[str, str], what: str) -> None:
