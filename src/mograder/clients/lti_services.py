@@ -215,8 +215,9 @@ def _result(entry: Mapping[str, object]) -> Result:
 
 
 def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
 def _line_item(entry: Mapping[str, object]) -> LineItem:

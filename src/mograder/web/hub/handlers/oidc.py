@@ -27,7 +27,7 @@ from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import complete, refuse
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, oidc_of
 from mograder.web.hub.support.logins import end_login, safe_next
 from mograder.web.hub.support.oidc import OidcSignIn
 from mograder.web.request_body import read_form, single_fields
@@ -51,7 +51,7 @@ _DENIED = {
 
 async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Send the browser to the provider, with the cookie that its answer must fit."""
-    oidc, where = _oidc(app), request_context(request)
+    oidc, where = oidc_of(app), request_context(request)
     begun = new_state(
         _FLOW,
         issuer=oidc.settings.issuer,
@@ -76,7 +76,7 @@ async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     fields = single_fields(request.query_params.multi_items())
     begun = signin_cookies.under_way(request, app, _FLOW, fields.get("state", ""))
     if begun is None:
-        return await refuse(request, app, "no cookie", issuer=_oidc(app).settings.issuer)
+        return await refuse(request, app, "no cookie", issuer=oidc_of(app).settings.issuer)
     response = await _completed(request, app, begun, fields)
     signin_cookies.forget(request, response, begun)
     return response
@@ -84,7 +84,7 @@ async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
 
 async def backchannel_logout(request: Request, app: CurrentApp) -> Response:
     """End the logins of a person who signed out at the provider, which sends this itself."""
-    oidc = _oidc(app)
+    oidc = oidc_of(app)
     try:
         form = await read_form(request, _LONGEST_FORM, once=True)
         logout = await oidc.logout(form.get("logout_token", ""))
@@ -104,7 +104,7 @@ async def backchannel_logout(request: Request, app: CurrentApp) -> Response:
 async def _completed(
     request: Request, app: HubApp, begun: SignInState, fields: dict[str, str]
 ) -> Response:
-    oidc, issuer = _oidc(app), begun.issuer
+    oidc, issuer = oidc_of(app), begun.issuer
     settings: OidcSettings = oidc.settings
     try:
         if not await _is_of_provider(oidc, fields):
@@ -154,7 +154,7 @@ def _code(fields: dict[str, str]) -> str:
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
     """End the logins that a logout token names; return their number, None for a replayed token."""
-    oidc = _oidc(app)
+    oidc = oidc_of(app)
     until = app.services.clock.now() + timedelta(seconds=OLDEST + SKEW)
     if not oidc.used.use(f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}", until):
         return None
@@ -163,9 +163,3 @@ def _end_logins(app: HubApp, logout: Logout) -> int | None:
     for login_id in ended:
         end_login(app, login_id)
     return len(ended)
-
-
-def _oidc(app: HubApp) -> OidcSignIn:
-    if app.oidc is None:
-        raise ValueError("this hub has no provider, and so none of these routes")
-    return app.oidc

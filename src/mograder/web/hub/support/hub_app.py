@@ -97,6 +97,12 @@ def lti_of(app: HubApp) -> LtiService:
     return app.lti
 
 
+def oidc_of(app: HubApp) -> OidcSignIn:
+    """Return the objects of OpenID Connect; the routes that use them exist only with a provider."""
+    assert app.oidc is not None
+    return app.oidc
+
+
 def identity_of(request: Request) -> Identity | None:
     """Return the identity found by ``access.admit``; None for a request without a login."""
     identity: Identity | None = request.scope.get(IDENTITY)
