@@ -3,14 +3,17 @@
 The only importer of ``cryptography``. A course has one authority of its own, whose key is sealed
 with the hub's secret; no certificate of another authority is accepted, and the authority signs for
 no other purpose. A node's certificate cannot be used as a hub's. That a certificate was signed is
-not enough for a node: it must also be the one that the hub's list of nodes has, which is found by
-its fingerprint, the SHA-256 of the certificate in hexadecimal digits.
+not enough for a node: its key must also be the one in the hub's list of nodes, which holds the
+fingerprint of each node's key, the SHA-256 of the public key in hexadecimal digits. A node keeps
+its key when its certificate is renewed, so its fingerprint stays; it gets another key by joining
+again.
 
 All keys are of the curve P-256, since each connection has its own handshake.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -79,13 +83,8 @@ class Authority:
         Raises: InvalidInput if they were damaged or do not match, or the secret is another one.
         """
         found = parsed(certificate)
-        try:
-            private = load_pem_private_key(unseal(key, secret, _PURPOSE), None)
-        except _BROKEN:
-            raise InvalidInput("The key of the nodes' authority cannot be read.") from None
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or (
-            private.public_key() != found.public_key()
-        ):
+        private = _private(unseal(key, secret, _PURPOSE))
+        if private.public_key() != found.public_key():
             raise InvalidInput("The key of the nodes' authority is not that of its certificate.")
         return cls(private, found)
 
@@ -100,8 +99,8 @@ class Authority:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of :attr:`certificate`, by which a node recognizes the authority."""
-        return fingerprint(self.certificate)
+        """The fingerprint of its key, by which a node that joins recognizes :attr:`certificate`."""
+        return _fingerprint(self._key.public_key())
 
     def hub_certificate(self, now: datetime) -> KeyAndCertificate:
         """Return a new key for a hub and its certificate, for the name :data:`HUB_NAME`."""
@@ -115,8 +114,10 @@ class Authority:
         Only the key is taken from the request, not the name that it asks for.
 
         Raises: InvalidInput for a request that is damaged, over 4 KiB, not signed with its own key,
-            or for a key of another kind.
+            or for a key of another kind, and for a name of more than 64 characters.
         """
+        if len(name) > _NAME_CHARACTERS:
+            raise InvalidInput(f"The name of a node has at most {_NAME_CHARACTERS} characters.")
         key = _requested_key(request)
         return self._sign(name, key, ExtendedKeyUsageOID.CLIENT_AUTH, now)
 
@@ -140,48 +141,84 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
-    """A node's new private key (PEM), and the request for a certificate (PEM) for it."""
+class CertificateFacts:
+    """The contents of a certificate: its name, the fingerprint of its key, its end in UTC."""
 
-    key: bytes
-    request: bytes
+    name: str
+    fingerprint: str
+    ends: datetime
 
-    @classmethod
-    def make(cls) -> NewKey:
-        """Return a new key and its request, which holds no name: the hub gives the name."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-        signed = request.sign(key, SHA256())
-        return cls(_private_pem(key), signed.public_bytes(Encoding.PEM))
+
+def new_key() -> bytes:
+    """Return a new private key of a node (PEM)."""
+    return _private_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def new_request(key: bytes) -> bytes:
+    """Return a request for a certificate (PEM) for a private key (PEM).
+
+    It holds no name: the hub gives the name.
+
+    Raises: InvalidInput if this is no such key.
+    """
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return request.sign(_private(key), SHA256()).public_bytes(Encoding.PEM)
+
+
+def key_fingerprint(key: bytes) -> str:
+    """Return the fingerprint of a private key (PEM). Raises: InvalidInput if this is none."""
+    return _fingerprint(_private(key).public_key())
+
+
+def request_fingerprint(request: bytes) -> str:
+    """Return the fingerprint of the key in a request (PEM).
+
+    Raises: InvalidInput as :meth:`Authority.node_certificate`.
+    """
+    return _fingerprint(_requested_key(request))
+
+
+def facts(certificate: bytes) -> CertificateFacts:
+    """Return the contents of a certificate (PEM, or DER as TLS gives it).
+
+    Raises: InvalidInput if this is no certificate of a hub, a node or their authority.
+    """
+    found = parsed(certificate)
+    names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    key = found.public_key()
+    if len(names) != 1 or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise InvalidInput("This is not a certificate of a hub or a node.")
+    return CertificateFacts(str(names[0].value), _fingerprint(key), found.not_valid_after_utc)
 
 
 def parsed(certificate: bytes) -> x509.Certificate:
-    """Return the first certificate of a PEM text. Raises: InvalidInput if there is none."""
+    """Return a certificate (PEM or DER; the first of several). Raises: InvalidInput."""
     try:
-        return x509.load_pem_x509_certificate(certificate)
+        if certificate.startswith(b"-----"):
+            return x509.load_pem_x509_certificate(certificate)
+        return x509.load_der_x509_certificate(certificate)
     except _BROKEN:
         raise InvalidInput("This is not a certificate.") from None
 
 
-def fingerprint(certificate: bytes) -> str:
-    """Return the fingerprint of a certificate (PEM). Raises: InvalidInput if it is none."""
-    return parsed(certificate).fingerprint(SHA256()).hex()
+def only_first(certificates: bytes) -> bytes:
+    """Return the first certificate of a text (PEM) without all that follows it.
+
+    Raises: InvalidInput if there is none.
+    """
+    return parsed(certificates).public_bytes(Encoding.PEM)
 
 
-def ends(certificate: bytes) -> datetime:
-    """Return the end of a certificate (PEM), in UTC. Raises: InvalidInput if it is none."""
-    return parsed(certificate).not_valid_after_utc
+def is_signed_by(certificate: bytes, authority: bytes) -> bool:
+    """Return whether a certificate was signed by an authority with this certificate (PEM).
 
-
-def is_key_of(key: bytes, certificate: bytes) -> bool:
-    """Return whether a private key (PEM) is that of a certificate (PEM)."""
+    Raises: InvalidInput if one of them is no certificate.
+    """
     try:
-        private = load_pem_private_key(key, None)
-    except _BROKEN:
+        parsed(certificate).verify_directly_issued_by(parsed(authority))
+    except (*_BROKEN, InvalidSignature):
         return False
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        return False
-    return private.public_key() == parsed(certificate).public_key()
+    return True
 
 
 def _builder(
@@ -221,11 +258,26 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:_NAME_CHARACTERS])])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _private(key: bytes) -> ec.EllipticCurvePrivateKey:
+    try:
+        private = load_pem_private_key(key, None)
+    except _BROKEN:
+        raise InvalidInput("This is not a private key.") from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise InvalidInput("This is not a private key of a hub or a node.")
+    return private
+
+
+def _fingerprint(key: ec.EllipticCurvePublicKey) -> str:
+    content = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _requested_key(request: bytes) -> ec.EllipticCurvePublicKey:

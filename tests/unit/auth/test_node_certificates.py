@@ -8,24 +8,28 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mograder.auth.node_certificates import (
     HUB_NAME,
     NODE_LIFE,
     Authority,
-    NewKey,
-    ends,
-    fingerprint,
-    is_key_of,
+    facts,
+    is_signed_by,
+    key_fingerprint,
+    new_key,
+    new_request,
+    only_first,
     parsed,
+    request_fingerprint,
 )
 from mograder.core.errors import InvalidInput
 from tests.support.clock import ManualClock
 
 NOW = ManualClock().now()
 AUTHORITY = Authority.new(NOW)
+BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
 SECRET = "a secret of the hub"
 
 
@@ -51,29 +55,43 @@ def test_a_sealed_authority_is_opened_with_its_secret_only() -> None:
 
 
 def test_a_nodes_certificate_is_for_clients_and_has_the_key_of_the_request() -> None:
-    new = NewKey.make()
-    signed = AUTHORITY.node_certificate(new.request, "node-a", NOW)
+    key = new_key()
+    request = new_request(key)
+    signed = AUTHORITY.node_certificate(request, "node-a", NOW)
     assert purposes(signed) == [ExtendedKeyUsageOID.CLIENT_AUTH]
-    parsed(signed).verify_directly_issued_by(parsed(AUTHORITY.certificate))
-    assert is_key_of(new.key, signed)
-    assert not is_key_of(NewKey.make().key, signed)
-    assert not is_key_of(b"no key", signed)
-    assert ends(signed) == NOW.replace(microsecond=0) + NODE_LIFE
+    assert is_signed_by(signed, AUTHORITY.certificate)
+    assert not is_signed_by(signed, Authority.new(NOW).certificate)
+    found = facts(signed)
+    assert found.name == "node-a"
+    assert found.fingerprint == key_fingerprint(key) == request_fingerprint(request)
+    assert found.fingerprint != key_fingerprint(new_key())
+    assert found.ends == NOW.replace(microsecond=0) + NODE_LIFE
     with pytest.raises(x509.ExtensionNotFound):
         parsed(signed).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+
+
+def test_a_renewed_certificate_has_the_fingerprint_of_the_earlier_one() -> None:
+    key = new_key()
+    first = AUTHORITY.node_certificate(new_request(key), "node-a", NOW)
+    second = AUTHORITY.node_certificate(new_request(key), "node-a", NOW + timedelta(days=9))
+    assert first != second
+    assert facts(first).fingerprint == facts(second).fingerprint
+
+
+def test_of_several_certificates_only_the_first_is_kept() -> None:
+    other = Authority.new(NOW).certificate
+    assert only_first(AUTHORITY.certificate + other) == AUTHORITY.certificate
 
 
 def test_a_hubs_certificate_is_for_servers_and_followed_by_the_authoritys() -> None:
     pair = AUTHORITY.hub_certificate(NOW)
     assert purposes(pair.certificate) == [ExtendedKeyUsageOID.SERVER_AUTH]
     chain = x509.load_pem_x509_certificates(pair.certificate)
-    assert [each.fingerprint(SHA256()).hex() for each in chain] == [
-        fingerprint(pair.certificate),
-        AUTHORITY.fingerprint,
-    ]
+    assert chain[0].issuer == chain[1].subject
+    assert facts(pair.certificate).fingerprint == key_fingerprint(pair.key)
+    assert facts(chain[1].public_bytes(Encoding.DER)).fingerprint == AUTHORITY.fingerprint
     names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [HUB_NAME]
-    assert is_key_of(pair.key, pair.certificate)
 
 
 def test_the_hub_gives_the_name_whatever_the_request_asks_for() -> None:
@@ -82,9 +100,9 @@ def test_the_hub_gives_the_name_whatever_the_request_asks_for() -> None:
     assert [each.value for each in signed.subject] == ["node-a"]
 
 
-def test_a_long_name_is_shortened_in_the_certificate() -> None:
-    signed = parsed(AUTHORITY.node_certificate(NewKey.make().request, "n" * 100, NOW))
-    assert [each.value for each in signed.subject] == ["n" * 64]
+def test_a_name_that_is_too_long_for_a_certificate_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="at most 64 characters"):
+        AUTHORITY.node_certificate(new_request(new_key()), "n" * 65, NOW)
 
 
 def damaged(request: bytes) -> bytes:
@@ -102,7 +120,7 @@ def damaged(request: bytes) -> bytes:
         (b"x" * 5000, "4 KiB"),
         (request_of(rsa.generate_private_key(65537, 2048)), "P-256"),
         (request_of(ec.generate_private_key(ec.SECP384R1())), "P-256"),
-        (damaged(NewKey.make().request), "not signed with its own key"),
+        (damaged(new_request(new_key())), "not signed with its own key"),
     ],
     ids=["empty", "no-request", "too-long", "rsa", "another-curve", "not-signed"],
 )
@@ -111,11 +129,22 @@ def test_requests_that_are_refused(request_pem: bytes, problem: str) -> None:
         AUTHORITY.node_certificate(request_pem, "node-a", NOW)
 
 
-def test_a_text_that_is_no_certificate_is_refused() -> None:
+RSA = rsa.generate_private_key(65537, 2048)
+RSA_PEM = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.mark.parametrize("text", [b"", b"no certificate", BEGIN + END, b"\0" * 100])
+def test_a_text_that_is_no_certificate_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidInput, match="not a certificate"):
-        fingerprint(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----")
+        facts(text)
+
+
+@pytest.mark.parametrize("key", [b"", b"no key", RSA_PEM])
+def test_a_text_that_is_no_key_of_ours_is_refused(key: bytes) -> None:
+    with pytest.raises(InvalidInput, match="not a private key"):
+        new_request(key)
 
 
 def test_a_certificate_is_valid_a_little_before_it_is_made() -> None:
-    signed = parsed(AUTHORITY.node_certificate(NewKey.make().request, "node-a", NOW))
+    signed = parsed(AUTHORITY.node_certificate(new_request(new_key()), "node-a", NOW))
     assert signed.not_valid_before_utc == NOW.replace(microsecond=0) - timedelta(hours=1)
