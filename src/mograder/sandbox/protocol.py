@@ -233,6 +233,17 @@ class InUse(_Message):
     op: Literal["in use"] = "in use"
 
 
+class HoldLease(_Message):
+    """Let sessions and runs go on until ``until``, in seconds of CLOCK_BOOTTIME of this machine.
+
+    All are killed then, unless the call is repeated before. A supervisor that never receives it
+    has no such end.
+    """
+
+    op: Literal["hold lease"] = "hold lease"
+    until: float
+
+
 class Shutdown(_Message):
     """End every session, then the supervisor."""
 
@@ -253,6 +264,7 @@ Operation = Annotated[
     | Subscribe
     | Hello
     | InUse
+    | HoldLease
     | Shutdown,
     Field(discriminator="op"),
 ]
@@ -358,6 +370,8 @@ class Ended(_Message):
     status: int
     log_tail: str
     reason: str = ""
+    asked: bool = False
+    """Whether a hub has asked for it; of several hubs the others then only forget the session."""
 
 
 class Arrived(_Message):

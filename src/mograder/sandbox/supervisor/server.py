@@ -56,6 +56,7 @@ from mograder.sandbox.protocol import (
     Failed,
     HangUp,
     Hello,
+    HoldLease,
     InUse,
     JudgeSubmission,
     ListSessions,
@@ -92,7 +93,17 @@ _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
 
-_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel")
+_OPERATIONS = (
+    "warm",
+    "subscribe",
+    "execute",
+    "hang up",
+    "in use",
+    "answered",
+    "judge",
+    "cancel",
+    "hold lease",
+)
 """The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
@@ -257,13 +268,21 @@ class Supervisor:
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)
+            case Subscribe() | HoldLease() | Shutdown():
+                self._order(operation, writer)
+                return Done(id=call.id, stopped=isinstance(operation, Shutdown))
+
+    def _order(
+        self, operation: Subscribe | HoldLease | Shutdown, writer: asyncio.StreamWriter
+    ) -> None:
+        match operation:
             case Subscribe():
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
-                return Done(id=call.id)
+            case HoldLease():
+                self._session_table.lease.hold(operation.until)
             case Shutdown():
                 self._stopping.set()
-                return Done(id=call.id, stopped=True)
 
     async def _start(self, request: StartSession) -> SessionInfo:
         """Start a session; end it again if the hub disconnects before it is in its sandbox."""
