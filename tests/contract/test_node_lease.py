@@ -39,7 +39,7 @@ _HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from mograder.sandbox.client.connection import connect
-from mograder.sandbox.protocol import HoldLease
+from mograder.sandbox.node_messages import HoldLease
 from mograder.sandbox.supervisor.lease import boot_time
 
 async def main():
