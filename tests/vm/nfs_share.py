@@ -28,7 +28,9 @@ _NOBODY = 65534
 
 def run(*command: object) -> str:
     """Run a program; return its output."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
@@ -70,8 +72,20 @@ class Client:
         words = ("vers=4.2", f"addr={self.server}", f"clientaddr={self.address}", "hard", *options)
         script = 'hostname "$0" && exec "$@"'
         self.run(
-            "unshare", "--uts", "sh", "-c", script, self.name,
-            "mount", "-i", "-t", "nfs4", "-o", ",".join(words), f"{self.server}:/", place,
+            "unshare",
+            "--uts",
+            "sh",
+            "-c",
+            script,
+            self.name,
+            "mount",
+            "-i",
+            "-t",
+            "nfs4",
+            "-o",
+            ",".join(words),
+            f"{self.server}:/",
+            place,
         )
         return place
 
