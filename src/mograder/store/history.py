@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from mograder.core.clock import from_unix
+from mograder.core.disk import DISK, Disk
 from mograder.core.names import Username
 from mograder.core.shared_files import SharedFile
 from mograder.store.records import Records
@@ -88,10 +89,17 @@ class History:
     the directory changed.
     """
 
-    def __init__(self, directory: Path, records: Records | None, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        records: Records | None,
+        *,
+        strict: bool = False,
+        disk: Disk = DISK,
+    ) -> None:
         self.directory = directory
         self._records = records
-        self._folder = SharedFile(directory)
+        self._folder = SharedFile(directory, disk=disk)
         self._strict = strict
         self._known: dict[str, Submission] = {}
         self._last: dict[str, int] = {}
