@@ -10,17 +10,15 @@ import psutil
 import pytest
 
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound, SandboxUnavailable
+from mograder.sandbox.node_messages import GrantLease, HoldLease, RenewCertificate
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.protocol import (
     CancelCall,
     Execute,
-    GrantLease,
-    HoldLease,
     ListSessions,
     Operation,
-    RenewCertificate,
     RunCommand,
     Shutdown,
     StopSession,
