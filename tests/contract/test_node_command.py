@@ -33,7 +33,7 @@ from tests.support.supervisors import (
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(180)]
 
-SLEEPER = "touch up && exec sleep 600; exec sleep 700"
+SLEEPER = "test -f A1.py && touch up && exec sleep 600; exec sleep 700"
 """The zygote of its environment, which has no workspace, sleeps longer."""
 
 
