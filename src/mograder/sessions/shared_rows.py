@@ -132,7 +132,7 @@ class SharedRows:
         While no hub ran none recorded any activity, so then the sessions' idle time starts anew.
         """
         now = self._clock.now()
-        for held in await asyncio.to_thread(self.locks.all):
+        for held in await to_its_end(self.locks.all):
             if held.running:
                 self._sessions.adopt(held.row, now if self._alone else held.row.last_seen)
 
@@ -156,7 +156,7 @@ class SharedRows:
     async def look(self) -> None:
         """Adopt what other hubs started, forget what they ended, take over what dead ones left."""
         before = [live for live in self._sessions.all() if not self._sessions.is_closing(live.id)]
-        states = await asyncio.to_thread(self.locks.states)
+        states = await to_its_end(self.locks.states)
         running = {each for each, row in states.items() if row.state is SessionState.RUNNING}
         for live in before:
             if live.id not in running and self._sessions.by_id(live.id) is live:
@@ -202,7 +202,7 @@ class SharedRows:
         """Return the session of a key, also one that another hub has just started; never wait."""
         live = self._sessions.find(key)
         if live is None:
-            held = await asyncio.to_thread(self.locks.find, *_names(key))
+            held = await to_its_end(self.locks.find, *_names(key))
             live = None if held is None else self._adopted(held)
         return live
 
@@ -219,7 +219,7 @@ class SharedRows:
         known = {live.id: live for live in sessions}
         if not known:
             return
-        for session_id, at in (await asyncio.to_thread(self.locks.last_seen, known.keys())).items():
+        for session_id, at in (await to_its_end(self.locks.last_seen, known.keys())).items():
             known[session_id].last_seen = max(known[session_id].last_seen, at)
 
     # ---- starting ----
@@ -241,7 +241,7 @@ class SharedRows:
 
     async def give_up(self, session_id: str) -> None:
         """Stop a session whose start failed, and remove its row."""
-        if await asyncio.to_thread(self.locks.give_up, session_id):
+        if await to_its_end(self.locks.give_up, session_id):
             await self._shortly(self._clear(session_id, None))
             return
         # Taken over, or never added: its process must end in any case.
@@ -255,7 +255,7 @@ class SharedRows:
         If another hub ends it at the same time, that one's reason counts.
         """
         if alive:
-            if not await asyncio.to_thread(self.locks.end, ending.session_id):
+            if not await to_its_end(self.locks.end, ending.session_id):
                 self.explain_later(ending.session_id, ending.key)
                 return
             await self._stop(ending.session_id)
@@ -317,7 +317,7 @@ class SharedRows:
     async def _agrees(self, key: SessionKey, tell: Progress) -> bool:
         """Look at a row once; return false if another hub holds it."""
         known = self._sessions.find(key)
-        held = await asyncio.to_thread(self.locks.find, *_names(key))
+        held = await to_its_end(self.locks.find, *_names(key))
         found = held.row.session_id if held is not None and held.running else ""
         # It was known before the row was read, so the row is not just too new.
         if known is not None and known.id != found and self._sessions.by_id(known.id) is known:
@@ -336,7 +336,7 @@ class SharedRows:
 
     async def _rows(self, session_ids: Iterable[str]) -> tuple[HeldRow, ...]:
         ids = set(session_ids)
-        return await asyncio.to_thread(self.locks.by_id, ids) if ids else ()
+        return await to_its_end(self.locks.by_id, ids) if ids else ()
 
     def _is_unknown(self, session_id: str) -> bool:
         closing = self._sessions.is_closing(session_id)
@@ -378,13 +378,13 @@ class SharedRows:
                 self._unexplained.pop(session_id, None)
 
     async def _ending(self, session_id: str, key: SessionKey) -> Ending | None:
-        row = await asyncio.to_thread(self.locks.ending, *_names(key))
+        row = await to_its_end(self.locks.ending, *_names(key))
         return None if row is None or row.session_id != session_id else ending_of(row)
 
     async def _take_over(self, held: HeldRow) -> None:
         """Go on with what a dead hub was at: a session that it started or ended is ended."""
         row = held.row
-        if not await asyncio.to_thread(self.locks.take_over, row.session_id, row.hub):
+        if not await to_its_end(self.locks.take_over, row.session_id, row.hub):
             return
         _log.warning("a hub died; %s of %s for %s is cleared", row.state, row.item, row.username)
         if row.state is SessionState.CHANGING:

@@ -164,9 +164,9 @@ class SessionLocks:
             row = connection.execute(wanted).mappings().one_or_none()
             return None if row is None else EndingRow(**row)
 
-    def _change(self, session_id: str, before: SessionState, hub: str, **values: object) -> bool:
+    def _change(self, session_id: str, before: SessionState, holder: str, **values: object) -> bool:
         c = sessions.c
-        row = update(sessions).where(c.session_id == session_id, c.state == before, c.hub == hub)
+        row = update(sessions).where(c.session_id == session_id, c.state == before, c.hub == holder)
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(row.values(**values)).rowcount > 0
 
