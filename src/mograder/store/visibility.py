@@ -7,15 +7,18 @@ An unreadable file hides every item, since an exam that is shown too early canno
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from mograder.core import file_lock
+from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
@@ -52,8 +55,10 @@ _FILE = TypeAdapter(dict[str, Visibility])
 class VisibilityRules:
     """The visibility rules of a course, read again when their file changed."""
 
-    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
+    def __init__(self, path: Path, *, shared: bool = False, disk: Disk = DISK) -> None:
+        """``shared``: other processes may change the file as well."""
         self._path = path
+        self._shared = shared
         self._disk = disk
         self._changing = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
@@ -84,7 +89,7 @@ class VisibilityRules:
 
         Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
-        with self._changing:
+        with self._changing, self._alone():
             before = {} if replace else self.all()
             rules = {**before, **changes}
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != Visibility()}
@@ -92,6 +97,18 @@ class VisibilityRules:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing the file, or nothing if there are none."""
+        if not self._shared:
+            yield
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with closing_fd(file_lock.open_lock(self._path.with_suffix(".lock"))) as lock:
+            file_lock.acquire(lock, seconds=None)
+            self._seen = None  # an equal stamp does not prove equal rules on a network share
+            yield
 
     def _current(self) -> dict[str, Visibility] | None:
         """Return the rules by item; None when the file cannot be parsed."""

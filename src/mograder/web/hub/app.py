@@ -106,7 +106,9 @@ def _make_hub_app(
         work=Work(),
         audit=AuditTrail(services.state, services.clock),
         login_throttle=LoginThrottle(services.clock),
-        visibility=VisibilityRules(release_dir / ".visibility.json"),
+        visibility=VisibilityRules(
+            release_dir / ".visibility.json", shared=services.membership is not None
+        ),
         metrics=metrics,
         copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
@@ -117,6 +119,7 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         oidc=oidc_of(services),
         lti=lti_service(services),
+        news=_news(services, notifier, results),
     )
 
 
@@ -197,12 +200,20 @@ def _share_jobs(app: HubApp) -> None:
 
 async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
     """Exchange news with the other hubs, where there may be some."""
-    membership = app.services.membership
-    if membership is not None:
-        results = app.results
-        news = HubNewsExchange(membership.hubs, membership.hub_id, app.notifier, results.reload)
-        results.on_change, results.shared = news.tell_result, True
-        await news.run(stop)
+    if app.news is not None:
+        if app.lti is not None:
+            app.news.on_launch = app.lti.rosters.launched_elsewhere
+        await app.news.run(stop)
+
+
+def _news(
+    services: Services, notifier: Notifier, results: ValidationResults
+) -> HubNewsExchange | None:
+    if services.membership is None:
+        return None
+    news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
+    results.on_change, results.shared = news.tell_result, True
+    return news
 
 
 @cache

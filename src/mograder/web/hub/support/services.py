@@ -44,7 +44,7 @@ from mograder.store.session_locks import SessionLocks
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
-from mograder.web.hub.support.hub_membership import HubMembership
+from mograder.web.hub.support.hub_membership import HubMembership, own_directory
 from mograder.web.marking.reports import Reports
 
 _log = get_logger(__name__)
@@ -114,9 +114,9 @@ async def open_services(
         spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
         pool = await _open_pool(loaded, clock, supervisor, spawner, state, membership)
         stack.push_async_callback(pool.close)
-        validations = await asyncio.to_thread(_validations, loaded, supervisor)
+        validations = await asyncio.to_thread(_validations, loaded, supervisor, membership)
         stack.push_async_callback(validations.close)
-        hands = Hands(supervisor, environments, pool, releases, state, clock)
+        hands = Hands(supervisor, environments, pool, releases, state, clock, membership)
         grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
@@ -195,9 +195,10 @@ def _environments(loaded: LoadedSettings, supervisor: SupervisorClient) -> Envir
     )
 
 
-def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Validations:
-    copies = loaded.state_dir / "copies"
-    remove_tree(copies)  # left by a hub that was killed
+def _validations(
+    loaded: LoadedSettings, supervisor: SupervisorClient, membership: HubMembership | None
+) -> Validations:
+    copies = own_directory(loaded.state_dir / "copies", membership)
     jobs = loaded.settings.defaults.jobs
     return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
 
