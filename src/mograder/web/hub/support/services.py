@@ -104,16 +104,14 @@ async def open_services(
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
         membership = await _join(loaded, state, stack)
-        settings = loaded.settings
         supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
         environments = _environments(loaded, supervisor)
         stack.push_async_callback(environments.close)
-        limits = limits_of(settings.limits)
-        spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
-        pool = await _open_pool(loaded, clock, supervisor, spawner, state, membership)
-        stack.push_async_callback(pool.close)
+        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+        spawner = Spawner(releases, workspaces, environments, state, limits, items)
+        pool = await _open_pool(loaded, clock, supervisor, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, supervisor, membership)
         stack.push_async_callback(validations.close)
         hands = Hands(supervisor, environments, pool, releases, state, clock, membership)
@@ -135,7 +133,7 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=await _capabilities(state, clock, pool, secret, membership),
-            allowances=Allowances(releases, settings.items),
+            allowances=Allowances(releases, items),
             validations=validations,
             grading=grading,
             hang_up=supervisor.hang_up,
@@ -149,9 +147,10 @@ async def open_services(
 
 async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
-    engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
-    shared = bool(loaded.settings.nodes.listen) and may_be_several(engine)
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
+    shared = bool(loaded.settings.nodes.listen) and may_be_several(url)
     stack.callback(os.close, _lock(loaded.state_dir / "hub.lock", shared=shared))
+    engine = open_engine(url)
     stack.callback(engine.dispose)
     await asyncio.to_thread(upgrade, engine)
     return HubState(engine)
@@ -163,7 +162,8 @@ async def _join(
     """Become one of the hubs of the course, where there are nodes."""
     if not loaded.settings.nodes.listen:
         return None
-    only, address = not may_be_several(state.engine), address_for_nodes(loaded.settings.nodes)
+    address = address_for_nodes(loaded.settings.nodes)
+    only = not may_be_several(database_url(loaded.settings.database.url, loaded.course_dir))
     membership = HubMembership(Hubs(state.engine), address, only=only)
     await asyncio.to_thread(membership.open)
     stack.push_async_callback(asyncio.to_thread, membership.close)
@@ -225,6 +225,7 @@ async def _open_pool(
     spawner: Spawner,
     state: HubState,
     membership: HubMembership | None,
+    stack: AsyncExitStack,
 ) -> SessionManager:
     settings = loaded.settings
     pool = SessionManager(
@@ -239,6 +240,7 @@ async def _open_pool(
         locks = SessionLocks(state.engine, membership.hub_id)
         pool.share(SharedRows(locks, supervisor, clock, alone=membership.alone))
     await pool.open()
+    stack.push_async_callback(pool.close)
     return pool
 
 
