@@ -140,6 +140,9 @@ class FakeCapabilityTable(HubState):
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         return tuple(self.rows)
 
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        return next((row for row in self.rows if row.cap_hash == cap_hash), None)
+
 
 @dataclass
 class FakeRoster:
