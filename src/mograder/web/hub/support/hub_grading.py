@@ -33,6 +33,7 @@ from mograder.store.releases import Releases
 from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hub_batch import HubBatch
+from mograder.web.hub.support.hub_membership import HubMembership, own_directory
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)
@@ -66,6 +67,7 @@ class Hands:
     releases: Releases
     state: HubState
     clock: Clock
+    membership: HubMembership | None = None
 
 
 def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
@@ -97,8 +99,7 @@ def make_grading(
 
 
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
-    place = loaded.state_dir / _PLACE
-    remove_tree(place)  # left by a hub that was killed
+    place = own_directory(loaded.state_dir / _PLACE, hands.membership)
     memory = hands.pool.background.memory
     judges = JudgeRunner(hands.supervisor, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
     runs = Executor(hands.supervisor, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
