@@ -19,8 +19,8 @@ class NodeLoad:
     drained. ``memory`` is for all sessions and runs together, ``used`` what they use. ``starts`` is
     the number of starts that it carries out at the same time, ``starting`` those in progress.
     ``load`` is the number of processes that want a processor. ``reserved`` and ``reserved_memory``
-    are of this hub's starts that the node has not reported. ``warm`` are the names of environments
-    whose sessions start warm there.
+    are of this hub's starts that the node has not reported. ``built`` are the names of the
+    environments that are there, ``warm`` of those whose sessions start warm.
     """
 
     name: str
@@ -33,6 +33,7 @@ class NodeLoad:
     starting: int = 0
     reserved: int = 0
     reserved_memory: int = 0
+    built: frozenset[str] = frozenset()
     warm: frozenset[str] = frozenset()
 
     @property
@@ -89,6 +90,7 @@ def choose_for_run(nodes: Iterable[NodeLoad], environment: str, expected: int) -
     ).name
 
 
-def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, float, str]:
+def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, bool, float, str]:
     """Return the order of a node among those with memory to spare, the best one first."""
-    return environment not in node.warm, node.occupied, node.share, node.name
+    cold, missing = environment not in node.warm, environment not in node.built
+    return cold, missing, node.occupied, node.share, node.name

@@ -24,6 +24,7 @@ def node(name: str, *, usable: bool = True, used_mb: int = 0, warm: bool = False
         used=used_mb * MEGABYTE,
         processors=2,
         starts=4,
+        built=frozenset({ENVIRONMENT} if warm else ()),
         warm=frozenset({ENVIRONMENT} if warm else ()),
     )
 
@@ -45,6 +46,11 @@ def test_a_node_that_is_not_usable_is_never_chosen() -> None:
 
 def test_a_warm_node_is_better_than_an_idle_cold_one() -> None:
     assert chosen(node("cold"), node("warm", used_mb=700, warm=True)) == "warm"
+
+
+def test_a_node_that_would_have_to_build_the_environment_comes_last() -> None:
+    built = replace(node("built", used_mb=700), built=frozenset({ENVIRONMENT}))
+    assert chosen(node("without"), built) == "built"
 
 
 def test_a_warm_node_without_memory_to_spare_is_passed_over() -> None:
