@@ -98,7 +98,17 @@ _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
 
-_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel")
+_OPERATIONS = (
+    "warm",
+    "subscribe",
+    "execute",
+    "hang up",
+    "in use",
+    "answered",
+    "judge",
+    "cancel",
+    "hold lease",
+)
 """The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
@@ -254,7 +264,7 @@ class Supervisor:
                 kept = () if zygotes is None else zygotes.environments
                 used = (*kept, *session_table.environments())
                 return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
-            case HoldLease() | GrantLease() | PrepareEnvironment() | RenewCertificate():
+            case GrantLease() | PrepareEnvironment() | RenewCertificate():
                 raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")
             case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
                 return await self._run_in_sandbox(call.id, operation, writer)
@@ -263,13 +273,21 @@ class Supervisor:
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)
+            case Subscribe() | HoldLease() | Shutdown():
+                self._order(operation, writer)
+                return Done(id=call.id, stopped=isinstance(operation, Shutdown))
+
+    def _order(
+        self, operation: Subscribe | HoldLease | Shutdown, writer: asyncio.StreamWriter
+    ) -> None:
+        match operation:
             case Subscribe():
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
-                return Done(id=call.id)
+            case HoldLease():
+                self._session_table.lease.hold(operation.until)
             case Shutdown():
                 self._stopping.set()
-                return Done(id=call.id, stopped=True)
 
     async def _start(self, request: StartSession) -> SessionInfo:
         """Start a session; end it again if the hub disconnects before it is in its sandbox."""
