@@ -33,7 +33,7 @@ class Leases:
 
     ``hubs`` returns the addresses of all hubs. ``silent`` returns the names of the nodes that
     should have sessions but do not report, and ``on_over`` is called with the name of each of them
-    once its lease is over.
+    once its lease is over. ``on_granted`` is called with each status whose lease was granted.
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
     futures of :meth:`over`; ``_removed``, since when a node is missing in the database;
@@ -54,7 +54,7 @@ class Leases:
         self._hubs = hubs
         self.silent: Callable[[], frozenset[str]] = frozenset
         self.on_over: Callable[[str], None] = lambda _: None
-        self.on_granted: Callable[[], None] = lambda: None
+        self.on_granted: Callable[[NodeStatus], None] = lambda _: None
         self._newest: dict[ConnectedNode, NodeStatus] = {}
         self._tasks: dict[ConnectedNode, asyncio.Task[None]] = {}
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
@@ -155,7 +155,7 @@ class Leases:
             seconds=self._seconds,
         )
         node.note_grant(draining=row.draining)
-        self.on_granted()
+        self.on_granted(status)
         now = self._clock.steady()
         if now - self._noted.get(node.name, float("-inf")) >= _NOTE_SECONDS:
             self._noted[node.name] = now
