@@ -137,8 +137,11 @@ class SessionTable:
         return self._runner.kind != "none"
 
     def all(self) -> tuple[SessionInfo, ...]:
-        """Return the live sessions, without the runs of notebooks."""
-        return tuple(life.info for life in self._session_table.values() if life.listed)
+        """Return the sessions that are live or being started, without the runs of notebooks."""
+        live = tuple(life.info for life in self._session_table.values() if life.listed)
+        paths = {each: self._sockets / f"{each}.sock" for each in self._beginning}
+        begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
+        return (*live, *begun)
 
     def environments(self) -> tuple[Path, ...]:
         """Return the environments of live sessions, including the runs of notebooks."""
@@ -327,10 +330,10 @@ class SessionTable:
         self._processors.answered(session_id)
         return session_id in self._session_table
 
-    async def stop(self, session_id: str) -> bool:
+    async def stop(self, session_id: str, *, asked: bool = True) -> bool:
         """End a session, at first by a signal that lets it save; return false if there is none.
 
-        A call to start it that arrives later is refused.
+        A call to start it that arrives later is refused. ``asked`` is whether a hub asks for this.
         """
         self._stopped.add(session_id)
         life = await self._life(session_id)
@@ -338,7 +341,7 @@ class SessionTable:
             if closing := self._closing.get(session_id):  # its end is reported before this returns
                 await asyncio.wait({closing})
             return False
-        life.asked = True
+        life.asked = asked
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
@@ -381,7 +384,7 @@ class SessionTable:
     async def end_all(self) -> None:
         """End every session and remove the cgroups; called when the supervisor ends."""
         sessions = {*self._session_table, *self._beginning}
-        await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
+        await asyncio.gather(*(self.stop(each, asked=False) for each in sessions))
         if self._closing:
             await asyncio.wait(self._closing.values())
         await self._monitor.close()
