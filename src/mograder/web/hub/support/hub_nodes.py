@@ -35,7 +35,7 @@ from mograder.store.hub_state import HubState
 from mograder.store.node_tables import NodeRow
 from mograder.store.nodes import Nodes
 from mograder.web.hub.support.hub_membership import HubMembership
-from mograder.web.hub.support.machines import Hosting
+from mograder.web.hub.support.hosting import Hosting
 
 _log = get_logger(__name__)
 
