@@ -15,7 +15,7 @@ from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import SessionMachine, NotebookState
+from mograder.web.hub.support.models import NotebookState, SessionMachine
 
 
 async def standing(
