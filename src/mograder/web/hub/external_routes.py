@@ -49,10 +49,12 @@ def machines_in(services: Services) -> Machines | None:
     settings = services.loaded.settings.nodes
     if not settings.listen:
         return None
+    from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
     from mograder.store.nodes import Nodes  # noqa: PLC0415 - see above
     from mograder.web.hub.support.machines import Machines  # noqa: PLC0415 - see above
 
-    return Machines(Nodes(services.state.engine), services.clock, settings.lease_seconds)
+    view = NodesView(Nodes(services.state.engine), settings.lease_seconds)
+    return Machines(view, services.clock)
 
 
 def external_routes(app: HubApp) -> tuple[Route, ...]:

@@ -14,11 +14,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
+from mograder.operations.machines import Machine, total
 from mograder.store.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, machines_of
-from mograder.web.hub.support.machines import Machine, total
 from mograder.web.hub.support.models import NodeChanged, NodeEntry
 from mograder.web.hub.support.notifier import Part
 from mograder.web.hub.support.responses import deliver

@@ -1,9 +1,7 @@
-"""The machines that run sessions, as people see them: pages, metrics, and messages to students.
+"""The machines that run sessions, for the hub's pages and metrics and for messages to students.
 
-All is read from the database, where the hub that is connected to a node stores the node's status
-now and then: so every hub of a course shows the same. One small query every two seconds answers
-all pages. A node's numbers are shown and decide nothing here; they are cut to what can be shown,
-since a hostile node may send any.
+Two small queries every two seconds answer all pages. All hubs of a course read the same rows, so
+they show the same.
 """
 
 from __future__ import annotations
@@ -11,73 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-
-from pydantic import ValidationError
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
-from mograder.sandbox.node_messages import NodeStatus
-from mograder.store.node_tables import NodeRow
-from mograder.store.nodes import Nodes
+from mograder.operations.machines import Machine, MachineState, NodesView
 from mograder.web.hub.support.notifier import Notifier, Part
 
 _LOOK_SECONDS = 2.0
-_MOST, _LONGEST = 2**60, 1e8
-"""The largest count, and the largest load and number of seconds, that are shown."""
 _SAME = timedelta(seconds=30)
 """Two ends of a machine that differ by less are taken to be one, so that pages need no news."""
 _log = get_logger(__name__)
-
-
-class MachineState(StrEnum):
-    """The state of a machine."""
-
-    READY = "ready"
-    DRAINING = "draining"
-    """It takes no new sessions."""
-    AWAY = "away"
-    """Its lease is over: it is not connected, and has ended its sessions."""
-    NEW = "new"
-    """It has joined and was never connected."""
-    REMOVED = "removed"
-    """It is refused from now on, and its last lease is not over yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A node; memory is in bytes.
-
-    ``memory`` is what its sessions and runs may use together, ``used`` what they use. ``sessions``
-    and ``runs`` are counts, ``environments`` and ``warm`` the numbers of environments that are
-    built, and of those that start warm. ``seen`` is the time of its last lease, ``asked`` whether
-    an administrator wants it drained. ``ends`` is when it ends the sessions that are left, None if
-    it waits for them or is not draining.
-    """
-
-    name: str
-    state: MachineState
-    version: str = ""
-    memory: int = 0
-    used: int = 0
-    processors: int = 0
-    load: float = 0.0
-    sessions: int = 0
-    runs: int = 0
-    environments: int = 0
-    warm: int = 0
-    asked: bool = False
-    seen: datetime | None = None
-    ends: datetime | None = None
-
-    @property
-    def at_work(self) -> bool:
-        """Whether it is connected."""
-        return self.state in (MachineState.READY, MachineState.DRAINING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,29 +40,17 @@ class Leaving:
         return None if seconds is None else max(1, seconds // 60)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A stored status as text, what it says, and when it was first seen here."""
-
-    text: str
-    status: NodeStatus | None
-    at: datetime
-
-
 class Machines:
-    """The nodes of the course, as they were at the last look.
+    """The machines as they were at the last look.
 
-    Mutable state, written with ``_looking``: ``_seen``, the machines by name, ``_read``, the last
-    status of each, which is parsed only when it has changed, and ``_changed``, the names of those
-    that pages have not been notified of.
+    Mutable state, written with ``_looking``: ``_seen``, the machines by name, and ``_changed``, the
+    names of those that pages have not been notified of.
     """
 
-    def __init__(self, nodes: Nodes, clock: Clock, lease_seconds: float) -> None:
-        self._nodes = nodes
+    def __init__(self, view: NodesView, clock: Clock) -> None:
+        self._view = view
         self._clock = clock
-        self._lease = timedelta(seconds=lease_seconds)
         self._seen: Mapping[str, Machine] = {}
-        self._read: dict[str, _Read] = {}
         self._changed: set[str] = set()
         self._looking = threading.Lock()
 
@@ -136,14 +68,9 @@ class Machines:
     def look(self) -> list[Machine]:
         """Read the database and return all machines, by name; blocks."""
         with self._looking:
-            lapsed, rows = self._nodes.lapsed(), self._nodes.all()
-            if any(not row.fingerprint and row.name in lapsed for row in rows):
-                self._nodes.forget_removed()
-                rows = self._nodes.all()
-            now, before = self._clock.now(), self._seen
-            found = {row.name: self._machine(row, now, lapsed=row.name in lapsed) for row in rows}
-            for name in self._read.keys() - found.keys():
-                del self._read[name]
+            before = self._seen
+            read = self._view.read(self._clock.now())
+            found = {each.name: _steady(each, before.get(each.name)) for each in read}
             names = before.keys() | found.keys()
             self._changed |= {each for each in names if _gist(before, each) != _gist(found, each)}
             self._seen = found
@@ -180,81 +107,16 @@ class Machines:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), seconds)
 
-    def _machine(self, row: NodeRow, now: datetime, *, lapsed: bool) -> Machine:
-        read = self._read.get(row.name)
-        if read is None or read.text != row.status:
-            read = self._read[row.name] = _Read(row.status, _status(row.status), now)
-        state = _state(row, read.status, lapsed=lapsed)
-        machine = Machine(
-            name=row.name,
-            state=state,
-            version=row.version,
-            asked=row.draining,
-            seen=row.lease_until - self._lease if row.lease_until else None,
-        )
-        if read.status is None:
-            return machine
-        machine = _with_numbers(machine, read.status)
-        if state is not MachineState.DRAINING or read.status.drain_seconds is None:
-            return machine
-        ends = read.at + timedelta(seconds=_number(read.status.drain_seconds, _LONGEST))
-        before = self._seen.get(row.name)
-        if before and before.ends and abs(before.ends - ends) < _SAME:
-            ends = before.ends
-        return replace(machine, ends=ends)
 
-
-def total(machines: Iterable[Machine]) -> Counter[str]:
-    """Return the sums of machines that are connected: ``machines``, ``memory``, ``used`` …"""
-    sums: Counter[str] = Counter()
-    for each in machines:
-        if each.at_work:
-            numbers = {"memory": each.memory, "used": each.used, "sessions": each.sessions}
-            sums.update(machines=1, processors=each.processors, **numbers)
-    return sums
-
-
-def _state(row: NodeRow, status: NodeStatus | None, *, lapsed: bool) -> MachineState:
-    if not row.fingerprint:
-        return MachineState.REMOVED
-    if row.lease_until is None:
-        return MachineState.NEW
-    if lapsed:
-        return MachineState.AWAY
-    draining = row.draining or (status is not None and status.draining)
-    return MachineState.DRAINING if draining else MachineState.READY
+def _steady(machine: Machine, before: Machine | None) -> Machine:
+    """Return a machine with the end that it had before, if that is nearly the same."""
+    if before is None or before.ends is None or machine.ends is None:
+        return machine
+    close = abs(before.ends - machine.ends) < _SAME
+    return replace(machine, ends=before.ends) if close else machine
 
 
 def _gist(machines: Mapping[str, Machine], name: str) -> object:
     """Return what students are told of a machine, and instructors at once."""
     found = machines.get(name)
     return found and (found.state, found.ends)
-
-
-def _with_numbers(machine: Machine, status: NodeStatus) -> Machine:
-    return replace(
-        machine,
-        memory=_count(status.memory),
-        used=_count(status.used),
-        processors=_count(status.processors),
-        load=_number(status.load, _LONGEST),
-        sessions=len(status.sessions),
-        runs=_count(status.runs),
-        environments=len(status.environments),
-        warm=len(status.zygotes),
-    )
-
-
-def _status(text: str) -> NodeStatus | None:
-    try:
-        return NodeStatus.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
-
-
-def _count(number: int) -> int:
-    return min(max(0, number), _MOST)
-
-
-def _number(number: float, most: float) -> float:
-    return min(max(0.0, number), most)

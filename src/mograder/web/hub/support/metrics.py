@@ -29,7 +29,7 @@ from mograder.sessions.manager import SessionManager
 
 if TYPE_CHECKING:
     # Imported by hubs with nodes only (`web.hub.external_routes`).
-    from mograder.web.hub.support.machines import Machine
+    from mograder.operations.machines import Machine
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
+from mograder.operations.machines import Machine, MachineState
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
-from mograder.web.hub.support.machines import Machine, MachineState
 from mograder.web.hub.support.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.hub_app import FakePool, FakeSession, Hub
