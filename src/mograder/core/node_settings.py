@@ -27,7 +27,7 @@ class NodesSettings(Section):
     """The directory of the copies that are validated and graded, which nodes must reach."""
 
 
-_WILDCARDS = frozenset({"0.0.0.0", "[::]", "*"})  # noqa: S104 - told apart, not bound
+_WILDCARDS = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - told apart, not bound
 
 
 def address_for_nodes(settings: NodesSettings) -> str:

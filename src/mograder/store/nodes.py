@@ -148,6 +148,11 @@ class Nodes:
             return stored
         return certificate, key
 
+    def drop_authority(self) -> None:
+        """Delete the authority, so that another one can be stored; all nodes have to join again."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(node_authority))
+
 
 def _removed(connection: Connection) -> Delete:
     """Return the deletion of removed nodes that hold no lease."""

@@ -108,9 +108,16 @@ def remove(loaded: LoadedSettings, name: str) -> None:
     show_default=True,
     help="How many machines may join with it.",
 )
+@click.option(
+    "--new-authority",
+    is_flag=True,
+    help="Make a new authority, after the hub's secret was changed; all nodes have to join again.",
+)
 @course_dir_option
 @click.pass_obj
-def node_token(given: Given, /, *, minutes: int, uses: int, course_dir: Path | None) -> None:
+def node_token(
+    given: Given, /, *, minutes: int, uses: int, new_authority: bool, course_dir: Path | None
+) -> None:
     """Print a token with which a machine joins this hub, to run its notebooks.
 
     Run it on the hub's machine, with MOGRADER_HUB_SECRET set to the hub's secret; then, on that
@@ -132,12 +139,17 @@ def node_token(given: Given, /, *, minutes: int, uses: int, course_dir: Path | N
     with current_hub_state(loaded) as state:
         addresses = tuple(dict.fromkeys((*Hubs(state.engine).addresses(), own)))
         stored, now = Nodes(state.engine), _now()
+        if new_authority:
+            stored.drop_authority()
+            state.record(now, "", "make authority of nodes", "", _HERE, "ok")
         authority = open_authority(stored, secret.get_secret_value(), now)
         token = NodeToken.new(addresses, authority.fingerprint)
         stored.add_token(token.secret_hash, now + timedelta(minutes=minutes), uses)
         state.record(now, "", "make node token", f"{minutes} min, {uses} uses", _HERE, "ok")
     click.echo(token.text)
     click.echo(f"The hub's address in it: {', '.join(addresses)}.", err=True)
+    if new_authority:
+        click.echo("Restart the hub before a machine joins: the authority is a new one.", err=True)
 
 
 def _lines(machines: Sequence[Machine]) -> list[str]:
