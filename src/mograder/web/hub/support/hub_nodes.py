@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mograder.auth.node_certificates import Authority
 from mograder.core.clock import Clock
-from mograder.core.errors import Conflict, InvalidInput, MograderError
+from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
@@ -32,6 +32,7 @@ from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.sessions.session import LiveSession
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
+from mograder.store.node_authority import open_authority
 from mograder.store.node_tables import NodeRow
 from mograder.store.nodes import Nodes
 from mograder.web.hub.support.hub_membership import HubMembership
@@ -87,25 +88,6 @@ class NodeGate:
         return self.addresses()
 
 
-def authority_of(nodes: Nodes, secret: str, clock: Clock) -> Authority:
-    """Return the authority of the course's nodes; make it if there is none. Blocks.
-
-    Raises: :class:`InvalidInput` if it was sealed with another secret.
-    """
-    stored = nodes.authority()
-    if stored is None:
-        made = Authority.new(clock.now())
-        stored = nodes.keep_authority(made.certificate.decode(), made.sealed_key(secret))
-    certificate, key = stored
-    try:
-        return Authority.unsealed(certificate.encode(), key, secret)
-    except InvalidInput as error:
-        raise InvalidInput(
-            "The key that signs the nodes' certificates cannot be opened with this secret.",
-            hint="Set the MOGRADER_HUB_SECRET under which it was made.",
-        ) from error
-
-
 @asynccontextmanager
 async def open_nodes(
     loaded: LoadedSettings,
@@ -119,10 +101,11 @@ async def open_nodes(
 
     ``builder`` is the hub's own supervisor, which only builds environments.
 
-    Raises: :class:`Conflict` if the address cannot be used, and as :func:`authority_of`.
+    Raises: :class:`Conflict` if the address cannot be used, and as
+    :func:`~mograder.store.node_authority.open_authority`.
     """
     settings, nodes = loaded.settings, Nodes(state.engine)
-    authority = await asyncio.to_thread(authority_of, nodes, secret, clock)
+    authority = await asyncio.to_thread(open_authority, nodes, secret, clock.now())
     registry = NodeRegistry(clock, settings.nodes.lease_seconds)
     leases = Leases(nodes, clock, settings.nodes.lease_seconds, lambda: membership.addresses)
     environments = NodeEnvironments(registry, settings.limits.build_timeout)
