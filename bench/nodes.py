@@ -212,7 +212,6 @@ async def _watch(pid: int, seconds: float) -> _Watched:
         await asyncio.sleep(seconds)
         shares.append(100 * (own_cpu_seconds(pid) - before) / (time.monotonic() - begun))
         sizes.append(resident(pid))
-    say(
-        f"  shares {', '.join(f'{share:.1f}' for share in shares)} % (load {os.getloadavg()[0]:.1f})"
-    )
+    told = ", ".join(f"{share:.1f}" for share in shares)
+    say(f"  shares {told} % (load {os.getloadavg()[0]:.1f})")
     return _Watched(statistics.mean(shares), tuple(sizes))

@@ -1,4 +1,4 @@
-"""A node without sandboxes: the real wire and control protocol, and one tiny server for all sessions.
+"""A node without sandboxes: the real wire and control protocol, one tiny server for all sessions.
 
 ``python -m bench.support.fake_node TOKEN NAME DIRECTORY`` joins the hub of a token and serves until
 it is stopped, with the messages of a real node at work: a status every two seconds, and each second
