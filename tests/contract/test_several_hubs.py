@@ -93,9 +93,8 @@ async def test_a_crash_is_recorded_once_and_known_to_both(
     live = await two[0].pool.get_or_start(ALICE, ignore_progress)
     await two[1].shared.look()
     sandboxes.end(live.id, asked=False)
-    for hub in two:
-        await until(lambda hub=hub: hub.pool.by_id(live.id) is None)
-        await until(lambda hub=hub: hub.pool.history.of_session(live.id) is not None)
+    await until(lambda: all(hub.pool.by_id(live.id) is None for hub in two))
+    await until(lambda: all(hub.pool.history.of_session(live.id) for hub in two))
     reasons = [hub.pool.history.of_session(live.id) for hub in two]
     assert [each.reason for each in reasons if each] == [EndReason.CRASHED] * 2
     row = await asyncio.to_thread(two[0].shared.locks.ending, "alice", "A1", "edit")

@@ -108,20 +108,20 @@ class View:
     """One hub's launcher; ``connected`` is whether it reaches the sandboxes."""
 
     def __init__(self, sandboxes: Sandboxes) -> None:
-        self._all = sandboxes
+        self.all = sandboxes
         self.connected = True
         self.on_ended: Callable[[Ended], None] = ignore
         self.on_lost: Callable[[], None] = lambda: None
 
     async def start(self, request: StartSession) -> SessionInfo:
         self._demand()
-        info: SessionInfo = await asyncio.shield(self._all.sent(self._all.start(request)))
+        info: SessionInfo = await asyncio.shield(self.all.sent(self.all.start(request)))
         self._demand()
         return info
 
     async def stop(self, session_id: str) -> bool:
         self._demand()
-        done: bool = await asyncio.shield(self._all.sent(self._all.stop(session_id)))
+        done: bool = await asyncio.shield(self.all.sent(self.all.stop(session_id)))
         self._demand()
         return done
 
@@ -130,9 +130,9 @@ class View:
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         self._demand()
-        await self._all.pause()
+        await self.all.pause()
         self._demand()
-        infos = (SessionInfo(session_id=each, socket=Path("/on") / each) for each in self._all.live)
+        infos = (SessionInfo(session_id=each, socket=Path("/on") / each) for each in self.all.live)
         return tuple(infos)
 
     def watch(
@@ -177,6 +177,8 @@ class Hub:
             raise Busy("This hub is dead.")
 
         self.expire()
+        for place in [each for each, by in self.view.all.changing.items() if by == self.hub_id]:
+            del self.view.all.changing[place]
         vars(self.state.engine)["connect"] = fail
         self.view.connected = False
         self.view.on_ended = ignore

@@ -17,7 +17,7 @@ from mograder.store.database import reading, writing
 from mograder.store.database_time import database_now
 from mograder.store.node_tables import HubRow, hub_leases, hub_news, hubs
 
-__all__ = ["HubNews", "HubRow", "Hubs"]
+__all__ = ["HubNews", "HubRow", "Hubs", "may_be_several"]
 
 _DEAD_KEPT = timedelta(hours=1)
 _NEWS_KEPT = timedelta(minutes=2)
@@ -121,6 +121,11 @@ class Hubs:
             wanted = select(c.number, c.hub_id, c.text).where(c.at > since, c.hub_id != hub_id)
             rows = connection.execute(wanted.order_by(c.number))
             return [HubNews(row.number, row.hub_id, row.text) for row in rows]
+
+
+def may_be_several(engine: Engine) -> bool:
+    """Return whether several hubs may use this database at a time: not an SQLite file."""
+    return engine.dialect.name != "sqlite"
 
 
 def _alive(connection: Connection, now: datetime) -> tuple[HubRow, ...]:
