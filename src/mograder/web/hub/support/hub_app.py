@@ -35,7 +35,7 @@ from mograder.web.templating import Pages
 if TYPE_CHECKING:
     # Imported by hubs only that have them configured (`web.hub.external_routes`).
     from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machines import Machines
+    from mograder.web.hub.support.machine_watch import Machines
     from mograder.web.hub.support.oidc import OidcSignIn
 
 IDENTITY = "mograder.identity"

@@ -33,7 +33,6 @@ from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hosting import Machines
 from mograder.web.hub.support.hub_batch import HubBatch
-from mograder.web.hub.support.hub_membership import HubMembership, own_directory
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)
@@ -68,7 +67,6 @@ class Hands:
     state: HubState
     clock: Clock
     runs: Path
-    membership: HubMembership | None = None
 
 
 def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
@@ -100,7 +98,8 @@ def make_grading(
 
 
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
-    place = own_directory(hands.runs / _PLACE, hands.membership)
+    place = hands.runs / _PLACE
+    remove_tree(place)  # left by a hub that was killed
     memory = hands.pool.background.memory
     judges = JudgeRunner(hands.machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
     runs = Executor(hands.machines, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)

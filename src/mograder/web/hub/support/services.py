@@ -48,11 +48,11 @@ from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hosting import Hosting, Machines, own_machine
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
-from mograder.web.hub.support.hub_membership import HubMembership, own_directory
+from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.support.hub_nodes import HubNodes
+    from mograder.web.hub.support.connected_nodes import HubNodes
 
 _log = get_logger(__name__)
 
@@ -123,11 +123,9 @@ async def open_services(
         limits, items = limits_of(loaded.settings.limits), loaded.settings.items
         spawner = Spawner(releases, workspaces, environments, state, limits, items)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
-        validations = await asyncio.to_thread(_validations, loaded, hosting, membership)
+        validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
-        hands = Hands(
-            machines, environments, pool, releases, state, clock, hosting.runs, membership
-        )
+        hands = Hands(machines, environments, pool, releases, state, clock, hosting.runs)
         grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
@@ -213,10 +211,9 @@ def _environments(
     )
 
 
-def _validations(
-    loaded: LoadedSettings, hosting: Hosting, membership: HubMembership | None
-) -> Validations:
-    copies = own_directory(hosting.runs / "copies", membership)
+def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
+    copies = hosting.runs / "copies"
+    remove_tree(copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
     return Validations(Executor(hosting.machines, copies, remove_tree, at_once=jobs))
 
