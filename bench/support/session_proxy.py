@@ -31,6 +31,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sandbox.supervisor.disconnect import hang_up
+from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub_state import HubState
@@ -179,6 +180,7 @@ class RigServices:
     capabilities: Capabilities
     allowances: FakeLeave = field(default_factory=FakeLeave)
     secret: str = SECRET
+    connections: Connections = field(default_factory=LocalConnections)
 
     @property
     def as_services(self) -> Services:

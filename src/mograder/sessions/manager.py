@@ -22,9 +22,11 @@ from weakref import WeakValueDictionary
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
+from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
 from mograder.sessions.background_runs import BackgroundRuns
 from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.connections import LocalConnections
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
@@ -32,7 +34,7 @@ from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
-from mograder.sessions.probe import Census, Probe, connections, listens_no_more
+from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended
 from mograder.sessions.start_queue import StartQueue, Ticket
 from mograder.sessions.startup import Starter
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
+_LOCAL = LocalConnections()
 _RETRY_SECONDS = 0.5
 """The pause between two attempts to reach an unreachable launcher."""
 
@@ -64,7 +67,7 @@ class SessionManager:
         probe: Probe,
         limits: CapacityLimits,
         census: Census = connections,
-        is_dead: Callable[[Endpoint], bool] = listens_no_more,
+        is_dead: Callable[[Endpoint], bool] = _LOCAL.is_dead,
     ) -> None:
         """``probe`` waits for a session's server to answer; ``census`` counts its open pages."""
         self._launcher = launcher
@@ -319,7 +322,7 @@ class SessionManager:
         return LiveSession(
             id=row.session_id,
             key=key,
-            endpoint=Endpoint(Path(row.socket)),
+            endpoint=Endpoint(Path(row.socket), row.node),
             base_url=f"/{key.url.rstrip('/')}",
             version=row.version,
             started_at=row.started_at,
@@ -332,6 +335,8 @@ class SessionManager:
             self._ledger.arrived(news)
             if news.fallback:
                 self.tally.fell_back(news.fallback)
+            return
+        if isinstance(news, NodeStatus):
             return
         self._ledger.measured(news.sessions, news.overhead, news.runs)
         if len(self._queue) or len(self.background):

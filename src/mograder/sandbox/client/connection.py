@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
+from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     LINE_LIMIT,
     PROTOCOL,
@@ -201,7 +202,7 @@ class Connection:
                 )
             case Ended():
                 _isolated(self._on_ended, answer)
-            case Arrived() | Measured():
+            case Arrived() | Measured() | NodeStatus():
                 _isolated(self._on_news, answer)
             case Output():
                 if listener := self._listeners.get(answer.id):

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from mograder import __version__
 from mograder.core.disk_reserve import DiskReserve
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
@@ -41,6 +41,12 @@ from mograder.sandbox.isolation.etc_files import refresh_resolver
 from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.cpu import put_first
+from mograder.sandbox.node_messages import (
+    GrantLease,
+    HoldLease,
+    PrepareEnvironment,
+    RenewCertificate,
+)
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -248,10 +254,10 @@ class Supervisor:
                 kept = () if zygotes is None else zygotes.environments
                 used = (*kept, *session_table.environments())
                 return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
-            case RunCommand():
-                return Done(id=call.id, status=await self._run(call.id, operation, writer))
-            case Execute() | JudgeSubmission() | CancelCall():
-                return await self._run_notebook(call.id, operation, writer)
+            case HoldLease() | GrantLease() | PrepareEnvironment() | RenewCertificate():
+                raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")
+            case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
+                return await self._run_in_sandbox(call.id, operation, writer)
             case Warm():
                 await self._restore_cache()
                 zygotes = self._zygotes
@@ -276,13 +282,15 @@ class Supervisor:
             raise
         return info
 
-    async def _run_notebook(
+    async def _run_in_sandbox(
         self,
         call_id: int,
-        operation: Execute | JudgeSubmission | CancelCall,
+        operation: RunCommand | Execute | JudgeSubmission | CancelCall,
         writer: asyncio.StreamWriter,
     ) -> Done:
-        """Run or judge a notebook, or end what another call of this connection runs."""
+        """Run a command, run or judge a notebook, or end a run of another call."""
+        if isinstance(operation, RunCommand):
+            return Done(id=call_id, status=await self._run(call_id, operation, writer))
         if isinstance(operation, CancelCall):
             return Done(id=call_id, stopped=await self._cancel(writer, operation.call_id))
         task = asyncio.current_task()

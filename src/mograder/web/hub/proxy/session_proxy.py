@@ -90,7 +90,8 @@ class SessionProxy:
         self._pool = services.pool
         self._sandbox = settings.hub.session_isolation == "sandbox"
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
-        self._upstreams = Upstreams(services.capabilities.forget_session, allowances)
+        forget = services.capabilities.forget_session
+        self._upstreams = Upstreams(forget, allowances, services.connections)
         self._traffic = traffic
         self._on_save = on_save
         self._frames = frames

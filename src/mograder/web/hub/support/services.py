@@ -27,6 +27,7 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
 from mograder.sessions.capacity import capacity_limits
+from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
@@ -80,6 +81,8 @@ class Services:
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
     reports: Reports = field(default_factory=Reports)
+    connections: Connections = field(default_factory=LocalConnections)
+    """Connects to the servers of sessions."""
 
 
 @asynccontextmanager
