@@ -30,6 +30,16 @@ SWITCH = f"{PREFIX}sw"
 _START_SECONDS = 60
 
 
+@dataclass(frozen=True)
+class Image:
+    """An image that each machine imports."""
+
+    rootfs: Path
+    options: tuple[str, ...]
+    """Options of ``docker import``, which set user, environment and entry point."""
+    tag: str = "mograder:test"
+
+
 @dataclass
 class Machine:
     """One machine; its number is the last part of its address."""
@@ -84,9 +94,14 @@ class Machine:
         """Run a command of Docker's on this machine and return its output."""
         return run("docker", "-H", self.socket, *words, seconds=seconds, given=given)
 
+    def import_image(self, image: Image) -> None:
+        """Give the engine the image."""
+        self.docker("import", *image.options, image.rootfs, image.tag, seconds=300)
+
     def log(self) -> str:
         """The end of the engine's log."""
-        return (self.place / "log").read_text("utf-8", "replace")[-3000:]
+        log = self.place / "log"
+        return log.read_text("utf-8", "replace")[-3000:]
 
     def cut_off(self) -> None:
         """Take its cable out: its processes go on."""
@@ -130,11 +145,6 @@ def machines(count: int) -> Iterator[list[Machine]]:
         for machine in made:
             remove_cgroups(machine.name)
         shutil.rmtree(place, ignore_errors=True)
-
-
-def import_image(machine: Machine, rootfs: Path, options: list[str], tag: str) -> None:
-    """Give a machine an image that ``scripts/build-image --debootstrap --rootfs`` made."""
-    machine.docker("import", *options, rootfs, tag, seconds=300)
 
 
 def remove_network() -> None:

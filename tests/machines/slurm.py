@@ -73,7 +73,13 @@ class Cluster:
     def state(self, job: int) -> str:
         """The state of a job, such as ``RUNNING``; empty once the controller forgot it."""
         listed = attempt(
-            "env", *self._variables(), "squeue", "--noheader", "--states=all", f"--jobs={job}", "-o%T"
+            "env",
+            *self._variables(),
+            "squeue",
+            "--noheader",
+            "--states=all",
+            f"--jobs={job}",
+            "-o%T",
         )
         return listed.stdout.strip()
 
