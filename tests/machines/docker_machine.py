@@ -46,6 +46,8 @@ class Machine:
 
     number: int
     place: Path
+    share: Path
+    """What it mounts at ``/srv/mograder``, as the other machines do."""
     _engine: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -67,6 +69,8 @@ class Machine:
         """Start the engine, with options of ``dockerd``, and wait until it answers."""
         self.place.mkdir(exist_ok=True)
         (self.place / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        known = "".join(f"{NETWORK}.{number} {PREFIX}{number}\n" for number in range(1, 10))
+        (self.place / "hosts").write_text(f"127.0.0.1 localhost\n{known}")
         engine = (
             f"dockerd --data-root {self.place}/data --exec-root {self.place}/exec"
             f" --pidfile {self.place}/pid -H {self.socket} --bip 172.31.{self.number}.1/24"
@@ -74,8 +78,10 @@ class Machine:
         )
         script = (
             "mount -t tmpfs t /run;"
-            f" mount --bind {self.place}/resolv.conf /etc/resolv.conf; hostname {self.name};"
-            f" exec {engine}"
+            f" mount --bind {self.place}/resolv.conf /etc/resolv.conf;"
+            f" mount --bind {self.place}/hosts /etc/hosts; mount -t tmpfs t /srv;"
+            f" mkdir /srv/mograder; mount --bind {self.share} /srv/mograder;"
+            f" hostname {self.name}; exec {engine}"
         )
         within = ("nsenter", f"--net=/run/netns/{self.name}")
         apart = ("unshare", "-m", "-u", "-p", "--fork", "--kill-child", "--mount-proc")
@@ -132,7 +138,11 @@ class Machine:
 def machines(count: int) -> Iterator[list[Machine]]:
     """Wire machines to a bridge; they are not started yet. All is removed at the end."""
     place = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-", dir="/var/tmp"))
-    made = [Machine(number, place / str(number)) for number in range(1, count + 1)]
+    share = place / "share"
+    share.mkdir()
+    place.chmod(0o755)
+    os.chown(share, 1000, 1000)
+    made = [Machine(number, place / str(number), share) for number in range(1, count + 1)]
     try:
         _wire_bridge()
         for machine in made:
