@@ -49,10 +49,7 @@ def supervisor_config(
     hub, security = loaded.settings.hub, loaded.settings.security
     runtime = runtime_dir(loaded, environ)
     own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
-    build = dict(environ.build)
-    uv_config = environ.home / ".config/uv/uv.toml"
-    if uv_config.is_file():
-        build.setdefault("UV_CONFIG_FILE", str(uv_config))
+    build = build_variables(environ)
     return SupervisorConfig(
         runtime=runtime,
         socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
@@ -64,7 +61,7 @@ def supervisor_config(
         log=None if lone else loaded.state_dir / "supervisor.log",
         path=environ.path,
         build_variables=build,
-        build_readable=tuple(sorted(set(_named_files(build)))),
+        build_readable=named_files(build),
         warm_environments=loaded.settings.limits.warm_environments,
         disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
         disk_reserve_percent=loaded.settings.limits.disk_reserve_percent,
@@ -146,8 +143,18 @@ async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
         )
 
 
-def _named_files(variables: dict[str, str]) -> list[Path]:
+def build_variables(environ: Environ) -> dict[str, str]:
+    """Return the variables for builds, with the user's configuration of uv if there is one."""
+    build = dict(environ.build)
+    uv_config = environ.home / ".config/uv/uv.toml"
+    if uv_config.is_file():
+        build.setdefault("UV_CONFIG_FILE", str(uv_config))
+    return build
+
+
+def named_files(variables: dict[str, str]) -> tuple[Path, ...]:
     """Return the files that the variables name and that builds cannot read otherwise."""
     paths = [Path(value) for value in variables.values() if value.startswith("/")]
     known = (Path("/usr"), Path("/etc"))
-    return [p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)]
+    wanted = {p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)}
+    return tuple(sorted(wanted))
