@@ -52,6 +52,10 @@ class CullableSessions(Protocol):
         """Write changed activity times to the database; blocks."""
         ...
 
+    async def catch_up(self, sessions: Sequence[LiveSession], /) -> None:
+        """Take over later activity times that other hubs wrote."""
+        ...
+
 
 class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
@@ -105,16 +109,20 @@ class IdleCuller:
 
     async def _cull(self) -> None:
         rule = partial(idle, ttl=self._ttl)
-        await self._end_all(rule(self._sessions.all(), self._clock.now()), EndReason.IDLE, rule)
+        await self._end_all(await self._selected(rule), EndReason.IDLE, rule)
 
     async def _make_room(self) -> bool:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
-        may_go = pressed(self._sessions.all(), self._clock.now())
-        chosen = relief(may_go, self._queue.shortage())
+        chosen = relief(await self._selected(pressed), self._queue.shortage())
         await self._end_all(chosen, EndReason.PRESSURE, pressed)
         self._queue.pump()
         return bool(chosen)
+
+    async def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
+        """Return the sessions that a rule selects by the activity that all hubs have seen."""
+        await self._sessions.catch_up(rule(self._sessions.all(), self._clock.now()))
+        return rule(self._sessions.all(), self._clock.now())
 
     async def _end_all(
         self,

@@ -275,6 +275,13 @@ class HubState:
             rows = connection.execute(select(capabilities)).mappings()
             return tuple(CapabilityRow(**row) for row in rows)
 
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        """Return a capability by its hash."""
+        wanted = select(capabilities).where(capabilities.c.cap_hash == cap_hash)
+        with reading(self._engine) as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+            return None if row is None else CapabilityRow(**row)
+
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
     ) -> None:

@@ -43,6 +43,7 @@ from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
+from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -64,7 +65,7 @@ def create_app(
     hub = services.loaded.settings.hub
     book = SharedGradebook(services.loaded.gradebook_path)
     app = _make_hub_app(services, metrics, notifier, book)
-    services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
+    services.pool.on_change = lambda key: notifier.notify_here(key.user, Part.SESSIONS)
     services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
     proxy = SessionProxy(
@@ -165,10 +166,13 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         if app.lti is not None:  # before the watch, which asks it who may stay
             await app.lti.open()
         watching = asyncio.create_task(keep_watch(app, stop))
+        exchanging = asyncio.create_task(_exchange_news(app, stop))
+        _share_jobs(app)
         await app.services.grading.jobs.open()
         yield
         stop.set()
         await watching
+        await exchanging
         if app.lti is not None:
             await app.lti.close()
         await app.services.grading.jobs.close()
@@ -182,6 +186,23 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
     api.router.routes.extend(_installed(ROUTES))
     api.router.routes.extend(_installed(external_routes(app)))
     return api
+
+
+def _share_jobs(app: HubApp) -> None:
+    """Let one hub of several run the grading jobs."""
+    membership = app.services.membership
+    if membership is not None:
+        app.services.grading.jobs.turn = partial(membership.lease, "grading jobs")
+
+
+async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
+    """Exchange news with the other hubs, where there may be some."""
+    membership = app.services.membership
+    if membership is not None:
+        results = app.results
+        news = HubNewsExchange(membership.hubs, membership.hub_id, app.notifier, results.reload)
+        results.on_change, results.shared = news.tell_result, True
+        await news.run(stop)
 
 
 @cache

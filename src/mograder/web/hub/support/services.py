@@ -15,6 +15,7 @@ from mograder.core import file_lock
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
+from mograder.core.node_settings import address_for_nodes
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
@@ -31,15 +32,19 @@ from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
+from mograder.sessions.shared_rows import SharedRows
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
+from mograder.store.hubs import Hubs, may_be_several
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
+from mograder.store.session_locks import SessionLocks
 from mograder.store.workspaces import Workspaces
-from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
+from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.marking.reports import Reports
 
 _log = get_logger(__name__)
@@ -83,6 +88,8 @@ class Services:
     reports: Reports = field(default_factory=Reports)
     connections: Connections = field(default_factory=LocalConnections)
     """Connects to the servers of sessions."""
+    membership: HubMembership | None = None
+    """This hub among several; None for a hub without nodes, which is the only one."""
 
 
 @asynccontextmanager
@@ -96,6 +103,7 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
+        membership = await _join(loaded, state, stack)
         settings = loaded.settings
         supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
         stack.push_async_callback(supervisor.close)
@@ -104,7 +112,7 @@ async def open_services(
         stack.push_async_callback(environments.close)
         limits = limits_of(settings.limits)
         spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
-        pool = await _open_pool(loaded, clock, supervisor, spawner, state)
+        pool = await _open_pool(loaded, clock, supervisor, spawner, state, membership)
         stack.push_async_callback(pool.close)
         validations = await asyncio.to_thread(_validations, loaded, supervisor)
         stack.push_async_callback(validations.close)
@@ -126,7 +134,7 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=await _capabilities(state, clock, pool),
+            capabilities=await _capabilities(state, clock, pool, secret, membership),
             allowances=Allowances(releases, settings.items),
             validations=validations,
             grading=grading,
@@ -135,16 +143,31 @@ async def open_services(
             dev=dev,
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
             attended=supervisor.answers,
+            membership=membership,
         )
 
 
 async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
-    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
     engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
+    shared = bool(loaded.settings.nodes.listen) and may_be_several(engine)
+    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock", shared=shared))
     stack.callback(engine.dispose)
     await asyncio.to_thread(upgrade, engine)
     return HubState(engine)
+
+
+async def _join(
+    loaded: LoadedSettings, state: HubState, stack: AsyncExitStack
+) -> HubMembership | None:
+    """Become one of the hubs of the course, where there are nodes."""
+    if not loaded.settings.nodes.listen:
+        return None
+    only, address = not may_be_several(state.engine), address_for_nodes(loaded.settings.nodes)
+    membership = HubMembership(Hubs(state.engine), address, only=only)
+    await asyncio.to_thread(membership.open)
+    stack.push_async_callback(asyncio.to_thread, membership.close)
+    return membership
 
 
 async def _open_sandbox(
@@ -179,11 +202,18 @@ def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Valida
     return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
 
 
-async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
+async def _capabilities(
+    state: HubState,
+    clock: Clock,
+    pool: SessionManager,
+    secret: str,
+    membership: HubMembership | None,
+) -> Capabilities:
     """Return the capabilities that earlier hubs issued for the adopted sessions."""
-    capabilities = Capabilities(state, clock)
+    capabilities = Capabilities(state, clock, None if membership is None else seal_key(secret))
     await asyncio.to_thread(capabilities.load)
     capabilities.end_with(pool.all())
+    pool.on_adopted = capabilities.forget_with
     return capabilities
 
 
@@ -193,6 +223,7 @@ async def _open_pool(
     supervisor: SupervisorClient,
     spawner: Spawner,
     state: HubState,
+    membership: HubMembership | None,
 ) -> SessionManager:
     settings = loaded.settings
     pool = SessionManager(
@@ -203,6 +234,9 @@ async def _open_pool(
         probe=answers,
         limits=capacity_limits(settings.hub.session_ttl, settings.limits),
     )
+    if membership is not None:
+        locks = SessionLocks(state.engine, membership.hub_id)
+        pool.share(SharedRows(locks, supervisor, clock, alone=membership.alone))
     await pool.open()
     return pool
 
@@ -267,13 +301,13 @@ async def _upkeep(
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, *, shared: bool) -> int:
     """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
 
-    The lock ends with the process. Raises: Conflict.
+    Hubs that share the sessions' rows share the lock. It ends with the process. Raises: Conflict.
     """
     descriptor = file_lock.open_lock(path)
-    if not file_lock.acquire(descriptor):
+    if not file_lock.acquire(descriptor, shared=shared):
         os.close(descriptor)
         raise Conflict(
             "Another hub is running on this course.",
