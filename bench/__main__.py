@@ -30,6 +30,7 @@ from bench import (
     lti,
     marking,
     memory,
+    node,
     pages,
     proxy,
     restart,
@@ -66,6 +67,7 @@ ROWS: dict[str, Measure] = {
     "equal": equal.measure,
     "intake": intake.measure,
     "lti": lti.measure,
+    "node": node.measure,
     "help": command_line.measure,
 }
 LONG: dict[str, Measure] = {
