@@ -17,6 +17,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.isolation.policy import ASSET_URL
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.supervisor.config import SupervisorConfig
@@ -25,10 +26,6 @@ _log = logging.getLogger(__name__)
 
 _PROOF_SECONDS = 20.0
 _COURSE_LENGTH = 12
-_REMEDY = (
-    "On Ubuntu 24.04 and later, AppArmor keeps bubblewrap from making user namespaces: allow it "
-    "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
-)
 _NOT_FOUND = "Can't find source path"
 _MISSING = (
     "A file or directory that the sandbox needs is missing on this machine. Restart the "
@@ -139,7 +136,7 @@ async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
         reason = " ".join(line for line in said if line)
         raise SandboxUnavailable(
             f"bubblewrap does not work here, and student code runs only in a sandbox: {reason}",
-            hint=_MISSING if _NOT_FOUND in reason else _REMEDY,
+            hint=_MISSING if _NOT_FOUND in reason else remedy_for(reason, Surroundings.found()),
         )
 
 

@@ -19,6 +19,7 @@ from mograder.core.node_settings import address_for_nodes
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
+from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.environment_pruning import prune_environments
@@ -179,6 +180,7 @@ async def _open_sandbox(
 
 def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
     hub, limits = loaded.settings.hub, loaded.settings.limits
+    refuse_squashed_root(loaded.path(hub.release_dir), loaded.path(hub.notebooks_dir))
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
     return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
