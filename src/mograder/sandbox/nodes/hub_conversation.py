@@ -83,6 +83,8 @@ class HubConversation:
         self._writer = writer
         self._starts: dict[int, str] = {}
         self._runs: set[int] = set()
+        self._cancelled: dict[int, int] = {}
+        """Calls that cancel a run, by number: the number of the run, which gets no answer."""
         self._started: dict[str, float] = {}
         self._locating: dict[int, asyncio.Task[None]] = {}
 
@@ -137,7 +139,7 @@ class HubConversation:
     def _note_end(self, line: bytes) -> None:
         call_id: int = json.loads(line)["id"]
         session_id = self._starts.pop(call_id, "")
-        self._runs.discard(call_id)
+        self._runs.discard(self._cancelled.pop(call_id, call_id))
         now = boot_time()
         if session_id and line.startswith(_ENDS[0]):
             self._started[session_id] = now
@@ -160,6 +162,7 @@ class HubConversation:
                 self._locating[call.id] = task
                 task.add_done_callback(lambda _: self._locating.pop(call.id, None))
             case CancelCall():
+                self._cancelled[call.id] = call.operation.call_id
                 locating = self._locating.get(call.operation.call_id)
                 tasks.create_task(self._pass_after(locating, line, supervisor))
             case RunCommand() | HoldLease() | Shutdown():
