@@ -143,6 +143,23 @@ def test_news_reach_the_others_only(hubs: Hubs) -> None:
     assert [(each.hub_id, each.text) for each in hubs.news("one")] == [("two", "second")]
 
 
+ANSWER = ValidationAnswer(
+    file="A1.py",
+    ok=True,
+    summary="All checks passed.",
+    outcome="done",
+    checks=(),
+    cell_errors=0,
+    errors=(),
+    export_ok=True,
+    export_error="",
+    html_available=False,
+    integrity_level="source",
+    integrity_warnings=(),
+    seconds=1.0,
+)
+
+
 class Member:
     """What the exchange of news uses of a membership."""
 
@@ -205,8 +222,7 @@ async def test_a_result_is_known_and_gone_at_the_other_hub(
     two: tuple[HubAtNews, HubAtNews],
 ) -> None:
     one, other = two
-    answer = ValidationAnswer.model_construct(errors=(), checks=())
-    result = ValidationResult(SystemClock().now(), answer)
+    result = ValidationResult(SystemClock().now(), ANSWER)
     await one.results.put("alice", "A1", result)
     assert other.results.of("alice", "A1") is None
     await one.news.exchange()
