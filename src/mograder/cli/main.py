@@ -115,6 +115,9 @@ class _Root(LazyGroup):
             "student": Lazy(
                 "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
             ),
+            "node": Lazy(
+                "mograder.cli.node.group:node", "Run notebooks here for a hub on another machine."
+            ),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
         }
     )

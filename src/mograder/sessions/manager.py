@@ -108,6 +108,10 @@ class SessionManager:
         self._shared = self._starter.shared = rows
         rows.bind(self)
 
+    def move_from(self, drained: Callable[[LiveSession], bool]) -> None:
+        """Set the function that returns whether a session's machine is being drained."""
+        self._culler.moving = drained
+
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
@@ -228,8 +232,7 @@ class SessionManager:
 
     async def fetch(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers, also one that another hub has just started."""
-        live = self._live.get(key)
-        return live if live or self._shared is None else await self._shared.fetch(key)
+        return self._live.get(key) if self._shared is None else await self._shared.fetch(key)
 
     async def fetch_by_id(self, session_id: str) -> LiveSession | None:
         """Return the session with this id, as :meth:`fetch`."""
@@ -333,7 +336,7 @@ class SessionManager:
 
     def _expected(self, key: SessionKey) -> int:
         # At most half: a start that needs all memory would wait until nothing else runs.
-        now, most = self._clock.steady(), self._limits.memory // 2
+        now, most = self._clock.steady(), self._limits.most_expected
         return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
@@ -421,9 +424,8 @@ class SessionManager:
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
-        if isinstance(news, NodeStatus):
-            return
-        self._ledger.measured(news.sessions, news.overhead, news.runs)
+        if not isinstance(news, NodeStatus):
+            self._ledger.measured(news.sessions, news.overhead, news.runs)
         if len(self._queue) or len(self.background):
             self._queue.reconsider(self.all(), self._expected)
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from mograder.core import file_lock
-from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
+from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.files import atomic_write
+from mograder.store.records import locked_directory
 
 _LIMIT = 1024 * 1024
 _log = get_logger(__name__)
@@ -55,11 +55,10 @@ _FILE = TypeAdapter(dict[str, Visibility])
 class VisibilityRules:
     """The visibility rules of a course, read again when their file changed."""
 
-    def __init__(self, path: Path, *, shared: bool = False, disk: Disk = DISK) -> None:
-        """``shared``: other processes may change the file as well."""
+    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
-        self._shared = shared
         self._disk = disk
+        self._file = SharedFile(path, disk=disk)
         self._changing = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._rules: dict[str, Visibility] | None = {}
@@ -89,38 +88,36 @@ class VisibilityRules:
 
         Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
-        with self._changing, self._alone():
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._changing, locked_directory(self._path.parent, disk=self._disk):
+            self._look_now()
             before = {} if replace else self.all()
             rules = {**before, **changes}
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != Visibility()}
             text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from changing the file, or nothing if there are none."""
-        if not self._shared:
-            yield
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with closing_fd(file_lock.open_lock(self._path.with_suffix(".lock"))) as lock:
-            file_lock.acquire(lock, seconds=None)
-            self._seen = None  # an equal stamp does not prove equal rules on a network share
-            yield
+    def _look_now(self) -> None:
+        """See what another hub has just written, which holds the same lock while it does."""
+        with contextlib.suppress(FileNotFoundError):
+            self._file.status(now=True)
 
     def _current(self) -> dict[str, Visibility] | None:
         """Return the rules by item; None when the file cannot be parsed."""
         try:
-            status = self._path.stat()
+            status = self._file.status()
         except FileNotFoundError:
             self._seen, self._rules = None, {}
             return self._rules
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if stamp != self._seen:
-            self._rules = self._load(status.st_size)
-            self._seen = stamp
+            try:
+                self._rules, self._seen = self._load(status.st_size), stamp
+            except OSError as error:
+                self._log_unreadable(error)
+                # Perhaps another machine replaces it: read it again at the next call.
+                self._rules, self._seen = None, None
         return self._rules
 
     def _load(self, size: int) -> dict[str, Visibility] | None:
@@ -128,10 +125,14 @@ class VisibilityRules:
             _log.error("%s is larger than %d bytes: everything is hidden", self._path.name, _LIMIT)
             return None
         try:
-            return _FILE.validate_python(json.loads(self._path.read_bytes()), strict=False)
-        except (OSError, ValueError, RecursionError, ValidationError) as error:
-            _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
+            read = json.loads(again_if_stale(self._path.read_bytes))
+            return _FILE.validate_python(read, strict=False)
+        except (ValueError, RecursionError, ValidationError) as error:
+            self._log_unreadable(error)
             return None
+
+    def _log_unreadable(self, error: Exception) -> None:
+        _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
 
 
 def _words(rule: Visibility) -> dict[str, object]:

@@ -68,7 +68,7 @@ def test_the_refusal_tells_the_time_only_of_what_will_open() -> None:
 
 def test_two_hubs_that_change_rules_at_once_lose_none(tmp_path: Path) -> None:
     path = tmp_path / "hub-release" / ".visibility.json"
-    hubs = [VisibilityRules(path, shared=True) for _ in range(4)]
+    hubs = [VisibilityRules(path) for _ in range(4)]
     hidden = Visibility(hidden=True)
 
     def hide(number: int) -> None:

@@ -20,6 +20,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
@@ -28,7 +29,7 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, bare_api
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub.external_routes import external_routes, lti_service, oidc_of
+from mograder.web.hub.external_routes import external_routes, lti_service, machines_in, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
@@ -65,6 +66,8 @@ def create_app(
     hub = services.loaded.settings.hub
     book = SharedGradebook(services.loaded.gradebook_path)
     app = _make_hub_app(services, metrics, notifier, book)
+    if app.machines is not None:
+        metrics.machines = app.machines.all
     services.pool.on_change = lambda key: notifier.notify_here(key.user, Part.SESSIONS)
     services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
@@ -106,9 +109,7 @@ def _make_hub_app(
         work=Work(),
         audit=AuditTrail(services.state, services.clock),
         login_throttle=LoginThrottle(services.clock),
-        visibility=VisibilityRules(
-            release_dir / ".visibility.json", shared=services.membership is not None
-        ),
+        visibility=VisibilityRules(release_dir / ".visibility.json"),
         metrics=metrics,
         copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
@@ -119,6 +120,7 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         oidc=oidc_of(services),
         lti=lti_service(services),
+        machines=machines_in(services),
         news=_news(services, notifier, results),
     )
 
@@ -168,14 +170,19 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         stop = asyncio.Event()
         if app.lti is not None:  # before the watch, which asks it who may stay
             await app.lti.open()
-        watching = asyncio.create_task(keep_watch(app, stop))
-        exchanging = asyncio.create_task(_exchange_news(app, stop))
+        watching = [
+            asyncio.create_task(keep_watch(app, stop)),
+            asyncio.create_task(_exchange_news(app, stop)),
+        ]
+        if app.machines is not None:
+            users_on = partial(_users_on, app.services.pool)
+            looking = app.machines.keep_looking(app.notifier, users_on, stop)
+            watching.append(asyncio.create_task(looking))
         _share_jobs(app)
         await app.services.grading.jobs.open()
         yield
         stop.set()
-        await watching
-        await exchanging
+        await asyncio.gather(*watching)
         if app.lti is not None:
             await app.lti.close()
         await app.services.grading.jobs.close()
@@ -214,6 +221,11 @@ def _news(
     news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
     results.on_change, results.shared = news.tell_result, True
     return news
+
+
+def _users_on(pool: SessionManager, node: str) -> list[str]:
+    """Return the users who have a session on a node."""
+    return [live.key.user for live in pool.all() if live.endpoint.node == node]
 
 
 @cache

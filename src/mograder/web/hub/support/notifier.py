@@ -30,6 +30,8 @@ class Part(StrEnum):
     COPIES = "copies"
     MARKS = "marks"
     """Grading, its progress and its results, which concern instructors only."""
+    MACHINES = "machines"
+    """The nodes that run the sessions, which concern instructors only."""
     COURSE = "course"
     """Items, their visibility, or the list of people, which concern every page."""
 

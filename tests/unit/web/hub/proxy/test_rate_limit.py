@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mograder.web.hub.proxy.rate_limit import Rate, RateLimit
+from mograder.core.rate_limit import Rate, RateLimit
 from mograder.web.hub.proxy.websocket_relay import size_of
 
 

@@ -1,0 +1,30 @@
+"""``mograder node``: the commands of a machine that runs sessions for hubs elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import click
+
+from mograder.cli.shared.lazy import Lazy, LazyGroup
+
+
+class _Node(LazyGroup):
+    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
+        {
+            "run": Lazy("mograder.cli.node.run:run", "Run sessions for the hubs."),
+            "join": Lazy("mograder.cli.node.join:join_command", "Make this machine a node."),
+            "drain": Lazy("mograder.cli.node.drain:drain", "Let the node here end."),
+            "check": Lazy("mograder.cli.node.check:check", "Check that a node can run here."),
+        }
+    )
+
+
+@click.group(cls=_Node)
+def node() -> None:
+    """Run notebooks on this machine for a hub on another one.
+
+    Give it the join token that `mograder hub node-token` prints.
+    """
