@@ -232,8 +232,7 @@ class SessionManager:
 
     async def fetch(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers, also one that another hub has just started."""
-        live = self._live.get(key)
-        return live if live or self._shared is None else await self._shared.fetch(key)
+        return self._live.get(key) if self._shared is None else await self._shared.fetch(key)
 
     async def fetch_by_id(self, session_id: str) -> LiveSession | None:
         """Return the session with this id, as :meth:`fetch`."""

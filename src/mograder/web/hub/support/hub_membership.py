@@ -90,14 +90,11 @@ class HubMembership:
                 _log.exception("the heartbeat of this hub failed; it is tried again")
 
 
-def own_directory(root: Path, membership: HubMembership | None) -> Path:
+def own_directory(root: Path, membership: HubMembership) -> Path:
     """Return the directory below ``root`` for this hub's copies; remove what dead hubs left.
 
-    It is ``root`` itself where there is only one hub. Blocks.
+    Blocks.
     """
-    if membership is None:
-        remove_tree(root)
-        return root
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = list(root.iterdir())
     # Asked after the listing: a hub is a member before it makes its directory.
