@@ -13,7 +13,9 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +50,8 @@ _LEFT_BEHIND = frozenset({".venv", "__pycache__", "__marimo__"})
 
 _STAGING = ".staging"
 _KEPT_SECONDS = 3600
+_REPLACING_TRIES = 25
+_REPLACING_SECONDS = 0.02
 _ORDER = list(ItemKind)
 _log = get_logger(__name__)
 
@@ -106,7 +110,7 @@ class Releases:
             return []
         # A directory whose name is not in NFC is not an item's.
         items = (item for name in names if (item := ItemName.valid(name)) and item == name)
-        found = map(self._read, items)
+        found = map(self._read_listed, items)
         return sorted(
             (release for release in found if release is not None),
             key=lambda release: (_ORDER.index(release.kind), release.name),
@@ -173,8 +177,16 @@ class Releases:
             self._growing.discard(home.name)
 
     def _read(self, name: ItemName) -> Release | None:
+        """Return an item's release, also if another machine has just published it."""
+        with suppress(OSError):
+            if self._disk.is_shared(self._root):
+                self._disk.look_again(self._root)
+        return self._read_listed(name)
+
+    def _read_listed(self, name: ItemName) -> Release | None:
+        """Return an item's release after its root was listed or looked at."""
         directory = self._root / name
-        fd = open_release(directory)
+        fd = self._open(name)
         if fd is None:
             self._known.pop(name, None)
             return None
@@ -188,6 +200,20 @@ class Releases:
         if release is not None:
             self._known[name] = release
         return release
+
+    def _open(self, name: ItemName) -> int | None:
+        """Open an item's directory; wait a moment while it is replaced in two steps."""
+        fd = open_release(self._root / name)
+        for _ in range(_REPLACING_TRIES if fd is None else 0):
+            if not any((home / f"{PARKED}{name}").is_dir() for home in self._homes()):
+                # It may have come back between the two looks.
+                return open_release(self._root / name)
+            time.sleep(_REPLACING_SECONDS)
+            with suppress(OSError):
+                self._disk.look_again(self._root)
+            if (fd := open_release(self._root / name)) is not None:
+                break
+        return fd
 
     def _make_root(self) -> None:
         if not self._root.is_dir():

@@ -20,7 +20,8 @@ from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.connection import NoSupervisor
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.builder import LOCK, REQUESTS, request_name
+from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.builder import REQUESTS, request_name
 from mograder.sandbox.environments.interpreters import find_interpreter
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, SET_NAME
