@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 BUFFER_BYTES = 512 * 1024
 """Unsent bytes of one connection above which its source is no longer read. With 64 KiB, 10 MB take
@@ -39,9 +40,8 @@ class FirstLineReader(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Prepare the connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not of that class
+        self._transport.set_write_buffer_limits(high=BUFFER_BYTES)
         _keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:

@@ -2,87 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.node_connections import NodeConnections
-from tests.support.node_wire import WireHub, wire_hub, wire_node
-from tests.support.supervisors import PATIENCE, short_directory
-
-SESSION = "session-a"
-LARGE = 10 * 2**20
-
-
-@pytest.fixture
-async def hub() -> AsyncIterator[WireHub]:
-    async with wire_hub() as hub:
-        yield hub
-
-
-@pytest.fixture
-async def sockets() -> AsyncIterator[dict[str, Path]]:
-    """A session's server: it returns what it gets, as a WebSocket too, and large files."""
-    app = web.Application(client_max_size=2 * LARGE)
-    app.router.add_post("/echo", _echo)
-    app.router.add_get("/large", _large)
-    app.router.add_get("/ws", _websocket)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    with short_directory() as directory:
-        path = directory / "s"
-        await web.UnixSite(runner, str(path)).start()
-        yield {SESSION: path}
-        await runner.cleanup()
+from mograder.sandbox.nodes.wire_messages import SessionHello
+from mograder.sandbox.protocol import ListSessions
+from tests.support.node_wire import (
+    LARGE,
+    SESSION,
+    client_of,
+    next_client,
+    on_uvloop,
+    raw_line,
+    session_server,
+    wire_hub,
+    wire_node,
+)
+from tests.support.supervisors import PATIENCE
 
 
-async def _echo(request: web.Request) -> web.Response:
-    return web.Response(body=await request.read())
-
-
-async def _large(request: web.Request) -> web.Response:
-    return web.Response(body=b"x" * LARGE)
-
-
-async def _websocket(request: web.Request) -> web.WebSocketResponse:
-    server = web.WebSocketResponse()
-    await server.prepare(request)
-    async for message in server:
-        await server.send_str(message.data)
-    return server
-
-
-@asynccontextmanager
-async def next_client(
-    hub: WireHub, session_id: str = SESSION
-) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of a session on the node that connects next."""
-    link = await hub.next_link()
-    connections = NodeConnections({link.name: link}.get)
-    endpoint = Endpoint(Path(f"{session_id}.sock"), link.name)
-    async with aiohttp.ClientSession(connector=connections.connector(endpoint)) as client:
-        yield client
-
-
-async def test_requests_and_websockets_reach_a_session_of_a_node(
-    hub: WireHub, sockets: dict[str, Path]
-) -> None:
-    async with wire_node(hub.identity("node-a"), sockets, parked=2), next_client(hub) as client:
-        for _ in range(6):  # more than wait at a time
-            assert await _echoed(client, b"hello") == b"hello"
+async def _use_a_session() -> None:
+    """Make more requests than connections wait at a time, and use a WebSocket."""
+    async with (
+        session_server() as sockets,
+        wire_hub() as hub,
+        wire_node(hub.identity("node-a"), sockets, parked=2),
+        next_client(hub) as client,
+    ):
+        found = await asyncio.gather(*(_echoed(client, b"%d" % each) for each in range(9)))
+        assert found == [b"%d" % each for each in range(9)]
         async with client.ws_connect("http://s/ws") as socket:
             await socket.send_str("ping")
             assert await socket.receive_str(timeout=PATIENCE) == "ping"
 
 
-async def test_ten_megabytes_pass_both_ways(hub: WireHub, sockets: dict[str, Path]) -> None:
-    async with wire_node(hub.identity("node-a"), sockets), next_client(hub) as client:
+@on_uvloop
+async def test_requests_and_websockets_reach_a_session_of_a_node() -> None:
+    await _use_a_session()
+
+
+async def test_the_wire_works_on_the_event_loop_of_asyncio_too() -> None:
+    await _use_a_session()
+
+
+@on_uvloop
+async def test_ten_megabytes_pass_both_ways() -> None:
+    async with (
+        session_server() as sockets,
+        wire_hub() as hub,
+        wire_node(hub.identity("node-a"), sockets),
+        next_client(hub) as client,
+    ):
         assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
 
 
@@ -91,10 +64,111 @@ async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
         return await answer.read()
 
 
-async def test_a_session_that_the_node_does_not_have_is_refused_by_closing(
-    hub: WireHub, sockets: dict[str, Path]
-) -> None:
-    node = wire_node(hub.identity("node-a"), sockets)
-    async with node, next_client(hub, "session-b") as client:
+@on_uvloop
+async def test_a_session_that_the_node_does_not_have_is_refused_by_closing() -> None:
+    async with (
+        session_server() as sockets,
+        wire_hub() as hub,
+        wire_node(hub.identity("node-a"), sockets),
+        next_client(hub, "session-b") as client,
+    ):
         with pytest.raises(aiohttp.ClientError):
             await client.get("http://s/large")
+
+
+@on_uvloop
+async def test_a_connection_is_used_again_but_not_after_a_failure() -> None:
+    async with (
+        session_server() as sockets,
+        wire_hub() as hub,
+        wire_node(hub.identity("node-a"), sockets),
+        next_client(hub) as client,
+    ):
+        first, second = await _number(client), await _number(client)
+        assert first == second
+        async with client.post("http://s/fail") as answer:
+            assert answer.status == 500
+        assert await _number(client) != first
+
+
+async def _number(client: aiohttp.ClientSession) -> str:
+    async with client.post("http://s/echo", data=b"") as answer:
+        return answer.headers["Connection-Number"]
+
+
+@on_uvloop
+async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
+    async with session_server() as sockets, wire_hub() as hub:
+        identity = hub.identity("node-a")
+        async with wire_node(identity, sockets):
+            link = await hub.next_link()
+            assert hub.listener.links == {"node-a": link}
+        assert await asyncio.wait_for(hub.went.get(), PATIENCE) is link
+        assert hub.listener.links == {}
+        with pytest.raises(ConnectionResetError):
+            await link.open_session(SESSION)
+        async with wire_node(identity, sockets), next_client(hub) as client:
+            assert await _echoed(client, b"again") == b"again"
+
+
+@on_uvloop
+async def test_a_task_that_waits_for_a_connection_fails_when_the_node_goes() -> None:
+    async with wire_hub() as hub:
+        async with wire_node(hub.identity("node-a"), {}, parked=0):
+            link = await hub.next_link()
+            waiting = asyncio.create_task(link.open_session(SESSION))
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(waiting, PATIENCE)
+
+
+@on_uvloop
+async def test_a_connection_for_a_task_that_gave_up_goes_to_the_next() -> None:
+    async with session_server() as sockets, wire_hub() as hub:
+        identity = hub.identity("node-a")
+        async with wire_node(identity, sockets, parked=0):
+            link = await hub.next_link()
+            given_up = asyncio.create_task(link.open_session(SESSION))
+            waiting = asyncio.create_task(link.open_session(SESSION))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            async with raw_line(hub, SessionHello(), identity) as reader:
+                transport = await asyncio.wait_for(waiting, PATIENCE)
+                assert b"session-a" in await reader.readline()
+                transport.abort()
+
+
+@on_uvloop
+async def test_a_cut_closes_the_connections_of_sessions_and_connects_again() -> None:
+    async with (
+        session_server() as sockets,
+        wire_hub() as hub,
+        wire_node(hub.identity("node-a"), sockets) as dialer,
+        next_client(hub) as client,
+        client.ws_connect("http://s/ws") as socket,
+    ):
+        dialer.cut()
+        message = await socket.receive(timeout=PATIENCE)
+        assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+        async with client_of(await hub.next_link()) as again:
+            assert await _echoed(again, b"again") == b"again"
+
+
+@on_uvloop
+async def test_a_node_leaves_hubs_that_are_gone_and_connects_to_new_ones() -> None:
+    async with wire_hub() as one, wire_hub() as two:
+        identity = one.identity("node-a")
+        async with wire_node(identity, {}) as dialer:
+            link = await one.next_link()
+            dialer.connect_to(())
+            assert link.alive
+            dialer.connect_to((two.address,))
+            assert await asyncio.wait_for(one.went.get(), PATIENCE) is link
+            assert dialer.connected == frozenset()  # the other hub is of another course
+
+
+@on_uvloop
+async def test_calls_are_answered_over_the_control_connection() -> None:
+    async with wire_hub() as hub, wire_node(hub.identity("node-a"), {}):
+        link = await hub.next_link()
+        done = await link.connection.call(ListSessions(), seconds=PATIENCE)
+        assert done.sessions == ()
