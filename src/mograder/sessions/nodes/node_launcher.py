@@ -337,14 +337,15 @@ class NodeLauncher:
     def _total(self, node: ConnectedNode, news: Measured) -> Measured:
         """Return the use of a node's own sessions, with the overhead and the runs of all nodes.
 
-        The overhead is what the nodes report beyond their sessions and runs.
+        The overhead is what the usable nodes report beyond all sessions and runs. It is negative if
+        nodes that are drained have sessions, which do not use the memory that others may have.
         """
         own = tuple(each for each in news.sessions if self._may_be_of(each.session_id, node))
         nodes = self._registry.all()
         sessions = sum(sum(each.memory.values()) for each in nodes)
         runs = sum(each.runs for each in nodes)
         used = sum(load.used for load in self._registry.loads() if load.usable)
-        return Measured(sessions=own, overhead=max(0, used - sessions - runs), runs=runs)
+        return Measured(sessions=own, overhead=used - sessions - runs, runs=runs)
 
     def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:
         """Return whether a session may run on a node; false if it is known to be on another."""

@@ -104,6 +104,7 @@ async def open_nodes(
     def renew_own() -> None:
         use_certificate(context, authority.hub_certificate(clock.now()))
 
+    await _end_own_sessions(builder)
     runs = await asyncio.to_thread(_runs_directory, loaded, membership)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
     await _listen(listener, settings.nodes.listen)
@@ -130,6 +131,12 @@ async def open_nodes(
         await asyncio.gather(*tasks, return_exceptions=True)
         await leases.close()
         await asyncio.to_thread(remove_tree, runs)
+
+
+async def _end_own_sessions(builder: SupervisorClient) -> None:
+    """End sessions that ran on this machine before the hub had nodes, where they may start now."""
+    for info in await builder.sessions():
+        await builder.stop(info.session_id)
 
 
 async def _listen(listener: HubListener, address: str) -> None:
