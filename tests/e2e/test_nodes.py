@@ -107,7 +107,7 @@ def test_sessions_are_spread_over_the_nodes(rig: Rig) -> None:
         (server,) = servers_of(user)
         assert server in rig.node(places[user]).processes()
         assert stop(rig.nodes.hub, user)
-        until(lambda user=user: not servers_of(user))
+    until(lambda: not any(servers_of(user) for user in users))
 
 
 async def test_a_page_and_its_websocket_go_through_the_hub(rig: Rig) -> None:
