@@ -30,6 +30,7 @@ from bench import (
     lti,
     marking,
     memory,
+    node,
     nodes,
     pages,
     proxy,
@@ -67,6 +68,7 @@ ROWS: dict[str, Measure] = {
     "equal": equal.measure,
     "intake": intake.measure,
     "lti": lti.measure,
+    "node": node.measure,
     "help": command_line.measure,
 }
 LONG: dict[str, Measure] = {

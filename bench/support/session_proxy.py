@@ -68,6 +68,12 @@ class FakePool:
     ended: dict[str, Ending] = field(default_factory=dict)
     touches: int = 0
 
+    async def fetch(self, key: SessionKey) -> LiveSession | None:
+        return self.find(key)
+
+    async def fetch_by_id(self, session_id: str) -> LiveSession | None:
+        return self.by_id(session_id)
+
     def find(self, key: SessionKey) -> LiveSession | None:
         return self.live.get(key)
 
@@ -133,6 +139,9 @@ class FakeCapabilityTable(HubState):
 
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         return tuple(self.rows)
+
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        return next((row for row in self.rows if row.cap_hash == cap_hash), None)
 
 
 @dataclass
@@ -266,9 +275,11 @@ async def running_rig(
     base_url: str = "",
     allowances: Allowances = _ALLOWANCES,
     port: int = 0,
+    connections: Connections | None = None,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block, or on this one.
 
+    ``connections`` are to sessions elsewhere; without them all are on this machine.
     It also answers a front's authorisation requests. Connections of its sessions, whose servers
     are in this process, are closed as the supervisor closes those of its sandboxes.
     """
@@ -277,6 +288,7 @@ async def running_rig(
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
+        made.connections = connections or made.connections
         traffic = ProxyCounters()
         visits: list[Event] = []
 

@@ -22,6 +22,7 @@ from mograder.web.background import Work
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
@@ -62,6 +63,8 @@ class HubApp:
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
     """None: the hub has no learning platform."""
+    news: HubNewsExchange | None = None
+    """None: there is no other hub."""
     machines: MachineWatch | None = None
     """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"
