@@ -19,6 +19,7 @@ DISK = Path("/dev/vda")
 BASE = Path("/run/nfs")
 EXPORT = BASE / "export"
 UID = 1000
+LEASE_SECONDS = 10
 _FOREVER = 2**31 - 1
 _ROOT_SQUASH = 0x4
 _NO_SUBTREE_CHECK = 0x400
@@ -121,7 +122,7 @@ def serve(*clients: Client) -> None:
     _answer(answers / "nfsd.fh/channel", f"clients 1 \\x00000000 {_FOREVER} {EXPORT}")
     (control / "versions").write_text("-2 -3 +4 +4.1 +4.2\n")
     for name in ("nfsv4leasetime", "nfsv4gracetime"):
-        (control / name).write_text("10\n")
+        (control / name).write_text(f"{LEASE_SECONDS}\n")
     (control / "portlist").write_text("tcp 2049\n")
     (control / "threads").write_text("8\n")
 

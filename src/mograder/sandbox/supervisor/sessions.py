@@ -13,6 +13,7 @@ from typing import Literal
 
 from mograder.core.disk_reserve import NO_RESERVE, DiskReserve
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
+from mograder.core.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
@@ -170,6 +171,7 @@ class SessionTable:
     def _look(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
+        look_for(request.directory)  # on a share another machine may just have made it
         for path in (request.directory / request.notebook, request.environment / RECORD):
             self._runner.reach(path)
         if not (request.directory / request.notebook).is_file():
