@@ -28,10 +28,9 @@ _NOBODY = 65534
 
 
 def run(*command: object) -> str:
-    """Run a program; return its output."""
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False
-    )
+    """Run a program as root; return its output."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, user=0)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
@@ -94,13 +93,14 @@ class Client:
         """Run a program on this machine; return its output."""
         return run("nsenter", f"--net=/run/netns/{self.name}", *command)
 
-    def cut(self) -> None:
+    @contextmanager
+    def without_power(self) -> Iterator[None]:
         """Cut its power, as the others see it: nothing of it comes any more."""
         run("ip", "link", "set", self.name, "down")
-
-    def join(self) -> None:
-        """Connect it again."""
-        run("ip", "link", "set", self.name, "up")
+        try:
+            yield
+        finally:
+            run("ip", "link", "set", self.name, "up")
 
 
 def serve(*clients: Client) -> None:
@@ -108,6 +108,7 @@ def serve(*clients: Client) -> None:
 
     mountd answers the kernel's questions, which client may mount what; these are the answers.
     """
+    run("ip", "link", "set", "lo", "up")
     run("mkfs.ext4", "-q", "-F", DISK)
     EXPORT.mkdir(parents=True)
     run("mount", "-t", "ext4", DISK, EXPORT)

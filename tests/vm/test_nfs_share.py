@@ -15,7 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.course import REPOSITORY
-from bench.support.marimo import Address, open_editor
+from bench.support.marimo import Address, MarimoClient, open_editor
 from mograder.core import file_lock
 from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK
@@ -292,38 +292,48 @@ def place() -> Iterator[Path]:
         yield directory
 
 
-async def test_a_save_is_on_the_share_when_marimo_says_so(
-    mounted: Share, work: Path, place: Path
-) -> None:
-    """Also when its machine loses its power in that moment."""
-    other = mounted.there / "work/A1.py"
+@pytest.fixture
+async def editor(work: Path, place: Path) -> AsyncIterator[MarimoClient]:
+    """An editor of the copy."""
     with editor_of(work / "A1.py", place) as path:
         address = Address(base_url="http://localhost", socket=path, timeout=60 * PATIENCE)
         async with open_editor(address, run=True) as editor:
-            for number in range(3):
-                await editor.edit(0, f"6 * {number}")
-                await editor.save()
-                if number == 2:
-                    mounted.first.cut()
-                with acting_as(UID):
-                    assert f"6 * {number}" in other.read_text()
-            mounted.first.join()
+            yield editor
+
+
+async def test_a_save_is_on_the_share_when_marimo_says_so(
+    mounted: Share, editor: MarimoClient
+) -> None:
+    """Also when its machine loses its power in that moment."""
+
+    def seen_elsewhere() -> str:
+        with acting_as(UID):
+            return (mounted.there / "work/A1.py").read_text()
+
+    for number in range(2):
+        await editor.edit(0, f"6 * {number}")
+        await editor.save()
+        assert f"6 * {number}" in seen_elsewhere()
+    await editor.edit(0, "7 * 8")
+    await editor.save()
+    with mounted.first.without_power():
+        assert "7 * 8" in seen_elsewhere()
 
 
 def test_a_file_that_a_dead_machine_has_read_can_be_replaced_after_its_lease(
-    mounted: Share,
+    share: Share,
 ) -> None:
     """The server asks the dead one to give its delegation back; nfsd's default is 90 seconds."""
-    with acting_as(UID):
-        (mounted.here / "read").write_text("1")
-        with (mounted.here / "read").open() as held:
-            held.read()
-            mounted.first.cut()
+    (share.here / "read").write_text("1")
+    assert (share.there / "read").read_text() == "1"
+    assert (share.here / "read").read_text() == "1"
+    with (share.here / "read").open() as held:
+        held.read()
+        with share.first.without_power():
             started = time.monotonic()
-            (mounted.there / "new").write_text("2")
-            (mounted.there / "new").replace(mounted.there / "read")
+            (share.there / "new").write_text("2")
+            (share.there / "new").replace(share.there / "read")
             waited = time.monotonic() - started
-            assert (mounted.there / "read").read_text() == "2"
-            mounted.first.join()
+            assert (share.there / "read").read_text() == "2"
     print(f"replaced after {waited:.1f} s; the lease is {LEASE_SECONDS} s")
     assert waited < 4 * LEASE_SECONDS
