@@ -1,4 +1,4 @@
-"""A node without sandboxes: it speaks the control protocol as a node's agent does, over any streams.
+"""A node without sandboxes: it speaks the control protocol as an agent does, over any streams.
 
 It "runs" sessions as entries of a dictionary. Like a real one it ends them when its lease is over.
 """
@@ -28,17 +28,14 @@ from mograder.sandbox.protocol import (
     Failed,
     HangUp,
     Hello,
-    InUse,
     Judged,
     JudgeSubmission,
-    ListSessions,
     Measured,
     Output,
     SessionInfo,
     SessionUse,
     StartSession,
     StopSession,
-    Subscribe,
     encode,
 )
 
@@ -181,46 +178,50 @@ class FakeNode:
 
     def _handle(self, call: Call, tasks: asyncio.TaskGroup) -> None:
         self.calls.append(call.operation)
+        self._arrived.set()
         tasks.create_task(self._answer(call))
 
     async def _answer(self, call: Call) -> None:
         self.tell(await self._do(call))
         self._arrived.set()
 
-    async def _do(self, call: Call) -> Done | Failed:  # noqa: PLR0911 - one line for each operation
+    async def _do(self, call: Call) -> Done | Failed:
         operation = call.operation
         match operation:
-            case Hello():
-                return Done(id=call.id, version=__version__, sandbox="none", operations=_OPERATIONS)
-            case GrantLease():
-                self.grants.append(operation)
-                sent = self._sent.pop(operation.number, None)
-                if sent is not None:
-                    self._deadline = sent + operation.seconds - _MARGIN_SECONDS
-                return Done(id=call.id)
             case StartSession():
                 return await self._start(call.id, operation)
-            case StopSession():
-                self.stopped.add(operation.session_id)
-                if operation.session_id not in self.sessions:
-                    return Done(id=call.id)
-                self.end(operation.session_id, status=0)
-                return Done(id=call.id, stopped=True)
-            case HangUp():
-                return Done(id=call.id, stopped=operation.session_id in self.sessions)
-            case ListSessions():
-                return Done(id=call.id, sessions=tuple(map(_info, self.sessions)))
-            case InUse():
-                return Done(id=call.id, environments=tuple(map(Path, sorted(self.zygotes))))
-            case PrepareEnvironment():
-                self.environments.add(operation.key)
-                if operation.warm:
-                    self.zygotes.add(operation.key)
-                return Done(id=call.id, warm=operation.warm)
             case Execute() | JudgeSubmission():
                 return await self._run(call.id, operation)
-            case _:
-                return Done(id=call.id)
+            case StopSession() | HangUp():
+                return self._stop(call.id, operation)
+            case GrantLease() | PrepareEnvironment():
+                return self._obey(call.id, operation)
+            case Hello():
+                return Done(id=call.id, version=__version__, sandbox="none", operations=_OPERATIONS)
+            case _:  # a list, or a call whose answer is empty
+                used = tuple(map(Path, sorted(self.zygotes)))
+                sessions = tuple(map(_info, self.sessions))
+                return Done(id=call.id, sessions=sessions, environments=used)
+
+    def _stop(self, call_id: int, operation: StopSession | HangUp) -> Done:
+        lives = operation.session_id in self.sessions
+        if isinstance(operation, StopSession):
+            self.stopped.add(operation.session_id)
+            if lives:
+                self.end(operation.session_id, status=0)
+        return Done(id=call_id, stopped=lives)
+
+    def _obey(self, call_id: int, operation: GrantLease | PrepareEnvironment) -> Done:
+        if isinstance(operation, PrepareEnvironment):
+            self.environments.add(operation.key)
+            if operation.warm:
+                self.zygotes.add(operation.key)
+            return Done(id=call_id, warm=operation.warm)
+        self.grants.append(operation)
+        sent = self._sent.pop(operation.number, None)
+        if sent is not None:
+            self._deadline = sent + operation.seconds - _MARGIN_SECONDS
+        return Done(id=call_id)
 
     async def _start(self, call_id: int, request: StartSession) -> Done | Failed:
         if self.hold is not None:

@@ -32,16 +32,11 @@ def status(**changed: Any) -> NodeStatus:
     return NodeStatus.model_validate(usual | changed)
 
 
-def joined(engine: Engine, name: str, **changed: Any) -> None:
+def joined(engine: Engine, name: str) -> None:
     """Have a node joined that was never connected."""
     now = datetime.now(UTC)
-    row = {
-        "name": name,
-        "fingerprint": name.encode().hex(),
-        "joined_at": now,
-        "certificate_until": now + timedelta(days=30),
-    }
-    Nodes(engine).add(NodeRow(**(row | changed)))
+    month = now + timedelta(days=30)
+    Nodes(engine).add(NodeRow(name, name.encode().hex(), joined_at=now, certificate_until=month))
 
 
 def connected(engine: Engine, name: str, version: str = "1.0", **changed: Any) -> None:

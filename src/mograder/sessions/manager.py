@@ -109,6 +109,10 @@ class SessionManager:
         self._shared = self._starter.shared = rows
         rows.bind(self)
 
+    def move_from(self, drained: Callable[[LiveSession], bool]) -> None:
+        """Set the function that returns whether a session's machine is being drained."""
+        self._culler.moving = drained
+
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
@@ -334,7 +338,7 @@ class SessionManager:
 
     def _expected(self, key: SessionKey) -> int:
         # At most half: a start that needs all memory would wait until nothing else runs.
-        now, most = self._clock.steady(), self._limits.memory // 2
+        now, most = self._clock.steady(), self._limits.most_expected
         return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
@@ -431,9 +435,8 @@ class SessionManager:
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
-        if isinstance(news, NodeStatus):
-            return
-        self._ledger.measured(news.sessions, news.overhead, news.runs)
+        if not isinstance(news, NodeStatus):
+            self._ledger.measured(news.sessions, news.overhead, news.runs)
         if len(self._queue) or len(self.background):
             self._queue.reconsider(self.all(), self._expected)
 

@@ -1,4 +1,4 @@
-"""One node that is connected to this hub: its last status, its lease, and what is reserved on it."""
+"""A node that is connected to this hub: its last status, its lease, and what is reserved on it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _MOST_MEMORY = 1 << 44
 _MOST_PROCESSORS = 4096
 _MOST_STARTS = 4 * _MOST_PROCESSORS
 """Bounds of what a node may say of itself: 16 TB, and more processors than machines have."""
+_FAILING_SECONDS = 30.0
+"""How long a node on which a start failed is chosen only if no other one is usable."""
 
 
 class Link(Protocol):
@@ -63,6 +65,7 @@ class ConnectedNode:
         self._clock = clock
         self._fresh_seconds = lease_seconds / 2
         self._granted = float("-inf")
+        self._failed = float("-inf")
         self._reserved: dict[str, _Reservation] = {}
         self._session_ids: frozenset[str] = frozenset()
         self.status: NodeStatus | None = None
@@ -128,6 +131,10 @@ class ConnectedNode:
         self._granted = self._clock.steady()
         self.wanted_draining = draining
 
+    def note_failure(self) -> None:
+        """Store that a start on it has failed."""
+        self._failed = self._clock.steady()
+
     def note_use(self, news: Measured) -> None:
         """Store the use of its sessions and runs."""
         self.runs = max(0, news.runs)
@@ -161,6 +168,7 @@ class ConnectedNode:
         return NodeLoad(
             name=self.name,
             usable=self.usable,
+            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
             memory=_bounded(status.memory, _MOST_MEMORY),
             used=_bounded(status.used, _MOST_MEMORY),
             processors=_bounded(status.processors, _MOST_PROCESSORS),

@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
-from mograder.sandbox.client.connection import ConnectionLost
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
     Arrived,
-    Done,
     Ended,
     HangUp,
     ListSessions,
@@ -31,22 +29,23 @@ from mograder.sandbox.protocol import (
     StopSession,
     Subscribe,
 )
+from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.launcher import ignore
 from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry
-from mograder.sessions.nodes.placement import choose_node
+from mograder.sessions.nodes.placement import NodeLoad, choose_node
 from mograder.store.hub_tables import SessionRow
 
 _log = logging.getLogger(__name__)
 
-_ATTEMPTS = 3
 _RETRY_SECONDS = 0.5
-
-MACHINE, MOVED = "machine", "moved"
-"""Reasons of ends (:class:`~mograder.sessions.end_reasons.EndReason`) that the hub finds out."""
+_WAIT_SECONDS = 20.0
+"""How long a start that was admitted waits for a usable node: longer than a lease, by default."""
+_LEFT_SECONDS = 1.0
+"""The same after another node has failed."""
 
 
 class SessionPlaces(Protocol):
@@ -65,7 +64,8 @@ class NodeLauncher:
     Call :meth:`came` and :meth:`went` for each connection of a node, and :meth:`close` last.
 
     Mutable state: ``_places``, the nodes of sessions that this hub started or adopted, by session
-    id, and ``_background``, tasks that nothing waits for.
+    id; ``_starting``, ids whose start is in progress; ``_reported``, the sessions in each node's
+    last status, kept until its lease is over; ``_background``, tasks that nothing waits for.
     """
 
     def __init__(
@@ -80,12 +80,15 @@ class NodeLauncher:
         self._environments = environments
         self._rows = rows
         self._places: dict[str, str] = {}
+        self._starting: set[str] = set()
+        self._reported: dict[str, frozenset[str]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._on_ended: Callable[[Ended], None] = ignore
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = ignore
         leases.silent = self._silent
         leases.on_over = self._lease_over
+        leases.on_granted = self._note_grant
 
     def watch(
         self,
@@ -115,7 +118,7 @@ class NodeLauncher:
         node = self._registry.find(link.name)
         if node is not None and node.link is link and self._registry.remove(node):
             _log.warning("node %s is not connected; its sessions may go on", link.name)
-            self._on_news(_NOTHING)  # the capacity has changed
+            self._registry.changed()
 
     async def _greet(self, node: ConnectedNode) -> None:
         try:
@@ -144,20 +147,25 @@ class NodeLauncher:
         Raises: :class:`Busy` without a usable node, the error that the last node reports, and
         :class:`Conflict` if the session is not to be started any more.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            node = self._choose(request)
-            try:
-                return await self._start_on(node, request)
-            except ConnectionLost as error:
-                node.release(request.session_id)
-                if attempt == _ATTEMPTS:
+        failed: dict[str, MograderError] = {}
+        self._starting.add(request.session_id)
+        try:
+            while True:
+                node = await self._choose(request, failed)
+                try:
+                    return await self._start_on(node, request)
+                except Conflict:
                     raise
-                _log.warning("node %s was lost during a start: %s", node.name, error)
-                await self._end_certainly(request.session_id, node.name)
-            except BaseException:
-                node.release(request.session_id)
-                raise
-        raise AssertionError  # the loop ends by a return or an exception
+                except MograderError as error:
+                    failed[node.name] = error
+                    node.note_failure()
+                    _log.warning("a start on node %s failed: %s", node.name, error)
+                    await self._end_certainly(request.session_id, node.name)
+        except BaseException:
+            self._forget(request.session_id)
+            raise
+        finally:
+            self._starting.discard(request.session_id)
 
     async def stop(self, session_id: str) -> bool:
         """End a session, and keep its node from starting it later; return false if there was none.
@@ -184,14 +192,23 @@ class NodeLauncher:
         rows = await asyncio.to_thread(self._rows.sessions)
         nodes = self._registry.all()
         lists = await asyncio.gather(*(self._list(node) for node in nodes))
-        answered = {node.name for node, found in zip(nodes, lists, strict=True) if found is not None}
+        answered = {
+            node.name for node, found in zip(nodes, lists, strict=True) if found is not None
+        }
         away = [row for row in rows if row.node and row.node not in answered]
         over = await self._leases.lapsed(frozenset(row.node for row in away)) if away else ()
         presumed = [_info(row.session_id, row.node) for row in away if row.node not in over]
         found = [each for listed in lists for each in listed or ()]
+        self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
         for info in (*presumed, *found):
             self._places.setdefault(info.session_id, info.node)
         return (*found, *presumed)
+
+    def _drop_places(self, answered: set[str], rows: set[str], running: set[str]) -> None:
+        """Forget where sessions were that neither a row nor their node has."""
+        for session_id in self._places.keys() - rows - running - self._starting:
+            if self._places[session_id] in answered:
+                self._forget(session_id)
 
     async def answers(self) -> bool:
         """Return whether sessions can be started: a node is connected that takes some."""
@@ -199,22 +216,32 @@ class NodeLauncher:
 
     # ---- details ----
 
-    def _choose(self, request: StartSession) -> ConnectedNode:
-        """Return the node for a session, and reserve its place there. Raises: :class:`Busy`."""
+    async def _choose(
+        self, request: StartSession, failed: Mapping[str, MograderError]
+    ) -> ConnectedNode:
+        """Return the node for a session, and reserve its place there.
+
+        Raises: the last error if there is no node but those that failed; :class:`Busy` if there is
+        no usable one for a while.
+        """
         expected = min(UNKNOWN, request.limits.memory_mb << 20 or UNKNOWN)
-        name = choose_node(self._registry.loads(), request.environment.name, expected)
-        if name is None:
-            raise no_machine()
-        node = self._registry.get(name)
-        node.reserve(request.session_id, expected)
-        return node
+
+        def choose(loads: Sequence[NodeLoad]) -> str | None:
+            others = [load for load in loads if load.name not in failed]
+            return choose_node(others, request.environment.name, expected)
+
+        try:
+            seconds = _LEFT_SECONDS if failed else _WAIT_SECONDS
+            return await self._registry.reserve(choose, request.session_id, expected, seconds)
+        except Busy:
+            if failed:
+                raise tuple(failed.values())[-1] from None
+            raise
 
     async def _start_on(self, node: ConnectedNode, request: StartSession) -> SessionInfo:
         await self._environments.prepare(node, request.environment)
         # Written first: a hub that takes this start over must know where to stop it.
-        placed = await asyncio.to_thread(
-            self._rows.place_session, request.session_id, node.name
-        )
+        placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
         if not placed:
             raise Conflict("The notebook is not being started any more.", hint="Open it again.")
         self._places[request.session_id] = node.name
@@ -253,7 +280,7 @@ class NodeLauncher:
                 await asyncio.wait({over}, timeout=_RETRY_SECONDS)
         finally:
             over.cancel()
-            self._forget(session_id, name)
+            self._forget(session_id)
 
     async def _stop_on(self, session_id: str, name: str) -> bool | None:
         """Return the node's answer to a stop, or None if there is none."""
@@ -284,12 +311,12 @@ class NodeLauncher:
 
     def _note_end(self, node: ConnectedNode, gone: Ended) -> None:
         if not self._may_be_of(gone.session_id, node):
-            _log.warning("node %s reports the end of a session of another node", node.name)
+            _log.info("node %s reports the end of a session of another node", node.name)
             return
-        self._forget(gone.session_id, node.name)
+        self._forget(gone.session_id)
         by_itself = not gone.reason and not gone.asked and gone.status != 0
         if by_itself and node.draining:
-            gone = gone.model_copy(update={"reason": MOVED})
+            gone = gone.model_copy(update={"reason": EndReason.MOVED.value})
         self._on_ended(gone)
 
     def _note_news(self, node: ConnectedNode, news: News) -> None:
@@ -298,8 +325,8 @@ class NodeLauncher:
         match news:
             case NodeStatus():
                 node.note_status(news)
+                self._reported[node.name] = node.session_ids
                 self._leases.renew(node, news)
-                self._on_news(news)
             case Arrived():
                 if self._may_be_of(news.session_id, node):
                     self._on_news(news)
@@ -310,17 +337,11 @@ class NodeLauncher:
     def _total(self, node: ConnectedNode, news: Measured) -> Measured:
         """Return the use of a node's own sessions, with the overhead and the runs of all nodes.
 
-        The overhead is what the nodes report beyond this hub's sessions and all runs: their helpers
-        and the sessions of other hubs.
+        The overhead is what the nodes report beyond their sessions and runs.
         """
         own = tuple(each for each in news.sessions if self._may_be_of(each.session_id, node))
         nodes = self._registry.all()
-        sessions = sum(
-            size
-            for each in nodes
-            for session_id, size in each.memory.items()
-            if self._places.get(session_id) == each.name
-        )
+        sessions = sum(sum(each.memory.values()) for each in nodes)
         runs = sum(each.runs for each in nodes)
         used = sum(load.used for load in self._registry.loads() if load.usable)
         return Measured(sessions=own, overhead=max(0, used - sessions - runs), runs=runs)
@@ -331,27 +352,36 @@ class NodeLauncher:
 
     # ---- leases ----
 
+    def _note_grant(self, status: NodeStatus) -> None:
+        """Pass a status on once its node may be used; starts may be waiting for that."""
+        self._registry.changed()
+        self._on_news(status)
+
     def _silent(self) -> frozenset[str]:
         """Return the names of the nodes that should have sessions but have no fresh lease."""
         fresh = {node.name for node in self._registry.all() if node.granted}
-        return frozenset(self._places.values()) - fresh
+        reported = (name for name, ids in self._reported.items() if ids)
+        return frozenset({*self._places.values(), *reported} - fresh)
 
     def _lease_over(self, name: str) -> None:
         """End the sessions of a node whose lease is over, and close what is left of its link."""
         node = self._registry.find(name)
-        ids = {each for each, place in self._places.items() if place == name}
-        if node is not None:
-            ids |= {each for each in node.session_ids if self._may_be_of(each, node)}
-            self._registry.remove(node)
+        if node is not None and self._registry.remove(node):
             self._in_background(node.link.close())
-        for session_id in sorted(ids):
-            self._forget(session_id, name)
-            gone = Ended(session_id=session_id, status=-1, log_tail="", reason=MACHINE)
+            self._registry.changed()
+        reported = self._reported.pop(name, frozenset())
+        ids = {each for each in reported if self._places.get(each, name) == name}
+        ids |= {each for each, place in self._places.items() if place == name}
+        # A start fails by the end of the connection, and goes on elsewhere.
+        for session_id in sorted(ids - self._starting):
+            self._forget(session_id)
+            gone = Ended(
+                session_id=session_id, status=-1, log_tail="", reason=EndReason.MACHINE.value
+            )
             self._on_ended(gone)
 
-    def _forget(self, session_id: str, name: str) -> None:
-        if self._places.get(session_id) == name:
-            del self._places[session_id]
+    def _forget(self, session_id: str) -> None:
+        name = self._places.pop(session_id, "")
         if (node := self._registry.find(name)) is not None:
             node.release(session_id)
 
@@ -359,18 +389,6 @@ class NodeLauncher:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-_NOTHING = Measured()
-
-
-def no_machine() -> Busy:
-    """Return the error of a start while no node takes any."""
-    return Busy(
-        "No machine is ready to run notebooks at the moment.",
-        hint="Try again in a minute; if it happens again, tell your instructor.",
-        retry_after=30,
-    )
 
 
 def _info(session_id: str, name: str) -> SessionInfo:

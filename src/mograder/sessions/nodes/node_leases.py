@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
@@ -24,8 +25,14 @@ _LOOK_SECONDS = 1.0
 """The pause between two looks at the leases of nodes that are silent."""
 _RENEW_SECONDS = 0.5
 """The shortest time between two renewals for one node, which may send statuses without end."""
-_NOTE_SECONDS = 10.0
+_NOTE_SECONDS = 5.0
 _NOTED_CHARACTERS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    at: float
+    draining: bool
 
 
 class Leases:
@@ -33,7 +40,7 @@ class Leases:
 
     ``hubs`` returns the addresses of all hubs. ``silent`` returns the names of the nodes that
     should have sessions but do not report, and ``on_over`` is called with the name of each of them
-    once its lease is over.
+    once its lease is over. ``on_granted`` is called with each status whose lease was granted.
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
     futures of :meth:`over`; ``_removed``, since when a node is missing in the database;
@@ -54,12 +61,12 @@ class Leases:
         self._hubs = hubs
         self.silent: Callable[[], frozenset[str]] = frozenset
         self.on_over: Callable[[str], None] = lambda _: None
-        self.on_granted: Callable[[], None] = lambda: None
+        self.on_granted: Callable[[NodeStatus], None] = lambda _: None
         self._newest: dict[ConnectedNode, NodeStatus] = {}
         self._tasks: dict[ConnectedNode, asyncio.Task[None]] = {}
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._removed: dict[str, float] = {}
-        self._noted: dict[str, float] = {}
+        self._noted: dict[str, _Noted] = {}
 
     def renew(self, node: ConnectedNode, status: NodeStatus) -> None:
         """Renew a node's lease in answer to a status; older unanswered ones are dropped."""
@@ -155,10 +162,10 @@ class Leases:
             seconds=self._seconds,
         )
         node.note_grant(draining=row.draining)
-        self.on_granted()
-        now = self._clock.steady()
-        if now - self._noted.get(node.name, float("-inf")) >= _NOTE_SECONDS:
-            self._noted[node.name] = now
+        self.on_granted(status)
+        now, noted = self._clock.steady(), self._noted.get(node.name)
+        if noted is None or now - noted.at >= _NOTE_SECONDS or noted.draining != status.draining:
+            self._noted[node.name] = _Noted(now, status.draining)
             await asyncio.to_thread(self._note, node, status)
         return True
 

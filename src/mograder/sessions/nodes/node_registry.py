@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
+
 from mograder.core.clock import Clock
-from mograder.core.errors import RemoteFailed
+from mograder.core.errors import Busy, RemoteFailed
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.placement import NodeLoad, fits
 
@@ -13,19 +16,56 @@ class NodeAway(RemoteFailed):
 
 
 class NodeRegistry:
-    """The connected nodes; for use on the event loop only. Mutable state: ``_nodes``."""
+    """The connected nodes; for use on the event loop only. Mutable state: ``_nodes``.
+
+    ``on_change`` is called when the capacity of all nodes may have changed.
+    """
 
     def __init__(self, clock: Clock, lease_seconds: float) -> None:
         self._clock = clock
-        self.lease_seconds = lease_seconds
+        self._lease_seconds = lease_seconds
         self._nodes: dict[str, ConnectedNode] = {}
+        self._change = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None
+
+    def changed(self) -> None:
+        """Note that a node came, went, or reported."""
+        self.on_change()
+        self._change.set()
+
+    async def reserve(
+        self,
+        choose: Callable[[Sequence[NodeLoad]], str | None],
+        reservation: str,
+        expected: int,
+        seconds: float,
+    ) -> ConnectedNode:
+        """Return the node that ``choose`` names, with ``expected`` bytes reserved on it.
+
+        ``reservation`` is the id of a session or a run.
+        Raises: :class:`Busy` if ``choose`` names none for ``seconds``.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while (name := choose(self.loads())) is None:
+                    self._change.clear()
+                    await self._change.wait()
+        except TimeoutError:
+            raise Busy(
+                "No machine is ready to run notebooks at the moment.",
+                hint="Try again in a minute; if it happens again, tell your instructor.",
+                retry_after=30,
+            ) from None
+        node = self.get(name)
+        node.reserve(reservation, expected)
+        return node
 
     def add(self, link: Link) -> tuple[ConnectedNode, ConnectedNode | None]:
         """Add a connection; return the node, and the one of the same name that it replaces.
 
         A node connects again before this hub has noticed that its old connection is broken.
         """
-        node = ConnectedNode(link, self._clock, self.lease_seconds)
+        node = ConnectedNode(link, self._clock, self._lease_seconds)
         former = self._nodes.get(link.name)
         self._nodes[link.name] = node
         return node, former

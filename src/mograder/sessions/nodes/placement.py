@@ -21,6 +21,7 @@ class NodeLoad:
     ``load`` is the number of processes that want a processor. ``reserved`` and ``reserved_memory``
     are of this hub's starts that the node has not reported. ``built`` are the names of the
     environments that are there, ``warm`` of those whose sessions start warm.
+    ``failing`` is whether a start on it failed just before.
     """
 
     name: str
@@ -35,6 +36,7 @@ class NodeLoad:
     reserved_memory: int = 0
     built: frozenset[str] = frozenset()
     warm: frozenset[str] = frozenset()
+    failing: bool = False
 
     @property
     def free(self) -> int:
@@ -86,11 +88,17 @@ def choose_for_run(nodes: Iterable[NodeLoad], environment: str, expected: int) -
         return None
     return max(
         usable,
-        key=lambda node: (fits(node, expected), node.free, environment in node.warm, node.name),
+        key=lambda node: (
+            not node.failing,
+            fits(node, expected),
+            node.free,
+            environment in node.warm,
+            node.name,
+        ),
     ).name
 
 
-def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, bool, float, str]:
+def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, bool, bool, float, str]:
     """Return the order of a node among those with memory to spare, the best one first."""
     cold, missing = environment not in node.warm, environment not in node.built
-    return cold, missing, node.occupied, node.share, node.name
+    return node.failing, cold, missing, node.occupied, node.share, node.name

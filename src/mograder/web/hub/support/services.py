@@ -7,8 +7,10 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core import file_lock
@@ -28,11 +30,11 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
-from mograder.sessions.capacity import capacity_limits
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
+from mograder.sessions.probe import connections as count_pages
 from mograder.sessions.shared_rows import SharedRows
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import database_url, open_engine, upgrade
@@ -46,7 +48,11 @@ from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 from mograder.web.hub.support.hub_membership import HubMembership
+from mograder.web.hub.support.hosting import Hosting, Machines, own_machine
 from mograder.web.marking.reports import Reports
+
+if TYPE_CHECKING:  # nodes are imported only where there are some
+    from mograder.web.hub.support.hub_nodes import HubNodes
 
 _log = get_logger(__name__)
 
@@ -91,6 +97,8 @@ class Services:
     """Connects to the servers of sessions."""
     membership: HubMembership | None = None
     """This hub among several; None for a hub without nodes, which is the only one."""
+    nodes: HubNodes | None = None
+    """The nodes, where there are some."""
 
 
 @asynccontextmanager
@@ -109,19 +117,21 @@ async def open_services(
         supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
-        environments = _environments(loaded, supervisor)
+        hosting = await _open_hosting(loaded, state, clock, secret, supervisor, membership, stack)
+        machines = hosting.machines
+        environments = _environments(loaded, supervisor, machines)
         stack.push_async_callback(environments.close)
         limits = limits_of(settings.limits)
         spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
-        pool = await _open_pool(loaded, clock, supervisor, spawner, state, membership)
+        pool = await _open_pool(hosting, clock, spawner, state, membership)
         stack.push_async_callback(pool.close)
-        validations = await asyncio.to_thread(_validations, loaded, supervisor)
+        validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
-        hands = Hands(supervisor, environments, pool, releases, state, clock)
+        hands = Hands(machines, environments, pool, releases, state, clock, hosting.runs)
         grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, supervisor))
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, machines))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -139,12 +149,14 @@ async def open_services(
             allowances=Allowances(releases, settings.items),
             validations=validations,
             grading=grading,
-            hang_up=supervisor.hang_up,
+            hang_up=machines.hang_up,
             sandboxed=sandboxed,
             dev=dev,
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
-            attended=supervisor.answers,
+            attended=machines.answers,
+            connections=hosting.connections,
             membership=membership,
+            nodes=hosting.nodes,
         )
 
 
@@ -186,22 +198,24 @@ def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Worksp
     return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
 
 
-def _environments(loaded: LoadedSettings, supervisor: SupervisorClient) -> Environments:
+def _environments(
+    loaded: LoadedSettings, supervisor: SupervisorClient, machines: Machines
+) -> Environments:
     return Environments(
         loaded.path(loaded.settings.hub.environments_dir),
         supervisor,
         wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
         marimo=metadata.version("marimo"),
         timeout=loaded.settings.limits.build_timeout,
-        on_ready=supervisor.warm_later,
+        on_ready=machines.warm_later,
     )
 
 
-def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Validations:
-    copies = loaded.state_dir / "copies"
+def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
+    copies = hosting.runs / "copies"
     remove_tree(copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
-    return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
+    return Validations(Executor(hosting.machines, copies, remove_tree, at_once=jobs))
 
 
 async def _capabilities(
@@ -219,26 +233,46 @@ async def _capabilities(
     return capabilities
 
 
-async def _open_pool(
+async def _open_hosting(
     loaded: LoadedSettings,
+    state: HubState,
     clock: Clock,
+    secret: str,
     supervisor: SupervisorClient,
+    membership: HubMembership | None,
+    stack: AsyncExitStack,
+) -> Hosting:
+    """Return what runs the sessions: this machine, or nodes, for which the hub then listens."""
+    if membership is None:
+        return own_machine(loaded, supervisor)
+    from mograder.web.hub.support.hub_nodes import open_nodes  # noqa: PLC0415 - only with nodes
+
+    opening = open_nodes(loaded, state, clock, secret, supervisor, membership)
+    return await stack.enter_async_context(opening)
+
+
+async def _open_pool(
+    hosting: Hosting,
+    clock: Clock,
     spawner: Spawner,
     state: HubState,
     membership: HubMembership | None,
 ) -> SessionManager:
-    settings = loaded.settings
     pool = SessionManager(
-        launcher=supervisor,
+        launcher=hosting.machines,
         spawner=spawner,
         rows=state,
         clock=clock,
-        probe=answers,
-        limits=capacity_limits(settings.hub.session_ttl, settings.limits),
+        probe=partial(answers, via=hosting.connections),
+        limits=hosting.limits,
+        census=partial(count_pages, via=hosting.connections),
+        is_dead=hosting.connections.is_dead,
     )
     if membership is not None:
         locks = SessionLocks(state.engine, membership.hub_id)
-        pool.share(SharedRows(locks, supervisor, clock, alone=membership.alone))
+        pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
+    if hosting.nodes is not None:
+        pool.move_from(hosting.nodes.drained)
     await pool.open()
     return pool
 
@@ -261,7 +295,7 @@ async def _keep_up(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    supervisor: SupervisorClient,
+    machines: Machines,
 ) -> None:
     """Prepare every published item's environment before students need it (B96).
 
@@ -271,18 +305,18 @@ async def _keep_up(
     while True:
         await environments.next_build()
         try:
-            await _prune(loaded, supervisor)
+            await _prune(loaded, machines)
         except (MograderError, OSError) as error:
             _log.warning("unused environments could not be removed: %s", error)
 
 
-async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
+async def _prune(loaded: LoadedSettings, machines: Machines) -> None:
     hub = loaded.settings.hub
     needed = await needed_here(loaded)
     if needed is None:
         return
     root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
-    pruned = await prune_environments(root, needed, supervisor.in_use, keep=keep)
+    pruned = await prune_environments(root, needed, machines.in_use, keep=keep)
     if pruned.removed:
         _log.info("removed %d unused environments", len(pruned.removed))
 
@@ -292,10 +326,10 @@ async def _upkeep(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    supervisor: SupervisorClient,
+    machines: Machines,
 ) -> AsyncIterator[None]:
     """Maintain the environments during the block."""
-    task = asyncio.create_task(_keep_up(loaded, releases, environments, supervisor))
+    task = asyncio.create_task(_keep_up(loaded, releases, environments, machines))
     try:
         yield
     finally:

@@ -162,13 +162,13 @@ async def test_students_are_told_that_a_machine_will_be_shut_down(hub: Hub) -> N
     connected(hub.engine, "n1")
     await see(hub)
     async with hub.client("alice", browser=True) as alice:
-        ask = {"url": "/standing/alice/A1?session=alice-A1"}
-        state = (await alice.get(**ask, headers={"Accept": "application/json"})).json()
+        ask, json = "/standing/alice/A1?session=alice-A1", {"Accept": "application/json"}
+        state = (await alice.get(ask, headers=json)).json()
         assert state["machine"] == {"leaving": False, "seconds": None}
         assert "will be shut down" not in (await alice.get("/")).text
         connected(hub.engine, "n1", draining=True, drain_seconds=620.0)
         await see(hub)
-        state = (await alice.get(**ask, headers={"Accept": "application/json"})).json()
+        state = (await alice.get(ask, headers=json)).json()
         assert state["machine"] == {"leaving": True, "seconds": 620}
         assert "Its machine will be shut down in about 10 minutes" in (await alice.get("/")).text
         connected(hub.engine, "n1", draining=True, drain_seconds=None)

@@ -1,0 +1,194 @@
+"""The hub's nodes: the listener to which they connect, their authority, and all that uses them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mograder.auth.node_certificates import Authority
+from mograder.core.clock import Clock
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.core.settings import LoadedSettings
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.nodes.certificate_renewal import renew_if_due
+from mograder.sandbox.nodes.hub_listener import HubListener
+from mograder.sandbox.nodes.joining import Admission
+from mograder.sandbox.nodes.node_link import NodeLink
+from mograder.sandbox.nodes.tls_contexts import hub_context, use_certificate
+from mograder.sandbox.nodes.wire_messages import JoinAnswer, JoinRequest
+from mograder.sessions.node_connections import NodeConnections
+from mograder.sessions.nodes.node_capacity import node_capacity
+from mograder.sessions.nodes.node_environments import NodeEnvironments
+from mograder.sessions.nodes.node_launcher import NodeLauncher
+from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_machines import NodeMachines
+from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_runs import NodeRuns
+from mograder.sessions.session import LiveSession
+from mograder.store.files import remove_tree
+from mograder.store.hub_state import HubState
+from mograder.store.node_authority import open_authority
+from mograder.store.node_tables import NodeRow
+from mograder.store.nodes import Nodes
+from mograder.web.hub.support.hub_membership import HubMembership
+from mograder.web.hub.support.hosting import Hosting
+
+_log = get_logger(__name__)
+
+_RENEWAL_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubNodes:
+    """The nodes of this hub, for pages and metrics."""
+
+    nodes: Nodes
+    registry: NodeRegistry
+    listener: HubListener
+
+    def drained(self, live: LiveSession) -> bool:
+        """Return whether a session runs on a node that is being drained."""
+        return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGate:
+    """Who may connect and join, by the hub's database."""
+
+    nodes: Nodes
+    authority: Authority
+    clock: Clock
+    addresses: Callable[[], tuple[str, ...]]
+
+    async def recognizes(self, name: str, fingerprint: str) -> bool:
+        """Return whether a node of this name has joined with the key of this fingerprint."""
+        row = await asyncio.to_thread(self.nodes.find, name)
+        return row is not None and row.fingerprint == fingerprint
+
+    async def join(self, request: JoinRequest) -> JoinAnswer:
+        """Let a machine join if its token is good. Raises: as :meth:`Admission.join`."""
+        return await Admission(self.authority, self).join(request, self.clock.now())
+
+    async def use_token(self, token_hash: str) -> bool:
+        """Count one use of a token; return False if it is not valid any more."""
+        return await asyncio.to_thread(self.nodes.use_token, token_hash, self.clock.now())
+
+    async def add(self, name: str, fingerprint: str, certificate_until: datetime) -> None:
+        """Add a node. Raises: :class:`Conflict` while a node of this name is at work."""
+        row = NodeRow(name, fingerprint, self.clock.now(), certificate_until)
+        await asyncio.to_thread(self.nodes.add, row)
+
+    async def hubs(self) -> tuple[str, ...]:
+        """Return the addresses of all hubs."""
+        return self.addresses()
+
+
+@asynccontextmanager
+async def open_nodes(
+    loaded: LoadedSettings,
+    state: HubState,
+    clock: Clock,
+    secret: str,
+    builder: SupervisorClient,
+    membership: HubMembership,
+) -> AsyncIterator[Hosting]:
+    """Listen for nodes, and run everything on them during the block.
+
+    ``builder`` is the hub's own supervisor, which only builds environments.
+
+    Raises: :class:`Conflict` if the address cannot be used, and as
+    :func:`~mograder.store.node_authority.open_authority`.
+    """
+    settings, nodes = loaded.settings, Nodes(state.engine)
+    authority = await asyncio.to_thread(open_authority, nodes, secret, clock.now())
+    registry = NodeRegistry(clock, settings.nodes.lease_seconds)
+    leases = Leases(nodes, clock, settings.nodes.lease_seconds, lambda: membership.addresses)
+    environments = NodeEnvironments(registry, settings.limits.build_timeout)
+    launcher = NodeLauncher(registry, leases, environments, state)
+    gate = NodeGate(nodes, authority, clock, lambda: membership.addresses)
+    context = hub_context(authority.hub_certificate(clock.now()), authority.certificate)
+    listener = HubListener(context, authority.certificate, gate, launcher.came, launcher.went)
+
+    def renew_own() -> None:
+        use_certificate(context, authority.hub_certificate(clock.now()))
+
+    runs = await asyncio.to_thread(_runs_directory, loaded, membership)
+    capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
+    await _listen(listener, settings.nodes.listen)
+    tasks = (
+        asyncio.create_task(leases.watch()),
+        asyncio.create_task(_renew_certificates(listener, nodes, authority, clock, renew_own)),
+    )
+    try:
+        yield Hosting(
+            NodeMachines(
+                launcher, NodeRuns(registry, environments), environments, state, builder.in_use
+            ),
+            capacity,
+            NodeConnections(listener.links.get),
+            runs,
+            HubNodes(nodes, registry, listener),
+        )
+    finally:
+        await listener.close()
+        await launcher.close()
+        await environments.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await leases.close()
+        await asyncio.to_thread(remove_tree, runs)
+
+
+async def _listen(listener: HubListener, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        await listener.open(host.strip("[]"), int(port))
+    except OSError as error:
+        raise Conflict(
+            f"The hub cannot listen for nodes at {address}: {error.strerror or error}.",
+            hint="Set [nodes] listen to an address of this machine and a free port.",
+        ) from error
+
+
+def _runs_directory(loaded: LoadedSettings, membership: HubMembership) -> Path:
+    """Return this hub's own directory for runs; remove those of hubs that are dead."""
+    place = loaded.path(loaded.settings.nodes.runs_dir)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    living = {row.hub_id for row in membership.hubs.alive()}
+    for left in place.iterdir():
+        if left.name not in living:
+            remove_tree(left)
+    own = place / membership.hub_id
+    own.mkdir(mode=0o700, exist_ok=True)
+    return own
+
+
+async def _renew_certificates(
+    listener: HubListener,
+    nodes: Nodes,
+    authority: Authority,
+    clock: Clock,
+    renew_own: Callable[[], None],
+) -> None:
+    """Renew the certificates of nodes when it is time, and the hub's own each hour."""
+    while True:
+        await asyncio.sleep(_RENEWAL_SECONDS)
+        renew_own()
+        for link in tuple(listener.links.values()):
+            await _renew_one(link, nodes, authority, clock)
+
+
+async def _renew_one(link: NodeLink, nodes: Nodes, authority: Authority, clock: Clock) -> None:
+    try:
+        until = await renew_if_due(link, authority, clock.now())
+        if until is not None:
+            known = link.fingerprint
+            await asyncio.to_thread(nodes.renew_certificate, link.name, known, known, until)
+    except MograderError as error:
+        _log.warning("the certificate of node %s was not renewed: %s", link.name, error)
