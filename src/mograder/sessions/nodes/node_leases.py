@@ -43,8 +43,7 @@ class Leases:
     once its lease is over. ``on_granted`` is called with each status whose lease was granted.
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
-    futures of :meth:`over`; ``_removed``, since when a node is missing in the database;
-    ``_noted``, when a node's status was last stored.
+    futures of :meth:`over`; ``_noted``, when a node's status was last stored.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class Leases:
         self._newest: dict[ConnectedNode, NodeStatus] = {}
         self._tasks: dict[ConnectedNode, asyncio.Task[None]] = {}
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
-        self._removed: dict[str, float] = {}
         self._noted: dict[str, _Noted] = {}
 
     def renew(self, node: ConnectedNode, status: NodeStatus) -> None:
@@ -96,17 +94,12 @@ class Leases:
     async def lapsed(self, names: frozenset[str]) -> frozenset[str]:
         """Return those of the given nodes whose lease is over.
 
-        A node that was removed counts once it has been missing for as long as a lease lasts: it
-        may have been granted one just before. Raises: :class:`~mograder.core.errors.Busy`.
+        A removed node is among them if it is unknown: its row stays until its lease is over.
+        Raises: :class:`~mograder.core.errors.Busy`.
         """
-        over = await asyncio.to_thread(self._nodes.lapsed)
         known = {row.name for row in await asyncio.to_thread(self._nodes.all)}
-        now = self._clock.steady()
-        for name in known:
-            self._removed.pop(name, None)
-        missing = {name: self._removed.setdefault(name, now) for name in names - known}
-        gone = {name for name, since in missing.items() if now - since >= self._seconds}
-        return frozenset((over & names) | gone)
+        over = await asyncio.to_thread(self._nodes.lapsed)
+        return (names & over) | (names - known)
 
     async def watch(self) -> None:
         """Look for leases of silent nodes that are over, until cancelled."""

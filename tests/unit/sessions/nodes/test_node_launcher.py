@@ -344,6 +344,7 @@ async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease
     async with asyncio.timeout(PATIENCE):
         await link.connection.wait_closed()
     assert {each.session_id for each in await rig.launcher.sessions()} == {"session-a"}
+    rig.lapse("one")
     rig.clock.advance(LEASE)
     await until(lambda: bool(rig.ended))
     assert rig.ended[0].reason == "machine"

@@ -31,8 +31,8 @@ from mograder.store.hub_state import HubState
 from mograder.store.releases import Releases
 from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
-from mograder.web.hub.support.hub_batch import HubBatch
 from mograder.web.hub.support.hosting import Machines
+from mograder.web.hub.support.hub_batch import HubBatch
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)

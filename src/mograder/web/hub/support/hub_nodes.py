@@ -35,8 +35,8 @@ from mograder.store.hub_state import HubState
 from mograder.store.node_authority import open_authority
 from mograder.store.node_tables import NodeRow
 from mograder.store.nodes import Nodes
-from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.hub.support.hosting import Hosting
+from mograder.web.hub.support.hub_membership import HubMembership
 
 _log = get_logger(__name__)
 

@@ -46,9 +46,9 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
+from mograder.web.hub.support.hosting import Hosting, Machines, own_machine
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 from mograder.web.hub.support.hub_membership import HubMembership
-from mograder.web.hub.support.hosting import Hosting, Machines, own_machine
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
