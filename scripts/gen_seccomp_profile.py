@@ -34,8 +34,8 @@ profile cannot look at its flags, and the C library goes on with ``clone`` where
 _PACKAGE = "golang-github-docker-docker-dev"
 _MEMBER = "*/docker/docker/profiles/seccomp/default.json"
 _COMMENT = (
-    "Docker's default profile (github.com/moby/moby, profiles/seccomp/default.json, Apache License"
-    " 2.0) and what bubblewrap needs; written by scripts/gen_seccomp_profile.py"
+    "Docker's default profile (github.com/moby/moby, profiles/seccomp/default.json, Apache"
+    " License 2.0) and what bubblewrap needs; written by scripts/gen_seccomp_profile.py"
 )
 
 

@@ -24,7 +24,7 @@ HOST = f"{NETWORK}.254"
 """The address at which machines reach servers of the test."""
 
 PREFIX = "mgt"
-"""How the names of all namespaces, links and cgroups of the rig begin; :mod:`.sweep` removes them."""
+"""The beginning of the names of the rig's namespaces, links and cgroups, which :mod:`.sweep` removes."""
 
 SWITCH = f"{PREFIX}sw"
 _START_SECONDS = 60

@@ -1,4 +1,4 @@
-"""A site as the how-to describes it: a Swarm, PostgreSQL, a share, an index, a front for two hubs."""
+"""A site as the how-to describes it: a Swarm, PostgreSQL, a share, an index, a front."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
-NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=2 RealMemory=6000
+NodeName=DEFAULT NodeHostname=localhost NodeAddr=127.0.0.1 CPUs=2 RealMemory=6000
+NodeName=n[1-2] Port=[{first}-{second}]
 PartitionName=p Nodes=n[1-2] Default=YES
 """
 _CGROUPS = """\
@@ -113,7 +114,7 @@ class Cluster:
         """Cancel all jobs, wait until their processes ended, and stop the daemons."""
         attempt("env", *self._variables(), "scancel", "--full", *self._jobs())
         with contextlib.suppress(AssertionError):
-            until(lambda: not self._jobs(), 30, lambda: self._jobs())
+            until(lambda: not self._jobs(), 30, self._jobs)
         for daemon in reversed(self.daemons.values()):
             daemon.stop()
 

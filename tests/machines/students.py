@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 import statistics
 import time
@@ -69,14 +70,16 @@ class Student:
     failures: list[str] = field(default_factory=list)
 
     async def study(self) -> None:
-        """Work until cancelled. Raises: :class:`AssertionError` for an answer that tells nothing."""
+        """Work until cancelled."""
+        began: float | None = time.monotonic()
         while True:
-            began = time.monotonic()
+            began = began or time.monotonic()  # attempts that fail count as one opening
             try:
                 await self._start()
                 async with open_editor(self._address(), run=False) as tab:
                     await self._step(tab)
                     self.reopened.append(time.monotonic() - began)
+                    began = None
                     while True:
                         await asyncio.sleep(self.breath)
                         await self._step(tab)
@@ -212,7 +215,7 @@ def overlaps(copy: Path) -> list[tuple[str, str]]:
     ordered = sorted(spans.items(), key=lambda item: item[1])
     return [
         (before, after)
-        for (before, (_, last)), (after, (first, _)) in zip(ordered, ordered[1:], strict=False)
+        for (before, (_, last)), (after, (first, _)) in itertools.pairwise(ordered)
         if first < last
     ]
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -136,7 +135,8 @@ async def _all_back(
     await students.all_step(PATIENCE_SECONDS)
     took = students.reopened_since(mark)
     cut = sum(each.cuts > mark[each.name][0] for each in students.students)
-    said = f"{cut} cut, reopened: {described(took)}; all at work {time.monotonic() - began:.0f} s later"
+    passed = time.monotonic() - began
+    said = f"{cut} cut, reopened: {described(took)}; all at work {passed:.0f} s later"
     print(f"{fault}: {said}")
     students.no_work_is_lost()
     assert max(took, default=0.0) <= AGAIN_SECONDS, said
