@@ -31,6 +31,7 @@ from bench import (
     marking,
     memory,
     node,
+    nodes,
     pages,
     proxy,
     restart,
@@ -74,6 +75,7 @@ LONG: dict[str, Measure] = {
     "hall": hall.measure,
     "hostile": hostile.measure,
     "soak": soak.measure,
+    "nodes": nodes.measure,
 }
 """Rows that run only when named on the command line."""
 
@@ -112,10 +114,14 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
         "soakers": "students of the soak",
         "minutes": "for which they work",
         "seed": "what they decide by",
+        "quick": "a tenth of the nodes and of their sessions",
     }
     for field in fields(Options):
-        kind = type(field.default)
-        help_text = f"{told[field.name]} ({field.default})"
+        kind, help_text = type(field.default), told[field.name]
+        if kind is bool:
+            parser.add_argument(f"--{field.name}", action="store_true", help=help_text)
+            continue
+        help_text += f" ({field.default})"
         parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=help_text)
     given = parser.parse_args(arguments)
     unknown = set(given.rows) - set(known)

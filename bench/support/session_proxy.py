@@ -68,6 +68,12 @@ class FakePool:
     ended: dict[str, Ending] = field(default_factory=dict)
     touches: int = 0
 
+    async def fetch(self, key: SessionKey) -> LiveSession | None:
+        return self.find(key)
+
+    async def fetch_by_id(self, session_id: str) -> LiveSession | None:
+        return self.by_id(session_id)
+
     def find(self, key: SessionKey) -> LiveSession | None:
         return self.live.get(key)
 
@@ -133,6 +139,9 @@ class FakeCapabilityTable(HubState):
 
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         return tuple(self.rows)
+
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        return next((row for row in self.rows if row.cap_hash == cap_hash), None)
 
 
 @dataclass

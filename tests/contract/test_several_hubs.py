@@ -211,12 +211,12 @@ async def test_no_session_is_given_up_while_its_machine_cannot_be_reached(
 
 async def row_in(hub: Hub, state: SessionState) -> str:
     """Wait until there is a row in this state, and return its session's id."""
+    found: list[str] = []
     async with asyncio.timeout(20):
-        while True:
-            for each in await asyncio.to_thread(hub.shared.locks.all):
-                if each.row.state is state:
-                    return each.row.session_id
-            await asyncio.sleep(0.01)
+        while not found:
+            rows = await asyncio.to_thread(hub.shared.locks.all)
+            found = [each.row.session_id for each in rows if each.row.state is state]
+    return found[0]
 
 
 async def soon_result(task: asyncio.Task[LiveSession]) -> LiveSession:

@@ -183,6 +183,12 @@ class FakePool:
     async def pages_first(self, live: FakeSession, /) -> None:
         """Here is no crowd."""
 
+    async def fetch(self, key: SessionKey) -> FakeSession | None:
+        return self.find(key)
+
+    async def fetch_by_id(self, session_id: str) -> FakeSession | None:
+        return self.by_id(session_id)
+
     def find(self, key: SessionKey) -> FakeSession | None:
         return self.running.get(key)
 

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
@@ -36,8 +35,8 @@ from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler, stop_all
-from mograder.sessions.session import LiveSession, SessionKey, Usage, ended
-from mograder.sessions.shared_rows import RowTaken, SharedRows, key_of
+from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
+from mograder.sessions.shared_rows import RowTaken, SharedRows
 from mograder.sessions.start_queue import StartQueue, Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub_state import HubState, SessionRow, SessionState
@@ -233,8 +232,7 @@ class SessionManager:
 
     async def fetch(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers, also one that another hub has just started."""
-        live = self._live.get(key)
-        return live if live or self._shared is None else await self._shared.fetch(key)
+        return self._live.get(key) if self._shared is None else await self._shared.fetch(key)
 
     async def fetch_by_id(self, session_id: str) -> LiveSession | None:
         """Return the session with this id, as :meth:`fetch`."""
@@ -365,17 +363,8 @@ class SessionManager:
             _log.info("adopted %d running sessions", len(self._live))
 
     def _revived(self, row: SessionRow, last_seen: datetime) -> LiveSession:
-        key = key_of(row)
-        return LiveSession(
-            id=row.session_id,
-            key=key,
-            endpoint=Endpoint(Path(row.socket), row.node),
-            base_url=f"/{key.url.rstrip('/')}",
-            version=row.version,
-            started_at=row.started_at,
-            last_seen=last_seen,
-            usage=self._ledger.open(row.session_id, self._expected(key)),
-        )
+        usage = self._ledger.open(row.session_id, self._expected(key_of(row)))
+        return session_of(row, last_seen, usage)
 
     # ---- called by the shared rows ----
 

@@ -21,11 +21,11 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.single_flight import Progress
 from mograder.core.uninterrupted import to_its_end
-from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_history import KEPT, History, ending_of, ending_row
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launcher import Launcher, ignore
-from mograder.sessions.session import LiveSession, SessionKey
+from mograder.sessions.session import LiveSession, SessionKey, key_of
 from mograder.store.hub_tables import SessionRow, SessionState
 from mograder.store.session_locks import HeldRow, SessionLocks
 
@@ -442,11 +442,6 @@ _WAITS = {
     SessionState.ENDING: "Waiting until the earlier session has ended",
     SessionState.CHANGING: "Waiting until the notebook's files are in place",
 }
-
-
-def key_of(row: SessionRow) -> SessionKey:
-    """Return the key of a row."""
-    return SessionKey(row.username, row.item, Mode(row.mode))
 
 
 def _names(key: SessionKey) -> tuple[str, str, str]:

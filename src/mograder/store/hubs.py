@@ -123,9 +123,9 @@ class Hubs:
             return [HubNews(row.number, row.hub_id, row.text) for row in rows]
 
 
-def may_be_several(engine: Engine) -> bool:
+def may_be_several(url: str) -> bool:
     """Return whether several hubs may use this database at a time: not an SQLite file."""
-    return engine.dialect.name != "sqlite"
+    return not url.startswith("sqlite")
 
 
 def _alive(connection: Connection, now: datetime) -> tuple[HubRow, ...]:

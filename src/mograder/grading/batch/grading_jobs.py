@@ -81,8 +81,8 @@ class GradingJobs:
 
     ``on_change`` is called with an item whose job has changed. ``turn`` returns whether this one of
     several hubs is to run the jobs; None where there is only one. Mutable state: ``_current``, the
-    job that runs, ``_counts``, how far it is, ``_running``, its task, and ``_left``, whether another
-    hub goes on with it; ``_changing`` guards the change of a job's state.
+    job that runs, ``_counts``, how far it is, ``_running``, its task, and ``_left``, whether
+    another hub goes on with it; ``_changing`` guards the change of a job's state.
     """
 
     def __init__(self, rows: KeptJobs, batch: Batch, clock: Clock) -> None:

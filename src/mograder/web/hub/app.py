@@ -120,6 +120,7 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         oidc=oidc_of(services),
         lti=lti_service(services),
+        news=_news(services, notifier, results),
         machines=machines_in(services),
     )
 
@@ -206,12 +207,20 @@ def _share_jobs(app: HubApp) -> None:
 
 async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
     """Exchange news with the other hubs, where there may be some."""
-    membership = app.services.membership
-    if membership is not None:
-        results = app.results
-        news = HubNewsExchange(membership.hubs, membership.hub_id, app.notifier, results.reload)
-        results.on_change, results.shared = news.tell_result, True
-        await news.run(stop)
+    if app.news is not None:
+        if app.lti is not None:
+            app.news.on_launch = app.lti.rosters.launched_elsewhere
+        await app.news.run(stop)
+
+
+def _news(
+    services: Services, notifier: Notifier, results: ValidationResults
+) -> HubNewsExchange | None:
+    if services.membership is None:
+        return None
+    news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
+    results.on_change, results.shared = news.tell_result, True
+    return news
 
 
 def _users_on(pool: SessionManager, node: str) -> list[str]:

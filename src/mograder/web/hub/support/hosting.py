@@ -14,7 +14,7 @@ from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launcher import Launcher
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.support.hub_nodes import HubNodes
+    from mograder.web.hub.support.connected_nodes import HubNodes
 
 
 class Machines(Launcher, Hands, JudgingHands, Protocol):

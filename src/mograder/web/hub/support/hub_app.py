@@ -22,6 +22,7 @@ from mograder.web.background import Work
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
@@ -34,7 +35,7 @@ from mograder.web.templating import Pages
 if TYPE_CHECKING:
     # Imported by hubs only that have them configured (`web.hub.external_routes`).
     from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machines import Machines
+    from mograder.web.hub.support.machine_watch import Machines
     from mograder.web.hub.support.oidc import OidcSignIn
 
 IDENTITY = "mograder.identity"
@@ -62,6 +63,8 @@ class HubApp:
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
     """None: the hub has no learning platform."""
+    news: HubNewsExchange | None = None
+    """None: there is no other hub."""
     machines: Machines | None = None
     """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"

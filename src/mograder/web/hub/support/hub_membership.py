@@ -9,9 +9,11 @@ import asyncio
 import secrets
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.store.files import remove_tree
 from mograder.store.hubs import HubRow, Hubs
 
 ALIVE_SECONDS = 10.0
@@ -86,3 +88,18 @@ class HubMembership:
                 _log.warning("the other hubs cannot be told that this one lives: %s", error)
             except Exception:  # noqa: BLE001 - without a heartbeat the others take all over
                 _log.exception("the heartbeat of this hub failed; it is tried again")
+
+
+def own_directory(root: Path, membership: HubMembership) -> Path:
+    """Return the directory below ``root`` for this hub's copies; remove what dead hubs left.
+
+    Blocks.
+    """
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = list(root.iterdir())
+    # Asked after the listing: a hub is a member before it makes its directory.
+    alive = {each.hub_id for each in membership.hubs.alive()}
+    for each in found:
+        if each.name not in alive:
+            remove_tree(each)
+    return root / membership.hub_id

@@ -29,31 +29,18 @@ from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.node_runs import NodeRuns
-from mograder.sessions.session import LiveSession
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
 from mograder.store.node_authority import open_authority
 from mograder.store.node_tables import NodeRow
 from mograder.store.nodes import Nodes
+from mograder.web.hub.support.connected_nodes import HubNodes
 from mograder.web.hub.support.hosting import Hosting
-from mograder.web.hub.support.hub_membership import HubMembership
+from mograder.web.hub.support.hub_membership import HubMembership, own_directory
 
 _log = get_logger(__name__)
 
 _RENEWAL_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class HubNodes:
-    """The nodes of this hub, for pages and metrics."""
-
-    nodes: Nodes
-    registry: NodeRegistry
-    listener: HubListener
-
-    def drained(self, live: LiveSession) -> bool:
-        """Return whether a session runs on a node that is being drained."""
-        return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +145,7 @@ async def _listen(listener: HubListener, address: str) -> None:
 
 def _runs_directory(loaded: LoadedSettings, membership: HubMembership) -> Path:
     """Return this hub's own directory for runs; remove those of hubs that are dead."""
-    place = loaded.path(loaded.settings.nodes.runs_dir)
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    living = {row.hub_id for row in membership.hubs.alive()}
-    for left in place.iterdir():
-        if left.name not in living:
-            remove_tree(left)
-    own = place / membership.hub_id
+    own = own_directory(loaded.path(loaded.settings.nodes.runs_dir), membership)
     own.mkdir(mode=0o700, exist_ok=True)
     return own
 

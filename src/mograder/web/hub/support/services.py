@@ -52,7 +52,7 @@ from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.support.hub_nodes import HubNodes
+    from mograder.web.hub.support.connected_nodes import HubNodes
 
 _log = get_logger(__name__)
 
@@ -113,7 +113,6 @@ async def open_services(
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
         membership = await _join(loaded, state, stack)
-        settings = loaded.settings
         supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
         stack.push_async_callback(supervisor.close)
         releases, workspaces = _open_stores(loaded, clock)
@@ -121,10 +120,9 @@ async def open_services(
         machines = hosting.machines
         environments = _environments(loaded, supervisor, machines)
         stack.push_async_callback(environments.close)
-        limits = limits_of(settings.limits)
-        spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
-        pool = await _open_pool(hosting, clock, spawner, state, membership)
-        stack.push_async_callback(pool.close)
+        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+        spawner = Spawner(releases, workspaces, environments, state, limits, items)
+        pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
         hands = Hands(machines, environments, pool, releases, state, clock, hosting.runs)
@@ -146,7 +144,7 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=await _capabilities(state, clock, pool, secret, membership),
-            allowances=Allowances(releases, settings.items),
+            allowances=Allowances(releases, items),
             validations=validations,
             grading=grading,
             hang_up=machines.hang_up,
@@ -162,9 +160,10 @@ async def open_services(
 
 async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
-    engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
-    shared = bool(loaded.settings.nodes.listen) and may_be_several(engine)
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
+    shared = bool(loaded.settings.nodes.listen) and may_be_several(url)
     stack.callback(os.close, _lock(loaded.state_dir / "hub.lock", shared=shared))
+    engine = open_engine(url)
     stack.callback(engine.dispose)
     await asyncio.to_thread(upgrade, engine)
     return HubState(engine)
@@ -176,7 +175,8 @@ async def _join(
     """Become one of the hubs of the course, where there are nodes."""
     if not loaded.settings.nodes.listen:
         return None
-    only, address = not may_be_several(state.engine), address_for_nodes(loaded.settings.nodes)
+    address = address_for_nodes(loaded.settings.nodes)
+    only = not may_be_several(database_url(loaded.settings.database.url, loaded.course_dir))
     membership = HubMembership(Hubs(state.engine), address, only=only)
     await asyncio.to_thread(membership.open)
     stack.push_async_callback(asyncio.to_thread, membership.close)
@@ -257,6 +257,7 @@ async def _open_pool(
     spawner: Spawner,
     state: HubState,
     membership: HubMembership | None,
+    stack: AsyncExitStack,
 ) -> SessionManager:
     pool = SessionManager(
         launcher=hosting.machines,
@@ -274,6 +275,7 @@ async def _open_pool(
     if hosting.nodes is not None:
         pool.move_from(hosting.nodes.drained)
     await pool.open()
+    stack.push_async_callback(pool.close)
     return pool
 
 
