@@ -40,7 +40,7 @@ _COMMENT = (
 
 
 def extended(default: dict[str, Any]) -> dict[str, Any]:
-    """Return Docker's profile with one more rule, which allows the needed calls to every process."""
+    """Return Docker's profile with one more rule, which allows the needed calls to all."""
     rule = {
         "names": sorted(NEEDED),
         "action": "SCMP_ACT_ALLOW",

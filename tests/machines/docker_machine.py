@@ -24,7 +24,7 @@ HOST = f"{NETWORK}.254"
 """The address at which machines reach servers of the test."""
 
 PREFIX = "mgt"
-"""The beginning of the names of the rig's namespaces, links and cgroups, which :mod:`.sweep` removes."""
+"""The beginning of all names of the rig, by which :mod:`.sweep` removes what was left."""
 
 SWITCH = f"{PREFIX}sw"
 _START_SECONDS = 60

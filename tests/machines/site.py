@@ -77,7 +77,7 @@ class Site:
         for machine in self.swarm.machines[:2]:
             with contextlib.suppress(AssertionError, IndexError):
                 told = self.swarm.within(machine, "hub", "mograder", "hub", "nodes", "--json")
-                return {str(each["name"]): each for each in json.loads(told)}
+                return nodes_of(told)
         raise AssertionError(f"no hub answers:\n{self.swarm.told()}")
 
     def sessions(self) -> dict[str, int]:
@@ -134,6 +134,11 @@ def site(image: Image, place: Path) -> Iterator[Site]:
         found = Site(made, hub, variables)
         _start(found)
         yield found
+
+
+def nodes_of(told: str) -> dict[str, dict[str, object]]:
+    """Read the output of ``mograder hub nodes --json``, by the name of the node."""
+    return {str(each["name"]): each for each in json.loads(told)}
 
 
 def _start(made: Site) -> None:

@@ -67,8 +67,12 @@ class Cluster:
     def submit(self, script: Path, *options: str, environment: dict[str, str]) -> int:
         """Submit a batch script with options of ``sbatch``; return the job's number."""
         variables = [f"{name}={value}" for name, value in environment.items()]
-        words = ("sbatch", "--parsable", "--export=ALL", *options, script)
-        told = run("env", *self._variables(), *variables, *words)
+        told = run(
+            "env",
+            *self._variables(),
+            *variables,
+            *("sbatch", "--parsable", "--export=ALL", *options, str(script)),
+        )
         return int(told.strip().split(";")[0])
 
     def state(self, job: int) -> str:
@@ -110,11 +114,15 @@ class Cluster:
         for node in NODES:
             self.start_compute(node)
 
-    def stop(self) -> None:
-        """Cancel all jobs, wait until their processes ended, and stop the daemons."""
+    def stop_jobs(self) -> None:
+        """Cancel all jobs, and wait until their processes have ended."""
         attempt("env", *self._variables(), "scancel", "--full", *self._jobs())
         with contextlib.suppress(AssertionError):
             until(lambda: not self._jobs(), 30, self._jobs)
+
+    def stop(self) -> None:
+        """Cancel all jobs and stop the daemons."""
+        self.stop_jobs()
         for daemon in reversed(self.daemons.values()):
             daemon.stop()
 
