@@ -154,9 +154,9 @@ class StudentClass:
                 task.result()
 
     async def all_step(self, seconds: float) -> float:
-        """Wait until every student has computed once more; return the seconds that it took."""
-        before = {each.name: each.steps for each in self.students}
-        return await self.until(lambda each: each.steps > before[each.name], seconds)
+        """Wait until every student has computed and saved since; return the seconds it took."""
+        before = {each.name: each.sent for each in self.students}
+        return await self.until(lambda each: each.acknowledged > before[each.name], seconds)
 
     async def until(self, holds: Callable[[Student], bool], seconds: float) -> float:
         """Wait until something holds for every student; return the seconds that it took."""
