@@ -198,7 +198,10 @@ class NodeLauncher:
         away = [row for row in rows if row.node and row.node not in answered]
         over = await self._leases.lapsed(frozenset(row.node for row in away)) if away else ()
         presumed = [_info(row.session_id, row.node) for row in away if row.node not in over]
-        found = [each for listed in lists for each in listed or ()]
+        places = {row.session_id: row.node for row in rows}
+        listed = [each for answer in lists for each in answer or ()]
+        # A node may have sessions that no hub knows, but none whose row names another node.
+        found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
         self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
         for info in (*presumed, *found):
             self._places.setdefault(info.session_id, info.node)
@@ -317,7 +320,7 @@ class NodeLauncher:
         by_itself = not gone.reason and not gone.asked and gone.status != 0
         if by_itself and node.draining:
             gone = gone.model_copy(update={"reason": EndReason.MOVED.value})
-        self._on_ended(gone)
+        self._on_ended(gone.model_copy(update={"node": node.name}))
 
     def _note_news(self, node: ConnectedNode, news: News) -> None:
         if self._registry.find(node.name) is not node:
@@ -376,7 +379,11 @@ class NodeLauncher:
         for session_id in sorted(ids - self._starting):
             self._forget(session_id)
             gone = Ended(
-                session_id=session_id, status=-1, log_tail="", reason=EndReason.MACHINE.value
+                session_id=session_id,
+                status=-1,
+                log_tail="",
+                reason=EndReason.MACHINE.value,
+                node=name,
             )
             self._on_ended(gone)
 
