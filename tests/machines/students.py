@@ -80,13 +80,16 @@ class Student:
                     await self._step(tab)
                     self.reopened.append(time.monotonic() - began)
                     began = None
-                    while True:
-                        await asyncio.sleep(self.breath)
-                        await self._step(tab)
+                    await self._go_on(tab)
             except CUT as cut:
                 self.cuts += 1
                 self.failures.append(f"{type(cut).__name__}: {cut}"[:200])
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _go_on(self, tab: MarimoClient) -> None:
+        while True:
+            await asyncio.sleep(self.breath)
+            await self._step(tab)
 
     def saved(self) -> int:
         """The version on disk."""

@@ -441,10 +441,7 @@ class SessionManager:
         """Record the end of a session that this hub has not asked for, by default its reason."""
         self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
-        if live is None:
-            return
-        if live.endpoint.node != gone.node:
-            _log.warning("%s reports the end of a session of another machine", gone.node or "hub")
+        if live is None or live.endpoint.node != gone.node:  # it runs on another machine
             return
         if gone.asked and self._shared is not None:  # another hub did; it writes the reason
             self.drop(live, None)

@@ -121,11 +121,7 @@ async def open_services(
         machines = hosting.machines
         environments = _environments(loaded, supervisor, machines)
         stack.push_async_callback(environments.close)
-        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
-        assets = asset_url_of(loaded.settings.hub)
-        spawner = Spawner(
-            releases, workspaces, environments, state, limits, items, asset_url=assets
-        )
+        spawner = _spawner(loaded, releases, workspaces, environments, state)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
@@ -148,7 +144,7 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=await _capabilities(state, clock, pool, secret, membership),
-            allowances=Allowances(releases, items),
+            allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
             grading=grading,
             hang_up=machines.hang_up,
@@ -160,6 +156,25 @@ async def open_services(
             membership=membership,
             nodes=hosting.nodes,
         )
+
+
+def _spawner(
+    loaded: LoadedSettings,
+    releases: Releases,
+    workspaces: Workspaces,
+    environments: Environments,
+    state: HubState,
+) -> Spawner:
+    settings = loaded.settings
+    return Spawner(
+        releases,
+        workspaces,
+        environments,
+        state,
+        limits_of(settings.limits),
+        settings.items,
+        asset_url=asset_url_of(settings.hub),
+    )
 
 
 async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
