@@ -275,9 +275,11 @@ async def running_rig(
     base_url: str = "",
     allowances: Allowances = _ALLOWANCES,
     port: int = 0,
+    connections: Connections | None = None,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block, or on this one.
 
+    ``connections`` are to sessions elsewhere; without them all are on this machine.
     It also answers a front's authorisation requests. Connections of its sessions, whose servers
     are in this process, are closed as the supervisor closes those of its sandboxes.
     """
@@ -286,6 +288,7 @@ async def running_rig(
         made = services(directory, overrides)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
+        made.connections = connections or made.connections
         traffic = ProxyCounters()
         visits: list[Event] = []
 

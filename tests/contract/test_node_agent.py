@@ -10,17 +10,23 @@ import psutil
 import pytest
 
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound, SandboxUnavailable
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.locked_builds import order_of
+from mograder.sandbox.node_messages import (
+    GrantLease,
+    HoldLease,
+    PrepareEnvironment,
+    RenewCertificate,
+)
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.protocol import (
     CancelCall,
     Execute,
-    GrantLease,
-    HoldLease,
     ListSessions,
     Operation,
-    RenewCertificate,
     RunCommand,
     Shutdown,
     StopSession,
@@ -36,6 +42,8 @@ from tests.support.node_wire import WireHub, now, wire_hub
 from tests.support.supervisors import (
     LIMITS,
     PATIENCE,
+    real_config,
+    real_environments,
     short_directory,
     until,
     until_gone,
@@ -137,6 +145,57 @@ async def test_bytes_flow_between_the_hub_and_a_session(hub: LeasingHub, node: N
     assert await asyncio.wait_for(closed.read(), PATIENCE) == b""
 
 
+@pytest.mark.timeout(400)
+async def test_marimo_runs_in_an_environment_that_the_hub_has_the_node_build(
+    wire: WireHub, runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    order = await _order_of_a_hub(tmp_path, uv_cache, run_directory)
+    supervisor = real_config(runtime, tmp_path, uv_cache)
+    leased = supervisor.model_copy(update={"leased": True, "warm_environments": 1})
+    node = node_config_of(runtime, tmp_path, supervisor=leased, build_seconds=240.0)
+    async with node_agent(node, wire, "node-1"):
+        hub = await next_hub(wire)
+        told: list[str] = []
+        built = await hub.link.connection.call(order, told.append, 300)
+        assert "Downloading and installing packages" in told
+        assert built.warm
+        status = await hub.status()
+        assert status.environments == status.zygotes == (order.key,)
+        request = start_request(node, "real", "", environment=Path("/hub") / order.key)
+        (request.directory / "A1.py").write_text("import marimo\n\napp = marimo.App()\n")
+        await hub.link.connection.call(request)
+        assert b" 200 " in await _first_line(hub, request.session_id, f"{request.base_url}/health")
+        assert (await hub.status()).used > 10 << 20
+
+
+async def _order_of_a_hub(place: Path, cache: Path, shared: Path) -> PrepareEnvironment:
+    with short_directory() as runtime:
+        client = SupervisorClient(real_config(runtime, place, cache))
+        try:
+            environments = real_environments(shared / "environments", client, place)
+            built = await environments.prepare(Script(), lambda _: None)
+            return order_of(built.directory, warm=True)
+        finally:
+            await client.close()
+
+
+async def _first_line(hub: LeasingHub, session_id: str, path: str) -> bytes:
+    """Ask a session's server until it answers; return the first line of the answer."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            transport = await hub.link.open_session(session_id)
+            reader = asyncio.StreamReader()
+            protocol = asyncio.StreamReaderProtocol(reader)
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
+            transport.resume_reading()
+            transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            line = await reader.readline()
+            transport.abort()
+            if line:
+                return line
+
+
 async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_back(
     hub: LeasingHub, node: NodeConfig, wire: WireHub, runtime: Path
 ) -> None:
@@ -214,9 +273,11 @@ async def test_a_run_ends_when_it_is_cancelled(
     running = asyncio.create_task(hub.link.connection.call(run, lambda _: None))
     await until((request.directory / "up").exists)
     inside = sleepers(runtime)
+    assert (await hub.status()).runs == 1
     running.cancel()
     await asyncio.wait({running})
     await until_gone(inside)
+    assert (await hub.status()).runs == 0
     assert not (await hub.link.connection.call(CancelCall(call_id=1))).stopped
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from mograder.core.errors import Conflict, SandboxUnavailable
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.protocol import Execute, HoldLease
+from mograder.sandbox.node_messages import HoldLease
+from mograder.sandbox.protocol import Execute
 from mograder.sandbox.supervisor.lease import boot_time
 from tests.support.supervisors import (
     LIMITS,

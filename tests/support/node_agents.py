@@ -11,17 +11,11 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.node_messages import GrantLease, NodeStatus
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_link import NodeLink
-from mograder.sandbox.protocol import (
-    Ended,
-    GrantLease,
-    News,
-    NodeStatus,
-    StartSession,
-    Subscribe,
-)
+from mograder.sandbox.protocol import Ended, News, StartSession, Subscribe
 from tests.support.node_wire import WireHub
 from tests.support.supervisors import LIMITS, PATIENCE, make_config, shell_environment
 
@@ -86,9 +80,9 @@ class LeasingHub:
             await self.link.connection.call(grant)
 
 
-async def next_hub(wire: WireHub, **choices: float) -> LeasingHub:
+async def next_hub(wire: WireHub, seconds: float = 12.0) -> LeasingHub:
     """The hub's end of the next node that connects, once that holds a lease."""
-    hub = LeasingHub(await wire.next_link(), **choices)
+    hub = LeasingHub(await wire.next_link(), seconds=seconds)
     hub.watch()
     await hub.link.connection.call(Subscribe())
     await hub.status()

@@ -13,6 +13,7 @@ All keys are of the curve P-256, since each connection has its own handshake.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -178,6 +179,7 @@ def request_fingerprint(request: bytes) -> str:
     return _fingerprint(_requested_key(request))
 
 
+@functools.lru_cache(256)  # a node shows the same one for each of its connections
 def facts(certificate: bytes) -> CertificateFacts:
     """Return the contents of a certificate (PEM, or DER as TLS gives it).
 

@@ -116,7 +116,8 @@ class _Root(LazyGroup):
                 "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
             ),
             "node": Lazy(
-                "mograder.cli.node.group:node", "Run notebooks here for a hub on another machine."
+                "mograder.cli.node.group:node",
+                "Run notebooks on this machine for a hub on another one.",
             ),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
         }

@@ -443,6 +443,9 @@ class SessionManager:
         live = self._by_id.get(gone.session_id)
         if live is None:
             return
+        if live.endpoint.node != gone.node:
+            _log.warning("%s reports the end of a session of another machine", gone.node or "hub")
+            return
         if gone.asked and self._shared is not None:  # another hub did; it writes the reason
             self.drop(live, None)
             self._shared.explain_later(live.id, live.key)

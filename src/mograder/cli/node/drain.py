@@ -16,7 +16,7 @@ from mograder.sandbox.nodes.node_process import send
 @click.option("--cancel", is_flag=True, help="Take new sessions again.")
 @state_option
 def drain(cancel: bool, state: Path | None) -> None:
-    """Start no new sessions on the node of this machine, which ends with its last session.
+    """Start no new sessions on this machine's node, which ends with its last one.
 
     To drain it without ending it, use `mograder hub nodes drain` on the hub.
     """

@@ -22,6 +22,7 @@ from mograder.cli.node.options import (
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import configure_logging
 from mograder.core.systemd import READY, STOPPING, Service
+from mograder.operations.share_checks import refuse_squashed_root
 from mograder.sandbox.client.bootstrap import open_sandbox
 from mograder.sandbox.isolation.bwrap import adopt_orphans
 from mograder.sandbox.limits.cpu import put_first
@@ -99,6 +100,7 @@ def _demand_shares(config: NodeConfig) -> None:
                 f"The share {share} is not a directory that can be used.",
                 hint="Mount it here at the same path as on the hub's machine.",
             )
+    refuse_squashed_root(*config.shares)
 
 
 async def _serve(config: NodeConfig, identity: NodeIdentity, service: Service) -> None:

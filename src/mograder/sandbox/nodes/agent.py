@@ -201,7 +201,7 @@ class NodeAgent:
             environments=keys,
             zygotes=tuple(sorted({path.name for path in listed.zygotes})),
             sessions=tuple(sorted(sessions)),
-            runs=self._use.runs,
+            runs=sum(conversation.runs for conversation in self._talks),
             draining=self.drain.draining,
             drain_seconds=self.drain.seconds_left(),
         )

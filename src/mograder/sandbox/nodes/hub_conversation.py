@@ -73,7 +73,7 @@ class Agent(Protocol):
 
 
 class HubConversation:
-    """One conversation. Mutable state: the starts that the supervisor has not answered yet."""
+    """One conversation. Mutable state: the starts and runs that were not answered yet."""
 
     def __init__(
         self, agent: Agent, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -82,6 +82,9 @@ class HubConversation:
         self._reader = reader
         self._writer = writer
         self._starts: dict[int, str] = {}
+        self._runs: set[int] = set()
+        self._cancelled: dict[int, int] = {}
+        """Calls that cancel a run, by number: the number of the run, which gets no answer."""
         self._started: dict[str, float] = {}
         self._locating: dict[int, asyncio.Task[None]] = {}
 
@@ -89,6 +92,11 @@ class HubConversation:
     def starting(self) -> int:
         """How many sessions are being started for this hub."""
         return len(self._starts)
+
+    @property
+    def runs(self) -> int:
+        """How many notebooks are run or judged for this hub."""
+        return len(self._runs)
 
     def started_since(self, moment: float) -> set[str]:
         """Return the ids of sessions that are being started, or were since this boot time."""
@@ -123,13 +131,15 @@ class HubConversation:
 
     async def _pass_answers(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
-            if self._starts and line.startswith(_ENDS):
+            if (self._starts or self._runs) and line.startswith(_ENDS):
                 self._note_end(line)
             self._writer.write(line)
             await self._writer.drain()
 
     def _note_end(self, line: bytes) -> None:
-        session_id = self._starts.pop(json.loads(line)["id"], "")
+        call_id: int = json.loads(line)["id"]
+        session_id = self._starts.pop(call_id, "")
+        self._runs.discard(self._cancelled.pop(call_id, call_id))
         now = boot_time()
         if session_id and line.startswith(_ENDS[0]):
             self._started[session_id] = now
@@ -152,6 +162,7 @@ class HubConversation:
                 self._locating[call.id] = task
                 task.add_done_callback(lambda _: self._locating.pop(call.id, None))
             case CancelCall():
+                self._cancelled[call.id] = call.operation.call_id
                 locating = self._locating.get(call.operation.call_id)
                 tasks.create_task(self._pass_after(locating, line, supervisor))
             case RunCommand() | HoldLease() | Shutdown():
@@ -165,10 +176,13 @@ class HubConversation:
     ) -> None:
         if isinstance(operation, StartSession):
             self._starts[call.id] = operation.session_id
+        elif isinstance(operation, Execute | JudgeSubmission):
+            self._runs.add(call.id)
         try:
             located = await self._agent.locate(operation)
         except (MograderError, OSError) as error:
             self._starts.pop(call.id, None)
+            self._runs.discard(call.id)
             await self._fail(call.id, error)
             return
         await _send(supervisor, encode(call.model_copy(update={"operation": located})))

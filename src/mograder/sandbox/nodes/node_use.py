@@ -12,8 +12,6 @@ class NodeUse:
         self._sessions: dict[str, int] = {}
         self._overhead = 0
         self._runs = 0
-        self.runs = 0
-        """How many notebooks run without a page."""
 
     @property
     def total(self) -> int:

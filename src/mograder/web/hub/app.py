@@ -120,8 +120,8 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         oidc=oidc_of(services),
         lti=lti_service(services),
-        machines=machines_in(services),
         news=_news(services, notifier, results),
+        machines=machines_in(services),
     )
 
 

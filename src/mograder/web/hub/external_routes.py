@@ -15,7 +15,7 @@ from mograder.web.hub.support.services import Services
 
 if TYPE_CHECKING:
     from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machines import Machines
+    from mograder.web.hub.support.machine_watch import Machines
     from mograder.web.hub.support.oidc import OidcSignIn
 
 
@@ -51,7 +51,7 @@ def machines_in(services: Services) -> Machines | None:
         return None
     from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
     from mograder.store.nodes import Nodes  # noqa: PLC0415 - see above
-    from mograder.web.hub.support.machines import Machines  # noqa: PLC0415 - see above
+    from mograder.web.hub.support.machine_watch import Machines  # noqa: PLC0415 - see above
 
     view = NodesView(Nodes(services.state.engine), settings.lease_seconds)
     return Machines(view, services.clock)

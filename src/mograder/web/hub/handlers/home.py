@@ -39,7 +39,7 @@ from mograder.web.pages import outcome, page
 
 if TYPE_CHECKING:
     # Imported by hubs with nodes only (`web.hub.external_routes`).
-    from mograder.web.hub.support.machines import Leaving
+    from mograder.web.hub.support.machine_watch import Leaving
 
 _log = get_logger(__name__)
 _LONGEST = 40

@@ -35,7 +35,7 @@ from mograder.web.templating import Pages
 if TYPE_CHECKING:
     # Imported by hubs only that have them configured (`web.hub.external_routes`).
     from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machines import Machines
+    from mograder.web.hub.support.machine_watch import Machines
     from mograder.web.hub.support.oidc import OidcSignIn
 
 IDENTITY = "mograder.identity"
@@ -63,10 +63,10 @@ class HubApp:
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
     """None: the hub has no learning platform."""
-    machines: Machines | None = None
-    """None: all sessions run on the hub's own machine."""
     news: HubNewsExchange | None = None
     """None: there is no other hub."""
+    machines: Machines | None = None
+    """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
 

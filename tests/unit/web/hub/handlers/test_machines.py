@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,11 +135,10 @@ async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
 
 
 async def test_what_a_hostile_node_sends_breaks_no_page(hub: Hub) -> None:
-    huge, most = {"memory": 10**400, "used": -(10**400), "processors": 10**30}, 1e300
-    names = ("<script>",) * 3
-    connected(
-        hub.engine, "n1", **huge, load=most, draining=True, drain_seconds=most, sessions=names
-    )
+    huge: dict[str, Any] = {"memory": 10**400, "used": -(10**400), "processors": 10**30}
+    most, names = 1e300, ("<script>",) * 3
+    numbers = huge | {"load": most, "drain_seconds": most}
+    connected(hub.engine, "n1", version="", **numbers, draining=True, sessions=names)
     connected(hub.engine, "n2", load=float("inf"), drain_seconds=float("nan"), draining=True)
     connected(hub.engine, "n3", version="<script>")
     Nodes(hub.engine).note("n3", version="<script>", status=status().model_dump_json()[:-3])

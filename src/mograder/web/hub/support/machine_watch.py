@@ -1,4 +1,4 @@
-"""The machines that run sessions, for the hub's pages and metrics and for messages to students.
+"""The machines that run sessions: for pages and metrics, and for messages to students.
 
 Two small queries every two seconds answer all pages. All hubs of a course read the same rows, so
 they show the same.
