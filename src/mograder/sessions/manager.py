@@ -178,7 +178,7 @@ class SessionManager:
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
-        live = self._live.get(key)
+        live = await self.fetch(key)
         if live is None:
             return self._queue.dismiss(key)
         await self.end(live, reason)

@@ -40,7 +40,7 @@ class Leaving:
         return None if seconds is None else max(1, seconds // 60)
 
 
-class Machines:
+class MachineWatch:
     """The machines as they were at the last look.
 
     Mutable state, written with ``_looking``: ``_seen``, the machines by name, and ``_changed``, the

@@ -23,7 +23,7 @@ from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
-from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import asset_url_of, open_sandbox, supervisor_config
 from mograder.sandbox.client.environment_pruning import prune_environments
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
@@ -122,7 +122,10 @@ async def open_services(
         environments = _environments(loaded, supervisor, machines)
         stack.push_async_callback(environments.close)
         limits, items = limits_of(loaded.settings.limits), loaded.settings.items
-        spawner = Spawner(releases, workspaces, environments, state, limits, items)
+        assets = asset_url_of(loaded.settings.hub)
+        spawner = Spawner(
+            releases, workspaces, environments, state, limits, items, asset_url=assets
+        )
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
