@@ -89,7 +89,7 @@ class SessionManager:
         self.pages_first = queue.pages_first
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
-        self._culler = IdleCuller(self, queue, clock, census, limits.ttl)
+        self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
@@ -108,15 +108,11 @@ class SessionManager:
         self._shared = self._starter.shared = rows
         rows.bind(self)
 
-    def move_from(self, drained: Callable[[LiveSession], bool]) -> None:
-        """Set the function that returns whether a session's machine is being drained."""
-        self._culler.moving = drained
-
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
         self._launcher.watch(self._exits.put_nowait, self._on_lost, self._on_news)
-        watches = [self._handle_exits(), self._culler.end_idle(), self._culler.free_memory()]
+        watches = [self._handle_exits(), self.culler.end_idle(), self.culler.free_memory()]
         if self._shared is None:
             await self._adopt()
         else:
