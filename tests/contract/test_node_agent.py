@@ -102,14 +102,20 @@ async def start(hub: LeasingHub, node: NodeConfig, name: str, script: str = SLEE
     return request.session_id
 
 
-def sleepers(runtime: Path) -> list[psutil.Process]:
-    """The programs in this test's sandboxes: all below its one supervisor."""
+def supervisor_of(runtime: Path) -> psutil.Process:
+    """This test's one supervisor."""
     (supervisor,) = [
         each
         for each in psutil.Process().children()
         if str(runtime) in " ".join(each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE
     ]
-    return [each for each in supervisor.children(recursive=True) if each.name() == "sleep"]
+    return supervisor
+
+
+def sleepers(runtime: Path) -> list[psutil.Process]:
+    """The programs in this test's sandboxes: all below its supervisor."""
+    inside = supervisor_of(runtime).children(recursive=True)
+    return [each for each in inside if each.name() == "sleep"]
 
 
 async def test_a_hub_starts_lists_and_stops_a_session(hub: LeasingHub, node: NodeConfig) -> None:
@@ -213,6 +219,19 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     with pytest.raises(Conflict, match="was stopped"):
         await again.link.connection.call(start_request(node, "cut", SLEEPER))
     await start(again, node, "after")
+
+
+async def test_when_its_supervisor_is_killed_the_node_comes_back_without_sessions(
+    hub: LeasingHub, node: NodeConfig, wire: WireHub, runtime: Path
+) -> None:
+    await start(hub, node, "lost")
+    (inside,) = sleepers(runtime)
+    supervisor_of(runtime).kill()
+    await until_gone([inside])
+    await asyncio.wait_for(hub.lost.wait(), PATIENCE)
+    again = await next_hub(wire)
+    assert (await again.status()).sessions == ()
+    await start(again, node, "next")
 
 
 async def test_without_a_lease_nothing_starts(

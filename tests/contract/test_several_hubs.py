@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Engine
 
+from mograder.core.errors import Busy, MograderError
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession, SessionKey
@@ -97,6 +98,7 @@ async def test_a_crash_is_recorded_once_and_known_to_both(
     await until(lambda: all(hub.pool.history.of_session(live.id) for hub in two))
     reasons = [hub.pool.history.of_session(live.id) for hub in two]
     assert [each.reason for each in reasons if each] == [EndReason.CRASHED] * 2
+    await until(lambda: not two[0].pool.states()["ending"] and not two[1].pool.states()["ending"])
     row = await asyncio.to_thread(two[0].shared.locks.ending, "alice", "A1", "edit")
     assert row is not None
     assert row.session_id == live.id
@@ -206,6 +208,35 @@ async def test_no_session_is_given_up_while_its_machine_cannot_be_reached(
     other.view.connected = True
     await soon(stopping)
     assert (await soon_result(opening)).id != live.id
+    assert not sandboxes.faults
+
+
+@pytest.mark.parametrize("step", ["remove", "give_up"])
+async def test_a_row_that_could_not_be_removed_is_removed_later(
+    two: tuple[Hub, Hub], sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    one, other = two
+    locks = one.shared.locks
+    real = getattr(locks, step)
+
+    def fail(*_: object, **__: object) -> bool:
+        monkeypatch.setattr(locks, step, real)
+        raise Busy("The database is busy.")
+
+    if step == "remove":
+        await one.pool.get_or_start(ALICE, ignore_progress)
+        monkeypatch.setattr(locks, step, fail)
+        with pytest.raises(Busy):
+            await one.pool.stop(ALICE)
+    else:
+        monkeypatch.setattr(locks, step, fail)
+        one.server.reply = lambda: False
+        with pytest.raises(MograderError):
+            await one.pool.get_or_start(ALICE, ignore_progress)
+        one.server.reply = lambda: True
+    live = await one.pool.get_or_start(ALICE, ignore_progress)
+    assert list(sandboxes.live) == [live.id]
+    await until(lambda: other.pool.by_id(live.id) is not None)
     assert not sandboxes.faults
 
 

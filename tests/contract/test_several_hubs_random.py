@@ -88,7 +88,7 @@ class Course:
                 self.sandboxes.faults.append(f"{place} is replaced twice at the same time")
             self.sandboxes.changing[place] = hub.hub_id
             try:
-                await asyncio.sleep(self.chance.random() * 0.02)
+                await asyncio.sleep(self.chance.random() * 0.15)
             finally:
                 if self.sandboxes.changing.get(place) == hub.hub_id:
                     del self.sandboxes.changing[place]

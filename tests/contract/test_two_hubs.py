@@ -6,6 +6,7 @@ One hub is killed: no session is lost, and its pages go on through the other one
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 from bench.support.hub import HubProcess
-from bench.support.identity import instructor, student
+from bench.support.identity import from_proxy, instructor, student
 from bench.support.marimo import open_editor
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
@@ -24,6 +25,13 @@ from tests.support.shared_hub import TINY, SharedCaches, editor, servers_of, sta
 from tests.support.two_hubs import TwoHubs, two_hubs
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+DOCUMENT = {
+    "Accept": "text/html",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "same-origin",
+}
 
 
 @dataclass
@@ -97,12 +105,28 @@ async def test_a_page_opened_at_one_hub_works_at_the_other(rig: Rig) -> None:
 
 def test_a_capability_of_one_hub_is_good_at_the_other_until_the_session_ends(rig: Rig) -> None:
     start(rig.one, "cap")
-    with rig.one.client(student("cap")) as client:
-        made = client.get(f"/edit/user/cap/{TINY}/health")
-    assert made.status_code == httpx.codes.OK, made.text
-    assert stop(rig.two, "cap")
-    with rig.one.client(student("cap")) as client:
-        until(lambda: client.get(f"/edit/user/cap/{TINY}/health").status_code != httpx.codes.OK)
+    with rig.one.client({**from_proxy("cap"), **DOCUMENT}) as client:
+        page = client.get(f"/edit/user/cap/{TINY}/")
+    assert page.status_code == httpx.codes.OK, page.text
+    found = re.search(r'src="(/s/[\w-]+/)"', page.text)
+    assert found, page.text
+    with rig.two.client({"Origin": "null"}) as client:
+        assert client.get(found[1] + "health").status_code == httpx.codes.OK
+        forged = found[1][:-2] + ("A" if found[1][-2] != "A" else "B") + "/"
+        assert client.get(forged + "health").status_code != httpx.codes.OK
+        assert stop(rig.one, "cap")
+        until(lambda: client.get(found[1] + "health").status_code != httpx.codes.OK, 5)
+    assert not rig.running()
+
+
+def test_a_session_is_stopped_at_the_other_hub_right_after_its_start(rig: Rig) -> None:
+    start(rig.one, "brief")
+    assert stop(rig.two, "brief")
+    with rig.one.client(student("brief")) as client:
+        health = f"/edit/user/brief/{TINY}/health"
+        until(lambda: client.get(health).status_code != httpx.codes.OK, 5)
+    start(rig.one, "brief")
+    assert stop(rig.one, "brief")
 
 
 async def test_no_session_is_lost_with_a_hub_and_pages_go_on_through_the_other(rig: Rig) -> None:

@@ -98,17 +98,18 @@ class FakeNode:
         self._writer = writer
         try:
             async with asyncio.TaskGroup() as tasks:
-                if self.status_seconds is not None:
-                    reporting = tasks.create_task(self._report_often(self.status_seconds))
+                reporting = tasks.create_task(self._report_often())
                 with contextlib.suppress(ConnectionError):
-                    while line := await reader.readline():
-                        if not self.silent:
-                            self._handle(CALL.validate_json(line), tasks)
-                if self.status_seconds is not None:
-                    reporting.cancel()
+                    await self._read(reader, tasks)
+                reporting.cancel()
         finally:
             self._writer = None
             writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader, tasks: asyncio.TaskGroup) -> None:
+        while line := await reader.readline():
+            if not self.silent:
+                self._handle(CALL.validate_json(line), tasks)
 
     def report(self) -> NodeStatus:
         """Send the present status, and return it."""
@@ -171,10 +172,10 @@ class FakeNode:
         if self.grants and not self.leased:
             self.sessions.clear()
 
-    async def _report_often(self, seconds: float) -> None:
-        while True:
+    async def _report_often(self) -> None:
+        while self.status_seconds is not None:
             self.report()
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self.status_seconds)
 
     def _handle(self, call: Call, tasks: asyncio.TaskGroup) -> None:
         self.calls.append(call.operation)

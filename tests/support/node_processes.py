@@ -16,10 +16,11 @@ from bench.support.course import REPOSITORY
 from bench.support.hub import MOGRADER, HubConfig, HubProcess, outside, run_mograder
 from bench.support.identity import SECRET
 from bench.support.process import StartedServer, free_port
-from mograder.store.database import open_engine
+from mograder.sandbox.node_messages import NodeStatus
+from mograder.store.database import database_url, open_engine
 from mograder.store.hub_state import HubState
 from mograder.store.nodes import Nodes
-from tests.support.shared_hub import Prepare, SharedCaches
+from tests.support.shared_hub import Prepare, SharedCaches, until
 
 
 class NodeProcess(StartedServer):
@@ -77,9 +78,47 @@ class NodesHub:
         log = REPOSITORY / "artifacts" / f"{self.place.name}-{name}.log"
         return NodeProcess(name, self.place, self.hub.course, log, self.shared.uv_cache, self.token)
 
+    @contextmanager
+    def extra(self, name: str, like: NodeProcess) -> Iterator[NodeProcess]:
+        """A further node that has the environments of another one, for a test that ends it."""
+        node = self.node(name)
+        shutil.copytree(
+            like.state / "environments",
+            node.state / "environments",
+            symlinks=True,
+            copy_function=os.link,
+        )
+        with node:
+            yield node
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Have new sessions start on one node, by a drain of all others."""
+        with self._nodes() as nodes:
+            over = nodes.lapsed() | {name}
+            others = [row.name for row in nodes.all() if row.name not in over]
+            for other in others:
+                nodes.drain(other, draining=True)
+            until(lambda: all(_drains(nodes, other) for other in others))
+        try:
+            yield
+        finally:
+            with self._nodes() as nodes:
+                for other in others:
+                    nodes.drain(other, draining=False)
+                until(lambda: not any(_drains(nodes, other) for other in others))
+
+    @contextmanager
+    def _nodes(self) -> Iterator[Nodes]:
+        engine = open_engine(database_url("", self.hub.course))
+        try:
+            yield Nodes(engine)
+        finally:
+            engine.dispose()
+
     def places(self) -> dict[str, str]:
         """The nodes of all sessions that run, by user."""
-        engine = open_engine(f"sqlite:///{self.hub.course / 'hub.db'}")
+        engine = open_engine(database_url("", self.hub.course))
         try:
             rows = HubState(engine).sessions()
         finally:
@@ -88,12 +127,14 @@ class NodesHub:
 
     def held(self) -> set[str]:
         """The names of the nodes whose lease is not over."""
-        engine = open_engine(f"sqlite:///{self.hub.course / 'hub.db'}")
-        try:
-            nodes = Nodes(engine)
+        with self._nodes() as nodes:
             return {row.name for row in nodes.all()} - nodes.lapsed()
-        finally:
-            engine.dispose()
+
+
+def _drains(nodes: Nodes, name: str) -> bool:
+    """Whether a node at work has told the hub that it is drained."""
+    row = nodes.find(name)
+    return row is not None and NodeStatus.model_validate_json(row.status).draining
 
 
 @contextmanager

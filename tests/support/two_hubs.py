@@ -66,6 +66,7 @@ def two_hubs(postgres: PostgresServer, shared: SharedCaches) -> Iterator[TwoHubs
             settings = {
                 **shared.settings(),
                 "database.url": database,
+                "hub.trusted_proxies": ["127.0.0.1"],
                 "hub.release_dir": str(share / "hub-release"),
                 "hub.notebooks_dir": str(share / "hub-notebooks"),
                 "hub.runtime_dir": str(place / name / "run"),

@@ -371,7 +371,8 @@ class Ended(Message):
 
     ``reason`` is the :data:`LimitReason` for which the supervisor ended it, "" for every other end.
     It may be any string, since a newer supervisor may have limits that this hub does not know.
-    ``asked`` is whether a hub has asked for the end.
+    ``asked`` is whether a hub has asked for the end. ``node`` is the machine that reports it, ""
+    for the hub's own; the hub sets it, whatever the message says.
     """
 
     kind: Literal["ended"] = "ended"
@@ -380,6 +381,7 @@ class Ended(Message):
     log_tail: str
     reason: str = ""
     asked: bool = False
+    node: str = ""
 
 
 class Arrived(Message):

@@ -178,7 +178,7 @@ class SessionManager:
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
-        live = self._live.get(key)
+        live = await self.fetch(key)
         if live is None:
             return self._queue.dismiss(key)
         await self.end(live, reason)
@@ -442,6 +442,9 @@ class SessionManager:
         self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
         if live is None:
+            return
+        if live.endpoint.node != gone.node:
+            _log.warning("%s reports the end of a session of another machine", gone.node or "hub")
             return
         if gone.asked and self._shared is not None:  # another hub did; it writes the reason
             self.drop(live, None)

@@ -73,8 +73,10 @@ class Reconciler:
                 _log.warning("%s", error)
             await self._note_dead()
             await asyncio.sleep(_RETRY_SECONDS)
+        nodes = {live.id: live.endpoint.node for live in self.sessions.all()}
         for session_id in known - running:
-            await self.sessions.note_exit(lost(session_id), EndReason.LOST)
+            gone = lost(session_id, nodes.get(session_id, ""))
+            await self.sessions.note_exit(gone, EndReason.LOST)
         unknown = running - {*self._ids(), *self.starter.ids()}
         with suppress(MograderError):
             await stop_all(self.launcher, await self.orphans(unknown))
@@ -84,7 +86,7 @@ class Reconciler:
         """Record sessions whose server is dead as lost, while the launcher is unreachable."""
         for live in self.sessions.all():
             if self.is_dead(live.endpoint):
-                await self.sessions.note_exit(lost(live.id), EndReason.LOST)
+                await self.sessions.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
 
     def _ids(self) -> set[str]:
         return {live.id for live in self.sessions.all()}
@@ -95,6 +97,6 @@ async def stop_all(launcher: Launcher, session_ids: Iterable[str]) -> None:
     await asyncio.gather(*(launcher.stop(session_id) for session_id in session_ids))
 
 
-def lost(session_id: str) -> Ended:
+def lost(session_id: str, node: str) -> Ended:
     """Return the end of a session whose end the launcher did not report."""
-    return Ended(session_id=session_id, status=-1, log_tail="")
+    return Ended(session_id=session_id, status=-1, log_tail="", node=node)

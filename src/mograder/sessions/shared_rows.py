@@ -97,7 +97,9 @@ class SharedRows:
     """The rows, for one hub of several. Call :meth:`open` first and :meth:`close` last.
 
     Mutable state: ``_reserved``, ids of sessions that other hubs start; ``_unexplained``, sessions
-    that ended for a reason that is not known yet; ``_tasks``, the stops in the background.
+    that ended for a reason that is not known yet; ``_tasks``, the stops in the background;
+    ``_mine``, ids of this hub's rows that are being used, and ``_suspects``, ids of those that
+    were not at the last look, because the database did not answer when they were to be removed.
     """
 
     def __init__(
@@ -121,6 +123,8 @@ class SharedRows:
         self._reserved: set[str] = set()
         self._unexplained: dict[str, _Unexplained] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mine: set[str] = set()
+        self._suspects: set[str] = set()
 
     def bind(self, sessions: Sessions) -> None:
         """Set the session manager whose memory is kept in agreement with the rows."""
@@ -172,15 +176,14 @@ class SharedRows:
         for session_id in self._reserved - starting:
             self._reserved.discard(session_id)
             self._sessions.release(session_id)
-        left = {
-            each
-            for each, row in states.items()
-            if row.state is not SessionState.RUNNING
-            and not row.held
-            and row.hub != self.locks.hub_id
+        mine = self.locks.hub_id
+        pending = {each: row for each, row in states.items() if each not in running}
+        left = {each for each, row in pending.items() if not row.held and row.hub != mine}
+        unused = {
+            each for each, row in pending.items() if row.hub == mine and self._is_unused(each)
         }
-        for held in await self._rows(left):
-            await self._take_over(held)
+        await asyncio.gather(*map(self._clear_up, await self._rows(left | unused & self._suspects)))
+        self._suspects = unused
         await self._explain(states.keys())
 
     async def agree(self, key: SessionKey, tell: Progress = ignore) -> None:
@@ -226,6 +229,7 @@ class SharedRows:
 
     def add(self, row: SessionRow) -> None:
         """Add the row of a session that this hub starts; blocks. Raises: :class:`RowTaken`."""
+        self._mine.add(row.session_id)
         try:
             self.locks.add(row)
         except Conflict as error:
@@ -238,14 +242,19 @@ class SharedRows:
         """
         if not self.locks.run(session_id, str(endpoint.socket), endpoint.node):
             raise RowTaken("Another hub opens this notebook.", hint="Try again.")
+        self._mine.discard(session_id)
 
     async def give_up(self, session_id: str) -> None:
         """Stop a session whose start failed, and remove its row."""
-        if await to_its_end(self.locks.give_up, session_id):
-            await self._shortly(self._clear(session_id, None))
-            return
+        try:
+            ours = await to_its_end(self.locks.give_up, session_id)
+        except MograderError:
+            self._mine.discard(session_id)  # the next looks remove it
+            raise
         # Taken over, or never added: its process must end in any case.
-        await self._shortly(self._stop(session_id))
+        await self._shortly(self._clear(session_id, None) if ours else self._stop(session_id))
+        if not ours:
+            self._mine.discard(session_id)
 
     # ---- ending ----
 
@@ -303,9 +312,11 @@ class SharedRows:
             await self._shortly(self._cleared(row.session_id))
 
     async def _adds(self, row: SessionRow) -> bool:
+        self._mine.add(row.session_id)
         try:
             await to_its_end(self.locks.add, row)
         except Conflict:
+            self._mine.discard(row.session_id)
             return False
         except asyncio.CancelledError:
             await self._shortly(self._cleared(row.session_id))
@@ -331,7 +342,7 @@ class SharedRows:
         if held.held:
             tell(_WAITS[held.row.state])
             return False
-        await self._take_over(held)
+        await self._clear_up(held)
         return False
 
     async def _rows(self, session_ids: Iterable[str]) -> tuple[HeldRow, ...]:
@@ -341,6 +352,9 @@ class SharedRows:
     def _is_unknown(self, session_id: str) -> bool:
         closing = self._sessions.is_closing(session_id)
         return self._sessions.by_id(session_id) is None and not closing
+
+    def _is_unused(self, session_id: str) -> bool:
+        return session_id not in self._mine and not self._sessions.is_closing(session_id)
 
     def _adopted(self, held: HeldRow) -> LiveSession | None:
         row = held.row
@@ -381,19 +395,27 @@ class SharedRows:
         row = await to_its_end(self.locks.ending, *_names(key))
         return None if row is None or row.session_id != session_id else ending_of(row)
 
-    async def _take_over(self, held: HeldRow) -> None:
-        """Go on with what a dead hub was at: a session that it started or ended is ended."""
-        row = held.row
-        if not await to_its_end(self.locks.take_over, row.session_id, row.hub):
+    async def _clear_up(self, held: HeldRow) -> None:
+        """Go on with what a dead hub was at, or this one: what it started or ended is ended."""
+        row, session_id = held.row, held.row.session_id
+        if row.hub != self.locks.hub_id:
+            taken = await to_its_end(self.locks.take_over, session_id, row.hub)
+        else:
+            starting = row.state is SessionState.STARTING
+            taken = not starting or await to_its_end(self.locks.give_up, session_id)
+        if not taken:
             return
-        _log.warning("a hub died; %s of %s for %s is cleared", row.state, row.item, row.username)
+        _log.warning(
+            "%s of %s for %s is cleared up: %s", row.mode, row.item, row.username, row.state
+        )
+        self._mine.add(session_id)
         if row.state is SessionState.CHANGING:
-            await self._shortly(self._cleared(row.session_id))
+            await self._shortly(self._cleared(session_id))
             return
         ending = None
         if row.state is SessionState.ENDING:
-            ending = Ending(key_of(row), row.session_id, EndReason.LOST, self._clock.now())
-        await self._shortly(self._clear(row.session_id, ending))
+            ending = Ending(key_of(row), session_id, EndReason.LOST, self._clock.now())
+        await self._shortly(self._clear(session_id, ending))
 
     async def _clear(self, session_id: str, ending: Ending | None) -> None:
         await self._stop(session_id)
@@ -417,6 +439,7 @@ class SharedRows:
         while True:
             try:
                 await self._remove(session_id, ending)
+                self._mine.discard(session_id)
                 return
             except MograderError as error:
                 _log.warning("the row of session %s was not removed: %s", session_id, error)

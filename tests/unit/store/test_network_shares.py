@@ -25,6 +25,7 @@ from mograder.core.disk import DISK, Place
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store import files, untrusted_dir
+from mograder.store import releases as releases_module
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine
 from mograder.store.files import PARKED, remove_tree
@@ -168,6 +169,23 @@ def test_a_release_that_is_being_replaced_in_two_steps_is_not_missing(
     disk.look_again = back  # type: ignore[method-assign]
     assert releases.get(A1) is not None
     assert len(disk.asked) > 3
+
+
+def test_a_release_whose_replacement_was_cut_short_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(releases_module.time, "sleep", waits.append)
+    releases = Releases(tmp_path)
+    publish(releases)
+    (tmp_path / ".staging/0123").mkdir()
+    (tmp_path / "A1").rename(tmp_path / f".staging/0123/{PARKED}A1")
+    assert releases.get(A1) is None
+    assert 0.2 < sum(waits) < 1
+    waits.clear()
+    assert releases.get(A1) is None
+    assert waits == []
+    assert Releases(tmp_path).get(A1) is not None, "a hub that starts puts it back"
 
 
 def test_a_rule_that_another_hub_made_hides_at_once(

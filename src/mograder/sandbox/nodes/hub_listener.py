@@ -19,6 +19,7 @@ A node that connects again, even if its earlier connection seems to be alive, ge
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 import ssl
@@ -120,10 +121,11 @@ class HubListener:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -138,7 +140,8 @@ class HubListener:
             if leave is None:
                 connection.close()
                 continue
-            self._start(self._receive(connection, address[0], leave))
+            receiving = self._start(self._receive(connection, address[0], leave))
+            receiving.add_done_callback(functools.partial(_close_unused, connection))
 
     async def _receive(
         self, connection: socket.socket, address: str, leave: Callable[[], None]
@@ -160,7 +163,10 @@ class HubListener:
         except (OSError, ValueError, MograderError) as error:
             _log.info("a connection from %s is closed: %.200s", address, error or type(error))
             first.abort()
-        except BaseException:
+        except Exception:  # noqa: BLE001 - no fault of one connection may end the others
+            _log.exception("a connection from %s could not be accepted", address)
+            first.abort()
+        except asyncio.CancelledError:
             first.abort()
             raise
         finally:
@@ -213,8 +219,7 @@ class HubListener:
         if not await self._gate.recognizes(peer.name, peer.fingerprint):
             _log.warning("the node %s at %s has not joined, or was removed", peer.name, address)
             return False
-        earlier = self.links.get(peer.name)
-        if earlier is not None:
+        while (earlier := self.links.get(peer.name)) is not None:
             await self._end(earlier)
         reader = PacedReader()
         writer = streams_of(first.transport, first.rest, reader)
@@ -236,9 +241,15 @@ class HubListener:
         del self.links[link.name]
         self._note_addresses()
         _log.info("the node %s is not connected any more", link.name)
+        self._went(link)  # at once: another connection of this node may be accepted meanwhile
         await link.close()
-        self._went(link)
 
     def _note_addresses(self) -> None:
         self._addresses.clear()
         self._addresses.update(link.address for link in self.links.values())
+
+
+def _close_unused(connection: socket.socket, receiving: asyncio.Task[None]) -> None:
+    """Close a connection whose task was cancelled, perhaps before its first step."""
+    if receiving.cancelled():
+        connection.close()

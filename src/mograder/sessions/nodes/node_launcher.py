@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.sandbox.node_messages import NodeStatus
@@ -198,7 +198,10 @@ class NodeLauncher:
         away = [row for row in rows if row.node and row.node not in answered]
         over = await self._leases.lapsed(frozenset(row.node for row in away)) if away else ()
         presumed = [_info(row.session_id, row.node) for row in away if row.node not in over]
-        found = [each for listed in lists for each in listed or ()]
+        places = {row.session_id: row.node for row in rows}
+        listed = [each for answer in lists for each in answer or ()]
+        # A node may have sessions that no hub knows, but none whose row names another node.
+        found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
         self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
         for info in (*presumed, *found):
             self._places.setdefault(info.session_id, info.node)
@@ -265,19 +268,14 @@ class NodeLauncher:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
         over = asyncio.ensure_future(self._leases.over(name))
         try:
-            while True:
+            while not over.done():
                 stopping = asyncio.ensure_future(self._stop_on(session_id, name))
-                try:
-                    await asyncio.wait({over, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    stopping.cancel()
-                if stopping.done() and not stopping.cancelled():
-                    stopped = stopping.result()
-                    if stopped is not None:
-                        return stopped
-                if over.done():
-                    return False
+                await _first_of(over, stopping)
+                if stopping.done() and (stopped := stopping.result()) is not None:
+                    return stopped
+                stopping.cancel()
                 await asyncio.wait({over}, timeout=_RETRY_SECONDS)
+            return False
         finally:
             over.cancel()
             self._forget(session_id)
@@ -317,7 +315,7 @@ class NodeLauncher:
         by_itself = not gone.reason and not gone.asked and gone.status != 0
         if by_itself and node.draining:
             gone = gone.model_copy(update={"reason": EndReason.MOVED.value})
-        self._on_ended(gone)
+        self._on_ended(gone.model_copy(update={"node": node.name}))
 
     def _note_news(self, node: ConnectedNode, news: News) -> None:
         if self._registry.find(node.name) is not node:
@@ -337,14 +335,15 @@ class NodeLauncher:
     def _total(self, node: ConnectedNode, news: Measured) -> Measured:
         """Return the use of a node's own sessions, with the overhead and the runs of all nodes.
 
-        The overhead is what the nodes report beyond their sessions and runs.
+        The overhead is what the usable nodes report beyond all sessions and runs. It is negative if
+        nodes that are drained have sessions, which do not use the memory that others may have.
         """
         own = tuple(each for each in news.sessions if self._may_be_of(each.session_id, node))
         nodes = self._registry.all()
         sessions = sum(sum(each.memory.values()) for each in nodes)
         runs = sum(each.runs for each in nodes)
         used = sum(load.used for load in self._registry.loads() if load.usable)
-        return Measured(sessions=own, overhead=max(0, used - sessions - runs), runs=runs)
+        return Measured(sessions=own, overhead=used - sessions - runs, runs=runs)
 
     def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:
         """Return whether a session may run on a node; false if it is known to be on another."""
@@ -376,7 +375,11 @@ class NodeLauncher:
         for session_id in sorted(ids - self._starting):
             self._forget(session_id)
             gone = Ended(
-                session_id=session_id, status=-1, log_tail="", reason=EndReason.MACHINE.value
+                session_id=session_id,
+                status=-1,
+                log_tail="",
+                reason=EndReason.MACHINE.value,
+                node=name,
             )
             self._on_ended(gone)
 
@@ -389,6 +392,16 @@ class NodeLauncher:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:
+    """Wait until one of two has ended; if this is cancelled, so is the second one."""
+    both: tuple[asyncio.Future[Any], ...] = (one, other)
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        other.cancel()
+        raise
 
 
 def _info(session_id: str, name: str) -> SessionInfo:

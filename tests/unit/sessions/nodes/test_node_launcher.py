@@ -165,12 +165,13 @@ async def test_a_burst_is_spread_over_the_nodes(rig: Rig) -> None:
 
 
 async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(rig: Rig) -> None:
-    node = FakeNode("one", hold=asyncio.Event())
+    go_on = asyncio.Event()
+    node = FakeNode("one", hold=go_on)
     await rig.connect(node)
     starting = asyncio.create_task(rig.start("a"))
     await node.until(lambda: any(isinstance(call, StartSession) for call in node.calls))
     assert [row.node for row in rig.rows.sessions()] == ["one"]
-    node.hold.set()
+    go_on.set()
     assert await starting == "one"
     (info,) = await rig.launcher.sessions()
     assert (info.endpoint.node, info.endpoint.socket.stem) == ("one", "session-a")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.execution.judge_runner import JudgingHands
@@ -12,12 +12,10 @@ from mograder.sandbox.execution.runner import Hands
 from mograder.sessions.capacity import CapacityLimits, capacity_limits
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launcher import Launcher
-
-if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.support.connected_nodes import HubNodes
+from mograder.web.hub.support.connected_nodes import HubNodes
 
 
-class Machines(Launcher, Hands, JudgingHands, Protocol):
+class SessionMachines(Launcher, Hands, JudgingHands, Protocol):
     """Runs sessions and notebooks."""
 
     async def hang_up(self, session_id: str) -> bool:
@@ -41,14 +39,14 @@ class Machines(Launcher, Hands, JudgingHands, Protocol):
 class Hosting:
     """Where sessions, validations and grading run."""
 
-    machines: Machines
+    machines: SessionMachines
     limits: CapacityLimits
     connections: Connections
     runs: Path
     nodes: HubNodes | None = None
 
 
-def own_machine(loaded: LoadedSettings, supervisor: Machines) -> Hosting:
+def own_machine(loaded: LoadedSettings, supervisor: SessionMachines) -> Hosting:
     """Return the hub's own machine, where its supervisor runs everything."""
     settings = loaded.settings
     limits = capacity_limits(settings.hub.session_ttl, settings.limits)

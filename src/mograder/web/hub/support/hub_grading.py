@@ -31,7 +31,7 @@ from mograder.store.hub_state import HubState
 from mograder.store.releases import Releases
 from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
-from mograder.web.hub.support.hosting import Machines
+from mograder.web.hub.support.hosting import SessionMachines
 from mograder.web.hub.support.hub_batch import HubBatch
 
 _PLACE = "grading"
@@ -60,7 +60,7 @@ class HubGrading:
 class Hands:
     """The services of the hub that grading works with; ``runs`` is a directory for copies."""
 
-    machines: Machines
+    machines: SessionMachines
     environments: Environments
     pool: SessionManager
     releases: Releases

@@ -88,8 +88,9 @@ class HubNewsExchange:
 
     async def run(self, stop: asyncio.Event, seconds: float = _SECONDS) -> None:
         """Exchange news until ``stop`` is set; what is told before then is written."""
-        async with self._turn:
-            await self._read(act=False)
+        with contextlib.suppress(MograderError):
+            async with self._turn:
+                await self._read(act=False)
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -97,39 +98,52 @@ async def open_nodes(
     leases = Leases(nodes, clock, settings.nodes.lease_seconds, lambda: membership.addresses)
     environments = NodeEnvironments(registry, settings.limits.build_timeout)
     launcher = NodeLauncher(registry, leases, environments, state)
-    gate = NodeGate(nodes, authority, clock, lambda: membership.addresses)
-    context = hub_context(authority.hub_certificate(clock.now()), authority.certificate)
-    listener = HubListener(context, authority.certificate, gate, launcher.came, launcher.went)
-
-    def renew_own() -> None:
-        use_certificate(context, authority.hub_certificate(clock.now()))
-
+    await _end_own_sessions(builder)
     runs = await asyncio.to_thread(_runs_directory, loaded, membership)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
-    await _listen(listener, settings.nodes.listen)
-    tasks = (
-        asyncio.create_task(leases.watch()),
-        asyncio.create_task(_renew_certificates(listener, nodes, authority, clock, renew_own)),
-    )
+    gate = NodeGate(nodes, authority, clock, lambda: membership.addresses)
+    async with _listening(gate, launcher, settings.nodes.listen) as listener:
+        watching = asyncio.create_task(leases.watch())
+        try:
+            on_nodes = NodeRuns(registry, environments)
+            yield Hosting(
+                NodeMachines(launcher, on_nodes, environments, state, builder.in_use),
+                capacity,
+                NodeConnections(listener.links.get),
+                runs,
+                HubNodes(nodes, registry, listener),
+            )
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await launcher.close()
+            await environments.close()
+            await leases.close()
+    await asyncio.to_thread(remove_tree, runs)
+
+
+@asynccontextmanager
+async def _listening(
+    gate: NodeGate, launcher: NodeLauncher, address: str
+) -> AsyncIterator[HubListener]:
+    """Listen for nodes during the block, and renew certificates."""
+    authority, now = gate.authority, gate.clock.now
+    context = hub_context(authority.hub_certificate(now()), authority.certificate)
+    listener = HubListener(context, authority.certificate, gate, launcher.came, launcher.went)
+    await _listen(listener, address)
+    renewing = asyncio.create_task(_renew_certificates(listener, gate, context))
     try:
-        yield Hosting(
-            NodeMachines(
-                launcher, NodeRuns(registry, environments), environments, state, builder.in_use
-            ),
-            capacity,
-            NodeConnections(listener.links.get),
-            runs,
-            HubNodes(nodes, registry, listener),
-        )
+        yield listener
     finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
         await listener.close()
-        await launcher.close()
-        await environments.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await leases.close()
-        await asyncio.to_thread(remove_tree, runs)
+
+
+async def _end_own_sessions(builder: SupervisorClient) -> None:
+    """End sessions that ran on this machine before the hub had nodes, where they may start now."""
+    for info in await builder.sessions():
+        await builder.stop(info.session_id)
 
 
 async def _listen(listener: HubListener, address: str) -> None:
@@ -151,25 +165,21 @@ def _runs_directory(loaded: LoadedSettings, membership: HubMembership) -> Path:
 
 
 async def _renew_certificates(
-    listener: HubListener,
-    nodes: Nodes,
-    authority: Authority,
-    clock: Clock,
-    renew_own: Callable[[], None],
+    listener: HubListener, gate: NodeGate, context: ssl.SSLContext
 ) -> None:
     """Renew the certificates of nodes when it is time, and the hub's own each hour."""
     while True:
         await asyncio.sleep(_RENEWAL_SECONDS)
-        renew_own()
+        use_certificate(context, gate.authority.hub_certificate(gate.clock.now()))
         for link in tuple(listener.links.values()):
-            await _renew_one(link, nodes, authority, clock)
+            await _renew_one(link, gate)
 
 
-async def _renew_one(link: NodeLink, nodes: Nodes, authority: Authority, clock: Clock) -> None:
+async def _renew_one(link: NodeLink, gate: NodeGate) -> None:
     try:
-        until = await renew_if_due(link, authority, clock.now())
+        until = await renew_if_due(link, gate.authority, gate.clock.now())
         if until is not None:
             known = link.fingerprint
-            await asyncio.to_thread(nodes.renew_certificate, link.name, known, known, until)
+            await asyncio.to_thread(gate.nodes.renew_certificate, link.name, known, known, until)
     except MograderError as error:
         _log.warning("the certificate of node %s was not renewed: %s", link.name, error)

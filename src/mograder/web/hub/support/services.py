@@ -23,7 +23,7 @@ from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
-from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import asset_url_of, open_sandbox, supervisor_config
 from mograder.sandbox.client.environment_pruning import prune_environments
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
@@ -46,9 +46,10 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
-from mograder.web.hub.support.hosting import Hosting, Machines, own_machine
+from mograder.web.hub.support.hosting import Hosting, SessionMachines, own_machine
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 from mograder.web.hub.support.hub_membership import HubMembership
+from mograder.web.hub.support.hub_nodes import open_nodes
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
@@ -121,7 +122,10 @@ async def open_services(
         environments = _environments(loaded, supervisor, machines)
         stack.push_async_callback(environments.close)
         limits, items = limits_of(loaded.settings.limits), loaded.settings.items
-        spawner = Spawner(releases, workspaces, environments, state, limits, items)
+        assets = asset_url_of(loaded.settings.hub)
+        spawner = Spawner(
+            releases, workspaces, environments, state, limits, items, asset_url=assets
+        )
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
@@ -199,7 +203,7 @@ def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Worksp
 
 
 def _environments(
-    loaded: LoadedSettings, supervisor: SupervisorClient, machines: Machines
+    loaded: LoadedSettings, supervisor: SupervisorClient, machines: SessionMachines
 ) -> Environments:
     return Environments(
         loaded.path(loaded.settings.hub.environments_dir),
@@ -245,8 +249,6 @@ async def _open_hosting(
     """Return what runs the sessions: this machine, or nodes, for which the hub then listens."""
     if membership is None:
         return own_machine(loaded, supervisor)
-    from mograder.web.hub.support.hub_nodes import open_nodes  # noqa: PLC0415 - only with nodes
-
     opening = open_nodes(loaded, state, clock, secret, supervisor, membership)
     return await stack.enter_async_context(opening)
 
@@ -297,7 +299,7 @@ async def _keep_up(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    machines: Machines,
+    machines: SessionMachines,
 ) -> None:
     """Prepare every published item's environment before students need it (B96).
 
@@ -312,7 +314,7 @@ async def _keep_up(
             _log.warning("unused environments could not be removed: %s", error)
 
 
-async def _prune(loaded: LoadedSettings, machines: Machines) -> None:
+async def _prune(loaded: LoadedSettings, machines: SessionMachines) -> None:
     hub = loaded.settings.hub
     needed = await needed_here(loaded)
     if needed is None:
@@ -328,7 +330,7 @@ async def _upkeep(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    machines: Machines,
+    machines: SessionMachines,
 ) -> AsyncIterator[None]:
     """Maintain the environments during the block."""
     task = asyncio.create_task(_keep_up(loaded, releases, environments, machines))
