@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -24,3 +25,14 @@ class NodesSettings(Section):
     is cut off ends its sessions before then, and afterwards they may be started on another one."""
     runs_dir: Present = "hub-runs"
     """The directory of the copies that are validated and graded, which nodes must reach."""
+
+
+_WILDCARDS = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - told apart, not bound
+
+
+def address_for_nodes(settings: NodesSettings) -> str:
+    """Return the address by which nodes reach this hub, "" for a hub without nodes."""
+    if settings.address or not settings.listen:
+        return settings.address
+    host, _, port = settings.listen.rpartition(":")
+    return f"{socket.getfqdn()}:{port}" if host in _WILDCARDS else settings.listen

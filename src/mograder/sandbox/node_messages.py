@@ -8,16 +8,20 @@ from pydantic import Field
 
 from mograder.sandbox.message import Message
 
+LONGEST_LOCK = 700_000
+"""The most characters of a lock: some 250 packages, so that it fits into a message."""
+
 
 class HoldLease(Message):
-    """Allow sessions and runs for ``seconds`` from now on, measured on the boot-time clock.
+    """Allow sessions and runs until ``until``, in seconds of CLOCK_BOOTTIME of this machine.
 
-    When the time is over the supervisor kills all of them, and refuses starts until the next
-    lease. A supervisor that was never given a lease needs none.
+    A point in time and no duration, so that a message that waited on its way allows no more. When
+    the time is over the supervisor kills all of them, and refuses starts until the next lease. A
+    supervisor that was never given a lease needs none.
     """
 
     op: Literal["hold lease"] = "hold lease"
-    seconds: float = Field(ge=0, le=3600)
+    until: float
 
 
 class GrantLease(Message):
@@ -39,15 +43,21 @@ class PrepareEnvironment(Message):
     """Build an environment on a node, if it lacks it; from a hub to a node's agent only.
 
     ``key`` is its name, ``lock`` the text of its lock and ``digest`` the SHA-256 of that in hex,
-    ``python`` the version of its interpreter. The lines of the build are sent as :class:`Output`.
-    With ``warm`` a zygote is prepared as well.
+    ``project`` the project's text, ``python`` the version of its interpreter, ``assets`` the set of
+    static files that the hub offers. ``wheel`` is the file name of our wheel and ``content`` its
+    bytes in base64; without them the node takes its own. The lines of the build are sent as
+    :class:`Output`. With ``warm`` a zygote is prepared as well.
     """
 
     op: Literal["prepare environment"] = "prepare environment"
     key: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
-    lock: str = Field(max_length=500_000)
+    lock: str = Field(max_length=LONGEST_LOCK)
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    project: str = Field(default="", max_length=50_000)
     python: str = Field(max_length=40)
+    assets: str = Field(default="", max_length=100)
+    wheel: str = Field(default="", pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}\.whl)?$")
+    content: str = Field(default="", max_length=120_000)
     warm: bool = False
 
 

@@ -88,13 +88,15 @@ class StartSession(NotebookRequest):
 
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
-    (:data:`~mograder.core.features.FEATURES`) that the page may offer.
+    (:data:`~mograder.core.features.FEATURES`) that the page may offer. ``asset_url`` is the URL
+    below which the page loads marimo's static files, "" for the supervisor's own.
     """
 
     op: Literal["start"] = "start"
     mode: Mode
     base_url: str
     allow: tuple[str, ...] = ()
+    asset_url: str = Field(default="", pattern=r"^(?:(?:https?://|\.\./|/)\S*)?$", max_length=500)
 
 
 class StopSession(Message):
@@ -345,6 +347,8 @@ class Done(Message):
     operations: tuple[str, ...] = ()
     """In the answer to ``hello``: the operations that were added after the first release."""
     environments: tuple[Path, ...] = ()
+    zygotes: tuple[Path, ...] = ()
+    """Those of the environments from which sessions start warm."""
     executed: Executed | None = None
     judged: Judged | None = None
     starts: dict[str, int] = Field(default_factory=dict)
@@ -367,7 +371,8 @@ class Ended(Message):
 
     ``reason`` is the :data:`LimitReason` for which the supervisor ended it, "" for every other end.
     It may be any string, since a newer supervisor may have limits that this hub does not know.
-    ``asked`` is whether a hub has asked for the end.
+    ``asked`` is whether a hub has asked for the end. ``node`` is the machine that reports it, ""
+    for the hub's own; the hub sets it, whatever the message says.
     """
 
     kind: Literal["ended"] = "ended"
@@ -376,6 +381,7 @@ class Ended(Message):
     log_tail: str
     reason: str = ""
     asked: bool = False
+    node: str = ""
 
 
 class Arrived(Message):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Boolean, Column, Integer, String, Table, Text, false
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, false
 
 from mograder.store.hub_tables import UtcDateTime, metadata
 
@@ -53,6 +53,24 @@ hubs = Table(
     Column("address", _ADDRESS, nullable=False),
     Column("started_at", UtcDateTime(), nullable=False),
     Column("alive_until", UtcDateTime(), nullable=False),
+)
+
+hub_leases = Table(
+    "hub_leases",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("hub_id", _WORD, nullable=False),
+    Column("until", UtcDateTime(), nullable=False),
+)
+
+hub_news = Table(
+    "hub_news",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("hub_id", _WORD, nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
+    Column("text", Text, nullable=False),
+    Index(None, "at"),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Engine, delete, insert, or_, select, update
 
 from mograder.core.errors import Conflict
 from mograder.store.database import reading, writing
@@ -93,9 +93,21 @@ class Nodes:
             return connection.execute(changed.values(**values)).rowcount > 0
 
     def remove(self, name: str) -> bool:
-        """Remove a node: its certificate counts no more; return False for an unknown name."""
+        """Remove a node: its certificate counts no more; return False for an unknown name.
+
+        While its lease is not over the row stays, without a fingerprint, since its sessions may
+        run until then; :meth:`forget_removed` deletes it later.
+        """
         with writing(self._engine) as connection:
-            return connection.execute(delete(nodes).where(nodes.c.name == name)).rowcount > 0
+            changed = update(nodes).where(nodes.c.name == name).values(fingerprint="")
+            found = connection.execute(changed).rowcount > 0
+            connection.execute(_removed(connection))
+            return found
+
+    def forget_removed(self) -> int:
+        """Delete the nodes that were removed and whose lease is over; return how many."""
+        with writing(self._engine, fleeting=True) as connection:
+            return connection.execute(_removed(connection)).rowcount
 
     def add_token(self, token_hash: str, expires: datetime, uses: int) -> None:
         """Store a join token by its hash. Raises: :class:`Conflict`."""
@@ -135,3 +147,14 @@ class Nodes:
                 raise
             return stored
         return certificate, key
+
+    def drop_authority(self) -> None:
+        """Delete the authority, so that another one can be stored; all nodes have to join again."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(node_authority))
+
+
+def _removed(connection: Connection) -> Delete:
+    """Return the deletion of removed nodes that hold no lease."""
+    over = or_(nodes.c.lease_until.is_(None), nodes.c.lease_until <= database_now(connection))
+    return delete(nodes).where(nodes.c.fingerprint == "", over)

@@ -100,6 +100,7 @@ class VisibilityRules:
 
     def _look_now(self) -> None:
         """See what another hub has just written, which holds the same lock while it does."""
+        self._seen = None  # an equal stamp does not prove equal rules on a network share
         with contextlib.suppress(FileNotFoundError):
             self._file.status(now=True)
 

@@ -94,6 +94,10 @@ class Connection:
         """Whether the connection is open on both sides."""
         return not self._listening.done()
 
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, by whichever side."""
+        await asyncio.wait({self._listening})
+
     async def close(self) -> None:
         """Close the connection; the supervisor goes on."""
         self._on_lost = lambda: None

@@ -98,7 +98,8 @@ _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
 
-_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel")
+_RUNS = ("execute", "judge", "cancel")
+_OPERATIONS = (*_RUNS, "warm", "subscribe", "hang up", "in use", "answered", "hold lease")
 """The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
@@ -145,6 +146,8 @@ class Supervisor:
     async def serve(self) -> None:
         """Answer hubs until a shutdown call or signal, or until none has connected for long."""
         loop = asyncio.get_running_loop()
+        if self._config.leased:
+            self._session_table.lease.hold(0.0)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         path = self._config.socket
@@ -253,8 +256,13 @@ class Supervisor:
                 session_table, zygotes = self._session_table, self._zygotes
                 kept = () if zygotes is None else zygotes.environments
                 used = (*kept, *session_table.environments())
-                return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
-            case HoldLease() | GrantLease() | PrepareEnvironment() | RenewCertificate():
+                return Done(
+                    id=call.id,
+                    sessions=session_table.all(),
+                    environments=tuple(set(used)),
+                    zygotes=() if zygotes is None else zygotes.kept,
+                )
+            case GrantLease() | PrepareEnvironment() | RenewCertificate():
                 raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")
             case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
                 return await self._run_in_sandbox(call.id, operation, writer)
@@ -263,13 +271,21 @@ class Supervisor:
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)
+            case Subscribe() | HoldLease() | Shutdown():
+                self._order(operation, writer)
+                return Done(id=call.id, stopped=isinstance(operation, Shutdown))
+
+    def _order(
+        self, operation: Subscribe | HoldLease | Shutdown, writer: asyncio.StreamWriter
+    ) -> None:
+        match operation:
             case Subscribe():
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
-                return Done(id=call.id)
+            case HoldLease():
+                self._session_table.lease.hold(operation.until)
             case Shutdown():
                 self._stopping.set()
-                return Done(id=call.id, stopped=True)
 
     async def _start(self, request: StartSession) -> SessionInfo:
         """Start a session; end it again if the hub disconnects before it is in its sandbox."""

@@ -43,7 +43,8 @@ class Upstream:
     ``rate_limits`` are shared by all exchanges, so that more connections do not raise the rate.
     Mutable state: ``_cuts``, the callbacks of everything open. ``GET`` and ``HEAD`` reuse
     connections (aiohttp repeats them once on a stale one); all other methods open their own, since
-    marimo closes a connection after a 500 and a ``POST`` must not be sent twice.
+    marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
+    reuse connections, too: :mod:`mograder.sessions.node_connections` tells why they can.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Upstream:
         self.rate_limits = RateLimits(allowances)
         reused = connections.connector(endpoint, limit=_CONNECTIONS, keepalive=_IDLE_SECONDS)
         self._pooled = _client(reused)
-        self._single = _client(connections.connector(endpoint, limit=_CONNECTIONS))
+        self._single = self._pooled
+        if not endpoint.node:
+            self._single = _client(connections.connector(endpoint, limit=_CONNECTIONS))
         self._cuts: set[Callable[[], None]] = set()
 
     async def request(
