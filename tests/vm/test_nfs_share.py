@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +21,6 @@ from pathlib import Path
 import pytest
 
 from bench.support.course import REPOSITORY
-from bench.support.marimo import Address, MarimoClient, open_editor
 from mograder.core import file_lock
 from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK
@@ -246,78 +243,57 @@ def test_root_is_refused_where_the_server_takes_it_for_a_stranger(mounted: Share
         refuse_squashed_root(mounted.here)
 
 
-@contextlib.contextmanager
-def editor_of(notebook: Path, place: Path) -> Iterator[Path]:
-    """Run marimo as a sandbox does, without one; yield its socket."""
-    path = place / "marimo.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        path.chmod(0o666)
-        options = {"fd": listener.fileno(), "rlimits": {}, "config": "", "caches": "/none"}
-        program = REPOSITORY / "src/mograder/sandbox/inside/serve.py"
-        arguments = ("-q", "edit", "--headless", "--no-token", "--no-sandbox", "-p", "1")
-        homes = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")
-        environ = {"PATH": os.defpath, **dict.fromkeys(homes, str(place))}
-        with subprocess.Popen(
-            [sys.executable, str(program), json.dumps(options), "--", *arguments, notebook.name],
-            pass_fds=[listener.fileno()],
-            cwd=notebook.parent,
-            env=environ,
-            user=UID,
-            group=UID,
-            extra_groups=[],
-        ) as process:
-            try:
-                yield path
-            finally:
-                process.kill()
+@dataclass(frozen=True)
+class Saver:
+    """marimo's saving of one notebook (``tests.vm.marimo_saver``)."""
+
+    process: subprocess.Popen[str]
+
+    def expect(self, word: str) -> None:
+        """Wait for a line of its output."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"{word}\n"
+
+    def save(self, code: str) -> None:
+        """Save a notebook with this code, until marimo says that it is saved."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{code}\n")
+        self.process.stdin.flush()
+        self.expect("saved")
 
 
 @pytest.fixture
-def work(mounted: Share) -> Path:
-    """A student's copy on the share."""
-    with acting_as(UID):
-        directory = mounted.here / "work"
-        directory.mkdir()
-        (directory / "A1.py").write_text(NOTEBOOK)
-    return directory
+def saver(share: Share) -> Iterator[Saver]:
+    """Saves ``A1.py`` of the share as its user, on the first machine."""
+    (share.here / "A1.py").write_text(NOTEBOOK)
+    program = REPOSITORY / "tests/vm/marimo_saver.py"
+    inside = REPOSITORY / "src/mograder/sandbox/inside"
+    with short_directory() as home:
+        process = subprocess.Popen(
+            [sys.executable, str(program), str(inside), str(share.here / "A1.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PATH": os.defpath, "HOME": str(home)},
+            cwd="/",
+            text=True,
+        )
+        with process:
+            saver = Saver(process)
+            saver.expect("ready")
+            yield saver
+        assert process.returncode == 0
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A local directory of the editor's user."""
-    with short_directory() as directory:
-        os.chown(directory, UID, UID)
-        yield directory
-
-
-@pytest.fixture
-async def editor(work: Path, place: Path) -> AsyncIterator[MarimoClient]:
-    """An editor of the copy."""
-    with editor_of(work / "A1.py", place) as path:
-        address = Address(base_url="http://localhost", socket=path, timeout=60 * PATIENCE)
-        async with open_editor(address, run=True) as editor:
-            yield editor
-
-
-async def test_a_save_is_on_the_share_when_marimo_says_so(
-    mounted: Share, editor: MarimoClient
-) -> None:
+def test_a_save_is_on_the_share_when_marimo_says_so(share: Share, saver: Saver) -> None:
     """Also when its machine loses its power in that moment."""
-
-    def seen_elsewhere() -> str:
-        with acting_as(UID):
-            return (mounted.there / "work/A1.py").read_text()
-
-    for number in range(2):
-        await editor.edit(0, f"6 * {number}")
-        await editor.save()
-        assert f"6 * {number}" in seen_elsewhere()
-    await editor.edit(0, "7 * 8")
-    await editor.save()
-    with mounted.first.without_power():
-        assert "7 * 8" in seen_elsewhere()
+    seen_elsewhere = share.there / "A1.py"
+    for number in range(3):
+        saver.save(f"6 * {number}")
+        assert f"6 * {number}" in seen_elsewhere.read_text()
+    saver.save("7 * 8")
+    with share.first.without_power():
+        assert "7 * 8" in seen_elsewhere.read_text()
+    assert [path.name for path in share.there.iterdir()] == ["A1.py"]
 
 
 def test_a_file_that_a_dead_machine_has_read_can_be_replaced_after_its_lease(
