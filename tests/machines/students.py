@@ -74,17 +74,34 @@ class Student:
         began: float | None = time.monotonic()
         while True:
             began = began or time.monotonic()  # attempts that fail count as one opening
+            opened = len(self.reopened)
             try:
+<<<<<<< HEAD
                 await self._start()
                 async with open_editor(self._address(), run=False) as tab:
                     await self._step(tab)
                     self.reopened.append(time.monotonic() - began)
                     began = None
                     await self._go_on(tab)
+=======
+                await self._open(began)
+>>>>>>> n-engines
             except CUT as cut:
                 self.cuts += 1
                 self.failures.append(f"{type(cut).__name__}: {cut}"[:200])
                 await asyncio.sleep(_RETRY_SECONDS)
+            if len(self.reopened) > opened:
+                began = None
+
+    async def _open(self, began: float) -> None:
+        """Open the notebook and work in it until the line breaks. Raises: one of ``CUT``."""
+        await self._start()
+        async with open_editor(self._address(), run=False) as tab:
+            await self._step(tab)
+            self.reopened.append(time.monotonic() - began)
+            while True:
+                await asyncio.sleep(self.breath)
+                await self._step(tab)
 
     async def _go_on(self, tab: MarimoClient) -> None:
         while True:

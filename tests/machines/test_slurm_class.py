@@ -33,7 +33,7 @@ AGAIN_SECONDS = float(os.environ.get("MOGRADER_MACHINES_AGAIN_SECONDS", "15"))
 
 
 @dataclass
-class Site:
+class SlurmSite:
     """A hub on this machine, and a cluster whose jobs share its directories."""
 
     cluster: Cluster
@@ -76,7 +76,7 @@ class Site:
 
 
 @pytest.fixture
-def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[Site]:
+def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[SlurmSite]:
     course = work_directory / "course"
     course.mkdir()
     put_release(course, ITEM, notebook(header=HEADER))
@@ -92,14 +92,14 @@ def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[Site]:
         secret = {"MOGRADER_HUB_SECRET": SECRET}
         asked = run_mograder("hub", "node-token", "--uses", "10", env=secret, cwd=course)
         assert asked.status == 0, asked
-        site = Site(jobs, hub, work_directory, uv_cache, asked.output.strip())
+        site = SlurmSite(jobs, hub, work_directory, uv_cache, asked.output.strip())
         try:
             yield site
         finally:
             jobs.stop_jobs()
 
 
-async def test_nodes_come_and_go_during_a_class(slurm_site: Site) -> None:
+async def test_nodes_come_and_go_during_a_class(slurm_site: SlurmSite) -> None:
     site, (first, second) = slurm_site, NODES
     morning = site.submit(first, "--signal=B:USR1@30", "--time=00:04:00")
     await asyncio.to_thread(site.wait_for_nodes, {first})
@@ -118,7 +118,7 @@ async def test_nodes_come_and_go_during_a_class(slurm_site: Site) -> None:
         students.no_copy_had_two_sessions()
 
 
-async def _time_is_over(site: Site, students: StudentClass, job: int) -> None:
+async def _time_is_over(site: SlurmSite, students: StudentClass, job: int) -> None:
     """Slurm sends USR1, and TERM when the time is over: all students end up on the other node."""
     mark, began = students.mark(), time.monotonic()
     while await asyncio.to_thread(site.cluster.state, job) == "RUNNING":
@@ -128,13 +128,13 @@ async def _time_is_over(site: Site, students: StudentClass, job: int) -> None:
     await _all_at_work(students, mark, "end of the job's time")
 
 
-async def _job_is_cancelled(site: Site, students: StudentClass, job: int) -> None:
+async def _job_is_cancelled(site: SlurmSite, students: StudentClass, job: int) -> None:
     mark = students.mark()
     await asyncio.to_thread(site.cluster.command, "scancel", str(job))
     await _all_at_work(students, mark, "scancel")
 
 
-async def _daemon_fails(site: Site, students: StudentClass, node: str) -> None:
+async def _daemon_fails(site: SlurmSite, students: StudentClass, node: str) -> None:
     """The job's processes run on without Slurm's daemon, and so do the sessions."""
     mark = students.mark()
     site.cluster.kill_compute(node)
