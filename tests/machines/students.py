@@ -76,16 +76,7 @@ class Student:
             began = began or time.monotonic()  # attempts that fail count as one opening
             opened = len(self.reopened)
             try:
-<<<<<<< HEAD
-                await self._start()
-                async with open_editor(self._address(), run=False) as tab:
-                    await self._step(tab)
-                    self.reopened.append(time.monotonic() - began)
-                    began = None
-                    await self._go_on(tab)
-=======
                 await self._open(began)
->>>>>>> n-engines
             except CUT as cut:
                 self.cuts += 1
                 self.failures.append(f"{type(cut).__name__}: {cut}"[:200])
@@ -102,11 +93,6 @@ class Student:
             while True:
                 await asyncio.sleep(self.breath)
                 await self._step(tab)
-
-    async def _go_on(self, tab: MarimoClient) -> None:
-        while True:
-            await asyncio.sleep(self.breath)
-            await self._step(tab)
 
     def saved(self) -> int:
         """The version on disk."""
