@@ -102,7 +102,7 @@ class HubListener:
             listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
             listening.setblocking(False)
             self._sockets.append(listening)
-            self._start(self._accept(listening))
+            self._listen(listening)
 
     @property
     def port(self) -> int:
@@ -111,11 +111,13 @@ class HubListener:
 
     async def close(self) -> None:
         """Listen no more, and close the links of all nodes; sessions' connections go on."""
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            loop.remove_reader(listening)
+            listening.close()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        for listening in self._sockets:
-            listening.close()
         for link in tuple(self.links.values()):
             await link.close()
         if tasks:
@@ -127,21 +129,28 @@ class HubListener:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, listening: socket.socket) -> None:
+    def _listen(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:  # not closed meanwhile
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listening)
-            except OSError as error:  # no descriptor is left, or the connection has ended already
-                _log.warning("a connection of a node was not accepted: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            leave = self._guests.enter(address[0])
-            if leave is None:
-                connection.close()
-                continue
-            receiving = self._start(self._receive(connection, address[0], leave))
-            receiving.add_done_callback(functools.partial(_close_unused, connection))
+        try:
+            connection, address = listening.accept()
+        except BlockingIOError:  # it has ended again
+            return
+        except OSError as error:  # no descriptor is left
+            _log.warning("a connection of a node was not accepted: %s", error)
+            loop.remove_reader(listening)
+            loop.call_later(_RETRY_SECONDS, self._listen, listening)
+            return
+        connection.setblocking(False)
+        leave = self._guests.enter(address[0])
+        if leave is None:
+            connection.close()
+            return
+        receiving = self._start(self._receive(connection, address[0], leave))
+        receiving.add_done_callback(functools.partial(_close_unused, connection))
 
     async def _receive(
         self, connection: socket.socket, address: str, leave: Callable[[], None]
