@@ -151,8 +151,11 @@ async def test_no_session_is_lost_with_a_hub_and_pages_go_on_through_the_other(r
         await asyncio.to_thread(stop, rig.two, "later")
     finally:
         rig.one.stop()
+    try:
         rig.one.start()
-    until(lambda: listed(rig.one) == set(users), 30)
-    assert rig.running() == before
-    for user in users:
-        until(lambda user=user: stop(rig.one, user), 30)
+        until(lambda: listed(rig.one) == set(users), 30)
+        assert rig.running() == before
+        for user in users:
+            until(lambda user=user: stop(rig.one, user), 30)
+    finally:  # the last test: no process of this one may be left
+        rig.one.stop()
