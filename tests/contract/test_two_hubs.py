@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -156,6 +157,6 @@ async def test_no_session_is_lost_with_a_hub_and_pages_go_on_through_the_other(r
         until(lambda: listed(rig.one) == set(users), 30)
         assert rig.running() == before
         for user in users:
-            until(lambda user=user: stop(rig.one, user), 30)
+            until(partial(stop, rig.one, user), 30)
     finally:  # the last test: no process of this one may be left
         rig.one.stop()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import time
 from pathlib import Path
 
 import pytest
 
-from mograder.core import shared_files
+from mograder.core.disk import DISK
 from mograder.core.shared_files import SharedFile, again_if_stale, look_for, refuses_root
 from tests.support.fake_disks import ShareDisk
 
@@ -16,7 +17,7 @@ from tests.support.fake_disks import ShareDisk
 def moment(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The monotonic clock, which stands still."""
     now = [100.0]
-    monkeypatch.setattr(shared_files.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
@@ -64,7 +65,7 @@ def test_a_directory_that_is_not_there_yet_is_looked_up_later(tmp_path: Path) ->
 def test_a_local_file_is_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f").write_text("1")
     file = SharedFile(tmp_path / "f")
-    monkeypatch.setattr(shared_files.DISK, "look_again", None, raising=False)
+    monkeypatch.setattr(DISK, "look_again", None, raising=False)
     assert file.status(now=True).st_size == 1
 
 
