@@ -322,8 +322,10 @@ async def test_tokens_that_are_refused() -> None:
         with pytest.raises(Forbidden, match="unknown"):
             await join(unknown, "node-a")
         hub.rows.busy.add("node-b")
-        with pytest.raises(Forbidden, match="at work"):
-            await join(hub.token(), "node-b")
+        token = hub.token()
+        for _ in range(2):  # a use is not spent by a name that is taken
+            with pytest.raises(Forbidden, match="at work"):
+                await join(token, "node-b")
         with pytest.raises(InvalidInput, match="cannot be named"):
             await join(hub.token(), "../node")
         assert hub.rows.fingerprints == {}

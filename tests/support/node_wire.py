@@ -79,6 +79,10 @@ class NodeRows:
         self.tokens[token_hash] = max(0, left - 1)
         return left > 0
 
+    async def return_token(self, token_hash: str) -> None:
+        """Take back one use."""
+        self.tokens[token_hash] += 1
+
     async def add(self, name: str, fingerprint: str, certificate_until: datetime) -> None:
         """Add a node."""
         if name in self.busy:

@@ -128,6 +128,13 @@ class Nodes:
         with writing(self._engine) as connection:
             return connection.execute(used).rowcount > 0
 
+    def return_token(self, token_hash: str) -> None:
+        """Take back one use of a token."""
+        table = node_tokens
+        given = update(table).where(table.c.token_hash == token_hash)
+        with writing(self._engine) as connection:
+            connection.execute(given.values(uses=table.c.uses + 1))
+
     def authority(self) -> tuple[str, str] | None:
         """Return the certificate and the sealed key of the nodes' authority, if there is one."""
         wanted = select(node_authority.c.certificate, node_authority.c.key)

@@ -21,7 +21,7 @@ from mograder.auth.node_certificates import (
     only_first,
 )
 from mograder.auth.node_tokens import NodeToken, secret_hash, split_address
-from mograder.core.errors import Forbidden, InvalidInput, RemoteFailed
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, RemoteFailed
 from mograder.sandbox.message import Message
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.nodes.tls_contexts import node_context, unverified_context
@@ -133,6 +133,10 @@ class NodeList(Protocol):
         """Count one use of a token; return False if it is unknown, expired or used up."""
         ...
 
+    def return_token(self, token_hash: str) -> Awaitable[None]:
+        """Take back one use of a token, since the machine could not join."""
+        ...
+
     def add(self, name: str, fingerprint: str, certificate_until: datetime) -> Awaitable[None]:
         """Add a node, or give its name another key.
 
@@ -153,19 +157,24 @@ class Admission:
     nodes: NodeList
 
     async def join(self, request: JoinRequest, now: datetime) -> JoinAnswer:
-        """Let a machine join; the token is used up even if its name is taken.
+        """Let a machine join; the use of the token does not count if its name is taken.
 
         Raises: :class:`Forbidden` for a token that is not valid, :class:`InvalidInput` for a
             request that cannot be signed, and the errors of :meth:`NodeList.add`.
         """
         signing = request.request.encode()
         certificate = self.authority.node_certificate(signing, request.name, now)
-        if not await self.nodes.use_token(secret_hash(request.secret)):
+        token = secret_hash(request.secret)
+        if not await self.nodes.use_token(token):
             raise Forbidden(
                 "The join token is unknown, has expired, or was used already.",
                 hint="Make a new one with mograder hub node-token.",
             )
         found = facts(certificate)
-        await self.nodes.add(request.name, found.fingerprint, found.ends)
+        try:
+            await self.nodes.add(request.name, found.fingerprint, found.ends)
+        except Conflict:  # an engine starts a node again while the lease of the last one goes on
+            await self.nodes.return_token(token)
+            raise
         hubs = await self.nodes.hubs()
         return JoinAnswer(certificate=certificate.decode(), hubs=hubs)

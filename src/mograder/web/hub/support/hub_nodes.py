@@ -66,6 +66,10 @@ class NodeGate:
         """Count one use of a token; return False if it is not valid any more."""
         return await asyncio.to_thread(self.nodes.use_token, token_hash, self.clock.now())
 
+    async def return_token(self, token_hash: str) -> None:
+        """Take back one use of a token."""
+        await asyncio.to_thread(self.nodes.return_token, token_hash)
+
     async def add(self, name: str, fingerprint: str, certificate_until: datetime) -> None:
         """Add a node. Raises: :class:`Conflict` while a node of this name is at work."""
         row = NodeRow(name, fingerprint, self.clock.now(), certificate_until)
