@@ -37,7 +37,7 @@ test-all: test-fast ## run the unit tests on every Python >= 3.11 that is presen
 test-newest: ## run the tests that depend on marimo with its newest release (minutes)
 	@scripts/test-newest
 
-test-vm: ## run the tests of the cgroup v2 code in an emulated machine (some minutes)
+test-vm: ## run the tests of cgroup v2 and NFS in an emulated machine (some minutes)
 	@scripts/test-vm
 
 test-deploy: ## deploy to a fresh Debian in a container, work there, back up and restore (minutes)

@@ -21,9 +21,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from bench.load import Target, seconds_of_one
 from bench.options import Options
-from bench.processes import own_cpu_seconds
+from bench.processes import exact_cpu_seconds
+from bench.proxy import make_large_file
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
+from bench.support.marimo import Address, open_editor
 from bench.support.node_parts import Plan, PlannedSession
 from bench.support.process import ServerProcess
 from bench.support.session_proxy import bearer
@@ -53,22 +55,23 @@ class _Parts:
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
     """Do the same work by both ways in turns."""
-    async with _real_sessions(stage, options.rounds) as sessions:
+    async with _real_sessions(stage, 1 + options.rounds) as sessions:
         with _parts(stage.directory / "node", sessions) as parts:
             here, there = (parts.target(user, ITEM) for user in _ECHO)
             return [
                 await _messages(here, there, options.rounds),
-                *await _requests(here, there, options.rounds),
-                *await _tabs(parts, sessions),
+                await _posts(here, there, options.rounds),
+                await _large_files(parts, sessions[:2], options.rounds),
+                *await _tabs(parts, sessions[2:]),
             ]
 
 
 @asynccontextmanager
-async def _real_sessions(stage: Stage, rounds: int) -> AsyncIterator[list[PlannedSession]]:
-    """Start two sessions for each round; the hub is to reach every other one by the node."""
+async def _real_sessions(stage: Stage, pairs: int) -> AsyncIterator[list[PlannedSession]]:
+    """Start pairs of sessions; the hub is to reach the second of each by the node."""
     sessions = []
     try:
-        for number in range(2 * rounds):
+        for number in range(2 * pairs):
             user, before = stage.newcomer(), stage.known_sockets()
             await stage.start_session(user)
             (path,) = stage.known_sockets() - before
@@ -138,24 +141,15 @@ async def _round_trip(connection: ClientConnection) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-async def _requests(here: Target, there: Target, rounds: int) -> list[Row]:
-    rates: tuple[list[float], list[float]] = ([], [])
+async def _posts(here: Target, there: Target, rounds: int) -> Row:
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for way, target in enumerate((here, there)):
-            for _ in range(_LARGE_FILES):
-                seconds, size = await seconds_of_one(_below(target, "/large"))
-                rates[way].append(size / seconds / 1e6)
-            times[way].extend(await _posts(target))
-    large = (tuple(rates[1]), tuple(rates[0]), Budget(0.6, at_most=False))
-    posts = (tuple(times[1]), tuple(times[0]), Budget(1.5))
-    return [
-        Row("node: 10 MB", "MB/s", "this machine", *large),
-        Row("node: a POST", "ms", "this machine", *posts),
-    ]
+            times[way].extend(await _some_posts(target))
+    return Row("node: a POST", "ms", "this machine", tuple(times[1]), tuple(times[0]), Budget(1.5))
 
 
-async def _posts(target: Target) -> list[float]:
+async def _some_posts(target: Target) -> list[float]:
     line, taken = Line(target), []
     for _ in range(_REQUESTS):
         started = time.perf_counter()
@@ -163,6 +157,30 @@ async def _posts(target: Target) -> list[float]:
         taken.append((time.perf_counter() - started) * 1000)
     line.close()
     return taken
+
+
+async def _large_files(parts: _Parts, pair: Sequence[PlannedSession], rounds: int) -> Row:
+    """Get 10 MB that a real session's kernel offers."""
+    rates: tuple[list[float], list[float]] = ([], [])
+    targets = [parts.target(each.user, each.item) for each in pair]
+    addresses = [
+        Address(base_url=f"http://127.0.0.1:{each.port}{each.path}", headers=dict(each.headers))
+        for each in targets
+    ]
+    async with open_editor(addresses[0]) as one, open_editor(addresses[1]) as other:
+        paths = [await make_large_file(one), await make_large_file(other)]
+        for _ in range(rounds * _LARGE_FILES):
+            for way, target in enumerate(targets):
+                seconds, size = await seconds_of_one(_below(target, paths[way]))
+                rates[way].append(size / seconds / 1e6)
+    return Row(
+        "node: 10 MB",
+        "MB/s",
+        "this machine",
+        tuple(rates[1]),
+        tuple(rates[0]),
+        Budget(0.6, at_most=False),
+    )
 
 
 def _below(target: Target, path: str) -> Target:
@@ -174,14 +192,14 @@ async def _tabs(parts: _Parts, sessions: Sequence[PlannedSession]) -> list[Row]:
     first: tuple[list[float], list[float]] = ([], [])
     spent: tuple[list[float], list[float]] = ([], [])
     for each in sessions:
-        before = own_cpu_seconds(parts.pid)
+        before = exact_cpu_seconds(parts.pid)
         tab = Tab(parts.target(each.user, each.item), time.perf_counter())
         await tab.open()
         for number in range(_CELLS):
             await tab.run(0, f"v0 = {number}\nv0", str(number))
         tab.close()
         first[each.by_node].append(tab.times.first_output)
-        spent[each.by_node].append(1000 * (own_cpu_seconds(parts.pid) - before))
+        spent[each.by_node].append(1000 * (exact_cpu_seconds(parts.pid) - before))
     return [
         Row(
             "node: from the request of the page to the first output",

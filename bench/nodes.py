@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,10 +24,11 @@ from bench.processes import MIB, own_cpu_seconds, resident
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import CACHE, ITEM, Stage, notebook_text
-from bench.support.course import REPOSITORY, put_release
-from bench.support.hub import HubConfig, HubProcess, outside, run_mograder
-from bench.support.identity import SECRET, instructor, student
-from bench.support.process import ServerProcess, free_port
+from bench.support.course import put_release
+from bench.support.hub import HubConfig, HubProcess
+from bench.support.identity import instructor, student
+from bench.support.node_processes import fake_nodes
+from bench.support.process import free_port
 from bench.wire import Line, WebSocket, open_websocket
 
 _NODES, _SESSIONS = 20, 2000
@@ -142,25 +142,8 @@ def _hub_with_nodes(stage: Stage, count: int) -> Iterator[HubProcess]:
         }
         log = place / "hub.log"
         hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=settings)))
-        token = _token(course, count)
-        for number in range(1, count + 1):
-            name = f"node-{number}"
-            node = ServerProcess(name, place / f"{name}.log")
-            command = [sys.executable, "-m", "bench.support.fake_node", token, name, str(runtime)]
-            node.launch(command, outside(), REPOSITORY)
-            stack.callback(node.stop)
+        stack.enter_context(fake_nodes(hub, count, runtime))
         yield hub
-
-
-def _token(course: Path, uses: int) -> str:
-    made = run_mograder(
-        *("hub", "node-token", "--uses", str(uses)),
-        env={"MOGRADER_HUB_SECRET": SECRET},
-        cwd=course,
-    )
-    if made.status != 0:
-        raise RuntimeError(f"no token was made: {made.errors}")
-    return made.output.strip()
 
 
 async def _until_connected(scene: _Scene) -> None:

@@ -34,13 +34,13 @@ profile cannot look at its flags, and the C library goes on with ``clone`` where
 _PACKAGE = "golang-github-docker-docker-dev"
 _MEMBER = "*/docker/docker/profiles/seccomp/default.json"
 _COMMENT = (
-    "Docker's default profile (github.com/moby/moby, profiles/seccomp/default.json, Apache License"
-    " 2.0) and what bubblewrap needs; written by scripts/gen_seccomp_profile.py"
+    "Docker's default profile (github.com/moby/moby, profiles/seccomp/default.json, Apache"
+    " License 2.0) and what bubblewrap needs; written by scripts/gen_seccomp_profile.py"
 )
 
 
 def extended(default: dict[str, Any]) -> dict[str, Any]:
-    """Return Docker's profile with one more rule, which allows the needed calls to every process."""
+    """Return Docker's profile with one more rule, which allows the needed calls to all."""
     rule = {
         "names": sorted(NEEDED),
         "action": "SCMP_ACT_ALLOW",

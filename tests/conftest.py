@@ -27,7 +27,7 @@ _ELSEWHERE = {
 }
 collect_ignore = [place for place, asked in _ELSEWHERE.items() if asked not in os.environ]
 """``make test-vm`` runs those in a virtual machine, where there is cgroup v2; ``make test-deploy``
-deploys to a fresh system in a container; ``make test-machines`` makes machines with Docker and Slurm."""
+deploys to a fresh system in a container; ``make test-machines`` runs Docker Swarm and Slurm."""
 
 # A shared machine stalls now and then: an example that takes long is not a failure.
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)

@@ -33,7 +33,6 @@ from mograder.sandbox.protocol import CALL, Done, Endpoint, Mode, encode
 from mograder.sessions.node_connections import NodeConnections
 
 NODE = "node-a"
-LARGE = 10 * (1 << 20)
 _FOR_EVER = 1e9
 
 
@@ -124,7 +123,7 @@ async def _node(directory: Path) -> None:
 
 
 async def _session(directory: Path) -> None:
-    """Serve an echo, and 10 MB, at the socket in the file that it writes."""
+    """Serve an echo at the socket in the file that it writes."""
     async with served_on_unix(_answer) as path:
         _say(directory / "session.json", {"socket": str(path)})
         await asyncio.sleep(_FOR_EVER)
@@ -137,14 +136,11 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
         return
-    large = scope["path"].endswith("/large")
-    body = bytes(LARGE) if large else b"ok"
     while (await receive()).get("more_body"):
         pass
-    headers = [(b"content-type", b"application/octet-stream")]
-    headers.append((b"content-length", str(len(body)).encode()))
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": b"ok"})
 
 
 def _say(path: Path, content: dict[str, str]) -> None:

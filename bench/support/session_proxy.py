@@ -58,6 +58,7 @@ FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "te
 FRAMES = FramePages(load_pages(), "Numerical Experiments")
 """Renders the hub's page around a session's page."""
 _ALLOWANCES = Allowances()
+_LOCAL = LocalConnections()
 
 
 @dataclass
@@ -251,7 +252,11 @@ def bearer(username: str, role: Role = Role.STUDENT) -> dict[str, str]:
     return {"Authorization": f"Bearer {make_token(SECRET, username, role)}"}
 
 
-def services(directory: Path, overrides: dict[str, object] | None = None) -> RigServices:
+def services(
+    directory: Path,
+    overrides: dict[str, object] | None = None,
+    connections: Connections = _LOCAL,
+) -> RigServices:
     """Build the services around a pool without sessions."""
     peers = parse_networks(["127.0.0.0/8"])
     policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset({"prof"}))
@@ -264,6 +269,7 @@ def services(directory: Path, overrides: dict[str, object] | None = None) -> Rig
         revocations=revocations,
         pool=FakePool(),
         capabilities=Capabilities(FakeCapabilityTable(), clock),
+        connections=connections,
     )
 
 
@@ -275,20 +281,18 @@ async def running_rig(
     base_url: str = "",
     allowances: Allowances = _ALLOWANCES,
     port: int = 0,
-    connections: Connections | None = None,
+    connections: Connections = _LOCAL,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block, or on this one.
 
-    ``connections`` are to sessions elsewhere; without them all are on this machine.
     It also answers a front's authorisation requests. Connections of its sessions, whose servers
     are in this process, are closed as the supervisor closes those of its sandboxes.
     """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
         directory = Path(name)
-        made = services(directory, overrides)
+        made = services(directory, overrides, connections)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
-        made.connections = connections or made.connections
         traffic = ProxyCounters()
         visits: list[Event] = []
 

@@ -102,14 +102,29 @@ async def start(hub: LeasingHub, node: NodeConfig, name: str, script: str = SLEE
     return request.session_id
 
 
-def sleepers(runtime: Path) -> list[psutil.Process]:
-    """The programs in this test's sandboxes: all below its one supervisor."""
-    (supervisor,) = [
-        each
-        for each in psutil.Process().children()
-        if str(runtime) in " ".join(each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE
-    ]
-    return [each for each in supervisor.children(recursive=True) if each.name() == "sleep"]
+def supervisor_of(runtime: Path) -> psutil.Process:
+    """This test's one supervisor."""
+    alive = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    (supervisor,) = [each for each in alive if str(runtime) in " ".join(each.cmdline())]
+    return supervisor
+
+
+def _is_sleeping(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "sleep" and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:  # it has just ended
+        return False
+
+
+async def the_sleeper(runtime: Path) -> list[psutil.Process]:
+    """The one program in this test's sandbox, once it runs."""
+
+    def found() -> list[psutil.Process]:
+        inside = supervisor_of(runtime).children(recursive=True)
+        return [each for each in inside if _is_sleeping(each)]
+
+    await until(lambda: len(found()) == 1)
+    return found()
 
 
 async def test_a_hub_starts_lists_and_stops_a_session(hub: LeasingHub, node: NodeConfig) -> None:
@@ -200,8 +215,7 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     hub: LeasingHub, node: NodeConfig, wire: WireHub, runtime: Path
 ) -> None:
     session_id = await start(hub, node, "cut")
-    inside = sleepers(runtime)
-    assert len(inside) == 1
+    inside = await the_sleeper(runtime)
     hub.seconds = 5.0
     await hub.status()
     hub.silent = True
@@ -213,6 +227,19 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     with pytest.raises(Conflict, match="was stopped"):
         await again.link.connection.call(start_request(node, "cut", SLEEPER))
     await start(again, node, "after")
+
+
+async def test_when_its_supervisor_is_killed_the_node_comes_back_without_sessions(
+    hub: LeasingHub, node: NodeConfig, wire: WireHub, runtime: Path
+) -> None:
+    await start(hub, node, "lost")
+    inside = await the_sleeper(runtime)
+    supervisor_of(runtime).kill()
+    await until_gone(inside)
+    await asyncio.wait_for(hub.lost.wait(), PATIENCE)
+    again = await next_hub(wire)
+    assert (await again.status()).sessions == ()
+    await start(again, node, "next")
 
 
 async def test_without_a_lease_nothing_starts(
@@ -272,7 +299,7 @@ async def test_a_run_ends_when_it_is_cancelled(
     run = Execute(**fields, uid_slot=7, limits=LIMITS, seconds=60)
     running = asyncio.create_task(hub.link.connection.call(run, lambda _: None))
     await until((request.directory / "up").exists)
-    inside = sleepers(runtime)
+    inside = await the_sleeper(runtime)
     assert (await hub.status()).runs == 1
     running.cancel()
     await asyncio.wait({running})

@@ -117,8 +117,8 @@ async def test_the_sessions_of_a_node_that_is_killed_or_stopped_end_with_the_lea
     hub: LeasingHub, node: NodeProcess, end: signal.Signals
 ) -> None:
     await start(hub, node, "fenced")
+    await until(lambda: len(node.sleepers()) == 1)
     inside = node.sleepers()
-    assert len(inside) == 1
     hub.seconds = 5.0
     await hub.status()
     node.process.send_signal(end)

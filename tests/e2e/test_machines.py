@@ -142,6 +142,8 @@ async def test_the_message_goes_when_the_machine_stays(scene: Framed) -> None:
 
 async def test_the_first_page_tells_of_the_shutdown(scene: Framed, artifacts: Path) -> None:
     connected(scene.hub.engine, "n1", draining=True, drain_seconds=1000.0)
+    prof = await scene.people.person("prof", headers=from_proxy("prof"))
+    await prof.open(f"{scene.address}{PAGE}")  # so that the hub has read its nodes
     alice = await scene.people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{scene.address}/")
     await expect(page.get_by_text("shut down in about 16 minutes")).to_be_visible()

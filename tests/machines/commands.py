@@ -1,4 +1,4 @@
-"""Running the machine's own programs for the rigs: with a limit of time, and with what they said."""
+"""Running programs for the rigs: with a limit of time, and with what they said."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image that ``scripts/test-machines`` built, and one machine for the tests that need no more."""
+"""The image that ``scripts/test-machines`` built, and one machine."""
 
 from __future__ import annotations
 

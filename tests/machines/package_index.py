@@ -42,6 +42,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._files = files
         super().__init__(*arguments)  # type: ignore[arg-type]
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         place, _, last = self.path.rstrip("/").rpartition("/")
         if place == "/files" and last in self._files:
@@ -62,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -35,7 +35,8 @@ SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
-NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=2 RealMemory=6000
+NodeName=DEFAULT NodeHostname=localhost NodeAddr=127.0.0.1 CPUs=2 RealMemory=6000
+NodeName=n[1-2] Port=[{first}-{second}]
 PartitionName=p Nodes=n[1-2] Default=YES
 """
 _CGROUPS = """\
@@ -66,8 +67,12 @@ class Cluster:
     def submit(self, script: Path, *options: str, environment: dict[str, str]) -> int:
         """Submit a batch script with options of ``sbatch``; return the job's number."""
         variables = [f"{name}={value}" for name, value in environment.items()]
-        words = ("sbatch", "--parsable", "--export=ALL", *options, script)
-        told = run("env", *self._variables(), *variables, *words)
+        told = run(
+            "env",
+            *self._variables(),
+            *variables,
+            *("sbatch", "--parsable", "--export=ALL", *options, str(script)),
+        )
         return int(told.strip().split(";")[0])
 
     def state(self, job: int) -> str:
@@ -109,11 +114,15 @@ class Cluster:
         for node in NODES:
             self.start_compute(node)
 
-    def stop(self) -> None:
-        """Cancel all jobs, wait until their processes ended, and stop the daemons."""
+    def stop_jobs(self) -> None:
+        """Cancel all jobs, and wait until their processes have ended."""
         attempt("env", *self._variables(), "scancel", "--full", *self._jobs())
         with contextlib.suppress(AssertionError):
-            until(lambda: not self._jobs(), 30, lambda: self._jobs())
+            until(lambda: not self._jobs(), 30, self._jobs)
+
+    def stop(self) -> None:
+        """Cancel all jobs and stop the daemons."""
+        self.stop_jobs()
         for daemon in reversed(self.daemons.values()):
             daemon.stop()
 

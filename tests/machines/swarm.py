@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bench.support.course import REPOSITORY
 from scripts.gen_seccomp_profile import PROFILE
@@ -23,6 +24,8 @@ class Swarm:
     """Machines that are one Swarm; the first one is its manager."""
 
     machines: list[Machine]
+    options: ClassVar[tuple[str, ...]] = (f"--seccomp-profile {PROFILE}",)
+    """The options of each engine."""
 
     @property
     def manager(self) -> Machine:
@@ -89,7 +92,7 @@ def swarm(count: int, image: Image) -> Iterator[Swarm]:
     """Start machines that apply the shipped seccomp profile and are one Swarm."""
     with machines(count) as made:
         for machine in made:
-            machine.start(f"--seccomp-profile {PROFILE}")
+            machine.start(*Swarm.options)
             machine.import_image(image)
         _join(made)
         yield Swarm(made)

@@ -5,10 +5,9 @@ The machines themselves end with the test's process; namespaces, links, cgroups 
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from tests.machines.docker_machine import PREFIX, remove_cgroups, remove_network
+from tests.machines.docker_machine import PREFIX, remove_cgroups, remove_network, remove_place
 from tests.machines.slurm import remove_slurm_cgroups
 
 
@@ -18,7 +17,7 @@ def main() -> None:
     remove_cgroups(f"{PREFIX}*")
     remove_slurm_cgroups()
     for place in Path("/var/tmp").glob(f"{PREFIX}-*"):
-        shutil.rmtree(place, ignore_errors=True)
+        remove_place(place)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ class NodeRows:
     tokens: dict[str, int] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     addresses: tuple[str, ...] = ()
+    failure: Exception | None = None
 
     async def use_token(self, token_hash: str) -> bool:
         """Count one use."""
@@ -99,6 +100,8 @@ class MemoryGate:
 
     async def recognizes(self, name: str, fingerprint: str) -> bool:
         """Whether the list has this node with this key."""
+        if self.rows.failure is not None:
+            raise self.rows.failure
         return self.rows.fingerprints.get(name) == fingerprint
 
     async def join(self, request: JoinRequest) -> JoinAnswer:
@@ -117,8 +120,9 @@ class WireHub:
         self.context = hub_context(self.pair(), self.authority.certificate)
         self.came: asyncio.Queue[NodeLink] = asyncio.Queue()
         self.went: asyncio.Queue[NodeLink] = asyncio.Queue()
+        self.events: list[tuple[str, NodeLink]] = []
         self.listener = HubListener(
-            self.context, self.authority.certificate, self.gate, self._came, self.went.put_nowait
+            self.context, self.authority.certificate, self.gate, self._came, self._went
         )
         self._greetings: set[asyncio.Task[None]] = set()
 
@@ -131,6 +135,11 @@ class WireHub:
         self._greetings.add(task)
         task.add_done_callback(self._greetings.discard)
         self.came.put_nowait(link)
+        self.events.append(("came", link))
+
+    def _went(self, link: NodeLink) -> None:
+        self.went.put_nowait(link)
+        self.events.append(("went", link))
 
     @property
     def address(self) -> str:

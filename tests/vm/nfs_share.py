@@ -19,6 +19,7 @@ DISK = Path("/dev/vda")
 BASE = Path("/run/nfs")
 EXPORT = BASE / "export"
 UID = 1000
+LEASE_SECONDS = 10
 _FOREVER = 2**31 - 1
 _ROOT_SQUASH = 0x4
 _NO_SUBTREE_CHECK = 0x400
@@ -27,10 +28,9 @@ _NOBODY = 65534
 
 
 def run(*command: object) -> str:
-    """Run a program; return its output."""
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False
-    )
+    """Run a program as root; return its output."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, user=0)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
@@ -93,13 +93,14 @@ class Client:
         """Run a program on this machine; return its output."""
         return run("nsenter", f"--net=/run/netns/{self.name}", *command)
 
-    def cut(self) -> None:
+    @contextmanager
+    def without_power(self) -> Iterator[None]:
         """Cut its power, as the others see it: nothing of it comes any more."""
         run("ip", "link", "set", self.name, "down")
-
-    def join(self) -> None:
-        """Connect it again."""
-        run("ip", "link", "set", self.name, "up")
+        try:
+            yield
+        finally:
+            run("ip", "link", "set", self.name, "up")
 
 
 def serve(*clients: Client) -> None:
@@ -107,6 +108,7 @@ def serve(*clients: Client) -> None:
 
     mountd answers the kernel's questions, which client may mount what; these are the answers.
     """
+    run("ip", "link", "set", "lo", "up")
     run("mkfs.ext4", "-q", "-F", DISK)
     EXPORT.mkdir(parents=True)
     run("mount", "-t", "ext4", DISK, EXPORT)
@@ -121,7 +123,7 @@ def serve(*clients: Client) -> None:
     _answer(answers / "nfsd.fh/channel", f"clients 1 \\x00000000 {_FOREVER} {EXPORT}")
     (control / "versions").write_text("-2 -3 +4 +4.1 +4.2\n")
     for name in ("nfsv4leasetime", "nfsv4gracetime"):
-        (control / name).write_text("10\n")
+        (control / name).write_text(f"{LEASE_SECONDS}\n")
     (control / "portlist").write_text("tcp 2049\n")
     (control / "threads").write_text("8\n")
 

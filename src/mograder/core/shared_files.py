@@ -71,6 +71,20 @@ class SharedFile:
                 self._disk.look_again(self._path.parent)
 
 
+def look_for(directory: Path, disk: Disk = DISK) -> None:
+    """Ask the server of a share for a directory's names, and before for those above it as needed.
+
+    Do nothing on a local disk. The directory may still not exist afterwards.
+    """
+    asked = [directory]
+    while not asked[-1].is_dir() and asked[-1] != asked[-1].parent:
+        asked.append(asked[-1].parent)
+    with contextlib.suppress(OSError):
+        if disk.is_shared(asked[-1]):
+            for each in reversed(asked):
+                disk.look_again(each)
+
+
 def again_if_stale(read: Callable[[], _Result]) -> _Result:
     """Return what a function returns that opens and reads a file; call it twice at most.
 

@@ -90,7 +90,7 @@ class SessionManager:
         self.pages_first = queue.pages_first
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
-        self._culler = IdleCuller(self, queue, clock, census, limits.ttl)
+        self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
@@ -109,17 +109,13 @@ class SessionManager:
         self._shared = self._starter.shared = rows
         rows.bind(self)
 
-    def move_from(self, drained: Callable[[LiveSession], bool]) -> None:
-        """Set the function that returns whether a session's machine is being drained."""
-        self._culler.moving = drained
-
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
         shared = self._shared is not None
         lost = self._breaks.set if shared else partial(self._exits.put_nowait, None)
         self._launcher.watch(self._exits.put_nowait, lost, self._on_news)
-        watches = [self._handle_exits(), self._culler.end_idle(), self._culler.free_memory()]
+        watches = [self._handle_exits(), self.culler.end_idle(), self.culler.free_memory()]
         if self._shared is None:
             await self._adopt()
         else:
@@ -438,10 +434,7 @@ class SessionManager:
         """Record the end of a session that this hub has not asked for, by default its reason."""
         self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
-        if live is None:
-            return
-        if live.endpoint.node != gone.node:
-            _log.warning("%s reports the end of a session of another machine", gone.node or "hub")
+        if live is None or live.endpoint.node != gone.node:  # it runs on another machine
             return
         if gone.asked and self._shared is not None:  # another hub did; it writes the reason
             self.drop(live, None)

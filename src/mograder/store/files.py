@@ -157,13 +157,16 @@ def _emptied(name: str, parent: int, held: set[str]) -> bool:
         mark = secrets.token_hex(6)
         fresh = (f"{mark}-{number}" for number in itertools.count())
         while names := [each for each in _names(top) if each not in staying]:
-            for entry in names:
-                before = len(held)
-                if not _unlinked(entry, top, held):
-                    _hoist(entry, top, fresh, held)
-                if len(held) > before:
-                    staying.add(entry)
+            staying.update(entry for entry in names if _stays(entry, top, fresh, held))
     return _removed(name, parent)
+
+
+def _stays(name: str, top: int, fresh: Iterator[str], held: set[str]) -> bool:
+    """Remove an entry, or move what is in it up; return whether files that are open keep it."""
+    before = len(held)
+    if not _unlinked(name, top, held):
+        _hoist(name, top, fresh, held)
+    return len(held) > before
 
 
 def _hoist(name: str, top: int, fresh: Iterator[str], held: set[str]) -> None:

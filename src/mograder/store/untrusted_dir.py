@@ -30,7 +30,7 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.core.shared_files import again_if_stale
+from mograder.core.shared_files import again_if_stale, look_for
 from mograder.store.openat2 import Resolver, best_resolver, resolve
 from mograder.store.path_errors import (
     REMEDY,
@@ -269,7 +269,7 @@ class UntrustedDir:
         if relative:
             checked(relative)
         try:
-            base = os.open(self._base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            base = self._open_base()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
         try:
@@ -277,6 +277,14 @@ class UntrustedDir:
                 return self._resolve_below(base, relative, flags)
         finally:
             os.close(base)
+
+    def _open_base(self) -> int:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(self._base, flags)
+        except FileNotFoundError:
+            look_for(self._base, self._disk)
+            return os.open(self._base, flags)
 
     def _resolve_below(self, base: int, relative: str, flags: int) -> int:
         """Resolve a path; on a share also if another machine has just made or replaced it."""

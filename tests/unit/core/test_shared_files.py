@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import time
 from pathlib import Path
 
 import pytest
 
-from mograder.core import shared_files
-from mograder.core.shared_files import SharedFile, again_if_stale, refuses_root
+from mograder.core.disk import DISK
+from mograder.core.shared_files import SharedFile, again_if_stale, look_for, refuses_root
 from tests.support.fake_disks import ShareDisk
 
 
@@ -16,7 +17,7 @@ from tests.support.fake_disks import ShareDisk
 def moment(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The monotonic clock, which stands still."""
     now = [100.0]
-    monkeypatch.setattr(shared_files.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
@@ -64,8 +65,19 @@ def test_a_directory_that_is_not_there_yet_is_looked_up_later(tmp_path: Path) ->
 def test_a_local_file_is_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f").write_text("1")
     file = SharedFile(tmp_path / "f")
-    monkeypatch.setattr(shared_files.DISK, "look_again", None, raising=False)
+    monkeypatch.setattr(DISK, "look_again", None, raising=False)
     assert file.status(now=True).st_size == 1
+
+
+def test_each_missing_directory_is_asked_for_from_the_top(tmp_path: Path) -> None:
+    place, disk = tmp_path / "alice/A1", ShareDisk()
+    disk.elsewhere(lambda: place.mkdir(parents=True))
+    look_for(place, disk)
+    assert disk.asked == [tmp_path.name, "alice", "A1"]
+    look_for(place, disk)
+    assert disk.asked[3:] == ["A1"]
+    look_for(tmp_path / "nowhere/x", disk)
+    assert disk.asked[4:] == [tmp_path.name, "nowhere"], "it is not there, and that is all"
 
 
 @pytest.mark.parametrize(("code", "calls"), [(errno.ESTALE, 2), (errno.EIO, 2), (errno.EACCES, 1)])

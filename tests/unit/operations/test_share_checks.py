@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import platform
 from pathlib import Path
 
 import pytest
 
+from mograder.core import file_lock
 from mograder.core.errors import InvalidInput
 from mograder.core.mounts import Mount
 from mograder.core.settings import load_settings
@@ -27,7 +29,7 @@ def levels(lines: tuple[Line, ...]) -> dict[str, Level]:
 
 @pytest.fixture(autouse=True)
 def _name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(share_checks.platform, "node", lambda: "node1")
+    monkeypatch.setattr(platform, "node", lambda: "node1")
 
 
 def test_a_good_share_has_no_findings_and_nothing_is_left_on_it(tmp_path: Path) -> None:
@@ -69,7 +71,7 @@ def test_an_option_that_harms_is_told_with_its_remedy(
 def test_machines_without_names_of_their_own_share_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(share_checks.platform, "node", lambda: name)
+    monkeypatch.setattr(platform, "node", lambda: name)
     assert levels(share_findings(tmp_path, mount=mounted(GOOD))) == {
         "share-hostname": Level.PROBLEM
     }
@@ -89,7 +91,7 @@ def test_a_missing_directory_is_a_problem(tmp_path: Path) -> None:
 def test_a_share_without_locks_and_a_full_one_are_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share_checks.file_lock, "acquire", lambda fd: True)
+    monkeypatch.setattr(file_lock, "acquire", lambda fd: True)
     monkeypatch.setattr(share_checks, "_LEAST_MB", 1 << 60)
     assert levels(share_findings(tmp_path, mount=mounted(GOOD))) == {
         "share-flock": Level.PROBLEM,

@@ -77,6 +77,7 @@ def place(tmp_path: Path) -> Place:
         cast(Environments, environments),
         Numbers(),
         limits_of(LimitsSettings()),
+        asset_url="../_marimo",
     )
     return Place(releases, workspaces, environments, spawner)
 
@@ -89,6 +90,7 @@ async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
     assert (request.mode, request.uid_slot) == (Mode.EDIT, 5)
     assert request.base_url == "/edit/user/alice/A1"
     assert request.environment == Path("/environments/abc")
+    assert request.asset_url == "../_marimo"
     assert await place.spawner.version(ALICE) == ""
 
 

@@ -77,7 +77,7 @@ async def test_sessions_leave_a_drained_machine_unless_somebody_is_at_work(
 ) -> None:
     monkeypatch.setattr("mograder.sessions.idle_culler._HOUSEKEEPING_SECONDS", 0.01)
     async with rig.pool() as pool:
-        pool.move_from(lambda live: live.key != CAROL)
+        pool.culler.moving = lambda live: live.key != CAROL
         away, here, _ = [
             await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB, CAROL)
         ]

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Place
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store import files, untrusted_dir
+from mograder.store import files
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine
 from mograder.store.files import PARKED, remove_tree
@@ -97,7 +98,7 @@ def test_a_directory_is_asked_for_once_a_second_for_files_that_are_there(
     tmp_path: Path, disk: ShareDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = [100.0]
-    monkeypatch.setattr(untrusted_dir.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
     (tmp_path / "f").write_text("1")
     below = UntrustedDir(tmp_path, disk=disk)
     for _ in range(3):
@@ -128,7 +129,7 @@ def test_a_file_replaced_while_it_is_read_is_read_again(
             raise OSError(failures.pop(), "stale")
         return read(fd, size)
 
-    monkeypatch.setattr(untrusted_dir.os, "read", stale_once)
+    monkeypatch.setattr(os, "read", stale_once)
     assert below.read("f", 10) == b"new"
     failures[:] = [errno.ESTALE, errno.ESTALE]
     with pytest.raises(Conflict, match="being replaced"):
@@ -168,6 +169,23 @@ def test_a_release_that_is_being_replaced_in_two_steps_is_not_missing(
     disk.look_again = back  # type: ignore[method-assign]
     assert releases.get(A1) is not None
     assert len(disk.asked) > 3
+
+
+def test_a_release_whose_replacement_was_cut_short_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    releases = Releases(tmp_path)
+    publish(releases)
+    (tmp_path / ".staging/0123").mkdir()
+    (tmp_path / "A1").rename(tmp_path / f".staging/0123/{PARKED}A1")
+    assert releases.get(A1) is None
+    assert 0.2 < sum(waits) < 1
+    waits.clear()
+    assert releases.get(A1) is None
+    assert waits == []
+    assert Releases(tmp_path).get(A1) is not None, "a hub that starts puts it back"
 
 
 def test_a_rule_that_another_hub_made_hides_at_once(
@@ -287,7 +305,7 @@ def test_a_tree_with_open_files_is_removed_as_far_as_it_can_be(
     for name in ("f", "a/.nfs0001", "a/b/.nfs0002", "a/b/g"):
         (tree / name).write_text("1")
     monkeypatch.setattr(files, "_HELD_SECONDS", 0)
-    monkeypatch.setattr(files.os, "unlink", HeldFiles(os.unlink, 3 if closed else 10**6))
+    monkeypatch.setattr(os, "unlink", HeldFiles(os.unlink, 3 if closed else 10**6))
     remove_tree(tree)
     left = sorted(path.name for path in tree.rglob("*") if path.is_file())
     assert left == ([] if closed else [".nfs0001", ".nfs0002"])

@@ -24,7 +24,6 @@ from mograder.core.log import configure_logging
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.sandbox.client.bootstrap import open_sandbox
-from mograder.sandbox.isolation.bwrap import adopt_orphans
 from mograder.sandbox.limits.cpu import put_first
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
@@ -82,7 +81,6 @@ def run(
             raise NotFound("This machine has not joined a hub.")
         identity = join_and_save(config.identity, node.token, node.name)
     put_first()
-    adopt_orphans()
     with held(config.state):
         asyncio.run(_serve(config, identity, environ.service))
 

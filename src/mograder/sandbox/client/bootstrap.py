@@ -64,12 +64,12 @@ def supervisor_config(
         disk_reserve_percent=loaded.settings.limits.disk_reserve_percent,
         warm_memory_mb=loaded.settings.limits.warm_memory_mb,
         front_group=hub.front_group,
-        asset_url=_asset_url(hub),
+        asset_url=asset_url_of(hub),
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 
 
-def _asset_url(hub: HubSettings) -> str:
+def asset_url_of(hub: HubSettings) -> str:
     """Return the URL below which pages load marimo's static files.
 
     With one origin per session (``session_url``) they are loaded from the hub's origin, so that the

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.environment_root import mark_used
 from mograder.sandbox.environments.locked_builds import LockedBuilds
 from mograder.sandbox.node_messages import GrantLease, NodeStatus, PrepareEnvironment
 from mograder.sandbox.nodes.hub_conversation import HubConversation, OwnCall, tell_progress
@@ -24,8 +25,9 @@ from mograder.sandbox.nodes.node_drain import Drain
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.nodes.node_lease import NodeLease
 from mograder.sandbox.nodes.node_paths import Located, NodePaths
+from mograder.sandbox.nodes.node_pruning import prune_daily
 from mograder.sandbox.nodes.node_use import NodeUse
-from mograder.sandbox.protocol import LINE_LIMIT, Done, SessionInfo, Warm
+from mograder.sandbox.protocol import LINE_LIMIT, Done, SessionInfo, StartSession, Warm
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.lease import boot_time
 
@@ -73,10 +75,12 @@ class NodeAgent:
         self._client.watch(self._use.forget, lambda: None, self._use.hear)
         self._dialer.connect_to(self._identity.hubs)
         keeping = asyncio.create_task(self._keep_lease())
+        pruning = asyncio.create_task(prune_daily(self._builds.path, self._client.in_use))
         try:
             await self._tell()
         finally:
             keeping.cancel()
+            pruning.cancel()
             await self._end()
 
     async def _end(self) -> None:
@@ -111,7 +115,13 @@ class NodeAgent:
                 "This machine takes no new sessions, since it is to be stopped.",
                 hint="Try again: another machine is used.",
             )
-        return await asyncio.to_thread(self._paths.located, operation)
+        return await asyncio.to_thread(self._located, operation)
+
+    def _located(self, operation: Located) -> Located:
+        located = self._paths.located(operation)
+        if isinstance(located, StartSession):
+            mark_used(located.environment)
+        return located
 
     async def answer(self, call_id: int, operation: OwnCall, writer: asyncio.StreamWriter) -> Done:
         """Hold a lease, build an environment, or renew the certificate.

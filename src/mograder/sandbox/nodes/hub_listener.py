@@ -19,6 +19,7 @@ A node that connects again, even if its earlier connection seems to be alive, ge
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 import ssl
@@ -101,7 +102,7 @@ class HubListener:
             listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
             listening.setblocking(False)
             self._sockets.append(listening)
-            self._start(self._accept(listening))
+            self._listen(listening)
 
     @property
     def port(self) -> int:
@@ -110,35 +111,46 @@ class HubListener:
 
     async def close(self) -> None:
         """Listen no more, and close the links of all nodes; sessions' connections go on."""
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            loop.remove_reader(listening)
+            listening.close()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        for listening in self._sockets:
-            listening.close()
         for link in tuple(self.links.values()):
             await link.close()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _accept(self, listening: socket.socket) -> None:
+    def _listen(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:  # not closed meanwhile
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listening)
-            except OSError as error:  # no descriptor is left, or the connection has ended already
-                _log.warning("a connection of a node was not accepted: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            leave = self._guests.enter(address[0])
-            if leave is None:
-                connection.close()
-                continue
-            self._start(self._receive(connection, address[0], leave))
+        try:
+            connection, address = listening.accept()
+        except BlockingIOError:  # it has ended again
+            return
+        except OSError as error:  # no descriptor is left
+            _log.warning("a connection of a node was not accepted: %s", error)
+            loop.remove_reader(listening)
+            loop.call_later(_RETRY_SECONDS, self._listen, listening)
+            return
+        connection.setblocking(False)
+        leave = self._guests.enter(address[0])
+        if leave is None:
+            connection.close()
+            return
+        receiving = self._start(self._receive(connection, address[0], leave))
+        receiving.add_done_callback(functools.partial(_close_unused, connection))
 
     async def _receive(
         self, connection: socket.socket, address: str, leave: Callable[[], None]
@@ -160,7 +172,10 @@ class HubListener:
         except (OSError, ValueError, MograderError) as error:
             _log.info("a connection from %s is closed: %.200s", address, error or type(error))
             first.abort()
-        except BaseException:
+        except Exception:  # noqa: BLE001 - no fault of one connection may end the others
+            _log.exception("a connection from %s could not be accepted", address)
+            first.abort()
+        except asyncio.CancelledError:
             first.abort()
             raise
         finally:
@@ -213,8 +228,7 @@ class HubListener:
         if not await self._gate.recognizes(peer.name, peer.fingerprint):
             _log.warning("the node %s at %s has not joined, or was removed", peer.name, address)
             return False
-        earlier = self.links.get(peer.name)
-        if earlier is not None:
+        while (earlier := self.links.get(peer.name)) is not None:
             await self._end(earlier)
         reader = PacedReader()
         writer = streams_of(first.transport, first.rest, reader)
@@ -236,9 +250,15 @@ class HubListener:
         del self.links[link.name]
         self._note_addresses()
         _log.info("the node %s is not connected any more", link.name)
+        self._went(link)  # at once: another connection of this node may be accepted meanwhile
         await link.close()
-        self._went(link)
 
     def _note_addresses(self) -> None:
         self._addresses.clear()
         self._addresses.update(link.address for link in self.links.values())
+
+
+def _close_unused(connection: socket.socket, receiving: asyncio.Task[None]) -> None:
+    """Close a connection whose task was cancelled, perhaps before its first step."""
+    if receiving.cancelled():
+        connection.close()

@@ -133,6 +133,8 @@ class NodeDialer:
                 _log.info("the hub at %s has ended the connection", hub)
             except (OSError, ValueError, MograderError) as error:
                 _log.warning("no connection to the hub at %s: %s", hub, error or type(error))
+            except Exception:  # noqa: BLE001 - a node that left its hubs would be of no use
+                _log.exception("the conversation with the hub at %s broke", hub)
             await pause.wait()
 
     async def _converse(self, hub: str, pause: _Pause) -> None:

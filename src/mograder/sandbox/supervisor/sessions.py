@@ -13,6 +13,7 @@ from typing import Literal
 
 from mograder.core.disk_reserve import NO_RESERVE, DiskReserve
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
+from mograder.core.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
@@ -243,6 +244,7 @@ class SessionTable:
 
         Slow for a large tree on a slow disk, and blocks while the server of a share is away.
         """
+        look_for(request.directory)  # on a share another machine may just have made it
         if not (request.directory / request.notebook).is_file():
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
         if _writes(request):

@@ -15,7 +15,7 @@ from mograder.web.hub.support.services import Services
 
 if TYPE_CHECKING:
     from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machine_watch import Machines
+    from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn
 
 
@@ -44,17 +44,17 @@ def lti_service(services: Services) -> LtiService | None:
     return make_lti(services)
 
 
-def machines_in(services: Services) -> Machines | None:
-    """Return the machines that run the sessions, None for a hub without ``[nodes] listen``."""
+def machines_in(services: Services) -> MachineWatch | None:
+    """Return the watch of the machines, None for a hub without ``[nodes] listen``."""
     settings = services.loaded.settings.nodes
     if not settings.listen:
         return None
     from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
     from mograder.store.nodes import Nodes  # noqa: PLC0415 - see above
-    from mograder.web.hub.support.machine_watch import Machines  # noqa: PLC0415 - see above
+    from mograder.web.hub.support.machine_watch import MachineWatch  # noqa: PLC0415 - see above
 
     view = NodesView(Nodes(services.state.engine), settings.lease_seconds)
-    return Machines(view, services.clock)
+    return MachineWatch(view, services.clock)
 
 
 def external_routes(app: HubApp) -> tuple[Route, ...]:

@@ -45,3 +45,24 @@ def test_strangers_have_256_at_a_time() -> None:
         admitted += limits.enter(f"10.1.{each % 250}.{each}") is not None
     assert admitted == 256
     assert limits.enter("10.0.0.1") is not None
+
+
+def test_a_node_opens_connections_at_a_limited_rate_without_harm_to_others() -> None:
+    clock = Clock()
+    limits = GuestLimits({"10.0.0.1", "10.0.0.2"}, clock)
+    assert _opened(limits, "10.0.0.1", 1000) == 512
+    assert _opened(limits, "10.0.0.2", 1) == 1
+    assert _opened(limits, "10.0.0.3", 1) == 1
+    clock.now += 1.0
+    assert _opened(limits, "10.0.0.1", 1000) == 128
+
+
+def _opened(limits: GuestLimits, address: str, times: int) -> int:
+    """How many of some connections are let in, each of which ends before the next."""
+    opened = 0
+    for _ in range(times):
+        leave = limits.enter(address)
+        if leave is not None:
+            opened += 1
+            leave()
+    return opened

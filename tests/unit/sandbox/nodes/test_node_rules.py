@@ -84,7 +84,6 @@ def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over(
     clock = Clock()
     monkeypatch.setattr(node_drain, "boot_time", clock)
     drain = Drain(20)
-    assert not drain.draining
     assert not drain.is_over(busy=False)
     drain.leave(hurry=False)
     assert drain.draining
@@ -92,10 +91,10 @@ def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over(
     assert not drain.is_over(busy=True)
     assert drain.is_over(busy=False)
     drain.stay()
-    assert not drain.draining
+    assert not drain.is_over(busy=False)
     drain.leave(hurry=True)
     drain.stay()
-    assert drain.draining, "its engine has asked for the end, and kills it otherwise"
+    assert drain.is_over(busy=False), "its engine has asked for the end, and kills it otherwise"
     clock.now += 19
     assert not drain.is_over(busy=True)
     clock.now += 1

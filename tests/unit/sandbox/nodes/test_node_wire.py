@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 
-from mograder.sandbox.nodes.wire_messages import SessionHello
+from mograder.sandbox.nodes.node_link import NodeLink
+from mograder.sandbox.nodes.wire_messages import ControlHello, SessionHello
 from mograder.sandbox.protocol import ListSessions
 from tests.support.node_wire import (
     LARGE,
     SESSION,
+    WireHub,
     client_of,
     next_client,
     on_uvloop,
@@ -172,3 +176,48 @@ async def test_calls_are_answered_over_the_control_connection() -> None:
         link = await hub.next_link()
         done = await link.connection.call(ListSessions(), seconds=PATIENCE)
         assert done.sessions == ()
+
+
+@on_uvloop
+async def test_of_many_connections_of_one_node_each_is_over_before_the_next_begins() -> None:
+    async with wire_hub() as hub:
+        identity = hub.identity("node-a")
+        async with AsyncExitStack() as stack:
+            await asyncio.gather(
+                *(
+                    stack.enter_async_context(raw_line(hub, ControlHello(), identity))
+                    for _ in range(8)
+                )
+            )
+            links = [await hub.next_link() for _ in range(8)]
+            assert hub.listener.links == {"node-a": links[-1]}
+        assert await _went(hub, 8) == links
+        assert hub.events == [each for link in links for each in (("came", link), ("went", link))]
+
+
+async def _went(hub: WireHub, number: int) -> list[NodeLink]:
+    return [await asyncio.wait_for(hub.went.get(), PATIENCE) for _ in range(number)]
+
+
+@on_uvloop
+async def test_an_agent_that_breaks_is_connected_again() -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of the agent")
+
+    async with wire_hub() as hub, wire_node(hub.identity("node-a"), {}, control=broken):
+        first, second = await hub.next_link(), await hub.next_link()
+        assert await _went(hub, 1) == [first]
+        assert second is not first
+
+
+@on_uvloop
+async def test_a_hub_that_cannot_ask_its_database_refuses_and_goes_on() -> None:
+    async with wire_hub() as hub:
+        identity = hub.identity("node-a")
+        hub.rows.failure = RuntimeError("no database")
+        async with raw_line(hub, ControlHello(), identity) as reader:
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(1), PATIENCE) == b""
+        hub.rows.failure = None
+        async with wire_node(identity, {}):
+            assert (await hub.next_link()).name == "node-a"

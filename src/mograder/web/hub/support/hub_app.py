@@ -35,7 +35,7 @@ from mograder.web.templating import Pages
 if TYPE_CHECKING:
     # Imported by hubs only that have them configured (`web.hub.external_routes`).
     from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machine_watch import Machines
+    from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn
 
 IDENTITY = "mograder.identity"
@@ -65,7 +65,7 @@ class HubApp:
     """None: the hub has no learning platform."""
     news: HubNewsExchange | None = None
     """None: there is no other hub."""
-    machines: Machines | None = None
+    machines: MachineWatch | None = None
     """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
@@ -111,7 +111,7 @@ def oidc_of(app: HubApp) -> OidcSignIn:
     return app.oidc
 
 
-def machines_of(app: HubApp) -> Machines:
+def machines_of(app: HubApp) -> MachineWatch:
     """Return the machines; the routes that use them exist only on hubs with nodes."""
     assert app.machines is not None
     return app.machines

@@ -21,6 +21,8 @@ from mograder.web.hub.support.notifier import Notifier, Part
 _LOOK_SECONDS = 2.0
 _SAME = timedelta(seconds=30)
 """Two ends of a machine that differ by less are taken to be one, so that pages need no news."""
+_REMINDER_SECONDS = 60.0
+"""The pause between two reminders of pages that tell how many minutes are left."""
 _log = get_logger(__name__)
 
 
@@ -40,11 +42,12 @@ class Leaving:
         return None if seconds is None else max(1, seconds // 60)
 
 
-class Machines:
+class MachineWatch:
     """The machines as they were at the last look.
 
     Mutable state, written with ``_looking``: ``_seen``, the machines by name, and ``_changed``, the
-    names of those that pages have not been notified of.
+    names of those that pages have not been notified of; ``_reminded`` is when pages were last
+    reminded.
     """
 
     def __init__(self, view: NodesView, clock: Clock) -> None:
@@ -52,6 +55,7 @@ class Machines:
         self._clock = clock
         self._seen: Mapping[str, Machine] = {}
         self._changed: set[str] = set()
+        self._reminded = clock.steady()
         self._looking = threading.Lock()
 
     def all(self) -> list[Machine]:
@@ -77,9 +81,16 @@ class Machines:
             return list(found.values())
 
     def changed(self) -> frozenset[str]:
-        """Look, and return the machines that changed since the last call of this; blocks."""
+        """Look, and return the machines that changed since the last call of this; blocks.
+
+        Once a minute those that are draining are among them.
+        """
         self.look()
+        now = self._clock.steady()
         with self._looking:
+            if now - self._reminded >= _REMINDER_SECONDS:
+                self._reminded = now
+                self._changed |= {name for name in self._seen if self.leaving(name) is not None}
             changed, self._changed = frozenset(self._changed), set()
             return changed
 

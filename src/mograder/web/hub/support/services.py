@@ -23,7 +23,7 @@ from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
-from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import asset_url_of, open_sandbox, supervisor_config
 from mograder.sandbox.client.environment_pruning import prune_environments
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
@@ -114,23 +114,19 @@ async def open_services(
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
         membership = await _join(loaded, state, stack)
-        supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
-        stack.push_async_callback(supervisor.close)
+        supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
         releases, workspaces = _open_stores(loaded, clock)
         hosting = await _open_hosting(loaded, state, clock, secret, supervisor, membership, stack)
-        machines = hosting.machines
-        environments = _environments(loaded, supervisor, machines)
-        stack.push_async_callback(environments.close)
-        limits, items = limits_of(loaded.settings.limits), loaded.settings.items
-        spawner = Spawner(releases, workspaces, environments, state, limits, items)
+        environments = _environments(loaded, supervisor, hosting.machines, stack)
+        spawner = _spawner(loaded, releases, workspaces, environments, state)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
-        hands = Hands(machines, environments, pool, releases, state, clock, hosting.runs)
+        hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, machines))
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, hosting.machines))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -145,14 +141,14 @@ async def open_services(
             environments=environments,
             pool=pool,
             capabilities=await _capabilities(state, clock, pool, secret, membership),
-            allowances=Allowances(releases, items),
+            allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
             grading=grading,
-            hang_up=machines.hang_up,
+            hang_up=hosting.machines.hang_up,
             sandboxed=sandboxed,
             dev=dev,
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
-            attended=machines.answers,
+            attended=hosting.machines.answers,
             connections=hosting.connections,
             membership=membership,
             nodes=hosting.nodes,
@@ -185,10 +181,24 @@ async def _join(
 
 
 async def _open_sandbox(
-    loaded: LoadedSettings, environ: Environ, *, dev: bool
+    loaded: LoadedSettings, environ: Environ, stack: AsyncExitStack, *, dev: bool
 ) -> tuple[SupervisorClient, bool]:
     wanted = loaded.settings.security.use_bubblewrap
-    return await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
+    opened = await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
+    stack.push_async_callback(opened[0].close)
+    return opened
+
+
+def _spawner(
+    loaded: LoadedSettings,
+    releases: Releases,
+    workspaces: Workspaces,
+    environments: Environments,
+    state: HubState,
+) -> Spawner:
+    limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+    assets = asset_url_of(loaded.settings.hub)
+    return Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
 
 
 def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
@@ -200,9 +210,12 @@ def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Worksp
 
 
 def _environments(
-    loaded: LoadedSettings, supervisor: SupervisorClient, machines: SessionMachines
+    loaded: LoadedSettings,
+    supervisor: SupervisorClient,
+    machines: SessionMachines,
+    stack: AsyncExitStack,
 ) -> Environments:
-    return Environments(
+    environments = Environments(
         loaded.path(loaded.settings.hub.environments_dir),
         supervisor,
         wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
@@ -210,6 +223,8 @@ def _environments(
         timeout=loaded.settings.limits.build_timeout,
         on_ready=machines.warm_later,
     )
+    stack.push_async_callback(environments.close)
+    return environments
 
 
 def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
@@ -272,7 +287,7 @@ async def _open_pool(
         locks = SessionLocks(state.engine, membership.hub_id)
         pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
     if hosting.nodes is not None:
-        pool.move_from(hosting.nodes.drained)
+        pool.culler.moving = hosting.nodes.drained
     await pool.open()
     stack.push_async_callback(pool.close)
     return pool

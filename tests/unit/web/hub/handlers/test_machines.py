@@ -99,7 +99,7 @@ async def test_a_node_that_drains_by_itself_says_until_when(hub: Hub) -> None:
     assert entry["state"] == "draining"
     assert entry["ends"] == pytest.approx(hub.clock.now().timestamp() + 600, abs=1)
     text = await see(hub)
-    assert "draining until" in text
+    assert "draining</span><span>until <time" in text
     assert "asked to drain on its own machine" in text
 
 
