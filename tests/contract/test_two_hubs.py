@@ -6,6 +6,7 @@ One hub is killed: no session is lost, and its pages go on through the other one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,11 +67,19 @@ def rig(installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path)
         )
         nodes = (stack.enter_context(both.node("a")), stack.enter_context(both.node("b")))
         rig = Rig(both, nodes)
+        until(lambda: built(both.hubs[0]), 300)  # both nodes build the environment
         for hub in both.hubs:
             start(hub, "first")
             stop(hub, "first")
         until(lambda: all(node.log_text().count("serving the hub at") >= 2 for node in nodes), 30)
         yield rig
+
+
+def built(hub: HubProcess) -> bool:
+    """Whether a session can be opened, for which a node has to build the environment first."""
+    with hub.client(student("first")) as client, contextlib.suppress(httpx.ReadTimeout):
+        return client.post(f"/start-edit-deep/{TINY}").is_success
+    return False
 
 
 def listed(hub: HubProcess) -> set[str]:

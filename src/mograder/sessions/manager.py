@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
@@ -111,7 +112,9 @@ class SessionManager:
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
-        self._launcher.watch(self._exits.put_nowait, self._on_lost, self._on_news)
+        shared = self._shared is not None
+        lost = self._breaks.set if shared else partial(self._exits.put_nowait, None)
+        self._launcher.watch(self._exits.put_nowait, lost, self._on_news)
         watches = [self._handle_exits(), self.culler.end_idle(), self.culler.free_memory()]
         if self._shared is None:
             await self._adopt()
@@ -407,12 +410,6 @@ class SessionManager:
     async def _orphans(self, session_ids: Iterable[str]) -> Iterable[str]:
         # Another hub may have started them.
         return session_ids if self._shared is None else await self._shared.orphans(session_ids)
-
-    def _on_lost(self) -> None:
-        if self._shared is None:
-            self._exits.put_nowait(None)
-        else:
-            self._breaks.set()
 
     def _on_news(self, news: News) -> None:
         if isinstance(news, Arrived):
