@@ -98,6 +98,11 @@ class ConnectedNode:
         """Whether sessions may start on it."""
         return self.link.connection.alive and self.granted and not self.draining
 
+    @property
+    def used(self) -> int:
+        """The memory in bytes that its last status says is in use."""
+        return 0 if self.status is None else _bounded(self.status.used, _MOST_MEMORY)
+
     def has(self, session_id: str) -> bool:
         """Return whether its last status contains a session."""
         return session_id in self._session_ids
@@ -170,7 +175,7 @@ class ConnectedNode:
             usable=self.usable,
             failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
             memory=_bounded(status.memory, _MOST_MEMORY),
-            used=_bounded(status.used, _MOST_MEMORY),
+            used=self.used,
             processors=_bounded(status.processors, _MOST_PROCESSORS),
             load=max(0.0, status.load),
             starts=_bounded(status.starts, _MOST_STARTS),

@@ -342,7 +342,7 @@ class NodeLauncher:
         nodes = self._registry.all()
         sessions = sum(sum(each.memory.values()) for each in nodes)
         runs = sum(each.runs for each in nodes)
-        used = sum(load.used for load in self._registry.loads() if load.usable)
+        used = sum(each.used for each in nodes if each.usable)
         return Measured(sessions=own, overhead=used - sessions - runs, runs=runs)
 
     def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:
