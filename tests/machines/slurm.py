@@ -35,8 +35,8 @@ SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
-NodeName=DEFAULT NodeHostname=localhost NodeAddr=127.0.0.1 CPUs=2 RealMemory=6000
-NodeName=n[1-2] Port=[{first}-{second}]
+NodeName=DEFAULT CPUs=2 RealMemory=6000
+NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{second}]
 PartitionName=p Nodes=n[1-2] Default=YES
 """
 _CGROUPS = """\
