@@ -9,6 +9,15 @@
   const tell = (kind, more) => parent.postMessage({ mograder: kind, ...more }, "*");
   const script = (text) => "data:text/javascript," + encodeURIComponent(text);
 
+  // --- patience ----------------------------------------------------------------------------------
+  // marimo gives up on its workers after 20 seconds and does not save again until the next edit. A
+  // slow computer needs longer to start Python.
+  const MARIMO_MS = 20_000;
+  const PATIENT_MS = 300_000;
+  const plainTimeout = window.setTimeout;
+  window.setTimeout = (act, delay, ...given) =>
+    plainTimeout(act, delay === MARIMO_MS ? PATIENT_MS : delay, ...given);
+
   // --- what marimo saves -------------------------------------------------------------------------
   // marimo stores the whole notebook under this key whenever it saves.
   const storage = window.localStorage;
@@ -28,6 +37,17 @@
     get: (target, key) => (key === "setItem" ? setItem : target[key]),
   });
   Object.defineProperty(window, "localStorage", { value: watched, configurable: true });
+
+  // Typing, pasting and the like, which marimo saves a second later.
+  for (const kind of ["input", "paste"]) {
+    document.addEventListener(
+      kind,
+      ({ target }) => {
+        if (target.closest?.(".cm-editor")) tell("editing");
+      },
+      true,
+    );
+  }
 
   // --- the worker in which the notebook runs -----------------------------------------------------
   // It gets the item's other files before the notebook starts, and reports what the checks append.

@@ -114,6 +114,7 @@ def _config() -> MarimoConfig:
     config = json.loads(json.dumps(DEFAULT_CONFIG))
     # What is not saved within a second is lost when the tab is closed.
     config["save"] |= {"autosave": "after_delay", "autosave_delay": 1000, "format_on_save": False}
+    config["runtime"] |= {"auto_instantiate": True}
     config["completion"] |= {"activate_on_typing": False, "copilot": False}
     config["sharing"] = {"html": False, "wasm": False}
     found: MarimoConfig = config

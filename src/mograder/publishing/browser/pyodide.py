@@ -157,7 +157,9 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
     try:
         lock = _Lock.model_validate_json(found[_LOCK])
     except ValidationError as error:
-        raise InvalidInput(f"{_LOCK} of Pyodide cannot be read: {error.errors()[0]['msg']}") from error
+        raise InvalidInput(
+            f"{_LOCK} of Pyodide cannot be read: {error.errors()[0]['msg']}"
+        ) from error
     wheels = {}
     for package in lock.packages.values() if beside else ():
         file = Path(beside or "", Path(package.file_name).name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from anyio import to_thread
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from mograder.core.errors import NotFound
 from mograder.store.browser_pages import PACKED
@@ -89,9 +89,7 @@ async def index(info: RequestInfo) -> Response:
     items = await to_thread.run_sync(
         info.services.browser_pages.items, limiter=info.services.readers
     )
-    html = info.services.pages.render(
-        "browser_items.html", f"{context.prefix}/web", items=items
-    )
+    html = info.services.pages.render("browser_items.html", f"{context.prefix}/web", items=items)
     return HTMLResponse(html, headers=_page_headers(context))
 
 

@@ -40,7 +40,10 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The options of ``mograder serve`` (B135-B145); ``web`` adds the pages for the browser alone."""
+    """The options of ``mograder serve`` (B135-B145).
+
+    ``web`` adds the pages for the browser alone.
+    """
 
     root: Path
     release_dir: Path | None = None

@@ -5,7 +5,7 @@ const MOST_TEXT = 4 * 1024 * 1024;
 const MOST_RESULTS = 512 * 1024;
 const SAVE_MS = 3000;
 
-export function openFrame(place, { title, text, files, edited, checked, failed }) {
+export function openFrame(place, { title, text, files, editing, edited, checked, failed }) {
   const { frame: address, protocol, sandbox } = document.body.dataset;
   const frame = document.createElement("iframe");
   frame.id = "notebook";
@@ -22,6 +22,8 @@ export function openFrame(place, { title, text, files, edited, checked, failed }
       if (String(data.protocol) !== protocol) failed("export it again (mograder https export-web)");
       // "*": an opaque origin cannot be named; the frame may load our own files only.
       else frame.contentWindow.postMessage({ mograder: "open", text, files }, "*");
+    } else if (data?.mograder === "editing") {
+      editing();
     } else if (data?.mograder === "text" && said && said.length <= MOST_TEXT) {
       edited(said);
       saved?.();

@@ -24,7 +24,7 @@ let pushing;
 const keep = () => store.keepWork(person.user, item, work);
 
 function showSaved() {
-  if (!work.at) return;
+  if (!work.at || unsaved) return;
   const where = work.dirty ? "in this browser" : "in this browser and on the server";
   $("saved").textContent = `Saved ${where}, ${new Date(work.at).toLocaleTimeString()}`;
 }
@@ -32,8 +32,16 @@ function showSaved() {
 // --- drafts --------------------------------------------------------------------------------------
 
 let writing = Promise.resolve();
+let unsaved = false;
+
+function editing() {
+  unsaved = true;
+  $("saved").textContent = "Not saved yet…";
+}
 
 function edited(text) {
+  unsaved = false;
+  if (text === work.text) return showSaved();
   if (text === work.text) return;
   work = { ...work, text, at: Date.now(), dirty: true };
   // One write after the other: an older text never comes last.
@@ -268,6 +276,9 @@ function listen() {
     await showStanding($("panel"), { server, item, work, earlier, save, notebook });
   };
   addEventListener("online", again);
+  addEventListener("beforeunload", (event) => {
+    if (unsaved) event.preventDefault();
+  });
   setInterval(again, RETRY_MS);
   document.addEventListener("visibilitychange", () => {
     // A tab that is left may never come back.
@@ -289,6 +300,7 @@ async function main() {
     title: item,
     text: work.text,
     files,
+    editing,
     edited,
     checked: (text) => showChecks($("checks"), $("panel"), text),
     failed: (text) => say(`The notebook does not start: ${text}`),
