@@ -51,18 +51,23 @@
 
   // --- the worker in which the notebook runs -----------------------------------------------------
   // It gets the item's other files before the notebook starts, and reports what the checks append.
+  // Another worker writes what marimo saves; it gets the notebook as it was opened, from which marimo
+  // takes the header and the app's settings. marimo hands both over by a database otherwise, which
+  // an opaque origin lacks.
   const inWorker = () => {
-    let files = {};
+    let given = { files: {}, checks: "" };
     let python;
-    let wrote = false;
+    let run;
+    let prepared = false;
     self.addEventListener("message", ({ data }) => {
-      if (data?.mograder === "files") files = data.files;
+      if (data?.mograder === "files") given = data;
     });
     const prepare = () => {
-      if (wrote) return;
-      wrote = true;
-      for (const [name, bytes] of Object.entries(files)) python.FS.writeFile(name, bytes);
-      const path = "/tmp/mograder-checks.jsonl";
+      if (prepared) return;
+      prepared = true;
+      for (const [name, bytes] of Object.entries(given.files)) python.FS.writeFile(name, bytes);
+      const path = given.checks;
+      if (!path) return;
       run(`import os; os.environ["MOGRADER_SIDECAR_PATH"] = "${path}"`);
       let size = 0;
       setInterval(() => {
@@ -74,7 +79,6 @@
         self.postMessage({ mograder: "results", text });
       }, 500);
     };
-    let run;
     Object.defineProperty(self, "pyodide", {
       configurable: true,
       get: () => python,
@@ -82,28 +86,38 @@
         python = value;
         run = value.runPython.bind(value);
         // marimo's first call comes after it has made the notebook's directory.
-        value.runPython = (...given) => (prepare(), run(...given));
+        value.runPython = (...call) => (prepare(), run(...call));
       },
     });
   };
   const prelude = script(`(${inWorker})()`);
-  const given = { files: {} };
+  let opened = { text: "", files: {} };
+  const filesFor = (address) => {
+    if (/\/save-worker-[^/]*\.js/.test(address)) {
+      return { files: { "notebook.py": new TextEncoder().encode(opened.text) }, checks: "" };
+    }
+    if (/\/worker-[^/]*\.js/.test(address)) {
+      return { files: opened.files, checks: "/tmp/mograder-checks.jsonl" };
+    }
+    return null;
+  };
   const Plain = window.Worker;
   window.Worker = class extends Plain {
     constructor(url, options) {
-      const address = String(url);
-      const main = /\/worker-[^/]*\.js/.test(decodeURIComponent(address));
-      if (!main) {
+      const address = decodeURIComponent(String(url));
+      const given = filesFor(address);
+      if (!given) {
         super(url, options);
         return;
       }
-      const target = address.startsWith("data:") ? decodeURIComponent(address) : address;
-      const inner = target.startsWith("data:") ? JSON.parse(target.slice(target.indexOf('"'))) : target;
+      // marimo's own address for an opaque origin is a script that imports the worker.
+      const data = address.startsWith("data:");
+      const inner = data ? JSON.parse(address.slice(address.indexOf('"'))) : address;
       const both = `import ${JSON.stringify(prelude)}; import ${JSON.stringify(inner)};`;
       super(script(both), { ...options, type: "module" });
-      this.postMessage({ mograder: "files", files: given.files });
-      this.addEventListener("message", ({ data }) => {
-        if (data?.mograder === "results") tell("results", { text: String(data.text) });
+      this.postMessage({ mograder: "files", ...given });
+      this.addEventListener("message", ({ data: said }) => {
+        if (said?.mograder === "results") tell("results", { text: String(said.text) });
       });
     }
   };
@@ -113,7 +127,7 @@
   const start = async ({ text, files }) => {
     if (started) return;
     started = true;
-    given.files = files ?? {};
+    opened = { text, files: files ?? {} };
     const main = new URL(own.dataset.main, document.baseURI).href;
     document.querySelector("marimo-code").textContent = encodeURIComponent(text);
     try {
