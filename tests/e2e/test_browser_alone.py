@@ -201,6 +201,11 @@ async def test_enrol_edit_run_check_submit_feedback_with_the_network_cut_and_the
     await saved(again, "in this browser and on the server")
     assert "mean = 4" in json.loads(draft.read_text())["text"]
 
+    await _feedback_is_told(again, served)
+
+
+async def _feedback_is_told(again: Page, served: Course) -> None:
+    """Give a mark and a document, and look at them on the page."""
     (served.root / "hw1" / "grades.json").write_text(
         json.dumps([{"username": "carol", "grade": "9", "feedback": "Well done."}])
     )

@@ -10,6 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from marimo import __version__
 from packaging.utils import parse_wheel_filename
 
 from mograder.clients.http import Server, bounded_body, make_client
@@ -65,8 +66,6 @@ def export_page(
     Raises: :class:`InvalidInput` for a notebook or a Pyodide that cannot be used,
     :class:`RemoteFailed` if a package cannot be downloaded.
     """
-    from marimo import __version__  # noqa: PLC0415  # marimo is heavy
-
     wanted = marimo_pyodide_version()
     script = read_script(notebook.read_text("utf-8"))
     say(f"Pyodide {wanted}")

@@ -11,12 +11,14 @@ import re
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING
+
+from marimo import __version__
+from marimo._ast.app_config import _AppConfig
+from marimo._config.config import DEFAULT_CONFIG, MarimoConfig
+from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
+from marimo._templates import wasm_notebook_template
 
 from mograder.core.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from marimo._config.config import MarimoConfig
 
 PROTOCOL = 1
 """The version of the messages between a frame and the page around it."""
@@ -37,8 +39,6 @@ class FrameAddresses:
 
 def marimo_pyodide_version() -> str:
     """Return the version of Pyodide that the installed marimo is made for."""
-    from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION  # noqa: PLC0415  # heavy
-
     return str(PYODIDE_VERSION)
 
 
@@ -81,10 +81,6 @@ def _source(text: str) -> str:
 
 
 def _marimo_page(title: str, addresses: FrameAddresses) -> str:
-    from marimo import __version__  # noqa: PLC0415  # marimo is heavy
-    from marimo._ast.app_config import _AppConfig  # noqa: PLC0415
-    from marimo._templates import wasm_notebook_template  # noqa: PLC0415
-
     def beside(address: str) -> str:
         # Resolved against the <base>, which is marimo's directory.
         return f"../{address.removeprefix('../')}"
@@ -109,8 +105,6 @@ def _marimo_page(title: str, addresses: FrameAddresses) -> str:
 
 
 def _config() -> MarimoConfig:
-    from marimo._config.config import DEFAULT_CONFIG  # noqa: PLC0415
-
     config = json.loads(json.dumps(DEFAULT_CONFIG))
     # What is not saved within a second is lost when the tab is closed.
     config["save"] |= {"autosave": "after_delay", "autosave_delay": 1000, "format_on_save": False}
