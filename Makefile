@@ -1,7 +1,7 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-full test-long test-times test-all test-newest test-vm test-deploy lint format bench bench-hall \
+.PHONY: help setup demo test test-fast test-full test-long test-times test-all test-newest test-vm test-deploy test-machines lint format bench bench-hall \
 	docs docs-serve reference clean
 
 PYTHON := .venv/bin/python
@@ -37,11 +37,14 @@ test-all: test-fast ## run the unit tests on every Python >= 3.11 that is presen
 test-newest: ## run the tests that depend on marimo with its newest release (minutes)
 	@scripts/test-newest
 
-test-vm: ## run the tests of the cgroup v2 code in an emulated machine (some minutes)
+test-vm: ## run the tests of cgroup v2 and NFS in an emulated machine (some minutes)
 	@scripts/test-vm
 
 test-deploy: ## deploy to a fresh Debian in a container, work there, back up and restore (minutes)
 	@scripts/test-deploy
+
+test-machines: ## run nodes under Docker Swarm and Slurm, on machines made of namespaces (an hour)
+	@scripts/test-machines
 
 lint: setup ## ruff, mypy, import contracts, house rules
 	@.venv/bin/ruff check .

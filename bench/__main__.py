@@ -30,6 +30,8 @@ from bench import (
     lti,
     marking,
     memory,
+    node,
+    nodes,
     pages,
     proxy,
     restart,
@@ -66,12 +68,14 @@ ROWS: dict[str, Measure] = {
     "equal": equal.measure,
     "intake": intake.measure,
     "lti": lti.measure,
+    "node": node.measure,
     "help": command_line.measure,
 }
 LONG: dict[str, Measure] = {
     "hall": hall.measure,
     "hostile": hostile.measure,
     "soak": soak.measure,
+    "nodes": nodes.measure,
 }
 """Rows that run only when named on the command line."""
 
@@ -110,10 +114,14 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
         "soakers": "students of the soak",
         "minutes": "for which they work",
         "seed": "what they decide by",
+        "quick": "a tenth of the nodes and of their sessions",
     }
     for field in fields(Options):
-        kind = type(field.default)
-        help_text = f"{told[field.name]} ({field.default})"
+        kind, help_text = type(field.default), told[field.name]
+        if kind is bool:
+            parser.add_argument(f"--{field.name}", action="store_true", help=help_text)
+            continue
+        help_text += f" ({field.default})"
         parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=help_text)
     given = parser.parse_args(arguments)
     unknown = set(given.rows) - set(known)

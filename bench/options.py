@@ -29,3 +29,5 @@ class Options:
     """For which they work."""
     seed: int = 1
     """What they decide by."""
+    quick: bool = False
+    """Measure a tenth of the row ``nodes``."""

@@ -20,10 +20,14 @@ pytest_plugins = ["tests.support.processes", "tests.support.timings"]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
 
-_ELSEWHERE = {"vm": "MOGRADER_TEST_VM", "deploy": "MOGRADER_TEST_DEPLOY"}
+_ELSEWHERE = {
+    "vm": "MOGRADER_TEST_VM",
+    "deploy": "MOGRADER_TEST_DEPLOY",
+    "machines": "MOGRADER_TEST_MACHINES",
+}
 collect_ignore = [place for place, asked in _ELSEWHERE.items() if asked not in os.environ]
 """``make test-vm`` runs those in a virtual machine, where there is cgroup v2; ``make test-deploy``
-deploys to a fresh system in a container."""
+deploys to a fresh system in a container; ``make test-machines`` runs Docker Swarm and Slurm."""
 
 # A shared machine stalls now and then: an example that takes long is not a failure.
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)

@@ -284,7 +284,7 @@ def test_no_file_carries(what: str) -> None:
     assert not found, f"{what}: {found}"
 
 
-SUITES = ("unit", "contract", "security", "e2e", "vm", "deploy")
+SUITES = ("unit", "contract", "security", "e2e", "vm", "deploy", "machines")
 
 
 def test_no_suite_imports_another_and_bench_imports_no_tests() -> None:

@@ -31,6 +31,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sandbox.supervisor.disconnect import hang_up
+from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub_state import HubState
@@ -57,6 +58,7 @@ FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "te
 FRAMES = FramePages(load_pages(), "Numerical Experiments")
 """Renders the hub's page around a session's page."""
 _ALLOWANCES = Allowances()
+_LOCAL = LocalConnections()
 
 
 @dataclass
@@ -66,6 +68,12 @@ class FakePool:
     live: dict[SessionKey, LiveSession] = field(default_factory=dict)
     ended: dict[str, Ending] = field(default_factory=dict)
     touches: int = 0
+
+    async def fetch(self, key: SessionKey) -> LiveSession | None:
+        return self.find(key)
+
+    async def fetch_by_id(self, session_id: str) -> LiveSession | None:
+        return self.by_id(session_id)
 
     def find(self, key: SessionKey) -> LiveSession | None:
         return self.live.get(key)
@@ -133,6 +141,9 @@ class FakeCapabilityTable(HubState):
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         return tuple(self.rows)
 
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        return next((row for row in self.rows if row.cap_hash == cap_hash), None)
+
 
 @dataclass
 class FakeRoster:
@@ -179,6 +190,7 @@ class RigServices:
     capabilities: Capabilities
     allowances: FakeLeave = field(default_factory=FakeLeave)
     secret: str = SECRET
+    connections: Connections = field(default_factory=LocalConnections)
 
     @property
     def as_services(self) -> Services:
@@ -240,7 +252,11 @@ def bearer(username: str, role: Role = Role.STUDENT) -> dict[str, str]:
     return {"Authorization": f"Bearer {make_token(SECRET, username, role)}"}
 
 
-def services(directory: Path, overrides: dict[str, object] | None = None) -> RigServices:
+def services(
+    directory: Path,
+    overrides: dict[str, object] | None = None,
+    connections: Connections = _LOCAL,
+) -> RigServices:
     """Build the services around a pool without sessions."""
     peers = parse_networks(["127.0.0.0/8"])
     policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset({"prof"}))
@@ -253,6 +269,7 @@ def services(directory: Path, overrides: dict[str, object] | None = None) -> Rig
         revocations=revocations,
         pool=FakePool(),
         capabilities=Capabilities(FakeCapabilityTable(), clock),
+        connections=connections,
     )
 
 
@@ -264,6 +281,7 @@ async def running_rig(
     base_url: str = "",
     allowances: Allowances = _ALLOWANCES,
     port: int = 0,
+    connections: Connections = _LOCAL,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block, or on this one.
 
@@ -272,7 +290,7 @@ async def running_rig(
     """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
         directory = Path(name)
-        made = services(directory, overrides)
+        made = services(directory, overrides, connections)
         table = FakeCapabilityTable()
         made.capabilities = Capabilities(table, SystemClock())
         traffic = ProxyCounters()

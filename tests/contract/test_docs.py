@@ -20,6 +20,7 @@ from mograder.cli.main import root
 from mograder.core.settings_layers import KEYS, note_on
 from mograder.core.settings_model import NO_EFFECT
 from mograder.web.hub.lti_routes import LTI_ROUTES
+from mograder.web.hub.machine_routes import MACHINE_ROUTES
 from mograder.web.hub.oidc_routes import OIDC_ROUTES
 from mograder.web.hub.people_routes import PEOPLE_ROUTES
 from mograder.web.hub.routes import ROUTES
@@ -53,7 +54,7 @@ def test_every_route_is_on_the_map_of_the_api_and_the_map_has_no_other() -> None
     # "/edit/{a}/" is "/edit/{a}" with the slash that 0.3.16 also answered.
     routes = {
         (route.method, route.path.replace(":path}", "}").rstrip("/") or "/")
-        for route in (*ROUTES, *OIDC_ROUTES, *LTI_ROUTES, *PEOPLE_ROUTES)
+        for route in (*ROUTES, *OIDC_ROUTES, *LTI_ROUTES, *PEOPLE_ROUTES, *MACHINE_ROUTES)
     }
     assert mapped == routes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +15,9 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.environment_root import Environment
+from mograder.sandbox.environments.locked_builds import LockedBuilds, order_of
 from mograder.sandbox.environments.record import read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
@@ -153,3 +157,24 @@ def _python(built: Environment, code: str) -> str:
         check=True,
     )
     return done.stdout.strip()
+
+
+async def test_a_node_builds_the_same_by_the_lock(
+    client: SupervisorClient, environments: Environments, tmp_path: Path
+) -> None:
+    """The lock has the digests of all files, and uv refuses others."""
+    built = await environments.prepare(Script(), lambda _: None)
+    order = order_of(built.directory)
+    assert "--hash=sha256:" in order.lock
+    builds = LockedBuilds(tmp_path / "node", client, wheels=tmp_path / "wheels", seconds=240)
+    again = await builds.prepare(order, lambda _: None)
+    assert again.directory == tmp_path / "node" / built.key
+    assert again.assets == built.assets
+    names = "sorted((d.name, d.version) for d in m.distributions())"
+    freeze = f"import importlib.metadata as m; print({names})"
+    assert _python(again, freeze) == _python(built, freeze)
+    forged = re.sub("sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", order.lock)
+    digest = hashlib.sha256(forged.encode()).hexdigest()
+    other = order.model_copy(update={"key": "another-key", "lock": forged, "digest": digest})
+    with pytest.raises(InvalidInput, match="Hash mismatch"):
+        await builds.prepare(other, lambda _: None)

@@ -108,7 +108,8 @@ async def test_an_id_is_in_use_until_its_session_has_ended(setup: LauncherSetup)
     with pytest.raises(Conflict):
         await setup.launcher.start(spec)
     assert await ids(setup.launcher) == ["session-one"]
-    await setup.launcher.stop(spec.session_id)
+    await setup.crash(spec, "out of patience\n")
+    await setup.recorder.wait_until(lambda: bool(setup.recorder.exits))
     await setup.launcher.start(spec)
     assert await setup.launcher.stop(spec.session_id)
 

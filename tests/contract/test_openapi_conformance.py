@@ -21,8 +21,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mograder.auth.roles import Role
+from mograder.web.hub.machine_routes import MACHINE_ROUTES
 from mograder.web.hub.routes import ROUTES, Route
 from tests.support.hub_app import ORIGIN, Hub, make_hub
+from tests.support.joined_nodes import connected
 
 CHECKS = [
     not_a_server_error,
@@ -39,7 +41,7 @@ KNOWN = {
     "filename": "A1.py",
     "archive": "A1.bak.20260901T090000.py",
 }
-DESCRIBED = [route for route in ROUTES if route.chapter]
+DESCRIBED = [route for route in (*ROUTES, *MACHINE_ROUTES) if route.chapter]
 FEW = settings(
     max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
@@ -48,9 +50,11 @@ FEW = settings(
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with something of everything, and one loop for all that is asked of it."""
-    made = make_hub(tmp_path_factory.mktemp("hub") / "course", '[hub]\ninstructors = ["prof"]\n')
+    toml = '[hub]\ninstructors = ["prof"]\n[nodes]\nlisten = "127.0.0.1:8442"\n'
+    made = make_hub(tmp_path_factory.mktemp("hub") / "course", toml)
     made.publish("A1", files={"data.csv": b"x"})
     made.publish("L01")
+    connected(made.engine, "A1")
     yield made
     made.close()
 

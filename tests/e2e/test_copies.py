@@ -20,7 +20,7 @@ from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import instructor, instructor_token, student
 from bench.support.marimo import Address, EditorFailed, open_editor
 from mograder.sandbox.client.environment_pruning import finished_environments
-from mograder.sandbox.environments.builder import LOCK
+from mograder.sandbox.environments.build_job import LOCK
 from mograder.sandbox.environments.record import RECORD
 from tests.support.shared_hub import (
     TINY,

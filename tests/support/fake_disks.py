@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shutil
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.disk import Disk, Place
@@ -114,3 +118,42 @@ class WatchedDisk(Disk):
         self._picture()
         self._disk.exchange(one, other)
         self._picture()
+
+
+class ShareDisk(OldDisk):
+    """A share as a client of NFS sees it, which other machines change too.
+
+    What they do shows only once the server is asked again. Names cannot be exchanged.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        """The last part of each path that the server was asked for."""
+        self._elsewhere: list[Callable[[], object]] = []
+
+    def elsewhere(self, change: Callable[[], object]) -> None:
+        """Let another machine do something, which this one does not see yet."""
+        self._elsewhere.append(change)
+
+    def is_shared(self, at: Path | int) -> bool:
+        return True
+
+    def look_again(self, path: Path | str, directory: int | None = None) -> None:
+        waiting, self._elsewhere = self._elsewhere, []
+        for change in waiting:
+            change()
+        self.asked.append(Path(path).name)
+        super().look_again(path, directory)
+
+
+def flock_on_nfs(fd: int, operation: int) -> None:
+    """Lock as NFS does: others are excluded by files that are open to write, never by directories.
+
+    A directory's lock holds on its own machine only, so here it excludes nothing.
+    """
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return
+    writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    if operation & fcntl.LOCK_EX and not writable:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    fcntl.flock(fd, operation)

@@ -31,7 +31,8 @@ from mograder.core.settings import load_settings
 from mograder.grading.batch.grading_jobs import Counts, GradingRequest
 from mograder.grading.validation.validation_queue import Validations
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.counters import Counters
@@ -181,6 +182,12 @@ class FakePool:
 
     async def pages_first(self, live: FakeSession, /) -> None:
         """Here is no crowd."""
+
+    async def fetch(self, key: SessionKey) -> FakeSession | None:
+        return self.find(key)
+
+    async def fetch_by_id(self, session_id: str) -> FakeSession | None:
+        return self.by_id(session_id)
 
     def find(self, key: SessionKey) -> FakeSession | None:
         return self.running.get(key)

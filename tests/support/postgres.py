@@ -23,6 +23,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+PASSWORD = "a password of the tests"
 _SETTINGS = ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
@@ -32,6 +33,8 @@ class PostgresServer:
 
     sockets: Path
     user: str
+    address: str = ""
+    """Where it also listens, such as ``192.0.2.1:5432``; the password there is :data:`PASSWORD`."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def new_database(self) -> str:
@@ -39,7 +42,13 @@ class PostgresServer:
         name = f"test_{next(self._numbers)}"
         with self._connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return f"postgresql://{self.user}@/{name}?host={self.sockets}"
+        port = f"&port={self.address.rpartition(':')[2]}" if self.address else ""
+        return f"postgresql://{self.user}@/{name}?host={self.sockets}{port}"
+
+    def over_tcp(self, database: str) -> str:
+        """Return the URL without a password of a database, over its address."""
+        name = database.partition("?")[0].rpartition("/")[2]
+        return f"postgresql://{self.user}@{self.address}/{name}"
 
     def disconnect_everybody(self) -> None:
         """End all connections, as a restart of the server does."""
@@ -49,9 +58,19 @@ class PostgresServer:
                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
 
+    def set_password(self) -> None:
+        """Give the server's user :data:`PASSWORD`."""
+        change = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        with self._connect() as connection:
+            connection.execute(change.format(sql.Identifier(self.user), sql.Literal(PASSWORD)))
+
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            host=str(self.sockets), user=self.user, dbname="postgres", autocommit=True
+            host=str(self.sockets),
+            port=self.address.rpartition(":")[2] or None,
+            user=self.user,
+            dbname="postgres",
+            autocommit=True,
         )
 
 
@@ -68,8 +87,11 @@ def find_binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def run_postgres(binaries: Path) -> Iterator[PostgresServer]:
-    """Start a server in a directory of its own; it is stopped and removed at the end."""
+def run_postgres(binaries: Path, address: str = "") -> Iterator[PostgresServer]:
+    """Start a server in a directory of its own; it is stopped and removed at the end.
+
+    With an address such as ``192.0.2.1:5432`` it is reached there by password, too.
+    """
     # Short, since a Unix socket's path may have 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="mograder-pg-", dir="/tmp"))
     account = _account()
@@ -92,10 +114,19 @@ def run_postgres(binaries: Path) -> Iterator[PostgresServer]:
         output, _ = made.communicate(timeout=60)
         if made.returncode != 0:
             raise RuntimeError(f"initdb failed:\n{output}")
-        settings = [argument for setting in _SETTINGS for argument in ("-c", setting)]
+        chosen = list(_SETTINGS)
+        if address:
+            host, _, port = address.rpartition(":")
+            chosen += [f"listen_addresses={host}", f"port={port}"]
+            with (data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet scram-sha-256\n")
+        settings = [argument for setting in chosen for argument in ("-c", setting)]
         command = [str(binaries / "postgres"), "-D", str(data), "-k", str(home), *settings]
         with _serving(_start(command, account, home)):
-            yield PostgresServer(home, account.pw_name)
+            server = PostgresServer(home, account.pw_name, address)
+            if address:
+                server.set_password()
+            yield server
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

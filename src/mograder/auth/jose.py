@@ -32,6 +32,7 @@ _MOST_KEYS = 64
 _RSA_BYTES = 256
 _PURPOSE = "lti-keys"
 _SIGNS = "RS256"
+_SEAL = {"alg": "dir", "enc": "A256GCM"}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "priv"})
 _TYPES: Mapping[str, tuple[str, str]] = {
     "RS256": ("RSA", ""),
@@ -184,13 +185,9 @@ class PrivateKey:
         Raises: InvalidInput if the text was damaged, or the secret is another one.
         """
         try:
-            opened = jwe.decrypt_compact(text, _sealing_key(secret), algorithms=["dir", "A256GCM"])
-            return cls(jwk.RSAKey.import_key(_json(opened.plaintext or b"")))
+            return cls(jwk.RSAKey.import_key(_json(unseal(text, secret, _PURPOSE))))
         except (JoseError, ValueError, TypeError):
-            raise InvalidInput(
-                "A stored key cannot be decrypted.",
-                hint="Was the hub's secret changed? Then make a new key.",
-            ) from None
+            raise _undecryptable() from None
 
     @property
     def kid(self) -> str:
@@ -209,9 +206,33 @@ class PrivateKey:
 
     def sealed(self, secret: str) -> str:
         """Return the private key, encrypted with a key derived from the hub's secret."""
-        text = json.dumps(self._key.as_dict(private=True))
-        header = {"alg": "dir", "enc": "A256GCM"}
-        return jwe.encrypt_compact(header, text, _sealing_key(secret))
+        return seal(json.dumps(self._key.as_dict(private=True)).encode(), secret, _PURPOSE)
+
+
+def seal(content: bytes, secret: str, purpose: str) -> str:
+    """Return content encrypted with a key derived from the hub's secret for this purpose."""
+    return jwe.encrypt_compact(_SEAL, content, _sealing_key(secret, purpose))
+
+
+def unseal(text: str, secret: str, purpose: str) -> bytes:
+    """Return the content that :func:`seal` encrypted with the same secret and purpose.
+
+    Raises: InvalidInput if the text was damaged, or the secret is another one.
+    """
+    try:
+        opened = jwe.decrypt_compact(
+            text, _sealing_key(secret, purpose), algorithms=list(_SEAL.values())
+        )
+    except (JoseError, ValueError, TypeError):
+        raise _undecryptable() from None
+    return opened.plaintext or b""
+
+
+def _undecryptable() -> InvalidInput:
+    return InvalidInput(
+        "A stored key cannot be decrypted.",
+        hint="Was the hub's secret changed? Then make a new key.",
+    )
 
 
 class _Registry(jws.JWSRegistry):
@@ -227,8 +248,8 @@ def _registry(algorithm: str) -> jws.JWSRegistry:
     return _Registry(algorithms=[algorithm], strict_check_header=False)
 
 
-def _sealing_key(secret: str) -> jwk.OctKey:
-    return jwk.OctKey.import_key(derived_key(secret, _PURPOSE))
+def _sealing_key(secret: str, purpose: str) -> jwk.OctKey:
+    return jwk.OctKey.import_key(derived_key(secret, purpose))
 
 
 def _public_key(entry: object) -> _PublicKey | None:

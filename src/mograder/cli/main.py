@@ -115,6 +115,10 @@ class _Root(LazyGroup):
             "student": Lazy(
                 "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
             ),
+            "node": Lazy(
+                "mograder.cli.node.group:node",
+                "Run notebooks on this machine for a hub on another one.",
+            ),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
         }
     )

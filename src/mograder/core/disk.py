@@ -1,7 +1,8 @@
 """The few system calls that make writes durable: write, fsync, rename, exchange.
 
 They are methods of one small object, so that a test can fill the disk or cut the power at any of
-them (files.md, "How files are written"). All code that writes durable files uses them.
+them (files.md, "How files are written"). All code that writes durable files uses them. Two more are
+for disks that other machines write to (files-on-a-share.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import Busy, is_disk_full
+from mograder.core.mounts import on_network
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
@@ -92,6 +94,22 @@ class Disk:
         """
         _renameat2(one, other, _RENAME_EXCHANGE)
 
+    def is_shared(self, at: Path | int) -> bool:
+        """Return whether other machines may change the files of a path's or descriptor's disk."""
+        # Path.stat takes no descriptor.
+        return on_network(os.stat(at).st_dev)  # noqa: PTH116
+
+    def look_again(self, path: Path | str, directory: int | None = None) -> None:
+        """Ask the server of a network file system for a file's or directory's present state.
+
+        Then names in the directory are looked up again that were missing, or that led to files
+        since replaced. ``path`` may be relative to an opened ``directory``.
+
+        Raises: ``OSError``.
+        """
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        os.close(os.open(path, flags, dir_fd=directory))
+
     def _place_by_link(self, source: Place, target: Place) -> None:
         info = os.stat(source.name, dir_fd=source.directory, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
@@ -102,13 +120,19 @@ class Disk:
                     raise FileExistsError(errno.EEXIST, "already there", target.name) from error
                 raise
             return
-        os.link(
-            source.name,
-            target.name,
-            src_dir_fd=source.directory,
-            dst_dir_fd=target.directory,
-            follow_symlinks=False,
-        )
+        try:
+            os.link(
+                source.name,
+                target.name,
+                src_dir_fd=source.directory,
+                dst_dir_fd=target.directory,
+                follow_symlinks=False,
+            )
+        except FileExistsError:
+            # A server that lost its answer to the first request says so of the repeated one.
+            there = os.stat(target.name, dir_fd=target.directory, follow_symlinks=False)
+            if not os.path.samestat(info, there):
+                raise
         os.unlink(source.name, dir_fd=source.directory)
 
 

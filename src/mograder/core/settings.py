@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
+from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
 from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on, split_list
 from mograder.core.settings_model import (
@@ -67,6 +68,7 @@ _BUILD_VARIABLES = frozenset(
 )
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
+_NODE_CREDENTIAL = "node-token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Environ:
     authority: Path | None = None
     """The file of a certificate authority that systemd passed (``LoadCredential=authority:…``)."""
     grader: GraderEnviron = field(default_factory=GraderEnviron)
+    node: NodeEnviron = field(default_factory=NodeEnviron)
 
 
 def load_settings(
@@ -187,6 +190,7 @@ def load_settings(
 def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
     """Return the other variables that we use; empty ones count as absent."""
     environ = os.environ if environ is None else environ
+    home = _absolute(environ.get("HOME", "")) or Path.home()
     return Environ(
         hub_secret=_secret(
             environ.get("MOGRADER_HUB_SECRET", "") or _credential(environ, _CREDENTIAL)
@@ -201,7 +205,7 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         runtime_directory=_absolute(environ.get("RUNTIME_DIRECTORY", "").split(":")[0]),
         xdg_runtime_dir=_absolute(environ.get("XDG_RUNTIME_DIR", "")),
         build=MappingProxyType({k: v for k, v in environ.items() if _for_builds(k)}),
-        home=_absolute(environ.get("HOME", "")) or Path.home(),
+        home=home,
         path=environ.get("PATH", os.defpath),
         hub_ssh=environ.get("MOGRADER_HUB_SSH", ""),
         hub_ssh_options=_words(environ, "MOGRADER_HUB_SSH_OPTIONS"),
@@ -217,6 +221,7 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
             trusted_proxies=split_list(environ.get("MOGRADER_TRUSTED_PROXIES", "")),
             trust_local_proxy=environ.get("MOGRADER_TRUST_LOCAL_PROXY") == "1",
         ),
+        node=node_environ(environ, home, _credential(environ, _NODE_CREDENTIAL)),
     )
 
 
@@ -231,7 +236,12 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
         return loaded.path(configured)
     if environ.runtime_directory:
         return environ.runtime_directory
-    course = hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:12]
+    return own_runtime_dir(loaded.course_dir, environ)
+
+
+def own_runtime_dir(place: Path, environ: Environ) -> Path:
+    """Return the directory for the sockets of the program whose files are in ``place``."""
+    course = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
     if os.geteuid() == 0:
         return Path(f"/run/mograder-{course}")
     if environ.xdg_runtime_dir:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from mograder.core.disk_reserve import DiskReserve
 from mograder.core.external_settings import LtiSettings, OidcSettings
+from mograder.core.node_settings import NodesSettings
 from mograder.core.settings_section import Present, Section
 from mograder.core.settings_values import (
     builtin,
@@ -48,6 +49,7 @@ OUR_SECTIONS: Final = frozenset(
         "backup",
         "oidc",
         "lti",
+        "nodes",
     }
 )
 """Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
@@ -468,3 +470,4 @@ class Settings(Section):
     backup: BackupSettings = BackupSettings()
     oidc: OidcSettings = OidcSettings()
     lti: LtiSettings = LtiSettings()
+    nodes: NodesSettings = NodesSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,11 @@ from pathlib import Path
 from mograder import __version__
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
+from mograder.sandbox.isolation.obstacles import (
+    Surroundings,
+    refusal_of_namespaces,
+    remedy_for,
+)
 from mograder.sandbox.limits.procfs import parse_meminfo
 
 _TIMEX_BYTES = 512
@@ -87,10 +92,13 @@ def inode_line(path: Path) -> Line:
     return ok("inodes", text)
 
 
-def namespace_lines(*, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
-    """Yield the kernel's settings for user namespaces, which sandboxes need.
+def namespace_lines(
+    *, sys: Path = Path("/proc/sys"), trial: Callable[[], str] = refusal_of_namespaces
+) -> Iterator[Line]:
+    """Yield whether namespaces can be made, which sandboxes need, by the kernel's settings.
 
-    They may be allowed for root only; the sandbox's own check runs one.
+    Where these allow it, it is tried: in a container a seccomp profile may forbid it, or covered
+    parts of /proc. ``trial`` returns the reason, or "".
     """
     most = _number(sys / "user/max_user_namespaces")
     if most == 0:
@@ -109,6 +117,9 @@ def namespace_lines(*, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
                 "user namespaces: only for programs with an AppArmor profile",
                 "mograder hub install --systemd writes one for bubblewrap.",
             )
+    elif reason := trial():
+        hint = remedy_for(reason, Surroundings.found())
+        yield problem("namespaces", f"user namespaces: refused here ({reason})", hint)
     else:
         yield ok("namespaces", "user namespaces: allowed")
 

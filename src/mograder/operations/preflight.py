@@ -45,6 +45,7 @@ from mograder.operations.service_checks import (
     unit_lines,
     volume_line,
 )
+from mograder.operations.share_checks import share_lines
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.connection import connect_to
 from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
@@ -77,7 +78,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
     lines = [
         *secret_of(environ),
         _marimo(),
-        _bubblewrap(),
+        bubblewrap_line(),
         *_directories(loaded),
         *([volume] if volume else []),
         *unit_lines(units),
@@ -99,6 +100,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
         *await environment_lines(loaded),
         *await asyncio.to_thread(lambda: tuple(backup_lines(loaded))),
         *await asyncio.to_thread(lambda: tuple(external_lines(loaded, environ))),
+        *await asyncio.to_thread(lambda: tuple(share_lines(loaded))),
         version_line(),
     ]
     return tuple(lines)
@@ -124,7 +126,7 @@ def _marimo() -> Line:
     return ok("marimo", "marimo available")
 
 
-def _bubblewrap() -> Line:
+def bubblewrap_line() -> Line:
     """Report whether bubblewrap is installed (B83); the sandbox's check says if it is needed."""
     try:
         find_bubblewrap()
@@ -261,7 +263,7 @@ async def _sandbox(loaded: LoadedSettings, environ: Environ) -> list[Line]:
     config = supervisor_config(loaded, environ)
     try:
         async with momentary_supervisor(config, own_cache=True) as moment:
-            lines = [await _uv(moment)]
+            lines = [await uv_line(moment)]
             if config.sandbox == "none":
                 text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
                 return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
@@ -269,7 +271,7 @@ async def _sandbox(loaded: LoadedSettings, environ: Environ) -> list[Line]:
             seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
     except MograderError as error:
         return [problem("sandbox", f"sandbox: {error.message}", error.hint)]
-    return [*lines, _confined(seen)]
+    return [*lines, confined_line(seen)]
 
 
 async def _kept_supervisor(loaded: LoadedSettings, environ: Environ) -> list[Line]:
@@ -299,7 +301,8 @@ def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
     )
 
 
-async def _uv(moment: TemporarySupervisor) -> Line:
+async def uv_line(moment: TemporarySupervisor) -> Line:
+    """Report whether uv works in the sandbox of builds."""
     try:
         version = await uv_version(moment.client, moment.place / "uv")
     except MograderError as error:
@@ -307,7 +310,8 @@ async def _uv(moment: TemporarySupervisor) -> Line:
     return ok("uv", f"{version.partition('(')[0].strip()} works in a sandbox")
 
 
-def _confined(seen: tuple[Seen, ...]) -> Line:
+def confined_line(seen: tuple[Seen, ...]) -> Line:
+    """Report what a session reaches of the machine."""
     if not seen:
         text = "sandbox: a session sees no network, none of the course's files, nobody's processes"
         return ok("sandbox", text)

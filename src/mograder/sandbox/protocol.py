@@ -13,7 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from mograder.sandbox.message import Message
+from mograder.sandbox.node_messages import (
+    GrantLease,
+    HoldLease,
+    NodeStatus,
+    PrepareEnvironment,
+    RenewCertificate,
+)
 
 PROTOCOL = 1
 LINE_LIMIT = 1 << 20
@@ -35,16 +44,16 @@ LimitReason = Literal["memory", "processes", "workspace", "disk", "output"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address of a session's server: a Unix socket on the hub's machine."""
+    """The address of a session's server: a Unix socket of the machine on which it runs.
+
+    ``node`` is the name of that machine, "" for the hub's own.
+    """
 
     socket: Path
+    node: str = ""
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Limits(_Message):
+class Limits(Message):
     """The limits of one session, or one run of a notebook; megabytes are 2**20 bytes.
 
     The fields with a default are not sent by hubs of the first release; 0 means no limit.
@@ -60,7 +69,7 @@ class Limits(_Message):
     workspace_mb: int = 0
 
 
-class NotebookRequest(_Message):
+class NotebookRequest(Message):
     """A notebook to open in a sandbox: its ``directory``, its file name in it, its environment.
 
     ``uid_slot`` is a number from which a supervisor with sub-uids derives the sandbox's uid.
@@ -79,29 +88,31 @@ class StartSession(NotebookRequest):
 
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
-    (:data:`~mograder.core.features.FEATURES`) that the page may offer.
+    (:data:`~mograder.core.features.FEATURES`) that the page may offer. ``asset_url`` is the URL
+    below which the page loads marimo's static files, "" for the supervisor's own.
     """
 
     op: Literal["start"] = "start"
     mode: Mode
     base_url: str
     allow: tuple[str, ...] = ()
+    asset_url: str = Field(default="", pattern=r"^(?:(?:https?://|\.\./|/)\S*)?$", max_length=500)
 
 
-class StopSession(_Message):
+class StopSession(Message):
     """End a session and all its processes."""
 
     op: Literal["stop"] = "stop"
     session_id: str
 
 
-class ListSessions(_Message):
+class ListSessions(Message):
     """List the live sessions."""
 
     op: Literal["list"] = "list"
 
 
-class RunCommand(_Message):
+class RunCommand(Message):
     """Run one build command in ``directory`` (bound writable, the working directory).
 
     ``readable`` are bound read-only; ``timeout`` is in seconds.
@@ -111,11 +122,11 @@ class RunCommand(_Message):
     argv: tuple[str, ...]
     directory: Path
     readable: tuple[Path, ...] = ()
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = Field(default_factory=dict)
     timeout: float
 
 
-class Warm(_Message):
+class Warm(Message):
     """Prepare warm starts of an environment's sessions; the answer says whether they will be."""
 
     op: Literal["warm"] = "warm"
@@ -147,7 +158,7 @@ class AnswerWorker(NotebookRequest):
     outputs: bool = False
 
 
-class JudgeSeconds(_Message):
+class JudgeSeconds(Message):
     """Time limits of a judge in seconds.
 
     ``notebook`` is for the worker's run of the cells, ``call`` for one request to it, ``check`` for
@@ -174,7 +185,7 @@ class AnswerJudge(NotebookRequest):
     rehearses: bool = False
 
 
-class JudgeSubmission(_Message):
+class JudgeSubmission(Message):
     """Judge a submission in two sandboxes, which both end with the judge, or after ``seconds``.
 
     The lines of the judge's report are sent as :class:`Output` that begins with
@@ -191,7 +202,7 @@ class JudgeSubmission(_Message):
 JUDGE_LINE, WORKER_LINE = "judge ", "worker "
 
 
-class CancelCall(_Message):
+class CancelCall(Message):
     """End a notebook's run or a judging that an earlier call on this connection has begun.
 
     The answer comes when their processes have ended; ``stopped`` says whether they still ran.
@@ -201,39 +212,39 @@ class CancelCall(_Message):
     call_id: int
 
 
-class HangUp(_Message):
+class HangUp(Message):
     """Close every connection to a session's server; the session goes on."""
 
     op: Literal["hang up"] = "hang up"
     session_id: str
 
 
-class Answered(_Message):
+class Answered(Message):
     """Report that a session's server has answered, which ends the CPU boost of its start."""
 
     op: Literal["answered"] = "answered"
     session_id: str
 
 
-class Subscribe(_Message):
+class Subscribe(Message):
     """Request :class:`Arrived` and :class:`Measured` messages on this connection from now on."""
 
     op: Literal["subscribe"] = "subscribe"
 
 
-class Hello(_Message):
+class Hello(Message):
     """Request the supervisor's release, protocol, operations and configuration."""
 
     op: Literal["hello"] = "hello"
 
 
-class InUse(_Message):
+class InUse(Message):
     """Request the environments of live sessions and of zygotes."""
 
     op: Literal["in use"] = "in use"
 
 
-class Shutdown(_Message):
+class Shutdown(Message):
     """End every session, then the supervisor."""
 
     op: Literal["shutdown"] = "shutdown"
@@ -251,6 +262,10 @@ Operation = Annotated[
     | HangUp
     | Answered
     | Subscribe
+    | HoldLease
+    | GrantLease
+    | PrepareEnvironment
+    | RenewCertificate
     | Hello
     | InUse
     | Shutdown,
@@ -258,7 +273,7 @@ Operation = Annotated[
 ]
 
 
-class Call(_Message):
+class Call(Message):
     """One request; its answers have the same ``id``."""
 
     kind: Literal["call"] = "call"
@@ -266,7 +281,7 @@ class Call(_Message):
     operation: Operation
 
 
-class Output(_Message):
+class Output(Message):
     """A line that a running command printed."""
 
     kind: Literal["output"] = "output"
@@ -274,19 +289,21 @@ class Output(_Message):
     line: str
 
 
-class SessionInfo(_Message):
+class SessionInfo(Message):
     """A live session and the path of its listening socket."""
 
     session_id: str
     socket: Path
+    node: str = ""
+    """The machine, "" for the hub's own; set by the hub, never taken from a message."""
 
     @property
     def endpoint(self) -> Endpoint:
         """The address of the session's server."""
-        return Endpoint(self.socket)
+        return Endpoint(self.socket, self.node)
 
 
-class Executed(_Message):
+class Executed(Message):
     """The end of a notebook's run; its report was sent line by line.
 
     ``reason`` is the limit for which it was ended, as in :class:`Ended`; ``overflow`` is whether
@@ -301,7 +318,7 @@ class Executed(_Message):
     overflow: bool = False
 
 
-class Judged(_Message):
+class Judged(Message):
     """The ends of a submission's judge and of its worker, which is ended with the judge.
 
     ``timed_out`` of the worker says that it was still running then. ``protected`` is whether both
@@ -313,7 +330,7 @@ class Judged(_Message):
     protected: bool = False
 
 
-class Done(_Message):
+class Done(Message):
     """The answer to a call: only the fields of its operation are set."""
 
     kind: Literal["done"] = "done"
@@ -330,13 +347,16 @@ class Done(_Message):
     operations: tuple[str, ...] = ()
     """In the answer to ``hello``: the operations that were added after the first release."""
     environments: tuple[Path, ...] = ()
+    zygotes: tuple[Path, ...] = ()
+    """Those of the environments from which sessions start warm."""
     executed: Executed | None = None
     judged: Judged | None = None
-    starts: dict[str, int] = {}
+    starts: dict[str, int] = Field(default_factory=dict)
     """Numbers of warm starts, and of cold ones that should have been warm, by reason."""
+    text: str = ""
 
 
-class Failed(_Message):
+class Failed(Message):
     """The operation failed; ``family`` names the class in ``core.errors``."""
 
     kind: Literal["failed"] = "failed"
@@ -346,11 +366,13 @@ class Failed(_Message):
     hint: str = ""
 
 
-class Ended(_Message):
+class Ended(Message):
     """A session's last process has ended; ``log_tail`` is the end of its output.
 
     ``reason`` is the :data:`LimitReason` for which the supervisor ended it, "" for every other end.
     It may be any string, since a newer supervisor may have limits that this hub does not know.
+    ``asked`` is whether a hub has asked for the end. ``node`` is the machine that reports it, ""
+    for the hub's own; the hub sets it, whatever the message says.
     """
 
     kind: Literal["ended"] = "ended"
@@ -358,9 +380,11 @@ class Ended(_Message):
     status: int
     log_tail: str
     reason: str = ""
+    asked: bool = False
+    node: str = ""
 
 
-class Arrived(_Message):
+class Arrived(Message):
     """A session's first process is in its sandbox; ``fallback`` is why it was not a warm start."""
 
     kind: Literal["arrived"] = "arrived"
@@ -369,7 +393,7 @@ class Arrived(_Message):
     fallback: str = ""
 
 
-class SessionUse(_Message):
+class SessionUse(Message):
     """The current use of a session.
 
     ``memory`` and ``workspace`` are in bytes (shared memory counts by share), ``cpu`` is processor
@@ -383,7 +407,7 @@ class SessionUse(_Message):
     workspace: int = 0
 
 
-class Measured(_Message):
+class Measured(Message):
     """The sessions whose use has changed, sent about once a second.
 
     ``overhead`` is the memory of the supervisor and the zygotes in bytes, ``runs`` that of all runs
@@ -396,11 +420,12 @@ class Measured(_Message):
     runs: int = 0
 
 
-News = Arrived | Measured
-Answer = Annotated[Output | Done | Failed | Ended | Arrived | Measured, Field(discriminator="kind")]
+News = Arrived | Measured | NodeStatus
+SupervisorMessage = Output | Done | Failed | Ended | Arrived | Measured | NodeStatus
+Answer = Annotated[SupervisorMessage, Field(discriminator="kind")]
 
 CALL: TypeAdapter[Call] = TypeAdapter(Call)
-ANSWER: TypeAdapter[Output | Done | Failed | Ended | Arrived | Measured] = TypeAdapter(Answer)
+ANSWER: TypeAdapter[SupervisorMessage] = TypeAdapter(Answer)
 
 
 def encode(message: BaseModel) -> bytes:
@@ -408,25 +433,23 @@ def encode(message: BaseModel) -> bytes:
     return message.model_dump_json().encode() + b"\n"
 
 
-class CallId(_Message):
+class CallId(Message):
     """The id of a call whose operation is not valid, for the answer with an error."""
 
     id: int
 
 
-class UnknownAnswer(_Message):
+class UnknownAnswer(Message):
     """A message of a kind that is unknown to this release, or news that it cannot parse."""
 
     kind: str
 
 
-# No call waits for news (Arrived, Measured), and reconnecting would only bring the same message.
+# No call waits for news, and reconnecting would only bring the same message.
 _WAITED_FOR = frozenset(each.model_fields["kind"].default for each in (Output, Done, Failed, Ended))
 
 
-def decode_answer(
-    line: bytes,
-) -> Output | Done | Failed | Ended | Arrived | Measured | UnknownAnswer:
+def decode_answer(line: bytes) -> SupervisorMessage | UnknownAnswer:
     """Return a supervisor's message, :class:`UnknownAnswer` for an unknown kind or invalid news.
 
     Raises: :class:`pydantic.ValidationError` for any other message that is not valid.

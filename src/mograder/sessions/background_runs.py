@@ -30,10 +30,13 @@ def has_room(expected: int, *, used: int, others: int, limits: CapacityLimits) -
     """Return whether a run of ``expected`` bytes may begin beside ``others`` that use ``used``.
 
     It leaves free what the next starts will probably use, but at most a quarter of all, so that
-    grading goes on on a small machine as well. The only run needs no memory to be free.
+    grading goes on on a small machine as well. The only run needs no memory to be free, but a
+    machine.
     """
+    if not limits.starts:
+        return False
     spare = min(limits.starts * UNKNOWN, limits.memory // 4)
-    return not others or used + expected + spare <= limits.memory
+    return not others or (used + expected + spare <= limits.memory and limits.fits(expected))
 
 
 class BackgroundRuns:

@@ -16,7 +16,9 @@ from mograder.store.hub_state import EndingRow, HubState
 
 _log = logging.getLogger(__name__)
 
-_KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)
+"""How long endings are kept in the database."""
+
 _KEPT_IN_MEMORY = 5000
 """Number of endings, the newest; a page that was open asks for its session's ending soon."""
 
@@ -32,8 +34,8 @@ class History:
 
     async def load(self) -> None:
         """Read the endings of the last 30 days from the database."""
-        for row in await asyncio.to_thread(self._rows.endings, self._clock.now() - _KEPT):
-            self._remember(_ending(row))
+        for row in await asyncio.to_thread(self._rows.endings, self._clock.now() - KEPT):
+            self._remember(ending_of(row))
 
     def note(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Record an ending in memory and return it; :meth:`save` writes it to the database."""
@@ -45,9 +47,11 @@ class History:
         """Write an ending to the database, unless it was forgotten or replaced since."""
         if self._by_key.get(ending.key) is not ending:
             return
-        before = self._clock.now() - _KEPT
+        before = self._clock.now() - KEPT
         try:
-            await asyncio.to_thread(self._rows.save_ending, _row(ending), forget_before=before)
+            await asyncio.to_thread(
+                self._rows.save_ending, ending_row(ending), forget_before=before
+            )
         except MograderError as error:
             _log.warning("the ending of session %s was not saved: %s", ending.session_id, error)
 
@@ -62,6 +66,14 @@ class History:
             await asyncio.to_thread(self._rows.forget_ending, key.user, key.item, key.mode.value)
         except MograderError as error:
             _log.warning("the saved ending of %s was not deleted: %s", key.url, error)
+
+    def learn(self, ending: Ending) -> None:
+        """Record an ending that another hub has written."""
+        self._remember(ending)
+
+    def supersede(self, key: SessionKey) -> None:
+        """Remove the last ending of a key from memory, because another hub runs a session of it."""
+        self._by_key.pop(key, None)
 
     def of_session(self, session_id: str) -> Ending | None:
         """Return a session's ending, or None if it runs or its ending is no longer kept."""
@@ -84,7 +96,8 @@ class History:
                 kept.popitem(last=False)
 
 
-def _ending(row: EndingRow) -> Ending:
+def ending_of(row: EndingRow) -> Ending:
+    """Return the ending in a row."""
     key = SessionKey(row.username, row.item, Mode(row.mode))
     # The row may be from a newer mograder with reasons that this one does not know.
     known = row.reason in set(EndReason)
@@ -92,7 +105,8 @@ def _ending(row: EndingRow) -> Ending:
     return Ending(key, row.session_id, reason, row.ended_at, row.detail)
 
 
-def _row(ending: Ending) -> EndingRow:
+def ending_row(ending: Ending) -> EndingRow:
+    """Return the row of an ending."""
     key = ending.key
     return EndingRow(
         username=key.user,

@@ -16,6 +16,8 @@ from mograder.sessions.session import SessionKey
 
 _DETAIL_LENGTH = 500
 _LIMITS = frozenset(get_args(LimitReason))
+_OF_MACHINES = frozenset({"machine", "moved"})
+"""Reasons that the launcher over nodes reports."""
 
 
 class EndReason(StrEnum):
@@ -39,6 +41,10 @@ class EndReason(StrEnum):
     """Its process ended unexpectedly."""
     LOST = "lost"
     """The supervisor no longer has it: it, or the supervisor, ended while no hub was connected."""
+    MACHINE = "machine"
+    """The machine that ran it failed, or was cut off from the hub for too long."""
+    MOVED = "moved"
+    """The machine that ran it is being taken out of service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Explanation:
 
 def reason_of(gone: Ended) -> EndReason:
     """Return the reason of an end that the hub did not request."""
-    if gone.reason in _LIMITS:
+    if gone.reason in _LIMITS | _OF_MACHINES:
         return EndReason(gone.reason)
     # Status 0: the student used marimo's own "shut down".
     return EndReason.STOPPED if gone.status == 0 else EndReason.CRASHED
@@ -97,14 +103,15 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
     )
     title = explanation.title.format(notebook=notebook)
     if ending.key.mode is Mode.EDIT:  # a lecture has no work to save
-        title = f"{_PERHAPS_SAVED if ending.reason in _FULL else _SAVED} {title}"
+        title = f"{_PERHAPS_SAVED if ending.reason in _UNSURE else _SAVED} {title}"
     return Explanation(title, " ".join(text.split()))
 
 
 _SAVED = "Your work is saved."
 _PERHAPS_SAVED = "What was saved is safe."
-_FULL = frozenset({EndReason.WORKSPACE, EndReason.DISK})
-"""Reasons for which the last save may have failed, because the disk or the folder was full."""
+_UNSURE = frozenset({EndReason.WORKSPACE, EndReason.DISK, EndReason.MACHINE})
+"""Reasons for which the last save may have failed: the disk or the folder was full, or the machine
+failed before it."""
 
 _EXPLANATIONS = {
     EndReason.STOPPED: Explanation(
@@ -160,6 +167,14 @@ _EXPLANATIONS = {
     EndReason.LOST: Explanation(
         "The {notebook} was closed because the server was restarted.",
         "Open it again to go on where you were.",
+    ),
+    EndReason.MACHINE: Explanation(
+        "The machine that ran your {notebook} failed.",
+        "Open it again: it starts on another machine, with what was saved.",
+    ),
+    EndReason.MOVED: Explanation(
+        "The {notebook} was closed because its machine is being serviced.",
+        "Open it again: it starts on another machine, and you go on where you were.",
     ),
 }
 

@@ -52,11 +52,16 @@ class CullableSessions(Protocol):
         """Write changed activity times to the database; blocks."""
         ...
 
+    async def catch_up(self, sessions: Sequence[LiveSession], /) -> None:
+        """Take over later activity times that other hubs wrote."""
+        ...
+
 
 class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
 
-    ``ttl`` is the idle timeout in seconds.
+    ``ttl`` is the idle timeout in seconds. ``moving`` returns whether a session runs on a machine
+    that is being drained.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class IdleCuller:
         self._clock = clock
         self._census = census
         self._ttl = timedelta(seconds=ttl)
+        self.moving: Callable[[LiveSession], bool] = lambda _: False
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
     async def end_idle(self) -> None:
@@ -81,6 +87,7 @@ class IdleCuller:
             try:
                 self._take_stock()
                 await self._cull()
+                await self._move()
                 self._queue.pump()  # sessions that are no longer young count with less memory
                 await asyncio.to_thread(self._sessions.note_down)
             except Exception:  # noqa: BLE001 - the loop tries again in the next round
@@ -105,16 +112,28 @@ class IdleCuller:
 
     async def _cull(self) -> None:
         rule = partial(idle, ttl=self._ttl)
-        await self._end_all(rule(self._sessions.all(), self._clock.now()), EndReason.IDLE, rule)
+        await self._end_all(await self._selected(rule), EndReason.IDLE, rule)
+
+    async def _move(self) -> None:
+        """End the sessions that may go and are to start elsewhere when they are opened again."""
+
+        def rule(sessions: Sequence[LiveSession], now: datetime) -> Sequence[LiveSession]:
+            return pressed(filter(self.moving, sessions), now)
+
+        await self._end_all(await self._selected(rule), EndReason.MOVED, rule)
 
     async def _make_room(self) -> bool:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
-        may_go = pressed(self._sessions.all(), self._clock.now())
-        chosen = relief(may_go, self._queue.shortage())
+        chosen = relief(await self._selected(pressed), self._queue.shortage())
         await self._end_all(chosen, EndReason.PRESSURE, pressed)
         self._queue.pump()
         return bool(chosen)
+
+    async def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
+        """Return the sessions that a rule selects by the activity that all hubs have seen."""
+        await self._sessions.catch_up(rule(self._sessions.all(), self._clock.now()))
+        return rule(self._sessions.all(), self._clock.now())
 
     async def _end_all(
         self,
@@ -142,10 +161,10 @@ class IdleCuller:
         """Ask a session's server for its open pages, and set ``paged`` if it has any.
 
         On a web server's fast path the hub does not see the pages' connections. Without a valid
-        answer an idle session is taken to have no page. Under memory pressure it is taken to have
-        one: a server that is short of processor time must not lose its student's page.
+        answer an idle session is taken to have no page. Any other one is taken to have a page: a
+        server that is short of processor time must not lose its student's page.
         """
-        under_pressure = reason is EndReason.PRESSURE
+        under_pressure = reason is not EndReason.IDLE
         if live.connections or (under_pressure and page_known(live, self._clock.now())):
             return
         pages = await self._census(live.endpoint, live.base_url)

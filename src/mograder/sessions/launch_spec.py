@@ -47,14 +47,20 @@ class Spawner:
         slots: HubState,
         limits: Limits,
         decisions: Decisions = NOTHING_DECIDED,
+        *,
+        asset_url: str = "",
     ) -> None:
-        """``limits`` apply where neither the header nor ``decisions`` set others."""
+        """``limits`` apply where neither the header nor ``decisions`` set others.
+
+        ``asset_url`` is that of :class:`StartSession`.
+        """
         self._releases = releases
         self._workspaces = workspaces
         self._environments = environments
         self._slots = slots
         self._limits = limits
         self._decisions = decisions
+        self._asset_url = asset_url
 
     async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         """Return the request that starts a session.
@@ -78,6 +84,7 @@ class Spawner:
             uid_slot=uid_slot,
             limits=limited(self._limits, script, decided),
             allow=allowed(script, decided),
+            asset_url=self._asset_url,
         )
 
     async def version(self, key: SessionKey) -> str:

@@ -16,15 +16,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
-from mograder.sandbox.protocol import Arrived, Ended, Endpoint, Mode, News, StartSession
+from mograder.sandbox.node_messages import NodeStatus
+from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
 from mograder.sessions.background_runs import BackgroundRuns
 from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.connections import LocalConnections
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
@@ -32,8 +34,10 @@ from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
-from mograder.sessions.probe import Census, Probe, connections, listens_no_more
-from mograder.sessions.session import LiveSession, SessionKey, Usage, ended
+from mograder.sessions.probe import Census, Probe, connections
+from mograder.sessions.reconciliation import Reconciler, stop_all
+from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
+from mograder.sessions.shared_rows import RowTaken, SharedRows
 from mograder.sessions.start_queue import StartQueue, Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub_state import HubState, SessionRow, SessionState
@@ -42,8 +46,9 @@ _log = logging.getLogger(__name__)
 
 _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
-_RETRY_SECONDS = 0.5
-"""The pause between two attempts to reach an unreachable launcher."""
+_LOCAL = LocalConnections()
+_CLOSE_SECONDS = 3.0
+"""How long one of several hubs that closes waits for its sessions that are ending."""
 
 
 class SessionManager:
@@ -51,7 +56,7 @@ class SessionManager:
 
     ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
     that no student waits for. ``on_change`` is called with the key of each session that started or
-    ended.
+    ended, ``on_adopted`` with each session that another hub started.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class SessionManager:
         probe: Probe,
         limits: CapacityLimits,
         census: Census = connections,
-        is_dead: Callable[[Endpoint], bool] = listens_no_more,
+        is_dead: Callable[[Endpoint], bool] = _LOCAL.is_dead,
     ) -> None:
         """``probe`` waits for a session's server to answer; ``census`` counts its open pages."""
         self._launcher = launcher
@@ -74,15 +79,18 @@ class SessionManager:
         self._limits = limits
         self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
+        self.on_adopted: Callable[[LiveSession], None] = lambda _: None
         self._is_dead = is_dead
+        self._shared: SharedRows | None = None
         self._starter = Starter(launcher, rows, probe, limits.start_timeout)
+        self._matching = Reconciler(self, launcher, self._starter, is_dead, self._orphans)
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
         self.pages_first = queue.pages_first
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
-        self._culler = IdleCuller(self, queue, clock, census, limits.ttl)
+        self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
@@ -91,18 +99,30 @@ class SessionManager:
         self._changes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._written: dict[str, datetime] = {}
+        self._closing: set[str] = set()
+        self._breaks = asyncio.Event()
         self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
+
+    def share(self, rows: SharedRows) -> None:
+        """Share the rows with other hubs; to be called before :meth:`open`."""
+        self._shared = self._starter.shared = rows
+        rows.bind(self)
 
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
-        self._launcher.watch(
-            self._exits.put_nowait, lambda: self._exits.put_nowait(None), self._on_news
-        )
-        await self._adopt()
-        for watch in (self._handle_exits(), self._culler.end_idle(), self._culler.free_memory()):
-            self._tasks.append(asyncio.create_task(watch))
+        shared = self._shared is not None
+        lost = self._breaks.set if shared else partial(self._exits.put_nowait, None)
+        self._launcher.watch(self._exits.put_nowait, lost, self._on_news)
+        watches = [self._handle_exits(), self.culler.end_idle(), self.culler.free_memory()]
+        if self._shared is None:
+            await self._adopt()
+        else:
+            await self._shared.open()
+            watches += [self._shared.watch(), self._matching.after_each(self._breaks)]
+            self._breaks.set()
+        self._tasks += [asyncio.create_task(watch) for watch in watches]
 
     async def close(self) -> None:
         """Stop the background tasks; the sessions go on in the launcher."""
@@ -111,6 +131,12 @@ class SessionManager:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._shared is not None:  # a node that is cut off must not delay this for its lease
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._ends.settle()
+            await self._ends.close()
+            await self._shared.close()
         await self._ends.settle()  # the next hub must not adopt a session that is half stopped
         await asyncio.to_thread(self.note_down)
 
@@ -126,14 +152,20 @@ class SessionManager:
         """
         while True:
             await self._until_changed(key)
+            if self._shared is not None:
+                await self._shared.agree(key, progress)
             live = self._live.get(key)
             if live is None:
-                break
+                with suppress(RowTaken):  # another hub was faster
+                    return await self._start_or_join(key, progress)
+                continue
             reason = await self._cannot_be_had(live)
             if reason is None:
                 self.touch(live)
                 return live
             await self.end(live, reason)
+
+    async def _start_or_join(self, key: SessionKey, progress: Progress) -> LiveSession:
         self._askers[key] += 1
         try:
             return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
@@ -145,7 +177,7 @@ class SessionManager:
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
-        live = self._live.get(key)
+        live = await self.fetch(key)
         if live is None:
             return self._queue.dismiss(key)
         await self.end(live, reason)
@@ -165,7 +197,11 @@ class SessionManager:
                 await self._starts.ended(key, _STOP_SECONDS)
                 await self._ends.ended(key, _STOP_SECONDS)
                 await self.stop(key)
-            yield
+            if self._shared is None:
+                yield
+                return
+            async with self._shared.changing(key):
+                yield
 
     async def _until_changed(self, key: SessionKey) -> None:
         """Wait until no :meth:`without_session` block of this key is active."""
@@ -192,6 +228,15 @@ class SessionManager:
     def all(self) -> list[LiveSession]:
         """Return every session that answers."""
         return list(self._live.values())
+
+    async def fetch(self, key: SessionKey) -> LiveSession | None:
+        """Return the session if it answers, also one that another hub has just started."""
+        return self._live.get(key) if self._shared is None else await self._shared.fetch(key)
+
+    async def fetch_by_id(self, session_id: str) -> LiveSession | None:
+        """Return the session with this id, as :meth:`fetch`."""
+        live = self._by_id.get(session_id)
+        return live if live or self._shared is None else await self._shared.fetch_by_id(session_id)
 
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
@@ -221,8 +266,13 @@ class SessionManager:
         """Write the changed times of last activity to the database; blocks."""
         seen = {live.id: live.last_seen for live in self.all()}
         new = {each: at for each, at in seen.items() if self._written.get(each) != at}
-        self._rows.saw_sessions(new)
+        (self._rows.saw_sessions if self._shared is None else self._shared.locks.saw)(new)
         self._written = seen
+
+    async def catch_up(self, sessions: Iterable[LiveSession]) -> None:
+        """Set the times of last activity to the newest ones that any hub stored."""
+        if self._shared is not None:
+            await self._shared.catch_up(sessions)
 
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
         """Return why a session that was found cannot be used, or None if it can."""
@@ -253,7 +303,7 @@ class SessionManager:
             tell("Starting the notebook")
             live = await self._launch(key, request, version, usage)
         except BaseException as error:
-            if isinstance(error, MograderError):
+            if isinstance(error, MograderError) and not isinstance(error, RowTaken):
                 self.tally.starts[kind_of(usage.warm), "failed"] += 1
             self._ledger.close(session_id)
             raise
@@ -285,7 +335,7 @@ class SessionManager:
 
     def _expected(self, key: SessionKey) -> int:
         # At most half: a start that needs all memory would wait until nothing else runs.
-        now, most = self._clock.steady(), self._limits.memory // 2
+        now, most = self._clock.steady(), self._limits.most_expected
         return min(expected_memory(key, self.all(), now), most)
 
     async def _adopt(self) -> None:
@@ -293,7 +343,8 @@ class SessionManager:
         rows = await asyncio.to_thread(self._rows.sessions)
         # Until a session has answered, no page has its address.
         answered = (row for row in rows if row.state is SessionState.RUNNING)
-        found = {row.session_id: self._revived(row) for row in answered}
+        now = self._clock.now()  # while the hub was down it could not record any activity
+        found = {row.session_id: self._revived(row, now) for row in answered}
         # Add them to the ledger before asking the launcher, which then reports only changes.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
@@ -306,26 +357,59 @@ class SessionManager:
             await asyncio.to_thread(self._rows.remove_session, row.session_id)
             if live is not None:
                 await self.history.save(self.history.note(live, EndReason.LOST))
-        await self._stop_all(running.keys() - found.keys())
+        await stop_all(self._launcher, running.keys() - found.keys())
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
-    def _revived(self, row: SessionRow) -> LiveSession:
-        """Return the session of a row, whose idle time starts anew.
+    def _revived(self, row: SessionRow, last_seen: datetime) -> LiveSession:
+        usage = self._ledger.open(row.session_id, self._expected(key_of(row)))
+        return session_of(row, last_seen, usage)
 
-        While the hub was down it could not record any activity.
-        """
-        key = SessionKey(row.username, row.item, Mode(row.mode))
-        return LiveSession(
-            id=row.session_id,
-            key=key,
-            endpoint=Endpoint(Path(row.socket)),
-            base_url=f"/{key.url.rstrip('/')}",
-            version=row.version,
-            started_at=row.started_at,
-            last_seen=self._clock.now(),
-            usage=self._ledger.open(row.session_id, self._expected(key)),
-        )
+    # ---- called by the shared rows ----
+
+    def adopt(self, row: SessionRow, last_seen: datetime) -> LiveSession:
+        """Add a running session of another hub, in place of one of the same key that has ended."""
+        live = self._revived(row, last_seen)
+        before = self._live.get(live.key)
+        if before is not None:
+            self.drop(before, None)
+        self._written[live.id] = last_seen
+        self.history.supersede(live.key)
+        self._remember(live)
+        self.on_adopted(live)
+        return live
+
+    def drop(self, live: LiveSession, ending: Ending | None) -> None:
+        """Forget a session that another hub ended; ``ending`` is None if the reason is unknown."""
+        if ending is not None:
+            self.history.learn(ending)
+        self._ledger.close(live.id)
+        self._forget(live)
+        self._queue.pump()
+
+    def busy(self, key: SessionKey) -> bool:
+        """Return whether this hub starts or ends the session now, or changes its files."""
+        lock = self._changes.get(key)
+        changing = lock is not None and lock.locked()
+        return changing or self._starts.busy(key) or self._ends.busy(key)
+
+    def is_closing(self, session_id: str) -> bool:
+        """Return whether this hub ends this session now."""
+        return session_id in self._closing
+
+    def reserve(self, session_id: str, key: SessionKey) -> None:
+        """Count the expected memory of a session that another hub starts."""
+        self._ledger.open(session_id, self._expected(key))
+
+    def release(self, session_id: str) -> None:
+        """Stop counting it, unless the session runs."""
+        if session_id not in self._by_id:
+            self._ledger.close(session_id)
+            self._queue.pump()
+
+    async def _orphans(self, session_ids: Iterable[str]) -> Iterable[str]:
+        # Another hub may have started them.
+        return session_ids if self._shared is None else await self._shared.orphans(session_ids)
 
     def _on_news(self, news: News) -> None:
         if isinstance(news, Arrived):
@@ -333,7 +417,8 @@ class SessionManager:
             if news.fallback:
                 self.tally.fell_back(news.fallback)
             return
-        self._ledger.measured(news.sessions, news.overhead, news.runs)
+        if not isinstance(news, NodeStatus):
+            self._ledger.measured(news.sessions, news.overhead, news.runs)
         if len(self._queue) or len(self.background):
             self._queue.reconsider(self.all(), self._expected)
 
@@ -341,47 +426,19 @@ class SessionManager:
         while True:
             gone = await self._exits.get()
             try:
-                await (self._reconcile() if gone is None else self._note_exit(gone))
+                await (self._matching.reconcile() if gone is None else self.note_exit(gone))
             except Exception:  # noqa: BLE001 - the loop must go on with the next exit
                 _log.exception("the end of a session could not be processed")
 
-    async def _reconcile(self) -> None:
-        """Match the sessions known here with the launcher's, after the connection broke.
-
-        Sessions that the launcher still runs are kept. Those that it lacks have ended as lost.
-        Those that are unknown here are stopped: their start or stop was in progress at the break.
-        """
-        _log.warning("the connection to the supervisor broke; running sessions are kept")
-        while True:
-            # Collected before the call: its answer may lack sessions that start meanwhile.
-            known = {*self._by_id, *self._starter.launched()}
-            try:
-                running = {each.session_id for each in await self._launcher.sessions()}
-                break
-            except MograderError as error:
-                _log.warning("%s", error)
-            await self._note_dead()
-            await asyncio.sleep(_RETRY_SECONDS)
-        for session_id in known - running:
-            await self._note_exit(_lost(session_id), EndReason.LOST)
-        ours = {*self._by_id, *self._starter.ids()}
-        with suppress(MograderError):
-            await self._stop_all(running - ours)
-        _log.info("reconnected to the supervisor, which runs %d sessions", len(running))
-
-    async def _note_dead(self) -> None:
-        """Record sessions whose server is dead as lost, while the launcher is unreachable."""
-        for live in self.all():
-            if self._is_dead(live.endpoint):
-                await self._note_exit(_lost(live.id), EndReason.LOST)
-
-    async def _stop_all(self, session_ids: Iterable[str]) -> None:
-        await asyncio.gather(*(self._launcher.stop(session_id) for session_id in session_ids))
-
-    async def _note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
+    async def note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
+        """Record the end of a session that this hub has not asked for, by default its reason."""
         self._starter.note_exit(gone)
         live = self._by_id.get(gone.session_id)
-        if live is None:
+        if live is None or live.endpoint.node != gone.node:  # it runs on another machine
+            return
+        if gone.asked and self._shared is not None:  # another hub did; it writes the reason
+            self.drop(live, None)
+            self._shared.explain_later(live.id, live.key)
             return
         reason = reason or reason_of(gone)
         _log.warning(
@@ -401,16 +458,21 @@ class SessionManager:
         """Remove a session from the live ones, record its ending and return that."""
         ending = self.history.note(live, reason, detail)
         self.tally.endings[reason] += 1
+        self._closing.add(live.id)
         self._forget(live)
         return ending
 
     async def _conclude(self, ending: Ending, *, alive: bool) -> None:
         """Stop the session if ``alive``, free its memory, delete its row and save its ending."""
         try:
+            if self._shared is not None:
+                await self._shared.conclude(ending, alive=alive)
+                return
             if alive:
                 with suppress(MograderError):
                     await self._launcher.stop(ending.session_id)
         finally:
+            self._closing.discard(ending.session_id)
             self._ledger.close(ending.session_id)
             self._queue.pump()
         await asyncio.to_thread(self._rows.remove_session, ending.session_id)
@@ -429,8 +491,3 @@ class SessionManager:
         for callback in tuple(live.on_stop):
             callback()
         self.on_change(live.key)
-
-
-def _lost(session_id: str) -> Ended:
-    """Return the end of a session whose end the launcher did not report."""
-    return Ended(session_id=session_id, status=-1, log_tail="")

@@ -6,19 +6,20 @@ followed.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.sandbox.protocol import Endpoint
+from mograder.sessions.connections import Connections, LocalConnections
 
 Probe = Callable[[Endpoint, str], Awaitable[bool]]
 Census = Callable[[Endpoint, str], Awaitable[int | None]]
 
 _CENSUS_SECONDS = 5.0
 _CENSUS_BYTES = 1024
+_LOCAL = LocalConnections()
 
 
 class _Connections(BaseModel):
@@ -27,34 +28,25 @@ class _Connections(BaseModel):
     active: int = Field(ge=0)
 
 
-async def answers(endpoint: Endpoint, base_url: str) -> bool:
+async def answers(endpoint: Endpoint, base_url: str, *, via: Connections = _LOCAL) -> bool:
     """Wait for the server's ``/health``; return whether its status is 200.
 
     One request at start is enough: the socket queues it until the server listens. The caller
     limits the time.
     """
     async with (
-        _client(endpoint, None) as client,
+        _client(via, endpoint, None) as client,
         client.get(f"http://session{base_url}/health", allow_redirects=False) as response,
     ):
         return response.status == 200
 
 
-def listens_no_more(endpoint: Endpoint) -> bool:
-    """Return whether the socket refuses connections: the server is dead. Does not block."""
-    with socket.socket(socket.AF_UNIX) as line:
-        line.setblocking(False)
-        try:
-            line.connect(str(endpoint.socket))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return True
-        except OSError:  # its backlog is full, or this process has too many open files
-            pass
-    return False
-
-
 async def connections(
-    endpoint: Endpoint, base_url: str, *, seconds: float = _CENSUS_SECONDS
+    endpoint: Endpoint,
+    base_url: str,
+    *,
+    seconds: float = _CENSUS_SECONDS,
+    via: Connections = _LOCAL,
 ) -> int | None:
     """Return the number of open pages, as reported by the server; None without a valid answer.
 
@@ -63,7 +55,7 @@ async def connections(
     url = f"http://session{base_url}/api/status/connections"
     try:
         async with (
-            _client(endpoint, seconds) as client,
+            _client(via, endpoint, seconds) as client,
             client.get(url, allow_redirects=False) as response,
         ):
             if response.status != 200:
@@ -73,9 +65,9 @@ async def connections(
         return None
 
 
-def _client(endpoint: Endpoint, seconds: float | None) -> aiohttp.ClientSession:
+def _client(via: Connections, endpoint: Endpoint, seconds: float | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.UnixConnector(str(endpoint.socket)),
+        connector=via.connector(endpoint),
         timeout=aiohttp.ClientTimeout(total=seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # a thousand compressed bytes can expand to a million

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 
 from mograder.sandbox.protocol import Endpoint, Limits, Mode
+from mograder.store.hub_tables import SessionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,26 @@ class LiveSession:
     paged: datetime | None = None
     computed: datetime | None = None
     limits: Limits | None = None
+
+
+def key_of(row: SessionRow) -> SessionKey:
+    """Return the key of a row."""
+    return SessionKey(row.username, row.item, Mode(row.mode))
+
+
+def session_of(row: SessionRow, last_seen: datetime, usage: Usage) -> LiveSession:
+    """Return the session of a row, which an earlier or another hub started."""
+    key = key_of(row)
+    return LiveSession(
+        id=row.session_id,
+        key=key,
+        endpoint=Endpoint(Path(row.socket), row.node),
+        base_url=f"/{key.url.rstrip('/')}",
+        version=row.version,
+        started_at=row.started_at,
+        last_seen=last_seen,
+        usage=usage,
+    )
 
 
 async def ended(live: LiveSession, seconds: float) -> None:

@@ -42,6 +42,7 @@ _SOONEST, _LATEST, _UNKNOWN = 10, 300, 60
 class Obstacle(Enum):
     """The reason why the first start waits; the text completes "You are number 3 in line"."""
 
+    MACHINES = "no machine is ready yet."
     PLACES = "many notebooks are starting at the moment."
     MEMORY = "the server's memory is in use, and places get free as others finish."
 
@@ -74,9 +75,11 @@ def obstacle(
 
     ``used`` is the memory of all ``sessions`` in bytes, including those that are starting.
     """
+    if not limits.starts:
+        return Obstacle.MACHINES
     if starting >= limits.starts:
         return Obstacle.PLACES
-    if sessions and used + expected > limits.memory:
+    if sessions and (used + expected > limits.memory or not limits.fits(expected)):
         return Obstacle.MEMORY
     return None
 
@@ -221,8 +224,12 @@ class StartQueue:
 
     def shortage(self) -> int:
         """Return the memory in bytes that the next ``starts`` waiting starts lack."""
-        wanted = sum(each.expected for each in self._waiting[: self._limits.starts])
-        return max(0, self._ledger.used() + wanted - self._limits.memory) if wanted else 0
+        waiting = self._waiting[: self._limits.starts]
+        wanted = sum(each.expected for each in waiting)
+        if not wanted:
+            return 0
+        least = 0 if self._limits.fits(waiting[0].expected) else waiting[0].expected
+        return max(least, self._ledger.used() + wanted - self._limits.memory)
 
     def leave(self, ticket: Ticket) -> None:
         """End an admitted start's time in progress, and admit the next; later calls do nothing."""

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, ParamSpec
+from typing import Any
 
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.core.uninterrupted import to_its_end
 from mograder.sandbox.protocol import Ended, Endpoint, StartSession
 from mograder.sessions.end_reasons import last_words
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import Probe
 from mograder.sessions.session import SessionKey
+from mograder.sessions.shared_rows import SharedRows
 from mograder.store.hub_state import HubState, SessionRow, SessionState
 
 _NEWS_SECONDS = 1.0
-_P = ParamSpec("_P")
 
 
 class Starter:
     """Starts sessions with the launcher; ``start_timeout`` is in seconds.
+
+    ``shared`` are the rows where there may be several hubs.
 
     Mutable state: ``_deaths``, a future for each session that is starting, which resolves if its
     process ends, and ``_launched``, the ids of those that the launcher has confirmed.
     """
 
     def __init__(
-        self, launcher: Launcher, rows: HubState, probe: Probe, start_timeout: float
+        self,
+        launcher: Launcher,
+        rows: HubState,
+        probe: Probe,
+        start_timeout: float,
     ) -> None:
         self._launcher = launcher
         self._rows = rows
+        self.shared: SharedRows | None = None
         self._probe = probe
         self._start_timeout = start_timeout
         self._deaths: dict[str, asyncio.Future[Ended]] = {}
@@ -63,23 +71,20 @@ class Starter:
         """Start the process and write its row, or leave neither; ``version`` is the release's.
 
         Raises: :class:`TimedOut` when the server does not answer in time,
-        :class:`SandboxUnavailable` when it ends or its answer is not valid, and the errors of the
-        launcher and the database.
+        :class:`SandboxUnavailable` when it ends or its answer is not valid,
+        :class:`~mograder.sessions.shared_rows.RowTaken` when another hub starts the same session,
+        and the errors of the launcher and the database.
         """
         death: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._deaths[request.session_id] = death
+        add = self._rows.add_session if self.shared is None else self.shared.add
         try:
-            await _to_its_end(self._rows.add_session, _row(key, request, version, now))
+            await to_its_end(add, _row(key, request, version, now))
             endpoint = (await self._launcher.start(request)).endpoint
             self._launched.add(request.session_id)
             await self._expect(endpoint, request.base_url, death)
             self._launcher.answered(request.session_id)
-            await _to_its_end(
-                self._rows.update_session,
-                request.session_id,
-                state=SessionState.RUNNING,
-                socket=str(endpoint.socket),
-            )
+            await to_its_end(self._set_running, request.session_id, endpoint)
             if death.done():  # it ended while the row was written
                 raise _died(death.result())
         except BaseException:
@@ -92,9 +97,19 @@ class Starter:
 
     async def give_up(self, session_id: str) -> None:
         """Stop a session's process, if it still runs, and remove its row."""
+        if self.shared is not None:
+            await self.shared.give_up(session_id)
+            return
         with suppress(MograderError):
             await self._launcher.stop(session_id)
         await asyncio.to_thread(self._rows.remove_session, session_id)
+
+    def _set_running(self, session_id: str, endpoint: Endpoint) -> None:
+        if self.shared is not None:
+            self.shared.run(session_id, endpoint)
+            return
+        socket = str(endpoint.socket)
+        self._rows.update_session(session_id, state=SessionState.RUNNING, socket=socket)
 
     async def _expect(
         self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Ended]
@@ -129,19 +144,6 @@ class Starter:
         finally:
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
-
-
-async def _to_its_end(write: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
-    """Call ``write`` in a thread; a cancellation takes effect only when it has returned.
-
-    A thread cannot be stopped: it would write the row of a start that was given up meanwhile.
-    """
-    writing = asyncio.ensure_future(asyncio.to_thread(write, *args, **kwargs))
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await asyncio.wait({writing})
-        raise
 
 
 def _row(key: SessionKey, request: StartSession, version: str, now: datetime) -> SessionRow:

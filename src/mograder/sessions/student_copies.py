@@ -15,6 +15,7 @@ from mograder.core.clock import Clock
 from mograder.core.disk_reserve import DiskReserve
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.core.uninterrupted import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.denied_code import Denied
@@ -193,12 +194,7 @@ class Copies:
     async def _alone(self, copy: CopyOf, do: Callable[[], T]) -> T:
         """Call ``do`` in a thread while the copy has no session; once begun, it is completed."""
         async with self._pool.without_session(copy.key):
-            changing = asyncio.ensure_future(asyncio.to_thread(do))
-            try:
-                return await asyncio.shield(changing)
-            except asyncio.CancelledError:
-                await asyncio.wait({changing})
-                raise
+            return await to_its_end(do)
 
     def _with_room(self, do: Callable[[], T]) -> T:
         space = self._workspaces.space()

@@ -18,6 +18,7 @@ from mograder.auth.roles import Role
 from mograder.core.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
+from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.files import atomic_write
 
 _HEADING = "# Allowed users — managed by mograder sync-users"
@@ -61,7 +62,7 @@ class Allowlist:
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
-        self._name = os.fspath(path)
+        self._file = SharedFile(path, disk=disk)
         self._last: _Look | None = None
         self.more: MoreUsers | None = None
 
@@ -94,7 +95,7 @@ class Allowlist:
     def stamp(self) -> tuple[int, int, int, int] | None:
         """Return a value that differs after every change of the file; None without a file."""
         try:
-            return _stamp(self._path.stat())
+            return _stamp(self._file.status())
         except OSError:
             return None
 
@@ -110,7 +111,7 @@ class Allowlist:
     def _users(self) -> frozenset[str] | None:
         """Return the names on the list; None without a file, empty if it cannot be read."""
         try:
-            status = os.stat(self._name)  # noqa: PTH116 - called for every request; Path.stat is slower
+            status = self._file.status()
         except FileNotFoundError:
             # A dangling symbolic link counts as an unreadable list, not as a missing one.
             return frozenset() if self._path.is_symlink() else None
@@ -119,15 +120,16 @@ class Allowlist:
         last = self._last
         if last is not None and last.stamp == _stamp(status):
             return last.users
-        return self._load()
+        try:
+            return again_if_stale(self._load)
+        except OSError as error:
+            return self._closed(error.strerror or str(error))
 
     def _load(self) -> frozenset[str] | None:
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            return self._closed(error.strerror or str(error))
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)

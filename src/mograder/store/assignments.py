@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -28,6 +29,7 @@ from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
+from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.history import reads_as_a_submission
 
 MANIFEST_FILE = "assignments.json"
@@ -117,6 +119,7 @@ class Catalogue:
         self.release = release
         self._base = (release or root).resolve()
         self._hidden = frozenset(path.resolve() for path in hidden)
+        self._file = SharedFile(root / MANIFEST_FILE)
         self._last: _Reading | None = None
 
     def all(self) -> tuple[Assignment, ...]:
@@ -150,10 +153,10 @@ class Catalogue:
         path = self.root / MANIFEST_FILE
         last = self._last
         try:
-            status = path.stat()
+            status = self._file.status()
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
             if last is None or last.stamp != stamp:
-                self._last = last = _Reading(stamp, self._load(path))
+                self._last = last = _Reading(stamp, again_if_stale(partial(self._load, path)))
         except FileNotFoundError:
             return None
         except (OSError, MograderError) as error:

@@ -35,7 +35,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from mograder.core import file_lock
 from mograder.core.atomic_file import move_file
-from mograder.core.disk import space_of
+from mograder.core.disk import DISK, space_of
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
 
@@ -89,7 +89,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
     if parsed.drivername == "sqlite":
         path = Path(parsed.database or "")
         _make_private(path, mend=private)
-        _make_wal(path)
+        _set_journal(path)
         engine = create_engine(parsed, execution_options={_TURN: threading.Lock()})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -340,8 +340,11 @@ def _make_private(path: Path, *, mend: bool = True) -> None:
         ) from error
 
 
-def _make_wal(path: Path) -> None:
-    """Switch the file to WAL permanently, before any other use of it.
+def _set_journal(path: Path) -> None:
+    """Switch the file's journal permanently, before any other use of it.
+
+    It is WAL, or on a share a rollback journal: WAL needs memory that all its users share, and
+    another machine would get a failing or damaged file.
 
     A file lock serialises this: if two programs switch a new file at once, SQLite does not wait,
     and one of them fails with "database is locked".
@@ -350,7 +353,8 @@ def _make_wal(path: Path) -> None:
     try:
         file_lock.acquire(turn, seconds=None)
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
+            wanted = "DELETE" if DISK.is_shared(turn) else "WAL"
+            connection.execute(f"PRAGMA journal_mode = {wanted}")
     except sqlite3.Error as error:
         raise _in_words(error, path) from error
     finally:

@@ -10,6 +10,7 @@ import itertools
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,13 +24,17 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict
+from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 
 PARKED = ".replaced-"
 """The prefix that :func:`exchange_or_rename` gives to an old directory it could not exchange."""
 
 _TRIES = 16
+_HELD = ".nfs"
+_HELD_SECONDS = 0.07
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_log = get_logger(__name__)
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
@@ -75,6 +80,9 @@ def remove_tree(path: Path) -> None:
     moved to the top, so that neither depth nor path length matters; directories without
     permissions get them first.
 
+    On NFS a file that a process of this machine still has open keeps a name ``.nfs…`` until it is
+    closed. After a second this leaves a directory with such files, which the log says.
+
     Raises: :class:`Conflict` when another process keeps adding files to it.
     """
     try:
@@ -82,8 +90,15 @@ def remove_tree(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        if not any(_gone(path.name, parent) for _ in range(_TRIES)):
+        for _ in range(_TRIES):
+            held: set[str] = set()
+            if _gone(path.name, parent, held):
+                return
+            if held:
+                time.sleep(_HELD_SECONDS)
+        if not held:
             raise Conflict(f"{path.name!r} is still being written to.", hint="Stop its session.")
+        _log.warning("%s stays: %d of its files are still open", path, len(held))
     finally:
         os.close(parent)
 
@@ -123,31 +138,42 @@ def _park_and_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
     return staged
 
 
-def _gone(name: str, parent: int) -> bool:
-    """Try to remove a file or a tree; return False if its contents changed meanwhile."""
+def _gone(name: str, parent: int, held: set[str]) -> bool:
+    """Try to remove a file or a tree; return False if its contents changed meanwhile.
+
+    Add to ``held`` the names of files that stay while they are open.
+    """
     try:
-        return _unlinked(name, parent) or _emptied(name, parent)
+        return _unlinked(name, parent, held) or _emptied(name, parent, held)
     except FileNotFoundError:
         # The missing file may have been an entry of the tree: check whether the tree is gone.
         return name not in _names(parent)
 
 
-def _emptied(name: str, parent: int) -> bool:
-    """Empty a directory and remove it; return False if an entry was added meanwhile."""
+def _emptied(name: str, parent: int, held: set[str]) -> bool:
+    """Empty a directory and remove it; return False if an entry was added meanwhile, or is held."""
+    staying: set[str] = set()
     with closing_fd(_enter(name, parent)) as top:
         mark = secrets.token_hex(6)
         fresh = (f"{mark}-{number}" for number in itertools.count())
-        while names := _names(top):
-            for entry in itertools.filterfalse(lambda each: _unlinked(each, top), names):
-                _hoist(entry, top, fresh)
+        while names := [each for each in _names(top) if each not in staying]:
+            staying.update(entry for entry in names if _stays(entry, top, fresh, held))
     return _removed(name, parent)
 
 
-def _hoist(name: str, top: int, fresh: Iterator[str]) -> None:
+def _stays(name: str, top: int, fresh: Iterator[str], held: set[str]) -> bool:
+    """Remove an entry, or move what is in it up; return whether files that are open keep it."""
+    before = len(held)
+    if not _unlinked(name, top, held):
+        _hoist(name, top, fresh, held)
+    return len(held) > before
+
+
+def _hoist(name: str, top: int, fresh: Iterator[str], held: set[str]) -> None:
     """Move the subdirectories of ``top/name`` up into ``top``, and remove the rest of it."""
     with closing_fd(_enter(name, top)) as inner:
         for entry in _names(inner):
-            if not _unlinked(entry, inner):
+            if not _unlinked(entry, inner, held):
                 _permit(entry, inner)
                 os.rename(entry, next(fresh), src_dir_fd=inner, dst_dir_fd=top)
     _removed(name, top)
@@ -173,12 +199,20 @@ def _permit(name: str, parent: int) -> None:
             Path(f"/proc/self/fd/{fd}").chmod(0o700)
 
 
-def _unlinked(name: str, parent: int) -> bool:
-    """Unlink an entry that is not a directory; return False for a directory."""
+def _unlinked(name: str, parent: int, held: set[str]) -> bool:
+    """Unlink an entry that is not a directory; return False for a directory.
+
+    One that NFS keeps while a process has it open is added to ``held`` instead.
+    """
     info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
         return False
-    os.unlink(name, dir_fd=parent)
+    try:
+        os.unlink(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno != errno.EBUSY or not name.startswith(_HELD):
+            raise
+        held.add(name)
     return True
 
 

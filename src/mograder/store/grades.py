@@ -9,7 +9,6 @@ atomically: readers see the old grades or the new ones.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,11 @@ from pathlib import Path
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.files import atomic_write
-from mograder.store.records import locked, make_directories
+from mograder.store.records import locked_directory, make_directories
 
 GRADES_FILE = "grades.json"
 _LIMIT = 64 * 1024 * 1024
@@ -81,6 +80,7 @@ class Grades:
         self._last: _Reading | None = None
         self._directory = directory
         self._path = directory / GRADES_FILE
+        self._file = SharedFile(self._path, disk=disk)
         self._disk = disk
 
     def merge(self, entries: Sequence[Entry]) -> int:
@@ -90,8 +90,7 @@ class Grades:
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         make_directories(self._directory, mode=0o755, disk=self._disk)
-        opened = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with closing_fd(opened) as fd, locked(fd):
+        with locked_directory(self._directory, disk=self._disk):
             merged = {each.key: dict(each.values) for each in self._entries()}
             for each in entries:
                 merged[each.key] = {**merged.get(each.key, {}), **each.values}
@@ -109,7 +108,7 @@ class Grades:
     def _reading(self) -> _Reading:
         """Return the marks by key and by username; parse the file again if it changed."""
         try:
-            status = self._path.stat()
+            status = self._file.status()
         except FileNotFoundError:
             return _Reading((0, 0, 0), {})
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -124,10 +123,13 @@ class Grades:
             self._last = last = _Reading(stamp, marks)
         return last
 
+    def _content(self) -> bytes:
+        with self._path.open("rb") as file:
+            return file.read(_LIMIT + 1)
+
     def _entries(self) -> tuple[Entry, ...]:
         try:
-            with self._path.open("rb") as file:
-                content = file.read(_LIMIT + 1)
+            content = again_if_stale(self._content)
         except FileNotFoundError:
             return ()
         except OSError as error:

@@ -19,7 +19,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from mograder.core.clock import from_unix
+from mograder.core.disk import DISK, Disk
 from mograder.core.names import Username
+from mograder.core.shared_files import SharedFile
 from mograder.store.records import Records
 
 _STAMPED = re.compile(r"(?P<user>.+)_(?P<time>\d{8}T\d{6})(?:-(?P<number>\d{1,4}))?\.py")
@@ -87,18 +89,29 @@ class History:
     the directory changed.
     """
 
-    def __init__(self, directory: Path, records: Records | None, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        records: Records | None,
+        *,
+        strict: bool = False,
+        disk: Disk = DISK,
+    ) -> None:
         self.directory = directory
         self._records = records
+        self._folder = SharedFile(directory, disk=disk)
         self._strict = strict
         self._known: dict[str, Submission] = {}
         self._last: dict[str, int] = {}
         self._seen: tuple[int, ...] | None = None
         self.people: dict[str, Person] = {}
 
-    def refresh(self) -> None:
-        """Read the directory again if it or the records changed."""
-        stamp = self._stamp()
+    def refresh(self, *, now: bool = False) -> None:
+        """Read the directory again if it or the records changed.
+
+        Changes by other machines may be missing for a second, unless ``now``.
+        """
+        stamp = self._stamp(now=now)
         if stamp is None or stamp != self._seen:
             self._look()
             # The stamp from before reading: a change meanwhile is then read the next time.
@@ -139,12 +152,12 @@ class History:
         counting = person.counting.filename if person and person.counting else None
         return self._link(user) != counting
 
-    def _stamp(self) -> tuple[int, ...] | None:
+    def _stamp(self, *, now: bool = False) -> tuple[int, ...] | None:
         try:
-            status = os.stat(self.directory)  # noqa: PTH116 - called for every submission
+            status = self._folder.status(now=now)
         except FileNotFoundError:
             return None
-        records = self._records.stamp() if self._records else ()
+        records = self._records.stamp(now=now) if self._records else ()
         return (status.st_ino, status.st_mtime_ns, *records)
 
     def _look(self) -> None:

@@ -39,6 +39,9 @@ class SessionState(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"
+    ENDING = "ending"
+    CHANGING = "changing"
+    """There is no session: a hub replaces the copy's files, and no hub may start one."""
 
 
 class JobState(StrEnum):
@@ -141,6 +144,8 @@ sessions = Table(
     Column("environment", _TEXT, nullable=False),
     Column("started_at", UtcDateTime(), nullable=False),
     Column("last_seen", UtcDateTime(), nullable=False),
+    Column("node", _NAME, nullable=False, server_default=""),
+    Column("hub", _WORD, nullable=False, server_default=""),
     UniqueConstraint("username", "item", "mode"),
 )
 
@@ -220,7 +225,11 @@ grading_jobs = Table(
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A row of the table ``sessions``; ``mode`` is ``edit`` or ``run``."""
+    """A row of the table ``sessions``; ``mode`` is ``edit`` or ``run``.
+
+    ``node`` is the machine that runs it, "" for the hub's own. ``hub`` is the id of the hub that
+    starts, changes or ends it, "" where there is only one hub.
+    """
 
     session_id: str
     username: str
@@ -232,6 +241,8 @@ class SessionRow:
     environment: str
     started_at: datetime
     last_seen: datetime
+    node: str = ""
+    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import stat
 import threading
@@ -19,14 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from mograder.core.clock import from_unix
-from mograder.core.closing import closing_fd
 from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.store.group_commit import GroupCommit
 from mograder.store.history import RECORD, History, Person, Submission, names_for
-from mograder.store.records import Records, locked
+from mograder.store.records import Records, locked_directory
 from mograder.store.tmpfile import Unnamed
 
 _MOST = 5000
@@ -143,8 +141,7 @@ class ItemSubmissions:
         """Name and link a batch of submissions, and sync the directory once for all of them."""
         failure: Exception | None = RuntimeError("a batch was not finished")
         try:
-            opened = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            with closing_fd(opened) as directory, locked(directory):
+            with locked_directory(self.directory, disk=self._disk) as directory:
                 self._settle_all(batch, directory)
                 self._disk.fsync(directory)
                 with self._lock:
@@ -163,7 +160,7 @@ class ItemSubmissions:
     def _settle_all(self, batch: Sequence[Work], directory: int) -> None:
         with self._lock:
             self._busy = True
-            self._history.refresh()
+            self._history.refresh(now=True)
             for work in sorted(batch, key=lambda each: each.received):
                 try:
                     work.kept = self._settle(work, directory)

@@ -92,6 +92,10 @@ def _explanation(error: OSError, relative: str) -> MograderError | None:
             )
         case errno.ENAMETOOLONG:
             return InvalidInput(f"The path {shown[:60]} is too long.")
+        case errno.ESTALE:  # on a share, after a second attempt
+            return Conflict(
+                f"{shown} is being replaced at the moment.", hint="Try again in a minute."
+            )
         case errno.EAGAIN | errno.ETXTBSY:
             return Conflict(f"{shown} is held by a running program.", hint="Try again in a minute.")
         case _:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from mograder.core import file_lock
@@ -16,6 +18,10 @@ from mograder.core.atomic_file import fsync_directory
 from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk, explained_when_full
 from mograder.core.log import get_logger
+from mograder.core.shared_files import SharedFile, again_if_stale
+
+LOCK = ".lock"
+"""The name of the lock file in a directory on a share."""
 
 _LIMIT = 256 * 1024 * 1024
 _log = get_logger(__name__)
@@ -30,12 +36,16 @@ class Records:
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
+        self._file = SharedFile(path, disk=disk)
         self._seen = (0, 0)
 
-    def stamp(self) -> tuple[int, int]:
-        """Return the inode and the size in bytes, which change with every addition."""
+    def stamp(self, *, now: bool = False) -> tuple[int, int]:
+        """Return the inode and the size in bytes, which change with every addition.
+
+        Those by other machines may be missing for a second, unless ``now``.
+        """
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - called for every request; Path.stat is slower
+            status = self._file.status(now=now)
         except FileNotFoundError:
             return (0, 0)
         return (status.st_ino, status.st_size)
@@ -55,7 +65,7 @@ class Records:
         if size > _LIMIT:
             _log.error("%s is larger than %d bytes and is not read.", self._path.name, _LIMIT)
             return ()
-        content = self._read(offset, size)
+        content = again_if_stale(partial(self._read, offset, size))
         whole = content.rfind(b"\n") + 1
         self._seen = (inode, offset + whole)
         return tuple(line for line in content[:whole].splitlines() if line.strip())
@@ -80,11 +90,12 @@ class Records:
     def alone(self) -> Iterator[Callable[[Sequence[bytes], bool], None]]:
         """Lock the file against other processes; yield a function that adds lines, as :meth:`add`.
 
-        For callers that must read before they write.
+        For callers that must read before they write: :meth:`fresh` then returns all lines.
 
         Raises: as :meth:`add`.
         """
         with explained_when_full(), self._opened() as fd, locked(fd):
+            self.stamp(now=True)
 
             def add(lines: Sequence[bytes], durable: bool) -> None:
                 end = os.lseek(fd, 0, os.SEEK_END)
@@ -120,6 +131,36 @@ def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> Non
     for each in reversed(missing):
         each.mkdir(mode=mode, exist_ok=True)
         fsync_directory(each.parent, disk=disk)
+
+
+@contextlib.contextmanager
+def locked_directory(path: Path, *, disk: Disk = DISK) -> Iterator[int]:
+    """Open a directory and lock it against other processes; yield its descriptor.
+
+    On a share the lock is a file ``.lock`` in the directory: a directory itself would be locked on
+    this machine only. Students must not be able to write the directory.
+
+    Raises: ``OSError``.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with closing_fd(os.open(path, flags)) as directory:
+        if not disk.is_shared(directory):
+            with locked(directory):
+                yield directory
+            return
+        with closing_fd(_open_lock(directory)) as lock, locked(lock):
+            yield directory
+
+
+def _open_lock(directory: int) -> int:
+    """Open a directory's lock file to write; all who may write the directory may lock it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
+    status, above = os.fstat(lock), os.fstat(directory)
+    wanted = above.st_mode & 0o666
+    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != wanted:
+        os.fchmod(lock, wanted)
+    return lock
 
 
 @contextlib.contextmanager

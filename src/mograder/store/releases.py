@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,7 @@ from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
+from mograder.core.shared_files import look_for
 from mograder.notebook.pep723 import ItemKind
 from mograder.store.files import PARKED, exchange_or_rename, remove_tree
 from mograder.store.published_release import (
@@ -48,6 +50,8 @@ _LEFT_BEHIND = frozenset({".venv", "__pycache__", "__marimo__"})
 
 _STAGING = ".staging"
 _KEPT_SECONDS = 3600
+_REPLACING_TRIES = 25
+_REPLACING_SECONDS = 0.02
 _ORDER = list(ItemKind)
 _log = get_logger(__name__)
 
@@ -73,8 +77,8 @@ class Releases:
     """The published items of one course; thread-safe.
 
     With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read
-    of each item, valid while its version is current) and ``_growing`` (the uploads in progress,
-    which :meth:`_sweep` skips).
+    of each item, valid while its version is current), ``_growing`` (the uploads in progress,
+    which :meth:`_sweep` skips) and ``_abandoned`` (old releases whose replacement was cut short).
     """
 
     def __init__(
@@ -94,19 +98,21 @@ class Releases:
         self._disk = disk
         self._known: dict[str, Release] = {}
         self._growing: set[str] = set()
+        self._abandoned: set[Path] = set()
         self._lock = threading.Lock()
         self._put_back()
         self._sweep()
 
     def all(self) -> list[Release]:
         """Return every item: assignments, lectures, then demos, each in alphabetical order."""
+        look_for(self._root, self._disk)
         try:
             names = [path.name for path in self._root.iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         # A directory whose name is not in NFC is not an item's.
         items = (item for name in names if (item := ItemName.valid(name)) and item == name)
-        found = map(self._read, items)
+        found = map(self._read_listed, items)
         return sorted(
             (release for release in found if release is not None),
             key=lambda release: (_ORDER.index(release.kind), release.name),
@@ -173,8 +179,14 @@ class Releases:
             self._growing.discard(home.name)
 
     def _read(self, name: ItemName) -> Release | None:
+        """Return an item's release, also if another machine has just published it."""
+        look_for(self._root, self._disk)
+        return self._read_listed(name)
+
+    def _read_listed(self, name: ItemName) -> Release | None:
+        """Return an item's release after its root was listed or looked at."""
         directory = self._root / name
-        fd = open_release(directory)
+        fd = self._open(name)
         if fd is None:
             self._known.pop(name, None)
             return None
@@ -188,6 +200,22 @@ class Releases:
         if release is not None:
             self._known[name] = release
         return release
+
+    def _open(self, name: ItemName) -> int | None:
+        """Open an item's directory; wait a moment while it is replaced in two steps."""
+        fd = open_release(self._root / name)
+        if fd is not None:
+            return fd
+        parked = [path for home in self._homes() if (path := home / f"{PARKED}{name}").is_dir()]
+        for _ in range(_REPLACING_TRIES if set(parked) - self._abandoned else 0):
+            look_for(self._root, self._disk)
+            if (fd := open_release(self._root / name)) is not None:
+                return fd
+            time.sleep(_REPLACING_SECONDS)
+        # Left by a hub that was killed; the next one to start puts it back.
+        self._abandoned.update(parked)
+        # Without a parked one, it may have come back between the two looks.
+        return open_release(self._root / name)
 
     def _make_root(self) -> None:
         if not self._root.is_dir():

@@ -35,6 +35,10 @@ class CachedRevocations:
         """Return whether this login was revoked; from memory."""
         return login_id in self._logins
 
+    def revoked_logins(self) -> frozenset[str]:
+        """Return the ids of all revoked logins; from memory."""
+        return self._logins
+
     def revoke_login(self, login_id: str, until: datetime) -> None:
         """Revoke a login, here and in the database; ``until`` is when its cookie expires."""
         with self._lock:
@@ -49,7 +53,7 @@ class CachedRevocations:
             return epoch
 
     def refresh(self) -> tuple[str, ...]:
-        """Load revocations by other processes (the command line); return the affected users."""
+        """Load revocations by other processes (commands, hubs); return the affected users."""
         with self._lock:
             known = self._epochs
             self._epochs = self._state.epochs()

@@ -153,9 +153,11 @@ class Submissions:
             if _holds_history(directory):
                 _log.warning("Submissions in %s are ignored: %s has some", directory, self._older)
             directory, strict = self._older / item, True
-        records = Records(self._records / f"{item}.jsonl") if self._records else None
+        disk = self._disk
+        records = Records(self._records / f"{item}.jsonl", disk=disk) if self._records else None
         _sweep(directory)
-        return ItemSubmissions(History(directory, records, strict=strict), records, self._disk)
+        history = History(directory, records, strict=strict, disk=disk)
+        return ItemSubmissions(history, records, disk)
 
 
 def _holds_history(directory: Path) -> bool:

@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,7 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.shared_files import again_if_stale, look_for
 from mograder.store.openat2 import Resolver, best_resolver, resolve
 from mograder.store.path_errors import (
     REMEDY,
@@ -40,7 +42,10 @@ from mograder.store.path_errors import (
 )
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_PASSED = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _CHUNK = 1 << 18
+_AGAIN_SECONDS = 1.0
+_MOST_ASKED = 4096
 _LATEST_NS = 4_000_000_000_000_000_000
 _NO_NAME = "There is no free name left for what was there."
 
@@ -103,6 +108,8 @@ class UntrustedDir:
         self._staging = staging
         self._resolver = resolver or best_resolver()
         self._disk = disk
+        # When the server of a share was last asked for a directory, in monotonic seconds.
+        self._asked: dict[str, float] = {}
 
     def open(self, relative: str) -> int:
         """Open a regular file with one link for reading, without blocking; return its descriptor.
@@ -123,6 +130,10 @@ class UntrustedDir:
 
         Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
         """
+        with explained(relative):
+            return again_if_stale(lambda: self._read(relative, limit))
+
+    def _read(self, relative: str, limit: int) -> bytes:
         with closing_fd(self.open(relative)) as fd:
             if os.fstat(fd).st_size > limit:
                 raise too_large(relative, limit)
@@ -258,14 +269,55 @@ class UntrustedDir:
         if relative:
             checked(relative)
         try:
-            base = os.open(self._base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            base = self._open_base()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
         try:
             with explained(relative):
-                return resolve(self._resolver, base, relative or ".", flags)
+                return self._resolve_below(base, relative, flags)
         finally:
             os.close(base)
+
+    def _open_base(self) -> int:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(self._base, flags)
+        except FileNotFoundError:
+            look_for(self._base, self._disk)
+            return os.open(self._base, flags)
+
+    def _resolve_below(self, base: int, relative: str, flags: int) -> int:
+        """Resolve a path; on a share also if another machine has just made or replaced it."""
+        shared = self._disk.is_shared(base)
+        if shared and self._due(relative):
+            self._look_again(base, relative)
+        try:
+            return resolve(self._resolver, base, relative or ".", flags)
+        except FileNotFoundError:
+            if not shared:
+                raise
+            self._look_again(base, relative)
+            return resolve(self._resolver, base, relative, flags)
+
+    def _due(self, relative: str) -> bool:
+        """Return whether the server was not asked for a path's directory within the last second."""
+        parent, moment = relative.rpartition("/")[0], time.monotonic()
+        if moment - self._asked.get(parent, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return False
+        if len(self._asked) >= _MOST_ASKED:
+            self._asked.clear()
+        self._asked[parent] = moment
+        return True
+
+    def _look_again(self, base: int, relative: str) -> None:
+        """Ask the server for each directory of a path; a link among them ends it."""
+        with contextlib.suppress(OSError):
+            self._disk.look_again(".", base)
+            parts = relative.split("/")[:-1]
+            for count in range(1, len(parts) + 1):
+                above = "/".join(parts[:count])
+                with closing_fd(resolve(self._resolver, base, above, _PASSED)) as directory:
+                    self._disk.look_again(".", directory)
 
     def _make_one(self, parts: list[str], mode: int) -> None:
         relative = "/".join(parts)

@@ -7,6 +7,7 @@ An unreadable file hides every item, since an exam that is shown too early canno
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
+from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.files import atomic_write
+from mograder.store.records import locked_directory
 
 _LIMIT = 1024 * 1024
 _log = get_logger(__name__)
@@ -55,6 +58,7 @@ class VisibilityRules:
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
+        self._file = SharedFile(path, disk=disk)
         self._changing = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._rules: dict[str, Visibility] | None = {}
@@ -84,26 +88,37 @@ class VisibilityRules:
 
         Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
-        with self._changing:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._changing, locked_directory(self._path.parent, disk=self._disk):
+            self._look_now()
             before = {} if replace else self.all()
             rules = {**before, **changes}
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != Visibility()}
             text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
+
+    def _look_now(self) -> None:
+        """See what another hub has just written, which holds the same lock while it does."""
+        self._seen = None  # an equal stamp does not prove equal rules on a network share
+        with contextlib.suppress(FileNotFoundError):
+            self._file.status(now=True)
 
     def _current(self) -> dict[str, Visibility] | None:
         """Return the rules by item; None when the file cannot be parsed."""
         try:
-            status = self._path.stat()
+            status = self._file.status()
         except FileNotFoundError:
             self._seen, self._rules = None, {}
             return self._rules
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if stamp != self._seen:
-            self._rules = self._load(status.st_size)
-            self._seen = stamp
+            try:
+                self._rules, self._seen = self._load(status.st_size), stamp
+            except OSError as error:
+                self._log_unreadable(error)
+                # Perhaps another machine replaces it: read it again at the next call.
+                self._rules, self._seen = None, None
         return self._rules
 
     def _load(self, size: int) -> dict[str, Visibility] | None:
@@ -111,10 +126,14 @@ class VisibilityRules:
             _log.error("%s is larger than %d bytes: everything is hidden", self._path.name, _LIMIT)
             return None
         try:
-            return _FILE.validate_python(json.loads(self._path.read_bytes()), strict=False)
-        except (OSError, ValueError, RecursionError, ValidationError) as error:
-            _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
+            read = json.loads(again_if_stale(self._path.read_bytes))
+            return _FILE.validate_python(read, strict=False)
+        except (ValueError, RecursionError, ValidationError) as error:
+            self._log_unreadable(error)
             return None
+
+    def _log_unreadable(self, error: Exception) -> None:
+        _log.error("%s cannot be read: everything is hidden: %s", self._path.name, error)
 
 
 def _words(rule: Visibility) -> dict[str, object]:

@@ -57,7 +57,8 @@ class PageApp(Protocol):
 class Viewer:
     """The person who views a page, for templates.
 
-    ``by_front`` is whether the reverse proxy has signed the person in.
+    ``by_front`` is whether the reverse proxy has signed the person in, ``machines`` whether there
+    is a page of machines.
     """
 
     username: str
@@ -65,6 +66,7 @@ class Viewer:
     marks: bool = False
     can_sign_out: bool = True
     by_front: bool = False
+    machines: bool = False
 
 
 def page_app(request: Request) -> PageApp:

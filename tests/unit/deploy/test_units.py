@@ -15,7 +15,8 @@ from mograder.operations.deploy_files import DEPLOY_SCRIPT, shipped_file
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
 BACKUP, TIMER = "mograder-backup.service", "mograder-backup.timer"
 ALARM = "mograder-alarm@.service"
-ALL = (HUB, SESSIONS, SOCKET, BACKUP, TIMER, ALARM)
+NODE = "mograder-node.service"
+ALL = (HUB, SESSIONS, SOCKET, BACKUP, TIMER, ALARM, NODE)
 BREAKS_BUBBLEWRAP = {
     "ProtectKernelTunables",
     "ProtectKernelLogs",
@@ -121,12 +122,24 @@ def test_one_that_hangs_is_restarted(name: str) -> None:
     assert unit(name)["NotifyAccess"] == ["main"]
 
 
-def test_what_breaks_bubblewrap_is_not_among_the_supervisors_hardening() -> None:
-    found = unit(SESSIONS)
+@pytest.mark.parametrize("name", [SESSIONS, NODE])
+def test_what_breaks_bubblewrap_is_not_among_the_hardening_of_sandboxes(name: str) -> None:
+    found = unit(name)
     assert not BREAKS_BUBBLEWRAP & found.keys()
     assert found["NoNewPrivileges"] == ["yes"]
     assert found["ProtectSystem"] == ["strict"]
     assert found["CapabilityBoundingSet"] == [""]
+
+
+def test_a_node_gets_no_secret_of_the_hub_and_has_time_to_drain() -> None:
+    found = unit(NODE)
+    assert "LoadCredential" not in found
+    assert found["EnvironmentFile"] == ["-/etc/mograder/build.env", "-/etc/mograder/node.env"]
+    assert found["ExecStart"] == ["/opt/mograder/current/bin/mograder node run"]
+    assert found["Delegate"] == ["yes"]
+    variables = dict(each.split("=", 1) for each in found["Environment"])
+    assert found["TimeoutStopSec"] == ["150s"]
+    assert int(variables["MOGRADER_NODE_DRAIN_SECONDS"]) <= 120
 
 
 def test_the_hub_listens_on_loopback_through_a_socket_of_systemds() -> None:

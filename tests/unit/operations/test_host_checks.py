@@ -79,9 +79,18 @@ def kernel(tmp_path: Path, **values: int) -> Path:
 def test_what_keeps_sandboxes_from_being_made_is_told_with_its_remedy(
     tmp_path: Path, name: str, value: int, level: Level, remedy: str
 ) -> None:
-    (line,) = namespace_lines(sys=kernel(tmp_path, **{name: value}))
+    (line,) = namespace_lines(sys=kernel(tmp_path, **{name: value}), trial=lambda: "")
     assert line.level is level
     assert line.hint.startswith(remedy)
+
+
+def test_namespaces_that_a_container_refuses_are_a_problem(tmp_path: Path) -> None:
+    """The kernel's settings allow them; the engine's seccomp profile or a covered /proc do not."""
+    reason = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted"
+    (line,) = namespace_lines(sys=tmp_path, trial=lambda: reason)
+    assert line.level is Level.PROBLEM
+    assert reason in line.text
+    assert "systempaths=unconfined" in line.hint
 
 
 def test_the_versions_are_told() -> None:

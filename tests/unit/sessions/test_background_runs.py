@@ -65,6 +65,13 @@ def test_a_run_leaves_memory_for_the_next_starts(
     assert found == room
 
 
+def test_a_run_waits_for_a_machine_with_room_for_it() -> None:
+    assert not has_room(1, used=0, others=0, limits=terms(memory_mb=0, starts=0))
+    on = terms(memory_mb=9000, starts=1)
+    on.fits = lambda _: False
+    assert not has_room(1, used=0, others=1, limits=on)
+
+
 async def test_as_many_runs_begin_as_there_is_memory_for(rig: Rig) -> None:
     async with rig.pool(terms(memory_mb=1200, starts=2)) as pool, running(pool, 4) as begun:
         await until(lambda: sum(each.is_set() for each in begun) == 3)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings_model import LimitsSettings
-from mograder.sessions.capacity import MEGABYTE, capacity_limits, usable_memory
+from mograder.sandbox.limits.machine_memory import usable_memory
+from mograder.sessions.capacity import MEGABYTE, capacity_limits
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from mograder.core.names import ItemName, Username
 from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.launch_spec import Allowances, Spawner
@@ -76,6 +77,7 @@ def place(tmp_path: Path) -> Place:
         cast(Environments, environments),
         Numbers(),
         limits_of(LimitsSettings()),
+        asset_url="../_marimo",
     )
     return Place(releases, workspaces, environments, spawner)
 
@@ -88,6 +90,7 @@ async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
     assert (request.mode, request.uid_slot) == (Mode.EDIT, 5)
     assert request.base_url == "/edit/user/alice/A1"
     assert request.environment == Path("/environments/abc")
+    assert request.asset_url == "../_marimo"
     assert await place.spawner.version(ALICE) == ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from mograder.sessions.end_reasons import EndReason
 from tests.support.session_pools import (
     ALICE,
@@ -65,6 +67,28 @@ async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> 
         assert pool.find(ALICE) is session
         await pool.stop(ALICE)
         await second
+
+
+# --- machines that are drained ---------------------------------------------------------------
+
+
+async def test_sessions_leave_a_drained_machine_unless_somebody_is_at_work(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mograder.sessions.idle_culler._HOUSEKEEPING_SECONDS", 0.01)
+    async with rig.pool() as pool:
+        pool.culler.moving = lambda live: live.key != CAROL
+        away, here, _ = [
+            await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB, CAROL)
+        ]
+        rig.pages.open[here.base_url] = 1
+        left = gone(away)
+        rig.clock.advance(61)
+        await left
+        ending = pool.history.of_session(away.id)
+        assert ending is not None
+        assert ending.reason is EndReason.MOVED
+        assert {live.key for live in pool.all()} == {BOB, CAROL}
 
 
 # --- idleness, with what only servers and measurements know ----------------------------------

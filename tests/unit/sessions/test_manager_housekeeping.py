@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mograder.sandbox.protocol import Endpoint
+from mograder.sandbox.protocol import Ended, Endpoint
 from mograder.sessions.idle_rules import idle
 from mograder.sessions.session import LiveSession
 from mograder.store.hub_state import SessionRow, SessionState
@@ -89,6 +89,16 @@ def test_idle_names_the_longest_idle_first(rig: Rig) -> None:
 
 
 # --- a hub's restart ------------------------------------------------------------------------
+
+
+async def test_a_machine_cannot_end_the_session_of_another_one(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        await pool.note_exit(Ended(session_id=session.id, status=0, log_tail="", node="liar"))
+        assert pool.all() == [session]
+        assert rig.rows() == [("alice", "A1", "running")]
+        await pool.note_exit(Ended(session_id=session.id, status=0, log_tail=""))
+        assert pool.all() == []
 
 
 async def test_the_next_hub_adopts_what_runs(rig: Rig) -> None:

@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.probe import answers, connections, listens_no_more
+from mograder.sessions.connections import LocalConnections
+from mograder.sessions.probe import answers, connections
 
 
 @asynccontextmanager
@@ -127,11 +128,13 @@ async def test_a_server_that_never_finishes_tells_nothing() -> None:
 
 async def test_who_listens_is_told_from_who_is_dead_without_waiting(tmp_path: Path) -> None:
     async with server(b"") as (endpoint, _):
-        assert not listens_no_more(endpoint)
-    assert listens_no_more(endpoint), "its socket is gone"
+        assert not LocalConnections().is_dead(endpoint)
+    assert LocalConnections().is_dead(endpoint), "its socket is gone"
     path = tmp_path / "left.sock"
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(path))
-        assert listens_no_more(Endpoint(path)), "nobody listens at it"
+        assert LocalConnections().is_dead(Endpoint(path)), "nobody listens at it"
         killed.listen(1)
-        assert not any(listens_no_more(Endpoint(path)) for _ in range(8)), "slow is not dead"
+        assert not any(LocalConnections().is_dead(Endpoint(path)) for _ in range(8)), (
+            "slow is not dead"
+        )

@@ -19,6 +19,8 @@ from mograder.sessions.start_queue import (
 from tests.support.session_pools import soon, terms
 from tests.unit.sessions.queue_support import Queue
 
+OPENS = "Your notebook opens by itself."
+
 # --- deciding -------------------------------------------------------------------------------
 
 
@@ -28,6 +30,40 @@ def test_a_start_is_kept_out_by_places_by_memory_or_not_at_all() -> None:
     assert obstacle(full, used=0, sessions=1, starting=1, limits=on) is None
     assert obstacle(1, used=0, sessions=2, starting=2, limits=on) is Obstacle.PLACES
     assert obstacle(1, used=full, sessions=1, starting=0, limits=on) is Obstacle.MEMORY
+
+
+def test_without_a_machine_every_start_waits_for_one() -> None:
+    none = terms(memory_mb=0, starts=0)
+    assert obstacle(1, used=0, sessions=0, starting=0, limits=none) is Obstacle.MACHINES
+    assert "no machine is ready yet" in place_text(1, Obstacle.MACHINES)
+    assert none.most_expected > 10**12, "what a session will need is not known to be less"
+
+
+def test_memory_that_no_single_machine_has_is_an_obstacle() -> None:
+    on = terms(memory_mb=1000)
+    on.fits = lambda expected: expected <= 100
+    assert obstacle(100, used=0, sessions=5, starting=0, limits=on) is None
+    assert obstacle(101, used=0, sessions=5, starting=0, limits=on) is Obstacle.MEMORY
+
+
+async def test_starts_that_wait_for_a_machine_are_admitted_when_there_is_one() -> None:
+    queue = Queue(terms(memory_mb=0, starts=0))
+    await queue.come(1)
+    assert queue.told[1] == ["You are number 1 in line: no machine is ready yet. " + OPENS]
+    queue.on.memory, queue.on.starts = 10**9, 4
+    queue.line.pump()
+    await queue.answer(1)
+    assert queue.inside == [1]
+    await queue.close()
+
+
+async def test_what_no_machine_has_room_for_is_what_others_are_to_free() -> None:
+    queue = Queue(terms(memory_mb=1000))
+    queue.on.fits = lambda expected: expected < 50 * MEGABYTE
+    await queue.come(1, 40)
+    await queue.come(2, 60)
+    assert queue.line.shortage() == 60 * MEGABYTE
+    await queue.close()
 
 
 def test_where_nothing_runs_one_start_is_let_in_whatever_it_needs() -> None:

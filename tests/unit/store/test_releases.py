@@ -25,11 +25,13 @@ from mograder.core.names import ItemName
 from mograder.store.published_release import parse_file
 from mograder.store.releases import ItemKind, Limits, Release, Releases
 from tests.support.clock import ManualClock
-from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import FailingDisk, OldDisk, ShareDisk, Unplugged, WatchedDisk
 
 A1 = ItemName.parse("A1")
 NOTEBOOK = b"import marimo\n"
-DISKS = pytest.mark.parametrize("disk", [Disk(), OldDisk()], ids=["exchange", "two-renames"])
+DISKS = pytest.mark.parametrize(
+    "disk", [Disk(), OldDisk(), ShareDisk()], ids=["exchange", "two-renames", "share"]
+)
 
 
 def publish(

@@ -19,7 +19,7 @@ from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.store.openat2 import Resolver, best_resolver
 from mograder.store.untrusted_dir import NewFile, UntrustedDir
-from tests.support.fake_disks import OldDisk
+from tests.support.fake_disks import OldDisk, ShareDisk
 
 LIMIT = 1 << 20
 HOSTILE = {
@@ -252,7 +252,9 @@ def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list
             continue
 
 
-@pytest.mark.parametrize("disk", [Disk(), OldDisk()], ids=["exchange", "no exchange"])
+@pytest.mark.parametrize(
+    "disk", [Disk(), OldDisk(), ShareDisk()], ids=["exchange", "no exchange", "share"]
+)
 @pytest.mark.parametrize("name", ["plain", "directory/inner"])
 def test_what_a_new_file_replaces_is_kept_beside_it_at_every_depth(
     workspace: Path, disk: Disk, name: str

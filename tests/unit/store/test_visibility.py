@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mograder.store.visibility import Visibility, VisibilityRules
+from tests.support.threads import at_once
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
@@ -63,3 +64,16 @@ def test_the_refusal_tells_the_time_only_of_what_will_open() -> None:
     opening = Visibility(visible_from=later).refusal(NOW)
     assert opening.message == "Not available until Tue 01 Jan 2030, 09:00"
     assert Visibility(hidden=True, visible_from=later).refusal(NOW).message == "Not available"
+
+
+def test_two_hubs_that_change_rules_at_once_lose_none(tmp_path: Path) -> None:
+    path = tmp_path / "hub-release" / ".visibility.json"
+    hubs = [VisibilityRules(path) for _ in range(4)]
+    hidden = Visibility(hidden=True)
+
+    def hide(number: int) -> None:
+        for each in range(5):
+            hubs[number].change({f"A{number}{each}": hidden})
+
+    at_once(4, hide)
+    assert len(hubs[0].all()) == 20

@@ -19,7 +19,14 @@ from mograder.store import workspaces as module
 from mograder.store.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.workspaces import FileStatus, Workspaces
-from tests.support.fake_disks import FailingDisk, FullDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import (
+    FailingDisk,
+    FullDisk,
+    OldDisk,
+    ShareDisk,
+    Unplugged,
+    WatchedDisk,
+)
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")
@@ -47,7 +54,7 @@ def release(tmp_path: Path) -> Release:
         return staged.commit(ItemKind.ASSIGNMENT)
 
 
-@pytest.fixture(params=[Disk, OldDisk], ids=["exchange", "no exchange"])
+@pytest.fixture(params=[Disk, OldDisk, ShareDisk], ids=["exchange", "no exchange", "share"])
 def spaces(request: pytest.FixtureRequest, root: Path) -> Workspaces:
     """Workspaces on a file system with RENAME_EXCHANGE and on one without."""
     return Workspaces(root, disk=request.param())
@@ -140,7 +147,7 @@ def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
         case _:
             with notebook.open("wb") as file:
                 file.truncate(1 << 30)
-    if trap == "sparse" and type(spaces._below._disk) is OldDisk:
+    if trap == "sparse" and isinstance(spaces._below._disk, OldDisk):
         pytest.skip("such a file is copied there, which takes its time")
     with pytest.raises(MograderError):
         spaces.read(ALICE, A1, "A1.py", 1000)

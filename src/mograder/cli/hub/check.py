@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import click
 
+from mograder.cli.shared.check_output import show_lines
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
 from mograder.core.settings import HubSettings, read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
-from mograder.operations.report import Level, Line, problems
 from mograder.operations.trial_session import examine_session
-
-_LEVELS = {
-    Level.OK: "ok",
-    Level.NOTE: "warning",
-    Level.PROBLEM: "problem",
-    Level.PLAIN: "told",
-}
-"""The names of the levels in JSON."""
 
 
 @click.command("check")
@@ -81,37 +72,8 @@ def check(
     if session:
         with reporting(quiet=as_json) as report:
             lines = (*lines, examine_session(loaded, environ, url, report, authority))
-    found = problems(lines)
-    if as_json:
-        click.echo(json.dumps(_as_json(lines), indent=2, ensure_ascii=False))
-    else:
-        _print(lines, found)
-    if found:
-        click.get_current_context().exit(1)
+    show_lines("Hub", lines, as_json=as_json)
 
 
 def _tried(hub: HubSettings, header: str | None) -> HubSettings:
     return hub.model_copy(update={"trusted_header": header}) if header else hub
-
-
-def _print(lines: tuple[Line, ...], found: int) -> None:
-    """Print the lines of compatibility-0.3.16.md 10, each remedy below its problem."""
-    for line in lines:
-        click.echo(str(line))
-        if line.hint:
-            click.echo(f"       {line.hint}")
-    click.echo()
-    click.echo(f"Hub check: {f'{found} issue(s) found' if found else 'all good'}")
-
-
-def _as_json(lines: tuple[Line, ...]) -> dict[str, object]:
-    listed = [
-        {
-            "check": line.check,
-            "level": _LEVELS[line.level],
-            "text": line.text,
-            "hint": line.hint,
-        }
-        for line in lines
-    ]
-    return {"ok": problems(lines) == 0, "problems": problems(lines), "checks": listed}

@@ -94,6 +94,14 @@ class _Hub(LazyGroup):
             "login-link": Lazy(
                 "mograder.cli.hub.tokens:login_link", "Print a link that signs a person in once."
             ),
+            "nodes": Lazy(
+                "mograder.cli.hub.nodes:nodes",
+                "List the machines that run this hub's notebooks, and drain or remove one.",
+            ),
+            "node-token": Lazy(
+                "mograder.cli.hub.nodes:node_token",
+                "Print a token with which a machine joins this hub, to run its notebooks.",
+            ),
             "proxy-config": Lazy(
                 "mograder.cli.hub.proxy_config:proxy_config",
                 "Print the configuration of the web server in front of the hub.",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from mograder.auth.login_links import make_code
 from mograder.auth.lti_tool import ToolAddresses
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.hub_database import no_hub, open_hub_state
+from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound
@@ -24,7 +23,6 @@ from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.validation_messages import complaint
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.database import awaits_upgrade
 from mograder.store.external_people import ExternalPeople
 from mograder.store.hub_state import HubState
 from mograder.store.lti_platforms import Keys, Platforms
@@ -93,7 +91,7 @@ def register(
     addresses = _addresses(loaded)
     wanted = _expected(platform, courses, choices)
     code = make_code()
-    with _state(loaded) as state:
+    with current_hub_state(loaded) as state:
         now = _now()
         Registrations(state.engine).add(code.hash, wanted, now)
         state.record(now, "", "make address of registration", wanted.issuer, _HERE, "ok")
@@ -119,7 +117,7 @@ def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None
     """
     loaded = load_course(given, course_dir)
     addresses = _addresses(loaded)
-    with _state(loaded) as state:
+    with current_hub_state(loaded) as state:
         found = Platforms(state.engine, loaded.settings.lti)
         if remove is not None:
             _remove(found, remove)
@@ -154,7 +152,7 @@ def keys(given: Given, rotate: bool, course_dir: Path | None) -> None:
         raise click.ClickException(
             "MOGRADER_HUB_SECRET must be set to the hub's secret, which encrypts the keys."
         )
-    with _state(loaded) as state:
+    with current_hub_state(loaded) as state:
         held = Keys(state.engine, secret.get_secret_value() if secret else "")
         if rotate:
             made = held.rotate(_now())
@@ -180,7 +178,7 @@ def link(
     """
     user = Username.parse(username)
     loaded = load_course(given, course_dir)
-    with _state(loaded) as state:
+    with current_hub_state(loaded) as state:
         if issuer not in _issuers(loaded, state):
             known = ", ".join(sorted(_issuers(loaded, state))) or "none"
             raise NotFound(f"This hub knows no platform or provider {issuer}; it knows {known}.")
@@ -202,7 +200,7 @@ def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | No
     """
     user = Username.parse(username)
     loaded = load_course(given, course_dir)
-    with _state(loaded) as state:
+    with current_hub_state(loaded) as state:
         if not ExternalPeople(state.engine).unlink(issuer, user):
             raise NotFound(f"{user} is not linked with {issuer}.")
         state.bump_epoch(user)
@@ -216,7 +214,7 @@ def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | No
 @click.pass_obj
 def people(given: Given, issuer: str, course_dir: Path | None) -> None:
     """List the people of platforms and providers with their user names, separated by tabs."""
-    with _state(load_course(given, course_dir)) as state:
+    with current_hub_state(load_course(given, course_dir)) as state:
         for each in ExternalPeople(state.engine).people(issuer):
             fields = (each.username, each.issuer, each.subject, _day(each.linked_at))
             click.echo("\t".join((*fields, each.linked_by or "first sign-in")))
@@ -288,25 +286,6 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
 
 def _addresses(loaded: LoadedSettings) -> ToolAddresses:
     return ToolAddresses(own_url(loaded))
-
-
-@contextmanager
-def _state(loaded: LoadedSettings) -> Iterator[HubState]:
-    """Open the hub's database.
-
-    Raises:
-        NotFound: No hub has run here.
-        Conflict: The hub of an earlier version has run last.
-    """
-    with open_hub_state(loaded) as state:
-        if state is None:
-            raise no_hub(loaded)
-        if awaits_upgrade(state.engine):
-            raise Conflict(
-                "The hub's database was made by an earlier version.",
-                hint="Start the hub of this version once, which upgrades it.",
-            )
-        yield state
 
 
 def _now() -> datetime:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import Conflict, NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.store.database import database_url
+from mograder.store.database import awaits_upgrade, database_url
 from mograder.store.existing_database import existing_state
 from mograder.store.hub_state import HubState
 
@@ -14,6 +15,25 @@ from mograder.store.hub_state import HubState
 def open_hub_state(loaded: LoadedSettings) -> AbstractContextManager[HubState | None]:
     """Return the hub's database, to be opened; None if no hub has run."""
     return existing_state(database_url(loaded.settings.database.url, loaded.course_dir))
+
+
+@contextmanager
+def current_hub_state(loaded: LoadedSettings) -> Iterator[HubState]:
+    """Open the hub's database, which must be there and of this version.
+
+    Raises:
+        NotFound: No hub has run here.
+        Conflict: The hub of an earlier version has run last.
+    """
+    with open_hub_state(loaded) as state:
+        if state is None:
+            raise no_hub(loaded)
+        if awaits_upgrade(state.engine):
+            raise Conflict(
+                "The hub's database was made by an earlier version.",
+                hint="Start the hub of this version once, which upgrades it.",
+            )
+        yield state
 
 
 def no_hub(loaded: LoadedSettings) -> NotFound:

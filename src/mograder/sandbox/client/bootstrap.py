@@ -17,6 +17,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.isolation.policy import ASSET_URL
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.supervisor.config import SupervisorConfig
@@ -25,10 +26,6 @@ _log = logging.getLogger(__name__)
 
 _PROOF_SECONDS = 20.0
 _COURSE_LENGTH = 12
-_REMEDY = (
-    "On Ubuntu 24.04 and later, AppArmor keeps bubblewrap from making user namespaces: allow it "
-    "with a profile for /usr/bin/bwrap. In a container, allow unprivileged user namespaces."
-)
 _NOT_FOUND = "Can't find source path"
 _MISSING = (
     "A file or directory that the sandbox needs is missing on this machine. Restart the "
@@ -49,10 +46,7 @@ def supervisor_config(
     hub, security = loaded.settings.hub, loaded.settings.security
     runtime = runtime_dir(loaded, environ)
     own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
-    build = dict(environ.build)
-    uv_config = environ.home / ".config/uv/uv.toml"
-    if uv_config.is_file():
-        build.setdefault("UV_CONFIG_FILE", str(uv_config))
+    build = build_variables(environ)
     return SupervisorConfig(
         runtime=runtime,
         socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
@@ -64,18 +58,18 @@ def supervisor_config(
         log=None if lone else loaded.state_dir / "supervisor.log",
         path=environ.path,
         build_variables=build,
-        build_readable=tuple(sorted(set(_named_files(build)))),
+        build_readable=named_files(build),
         warm_environments=loaded.settings.limits.warm_environments,
         disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
         disk_reserve_percent=loaded.settings.limits.disk_reserve_percent,
         warm_memory_mb=loaded.settings.limits.warm_memory_mb,
         front_group=hub.front_group,
-        asset_url=_asset_url(hub),
+        asset_url=asset_url_of(hub),
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )
 
 
-def _asset_url(hub: HubSettings) -> str:
+def asset_url_of(hub: HubSettings) -> str:
     """Return the URL below which pages load marimo's static files.
 
     With one origin per session (``session_url``) they are loaded from the hub's origin, so that the
@@ -142,12 +136,22 @@ async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
         reason = " ".join(line for line in said if line)
         raise SandboxUnavailable(
             f"bubblewrap does not work here, and student code runs only in a sandbox: {reason}",
-            hint=_MISSING if _NOT_FOUND in reason else _REMEDY,
+            hint=_MISSING if _NOT_FOUND in reason else remedy_for(reason, Surroundings.found()),
         )
 
 
-def _named_files(variables: dict[str, str]) -> list[Path]:
+def build_variables(environ: Environ) -> dict[str, str]:
+    """Return the variables for builds, with the user's configuration of uv if there is one."""
+    build = dict(environ.build)
+    uv_config = environ.home / ".config/uv/uv.toml"
+    if uv_config.is_file():
+        build.setdefault("UV_CONFIG_FILE", str(uv_config))
+    return build
+
+
+def named_files(variables: dict[str, str]) -> tuple[Path, ...]:
     """Return the files that the variables name and that builds cannot read otherwise."""
     paths = [Path(value) for value in variables.values() if value.startswith("/")]
     known = (Path("/usr"), Path("/etc"))
-    return [p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)]
+    wanted = {p for p in paths if p.exists() and not any(p.is_relative_to(k) for k in known)}
+    return tuple(sorted(wanted))

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
+from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     LINE_LIMIT,
     PROTOCOL,
@@ -92,6 +93,10 @@ class Connection:
     def alive(self) -> bool:
         """Whether the connection is open on both sides."""
         return not self._listening.done()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, by whichever side."""
+        await asyncio.wait({self._listening})
 
     async def close(self) -> None:
         """Close the connection; the supervisor goes on."""
@@ -201,7 +206,7 @@ class Connection:
                 )
             case Ended():
                 _isolated(self._on_ended, answer)
-            case Arrived() | Measured():
+            case Arrived() | Measured() | NodeStatus():
                 _isolated(self._on_news, answer)
             case Output():
                 if listener := self._listeners.get(answer.id):

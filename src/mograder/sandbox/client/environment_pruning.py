@@ -20,7 +20,8 @@ from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.connection import NoSupervisor
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.builder import LOCK, REQUESTS, request_name
+from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.builder import REQUESTS, request_name
 from mograder.sandbox.environments.interpreters import find_interpreter
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, SET_NAME
@@ -84,7 +85,7 @@ def finished_environments(root: Path) -> list[Path]:
 def unneeded_environments(root: Path, needed: frozenset[str]) -> list[Unneeded]:
     """Return the environments that are not ``needed``, least recently used first."""
     found = [
-        Unneeded(path, tree_size(path, _NO_BOUND), _used(path))
+        Unneeded(path, tree_size(path, _NO_BOUND), last_use(path))
         for path in finished_environments(root)
         if path.name not in needed
     ]
@@ -125,7 +126,7 @@ async def _remove(unneeded: Unneeded, in_use: InUse) -> bool:
     except OSError:
         return False  # another process has removed it
     try:
-        free = _used(aside) <= unneeded.used and unneeded.path.name not in await in_use()
+        free = last_use(aside) <= unneeded.used and unneeded.path.name not in await in_use()
     except BaseException:
         _give_back(aside, unneeded.path)
         raise
@@ -143,7 +144,8 @@ def _give_back(aside: Path, path: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _used(environment: Path) -> float:
+def last_use(environment: Path) -> float:
+    """Return the time of the last preparation in Unix seconds, 0 if it is gone."""
     try:
         return (environment / LOCK).stat().st_mtime
     except OSError:

@@ -19,6 +19,7 @@ from mograder.sandbox.client.connection import (
     connect_to,
     reap,
 )
+from mograder.sandbox.node_messages import HoldLease
 from mograder.sandbox.protocol import (
     Answered,
     Done,
@@ -134,7 +135,15 @@ class SupervisorClient:
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the live sessions."""
-        return (await self._repeated(ListSessions())).sessions
+        return (await self.listed()).sessions
+
+    async def listed(self) -> Done:
+        """Return the live sessions, and the environments in use and with zygotes."""
+        return await self._repeated(ListSessions())
+
+    async def hold_lease(self, until: float) -> None:
+        """Let sessions and runs go on until then (:class:`HoldLease`)."""
+        await self._repeated(HoldLease(until=until))
 
     async def hang_up(self, session_id: str) -> bool:
         """Close every connection to a session's server; return false if that is not possible."""

@@ -30,12 +30,13 @@ class TemporarySupervisor:
 
 @asynccontextmanager
 async def momentary_supervisor(
-    config: SupervisorConfig, *, own_cache: bool = False
+    config: SupervisorConfig, *, own_cache: bool = False, warm: bool = False
 ) -> AsyncIterator[TemporarySupervisor]:
     """Run a supervisor with ``config`` in a temporary runtime directory until the context ends.
 
-    It creates no cgroups, which may be the hub's, and no zygotes. With ``own_cache`` it does not
-    use the hub's package cache either, in which it could create files of another owner.
+    It creates no cgroups, which may be the hub's, and no zygotes unless ``warm``. With
+    ``own_cache`` it does not use the hub's package cache either, in which it could create files of
+    another owner.
 
     Raises:
         SandboxUnavailable: It cannot start; the message is the supervisor's.
@@ -49,7 +50,8 @@ async def momentary_supervisor(
             "owned": True,
             "linger": _LINGER_SECONDS,
             "log": place / "log",
-            "warm_environments": 0,
+            "warm_environments": int(warm),
+            "leased": False,
             "divide_cgroups": False,
             "uv_cache": place / "uv-cache" if own_cache else config.uv_cache,
         }

@@ -6,9 +6,9 @@ one environment. An environment is read-only for all its users and never changes
 dependencies get another one (B96, sessions.md).
 
 Layout below the root: ``requests/<request>`` holds the key of an environment;
-``<key>/`` holds ``env/``, ``caches/``, ``lock.txt`` and ``environment.json``, and is renamed to
-this name only when complete; ``assets/`` holds marimo's static files
-(:mod:`mograder.sandbox.environments.static_assets`).
+``<key>/`` holds ``env/``, ``caches/``, ``lock.txt``, ``pyproject.toml``, our wheel and
+``environment.json``, and is renamed to this name only when complete; ``assets/`` holds marimo's
+static files (:mod:`mograder.sandbox.environments.static_assets`).
 """
 
 from __future__ import annotations
@@ -16,84 +16,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import secrets
 import shutil
-import stat
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.atomic_file import write_file
-from mograder.core.errors import (
-    InvalidInput,
-    MograderError,
-    NotFound,
-    SandboxUnavailable,
-    is_disk_full,
-)
+from mograder.core.errors import MograderError, NotFound
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments.build_job import (
+    BuildFiles,
+    BuildJob,
+    CommandRunner,
+    without_hashes,
+)
+from mograder.sandbox.environments.environment_root import (
+    Environment,
+    EnvironmentRoot,
+    is_whole,
+    mark_used,
+)
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
-from mograder.sandbox.environments.lock_project import NO_MOGRADER, lock_project
-from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record
+from mograder.sandbox.environments.lock_project import lock_project
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.environments.static_assets import ASSETS, keep_assets, read_assets
-from mograder.sandbox.protocol import RunCommand
+from mograder.sandbox.environments.static_assets import ASSETS
 
-_BUILD_VARIABLES = {
-    "NO_COLOR": "1",
-    "UV_NO_PROGRESS": "1",
-    "UV_LINK_MODE": "copy",  # cache and environment are different mounts in the sandbox
-    "UV_COMPILE_BYTECODE": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-    "XDG_CACHE_HOME": "caches",
-}
-_WARM = """\
-import importlib.util, marimo, mograder.runtime
-importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager')
-print('MARIMO', marimo.__version__)
-try:
-    from marimo._cli.cli import main
-    options = [{each.name for each in main.commands[mode].params} for mode in ('edit', 'run')]
-except Exception:
-    options = [set()]
-print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
-"""
-"""Imports the slow modules; prints marimo's version and whether it has ``--asset-url``, an option
-that its help hides."""
 REQUESTS = "requests"
-_EXPLANATION = ("\N{MULTIPLICATION SIGN}", "error:")
-"""The beginnings of the line from which on uv explains a failure."""
-LOCK = "lock.txt"
-_OUTPUT_LINES = 60
 _KEY_LENGTH = 20
-_STALE_SECONDS = 86_400
 _MOST_TROUBLES = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A finished environment; ``directory`` is mounted in sessions.
-
-    ``python`` and ``marimo`` are versions. ``assets`` is the name of its set of marimo's static
-    files, or "" if they are not shared.
-    """
-
-    key: str
-    directory: Path
-    python: str
-    marimo: str
-    assets: str = field(default="", compare=False)
-
-
-class CommandRunner(Protocol):
-    """Runs one build command in a sandbox (the supervisor's client)."""
-
-    async def run(self, command: RunCommand, on_line: Progress) -> int: ...
 
 
 class Environments:
@@ -115,7 +66,7 @@ class Environments:
     ) -> None:
         """``on_ready`` is called with the directory of each environment that becomes ready."""
         self._on_ready = on_ready
-        self._root = root
+        self._root = EnvironmentRoot(root)
         self._runner = runner
         self._wheel = wheel
         self._marimo = marimo
@@ -160,9 +111,9 @@ class Environments:
     def ready(self, script: Script) -> Environment | None:
         """Return the environment if it is known to be finished, else None; start no build."""
         known = self._known.get(script)
-        if known is None or not _is_whole(known.directory):
+        if known is None or not is_whole(known.directory):
             return None
-        if known.assets and not (self._root / ASSETS / known.assets).is_dir():
+        if known.assets and not (self._root.path / ASSETS / known.assets).is_dir():
             return None
         return known
 
@@ -199,231 +150,48 @@ class Environments:
 
     def _request(self, script: Script, interpreter: Interpreter) -> Path:
         name = request_name(script, interpreter.version, self._wheel.name)
-        return self._root / REQUESTS / name
+        return self._root.path / REQUESTS / name
 
     def _recall(self, request: Path) -> Environment | None:
         try:
-            return self._load(request.read_text())
+            return self._root.load(request.read_text())
         except (OSError, NotFound):
             return None
-
-    def _load(self, key: str) -> Environment:
-        directory = self._root / key
-        record = read_record(directory)
-        if not (_is_whole(directory) and mark_used(directory)):
-            raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
-        assets = self._keep_held(directory, record) if record.assets else ""
-        return Environment(key, directory, record.python, record.marimo, assets)
-
-    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-        """Collect the static files again if their set is missing; return the set's name."""
-        try:
-            read_assets(self._root / ASSETS, record.assets)
-        except NotFound:
-            assets = self._keep_assets(directory / "env", record.python, record.marimo)
-            if assets != record.assets:  # this release selects other files
-                changed = record.model_copy(update={"assets": assets})
-                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
-            return assets
-        return record.assets
-
-    def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
-        root = self._root / ASSETS
-        root.mkdir(parents=True, exist_ok=True)
-        return keep_assets(env, python, marimo, root)
 
     async def _lock_and_build(
         self, script: Script, interpreter: Interpreter, tell: Progress
     ) -> Environment:
-        workshop = self._root / f".building-{secrets.token_hex(8)}"
+        workshop = self._root.path / f".building-{secrets.token_hex(8)}"
         try:
-            try:
-                await asyncio.to_thread(self._furnish, workshop, script)
-            except OSError as error:
-                raise self._unwritable(error) from error
-            job = _Job(self._runner, workshop, interpreter, self._timeout, tell)
+            files = await asyncio.to_thread(self._furnish, workshop, script)
+            job = BuildJob(self._runner, workshop, interpreter, self._timeout, tell)
             tell("Resolving the notebook's requirements")
             lock = await job.lock()
-            key = _digest(lock, interpreter.version, str(interpreter.program), self._wheel.name)
+            versions = without_hashes(lock)
+            key = _digest(versions, interpreter.version, str(interpreter.program), self._wheel.name)
             async with self._one_key.setdefault(key, asyncio.Lock()):
                 try:
-                    return await asyncio.to_thread(self._load, key)
+                    return await asyncio.to_thread(self._root.load, key)
                 except NotFound:
-                    return await self._build(job, key, lock)
+                    built = await self._root.build(job, files, key, lock)
+                    self._built.set()
+                    return built
         finally:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
-    def _sweep(self) -> None:
-        """Remove directories that were left by builds of killed hubs."""
-        lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
-        for left in chain.from_iterable(map(self._root.glob, lefts)):
-            # Younger ones may belong to a build of another process; no build takes a day.
-            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-
-    def _unwritable(self, error: OSError) -> MograderError:
-        remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self._root}"
-        return SandboxUnavailable(
-            f"The directory of environments {self._root} cannot be written: {error.strerror}.",
-            hint="Free some space on its disk: mograder hub prune"
-            if is_disk_full(error)
-            else remedy,
-        )
-
-    def _furnish(self, workshop: Path, script: Script) -> None:
-        self._sweep()
-        (workshop / "caches").mkdir(parents=True)
-        (workshop / "pyproject.toml").write_text(lock_project(script))
-        (workshop / "overrides.txt").write_text(NO_MOGRADER)
-        # uv keeps the versions of an existing lock file where they fit.
-        (workshop / LOCK).write_text(f"marimo=={self._marimo}\n")
-        if not self._wheel.is_file():  # it was deleted after the hub's start
-            build_runtime_wheel(self._wheel.parent)
-        shutil.copyfile(self._wheel, workshop / self._wheel.name)
-
-    async def _build(self, job: _Job, key: str, lock: str) -> Environment:
-        await job.install(self._wheel.name)
-        marimo, has_asset_url = await job.warm()
-        assets, python = "", job.interpreter.version
-        if has_asset_url:
-            job.tell("Preparing the editor's files")
-            env = job.workshop / "env"
-            assets = await asyncio.to_thread(self._keep_assets, env, python, marimo)
-        record = EnvironmentRecord(
-            key=key,
-            python=python,
-            marimo=marimo,
-            interpreter_roots=job.interpreter.roots,
-            assets=assets,
-        )
-        await asyncio.to_thread(self._put_in_place, job.workshop, record, lock)
-        self._built.set()
-        return await asyncio.to_thread(self._load, key)
-
-    def _put_in_place(self, workshop: Path, record: EnvironmentRecord, lock: str) -> None:
-        """Rename a complete build to its key, so that an interrupted build never looks finished."""
-        finished = self._root / f".finished-{secrets.token_hex(8)}"
-        finished.mkdir()
-        for part in ("env", "caches"):
-            (workshop / part).rename(finished / part)
-        (finished / LOCK).write_text(lock)
-        (finished / RECORD).write_text(record.model_dump_json(indent=2))
-        _let_all_read(finished)
+    def _furnish(self, workshop: Path, script: Script) -> BuildFiles:
+        """Make the directory of a build. Raises: :class:`SandboxUnavailable`."""
         try:
-            self._name(finished, record.key)
-        finally:
-            shutil.rmtree(finished, ignore_errors=True)
-
-    def _name(self, finished: Path, key: str) -> None:
-        try:
-            finished.rename(self._root / key)
-        except OSError:
-            try:  # another process has built it meanwhile; equal keys are equal environments
-                self._load(key)
-            except NotFound:  # after a power cut it has no record, so no session has used it
-                broken = self._root / f".broken-{secrets.token_hex(8)}"
-                (self._root / key).rename(broken)
-                finished.rename(self._root / key)
-                shutil.rmtree(broken, ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """The commands of one build, each in a sandbox with the build directory and uv's cache."""
-
-    runner: CommandRunner
-    workshop: Path
-    interpreter: Interpreter
-    timeout: float
-    tell: Progress
-
-    async def lock(self) -> str:
-        """Resolve the requirements and return the lock's text."""
-        python = ("--python", str(self.interpreter.program))
-        command = ("uv", "pip", "compile", "pyproject.toml", "-o", LOCK, "--no-header")
-        quietly = ("--no-annotate", "--quiet", "--override", "overrides.txt")
-        await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
-        # Read inside the sandbox: the build may have replaced the file by a link to any path.
-        lines = await self._run("The lock cannot be read", "/usr/bin/cat", LOCK)
-        return "\n".join(lines) + "\n"
-
-    async def install(self, wheel: str) -> None:
-        python = str(self.interpreter.program)
-        failed = "The notebook's environment cannot be built"
-        into = ("uv", "pip", "install", "--python", "env/bin/python", "--no-deps")
-        await self._run(failed, "uv", "venv", "--relocatable", "--python", python, "env")
-        self.tell("Downloading and installing packages")
-        await self._run(failed, *into, "-r", LOCK)
-        await self._run(failed, *into, f"./{wheel}")
-
-    async def warm(self) -> tuple[str, bool]:
-        """Import slow modules once, which fills their caches.
-
-        Return marimo's version, and whether it has ``--asset-url``.
-        """
-        self.tell("Warming up")
-        lines = await self._run(
-            "The notebook's environment does not start", "env/bin/python", "-c", _WARM
-        )
-        versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
-        if not versions:
-            raise InvalidInput("The notebook's environment has no working marimo.")
-        return versions[-1][:40], "ASSET-URL yes" in lines
-
-    async def _run(self, failed: str, *argv: str) -> list[str]:
-        lines: list[str] = []
-
-        explained = False
-
-        def hear(line: str) -> None:
-            nonlocal explained
-            if len(lines) < 100_000:
-                lines.append(line)
-            # From here on uv explains a failure, which the error message repeats.
-            explained = explained or line.strip().startswith(_EXPLANATION)
-            if line.strip() and argv[0] == "uv" and not explained:
-                self.tell(line.strip())
-
-        status = await self.runner.run(
-            RunCommand(
-                argv=argv,
-                directory=self.workshop,
-                readable=self.interpreter.roots,
-                variables=_BUILD_VARIABLES,
-                timeout=self.timeout,
-            ),
-            hear,
-        )
-        if status != 0:
-            said = "\n".join(line for line in lines[-_OUTPUT_LINES:] if line.strip())
-            raise InvalidInput(
-                f"{failed}:\n{said}" if said else f"{failed} (exit status {status}).",
-                hint="" if said else "The supervisor's log may tell why.",
-            )
-        return lines
-
-
-def mark_used(environment: Path) -> bool:
-    """Record that an environment is about to be used; return false if it does not exist.
-
-    :mod:`mograder.sandbox.client.environment_pruning` keeps environments that were used within the
-    last hour. The time is the lock file's, since a zygote identifies its environment by the
-    record's time.
-    """
-    try:
-        os.utime(environment / LOCK)
-    except FileNotFoundError:
-        return False
-    except OSError:  # a read-only disk: the environment cannot be removed from it either
-        return True
-    return True
-
-
-def _is_whole(environment: Path) -> bool:
-    """Return whether it has its record and an executable interpreter; cheap: called per start."""
-    return (environment / RECORD).is_file() and os.access(
-        environment / "env" / "bin" / "python", os.X_OK
-    )
+            self._root.sweep()
+            if not self._wheel.is_file():  # it was deleted after the hub's start
+                build_runtime_wheel(self._wheel.parent)
+            content = self._wheel.read_bytes()
+            files = BuildFiles(lock_project(script), self._wheel.name, content)
+            # uv keeps the versions of an existing lock file where they fit.
+            files.write(workshop, f"marimo=={self._marimo}\n")
+        except OSError as error:
+            raise self._root.unwritable(error) from error
+        return files
 
 
 def request_name(script: Script, python: str, wheel: str) -> str:
@@ -440,24 +208,3 @@ def _keep_key(request: Path, key: str) -> None:
     """Write the environment's key to a request's file, atomically."""
     request.parent.mkdir(parents=True, exist_ok=True)
     write_file(request, key.encode())
-
-
-def _let_all_read(top: Path) -> None:
-    """Make files readable for all and writable only for their owner; packages vary in that.
-
-    Raises: :class:`SandboxUnavailable`.
-    """
-    try:
-        top.chmod(0o755)
-        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
-            for name in (*directories, *files):
-                _let_read(name, descriptor)
-    except OSError as error:
-        raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
-
-
-def _let_read(name: str, descriptor: int) -> None:
-    mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-    if not stat.S_ISLNK(mode):
-        wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
-        os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)

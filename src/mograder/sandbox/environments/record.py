@@ -22,6 +22,7 @@ class EnvironmentRecord(BaseModel):
     ``assets`` is the name of the shared set of marimo's static files
     (:mod:`mograder.sandbox.environments.static_assets`), or "" if each session's own server must
     serve them: an old marimo without ``--asset-url``, or files that could not be collected.
+    ``wheel`` is the file name of our wheel beside the record, or "" if an older release built it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,6 +32,7 @@ class EnvironmentRecord(BaseModel):
     marimo: str
     interpreter_roots: tuple[Path, ...]
     assets: str = Field(default="", pattern=rf"^(?:{SET_NAME.pattern})?$")
+    wheel: str = Field(default="", pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]*\.whl)?$")
 
 
 def read_record(environment: Path) -> EnvironmentRecord:

@@ -150,7 +150,8 @@ class MountSpace:
             reason = os.strerror(ctypes.get_errno())
             raise SandboxUnavailable(
                 f"The supervisor cannot {what}: {reason}.",
-                hint="Run the hub as a service user instead of root, or outside a container.",
+                hint="Run it as an ordinary user instead of root; in a container, or give it the "
+                "capability CAP_SYS_ADMIN.",
             )
 
 

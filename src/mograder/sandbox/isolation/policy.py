@@ -204,7 +204,7 @@ def session_plan(
         }
     )
     flags = ("--skip-update-check",) if edit else ("--include-code",)
-    where = ("--asset-url", f"{host.asset_url}/{assets}") if assets else ()
+    where = ("--asset-url", f"{request.asset_url or host.asset_url}/{assets}") if assets else ()
     return Plan(
         argv=(
             _python(inside),

@@ -58,6 +58,7 @@ class SupervisorConfig(BaseModel):
     ``front_group`` is the group of an nginx that connects to sessions (fast path), or "".
     ``divide_cgroups`` is false for a command's own supervisor: the tree is the hub supervisor's.
     ``path`` is the hub's own ``PATH``, in which bubblewrap is searched.
+    ``leased``: no session may start before the first lease; that of a node.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +80,7 @@ class SupervisorConfig(BaseModel):
     warm_memory_mb: int = 1024
     front_group: str = ""
     divide_cgroups: bool = True
+    leased: bool = False
     course: str = ""
     """Identifies the course, so that another course's hub does not end its sessions as orphans."""
     asset_url: str = ASSET_URL

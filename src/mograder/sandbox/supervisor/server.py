@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from mograder import __version__
 from mograder.core.disk_reserve import DiskReserve
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.environments.interpreters import demand_own_interpreter
@@ -41,6 +41,12 @@ from mograder.sandbox.isolation.etc_files import refresh_resolver
 from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.cpu import put_first
+from mograder.sandbox.node_messages import (
+    GrantLease,
+    HoldLease,
+    PrepareEnvironment,
+    RenewCertificate,
+)
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -92,7 +98,8 @@ _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
 
-_OPERATIONS = ("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel")
+_RUNS = ("execute", "judge", "cancel")
+_OPERATIONS = (*_RUNS, "warm", "subscribe", "hang up", "in use", "answered", "hold lease")
 """The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
@@ -139,6 +146,8 @@ class Supervisor:
     async def serve(self) -> None:
         """Answer hubs until a shutdown call or signal, or until none has connected for long."""
         loop = asyncio.get_running_loop()
+        if self._config.leased:
+            self._session_table.lease.hold(0.0)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         path = self._config.socket
@@ -247,23 +256,36 @@ class Supervisor:
                 session_table, zygotes = self._session_table, self._zygotes
                 kept = () if zygotes is None else zygotes.environments
                 used = (*kept, *session_table.environments())
-                return Done(id=call.id, sessions=session_table.all(), environments=tuple(set(used)))
-            case RunCommand():
-                return Done(id=call.id, status=await self._run(call.id, operation, writer))
-            case Execute() | JudgeSubmission() | CancelCall():
-                return await self._run_notebook(call.id, operation, writer)
+                return Done(
+                    id=call.id,
+                    sessions=session_table.all(),
+                    environments=tuple(set(used)),
+                    zygotes=() if zygotes is None else zygotes.kept,
+                )
+            case GrantLease() | PrepareEnvironment() | RenewCertificate():
+                raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")
+            case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
+                return await self._run_in_sandbox(call.id, operation, writer)
             case Warm():
                 await self._restore_cache()
                 zygotes = self._zygotes
                 warm = zygotes is not None and await zygotes.warm(operation.environment)
                 return Done(id=call.id, warm=warm)
+            case Subscribe() | HoldLease() | Shutdown():
+                self._order(operation, writer)
+                return Done(id=call.id, stopped=isinstance(operation, Shutdown))
+
+    def _order(
+        self, operation: Subscribe | HoldLease | Shutdown, writer: asyncio.StreamWriter
+    ) -> None:
+        match operation:
             case Subscribe():
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
-                return Done(id=call.id)
+            case HoldLease():
+                self._session_table.lease.hold(operation.until)
             case Shutdown():
                 self._stopping.set()
-                return Done(id=call.id, stopped=True)
 
     async def _start(self, request: StartSession) -> SessionInfo:
         """Start a session; end it again if the hub disconnects before it is in its sandbox."""
@@ -276,13 +298,15 @@ class Supervisor:
             raise
         return info
 
-    async def _run_notebook(
+    async def _run_in_sandbox(
         self,
         call_id: int,
-        operation: Execute | JudgeSubmission | CancelCall,
+        operation: RunCommand | Execute | JudgeSubmission | CancelCall,
         writer: asyncio.StreamWriter,
     ) -> Done:
-        """Run or judge a notebook, or end what another call of this connection runs."""
+        """Run a command, run or judge a notebook, or end a run of another call."""
+        if isinstance(operation, RunCommand):
+            return Done(id=call_id, status=await self._run(call_id, operation, writer))
         if isinstance(operation, CancelCall):
             return Done(id=call_id, stopped=await self._cancel(writer, operation.call_id))
         task = asyncio.current_task()

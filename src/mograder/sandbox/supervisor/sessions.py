@@ -13,6 +13,7 @@ from typing import Literal
 
 from mograder.core.disk_reserve import NO_RESERVE, DiskReserve
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
+from mograder.core.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
@@ -45,6 +46,8 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.disconnect import hang_up
+from mograder.sandbox.supervisor.lease import Lease
+from mograder.sandbox.supervisor.stopped_ids import StoppedIds
 from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import PendingSession, close_all
 
@@ -84,6 +87,8 @@ class _Session:
     listed: bool
     environment: Path
     reason: LimitReason | Literal[""] = ""
+    asked: bool = False
+    """Whether a hub has asked for its end."""
 
 
 class SessionTable:
@@ -109,6 +114,9 @@ class SessionTable:
         self._session_table: dict[str, _Session] = {}
         self._beginning: dict[str, asyncio.Task[_Session]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
+        self._stopped = StoppedIds()
+        self.lease = Lease(self._kill_all)
+        """The time for which sessions and runs may go on, if this is a node's supervisor."""
         self._groups = bounds.groups
         self._front = bounds.front
         self._meter: Meter = ProcessMeter(confined=self.confines)
@@ -130,8 +138,11 @@ class SessionTable:
         return self._runner.kind != "none"
 
     def all(self) -> tuple[SessionInfo, ...]:
-        """Return the live sessions, without the runs of notebooks."""
-        return tuple(life.info for life in self._session_table.values() if life.listed)
+        """Return the sessions that are live or being started, without the runs of notebooks."""
+        live = tuple(life.info for life in self._session_table.values() if life.listed)
+        paths = {each: self._sockets / f"{each}.sock" for each in self._beginning}
+        begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
+        return (*live, *begun)
 
     def environments(self) -> tuple[Path, ...]:
         """Return the environments of live sessions, including the runs of notebooks."""
@@ -142,8 +153,8 @@ class SessionTable:
 
         The start continues if the caller is cancelled; call :meth:`end` then.
 
-        Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
-        :class:`~mograder.core.errors.SandboxUnavailable`.
+        Raises: :class:`Conflict` for an id that is in use or was stopped, :class:`NotFound` for a
+        missing directory, :class:`~mograder.core.errors.SandboxUnavailable`.
         """
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
@@ -170,10 +181,10 @@ class SessionTable:
     def _look(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
+        if request.session_id in self._stopped:
+            raise Conflict(f"Session {request.session_id} was stopped before it was started.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
             self._runner.reach(path)
-        if not (request.directory / request.notebook).is_file():
-            raise NotFound(f"There is no notebook {request.notebook!r} to open.")
 
     async def _begin(
         self,
@@ -198,10 +209,9 @@ class SessionTable:
         log = bytearray()
         group: SessionGroup | None = None
         try:
+            term = self.lease.demand()
+            await asyncio.to_thread(self._make_ready, request)
             group = await self._make_group(request)
-            if _writes(request):
-                give = self._runner.give  # slow for a large tree on a slow disk
-                await asyncio.to_thread(give, request.directory, request.uid_slot)
             if group is not None:
                 waited_for = isinstance(request, StartSession)  # no student waits for a run
                 weight = request.limits.cpu_weight
@@ -214,6 +224,7 @@ class SessionTable:
                 self._settler(request, group),
                 lambda: _open_entry(group),
             )
+            self.lease.demand(term)
             sandbox = self._open(request, start)
         except BaseException:
             close_all(descriptors)
@@ -227,6 +238,17 @@ class SessionTable:
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
         return life
+
+    def _make_ready(self, request: _Request) -> None:
+        """Look for the notebook, and give its directory to the student.
+
+        Slow for a large tree on a slow disk, and blocks while the server of a share is away.
+        """
+        look_for(request.directory)  # on a share another machine may just have made it
+        if not (request.directory / request.notebook).is_file():
+            raise NotFound(f"There is no notebook {request.notebook!r} to open.")
+        if _writes(request):
+            self._runner.give(request.directory, request.uid_slot)
 
     async def _make_group(self, request: _Request) -> SessionGroup | None:
         if self._groups is None:
@@ -310,13 +332,18 @@ class SessionTable:
         self._processors.answered(session_id)
         return session_id in self._session_table
 
-    async def stop(self, session_id: str) -> bool:
-        """End a session, at first by a signal that lets it save; return false if there is none."""
+    async def stop(self, session_id: str, *, asked: bool = True) -> bool:
+        """End a session, at first by a signal that lets it save; return false if there is none.
+
+        A call to start it that arrives later is refused. ``asked`` is whether a hub asks for this.
+        """
+        self._stopped.add(session_id)
         life = await self._life(session_id)
         if life is None:
             if closing := self._closing.get(session_id):  # its end is reported before this returns
                 await asyncio.wait({closing})
             return False
+        life.asked = asked
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
@@ -359,7 +386,7 @@ class SessionTable:
     async def end_all(self) -> None:
         """End every session and remove the cgroups; called when the supervisor ends."""
         sessions = {*self._session_table, *self._beginning}
-        await asyncio.gather(*(self.stop(session_id) for session_id in sessions))
+        await asyncio.gather(*(self.stop(each, asked=False) for each in sessions))
         if self._closing:
             await asyncio.wait(self._closing.values())
         await self._monitor.close()
@@ -369,6 +396,12 @@ class SessionTable:
                 if await asyncio.to_thread(self._groups.close):
                     break
                 await asyncio.sleep(_CLOSE_SECONDS)
+
+    def _kill_all(self) -> None:
+        """Kill every session and run; those whose start is in progress are not started."""
+        for session_id, life in tuple(self._session_table.items()):
+            self._monitor.forget(session_id)
+            life.sandbox.end()
 
     def _end_for(self, session_id: str, reason: LimitReason) -> None:
         """Kill a session that exceeded a limit."""
@@ -412,7 +445,15 @@ class SessionTable:
         if isinstance(life.sandbox, PendingSession) and life.sandbox.failure:
             return  # it never started; its caller received the error
         tail = life.log.decode("utf-8", "replace")
-        life.on_end(Ended(session_id=session_id, status=status, log_tail=tail, reason=life.reason))
+        life.on_end(
+            Ended(
+                session_id=session_id,
+                status=status,
+                log_tail=tail,
+                reason=life.reason,
+                asked=life.asked,
+            )
+        )
 
 
 def _open_entry(group: SessionGroup | None) -> int | None:

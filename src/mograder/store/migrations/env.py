@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from mograder.store import external_tables
+from mograder.store import external_tables, node_tables
 from mograder.store.hub_tables import metadata
 from mograder.store.migrating import run
 
-assert external_tables.external_people.metadata is metadata  # its tables are in it now
+# Their tables are in it now.
+assert external_tables.external_people.metadata is metadata
+assert node_tables.nodes.metadata is metadata
 run(metadata)

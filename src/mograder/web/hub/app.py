@@ -20,6 +20,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import Copies
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
@@ -28,7 +29,7 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware, bare_api
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub.external_routes import external_routes, lti_service, oidc_of
+from mograder.web.hub.external_routes import external_routes, lti_service, machines_in, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.front_auth import FrontAuthorizer
@@ -43,6 +44,7 @@ from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
+from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -64,7 +66,9 @@ def create_app(
     hub = services.loaded.settings.hub
     book = SharedGradebook(services.loaded.gradebook_path)
     app = _make_hub_app(services, metrics, notifier, book)
-    services.pool.on_change = lambda key: notifier.notify(key.user, Part.SESSIONS)
+    if app.machines is not None:
+        metrics.machines = app.machines.all
+    services.pool.on_change = lambda key: notifier.notify_here(key.user, Part.SESSIONS)
     services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
     proxy = SessionProxy(
@@ -116,6 +120,8 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         oidc=oidc_of(services),
         lti=lti_service(services),
+        news=_news(services, notifier, results),
+        machines=machines_in(services),
     )
 
 
@@ -164,11 +170,19 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         stop = asyncio.Event()
         if app.lti is not None:  # before the watch, which asks it who may stay
             await app.lti.open()
-        watching = asyncio.create_task(keep_watch(app, stop))
+        watching = [
+            asyncio.create_task(keep_watch(app, stop)),
+            asyncio.create_task(_exchange_news(app, stop)),
+        ]
+        if app.machines is not None:
+            users_on = partial(_users_on, app.services.pool)
+            looking = app.machines.keep_looking(app.notifier, users_on, stop)
+            watching.append(asyncio.create_task(looking))
+        _share_jobs(app)
         await app.services.grading.jobs.open()
         yield
         stop.set()
-        await watching
+        await asyncio.gather(*watching)
         if app.lti is not None:
             await app.lti.close()
         await app.services.grading.jobs.close()
@@ -182,6 +196,36 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
     api.router.routes.extend(_installed(ROUTES))
     api.router.routes.extend(_installed(external_routes(app)))
     return api
+
+
+def _share_jobs(app: HubApp) -> None:
+    """Let one hub of several run the grading jobs."""
+    membership = app.services.membership
+    if membership is not None:
+        app.services.grading.jobs.turn = partial(membership.lease, "grading jobs")
+
+
+async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
+    """Exchange news with the other hubs, where there may be some."""
+    if app.news is not None:
+        if app.lti is not None:
+            app.news.on_launch = app.lti.rosters.launched_elsewhere
+        await app.news.run(stop)
+
+
+def _news(
+    services: Services, notifier: Notifier, results: ValidationResults
+) -> HubNewsExchange | None:
+    if services.membership is None:
+        return None
+    news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
+    results.on_change, results.shared = news.tell_result, True
+    return news
+
+
+def _users_on(pool: SessionManager, node: str) -> list[str]:
+    """Return the users who have a session on a node."""
+    return [live.key.user for live in pool.all() if live.endpoint.node == node]
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The routes of signing in by other systems, imported only by hubs that have them configured.
+"""The routes and objects of other systems, imported only by hubs that have them configured.
 
-A hub without ``[oidc]`` and without learning platforms has none of these routes, and does not
-import what they need.
+A hub without ``[oidc]``, without learning platforms and without nodes has none of these routes,
+and does not import what they need.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mograder.web.hub.support.services import Services
 
 if TYPE_CHECKING:
     from mograder.web.hub.support.lti import LtiService
+    from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn
 
 
@@ -43,8 +44,21 @@ def lti_service(services: Services) -> LtiService | None:
     return make_lti(services)
 
 
+def machines_in(services: Services) -> MachineWatch | None:
+    """Return the watch of the machines, None for a hub without ``[nodes] listen``."""
+    settings = services.loaded.settings.nodes
+    if not settings.listen:
+        return None
+    from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
+    from mograder.store.nodes import Nodes  # noqa: PLC0415 - see above
+    from mograder.web.hub.support.machine_watch import MachineWatch  # noqa: PLC0415 - see above
+
+    view = NodesView(Nodes(services.state.engine), settings.lease_seconds)
+    return MachineWatch(view, services.clock)
+
+
 def external_routes(app: HubApp) -> tuple[Route, ...]:
-    """Return the routes of OpenID Connect and of LTI, each only if the hub has it configured."""
+    """Return the routes of OpenID Connect, LTI and nodes that the hub has configured."""
     routes: list[Route] = []
     if app.oidc is not None:
         from mograder.web.hub.oidc_routes import OIDC_ROUTES  # noqa: PLC0415 - see above
@@ -58,4 +72,8 @@ def external_routes(app: HubApp) -> tuple[Route, ...]:
         from mograder.web.hub.people_routes import PEOPLE_ROUTES  # noqa: PLC0415 - see above
 
         routes += PEOPLE_ROUTES
+    if app.machines is not None:
+        from mograder.web.hub.machine_routes import MACHINE_ROUTES  # noqa: PLC0415 - see above
+
+        routes += MACHINE_ROUTES
     return tuple(routes)

@@ -2,7 +2,7 @@
 
 The page around the notebook has this server's origin: it holds the token and the drafts. The
 notebook runs in a frame whose policy gives it an opaque origin and lets it reach the files of the
-page only, on no other host (decision 49).
+page only, on no other host (decision 50).
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ async function look() {
   away = 0;
   if (now.state === "replaced") return reload();
   tell_saved(now);
+  if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
   if (now.state === "ended") end(now.title, now.text);
 }
 

@@ -16,7 +16,9 @@ from mograder.sandbox.client.environment_pruning import (
     prune_environments,
     unneeded_environments,
 )
-from mograder.sandbox.environments.builder import LOCK, REQUESTS, mark_used
+from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.builder import REQUESTS
+from mograder.sandbox.environments.environment_root import mark_used
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 from mograder.sandbox.environments.static_assets import ASSETS
 

@@ -18,7 +18,8 @@ import pytest
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
@@ -60,7 +61,7 @@ class Uv:
         if what == "compile":
             assert (directory / "pyproject.toml").is_file()
             (directory / "lock.txt").write_text(self.lock)
-        elif what == "cat":
+        elif what == "sed":
             return (directory / "lock.txt").read_text().splitlines()
         elif what == "venv":
             python = directory / "env" / "bin" / "python"
@@ -83,8 +84,8 @@ def _static_files(env: Path) -> Path:
 
 
 def _verb(argv: tuple[str, ...]) -> str:
-    if argv[0].endswith("/cat"):
-        return "cat"
+    if argv[0].endswith("/sed"):
+        return "sed"
     if argv[0] != "uv":
         return "warm"
     return argv[2] if argv[1] == "pip" else argv[1]
@@ -397,3 +398,25 @@ async def test_files_that_are_lost_for_good_are_no_longer_promised(
     shutil.rmtree(_static_files(built.directory / "env"))
     assert await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress) == built
     assert read_record(built.directory).assets == ""
+
+
+HASHED = """\
+marimo==0.25.2 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+numpy==2.1
+"""
+
+
+async def test_the_digests_of_files_do_not_change_the_name(
+    environments: Environments, uv: Uv, root: Path, tmp_path: Path
+) -> None:
+    """Environments of earlier releases, whose locks have none, are found again."""
+    first = await environments.prepare(NUMPY, ignore_progress)
+    uv.lock = HASHED
+    again = await environments.prepare(Script(dependencies=("numpy>2",)), ignore_progress)
+    assert again == first
+    shutil.rmtree(root)
+    hashed = await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress)
+    assert hashed.key == first.key
+    assert (hashed.directory / "lock.txt").read_text() == HASHED

@@ -265,4 +265,7 @@ def test_the_page_loads_its_files_from_the_shared_set(mode: str) -> None:
     host = replace(HOST, asset_url="https://hub.example.org/s/_marimo")
     absolute = session_plan(session(mode), (), host, SANDBOXED_SESSION, fd=9, assets=name)
     assert ("--asset-url", f"{host.asset_url}/{name}") in pairwise(absolute.argv)
+    asked = session(mode).model_copy(update={"asset_url": "https://other.example.org/s/_marimo"})
+    of_hub = session_plan(asked, (), host, SANDBOXED_SESSION, fd=9, assets=name)
+    assert ("--asset-url", f"{asked.asset_url}/{name}") in pairwise(of_hub.argv)
     assert shared.argv[-1] == "A1.py"

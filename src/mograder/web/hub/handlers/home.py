@@ -6,9 +6,10 @@ An instructor may preview it as a student who has not begun, now or at a later t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -23,7 +24,7 @@ from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.end_reasons import Explanation
-from mograder.sessions.session import spinner_of
+from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import ItemKind
 from mograder.web.context import request_context
@@ -35,6 +36,10 @@ from mograder.web.hub.handlers.sessions import visible_sessions
 from mograder.web.hub.support.access import Caller, Visitor, member
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page
+
+if TYPE_CHECKING:
+    # Imported by hubs with nodes only (`web.hub.external_routes`).
+    from mograder.web.hub.support.machine_watch import Leaving
 
 _log = get_logger(__name__)
 _LONGEST = 40
@@ -93,6 +98,8 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         other_marks={name: mark for name, mark in marks.items() if name not in listed},
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
         sessions=sessions,
+        leaving=_leaving(app, sessions),
+        now=app.services.clock.now(),
         ended=_ended(app, visitor, frozenset(view.name for view in views)),
         preview=preview,
         collects=settings.hub.collect,
@@ -175,6 +182,15 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
     text, zone = query.get("at", ""), query.get("timezone") or "UTC"
     at = parse_moment(text[:_LONGEST], parse_zone(zone[:60])) if text else None
     return Preview(student, at)
+
+
+def _leaving(app: HubApp, sessions: Iterable[LiveSession]) -> Mapping[str, Leaving]:
+    """Return, by session, when the machines that will be shut down are."""
+    machines = app.machines
+    if machines is None:
+        return {}
+    found = {each.id: machines.leaving(each.endpoint.node) for each in sessions}
+    return {session_id: leaving for session_id, leaving in found.items() if leaving is not None}
 
 
 def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[EndedLine]:

@@ -40,6 +40,7 @@ from mograder.web.hub.support.access import identify
 from mograder.web.hub.support.external_signin import complete, refuse
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
+from mograder.web.hub.support.lti_rosters import course_text
 from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
@@ -234,7 +235,9 @@ async def _answer(
     target = f"{request_context(request).prefix}{place}"
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
-        await to_thread.run_sync(_remember_member, app, platform, found)
+        username = await to_thread.run_sync(_remember_member, app, platform, found)
+        if username and app.news is not None:
+            await app.news.tell_launch(username, course_text(platform, found.course))
     return response
 
 
@@ -243,12 +246,17 @@ _WRONG_ADDRESS = (
 )
 
 
-def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> None:
-    """Let a person in who has launched, before the members of the course are read next time."""
+def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
+    """Let a person in who has launched, before the members of the course are read next time.
+
+    Return the username, "" if the platform's members do not matter.
+    """
     lti = lti_of(app)
-    if platform.roster != "off":
-        username = lti.people.username_of(found.issuer, found.subject)
-        lti.rosters.launched(platform, found.course, found.services.memberships, username)
+    if platform.roster == "off":
+        return ""
+    username = lti.people.username_of(found.issuer, found.subject)
+    lti.rosters.launched(platform, found.course, found.services.memberships, username)
+    return username
 
 
 def _use(app: HubApp, state: SignInState) -> bool:

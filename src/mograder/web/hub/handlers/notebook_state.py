@@ -15,7 +15,7 @@ from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import NotebookState
+from mograder.web.hub.support.models import NotebookState, SessionMachine
 
 
 async def standing(
@@ -33,7 +33,10 @@ async def standing(
         saved, submitted = await to_thread.run_sync(_times, app, copy)
     if live is not None:
         return NotebookState(
-            state="running" if live.id == session else "replaced", saved=saved, submitted=submitted
+            state="running" if live.id == session else "replaced",
+            saved=saved,
+            submitted=submitted,
+            machine=_machine(app, live.endpoint.node),
         )
     words = _words(app, key, session)
     return NotebookState(
@@ -46,6 +49,16 @@ def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
     if ending is None or ending.key != key:
         return UNKNOWN
     return explain(ending, app.services.loaded.settings)
+
+
+def _machine(app: HubApp, node: str) -> SessionMachine | None:
+    """Return whether the machine of a session will be shut down; None for the hub's own."""
+    if app.machines is None or not node:
+        return None
+    leaving = app.machines.leaving(node)
+    if leaving is None:
+        return SessionMachine(leaving=False)
+    return SessionMachine(leaving=True, seconds=leaving.seconds(app.services.clock.now()))
 
 
 def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:

@@ -1,8 +1,8 @@
 """Ends the sessions of people who are removed from the roster (B37, B43).
 
 Every request checks the roster, so only open sessions, and with them their pages' WebSockets, have
-to be closed. The list may be edited by hand and tokens revoked from the command line, so one task
-checks both every two seconds.
+to be closed. The list may be edited by hand, and tokens and logins revoked from the command line or
+at another hub, so one task checks them every two seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = get_logger(__name__)
 async def end_removed(app: HubApp) -> int:
     """End the sessions of people who are no longer enrolled; return how many."""
     roster = app.services.roster
-    seen = app.services.capabilities.instructed()
+    seen = await to_thread.run_sync(app.services.capabilities.instructed)
     sessions = [(live, _role(app, live, seen)) for live in app.services.pool.all()]
 
     def removed() -> list[LiveSession]:
@@ -52,12 +52,20 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
             if stamp != seen:
                 seen = stamp
                 await end_removed(app)
-            for user in await to_thread.run_sync(app.services.revocations.refresh):
-                await to_thread.run_sync(app.services.capabilities.revoke_user, user)
+            await _follow_revocations(app)
         except Exception:  # noqa: BLE001 - the loop must go on after an error
             _log.exception("the list of users could not be watched")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _follow_revocations(app: HubApp) -> None:
+    revocations, capabilities = app.services.revocations, app.services.capabilities
+    known = revocations.revoked_logins()
+    for user in await to_thread.run_sync(revocations.refresh):
+        await to_thread.run_sync(capabilities.revoke_user, user)
+    for login_id in revocations.revoked_logins() - known:
+        capabilities.forget_login(login_id)
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:

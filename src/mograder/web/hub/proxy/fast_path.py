@@ -35,6 +35,8 @@ _BODILESS = frozenset({"GET", "HEAD"})
 
 def may_use_fast_path(visit: Visit, scope: Scope, request_bytes: int) -> bool:
     """Return whether nginx may carry this request, which the hub has authorised."""
+    if visit.session.endpoint.node:
+        return False  # its socket is on another machine; here that path is any file
     plain = _PLAIN.fullmatch(visit.rest) and _QUERY.fullmatch(visit.query)
     socket = _SOCKET.fullmatch(str(visit.session.endpoint.socket))
     if not plain or not socket or len(visit.target) > _LONGEST:

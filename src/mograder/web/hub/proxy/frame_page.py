@@ -84,6 +84,7 @@ class FramePages:
             copy=copy,
             standing=f"{prefix}/standing/{copy}?{asked}",
             offline=self.offline,
+            node=bool(session.endpoint.node),
             root=root,
             query=query,
             flags=_FLAGS if opaque else f"{_FLAGS} allow-same-origin",

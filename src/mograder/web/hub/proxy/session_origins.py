@@ -16,7 +16,12 @@ from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import RawHeaders, header
 from mograder.web.hub.proxy.http_relay import Exchange
-from mograder.web.hub.proxy.paths import CapabilityPath, ProbePath, parse_session_path
+from mograder.web.hub.proxy.paths import (
+    CapabilityPath,
+    ProbePath,
+    SessionPath,
+    parse_session_path,
+)
 from mograder.web.hub.proxy.replies import ProxyReply, ended, see_other
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.capabilities import label_of
@@ -41,7 +46,9 @@ class SessionOrigins:
         context = context_of(scope)
         try:
             (label,) = {self._url.label_of(host) for host in hosts_of(scope["headers"])}
-            visit = self._visit(label, scope, context)
+            path = parse_session_path(context.raw_path)
+            await self._proxy.look_up(path)
+            visit = self._visit(label, path, scope, context)
         except ProxyReply as refusal:
             await self._proxy.answer(exchange, refusal, shared=False)
         except (MograderError, ValueError):
@@ -49,8 +56,9 @@ class SessionOrigins:
         else:
             await self._proxy.relay(visit, exchange)
 
-    def _visit(self, label: str, scope: Scope, context: RequestContext) -> Visit:
-        path = parse_session_path(context.raw_path)
+    def _visit(
+        self, label: str, path: SessionPath | None, scope: Scope, context: RequestContext
+    ) -> Visit:
         if label and isinstance(path, ProbePath):
             raise ProxyReply(204)
         if not label or not isinstance(path, CapabilityPath):

@@ -1,4 +1,5 @@
-"""Connections to the servers of sessions: a few clients per session, over its Unix socket.
+"""Connections to the servers of sessions: a few clients per session, over connections of
+:mod:`mograder.sessions.connections`.
 
 Student code controls the server at the other end. So responses are limited in headers and in time,
 one session cannot use up what another one needs, and when a session ends, or the viewer's
@@ -18,6 +19,7 @@ from yarl import URL
 
 from mograder.core.session_header_policy import UPSTREAM_HOST
 from mograder.sandbox.protocol import Endpoint
+from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
 
@@ -41,13 +43,19 @@ class Upstream:
     ``rate_limits`` are shared by all exchanges, so that more connections do not raise the rate.
     Mutable state: ``_cuts``, the callbacks of everything open. ``GET`` and ``HEAD`` reuse
     connections (aiohttp repeats them once on a stale one); all other methods open their own, since
-    marimo closes a connection after a 500 and a ``POST`` must not be sent twice.
+    marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
+    reuse connections, too: :mod:`mograder.sessions.node_connections` tells why they can.
     """
 
-    def __init__(self, endpoint: Endpoint, allowances: Allowances) -> None:
+    def __init__(
+        self, endpoint: Endpoint, allowances: Allowances, connections: Connections
+    ) -> None:
         self.rate_limits = RateLimits(allowances)
-        self._pooled = _client(endpoint, reuse=True)
-        self._single = _client(endpoint, reuse=False)
+        reused = connections.connector(endpoint, limit=_CONNECTIONS, keepalive=_IDLE_SECONDS)
+        self._pooled = _client(reused)
+        self._single = self._pooled
+        if not endpoint.node:
+            self._single = _client(connections.connector(endpoint, limit=_CONNECTIONS))
         self._cuts: set[Callable[[], None]] = set()
 
     async def request(
@@ -109,8 +117,14 @@ class Upstreams:
     ``_closing``, the tasks that close dropped clients.
     """
 
-    def __init__(self, ended: Callable[[str], None], allowances: Allowances) -> None:
+    def __init__(
+        self,
+        ended: Callable[[str], None],
+        allowances: Allowances,
+        connections: Connections,
+    ) -> None:
         self._ended = ended
+        self._connections = connections
         self._allowances = allowances
         self._by_session: dict[str, Upstream] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -120,7 +134,7 @@ class Upstreams:
         found = self._by_session.get(session.id)
         if found is not None:
             return found
-        upstream = Upstream(session.endpoint, self._allowances)
+        upstream = Upstream(session.endpoint, self._allowances, self._connections)
         self._by_session[session.id] = upstream
         loop = asyncio.get_running_loop()
 
@@ -149,13 +163,7 @@ class Upstreams:
         closing.add_done_callback(self._closing.discard)
 
 
-def _client(endpoint: Endpoint, *, reuse: bool) -> aiohttp.ClientSession:
-    path = str(endpoint.socket)
-    connector = (
-        aiohttp.UnixConnector(path, limit=_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS)
-        if reuse
-        else aiohttp.UnixConnector(path, limit=_CONNECTIONS, force_close=True)
-    )
+def _client(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -15,11 +15,11 @@ import aiohttp
 from starlette.types import Message
 
 from mograder.core.log import get_logger
+from mograder.core.rate_limit import RateLimit
 from mograder.sessions.manager import SessionManager
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import upstream_headers
 from mograder.web.hub.proxy.http_relay import Exchange, Limits
-from mograder.web.hub.proxy.rate_limit import RateLimit
 from mograder.web.hub.proxy.replies import ENDED
 from mograder.web.hub.proxy.upstream import Upgraded, Upstream
 from mograder.web.hub.support.metrics import ProxyCounters

@@ -22,6 +22,7 @@ from mograder.web.background import Work
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
@@ -34,6 +35,7 @@ from mograder.web.templating import Pages
 if TYPE_CHECKING:
     # Imported by hubs only that have them configured (`web.hub.external_routes`).
     from mograder.web.hub.support.lti import LtiService
+    from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn
 
 IDENTITY = "mograder.identity"
@@ -61,6 +63,10 @@ class HubApp:
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
     """None: the hub has no learning platform."""
+    news: HubNewsExchange | None = None
+    """None: there is no other hub."""
+    machines: MachineWatch | None = None
+    """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
 
@@ -72,16 +78,18 @@ class HubApp:
     def page_values(self, request: Request) -> dict[str, object]:
         """Return the values for every page: the person who is signed in."""
         who = identity_of(request)
-        return {"viewer": None if who is None else _viewer(who)}
+        viewer = None if who is None else _viewer(who, machines=self.machines is not None)
+        return {"viewer": viewer}
 
 
-def _viewer(who: Identity) -> Viewer:
+def _viewer(who: Identity, *, machines: bool) -> Viewer:
     return Viewer(
         who.username,
         instructor=who.role is Role.INSTRUCTOR,
         marks=who.role is not Role.STUDENT,
         can_sign_out=bool(who.login_id),
         by_front=who.method is Method.HEADER,
+        machines=machines,
     )
 
 
@@ -101,6 +109,12 @@ def oidc_of(app: HubApp) -> OidcSignIn:
     """Return the objects of OpenID Connect; the routes that use them exist only with a provider."""
     assert app.oidc is not None
     return app.oidc
+
+
+def machines_of(app: HubApp) -> MachineWatch:
+    """Return the machines; the routes that use them exist only on hubs with nodes."""
+    assert app.machines is not None
+    return app.machines
 
 
 def identity_of(request: Request) -> Identity | None:

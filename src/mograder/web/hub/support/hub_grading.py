@@ -1,6 +1,6 @@
 """The parts of the hub that grade: the queue of jobs, the sources, and the marks in the gradebook.
 
-Submissions are graded by the supervisor that runs the sessions, in the hub's environments.
+Submissions are graded on the machines that run the sessions, in the hub's environments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from mograder.grading.results.result_signature import grading_key
 from mograder.grading.runs.grading_tools import GradingTools, contracts_of
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import CopyBounds, Executor
@@ -32,6 +31,7 @@ from mograder.store.hub_state import HubState
 from mograder.store.releases import Releases
 from mograder.store.sources import Sources, open_sources
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
+from mograder.web.hub.support.hosting import SessionMachines
 from mograder.web.hub.support.hub_batch import HubBatch
 
 _PLACE = "grading"
@@ -58,14 +58,15 @@ class HubGrading:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """The services of the hub that grading works with."""
+    """The services of the hub that grading works with; ``runs`` is a directory for copies."""
 
-    supervisor: SupervisorClient
+    machines: SessionMachines
     environments: Environments
     pool: SessionManager
     releases: Releases
     state: HubState
     clock: Clock
+    runs: Path
 
 
 def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
@@ -97,15 +98,15 @@ def make_grading(
 
 
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
-    place = loaded.state_dir / _PLACE
+    place = hands.runs / _PLACE
     remove_tree(place)  # left by a hub that was killed
     memory = hands.pool.background.memory
-    judges = JudgeRunner(hands.supervisor, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
-    runs = Executor(hands.supervisor, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
+    judges = JudgeRunner(hands.machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    runs = Executor(hands.machines, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
 
     async def environment(text: str, progress: Progress) -> Path:
         built = await hands.environments.prepare(read_script(text), progress)
-        hands.supervisor.warm_later(built.directory)
+        hands.machines.warm_later(built.directory)
         return built.directory
 
     return GradingTools(

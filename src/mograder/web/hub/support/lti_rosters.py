@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,6 +62,11 @@ class RosterKeeping:
             self.rosters.remember(course, memberships_url)
         self.names.launched(username, course)
 
+    def launched_elsewhere(self, username: str, course: str) -> None:
+        """Note a launch at another hub; ``course`` is as :func:`course_text` returns it."""
+        issuer, client_id, context = json.loads(course)
+        self.names.launched(username, Course((issuer, client_id), context))
+
     def courses(self) -> tuple[CourseMembers, ...]:
         """Return the courses with a roster, and their members."""
         platforms = self.platforms()
@@ -70,3 +76,8 @@ class RosterKeeping:
             for issuer in issuers
         }
         return load_courses(self.rosters, platforms, linked)
+
+
+def course_text(platform: LtiPlatform, context: str) -> str:
+    """Return a course as text, for other hubs."""
+    return json.dumps([*platform.key, context])

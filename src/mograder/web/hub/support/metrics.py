@@ -8,8 +8,9 @@ lists them all, and a test compares.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -25,6 +26,10 @@ from starlette.responses import Response
 from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
+
+if TYPE_CHECKING:
+    # Imported by hubs with nodes only (`web.hub.external_routes`).
+    from mograder.operations.machines import Machine
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
@@ -57,8 +62,10 @@ class Metrics:
 
     def __init__(self, pool: SessionManager) -> None:
         self.traffic = ProxyCounters()
+        self.machines: Callable[[], Iterable[Machine]] | None = None
+        """Returns the nodes; None on a hub that has none."""
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_HubCollector(pool, self.traffic, adopted=len(pool.all())))
+        self._registry.register(_HubCollector(pool, self, adopted=len(pool.all())))
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -71,15 +78,17 @@ class Metrics:
 
 
 class _HubCollector(Collector):
-    def __init__(self, pool: SessionManager, traffic: ProxyCounters, *, adopted: int) -> None:
+    def __init__(self, pool: SessionManager, metrics: Metrics, *, adopted: int) -> None:
         self._pool = pool
-        self._traffic = traffic
+        self._metrics = metrics
         self._adopted = adopted
 
     def collect(self) -> Iterable[Metric]:
         yield from _starts(self._pool.tally)
         yield from _sessions(self._pool, self._adopted)
-        yield from _proxied(self._traffic)
+        yield from _proxied(self._metrics.traffic)
+        if self._metrics.machines is not None:
+            yield from _of_nodes(self._metrics.machines())
 
 
 def _starts(tally: Counters) -> Iterator[Metric]:
@@ -173,9 +182,51 @@ def _proxied(traffic: ProxyCounters) -> Iterator[Metric]:
     )
 
 
+def _of_nodes(machines: Iterable[Machine]) -> Iterator[Metric]:
+    families = {name: GaugeMetricFamily(name, text, labels=("node",)) for name, text in _NODES}
+    for each in machines:
+        numbers = (
+            each.at_work,
+            each.state == "draining",
+            each.seen.timestamp() if each.seen else 0,
+            *(_numbers(each) if each.at_work else ()),
+        )
+        for family, number in zip(families.values(), numbers, strict=False):
+            family.add_metric((each.name,), float(number))
+    yield from families.values()
+
+
+def _numbers(machine: Machine) -> tuple[float, ...]:
+    """Return the numbers of a node that is connected, in the order of ``_NODES``."""
+    return (
+        machine.sessions,
+        machine.runs,
+        machine.memory,
+        machine.used,
+        machine.processors,
+        machine.load,
+        machine.environments,
+        machine.warm,
+    )
+
+
 def _bound(seconds: float) -> str:
     return "+Inf" if seconds == float("inf") else str(seconds)
 
 
 _START = ("kind", "outcome")
 _ITEM = ("item", "mode")
+_NODES = (
+    ("mograder_node_up", "Whether a node is connected."),
+    ("mograder_node_draining", "Whether a node is connected and takes no new sessions."),
+    ("mograder_node_last_seen_seconds", "Unix time at which a node was last connected."),
+    ("mograder_node_sessions", "Running sessions of a node."),
+    ("mograder_node_runs", "Validations and gradings that run on a node."),
+    ("mograder_node_memory_bytes", "Memory that a node has for sessions and runs."),
+    ("mograder_node_used_memory_bytes", "Memory that its sessions, runs and zygotes use."),
+    ("mograder_node_processors", "Processors of a node."),
+    ("mograder_node_load", "Load average of a node over a minute."),
+    ("mograder_node_environments", "Environments that a node has built."),
+    ("mograder_node_zygotes", "Environments whose sessions start warm on a node."),
+)
+"""Names and descriptions; a node that is not connected has the first three only."""

@@ -226,6 +226,13 @@ class Stopped(_Body):
     terminated: bool
 
 
+class SessionMachine(_Body):
+    """Whether the machine of a session will be shut down, and in how many seconds, if known."""
+
+    leaving: bool
+    seconds: int | None = None
+
+
 class NotebookState(_Body):
     """The state of an open page's session and notebook; the times are Unix times.
 
@@ -239,6 +246,10 @@ class NotebookState(_Body):
     text: str = ""
     saved: float | None = None
     submitted: float | None = None
+    machine: Annotated[SessionMachine | None, Field(exclude_if=lambda machine: machine is None)] = (
+        None
+    )
+    """The node that runs the session; left out for a session on the hub's own machine."""
 
 
 class Warmed(_Body):
@@ -346,3 +357,33 @@ class GradingCancelled(_Body):
 
     status: Literal["ok"] = "ok"
     cancelled: bool
+
+
+class NodeEntry(_Body):
+    """A node: ``memory`` is what its sessions may use, ``used`` what they use, in bytes.
+
+    ``load`` is its load average. ``seen`` is when it was last connected, null for never; ``ends``
+    is when a draining node ends the sessions that are left, null if that is not known. Both are
+    Unix times. ``warm`` of its ``environments`` start sessions warm.
+    """
+
+    name: str
+    state: Literal["ready", "draining", "away", "new", "removed"]
+    version: str
+    memory: int
+    used: int
+    processors: int
+    load: float
+    sessions: int
+    runs: int
+    environments: int
+    warm: int
+    seen: float | None
+    ends: float | None
+
+
+class NodeChanged(_Body):
+    """The node is drained, or no longer, or removed: the hub that it is connected to acts on it."""
+
+    status: Literal["ok"] = "ok"
+    name: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -30,6 +30,8 @@ class Part(StrEnum):
     COPIES = "copies"
     MARKS = "marks"
     """Grading, its progress and its results, which concern instructors only."""
+    MACHINES = "machines"
+    """The nodes that run the sessions, which concern instructors only."""
     COURSE = "course"
     """Items, their visibility, or the list of people, which concern every page."""
 
@@ -70,11 +72,15 @@ class Subscriber:
 class Notifier:
     """Notifies the open pages; for one event loop.
 
+    ``forward`` is called with the same, so that the pages at other hubs are notified as well; its
+    first argument is a user, "" for the instructors only, or None for all.
+
     Mutable state: ``_subscribers``, by user, the oldest first, and those of instructors, which are
     notified of every user's changes.
     """
 
     def __init__(self) -> None:
+        self.forward: Callable[[str | None, Part], None] = _ignore
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
         self._instructors: set[Subscriber] = set()
         self._count = 0
@@ -82,21 +88,27 @@ class Notifier:
 
     def notify(self, user: str, part: Part) -> None:
         """Notify a person's pages, and the instructors', of a change in that person's data."""
-        for subscriber in self._subscribers.get(user, ()):
-            subscriber.note(part)
-        for subscriber in self._instructors:
-            subscriber.note(part)
+        self.notify_here(user, part)
+        self.forward(user, part)
 
     def notify_instructors(self, part: Part) -> None:
         """Notify the instructors' pages of a change."""
-        for subscriber in self._instructors:
-            subscriber.note(part)
+        self.notify_here("", part)
+        self.forward("", part)
 
     def notify_all(self) -> None:
         """Notify all pages that the course has changed."""
-        for subscribers in self._subscribers.values():
-            for subscriber in subscribers:
-                subscriber.note(Part.COURSE)
+        self.notify_here(None, Part.COURSE)
+        self.forward(None, Part.COURSE)
+
+    def notify_here(self, user: str | None, part: Part) -> None:
+        """Notify the pages at this hub only; ``user`` is as for ``forward``."""
+        if user is None:
+            found = [each for subscribers in self._subscribers.values() for each in subscribers]
+        else:
+            found = [*self._subscribers.get(user, ()), *self._instructors]
+        for subscriber in found:
+            subscriber.note(part)
 
     def demand_room(self) -> None:
         """Refuse a page beyond the limit.
@@ -137,3 +149,7 @@ class Notifier:
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.close()
+
+
+def _ignore(user: str | None, part: Part) -> None:
+    """Do nothing: there is no other hub."""

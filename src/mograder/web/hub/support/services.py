@@ -7,39 +7,53 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core import file_lock
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
+from mograder.core.node_settings import address_for_nodes
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
+from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
-from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import asset_url_of, open_sandbox, supervisor_config
 from mograder.sandbox.client.environment_pruning import prune_environments
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
-from mograder.sessions.capacity import capacity_limits
+from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
+from mograder.sessions.probe import connections as count_pages
+from mograder.sessions.shared_rows import SharedRows
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
+from mograder.store.hubs import Hubs, may_be_several
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
+from mograder.store.session_locks import SessionLocks
 from mograder.store.workspaces import Workspaces
-from mograder.web.hub.support.capabilities import Capabilities
+from mograder.web.hub.support.capabilities import Capabilities, seal_key
+from mograder.web.hub.support.hosting import Hosting, SessionMachines, own_machine
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
+from mograder.web.hub.support.hub_membership import HubMembership
+from mograder.web.hub.support.hub_nodes import open_nodes
 from mograder.web.marking.reports import Reports
+
+if TYPE_CHECKING:  # nodes are imported only where there are some
+    from mograder.web.hub.support.connected_nodes import HubNodes
 
 _log = get_logger(__name__)
 
@@ -80,6 +94,12 @@ class Services:
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
     reports: Reports = field(default_factory=Reports)
+    connections: Connections = field(default_factory=LocalConnections)
+    """Connects to the servers of sessions."""
+    membership: HubMembership | None = None
+    """This hub among several; None for a hub without nodes, which is the only one."""
+    nodes: HubNodes | None = None
+    """The nodes, where there are some."""
 
 
 @asynccontextmanager
@@ -93,23 +113,20 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)
-        settings = loaded.settings
-        supervisor, sandboxed = await _open_sandbox(loaded, environ, dev=dev)
-        stack.push_async_callback(supervisor.close)
+        membership = await _join(loaded, state, stack)
+        supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
         releases, workspaces = _open_stores(loaded, clock)
-        environments = _environments(loaded, supervisor)
-        stack.push_async_callback(environments.close)
-        limits = limits_of(settings.limits)
-        spawner = Spawner(releases, workspaces, environments, state, limits, settings.items)
-        pool = await _open_pool(loaded, clock, supervisor, spawner, state)
-        stack.push_async_callback(pool.close)
-        validations = await asyncio.to_thread(_validations, loaded, supervisor)
+        hosting = await _open_hosting(loaded, state, clock, secret, supervisor, membership, stack)
+        environments = _environments(loaded, supervisor, hosting.machines, stack)
+        spawner = _spawner(loaded, releases, workspaces, environments, state)
+        pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
+        validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
-        hands = Hands(supervisor, environments, pool, releases, state, clock)
+        hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, supervisor))
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, hosting.machines))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -123,84 +140,156 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=await _capabilities(state, clock, pool),
-            allowances=Allowances(releases, settings.items),
+            capabilities=await _capabilities(state, clock, pool, secret, membership),
+            allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
             grading=grading,
-            hang_up=supervisor.hang_up,
+            hang_up=hosting.machines.hang_up,
             sandboxed=sandboxed,
             dev=dev,
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
-            attended=supervisor.answers,
+            attended=hosting.machines.answers,
+            connections=hosting.connections,
+            membership=membership,
+            nodes=hosting.nodes,
         )
 
 
 async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
-    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
-    engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
+    shared = bool(loaded.settings.nodes.listen) and may_be_several(url)
+    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock", shared=shared))
+    engine = open_engine(url)
     stack.callback(engine.dispose)
     await asyncio.to_thread(upgrade, engine)
     return HubState(engine)
 
 
+async def _join(
+    loaded: LoadedSettings, state: HubState, stack: AsyncExitStack
+) -> HubMembership | None:
+    """Become one of the hubs of the course, where there are nodes."""
+    if not loaded.settings.nodes.listen:
+        return None
+    address = address_for_nodes(loaded.settings.nodes)
+    only = not may_be_several(database_url(loaded.settings.database.url, loaded.course_dir))
+    membership = HubMembership(Hubs(state.engine), address, only=only)
+    await asyncio.to_thread(membership.open)
+    stack.push_async_callback(asyncio.to_thread, membership.close)
+    return membership
+
+
 async def _open_sandbox(
-    loaded: LoadedSettings, environ: Environ, *, dev: bool
+    loaded: LoadedSettings, environ: Environ, stack: AsyncExitStack, *, dev: bool
 ) -> tuple[SupervisorClient, bool]:
     wanted = loaded.settings.security.use_bubblewrap
-    return await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
+    opened = await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
+    stack.push_async_callback(opened[0].close)
+    return opened
+
+
+def _spawner(
+    loaded: LoadedSettings,
+    releases: Releases,
+    workspaces: Workspaces,
+    environments: Environments,
+    state: HubState,
+) -> Spawner:
+    limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+    assets = asset_url_of(loaded.settings.hub)
+    return Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
 
 
 def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
     hub, limits = loaded.settings.hub, loaded.settings.limits
+    refuse_squashed_root(loaded.path(hub.release_dir), loaded.path(hub.notebooks_dir))
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
     return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
 
 
-def _environments(loaded: LoadedSettings, supervisor: SupervisorClient) -> Environments:
-    return Environments(
+def _environments(
+    loaded: LoadedSettings,
+    supervisor: SupervisorClient,
+    machines: SessionMachines,
+    stack: AsyncExitStack,
+) -> Environments:
+    environments = Environments(
         loaded.path(loaded.settings.hub.environments_dir),
         supervisor,
         wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
         marimo=metadata.version("marimo"),
         timeout=loaded.settings.limits.build_timeout,
-        on_ready=supervisor.warm_later,
+        on_ready=machines.warm_later,
     )
+    stack.push_async_callback(environments.close)
+    return environments
 
 
-def _validations(loaded: LoadedSettings, supervisor: SupervisorClient) -> Validations:
-    copies = loaded.state_dir / "copies"
+def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
+    copies = hosting.runs / "copies"
     remove_tree(copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
-    return Validations(Executor(supervisor, copies, remove_tree, at_once=jobs))
+    return Validations(Executor(hosting.machines, copies, remove_tree, at_once=jobs))
 
 
-async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
+async def _capabilities(
+    state: HubState,
+    clock: Clock,
+    pool: SessionManager,
+    secret: str,
+    membership: HubMembership | None,
+) -> Capabilities:
     """Return the capabilities that earlier hubs issued for the adopted sessions."""
-    capabilities = Capabilities(state, clock)
+    capabilities = Capabilities(state, clock, None if membership is None else seal_key(secret))
     await asyncio.to_thread(capabilities.load)
     capabilities.end_with(pool.all())
+    pool.on_adopted = capabilities.forget_with
     return capabilities
 
 
-async def _open_pool(
+async def _open_hosting(
     loaded: LoadedSettings,
+    state: HubState,
     clock: Clock,
+    secret: str,
     supervisor: SupervisorClient,
+    membership: HubMembership | None,
+    stack: AsyncExitStack,
+) -> Hosting:
+    """Return what runs the sessions: this machine, or nodes, for which the hub then listens."""
+    if membership is None:
+        return own_machine(loaded, supervisor)
+    opening = open_nodes(loaded, state, clock, secret, supervisor, membership)
+    return await stack.enter_async_context(opening)
+
+
+async def _open_pool(
+    hosting: Hosting,
+    clock: Clock,
     spawner: Spawner,
     state: HubState,
+    membership: HubMembership | None,
+    stack: AsyncExitStack,
 ) -> SessionManager:
-    settings = loaded.settings
     pool = SessionManager(
-        launcher=supervisor,
+        launcher=hosting.machines,
         spawner=spawner,
         rows=state,
         clock=clock,
-        probe=answers,
-        limits=capacity_limits(settings.hub.session_ttl, settings.limits),
+        probe=partial(answers, via=hosting.connections),
+        limits=hosting.limits,
+        census=partial(count_pages, via=hosting.connections),
+        is_dead=hosting.connections.is_dead,
     )
+    if membership is not None:
+        locks = SessionLocks(state.engine, membership.hub_id)
+        pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
+    if hosting.nodes is not None:
+        pool.culler.moving = hosting.nodes.drained
     await pool.open()
+    stack.push_async_callback(pool.close)
     return pool
 
 
@@ -222,7 +311,7 @@ async def _keep_up(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    supervisor: SupervisorClient,
+    machines: SessionMachines,
 ) -> None:
     """Prepare every published item's environment before students need it (B96).
 
@@ -232,18 +321,18 @@ async def _keep_up(
     while True:
         await environments.next_build()
         try:
-            await _prune(loaded, supervisor)
+            await _prune(loaded, machines)
         except (MograderError, OSError) as error:
             _log.warning("unused environments could not be removed: %s", error)
 
 
-async def _prune(loaded: LoadedSettings, supervisor: SupervisorClient) -> None:
+async def _prune(loaded: LoadedSettings, machines: SessionMachines) -> None:
     hub = loaded.settings.hub
     needed = await needed_here(loaded)
     if needed is None:
         return
     root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
-    pruned = await prune_environments(root, needed, supervisor.in_use, keep=keep)
+    pruned = await prune_environments(root, needed, machines.in_use, keep=keep)
     if pruned.removed:
         _log.info("removed %d unused environments", len(pruned.removed))
 
@@ -253,10 +342,10 @@ async def _upkeep(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    supervisor: SupervisorClient,
+    machines: SessionMachines,
 ) -> AsyncIterator[None]:
     """Maintain the environments during the block."""
-    task = asyncio.create_task(_keep_up(loaded, releases, environments, supervisor))
+    task = asyncio.create_task(_keep_up(loaded, releases, environments, machines))
     try:
         yield
     finally:
@@ -264,13 +353,13 @@ async def _upkeep(
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, *, shared: bool) -> int:
     """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
 
-    The lock ends with the process. Raises: Conflict.
+    Hubs that share the sessions' rows share the lock. It ends with the process. Raises: Conflict.
     """
     descriptor = file_lock.open_lock(path)
-    if not file_lock.acquire(descriptor):
+    if not file_lock.acquire(descriptor, shared=shared):
         os.close(descriptor)
         raise Conflict(
             "Another hub is running on this course.",

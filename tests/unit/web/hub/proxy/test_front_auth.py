@@ -9,7 +9,7 @@ import asyncio
 import posixpath
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -102,6 +102,14 @@ async def test_a_socket_that_nginx_could_take_for_another_is_the_hubs(
     place.mkdir()
     async with opened(place) as proxied:
         assert (await proxied.ask(proxied.own("x"))).status_code == 403
+
+
+async def test_a_session_on_a_node_is_the_hubs(proxied: RunningProxy) -> None:
+    """The node may name any path; on the hub's machine it could be another session's socket."""
+    proxied.session.endpoint = replace(proxied.session.endpoint, node="node-1")
+    assert (await proxied.ask(proxied.own("api/x"))).status_code == 403
+    upgrade = {"X_Mograder_Upgrade": "websocket"}
+    assert (await proxied.ask(proxied.own("ws"), **upgrade)).status_code == 403
 
 
 async def test_a_plain_request_is_told_where_to_go(proxied: RunningProxy) -> None:

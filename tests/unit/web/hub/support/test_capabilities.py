@@ -12,7 +12,8 @@ from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
-from mograder.web.hub.support.capabilities import Capabilities
+from mograder.store.hub_tables import CapabilityRow
+from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from tests.support.clock import ManualClock
 
 
@@ -105,3 +106,92 @@ def test_nonsense_resolves_to_nothing() -> None:
     capabilities = Capabilities(FakeCapabilityTable(), ManualClock())
     for text in ("", "x" * 32, "x" * 10_000, "\ud800", "é"):
         assert capabilities.resolve(text) is None
+
+
+# --- several hubs ---------------------------------------------------------------------------
+
+
+class CountedTable(FakeCapabilityTable):
+    """The table, which counts the look-ups; ``meanwhile`` is done after the row was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        self.asked += 1
+        found = super().capability(cap_hash)
+        self.meanwhile()
+        return found
+
+
+def at_two_hubs(table: FakeCapabilityTable) -> tuple[Capabilities, Capabilities]:
+    """The capabilities of two hubs with one database and one secret."""
+    key = seal_key("the hubs' secret")
+    return Capabilities(table, ManualClock(), key), Capabilities(table, ManualClock(), key)
+
+
+def test_one_that_another_hub_issued_is_looked_up_once() -> None:
+    one, other = at_two_hubs(table := CountedTable())
+    cap = one.issue("s1", who("alice"))
+    assert not one.may_be_elsewhere(cap)
+    assert other.resolve(cap) is None
+    assert other.may_be_elsewhere(cap)
+    found = other.look_up(cap)
+    assert found is not None
+    assert (found.session_id, found.username) == ("s1", "alice")
+    assert other.resolve(cap) == found
+    assert not other.may_be_elsewhere(cap)
+    assert table.asked == 1
+
+
+def test_made_up_ones_cost_no_look_up_and_ended_ones_one() -> None:
+    one, other = at_two_hubs(table := CountedTable())
+    cap = one.issue("s1", who("alice"))
+    other_seal = Capabilities(table, ManualClock(), seal_key("another secret"))
+    forged = (
+        *("", "x" * 32, "x" * 44, "x" * 10_000, "\ud800", "é" * 44, cap[:-1], cap[:32]),
+        cap[:-1] + ("A" if cap[-1] != "A" else "B"),
+        ("A" if cap[0] != "A" else "B") + cap[1:],
+        other_seal.issue("s1", who("mallory")),
+    )
+    assert [text for text in forged if other.may_be_elsewhere(text)] == []
+    table.rows.clear()
+    assert other.look_up(cap) is None
+    assert not other.may_be_elsewhere(cap)
+    assert table.asked == 1
+
+
+def test_a_single_hub_seals_nothing_and_looks_nothing_up() -> None:
+    table = FakeCapabilityTable()
+    alone = Capabilities(table, ManualClock())
+    cap = Capabilities(table, ManualClock()).issue("s1", who("alice"))
+    assert len(cap) == 32
+    assert not alone.may_be_elsewhere(cap)
+
+
+def test_one_that_is_revoked_while_it_is_looked_up_stays_revoked() -> None:
+    one, other = at_two_hubs(table := CountedTable())
+    cap = one.issue("s1", who("alice"))
+    table.meanwhile = lambda: other.revoke_login("login")
+    assert other.look_up(cap) is None
+    assert other.resolve(cap) is None
+
+
+async def test_a_login_that_ends_at_another_hub_ends_what_is_open_here() -> None:
+    one, other = at_two_hubs(table := CountedTable())
+    capability = other.look_up(one.issue("s1", who("alice")))
+    assert capability is not None
+    told = asyncio.Event()
+    other.on_revoke(capability, told.set)
+    rows = list(table.rows)
+    other.forget_login("login")
+    await asyncio.wait_for(told.wait(), 5)
+    assert table.rows == rows, "the hub of the sign-out removes them"
+
+
+def test_pages_of_instructors_at_other_hubs_count() -> None:
+    one, other = at_two_hubs(CountedTable())
+    one.issue("s1", Identity("prof", Role.INSTRUCTOR, Method.COOKIE, "login", None))
+    assert other.instructed() == {"s1"}

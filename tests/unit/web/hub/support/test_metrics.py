@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
+from mograder.operations.machines import Machine, MachineState
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
@@ -40,8 +41,28 @@ def eventful() -> FakePool:
     return pool
 
 
+NODES = (
+    Machine(
+        *("n1", MachineState.READY, "1.0", 16_000, 3_000, 4, 1.5),
+        sessions=12,
+        runs=2,
+        environments=3,
+        warm=1,
+        seen=ManualClock().now(),
+    ),
+    Machine("n2", MachineState.DRAINING, sessions=1),
+    Machine("n3", MachineState.AWAY, sessions=5, seen=ManualClock().now()),
+)
+
+
 def metrics_of(pool: FakePool) -> Metrics:
     return Metrics(cast(SessionManager, pool))
+
+
+def metrics_with_nodes() -> Metrics:
+    metrics = metrics_of(eventful())
+    metrics.machines = lambda: NODES
+    return metrics
 
 
 def read(text: str) -> dict[str, float]:
@@ -73,6 +94,39 @@ def test_the_pools_numbers_arrive_under_their_names() -> None:
     assert samples["process_resident_memory_bytes{}"] > 1_000_000
 
 
+def test_nodes_are_told_by_name_and_one_that_is_away_has_no_load() -> None:
+    samples = read(metrics_with_nodes().render().decode())
+    ups = {name: samples[f"mograder_node_up{{node={name}}}"] for name in ("n1", "n2", "n3")}
+    assert ups == {"n1": 1, "n2": 1, "n3": 0}
+    draining = "mograder_node_draining{node=%s}"
+    assert [samples[draining % name] for name in ("n1", "n2", "n3")] == [0, 1, 0]
+    of_n1 = {
+        name.removeprefix("mograder_node_").removesuffix("{node=n1}"): value
+        for name, value in samples.items()
+        if name.endswith("{node=n1}")
+    }
+    assert of_n1 == {
+        "up": 1,
+        "draining": 0,
+        "last_seen_seconds": ManualClock().now().timestamp(),
+        "sessions": 12,
+        "runs": 2,
+        "memory_bytes": 16_000,
+        "used_memory_bytes": 3_000,
+        "processors": 4,
+        "load": 1.5,
+        "environments": 3,
+        "zygotes": 1,
+    }
+    assert "mograder_node_sessions{node=n3}" not in samples
+
+
+def test_a_hub_without_nodes_tells_none() -> None:
+    assert "node" not in {
+        name.split("_")[1] for name in read(metrics_of(eventful()).render().decode())
+    }
+
+
 def test_sessions_that_ran_before_the_hub_did_are_told_as_adopted(hub: Hub) -> None:
     hub.start("alice", "A1")
     metrics = metrics_of(hub.pool)
@@ -94,15 +148,15 @@ async def test_an_instructor_scrapes_by_token_and_students_never(hub: Hub) -> No
 
 def test_no_label_names_a_person() -> None:
     """Usernames would make one series per student (bounded cardinality), and are nobody's."""
-    families = families_of(metrics_of(eventful()))
+    families = families_of(metrics_with_nodes())
     labels = {name for family in families for sample in family.samples for name in sample.labels}
-    allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le"}
+    allowed = {"kind", "outcome", "state", "reason", "item", "mode", "direction", "le", "node"}
     assert labels <= allowed
 
 
 def test_the_reference_lists_what_is_told_and_nothing_else() -> None:
     listed = {name: kind for name, kind, _ in _ROW.findall(_REFERENCE.read_text("utf-8"))}
-    told = {full_name(family): family.type for family in families_of(metrics_of(eventful()))}
+    told = {full_name(family): family.type for family in families_of(metrics_with_nodes())}
     assert listed == told
 
 
@@ -110,7 +164,7 @@ def test_the_reference_lists_the_values_of_closed_labels() -> None:
     rows = {name: rest for name, _, rest in _ROW.findall(_REFERENCE.read_text("utf-8"))}
     told = {
         (full_name(family), value)
-        for family in families_of(metrics_of(eventful()))
+        for family in families_of(metrics_with_nodes())
         for sample in family.samples
         for label, value in sample.labels.items()
         if label in {"kind", "outcome", "state", "direction"}

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mograder.web.hub.proxy.rate_limit import Rate, RateLimit
-from mograder.web.hub.proxy.websocket_relay import size_of
+from mograder.core.rate_limit import Rate, RateLimit
 
 
 @dataclass
@@ -65,9 +64,3 @@ async def test_others_get_their_turn_although_nobody_ever_waits() -> None:
         await rate_limit.passed(1)
     task.cancel()
     assert turns >= 9
-
-
-@pytest.mark.parametrize("data", ["", "abc", "hé €", b"\x00\xff", "\ud800"])
-def test_a_message_counts_as_what_goes_over_the_wire(data: str | bytes) -> None:
-    wire = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
-    assert size_of(data) == len(wire)

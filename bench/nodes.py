@@ -1,0 +1,200 @@
+"""Nodes: processor share and memory of a hub with 2,000 idle sessions on 20 nodes.
+
+The hub is real, the nodes are not (``bench.support.fake_node``): they speak the real wire and
+protocol from processes of their own, and their sessions are entries of a dictionary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load import Target
+from bench.options import Options
+from bench.processes import MIB, own_cpu_seconds, resident
+from bench.progress import say
+from bench.report import Budget, Row
+from bench.stage import CACHE, ITEM, Stage, notebook_text
+from bench.support.course import put_release
+from bench.support.hub import HubConfig, HubProcess
+from bench.support.identity import instructor, student
+from bench.support.node_processes import fake_nodes
+from bench.support.process import free_port
+from bench.wire import Line, WebSocket, open_websocket
+
+_NODES, _SESSIONS = 20, 2000
+_AT_ONCE = 16
+_JOIN_SECONDS = 120.0
+_SETTLE_SECONDS = 20.0
+_LOOKS = 4
+"""The number of equal parts of the watched time; memory is read at the end of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A hub with its nodes' sessions."""
+
+    hub: HubProcess
+    nodes: int
+    users: tuple[str, ...]
+
+    async def asked(self, path: str) -> list[dict[str, object]]:
+        """Return the JSON list at a path of the hub, as an instructor sees it."""
+        line = Line(Target(path="", port=self.hub.port))
+        answer = await line.ask(path, headers=instructor())
+        line.close()
+        found: list[dict[str, object]] = json.loads(answer.expect())
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Per cent of a core that the hub used, and its memory in bytes after each part."""
+
+    share: float
+    sizes: tuple[int, ...]
+
+    @property
+    def growth(self) -> float:
+        """MiB by which the memory has grown from the first part to the last."""
+        return (self.sizes[-1] - self.sizes[0]) / MIB
+
+
+async def measure(stage: Stage, options: Options) -> list[Row]:
+    """Open the sessions, watch the hub, open a page's WebSocket for each, and watch again."""
+    few = 10 if options.quick else 1
+    with _hub_with_nodes(stage, _NODES // few) as hub:
+        users = tuple(f"idler{number}" for number in range(_SESSIONS // few))
+        scene = _Scene(hub, _NODES // few, users)
+        await _until_connected(scene)
+        say(f"  opening {len(users)} sessions on {scene.nodes} nodes")
+        seconds, paths = await _start_all(scene)
+        seconds_each = options.idle * 4 / _LOOKS
+        say(f"  watching for {seconds_each * _LOOKS:.0f} s without pages, and again with them")
+        idle = await _watch(hub.pid, seconds_each)
+        pages = await _open_pages(scene, paths)
+        busy = await _watch(hub.pid, seconds_each)
+        for page in pages:
+            page.close()
+        there = len(await scene.asked("/sessions"))
+    return _rows(scene, there, seconds, idle, busy)
+
+
+def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watched) -> list[Row]:
+    what = f"nodes: {len(scene.users)} idle sessions on {scene.nodes} nodes"
+    sizes = ", ".join(f"{size / MIB:.0f}" for size in (*idle.sizes, *busy.sizes))
+    return [
+        Row(
+            f"{what}, no page open",
+            "% of a core",
+            "",
+            (idle.share,),
+            (),
+            Budget(10, unit="% of a core", goal=True),
+            f"the hub alone; its memory at the ends of {2 * _LOOKS} parts: {sizes} MiB; "
+            f"started within {seconds:.0f} s",
+        ),
+        Row(f"{what}, every page open", "% of a core", "", (busy.share,), (), None),
+        Row(
+            f"{what}: growth of the hub's memory",
+            "MiB",
+            "",
+            (max(idle.growth, busy.growth),),
+            (),
+            Budget(5, unit="MiB"),
+        ),
+        Row(
+            f"{what}: sessions lost",
+            "sessions",
+            "",
+            (len(scene.users) - there,),
+            (),
+            Budget(0, unit="sessions"),
+        ),
+    ]
+
+
+@contextmanager
+def _hub_with_nodes(stage: Stage, count: int) -> Iterator[HubProcess]:
+    """Run a hub with the stage's environments, and nodes that join it."""
+    with ExitStack() as stack:
+        place = Path(tempfile.mkdtemp(dir=stage.directory))
+        runtime = Path(tempfile.mkdtemp(prefix="mgn-", dir="/tmp"))
+        stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+        course = place / "course"
+        course.mkdir()
+        put_release(course, ITEM, notebook_text())
+        settings: dict[str, object] = {
+            "hub.uv_cache_dir": str(CACHE),
+            "hub.runtime_dir": str(runtime),
+            "hub.environments_dir": str(stage.hub.course / ".mograder" / "environments"),
+            "limits.line_length": _SESSIONS,
+            "nodes.listen": f"127.0.0.1:{free_port()}",
+        }
+        log = place / "hub.log"
+        hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=settings)))
+        stack.enter_context(fake_nodes(hub, count, runtime))
+        yield hub
+
+
+async def _until_connected(scene: _Scene) -> None:
+    async with asyncio.timeout(_JOIN_SECONDS):
+        while True:
+            ready = [each for each in await scene.asked("/nodes") if each["state"] == "ready"]
+            if len(ready) == scene.nodes:
+                return
+            await asyncio.sleep(0.5)
+
+
+async def _start_all(scene: _Scene) -> tuple[float, dict[str, str]]:
+    """Start everybody's session; return the seconds that it took, and the path of each."""
+    paths: dict[str, str] = {}
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def start(user: str) -> None:
+        async with few:
+            line = Line(Target(path="", port=scene.hub.port))
+            answer = await line.ask(f"/start-edit-deep/{ITEM}", body=b"{}", headers=student(user))
+            paths[user] = "/" + str(json.loads(answer.expect())["url"]).strip("/")
+            line.close()
+
+    begun = time.monotonic()
+    await asyncio.gather(*map(start, scene.users))
+    return time.monotonic() - begun, paths
+
+
+async def _open_pages(scene: _Scene, paths: dict[str, str]) -> list[WebSocket]:
+    """Open the WebSocket that each page of marimo's has."""
+    pages: list[WebSocket] = []
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def open_page(user: str) -> None:
+        async with few:
+            target = Target(path=paths[user], port=scene.hub.port, headers=student(user))
+            pages.append(await open_websocket(target, "/ws?session_id=s_1", lambda _: None))
+
+    await asyncio.gather(*map(open_page, scene.users))
+    return pages
+
+
+async def _watch(pid: int, seconds: float) -> _Watched:
+    """Watch the hub for several parts of so many seconds each, after it has settled."""
+    await asyncio.sleep(_SETTLE_SECONDS)
+    shares, sizes = [], []
+    for _ in range(_LOOKS):
+        begun, before = time.monotonic(), own_cpu_seconds(pid)
+        await asyncio.sleep(seconds)
+        shares.append(100 * (own_cpu_seconds(pid) - before) / (time.monotonic() - begun))
+        sizes.append(resident(pid))
+    told = ", ".join(f"{share:.1f}" for share in shares)
+    say(f"  shares {told} % (load {os.getloadavg()[0]:.1f})")
+    return _Watched(statistics.mean(shares), tuple(sizes))

@@ -1,0 +1,224 @@
+"""A node without sandboxes: the real wire and control protocol, one tiny server for all sessions.
+
+``python -m bench.support.fake_node TOKEN NAME DIRECTORY`` joins the hub of a token and serves until
+it is stopped, with the messages of a real node at work: a status every two seconds, and each second
+the use of a tenth of its sessions, as that of idle ones changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+from aiohttp import WSMsgType, web
+
+from mograder import __version__
+from mograder.auth.node_tokens import NodeToken
+from mograder.sandbox.message import Message
+from mograder.sandbox.node_messages import GrantLease, NodeStatus, PrepareEnvironment
+from mograder.sandbox.nodes.joining import join
+from mograder.sandbox.nodes.node_dialer import NodeDialer
+from mograder.sandbox.protocol import (
+    CALL,
+    Arrived,
+    Call,
+    Done,
+    Ended,
+    Failed,
+    HangUp,
+    Hello,
+    ListSessions,
+    Measured,
+    SessionInfo,
+    SessionUse,
+    StartSession,
+    StopSession,
+    encode,
+)
+
+MIB = 1 << 20
+_STATUS_SECONDS = 2.0
+_MEASURED_SECONDS = 1.0
+_CHANGING = 10
+"""One of so many sessions has used a hundredth of a second more each second."""
+_SESSION_MIB = 60
+_OPERATIONS = (
+    *("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel"),
+    *("hold lease", "grant lease", "prepare environment", "renew certificate"),
+)
+
+
+@dataclass
+class FakeNode:
+    """A node's state; it may be connected to several hubs.
+
+    ``grants`` counts the leases that were granted. With ``drain_seconds`` set it is draining.
+    """
+
+    name: str
+    memory: int = 64 << 30
+    processors: int = 32
+    sessions: dict[str, StartSession] = field(default_factory=dict)
+    environments: set[str] = field(default_factory=set)
+    draining: bool = False
+    drain_seconds: float | None = None
+    grants: int = 0
+
+    def __post_init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._seconds = itertools.count()
+        self._cpu: dict[str, float] = {}
+        self._hubs: set[asyncio.StreamWriter] = set()
+
+    async def serve(
+        self, hub: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Answer a hub's calls until its connection ends."""
+        self._hubs.add(writer)
+        try:
+            while line := await reader.readline():
+                call = CALL.validate_json(line)
+                writer.write(encode(self._answer(call)))
+                if isinstance(call.operation, StartSession):
+                    self.tell(Arrived(session_id=call.operation.session_id, warm=True))
+        finally:
+            self._hubs.discard(writer)
+
+    async def report(self) -> None:
+        """Send the status every two seconds and the uses each second, until cancelled."""
+        for second in itertools.count():
+            if second % _STATUS_SECONDS == 0:
+                self.tell(self.status())
+            self._measure()
+            await asyncio.sleep(_MEASURED_SECONDS)
+
+    def status(self) -> NodeStatus:
+        """Return the present status."""
+        return NodeStatus(
+            number=next(self._numbers),
+            memory=self.memory,
+            used=len(self.sessions) * _SESSION_MIB * MIB,
+            processors=self.processors,
+            load=len(self.sessions) / 100,
+            starts=2 * self.processors,
+            environments=tuple(sorted(self.environments)),
+            zygotes=tuple(sorted(self.environments)),
+            sessions=tuple(self.sessions),
+            draining=self.draining,
+            drain_seconds=self.drain_seconds,
+        )
+
+    def tell(self, message: Message) -> None:
+        """Send a message to every hub."""
+        for writer in self._hubs:
+            writer.write(encode(message))
+
+    def end(self, session_id: str, *, asked: bool = False) -> bool:
+        """End a session; return false if there was none."""
+        if self.sessions.pop(session_id, None) is None:
+            return False
+        self._cpu.pop(session_id, None)
+        self.tell(Ended(session_id=session_id, status=0, log_tail="", asked=asked))
+        return True
+
+    def _measure(self) -> None:
+        turn = next(self._seconds)
+        uses = []
+        for number, session_id in enumerate(self.sessions):
+            if (number + turn) % _CHANGING == 0:
+                self._cpu[session_id] = self._cpu.get(session_id, 1.0) + 0.01
+                cpu = round(self._cpu[session_id], 2)
+                memory = _SESSION_MIB * MIB
+                uses.append(SessionUse(session_id=session_id, memory=memory, cpu=cpu, processes=6))
+        if uses:
+            self.tell(Measured(sessions=tuple(uses), overhead=200 * MIB))
+
+    def _answer(self, call: Call) -> Done | Failed:
+        operation = call.operation
+        match operation:
+            case Hello():
+                version, able = __version__, _OPERATIONS
+                return Done(id=call.id, version=version, sandbox="bubblewrap", operations=able)
+            case GrantLease():
+                self.grants += 1
+                return Done(id=call.id)
+            case StartSession():
+                self.sessions[operation.session_id] = operation
+                return Done(id=call.id, sessions=(_info(operation.session_id),))
+            case StopSession():
+                return Done(id=call.id, stopped=self.end(operation.session_id, asked=True))
+            case ListSessions():
+                return Done(id=call.id, sessions=tuple(map(_info, self.sessions)))
+            case HangUp():
+                return Done(id=call.id, stopped=operation.session_id in self.sessions)
+            case PrepareEnvironment():
+                self.environments.add(operation.key)
+                return Done(id=call.id, warm=operation.warm, environments=(Path(operation.key),))
+            case _:
+                return Done(id=call.id)
+
+
+def _info(session_id: str) -> SessionInfo:
+    return SessionInfo(session_id=session_id, socket=Path("/node") / f"{session_id}.sock")
+
+
+def session_server() -> web.Application:
+    """Return the server of all sessions: it is healthy, has no pages, and echoes on WebSockets."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await socket.send_str(message.data)
+            return socket
+        if request.path.endswith("/api/status/connections"):
+            return web.json_response({"active": 0})
+        return web.json_response({"status": "healthy"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
+
+
+async def serve_sessions(path: Path) -> Callable[[], Awaitable[None]]:
+    """Serve the sessions at a Unix socket; return the function that ends this."""
+    runner = web.AppRunner(session_server(), access_log=None)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    return runner.cleanup
+
+
+async def run(token: str, name: str, directory: Path) -> None:
+    """Join, and serve the hubs until SIGTERM."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    path = directory / f"{name}.sock"
+    close = await serve_sessions(path)
+    identity = await join(NodeToken.parse(token), name)
+    node = FakeNode(name)
+
+    def socket_of(session_id: str) -> Path | None:
+        return path if session_id in node.sessions else None
+
+    dialer = NodeDialer(identity, node.serve, socket_of)
+    dialer.connect_to(identity.hubs)
+    reporting = asyncio.create_task(node.report())
+    await ended.wait()
+    reporting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reporting
+    await dialer.close()
+    await close()
+
+
+if __name__ == "__main__":
+    uvloop.run(run(sys.argv[1], sys.argv[2], Path(sys.argv[3])))

@@ -1,0 +1,117 @@
+"""Files on a network file system, which other machines change too.
+
+The kernel remembers statuses there, and names that it found missing, for up to a minute. Opening a
+file or a directory asks the server for its status again, and makes the kernel doubt what it
+remembers of the names in that directory (docs/explanation/files-on-a-share.md, measured with NFS
+4.2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from mograder.core.disk import DISK, Disk
+from mograder.core.mounts import mount_of
+
+_Result = TypeVar("_Result")
+_AGAIN_SECONDS = 1.0
+_STALE = frozenset({errno.ESTALE, errno.EIO})
+"""The errors of a file that was open while another machine removed or replaced it."""
+
+
+class SharedFile:
+    """The status of one file or directory, at most a second old where other machines change it.
+
+    Mutable state: ``_shared`` (whether they do, None before it was looked up) and ``_asked`` (when
+    the server was last asked, in monotonic seconds).
+    """
+
+    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
+        self._path = path
+        self._name = os.fspath(path)
+        self._disk = disk
+        self._shared: bool | None = None
+        self._asked = -_AGAIN_SECONDS
+
+    def status(self, *, now: bool = False) -> os.stat_result:
+        """Return the status, as ``os.stat``; with ``now`` not even a second old.
+
+        Raises: ``OSError``, ``FileNotFoundError`` if there is no such file.
+        """
+        if self._shared is None:
+            self._shared = self._is_shared()
+        if self._shared:
+            self._ask(now=now)
+        return os.stat(self._name)  # noqa: PTH116 - called for every request; Path.stat is slower
+
+    def _is_shared(self) -> bool | None:
+        """Return whether other machines change it; None while its directory does not exist."""
+        try:
+            # The target of a link, since that is the file that is replaced.
+            return self._disk.is_shared(Path(os.path.realpath(self._name)).parent)
+        except OSError:
+            return None
+
+    def _ask(self, *, now: bool) -> None:
+        moment = time.monotonic()
+        if not now and moment - self._asked < _AGAIN_SECONDS:
+            return
+        self._asked = moment
+        with contextlib.suppress(OSError):
+            try:
+                self._disk.look_again(self._path)
+            except FileNotFoundError:
+                self._disk.look_again(self._path.parent)
+
+
+def look_for(directory: Path, disk: Disk = DISK) -> None:
+    """Ask the server of a share for a directory's names, and before for those above it as needed.
+
+    Do nothing on a local disk. The directory may still not exist afterwards.
+    """
+    asked = [directory]
+    while not asked[-1].is_dir() and asked[-1] != asked[-1].parent:
+        asked.append(asked[-1].parent)
+    with contextlib.suppress(OSError):
+        if disk.is_shared(asked[-1]):
+            for each in reversed(asked):
+                disk.look_again(each)
+
+
+def again_if_stale(read: Callable[[], _Result]) -> _Result:
+    """Return what a function returns that opens and reads a file; call it twice at most.
+
+    The second call is for a file that another machine replaced while it was open here.
+
+    Raises: as the function.
+    """
+    try:
+        return read()
+    except OSError as error:
+        if error.errno not in _STALE:
+            raise
+        return read()
+
+
+def refuses_root(directory: Path) -> bool:
+    """Return whether a share treats root as a stranger, as NFS does with ``root_squash``.
+
+    False for other users, for local file systems, and for a directory that does not exist.
+    """
+    mount = mount_of(directory) if os.geteuid() == 0 else None
+    if mount is None or not mount.network:
+        return False
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".mograder-check-", dir=directory) as file:
+            return os.fstat(file.fileno()).st_uid != 0
+    except PermissionError:
+        return True
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,193 @@
+"""The directory of environments: what is in it, and how a finished build gets there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import stat
+import time
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from mograder.core.atomic_file import write_file
+from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is_disk_full
+from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, BuildJob
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record
+from mograder.sandbox.environments.static_assets import ASSETS, keep_assets, read_assets
+
+_STALE_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A finished environment; ``directory`` is mounted in sessions.
+
+    ``python`` and ``marimo`` are versions. ``assets`` is the name of its set of marimo's static
+    files, or "" if they are not shared.
+    """
+
+    key: str
+    directory: Path
+    python: str
+    marimo: str
+    assets: str = field(default="", compare=False)
+
+
+class EnvironmentRoot:
+    """Finds environments by their keys, and puts new ones in place.
+
+    Layout: see :mod:`mograder.sandbox.environments.builder`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, key: str) -> Environment:
+        """Return a finished environment, marked as used. Raises: :class:`NotFound`."""
+        directory = self.path / key
+        record = read_record(directory)
+        if not (is_whole(directory) and mark_used(directory)):
+            raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
+        assets = self._keep_held(directory, record) if record.assets else ""
+        return Environment(key, directory, record.python, record.marimo, assets)
+
+    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
+        """Collect the static files again if their set is missing; return the set's name."""
+        try:
+            read_assets(self.path / ASSETS, record.assets)
+        except NotFound:
+            assets = self._keep_assets(directory / "env", record.python, record.marimo)
+            if assets != record.assets:  # this release selects other files
+                changed = record.model_copy(update={"assets": assets})
+                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
+            return assets
+        return record.assets
+
+    def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
+        root = self.path / ASSETS
+        root.mkdir(parents=True, exist_ok=True)
+        return keep_assets(env, python, marimo, root)
+
+    async def build(
+        self, job: BuildJob, files: BuildFiles, key: str, lock: str, *, assets: str | None = None
+    ) -> Environment:
+        """Install the packages of a lock in the job's workshop, and give the result its key.
+
+        The workshop has ``files`` and the lock already; copies of them are kept with the result,
+        by which a node can build the same. ``assets`` is the only set of static
+        files that sessions may use, by default the environment's own.
+
+        Raises: as :meth:`~mograder.sandbox.environments.builder.Environments.prepare`.
+        """
+        await job.install(files.wheel)
+        marimo, has_asset_url = await job.warm()
+        kept, python = "", job.interpreter.version
+        if has_asset_url:
+            job.tell("Preparing the editor's files")
+            env = job.workshop / "env"
+            kept = await asyncio.to_thread(self._keep_assets, env, python, marimo)
+        record = EnvironmentRecord(
+            key=key,
+            python=python,
+            marimo=marimo,
+            interpreter_roots=job.interpreter.roots,
+            assets=kept if assets in {None, kept} else "",
+            wheel=files.wheel,
+        )
+        await asyncio.to_thread(self._put_in_place, job.workshop, record, files, lock)
+        return await asyncio.to_thread(self.load, key)
+
+    def _put_in_place(
+        self, workshop: Path, record: EnvironmentRecord, files: BuildFiles, lock: str
+    ) -> None:
+        """Rename a complete build to its key, so that an interrupted build never looks finished."""
+        finished = self.path / f".finished-{secrets.token_hex(8)}"
+        finished.mkdir()
+        for part in ("env", "caches"):
+            (workshop / part).rename(finished / part)
+        (finished / PROJECT).write_text(files.project)
+        (finished / files.wheel).write_bytes(files.content)
+        (finished / LOCK).write_text(lock)
+        (finished / RECORD).write_text(record.model_dump_json(indent=2))
+        _let_all_read(finished)
+        try:
+            self._name(finished, record.key)
+        finally:
+            shutil.rmtree(finished, ignore_errors=True)
+
+    def _name(self, finished: Path, key: str) -> None:
+        try:
+            finished.rename(self.path / key)
+        except OSError:
+            try:  # another process has built it meanwhile; equal keys are equal environments
+                self.load(key)
+            except NotFound:  # after a power cut it has no record, so no session has used it
+                broken = self.path / f".broken-{secrets.token_hex(8)}"
+                (self.path / key).rename(broken)
+                finished.rename(self.path / key)
+                shutil.rmtree(broken, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove directories that were left by builds of killed hubs."""
+        lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
+        for left in chain.from_iterable(map(self.path.glob, lefts)):
+            # Younger ones may belong to a build of another process; no build takes a day.
+            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def unwritable(self, error: OSError) -> MograderError:
+        """Return the error of a build whose directory cannot be made."""
+        remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self.path}"
+        return SandboxUnavailable(
+            f"The directory of environments {self.path} cannot be written: {error.strerror}.",
+            hint="Free some space on its disk: mograder hub prune"
+            if is_disk_full(error)
+            else remedy,
+        )
+
+
+def mark_used(environment: Path) -> bool:
+    """Record that an environment is about to be used; return false if it does not exist.
+
+    :mod:`mograder.sandbox.client.environment_pruning` keeps environments that were used within the
+    last hour. The time is the lock file's, since a zygote identifies its environment by the
+    record's time.
+    """
+    try:
+        os.utime(environment / LOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a read-only disk: the environment cannot be removed from it either
+        return True
+    return True
+
+
+def is_whole(environment: Path) -> bool:
+    """Return whether it has its record and an executable interpreter; cheap: called per start."""
+    return (environment / RECORD).is_file() and os.access(
+        environment / "env" / "bin" / "python", os.X_OK
+    )
+
+
+def _let_all_read(top: Path) -> None:
+    """Make files readable for all and writable only for their owner; packages vary in that.
+
+    Raises: :class:`SandboxUnavailable`.
+    """
+    try:
+        top.chmod(0o755)
+        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+            for name in (*directories, *files):
+                _let_read(name, descriptor)
+    except OSError as error:
+        raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
+
+
+def _let_read(name: str, descriptor: int) -> None:
+    mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+    if not stat.S_ISLNK(mode):
+        wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
+        os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)

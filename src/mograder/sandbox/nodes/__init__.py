@@ -1,0 +1,1 @@
+"""Nodes: the agent that runs sandboxes for hubs on another machine, and the wire between them."""

@@ -1,0 +1,145 @@
+"""The lease of a node's supervisor: the time until which sessions and runs may go on there.
+
+A hub that cannot reach a node starts a student's session on another machine once the node's lease
+is over. So the supervisor itself kills its sessions at the end of its lease, whether or not the
+node's other process still runs. Times are of CLOCK_BOOTTIME, which goes on while the machine
+sleeps, and absolute, so that a message that waited on its way does not prolong the lease.
+
+A supervisor that was never given a lease has none, and its sessions go on for ever: that of a hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mograder.core.errors import SandboxUnavailable
+
+_log = logging.getLogger("mograder.supervisor")
+
+_LOOK_SECONDS = 0.2
+"""How often the end of the lease is looked at: waiting does not count the time of a sleep."""
+
+_LOOP_SECONDS = 1.0
+"""How long the event loop may take to kill the sessions, before the whole process is ended."""
+
+
+def boot_time() -> float:
+    """Return the seconds since the machine's start, including those in which it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    """Kills all sessions at the end of the lease, from a thread of its own.
+
+    The thread is started by the first :meth:`hold`. Mutable state: the end of the lease, and the
+    number of the term, which changes at each lapse.
+    """
+
+    def __init__(
+        self, kill_sessions: Callable[[], None], *, give_up: Callable[[], None] | None = None
+    ) -> None:
+        """``kill_sessions`` is called in the event loop; it must not block.
+
+        ``give_up`` is called in the thread when the loop does not do so within a second, by
+        default :func:`end_process`.
+        """
+        self._kill_sessions = kill_sessions
+        self._give_up = give_up or end_process
+        self._until = 0.0
+        self._term = 0
+        self._held = False
+        self._changed = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def demand(self, term: int | None = None) -> int:
+        """Return the number of the current term.
+
+        Raises: :class:`SandboxUnavailable` if the lease has lapsed, or lapsed since ``term``.
+        """
+        with self._changed:
+            if self._thread is None:
+                return self._term
+            over = not self._held or boot_time() >= self._until
+            if over or term not in {None, self._term}:
+                raise SandboxUnavailable(
+                    "This machine has lost its connection to the hub, and starts no sessions.",
+                    hint="Try again: another machine is used, or this one once it is connected.",
+                )
+            return self._term
+
+    def hold(self, until: float) -> None:
+        """Let sessions run until this :func:`boot_time`; never shortens the lease.
+
+        Sessions of a lease that is over already are killed nevertheless.
+        """
+        with self._changed:
+            if self._thread is None:
+                self._loop = asyncio.get_running_loop()
+                self._thread = threading.Thread(target=self._watch, name="lease", daemon=True)
+                self._thread.start()
+            if self._held and boot_time() >= self._until:
+                self._lapse()
+            self._held = self._held or until > boot_time()
+            self._until = max(self._until, until)
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                if not self._held:
+                    self._changed.wait()
+                elif (left := self._until - boot_time()) > 0:
+                    self._changed.wait(min(left, _LOOK_SECONDS))
+                else:
+                    self._lapse()
+
+    def _lapse(self) -> None:
+        """End the term; called with the lock held."""
+        self._held = False
+        self._term += 1
+        done = threading.Event()
+        _log.error("the lease of this node is over: its sessions are killed")
+        if self._loop is None:  # for the type checker: hold has set it
+            raise AssertionError
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the supervisor has ended
+            self._loop.call_soon_threadsafe(self._kill_and_tell, done)
+            # Another thread, since this one holds the lock, and hold() runs in the loop.
+            threading.Thread(target=self._expect, args=(done,), daemon=True).start()
+
+    def _kill_and_tell(self, done: threading.Event) -> None:
+        self._kill_sessions()
+        done.set()
+
+    def _expect(self, done: threading.Event) -> None:
+        if not done.wait(_LOOP_SECONDS):
+            _log.critical("the supervisor hangs, and is ended with all its sessions")
+            self._give_up()
+
+
+def end_process() -> None:
+    """Kill every child of this process, then the process; sandboxes end with them.
+
+    The children are killed as well, since a main thread that hangs in the kernel (on a share whose
+    server is gone) ends later than this, and the sandboxes wait for the end of that thread.
+    """
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in _words(children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:  # the thread has ended
+        return []

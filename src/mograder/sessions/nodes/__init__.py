@@ -1,0 +1,1 @@
+"""Sessions on nodes: which node runs each, and what the hub knows of the nodes."""

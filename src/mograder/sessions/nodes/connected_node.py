@@ -1,0 +1,201 @@
+"""A node that is connected to this hub: its last status, its lease, and what is reserved on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mograder.core.clock import Clock
+from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
+from mograder.sandbox.node_messages import NodeStatus
+from mograder.sandbox.protocol import Done, Measured, Operation
+from mograder.sessions.memory_estimate import YOUNG_SECONDS
+from mograder.sessions.nodes.placement import NodeLoad
+
+_MOST_MEMORY = 1 << 44
+_MOST_PROCESSORS = 4096
+_MOST_STARTS = 4 * _MOST_PROCESSORS
+"""Bounds of what a node may say of itself: 16 TB, and more processors than machines have."""
+_FAILING_SECONDS = 30.0
+"""How long a node on which a start failed is chosen only if no other one is usable."""
+
+
+class Link(Protocol):
+    """The hub's end of the control connection to a node that has proved its name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256, in hex, of the certificate by which the node is known."""
+        ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+    async def close(self) -> None:
+        """Close the connection, and all those to the node's sessions."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Reservation:
+    """A start or a run of this hub. It counts with ``expected`` bytes while it is young.
+
+    ``reported`` is whether the node's status contains it; a run is never contained.
+    """
+
+    expected: int
+    at: float
+    measured: int = 0
+    begun: bool = False
+    reported: bool = False
+
+
+class ConnectedNode:
+    """A node that is connected; for use on the event loop only.
+
+    Mutable state: ``status``, the last one, ``draining``, the administrator's wish, ``memory``, the
+    measured bytes by session, ``overhead`` and ``runs`` as last measured, and the reservations.
+    """
+
+    def __init__(self, link: Link, clock: Clock, lease_seconds: float) -> None:
+        self.link = link
+        self._clock = clock
+        self._fresh_seconds = lease_seconds / 2
+        self._granted = float("-inf")
+        self._failed = float("-inf")
+        self._reserved: dict[str, _Reservation] = {}
+        self._session_ids: frozenset[str] = frozenset()
+        self.status: NodeStatus | None = None
+        self.wanted_draining = False
+        self.memory: dict[str, int] = {}
+        self.runs = 0
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.link.name
+
+    @property
+    def version(self) -> str:
+        """The node's release."""
+        return self.link.connection.hello.version
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new sessions may start on it, by its own word or the administrator's."""
+        return self.wanted_draining or (self.status is not None and self.status.draining)
+
+    @property
+    def granted(self) -> bool:
+        """Whether its lease was granted not longer ago than half of the lease's time."""
+        return self._clock.steady() - self._granted < self._fresh_seconds
+
+    @property
+    def usable(self) -> bool:
+        """Whether sessions may start on it."""
+        return self.link.connection.alive and self.granted and not self.draining
+
+    @property
+    def used(self) -> int:
+        """The memory in bytes that its last status says is in use."""
+        return 0 if self.status is None else _bounded(self.status.used, _MOST_MEMORY)
+
+    def has(self, session_id: str) -> bool:
+        """Return whether its last status contains a session."""
+        return session_id in self._session_ids
+
+    @property
+    def session_ids(self) -> frozenset[str]:
+        """The sessions of its last status."""
+        return self._session_ids
+
+    async def call(
+        self,
+        operation: Operation,
+        on_line: Callable[[str], None] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Done:
+        """Return the node's answer. Raises: as
+        :meth:`~mograder.sandbox.client.connection.Connection.call`."""
+        return await self.link.connection.call(operation, on_line, seconds)
+
+    def note_status(self, status: NodeStatus) -> None:
+        """Store a status."""
+        self.status = status
+        self._session_ids = frozenset(status.sessions)
+        for session_id, reservation in self._reserved.items():
+            reservation.reported = reservation.reported or session_id in self._session_ids
+        for session_id in self.memory.keys() - self._session_ids - self._reserved.keys():
+            del self.memory[session_id]
+
+    def note_grant(self, *, draining: bool) -> None:
+        """Store that the node has confirmed its lease, and the administrator's wish."""
+        self._granted = self._clock.steady()
+        self.wanted_draining = draining
+
+    def note_failure(self) -> None:
+        """Store that a start on it has failed."""
+        self._failed = self._clock.steady()
+
+    def note_use(self, news: Measured) -> None:
+        """Store the use of its sessions and runs."""
+        self.runs = max(0, news.runs)
+        for use in news.sessions:
+            reservation = self._reserved.get(use.session_id)
+            if reservation is not None:
+                reservation.measured = use.memory
+            if reservation is not None or use.session_id in self._session_ids:
+                self.memory[use.session_id] = max(0, use.memory)
+
+    def reserve(self, session_id: str, expected: int) -> None:
+        """Count a start or a run of ``expected`` bytes until the node reports it."""
+        self._reserved[session_id] = _Reservation(expected, self._clock.steady())
+
+    def begin(self, session_id: str) -> None:
+        """Store that a reserved start is carried out; its memory counts while it is young."""
+        if (reservation := self._reserved.get(session_id)) is not None:
+            reservation.begun, reservation.at = True, self._clock.steady()
+
+    def release(self, session_id: str) -> None:
+        """Remove a reservation, of a start that failed or of anything that has ended."""
+        self._reserved.pop(session_id, None)
+        self.memory.pop(session_id, None)
+
+    def load(self) -> NodeLoad:
+        """Return what placement needs to know; without a status the node is not usable."""
+        status = self.status
+        if status is None:
+            return NodeLoad(self.name, usable=False, memory=0, used=0, processors=1)
+        waiting, memory = self._outstanding()
+        return NodeLoad(
+            name=self.name,
+            usable=self.usable,
+            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
+            memory=_bounded(status.memory, _MOST_MEMORY),
+            used=self.used,
+            processors=_bounded(status.processors, _MOST_PROCESSORS),
+            load=max(0.0, status.load),
+            starts=_bounded(status.starts, _MOST_STARTS),
+            starting=_bounded(status.starting, _MOST_STARTS),
+            reserved=waiting,
+            reserved_memory=memory,
+            built=frozenset(status.environments),
+            warm=frozenset(status.zygotes),
+        )
+
+    def _outstanding(self) -> tuple[int, int]:
+        """Return the number of unreported starts and the memory still expected; forget old ones."""
+        now = self._clock.steady()
+        for session_id, each in tuple(self._reserved.items()):
+            if each.begun and now - each.at > YOUNG_SECONDS:
+                del self._reserved[session_id]
+        waiting = sum(not each.reported for each in self._reserved.values())
+        memory = sum(max(0, each.expected - each.measured) for each in self._reserved.values())
+        return waiting, memory
+
+
+def _bounded(number: int, most: int) -> int:
+    return min(max(0, number), most)

@@ -1,0 +1,90 @@
+"""The environments of nodes: each builds its own, by the lock that the hub sends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+from mograder.core.single_flight import Progress, SingleFlight
+from mograder.sandbox.environments.locked_builds import order_of
+from mograder.sessions.nodes.connected_node import ConnectedNode
+from mograder.sessions.nodes.node_registry import NodeRegistry
+
+_log = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0
+"""Added to the limit of a build: the time until its node has begun, and for its zygote."""
+_COMMANDS = 3
+"""A build runs up to this number of commands, each of which has the time limit."""
+
+
+class NodeEnvironments:
+    """Has nodes build environments before sessions need them, or else when one does.
+
+    Mutable state: ``_wanted``, the hub's environments by name, the latest last; ``_builds``;
+    ``_background``, tasks that nothing waits for.
+    """
+
+    def __init__(self, registry: NodeRegistry, build_timeout: float) -> None:
+        """``build_timeout`` is the limit of one command of a build, in seconds."""
+        self._registry = registry
+        self._seconds = _COMMANDS * build_timeout + _START_SECONDS
+        self._wanted: dict[str, Path] = {}
+        self._builds: SingleFlight[tuple[ConnectedNode, str], None] = SingleFlight()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def prepare(self, node: ConnectedNode, environment: Path) -> None:
+        """Have a node build an environment unless it has reported it.
+
+        Raises: the node's error, and as
+        :meth:`~mograder.sandbox.client.connection.Connection.call`.
+        """
+        if node.status is None or environment.name not in node.status.environments:
+            await self._build(node, environment)
+
+    def warm_later(self, environment: Path) -> None:
+        """Have all nodes, also those that connect later, prepare warm starts; log failures."""
+        self._wanted.pop(environment.name, None)
+        self._wanted[environment.name] = environment
+        for node in self._registry.all():
+            if node.status is None or environment.name not in node.status.zygotes:
+                self._in_background(self._warm(node, environment))
+
+    def prepare_all(self, node: ConnectedNode) -> None:
+        """Have a node that has connected prepare all environments, one after the other."""
+        self._in_background(self._warm_all(node))
+
+    async def close(self) -> None:
+        """Cancel what goes on."""
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._builds.close()
+
+    async def _warm_all(self, node: ConnectedNode) -> None:
+        for name, environment in tuple(self._wanted.items()):
+            if not await asyncio.to_thread(environment.is_dir):
+                self._wanted.pop(name, None)  # it was removed, since nothing needs it any more
+            elif node.link.connection.alive:
+                await self._warm(node, environment)
+
+    async def _warm(self, node: ConnectedNode, environment: Path) -> None:
+        try:
+            await self._build(node, environment)
+        except MograderError as error:
+            _log.warning("node %s has no environment %s: %s", node.name, environment.name, error)
+
+    async def _build(self, node: ConnectedNode, environment: Path) -> None:
+        async def build(_: Progress) -> None:
+            order = await asyncio.to_thread(order_of, environment, warm=True)
+            await node.call(order, seconds=self._seconds)
+
+        await self._builds.get((node, environment.name), build)
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

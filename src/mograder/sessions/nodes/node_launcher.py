@@ -1,0 +1,409 @@
+"""Starts, stops and finds sessions on nodes: the session manager's launcher where there are nodes.
+
+What a node says counts for its own sessions only. A session counts as ended when its node says so
+or when that node's lease is over by the database's clock; until then it may be running, also while
+the node cannot be reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
+from mograder.sandbox.node_messages import NodeStatus
+from mograder.sandbox.protocol import (
+    Answered,
+    Arrived,
+    Ended,
+    HangUp,
+    ListSessions,
+    Measured,
+    News,
+    SessionInfo,
+    StartSession,
+    StopSession,
+    Subscribe,
+)
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.launcher import ignore
+from mograder.sessions.memory_estimate import UNKNOWN
+from mograder.sessions.nodes.connected_node import ConnectedNode, Link
+from mograder.sessions.nodes.node_environments import NodeEnvironments
+from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.placement import NodeLoad, choose_node
+from mograder.store.hub_tables import SessionRow
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+_WAIT_SECONDS = 20.0
+"""How long a start that was admitted waits for a usable node: longer than a lease, by default."""
+_LEFT_SECONDS = 1.0
+"""The same after another node has failed."""
+
+
+class SessionPlaces(Protocol):
+    """The rows of sessions; every method may raise :class:`~mograder.core.errors.Busy`."""
+
+    def sessions(self) -> tuple[SessionRow, ...]: ...
+
+    def place_session(self, session_id: str, node: str) -> bool:
+        """Store the node of a session that is starting; return False if it is starting no more."""
+        ...
+
+
+class NodeLauncher:
+    """The launcher over all nodes; for use on the event loop only.
+
+    Call :meth:`came` and :meth:`went` for each connection of a node, and :meth:`close` last.
+
+    Mutable state: ``_places``, the nodes of sessions that this hub started or adopted, by session
+    id; ``_starting``, ids whose start is in progress; ``_reported``, the sessions in each node's
+    last status, kept until its lease is over; ``_background``, tasks that nothing waits for.
+    """
+
+    def __init__(
+        self,
+        registry: NodeRegistry,
+        leases: Leases,
+        environments: NodeEnvironments,
+        rows: SessionPlaces,
+    ) -> None:
+        self._registry = registry
+        self._leases = leases
+        self._environments = environments
+        self._rows = rows
+        self._places: dict[str, str] = {}
+        self._starting: set[str] = set()
+        self._reported: dict[str, frozenset[str]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._on_ended: Callable[[Ended], None] = ignore
+        self._on_lost: Callable[[], None] = lambda: None
+        self._on_news: Callable[[News], None] = ignore
+        leases.silent = self._silent
+        leases.on_over = self._lease_over
+        leases.on_granted = self._note_grant
+
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = ignore,
+    ) -> None:
+        """Set the callbacks for ends of sessions, for a node that connected, and for news."""
+        self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
+
+    # ---- nodes that come and go ----
+
+    def came(self, link: Link) -> None:
+        """Take over a node's new connection, before any of its messages is read."""
+        node, former = self._registry.add(link)
+        link.connection.watch(
+            lambda gone: self._note_end(node, gone),
+            lambda: self.went(link),
+            lambda news: self._note_news(node, news),
+        )
+        if former is not None:
+            self._in_background(former.link.close())
+        self._in_background(self._greet(node))
+
+    def went(self, link: Link) -> None:
+        """Note that a node's connection is over; its sessions may go on."""
+        node = self._registry.find(link.name)
+        if node is not None and node.link is link and self._registry.remove(node):
+            _log.warning("node %s is not connected; its sessions may go on", link.name)
+            self._registry.changed()
+
+    async def _greet(self, node: ConnectedNode) -> None:
+        try:
+            await node.link.connection.greet()
+            await node.call(Subscribe())
+        except MograderError as error:
+            _log.warning("node %s is not used: %s", node.name, error)
+            await node.link.close()
+            self.went(node.link)
+            return
+        _log.info("node %s (mograder %s) is connected", node.name, node.version)
+        self._on_lost()  # ends may have been missed: the manager compares the sessions
+        self._environments.prepare_all(node)
+
+    async def close(self) -> None:
+        """Cancel what goes on in the background."""
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    # ---- sessions ----
+
+    async def start(self, request: StartSession) -> SessionInfo:
+        """Start a session on the best node; on another one if that node fails meanwhile.
+
+        Raises: :class:`Busy` without a usable node, the error that the last node reports, and
+        :class:`Conflict` if the session is not to be started any more.
+        """
+        failed: dict[str, MograderError] = {}
+        self._starting.add(request.session_id)
+        try:
+            while True:
+                node = await self._choose(request, failed)
+                try:
+                    return await self._start_on(node, request)
+                except Conflict:
+                    raise
+                except MograderError as error:
+                    failed[node.name] = error
+                    node.note_failure()
+                    _log.warning("a start on node %s failed: %s", node.name, error)
+                    await self._end_certainly(request.session_id, node.name)
+        except BaseException:
+            self._forget(request.session_id)
+            raise
+        finally:
+            self._starting.discard(request.session_id)
+
+    async def stop(self, session_id: str) -> bool:
+        """End a session, and keep its node from starting it later; return false if there was none.
+
+        It returns when the session has certainly ended: for a node that cannot be reached, when
+        that node's lease is over.
+        """
+        name = await self._place_of(session_id)
+        return bool(name) and await self._end_certainly(session_id, name)
+
+    def answered(self, session_id: str) -> None:
+        """Notify a session's node, in a background task, that the session's server has answered."""
+        self._in_background(self._tell_answered(session_id))
+
+    async def hang_up(self, session_id: str) -> bool:
+        """Close every connection to a session's server; return false if that is not possible."""
+        node = self._registry.find(await self._place_of(session_id))
+        if node is None or "hang up" not in node.link.connection.hello.operations:
+            return False
+        return (await node.call(HangUp(session_id=session_id))).stopped
+
+    async def sessions(self) -> tuple[SessionInfo, ...]:
+        """Return the sessions that run, or may run on a node that cannot be reached."""
+        rows = await asyncio.to_thread(self._rows.sessions)
+        nodes = self._registry.all()
+        lists = await asyncio.gather(*(self._list(node) for node in nodes))
+        answered = {
+            node.name for node, found in zip(nodes, lists, strict=True) if found is not None
+        }
+        away = [row for row in rows if row.node and row.node not in answered]
+        over = await self._leases.lapsed(frozenset(row.node for row in away)) if away else ()
+        presumed = [_info(row.session_id, row.node) for row in away if row.node not in over]
+        places = {row.session_id: row.node for row in rows}
+        listed = [each for answer in lists for each in answer or ()]
+        # A node may have sessions that no hub knows, but none whose row names another node.
+        found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
+        self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
+        for info in (*presumed, *found):
+            self._places.setdefault(info.session_id, info.node)
+        return (*found, *presumed)
+
+    def _drop_places(self, answered: set[str], rows: set[str], running: set[str]) -> None:
+        """Forget where sessions were that neither a row nor their node has."""
+        for session_id in self._places.keys() - rows - running - self._starting:
+            if self._places[session_id] in answered:
+                self._forget(session_id)
+
+    async def answers(self) -> bool:
+        """Return whether sessions can be started: a node is connected that takes some."""
+        return any(node.usable for node in self._registry.all())
+
+    # ---- details ----
+
+    async def _choose(
+        self, request: StartSession, failed: Mapping[str, MograderError]
+    ) -> ConnectedNode:
+        """Return the node for a session, and reserve its place there.
+
+        Raises: the last error if there is no node but those that failed; :class:`Busy` if there is
+        no usable one for a while.
+        """
+        expected = min(UNKNOWN, request.limits.memory_mb << 20 or UNKNOWN)
+
+        def choose(loads: Sequence[NodeLoad]) -> str | None:
+            others = [load for load in loads if load.name not in failed]
+            return choose_node(others, request.environment.name, expected)
+
+        try:
+            seconds = _LEFT_SECONDS if failed else _WAIT_SECONDS
+            return await self._registry.reserve(choose, request.session_id, expected, seconds)
+        except Busy:
+            if failed:
+                raise tuple(failed.values())[-1] from None
+            raise
+
+    async def _start_on(self, node: ConnectedNode, request: StartSession) -> SessionInfo:
+        await self._environments.prepare(node, request.environment)
+        # Written first: a hub that takes this start over must know where to stop it.
+        placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
+        if not placed:
+            raise Conflict("The notebook is not being started any more.", hint="Open it again.")
+        self._places[request.session_id] = node.name
+        done = await node.call(request)
+        node.begin(request.session_id)
+        if [each.session_id for each in done.sessions] != [request.session_id]:
+            raise RemoteFailed(f"The machine {node.name} does not say that the notebook runs.")
+        return _info(request.session_id, node.name)
+
+    async def _list(self, node: ConnectedNode) -> list[SessionInfo] | None:
+        """Return a node's sessions, or None if it does not answer."""
+        try:
+            done = await node.call(ListSessions())
+        except MograderError as error:
+            _log.warning("node %s does not list its sessions: %s", node.name, error)
+            return None
+        ids = (each.session_id for each in done.sessions)
+        return [_info(each, node.name) for each in ids if self._may_be_of(each, node)]
+
+    async def _end_certainly(self, session_id: str, name: str) -> bool:
+        """Stop a session; return when it has ended, and whether it had to be stopped."""
+        over = asyncio.ensure_future(self._leases.over(name))
+        try:
+            while not over.done():
+                stopping = asyncio.ensure_future(self._stop_on(session_id, name))
+                await _first_of(over, stopping)
+                if stopping.done() and (stopped := stopping.result()) is not None:
+                    return stopped
+                stopping.cancel()
+                await asyncio.wait({over}, timeout=_RETRY_SECONDS)
+            return False
+        finally:
+            over.cancel()
+            self._forget(session_id)
+
+    async def _stop_on(self, session_id: str, name: str) -> bool | None:
+        """Return the node's answer to a stop, or None if there is none."""
+        node = self._registry.find(name)
+        if node is None:
+            return None
+        try:
+            return (await node.call(StopSession(session_id=session_id))).stopped
+        except MograderError as error:
+            _log.warning("session %s is not stopped on %s yet: %s", session_id, name, error)
+            return None
+
+    async def _place_of(self, session_id: str) -> str:
+        """Return the name of a session's node, "" if the session is unknown or not placed."""
+        if session_id in self._places:
+            return self._places[session_id]
+        # Another hub may have started it, and the row says where, also before the node does.
+        rows = await asyncio.to_thread(self._rows.sessions)
+        return next((row.node for row in rows if row.session_id == session_id), "")
+
+    async def _tell_answered(self, session_id: str) -> None:
+        node = self._registry.find(self._places.get(session_id, ""))
+        with contextlib.suppress(MograderError):
+            if node is not None:
+                await node.call(Answered(session_id=session_id))
+
+    # ---- news ----
+
+    def _note_end(self, node: ConnectedNode, gone: Ended) -> None:
+        if not self._may_be_of(gone.session_id, node):
+            _log.info("node %s reports the end of a session of another node", node.name)
+            return
+        self._forget(gone.session_id)
+        by_itself = not gone.reason and not gone.asked and gone.status != 0
+        if by_itself and node.draining:
+            gone = gone.model_copy(update={"reason": EndReason.MOVED.value})
+        self._on_ended(gone.model_copy(update={"node": node.name}))
+
+    def _note_news(self, node: ConnectedNode, news: News) -> None:
+        if self._registry.find(node.name) is not node:
+            return  # it was replaced by a newer connection
+        match news:
+            case NodeStatus():
+                node.note_status(news)
+                self._reported[node.name] = node.session_ids
+                self._leases.renew(node, news)
+            case Arrived():
+                if self._may_be_of(news.session_id, node):
+                    self._on_news(news)
+            case Measured():
+                node.note_use(news)
+                self._on_news(self._total(node, news))
+
+    def _total(self, node: ConnectedNode, news: Measured) -> Measured:
+        """Return the use of a node's own sessions, with the overhead and the runs of all nodes.
+
+        The overhead is what the usable nodes report beyond all sessions and runs. It is negative if
+        nodes that are drained have sessions, which do not use the memory that others may have.
+        """
+        own = tuple(each for each in news.sessions if self._may_be_of(each.session_id, node))
+        nodes = self._registry.all()
+        sessions = sum(sum(each.memory.values()) for each in nodes)
+        runs = sum(each.runs for each in nodes)
+        used = sum(each.used for each in nodes if each.usable)
+        return Measured(sessions=own, overhead=used - sessions - runs, runs=runs)
+
+    def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:
+        """Return whether a session may run on a node; false if it is known to be on another."""
+        return self._places.get(session_id, node.name) == node.name
+
+    # ---- leases ----
+
+    def _note_grant(self, status: NodeStatus) -> None:
+        """Pass a status on once its node may be used; starts may be waiting for that."""
+        self._registry.changed()
+        self._on_news(status)
+
+    def _silent(self) -> frozenset[str]:
+        """Return the names of the nodes that should have sessions but have no fresh lease."""
+        fresh = {node.name for node in self._registry.all() if node.granted}
+        reported = (name for name, ids in self._reported.items() if ids)
+        return frozenset({*self._places.values(), *reported} - fresh)
+
+    def _lease_over(self, name: str) -> None:
+        """End the sessions of a node whose lease is over, and close what is left of its link."""
+        node = self._registry.find(name)
+        if node is not None and self._registry.remove(node):
+            self._in_background(node.link.close())
+            self._registry.changed()
+        reported = self._reported.pop(name, frozenset())
+        ids = {each for each in reported if self._places.get(each, name) == name}
+        ids |= {each for each, place in self._places.items() if place == name}
+        # A start fails by the end of the connection, and goes on elsewhere.
+        for session_id in sorted(ids - self._starting):
+            self._forget(session_id)
+            gone = Ended(
+                session_id=session_id,
+                status=-1,
+                log_tail="",
+                reason=EndReason.MACHINE.value,
+                node=name,
+            )
+            self._on_ended(gone)
+
+    def _forget(self, session_id: str) -> None:
+        name = self._places.pop(session_id, "")
+        if (node := self._registry.find(name)) is not None:
+            node.release(session_id)
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:
+    """Wait until one of two has ended; if this is cancelled, so is the second one."""
+    both: tuple[asyncio.Future[Any], ...] = (one, other)
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        other.cancel()
+        raise
+
+
+def _info(session_id: str, name: str) -> SessionInfo:
+    """Return a session on a node; what the node says of its socket does not matter here."""
+    return SessionInfo(session_id=session_id, socket=Path(f"{session_id}.sock"), node=name)

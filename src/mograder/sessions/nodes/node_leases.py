@@ -1,0 +1,169 @@
+"""The leases of nodes: renewed for those that report, observed for those that do not.
+
+A node may run sessions only while it holds a lease, and ends them before the lease in the database
+is over. So when that time has passed by the database's clock, its sessions have ended, wherever it
+is, and may be started on another node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.sandbox.node_messages import GrantLease, NodeStatus
+from mograder.sessions.nodes.connected_node import ConnectedNode
+from mograder.store.nodes import Nodes
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+"""The pause between two looks at the leases of nodes that are silent."""
+_RENEW_SECONDS = 0.5
+"""The shortest time between two renewals for one node, which may send statuses without end."""
+_NOTE_SECONDS = 5.0
+_NOTED_CHARACTERS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    at: float
+    draining: bool
+
+
+class Leases:
+    """Renews and observes leases; :meth:`watch` must run as a task.
+
+    ``hubs`` returns the addresses of all hubs. ``silent`` returns the names of the nodes that
+    should have sessions but do not report, and ``on_over`` is called with the name of each of them
+    once its lease is over. ``on_granted`` is called with each status whose lease was granted.
+
+    Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
+    futures of :meth:`over`; ``_noted``, when a node's status was last stored.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        clock: Clock,
+        seconds: float,
+        hubs: Callable[[], tuple[str, ...]],
+    ) -> None:
+        """``seconds`` is the length of a lease."""
+        self._nodes = nodes
+        self._clock = clock
+        self._seconds = seconds
+        self._hubs = hubs
+        self.silent: Callable[[], frozenset[str]] = frozenset
+        self.on_over: Callable[[str], None] = lambda _: None
+        self.on_granted: Callable[[NodeStatus], None] = lambda _: None
+        self._newest: dict[ConnectedNode, NodeStatus] = {}
+        self._tasks: dict[ConnectedNode, asyncio.Task[None]] = {}
+        self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
+        self._noted: dict[str, _Noted] = {}
+
+    def renew(self, node: ConnectedNode, status: NodeStatus) -> None:
+        """Renew a node's lease in answer to a status; older unanswered ones are dropped."""
+        self._newest[node] = status
+        if node not in self._tasks:
+            task = asyncio.create_task(self._renew_all(node))
+            self._tasks[node] = task
+            task.add_done_callback(lambda _: self._tasks.pop(node, None))
+
+    async def close(self) -> None:
+        """Cancel the renewals in progress."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def over(self, name: str) -> None:
+        """Wait until a node's lease is over."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[name].append(future)
+        try:
+            await future
+        finally:
+            if future in self._waiting.get(name, ()):
+                self._waiting[name].remove(future)
+
+    async def lapsed(self, names: frozenset[str]) -> frozenset[str]:
+        """Return those of the given nodes whose lease is over.
+
+        A removed node is among them if it is unknown: its row stays until its lease is over.
+        Raises: :class:`~mograder.core.errors.Busy`.
+        """
+        known = {row.name for row in await asyncio.to_thread(self._nodes.all)}
+        over = await asyncio.to_thread(self._nodes.lapsed)
+        return (names & over) | (names - known)
+
+    async def watch(self) -> None:
+        """Look for leases of silent nodes that are over, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self._look()
+            except MograderError as error:
+                _log.warning("the leases of silent nodes are unknown: %s", error)
+            except Exception:  # noqa: BLE001 - the loop must go on
+                _log.exception("looking for leases that are over failed")
+
+    async def _look(self) -> None:
+        awaited = frozenset(name for name, futures in self._waiting.items() if futures)
+        names = self.silent() | awaited
+        if not names:
+            return
+        for name in await self.lapsed(names):
+            if name not in self.silent() | awaited:
+                continue  # it has connected again meanwhile
+            _log.warning("the lease of node %s is over: its sessions have ended", name)
+            for future in self._waiting.pop(name, ()):
+                if not future.done():
+                    future.set_result(None)
+            self.on_over(name)
+
+    async def _renew_all(self, node: ConnectedNode) -> None:
+        while (status := self._newest.pop(node, None)) is not None:
+            try:
+                if not await self._renew(node, status):
+                    return
+            except MograderError as error:
+                _log.warning("the lease of node %s was not renewed: %s", node.name, error)
+            await asyncio.sleep(_RENEW_SECONDS)
+
+    async def _renew(self, node: ConnectedNode, status: NodeStatus) -> bool:
+        """Renew a lease and tell the node; return false if the node was removed."""
+        link = node.link
+        row = await asyncio.to_thread(
+            self._nodes.renew_lease, link.name, link.fingerprint, self._seconds
+        )
+        if row is None:
+            _log.warning("node %s was removed; its connection is closed", link.name)
+            await link.close()
+            return False
+        await node.call(
+            GrantLease(
+                number=status.number,
+                seconds=self._seconds,
+                hubs=self._hubs(),
+                draining=row.draining,
+            ),
+            seconds=self._seconds,
+        )
+        node.note_grant(draining=row.draining)
+        self.on_granted(status)
+        now, noted = self._clock.steady(), self._noted.get(node.name)
+        if noted is None or now - noted.at >= _NOTE_SECONDS or noted.draining != status.draining:
+            self._noted[node.name] = _Noted(now, status.draining)
+            await asyncio.to_thread(self._note, node, status)
+        return True
+
+    def _note(self, node: ConnectedNode, status: NodeStatus) -> None:
+        text = status.model_dump_json()
+        if len(text) > _NOTED_CHARACTERS:
+            text = ""
+        self._nodes.note(node.name, version=node.version[:50], status=text)

@@ -1,0 +1,91 @@
+"""All that a hub asks of nodes, as it asks a supervisor on its own machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.sandbox.protocol import (
+    Ended,
+    Execute,
+    Executed,
+    Judged,
+    JudgeSubmission,
+    News,
+    SessionInfo,
+    StartSession,
+)
+from mograder.sessions.launcher import ignore
+from mograder.sessions.nodes.node_environments import NodeEnvironments
+from mograder.sessions.nodes.node_launcher import NodeLauncher, SessionPlaces
+from mograder.sessions.nodes.node_runs import NodeRuns
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMachines:
+    """The nodes of a hub, in place of
+    :class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`.
+
+    ``builds_in_use`` returns the environments that the hub's own supervisor uses.
+    """
+
+    launcher: NodeLauncher
+    runs: NodeRuns
+    environments: NodeEnvironments
+    rows: SessionPlaces
+    builds_in_use: Callable[[], Awaitable[frozenset[str]]]
+
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = ignore,
+    ) -> None:
+        """Set the callbacks, as :meth:`NodeLauncher.watch`."""
+        self.launcher.watch(on_ended, on_lost, on_news)
+
+    async def start(self, request: StartSession) -> SessionInfo:
+        """Start a session, as :meth:`NodeLauncher.start`."""
+        return await self.launcher.start(request)
+
+    async def stop(self, session_id: str) -> bool:
+        """End a session, as :meth:`NodeLauncher.stop`."""
+        return await self.launcher.stop(session_id)
+
+    def answered(self, session_id: str) -> None:
+        """Notify the session's node that its server has answered."""
+        self.launcher.answered(session_id)
+
+    async def sessions(self) -> Sequence[SessionInfo]:
+        """Return the sessions that run or may run."""
+        return await self.launcher.sessions()
+
+    async def hang_up(self, session_id: str) -> bool:
+        """Close every connection to a session's server; return false if that is not possible."""
+        return await self.launcher.hang_up(session_id)
+
+    async def answers(self) -> bool:
+        """Return whether a node is connected that takes sessions."""
+        return await self.launcher.answers()
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
+        """Run a notebook on a node, as :meth:`NodeRuns.execute`."""
+        return await self.runs.execute(request, on_line)
+
+    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
+        """Judge a submission on a node, as :meth:`NodeRuns.judge`."""
+        return await self.runs.judge(request, on_line)
+
+    def warm_later(self, environment: Path) -> None:
+        """Have all nodes prepare warm starts of an environment."""
+        self.environments.warm_later(environment)
+
+    async def in_use(self) -> frozenset[str]:
+        """Return the names of the environments that builds and sessions use.
+
+        Pages load the static files of their session's environment from the hub.
+        """
+        rows = await asyncio.to_thread(self.rows.sessions)
+        return frozenset(row.environment for row in rows) | await self.builds_in_use()

@@ -1,0 +1,102 @@
+"""Matching the sessions known to the hub with those that the launcher runs, after a break."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from mograder.core.errors import MograderError
+from mograder.sandbox.protocol import Ended, Endpoint
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.launcher import Launcher
+from mograder.sessions.session import LiveSession
+from mograder.sessions.startup import Starter
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+"""The pause between two attempts to reach an unreachable launcher."""
+
+
+class KnownSessions(Protocol):
+    """The part of the session manager that is matched with the launcher."""
+
+    def all(self) -> list[LiveSession]: ...
+
+    async def note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
+        """Record the end of a session."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Matches both sides.
+
+    ``is_dead`` returns whether a server certainly accepts no more connections. ``orphans`` returns
+    those of some session ids that no hub knows.
+    """
+
+    sessions: KnownSessions
+    launcher: Launcher
+    starter: Starter
+    is_dead: Callable[[Endpoint], bool]
+    orphans: Callable[[Iterable[str]], Awaitable[Iterable[str]]]
+
+    async def after_each(self, broke: asyncio.Event) -> None:
+        """Reconcile whenever ``broke`` is set, until cancelled."""
+        while True:
+            await broke.wait()
+            broke.clear()
+            try:
+                await self.reconcile()
+            except Exception:  # noqa: BLE001 - the loop must go on after an error
+                _log.exception("the sessions could not be matched with the launcher's")
+
+    async def reconcile(self) -> None:
+        """Match the sessions known here with the launcher's, after the connection broke.
+
+        Sessions that the launcher still runs are kept. Those that it lacks have ended as lost.
+        Those that are unknown here are stopped: their start or stop was in progress at the break.
+        """
+        _log.warning("the connection to the supervisor broke; running sessions are kept")
+        while True:
+            # Collected before the call: its answer may lack sessions that start meanwhile.
+            known = {*self._ids(), *self.starter.launched()}
+            try:
+                running = {each.session_id for each in await self.launcher.sessions()}
+                break
+            except MograderError as error:
+                _log.warning("%s", error)
+            await self._note_dead()
+            await asyncio.sleep(_RETRY_SECONDS)
+        nodes = {live.id: live.endpoint.node for live in self.sessions.all()}
+        for session_id in known - running:
+            gone = lost(session_id, nodes.get(session_id, ""))
+            await self.sessions.note_exit(gone, EndReason.LOST)
+        unknown = running - {*self._ids(), *self.starter.ids()}
+        with suppress(MograderError):
+            await stop_all(self.launcher, await self.orphans(unknown))
+        _log.info("reconnected to the supervisor, which runs %d sessions", len(running))
+
+    async def _note_dead(self) -> None:
+        """Record sessions whose server is dead as lost, while the launcher is unreachable."""
+        for live in self.sessions.all():
+            if self.is_dead(live.endpoint):
+                await self.sessions.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
+
+    def _ids(self) -> set[str]:
+        return {live.id for live in self.sessions.all()}
+
+
+async def stop_all(launcher: Launcher, session_ids: Iterable[str]) -> None:
+    """Stop sessions at the same time."""
+    await asyncio.gather(*(launcher.stop(session_id) for session_id in session_ids))
+
+
+def lost(session_id: str, node: str) -> Ended:
+    """Return the end of a session whose end the launcher did not report."""
+    return Ended(session_id=session_id, status=-1, log_tail="", node=node)

@@ -1,0 +1,108 @@
+"""The machines that run sessions: the instructors' page, and its changes, also for programs.
+
+Only hubs with ``[nodes] listen`` have these routes. A change is written to the database, and the
+hub that is connected to the node acts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import NotFound
+from mograder.operations.machines import Machine, total
+from mograder.store.nodes import Nodes
+from mograder.web.background import Report
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, machines_of
+from mograder.web.hub.support.models import NodeChanged, NodeEntry
+from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.support.responses import deliver
+from mograder.web.pages import outcome, page, with_outcome
+
+PAGE = "/course/machines"
+
+
+async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the machines with their load, and offer to drain and to remove them."""
+    machines = await to_thread.run_sync(machines_of(app).look)
+    done, name = outcome(request)
+    return page(
+        request,
+        "machines.html",
+        here="machines",
+        machines=machines,
+        total=total(machines),
+        now=app.services.clock.now(),
+        states=app.services.pool.states(),
+        done=done,
+        done_item=name,
+    )
+
+
+async def list_nodes(app: CurrentApp, caller: Caller) -> list[NodeEntry]:
+    """List the nodes that have joined, with their load, by name."""
+    return [_entry(each) for each in await to_thread.run_sync(machines_of(app).look)]
+
+
+async def drain(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Give a node no new sessions; students on it are told, and idle sessions end."""
+    return await _change(request, app, caller, name, "drain", partial(Nodes.drain, draining=True))
+
+
+async def undrain(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Give a node new sessions again."""
+    return await _change(
+        request, app, caller, name, "undrain", partial(Nodes.drain, draining=False)
+    )
+
+
+async def remove(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Refuse a node from now on; the sessions that it still runs end within its lease."""
+    return await _change(request, app, caller, name, "remove", Nodes.remove)
+
+
+async def _change(
+    request: Request,
+    app: HubApp,
+    caller: Caller,
+    name: str,
+    action: str,
+    change: Callable[[Nodes, str], bool],
+) -> Response:
+    machines = machines_of(app)
+
+    def act() -> bool:
+        known = any(each.name == name for each in machines.look())
+        return known and change(Nodes(app.services.state.engine), name)
+
+    async def job(_: Report) -> NodeChanged:
+        if not await to_thread.run_sync(act):
+            raise NotFound("There is no such node.", hint="Reload the page of the machines.")
+        await app.audit.record(request, caller, f"{action} node", name)
+        app.notifier.notify_instructors(Part.MACHINES)
+        return NodeChanged(name=name)
+
+    return await deliver(request, job, lambda _: with_outcome(PAGE, f"{action}-node", name))
+
+
+def _entry(machine: Machine) -> NodeEntry:
+    return NodeEntry(
+        name=machine.name,
+        state=machine.state.value,
+        version=machine.version,
+        memory=machine.memory,
+        used=machine.used,
+        processors=machine.processors,
+        load=machine.load,
+        sessions=machine.sessions,
+        runs=machine.runs,
+        environments=machine.environments,
+        warm=machine.warm,
+        seen=machine.seen.timestamp() if machine.seen else None,
+        ends=machine.ends.timestamp() if machine.ends else None,
+    )

@@ -1,0 +1,23 @@
+"""The nodes of this hub, for pages, metrics and moving sessions away from one that is drained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mograder.sandbox.nodes.hub_listener import HubListener
+from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.session import LiveSession
+from mograder.store.nodes import Nodes
+
+
+@dataclass(frozen=True, slots=True)
+class HubNodes:
+    """The nodes of this hub, for pages and metrics."""
+
+    nodes: Nodes
+    registry: NodeRegistry
+    listener: HubListener
+
+    def drained(self, live: LiveSession) -> bool:
+        """Return whether a session runs on a node that is being drained."""
+        return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)

@@ -1,0 +1,52 @@
+// Says in the bar that the notebook's machine will be shut down, with a button that moves the notebook.
+
+import { reason, word } from "./words.js";
+
+const STEPS = [120, 60, 45, 30, 20, 15, 10, 5, 2, 1]; // minutes: a new number is spoken, so not each of them
+const CHECK_MS = 5000;
+
+const style = document.createElement("link");
+style.rel = "stylesheet";
+style.href = new URL("frame-machine.css", import.meta.url).href;
+document.head.append(style);
+
+const stop = document.getElementById("stop"), again = document.querySelector("#ended a");
+const place = document.createElement("p"), text = document.createElement("span"), move = document.createElement("button");
+place.id = "machine";
+text.role = "status";
+move.textContent = word("move");
+place.append(text);
+// Another person's notebook is opened again by that person.
+if (document.querySelector("#bar .tag") === null) place.append(move);
+
+let until = null, clock = 0;
+
+export function tell({ leaving, seconds }) {
+  clearInterval(clock);
+  if (!leaving) return place.remove();
+  until = seconds === null ? null : Date.now() + seconds * 1000;
+  if (!place.isConnected) document.getElementById("bar").append(place);
+  say();
+  if (until !== null) clock = setInterval(say, CHECK_MS);
+}
+
+function say() {
+  const words = until === null ? word("leavingSoon") : word("leaving", about((until - Date.now()) / 60000));
+  if (text.textContent !== words) text.textContent = words;
+}
+
+function about(minutes) {
+  const step = STEPS.find((each) => minutes >= each) ?? 1;
+  return step === 1 ? word("minute") : word("minutes", step);
+}
+
+move.addEventListener("click", async () => {
+  if (move.ariaDisabled === "true") return;
+  move.ariaDisabled = "true";
+  text.textContent = word("moving");
+  clearInterval(clock);
+  const answer = await fetch(stop.dataset.action, { method: "POST", headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.ok) return location.assign(again.href);
+  text.textContent = word("unmoved", "", answer ? await reason(answer) : word("unreachable"));
+  move.ariaDisabled = "false";
+});

@@ -1,0 +1,43 @@
+"""store.nodes: a removed node counts no more at once, and its row stays for its lease."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine
+
+from mograder.core.errors import Conflict
+from mograder.store.nodes import Nodes
+from tests.support.joined_nodes import connected, joined, lapse
+
+
+def test_a_node_at_work_is_refused_and_forgotten_after_its_lease(engine: Engine) -> None:
+    nodes = Nodes(engine)
+    connected(engine, "n1")
+    connected(engine, "n2")
+    before = nodes.find("n1")
+    assert before is not None
+    assert nodes.remove("n1")
+    assert nodes.renew_lease("n1", before.fingerprint, 12) is None
+    assert not nodes.renew_certificate("n1", before.fingerprint, "new", before.certificate_until)
+    assert nodes.find("n1") == replace(before, fingerprint="")
+    assert nodes.lapsed() == frozenset()
+    with pytest.raises(Conflict):  # its sessions may run until then
+        nodes.add(before)
+    assert nodes.forget_removed() == 0
+    lapse(engine, "n1")
+    lapse(engine, "n2")
+    assert nodes.forget_removed() == 1
+    assert [each.name for each in nodes.all()] == ["n2"]
+
+
+def test_a_node_that_is_away_or_was_never_connected_goes_at_once(engine: Engine) -> None:
+    nodes = Nodes(engine)
+    joined(engine, "new")
+    connected(engine, "gone")
+    lapse(engine, "gone")
+    assert nodes.remove("new")
+    assert nodes.remove("gone")
+    assert nodes.all() == ()
+    assert not nodes.remove("gone")

@@ -1,0 +1,171 @@
+"""Two hub processes, PostgreSQL and two nodes as processes: any hub serves any session.
+
+One hub is killed: no session is lost, and its pages go on through the other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy, instructor, student
+from bench.support.marimo import open_editor
+from tests.support.node_processes import NodeProcess
+from tests.support.postgres import PostgresServer
+from tests.support.shared_hub import TINY, SharedCaches, editor, servers_of, start, stop, until
+from tests.support.two_hubs import TwoHubs, two_hubs
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+DOCUMENT = {
+    "Accept": "text/html",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "same-origin",
+}
+
+
+@dataclass
+class Rig:
+    """The hubs and the nodes."""
+
+    both: TwoHubs
+    nodes: tuple[NodeProcess, NodeProcess]
+
+    @property
+    def one(self) -> HubProcess:
+        """The first hub."""
+        return self.both.hubs[0]
+
+    @property
+    def two(self) -> HubProcess:
+        """The second hub."""
+        return self.both.hubs[1]
+
+    def running(self) -> dict[str, str]:
+        """The sessions that run, by user."""
+        rows = self.both.rows()
+        return {row.username: row.session_id for row in rows if row.state == "running"}
+
+
+@pytest.fixture(scope="module")
+def rig(installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path) -> Iterator[Rig]:
+    with ExitStack() as stack:
+        both = stack.enter_context(
+            two_hubs(installed_postgres, SharedCaches(uv_cache, run_directory))
+        )
+        nodes = (stack.enter_context(both.node("a")), stack.enter_context(both.node("b")))
+        rig = Rig(both, nodes)
+        until(lambda: built(both.hubs[0]), 300)  # both nodes build the environment
+        for hub in both.hubs:
+            start(hub, "first")
+            stop(hub, "first")
+        until(lambda: all(node.log_text().count("serving the hub at") >= 2 for node in nodes), 30)
+        yield rig
+
+
+def built(hub: HubProcess) -> bool:
+    """Whether a session can be opened, for which a node has to build the environment first."""
+    with hub.client(student("first")) as client, contextlib.suppress(httpx.ReadTimeout):
+        return client.post(f"/start-edit-deep/{TINY}").is_success
+    return False
+
+
+def listed(hub: HubProcess) -> set[str]:
+    """The users of the sessions that a hub lists."""
+    with hub.client(instructor()) as client:
+        return {each["username"] for each in client.get("/sessions").json()}
+
+
+def test_a_session_is_opened_once_when_both_hubs_are_asked(rig: Rig) -> None:
+    users = [f"once-{number}" for number in range(4)]
+    asked = [(hub, user) for user in users for hub in rig.both.hubs]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        list(pool.map(lambda each: start(*each), asked))
+    assert set(rig.running()) == set(users)
+    for user in users:
+        assert len(servers_of(user)) == 1
+    for number, user in enumerate(users):  # each at a hub that may not have started it
+        assert stop(rig.both.hubs[number % 2], user)
+    until(lambda: not any(servers_of(user) for user in users))
+    until(lambda: not listed(rig.one) and not listed(rig.two))
+
+
+async def test_a_page_opened_at_one_hub_works_at_the_other(rig: Rig) -> None:
+    start(rig.one, "both")
+    session = rig.running()["both"]
+    async with open_editor(editor(rig.two, "both")) as tab:  # at once: it has to look it up
+        assert "42" in (await tab.edit(0, "20 + 22")).data
+        await tab.save()
+    start(rig.two, "both")
+    assert rig.running() == {"both": session}
+    assert await asyncio.to_thread(stop, rig.two, "both")
+
+
+def test_a_capability_of_one_hub_is_good_at_the_other_until_the_session_ends(rig: Rig) -> None:
+    start(rig.one, "cap")
+    with rig.one.client({**from_proxy("cap"), **DOCUMENT}) as client:
+        page = client.get(f"/edit/user/cap/{TINY}/")
+    assert page.status_code == httpx.codes.OK, page.text
+    found = re.search(r'src="(/s/[\w-]+/)"', page.text)
+    assert found, page.text
+    with rig.two.client({"Origin": "null"}) as client:
+        assert client.get(found[1] + "health").status_code == httpx.codes.OK
+        forged = found[1][:-2] + ("A" if found[1][-2] != "A" else "B") + "/"
+        assert client.get(forged + "health").status_code != httpx.codes.OK
+        assert stop(rig.one, "cap")
+        until(lambda: client.get(found[1] + "health").status_code != httpx.codes.OK, 5)
+    assert not rig.running()
+
+
+def test_a_session_is_stopped_at_the_other_hub_right_after_its_start(rig: Rig) -> None:
+    start(rig.one, "brief")
+    assert stop(rig.two, "brief")
+    with rig.one.client(student("brief")) as client:
+        health = f"/edit/user/brief/{TINY}/health"
+        until(lambda: client.get(health).status_code != httpx.codes.OK, 5)
+    start(rig.one, "brief")
+    assert stop(rig.one, "brief")
+
+
+async def test_no_session_is_lost_with_a_hub_and_pages_go_on_through_the_other(rig: Rig) -> None:
+    users = [f"kill-{number}" for number in range(3)]
+    for user in users:
+        await asyncio.to_thread(start, rig.one, user)
+    before = rig.running()
+    servers = {user: servers_of(user) for user in users}
+    async with open_editor(editor(rig.one, users[0])) as tab:
+        await tab.edit(0, "kept = 40 + 2")
+        await tab.save()
+        rig.one.kill()
+        tab.vanish()
+    try:
+        for user in users:
+            async with open_editor(editor(rig.two, user), run=False) as tab:
+                assert "42" in (await tab.edit(0, "40 + 2")).data
+            await asyncio.to_thread(start, rig.two, user)
+        assert rig.running() == before
+        assert {user: servers_of(user) for user in users} == servers
+        await asyncio.to_thread(start, rig.two, "later")
+        await asyncio.to_thread(stop, rig.two, "later")
+    finally:
+        rig.one.stop()
+    try:
+        rig.one.start()
+        until(lambda: listed(rig.one) == set(users), 30)
+        assert rig.running() == before
+        for user in users:
+            until(partial(stop, rig.one, user), 30)
+    finally:  # the last test: no process of this one may be left
+        rig.one.stop()

@@ -1,0 +1,113 @@
+"""What people see of nodes that come, are drained and fail: a real hub, nodes without sandboxes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import instructor, student
+from bench.support.node_processes import fake_nodes
+from bench.support.process import ServerProcess, free_port
+from mograder.store.database import database_url, open_engine
+from mograder.store.hub_state import HubState
+from mograder.store.hub_tables import SessionRow
+from tests.support.shared_hub import TINY, notebook, start, until
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
+
+LEASE_SECONDS = 6
+
+
+@dataclass
+class Rig:
+    """A hub and its nodes, by name."""
+
+    hub: HubProcess
+    nodes: dict[str, ServerProcess]
+
+    def command(self, *arguments: str) -> str:
+        """Run a command about nodes."""
+        done = run_mograder("hub", "nodes", *arguments, cwd=self.hub.course)
+        assert done.status == 0, done.errors
+        return done.output
+
+    def listed(self) -> dict[str, dict[str, object]]:
+        """The nodes as the API lists them, by name."""
+        with self.hub.client(instructor()) as client:
+            return {each["name"]: each for each in client.get("/nodes").json()}
+
+    def row(self, user: str) -> SessionRow:
+        """The row of a user's session."""
+        engine = open_engine(database_url("", self.hub.course))
+        rows = HubState(engine).sessions()
+        engine.dispose()
+        return next(row for row in rows if row.username == user)
+
+    def standing(self, row: SessionRow) -> dict[str, object]:
+        """What the bar above a session's notebook is told."""
+        with self.hub.client(student(row.username)) as client:
+            path = f"/standing/{row.username}/{TINY}"
+            found: dict[str, object] = client.get(path, params={"session": row.session_id}).json()
+            return found
+
+
+@pytest.fixture
+def rig(start_hub: Callable[..., HubProcess]) -> Iterator[Rig]:
+    settings = {"nodes.listen": f"127.0.0.1:{free_port()}", "nodes.lease_seconds": LEASE_SECONDS}
+    hub = start_hub(settings=settings)
+    release = hub.course / "hub-release" / TINY
+    release.mkdir(parents=True)
+    (release / f"{TINY}.py").write_text(notebook())
+    with (
+        tempfile.TemporaryDirectory(prefix="mgn-", dir="/tmp") as place,
+        fake_nodes(hub, 2, Path(place)) as nodes,
+    ):
+        rig = Rig(hub, nodes)
+        until(lambda: [each["state"] for each in rig.listed().values()] == ["ready"] * 2, 60)
+        yield rig
+
+
+def test_nodes_come_are_drained_and_fail(rig: Rig) -> None:
+    for user in ("alice", "bob", "carol", "dave"):
+        start(rig.hub, user)
+    rows = {user: rig.row(user) for user in ("alice", "bob", "carol", "dave")}
+    assert {row.node for row in rows.values()} == {"node-1", "node-2"}
+    until(lambda: sum(int(str(each["sessions"])) for each in rig.listed().values()) == 4)
+    told = json.loads(rig.command("--json"))
+    assert [(each["name"], each["state"]) for each in told] == [
+        ("node-1", "ready"),
+        ("node-2", "ready"),
+    ]
+    on = {row.node: row for row in rows.values()}
+    stays = {"state": "running", "machine": {"leaving": False, "seconds": None}}
+    assert stays.items() <= rig.standing(on["node-1"]).items()
+
+    rig.command("drain", "node-1")
+    until(lambda: rig.standing(on["node-1"]).get("machine") != stays["machine"])
+    assert rig.standing(on["node-1"])["machine"] == {"leaving": True, "seconds": None}
+    assert stays.items() <= rig.standing(on["node-2"]).items()
+    start(rig.hub, "erin")
+    assert rig.row("erin").node == "node-2"
+    rig.command("undrain", "node-1")
+    until(lambda: rig.listed()["node-1"]["state"] == "ready")
+    assert stays.items() <= rig.standing(on["node-1"]).items()
+
+    rig.nodes["node-2"].kill()
+    until(lambda: rig.standing(on["node-2"])["state"] == "ended", 4 * LEASE_SECONDS)
+    assert "machine" in str(rig.standing(on["node-2"])["title"])
+    assert "Open it again" in str(rig.standing(on["node-2"])["text"])
+    until(lambda: rig.listed()["node-2"]["state"] == "away")
+    with rig.hub.client(student("erin")) as client:
+        assert "machine that ran your notebook failed" in client.get("/").text
+    start(rig.hub, "erin")
+    assert rig.row("erin").node == "node-1"
+
+    rig.command("remove", "node-1")
+    until(lambda: "node-1" not in rig.listed(), 4 * LEASE_SECONDS)
+    until(lambda: rig.standing(on["node-1"])["state"] == "ended", 4 * LEASE_SECONDS)

@@ -1,0 +1,176 @@
+"""A site as the how-to describes it: a Swarm, PostgreSQL, a share, an index, a front."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.support.fronts import running
+from bench.support.hub import HubProcess, run_mograder
+from bench.support.identity import SECRET, instructor_token
+from bench.support.process import free_port
+from tests.machines.commands import until
+from tests.machines.docker_machine import HOST, Image, Machine
+from tests.machines.package_index import package_index
+from tests.machines.students import ITEM
+from tests.machines.swarm import Swarm, swarm
+from tests.support.postgres import PASSWORD, find_binaries, run_postgres
+from tests.support.shared_hub import notebook
+
+HEADER = """\
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["marimo"]
+# ///
+
+"""
+DATABASE_PORT = 5433
+DRAIN_SECONDS = 20
+MEMORY_MB = 6000
+_SETTINGS = f"""\
+[hub]
+trusted_proxies = ["{HOST}"]
+
+[limits]
+memory_mb = 100
+starts_at_once = 4
+"""
+_FRONT = """\
+:{port} {{
+  reverse_proxy {upstreams} {{
+    lb_policy round_robin
+    lb_try_duration 20s
+    lb_try_interval 250ms
+    health_uri /health
+    health_interval 1s
+    health_timeout 2s
+    fail_duration 5s
+  }}
+}}
+"""
+_TOKEN = "MOGRADER_HUB_SECRET=$(cat /run/secrets/hub-secret) mograder hub node-token --uses {uses}"
+
+
+@dataclass
+class Site:
+    """A running site; ``hub`` is how clients see it: the front's address, and the course."""
+
+    swarm: Swarm
+    hub: HubProcess
+    variables: dict[str, str]
+
+    def publish(self, place: Path) -> None:
+        """Publish the item by the command, over the front."""
+        directory = place / ITEM
+        directory.mkdir()
+        (directory / f"{ITEM}.py").write_text(notebook(header=HEADER))
+        where = ("--url", self.hub.url, "--token", instructor_token(), "--force")
+        done = run_mograder("hub", "publish", str(directory), *where, cwd=place)
+        assert done.status == 0, (done, self.swarm.told())
+
+    def nodes(self) -> dict[str, dict[str, object]]:
+        """What ``mograder hub nodes`` says, by the name of the node."""
+        for machine in self.swarm.machines[:2]:
+            with contextlib.suppress(AssertionError, IndexError):
+                told = self.swarm.within(machine, "hub", "mograder", "hub", "nodes", "--json")
+                return nodes_of(told)
+        raise AssertionError(f"no hub answers:\n{self.swarm.told()}")
+
+    def sessions(self) -> dict[str, int]:
+        """How many sessions each node runs, as the hubs know it."""
+        return {name: int(str(each["sessions"])) for name, each in self.nodes().items()}
+
+    def wait_for_nodes(self, names: set[str], seconds: float = 120) -> None:
+        """Wait until exactly these nodes take sessions."""
+        until(lambda: self._ready() == names, seconds, lambda: (self.nodes(), self.swarm.told()))
+
+    def roll(self, image: str) -> None:
+        """Replace the version of hubs and nodes, as an administrator does."""
+        self.variables["MOGRADER_IMAGE"] = image
+        self.swarm.deploy("hub.yml", self.variables)
+        self.swarm.deploy("nodes.yml", self.variables)
+
+    def images(self, service: str) -> set[str]:
+        """The images that a service runs from."""
+        listed = [
+            json.loads(line)
+            for line in self.swarm.manager.docker(
+                "service",
+                "ps",
+                f"mograder_{service}",
+                "--filter=desired-state=running",
+                "--format={{json .}}",
+            ).splitlines()
+        ]
+        return {task["Image"] for task in listed if task["CurrentState"].startswith("Running")}
+
+    def _ready(self) -> set[str]:
+        return {name for name, each in self.nodes().items() if each["state"] == "ready"}
+
+
+@contextlib.contextmanager
+def site(image: Image, place: Path) -> Iterator[Site]:
+    """Make a site of three machines, two with hubs, all with nodes; it is empty at first."""
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(swarm(3, image))
+        address = f"{HOST}:{DATABASE_PORT}"
+        database = stack.enter_context(run_postgres(_binaries(), address))
+        variables = {
+            "MOGRADER_IMAGE": image.tag,
+            "MOGRADER_DATABASE_URL": database.over_tcp(database.new_database()),
+            "MOGRADER_NODE_MEMORY_MB": str(MEMORY_MB),
+            "MOGRADER_NODE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "UV_DEFAULT_INDEX": stack.enter_context(package_index()),
+        }
+        hub = HubProcess(_course(made.manager), place / "unused.log")
+        hub.port = free_port()
+        upstreams = " ".join(f"{machine.address}:8080" for machine in made.machines[:2])
+        front = _FRONT.format(port=hub.port, upstreams=upstreams)
+        stack.enter_context(running("caddy", front, hub.port, place / "front"))
+        found = Site(made, hub, variables)
+        _start(found)
+        yield found
+
+
+def nodes_of(told: str) -> dict[str, dict[str, object]]:
+    """Read the output of ``mograder hub nodes --json``, by the name of the node."""
+    return {str(each["name"]): each for each in json.loads(told)}
+
+
+def _start(made: Site) -> None:
+    """Follow the how-to: secrets, labels, hubs, a token, nodes."""
+    machines = made.swarm.machines
+    made.swarm.secret("mograder-hub-secret", SECRET)
+    made.swarm.secret("mograder-database-password", f"*:*:*:*:{PASSWORD}\n")
+    for machine in machines[:2]:
+        made.swarm.label(machine, "mograder.hub")
+    for machine in machines:
+        made.swarm.label(machine, "mograder.node")
+    made.swarm.deploy("hub.yml", made.variables)
+    made.swarm.wait_for("hub", 2)
+    until(made.hub.healthy, 60, made.swarm.told)
+    ask = _TOKEN.format(uses=len(machines))
+    token = made.swarm.within(machines[0], "hub", "sh", "-c", ask)
+    made.swarm.secret("mograder-node-token", token)
+    made.swarm.deploy("nodes.yml", made.variables)
+    made.swarm.wait_for("node", len(machines))
+    made.wait_for_nodes({machine.name for machine in machines})
+
+
+def _course(machine: Machine) -> Path:
+    course = machine.share / "course"
+    course.mkdir()
+    (course / "mograder.toml").write_text(_SETTINGS)
+    for path in (course, course / "mograder.toml"):
+        os.chown(path, 1000, 1000)
+    return course
+
+
+def _binaries() -> Path:
+    found = find_binaries()
+    assert found is not None, "PostgreSQL is needed: run scripts/setup.sh test"
+    return found

@@ -1,0 +1,235 @@
+"""Students who work for hours on machines that come and go, and a witness in each session.
+
+The witness writes into the student's copy which sandbox it is in, and when, twice a second. Two
+sessions on one copy at the same time are seen in that file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import re
+import statistics
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from bench.support.hub import HubProcess
+from bench.support.identity import student
+from bench.support.marimo import Address, EditorFailed, MarimoClient, open_editor
+from tests.support.student_workers import CUT
+
+ITEM = "T1-Tiny"
+WITNESS = "witness.log"
+WAITING = (502, 503, 504)
+"""What a hub answers while a machine is lost and its lease is not over yet."""
+
+_BREATH_SECONDS = 8.0
+_RETRY_SECONDS = 0.5
+_PAGE_SECONDS = 60.0
+_SAID = re.compile(r"STEP (\d+) OF (\S+)")
+_STEP = """\
+saved = {number}
+import builtins, os, threading, time
+def witness(name, file):
+    while True:
+        file.write(name + " " + str(time.time()) + "\\n")
+        file.flush()
+        time.sleep(0.5)
+if not hasattr(builtins, "sandbox"):
+    born = open("/proc/1/stat").read().rpartition(")")[2].split()[19]
+    builtins.sandbox = str(os.stat("/proc/self/ns/pid").st_ino) + ":" + born
+    threading.Thread(target=witness, args=(sandbox, open("witness.log", "a")), daemon=True).start()
+print("STEP", {number}, "OF", sandbox)"""
+
+
+@dataclass
+class Student:
+    """A student with one tab: opens the notebook, computes, saves, and opens it again after a cut.
+
+    ``steps`` counts the kernel's answers, ``acknowledged`` is the last version that was confirmed
+    as saved, ``sandboxes`` are those that answered, ``reopened`` the seconds from opening the
+    notebook again to the kernel's first answer.
+    """
+
+    hub: HubProcess
+    name: str
+    breath: float = _BREATH_SECONDS
+    steps: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    cuts: int = 0
+    sandboxes: list[str] = field(default_factory=list)
+    reopened: list[float] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    async def study(self) -> None:
+        """Work until cancelled."""
+        began: float | None = time.monotonic()
+        while True:
+            began = began or time.monotonic()  # attempts that fail count as one opening
+            opened = len(self.reopened)
+            try:
+                await self._open(began)
+            except CUT as cut:
+                self.cuts += 1
+                self.failures.append(f"{type(cut).__name__}: {cut}"[:200])
+                await asyncio.sleep(_RETRY_SECONDS)
+            if len(self.reopened) > opened:
+                began = None
+
+    async def _open(self, began: float) -> None:
+        """Open the notebook and work in it until the line breaks. Raises: one of ``CUT``."""
+        await self._start()
+        async with open_editor(self._address(), run=False) as tab:
+            await self._step(tab)
+            self.reopened.append(time.monotonic() - began)
+            while True:
+                await asyncio.sleep(self.breath)
+                await self._step(tab)
+
+    def saved(self) -> int:
+        """The version on disk."""
+        text = (self.copy / f"{ITEM}.py").read_text("utf-8")
+        found = re.search(r"saved = (\d+)", text)
+        return int(found[1]) if found else 0
+
+    @property
+    def copy(self) -> Path:
+        """The student's copy of the item."""
+        return self.hub.course / "hub-notebooks" / self.name / ITEM
+
+    def told(self) -> str:
+        """The history, for a failure's message."""
+        return (
+            f"{self.name}: {self.steps} steps, {self.cuts} cuts, {self.sandboxes},"
+            f" {dict(self.answers)}, {self.failures[-3:]}"
+        )
+
+    async def _start(self) -> None:
+        """Ask for the session until it runs, as a click on "open it again" does."""
+        async with httpx.AsyncClient(
+            base_url=self.hub.url, headers=student(self.name), timeout=150, trust_env=False
+        ) as client:
+            while True:
+                answer = await client.post(f"/start-edit-deep/{ITEM}")
+                if answer.status_code == httpx.codes.OK:
+                    return
+                self.answers[f"{answer.status_code} {answer.text[:120]}"] += 1
+                if answer.status_code not in WAITING:
+                    raise EditorFailed(f"{answer.status_code}: {answer.text[:200]}")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _step(self, tab: MarimoClient) -> None:
+        self.sent += 1
+        number = self.sent
+        cell = tab.cells.ids[0]
+        tab.progress.console.pop(cell, None)
+        await tab.edit(0, _STEP.format(number=number))
+        said = _SAID.findall(tab.progress.console.get(cell, ""))
+        if not said or int(said[-1][0]) != number:
+            raise EditorFailed(f"step {number} was not answered: {tab.progress.console}")
+        if said[-1][1] not in self.sandboxes:
+            self.sandboxes.append(said[-1][1])
+        self.steps += 1
+        await tab.save()
+        self.acknowledged = number
+
+    def _address(self) -> Address:
+        url = f"{self.hub.url}/edit/user/{self.name}/{ITEM}"
+        return Address(base_url=url, headers=student(self.name), timeout=_PAGE_SECONDS)
+
+
+@dataclass
+class StudentClass:
+    """All students, who work in the background."""
+
+    students: Sequence[Student]
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def fail_if_one_broke(self) -> None:
+        """Raise what ended a student's work, if anything did."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def all_step(self, seconds: float) -> float:
+        """Wait until every student has computed and saved since; return the seconds it took."""
+        before = {each.name: each.sent for each in self.students}
+        return await self.until(lambda each: each.acknowledged > before[each.name], seconds)
+
+    async def until(self, holds: Callable[[Student], bool], seconds: float) -> float:
+        """Wait until something holds for every student; return the seconds that it took."""
+        began = time.monotonic()
+        while waiting := [each for each in self.students if not holds(each)]:
+            self.fail_if_one_broke()
+            told = "\n".join(each.told() for each in waiting[:5])
+            assert time.monotonic() - began < seconds, f"{len(waiting)} stand still:\n{told}"
+            await asyncio.sleep(0.1)
+        return time.monotonic() - began
+
+    def mark(self) -> dict[str, tuple[int, int]]:
+        """Note how far each is, for :meth:`reopened_since`."""
+        return {each.name: (each.cuts, len(each.reopened)) for each in self.students}
+
+    def reopened_since(self, mark: dict[str, tuple[int, int]]) -> list[float]:
+        """The seconds that each opening since then took."""
+        return [
+            seconds for each in self.students for seconds in each.reopened[mark[each.name][1] :]
+        ]
+
+    def no_work_is_lost(self) -> None:
+        """Every version that was confirmed as saved, or a later one, is on disk."""
+        lost = [each.told() for each in self.students if each.saved() < each.acknowledged]
+        assert lost == []
+
+    def no_copy_had_two_sessions(self) -> None:
+        """What the witnesses wrote shows one sandbox after the other on each copy."""
+        found = [(each.name, pair) for each in self.students for pair in overlaps(each.copy)]
+        assert found == []
+
+
+@contextlib.asynccontextmanager
+async def at_work(students: Sequence[Student], together: int) -> AsyncIterator[StudentClass]:
+    """Let students come, so many at a time, and work until this is left."""
+    made = StudentClass(students)
+    try:
+        for first in range(0, len(students), together):
+            group = students[first : first + together]
+            made._tasks += [asyncio.create_task(each.study()) for each in group]
+            await StudentClass(group, made._tasks).until(lambda each: each.steps > 0, 300)
+        yield made
+    finally:
+        for task in made._tasks:
+            task.cancel()
+        await asyncio.gather(*made._tasks, return_exceptions=True)
+
+
+def overlaps(copy: Path) -> list[tuple[str, str]]:
+    """Return the pairs of sandboxes that wrote into a copy in the same span of time."""
+    spans: dict[str, tuple[float, float]] = {}
+    for line in (copy / WITNESS).read_text().splitlines():
+        name, _, moment = line.rpartition(" ")
+        first, last = spans.get(name, (float(moment), float(moment)))
+        spans[name] = (min(first, float(moment)), max(last, float(moment)))
+    ordered = sorted(spans.items(), key=lambda item: item[1])
+    return [
+        (before, after)
+        for (before, (_, last)), (after, (first, _)) in itertools.pairwise(ordered)
+        if first < last
+    ]
+
+
+def described(seconds: Sequence[float]) -> str:
+    """The number, median and largest of some durations, for the report."""
+    if not seconds:
+        return "none"
+    return (
+        f"{len(seconds)}, median {statistics.median(seconds):.1f} s, at most {max(seconds):.1f} s"
+    )

@@ -1,0 +1,55 @@
+"""Rows of nodes in a hub's database, as a hub would have written them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, update
+
+from mograder.sandbox.node_messages import NodeStatus
+from mograder.store.database import writing
+from mograder.store.node_tables import NodeRow, nodes
+from mograder.store.nodes import Nodes
+
+LEASE_SECONDS = 12.0
+GIGABYTE = 10**9
+
+
+def status(**changed: Any) -> NodeStatus:
+    """The status of a node with two sessions, of which a test changes what it is about."""
+    usual = {
+        "number": 7,
+        "memory": 16 * GIGABYTE,
+        "used": 3 * GIGABYTE,
+        "processors": 4,
+        "load": 1.25,
+        "starts": 8,
+        "environments": ("a" * 8, "b" * 8, "c" * 8),
+        "zygotes": ("a" * 8,),
+        "sessions": ("session-1", "session-2"),
+    }
+    return NodeStatus.model_validate(usual | changed)
+
+
+def joined(engine: Engine, name: str) -> None:
+    """Have a node joined that was never connected."""
+    now = datetime.now(UTC)
+    month = now + timedelta(days=30)
+    Nodes(engine).add(NodeRow(name, name.encode().hex(), joined_at=now, certificate_until=month))
+
+
+def connected(engine: Engine, name: str, version: str = "1.0", **changed: Any) -> None:
+    """Have a node at work, with the status of :func:`status`; join it if it has not."""
+    store = Nodes(engine)
+    if store.find(name) is None:
+        joined(engine, name)
+    assert store.renew_lease(name, name.encode().hex(), LEASE_SECONDS) is not None
+    store.note(name, version=version, status=status(**changed).model_dump_json())
+
+
+def lapse(engine: Engine, name: str, seconds: float = 600.0) -> None:
+    """Have a node's lease be over for some seconds."""
+    until = datetime.now(UTC) - timedelta(seconds=seconds)
+    with writing(engine) as connection:
+        connection.execute(update(nodes).where(nodes.c.name == name).values(lease_until=until))

@@ -1,0 +1,170 @@
+"""A real hub with real nodes: ``mograder node run`` as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.support.course import REPOSITORY
+from bench.support.hub import MOGRADER, HubConfig, HubProcess, outside, run_mograder
+from bench.support.identity import SECRET
+from bench.support.process import StartedServer, free_port
+from mograder.sandbox.node_messages import NodeStatus
+from mograder.store.database import database_url, open_engine
+from mograder.store.hub_state import HubState
+from mograder.store.nodes import Nodes
+from tests.support.shared_hub import Prepare, SharedCaches, until
+
+
+class NodeProcess(StartedServer):
+    """``mograder node run`` with a supervisor of its own; use it as a context manager.
+
+    It joins by ``token`` at its first start.
+    """
+
+    def __init__(
+        self, name: str, place: Path, share: Path, log: Path, uv_cache: Path, token: str
+    ) -> None:
+        super().__init__(f"mograder node {name}", log)
+        self.node = name
+        self.state = place / name
+        self._share = share
+        self._uv_cache = uv_cache
+        self._token = token
+
+    def start(self) -> None:
+        """Start it, also again, and wait until it is connected to a hub."""
+        self.state.mkdir(exist_ok=True)
+        home = self.state / "home"
+        home.mkdir(exist_ok=True)
+        command = [str(MOGRADER), "node", "run", "--share", str(self._share)]
+        options = ["--state", str(self.state), "--name", self.node, "--drain-seconds", "2"]
+        given = {
+            "HOME": str(home),
+            "MOGRADER_NODE_TOKEN": self._token,
+            "MOGRADER_NODE_UV_CACHE": str(self._uv_cache),
+        }
+        before = self._connections()
+        self.launch([*command, *options], {**outside(), **given}, self.state)
+        self.wait_until(lambda: self._connections() > before, 60)
+
+    def _connections(self) -> int:
+        return self.log_text().count("serving the hub at")
+
+    def processes(self) -> list[psutil.Process]:
+        """The agent and all that it has started."""
+        agent = psutil.Process(self.pid)
+        return [agent, *agent.children(recursive=True)]
+
+
+@dataclass
+class NodesHub:
+    """A hub whose sessions run on nodes."""
+
+    hub: HubProcess
+    place: Path
+    token: str
+    shared: SharedCaches
+
+    def node(self, name: str) -> NodeProcess:
+        """Make a node, which is started as a context."""
+        log = REPOSITORY / "artifacts" / f"{self.place.name}-{name}.log"
+        return NodeProcess(name, self.place, self.hub.course, log, self.shared.uv_cache, self.token)
+
+    @contextmanager
+    def extra(self, name: str, like: NodeProcess) -> Iterator[NodeProcess]:
+        """A further node that has the environments of another one, for a test that ends it."""
+        node = self.node(name)
+        shutil.copytree(
+            like.state / "environments",
+            node.state / "environments",
+            symlinks=True,
+            copy_function=os.link,
+        )
+        with node:
+            yield node
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Have new sessions start on one node, by a drain of all others."""
+        with self._nodes() as nodes:
+            over = nodes.lapsed() | {name}
+            others = [row.name for row in nodes.all() if row.name not in over]
+            for other in others:
+                nodes.drain(other, draining=True)
+            until(lambda: all(_drains(nodes, other) for other in others))
+        try:
+            yield
+        finally:
+            with self._nodes() as nodes:
+                for other in others:
+                    nodes.drain(other, draining=False)
+                until(lambda: not any(_drains(nodes, other) for other in others))
+
+    @contextmanager
+    def _nodes(self) -> Iterator[Nodes]:
+        engine = open_engine(database_url("", self.hub.course))
+        try:
+            yield Nodes(engine)
+        finally:
+            engine.dispose()
+
+    def places(self) -> dict[str, str]:
+        """The nodes of all sessions that run, by user."""
+        engine = open_engine(database_url("", self.hub.course))
+        try:
+            rows = HubState(engine).sessions()
+        finally:
+            engine.dispose()
+        return {row.username: row.node for row in rows if row.state == "running"}
+
+    def held(self) -> set[str]:
+        """The names of the nodes whose lease is not over."""
+        with self._nodes() as nodes:
+            return {row.name for row in nodes.all()} - nodes.lapsed()
+
+
+def _drains(nodes: Nodes, name: str) -> bool:
+    """Whether a node at work has told the hub that it is drained."""
+    row = nodes.find(name)
+    return row is not None and NodeStatus.model_validate_json(row.status).draining
+
+
+@contextmanager
+def nodes_hub(
+    name: str,
+    shared: SharedCaches,
+    prepare: Prepare,
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[NodesHub]:
+    """A hub that listens for nodes, with a token for them; no node is connected yet."""
+    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
+    logs = REPOSITORY / "artifacts"
+    logs.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        course = place / "c"
+        course.mkdir()
+        prepare(course)
+        whole = {
+            **shared.settings(),
+            "hub.runtime_dir": str(place / "run"),
+            "nodes.listen": f"127.0.0.1:{free_port()}",
+            **(settings or {}),
+        }
+        log = logs / f"{name}-hub.log"
+        log.unlink(missing_ok=True)
+        hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=whole)))
+        made = run_mograder(
+            "hub", "node-token", "-C", str(course), "--uses", "10",
+            env={"MOGRADER_HUB_SECRET": SECRET}, cwd=place,
+        )  # fmt: skip
+        assert made.status == 0, made.errors
+        yield NodesHub(hub, place, made.output.strip(), shared)

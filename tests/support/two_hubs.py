@@ -1,0 +1,83 @@
+"""Two real hubs of one course, on one PostgreSQL server and one share, and nodes for both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.support.course import REPOSITORY, put_release
+from bench.support.hub import HubConfig, HubProcess, run_mograder
+from bench.support.identity import SECRET
+from bench.support.process import free_port
+from mograder.store.database import database_url, open_engine
+from mograder.store.hub_state import HubState, SessionRow
+from tests.support.node_processes import NodeProcess
+from tests.support.postgres import PostgresServer
+from tests.support.shared_hub import TINY, SharedCaches, notebook
+
+
+@dataclass
+class TwoHubs:
+    """The hubs; each has a directory of its own, and the share's directories in common."""
+
+    hubs: tuple[HubProcess, HubProcess]
+    place: Path
+    database: str
+    token: str
+    shared: SharedCaches
+
+    def node(self, name: str) -> NodeProcess:
+        """Make a node, which is started as a context and connects to both."""
+        log = REPOSITORY / "artifacts" / f"two-hubs-node-{name}.log"
+        log.unlink(missing_ok=True)
+        return NodeProcess(name, self.place, self.place, log, self.shared.uv_cache, self.token)
+
+    def rows(self) -> list[SessionRow]:
+        """The rows of all sessions."""
+        engine = open_engine(database_url(self.database, self.place))
+        try:
+            return list(HubState(engine).sessions())
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def two_hubs(postgres: PostgresServer, shared: SharedCaches) -> Iterator[TwoHubs]:
+    """Start both hubs; no node is connected yet."""
+    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
+    logs = REPOSITORY / "artifacts"
+    logs.mkdir(exist_ok=True)
+    database = postgres.new_database()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        share = place / "share"
+        put_release(share, TINY, notebook())
+        hubs = []
+        for name in ("one", "two"):
+            course = place / name / "c"
+            course.mkdir(parents=True)
+            log = logs / f"two-hubs-{name}.log"
+            log.unlink(missing_ok=True)
+            settings = {
+                **shared.settings(),
+                "database.url": database,
+                "hub.trusted_proxies": ["127.0.0.1"],
+                "hub.release_dir": str(share / "hub-release"),
+                "hub.notebooks_dir": str(share / "hub-notebooks"),
+                "hub.runtime_dir": str(place / name / "run"),
+                "nodes.runs_dir": str(share / "hub-runs"),
+                "nodes.listen": f"127.0.0.1:{free_port()}",
+            }
+            made = HubProcess(course, log, HubConfig(settings=settings))
+            hubs.append(stack.enter_context(made))
+        token = run_mograder(
+            "hub", "node-token", "-C", str(hubs[0].course), "--uses", "10",
+            env={"MOGRADER_HUB_SECRET": SECRET}, cwd=place,
+        )  # fmt: skip
+        assert token.status == 0, token.errors
+        yield TwoHubs((hubs[0], hubs[1]), place, database, token.output.strip(), shared)

@@ -1,0 +1,79 @@
+"""``deploy/image``, ``deploy/swarm`` and ``deploy/slurm``: rights, shares and times that fit."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from bench.support.course import REPOSITORY
+from scripts.gen_seccomp_profile import NEEDED, PROFILE
+
+DEPLOY = REPOSITORY / "deploy"
+ROOTS_RIGHTS = ["SYS_ADMIN", "SETUID", "SETGID", "SETPCAP"]
+
+
+def service(file: str, name: str) -> dict[str, Any]:
+    """A service of the Swarm stack."""
+    text = (DEPLOY / "swarm" / file).read_text()
+    found: dict[str, Any] = yaml.safe_load(text)["services"][name]
+    return found
+
+
+def test_the_profile_refuses_by_default_and_adds_only_what_is_needed() -> None:
+    profile = json.loads(PROFILE.read_text())
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    *_, added = profile["syscalls"]
+    assert (added["names"], added["action"]) == (sorted(NEEDED), "SCMP_ACT_ALLOW")
+    for rule in profile["syscalls"][:-1]:
+        by_everybody = not (rule.get("includes") or rule.get("args") or rule.get("excludes"))
+        assert rule["action"] != "SCMP_ACT_ALLOW" or not (
+            by_everybody and {"mount", "setns", "unshare"} & set(rule["names"])
+        )
+
+
+def test_services_of_the_stack_have_the_rights_that_the_entry_point_gives_up() -> None:
+    for each in (service("hub.yml", "hub"), service("nodes.yml", "node")):
+        assert (each["user"], each["cap_drop"]) == ("root", ["ALL"])
+        assert each["cap_add"] == ROOTS_RIGHTS
+    entry = (DEPLOY / "image" / "entrypoint").read_text()
+    for option in ("--reuid 1000", "--bounding-set -all", "--inh-caps -all", "--no-new-privs"):
+        assert option in entry
+
+
+def test_hubs_and_nodes_of_the_stack_share_one_directory_at_one_path() -> None:
+    shares = [
+        [mount for mount in each["volumes"] if mount["type"] == "bind"]
+        for each in (service("hub.yml", "hub"), service("nodes.yml", "node"))
+    ]
+    assert shares[0] == shares[1]
+    assert [mount["target"] for mount in shares[1]] == ["/srv/mograder"]
+    assert service("nodes.yml", "node")["environment"]["MOGRADER_NODE_SHARE"] == "/srv/mograder"
+
+
+def test_a_node_of_the_stack_gets_the_join_token_and_no_other_secret() -> None:
+    node = service("nodes.yml", "node")
+    assert [each["target"] for each in node["secrets"]] == ["node-token"]
+    assert "DATABASE" not in json.dumps(node)
+    assert "hub-secret" not in json.dumps(node)
+
+
+def test_each_engine_waits_longer_than_a_node_drains() -> None:
+    swarm = service("nodes.yml", "node")
+    drain = swarm["environment"]["MOGRADER_NODE_DRAIN_SECONDS"]
+    assert (drain, swarm["stop_grace_period"]) == ("${MOGRADER_NODE_DRAIN_SECONDS:-120}", "150s")
+    node = (DEPLOY / "kubernetes" / "base" / "node.yaml").read_text()
+    pod = yaml.safe_load(node)["spec"]["template"]["spec"]
+    variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+    assert pod["terminationGracePeriodSeconds"] > int(variables["MOGRADER_NODE_DRAIN_SECONDS"])
+    memory = int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Gi"))
+    assert int(variables["MOGRADER_NODE_MEMORY_MB"]) < memory * 1024
+
+
+def test_slurms_signals_reach_the_node_and_come_before_the_end_of_its_time() -> None:
+    script = (DEPLOY / "slurm" / "mograder-node.sbatch").read_text()
+    assert re.search(r"(?m)^#SBATCH --signal=B:USR1@900$", script)
+    assert re.search(r"(?m)^#SBATCH --requeue$", script)
+    assert script.rstrip().endswith('exec "$program" node run')

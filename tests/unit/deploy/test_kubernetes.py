@@ -1,0 +1,224 @@
+"""``deploy/kubernetes``: the published schemas, and rules between fields that no schema has."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from bench.support.course import REPOSITORY
+
+TOP = REPOSITORY / "deploy" / "kubernetes"
+VERSIONS = ("1.33", "1.37")
+"""The oldest with user namespaces and an unmasked /proc by default, and a new one."""
+
+ROOTS_RIGHTS = {"SYS_ADMIN", "SETUID", "SETGID", "SETPCAP"}
+"""What the image's entry point needs, and gives up."""
+
+SHARE = "/srv/mograder/course"
+Resource = dict[str, Any]
+
+
+def built(name: str) -> list[Resource]:
+    """The resources of a directory with its patches, as ``kubectl kustomize`` writes them."""
+    kustomization = yaml.safe_load((TOP / name / "kustomization.yaml").read_text())
+    resources = [
+        resource
+        for entry in kustomization["resources"]
+        for resource in (
+            built((TOP / name / entry).resolve().name)
+            if (TOP / name / entry).is_dir()
+            else documents(TOP / name / entry)
+        )
+    ]
+    for patch in kustomization.get("patches", ()):
+        operations = yaml.safe_load((TOP / name / patch["path"]).read_text())
+        for resource in resources:
+            if re.fullmatch(patch["target"]["kind"], resource["kind"]):
+                apply(operations, resource)
+    return resources
+
+
+def documents(path: Path) -> list[Resource]:
+    """The resources of one file."""
+    return [each for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+def apply(operations: list[dict[str, Any]], resource: Resource) -> None:
+    """Change a resource as a JSON patch says; what it names must be there."""
+    for operation in operations:
+        *way, last = operation["path"].strip("/").split("/")
+        place: Any = resource
+        for step in way:
+            place = place[int(step)] if isinstance(place, list) else place[step]
+        assert last in place, operation
+        if operation["op"] == "remove":
+            del place[last]
+        else:
+            assert operation["op"] == "replace"
+            place[last] = copy.deepcopy(operation["value"])
+
+
+def pods(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The pods' specifications by the kind of what makes them."""
+    for resource in built(name):
+        if resource["kind"] in ("StatefulSet", "DaemonSet"):
+            yield resource["kind"], resource["spec"]["template"]["spec"]
+
+
+def faults(pod: dict[str, Any]) -> list[str]:
+    """What an API server refuses, or a sandbox or the site's safety lacks, in words."""
+    found = []
+    (container,) = pod["containers"]
+    rights = container["securityContext"]
+    apart = pod.get("hostUsers") is False
+    if rights.get("procMount") == "Unmasked" and not apart:
+        found.append("procMount Unmasked requires hostUsers false")
+    if apart and any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
+        found.append("hostUsers false excludes the machine's namespaces")
+    added = set(rights["capabilities"].get("add", ()))
+    if added and (pod["securityContext"]["runAsUser"] != 0 or added != ROOTS_RIGHTS):
+        found.append("rights that the entry point does not give up")
+    if "SYS_ADMIN" in added and not rights["allowPrivilegeEscalation"]:
+        found.append("SYS_ADMIN requires allowPrivilegeEscalation")
+    if not added and rights["allowPrivilegeEscalation"]:
+        found.append("allowPrivilegeEscalation without need")
+    if not added and rights.get("procMount") != "Unmasked":
+        found.append("no sandbox gets a /proc")
+    if rights["capabilities"].get("drop") != ["ALL"] or rights.get("privileged"):
+        found.append("rights that nothing needs")
+    mounted = {each["name"] for each in container["volumeMounts"]}
+    if mounted != {each["name"] for each in pod["volumes"]}:
+        found.append("volumes that are not mounted, or mounts without a volume")
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["base", "nfs"])
+def test_every_resource_has_the_fields_of_the_published_schemas(name: str, version: str) -> None:
+    resources = built(name)
+    assert len(resources) > 8
+    for resource in resources:
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_a_misspelt_field_is_found() -> None:
+    resource = next(each for each in built("base") if each["kind"] == "DaemonSet")
+    resource["spec"]["template"]["spec"]["hostUser"] = False
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(resource, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("name", ["base", "nfs"])
+def test_the_fields_of_each_pod_fit_one_another(name: str) -> None:
+    checked = dict(pods(name))
+    assert set(checked) == {"StatefulSet", "DaemonSet"}
+    assert {kind: faults(pod) for kind, pod in checked.items()} == {
+        "StatefulSet": [],
+        "DaemonSet": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ("/hostUsers", True, "procMount Unmasked requires hostUsers false"),
+        ("/containers/0/securityContext/procMount", "Default", "no sandbox gets a /proc"),
+        ("/containers/0/securityContext/capabilities", {"drop": []}, "rights that nothing needs"),
+        (
+            "/containers/0/securityContext/capabilities",
+            {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
+            "rights that the entry point does not give up",
+        ),
+        ("/volumes", [], "volumes that are not mounted, or mounts without a volume"),
+    ],
+)
+def test_fields_that_do_not_fit_are_found(path: str, value: object, fault: str) -> None:
+    pod = next(pod for kind, pod in pods("base") if kind == "DaemonSet")
+    apply([{"op": "replace", "path": path, "value": value}], pod)
+    assert fault in faults(pod)
+
+
+@pytest.mark.parametrize("name", ["base", "nfs"])
+def test_hubs_and_nodes_have_the_same_share_at_the_same_path(name: str) -> None:
+    places = {
+        kind: [
+            (volume["persistentVolumeClaim"]["claimName"], mount["mountPath"])
+            for volume in pod["volumes"]
+            for mount in pod["containers"][0]["volumeMounts"]
+            if mount["name"] == volume["name"] and "persistentVolumeClaim" in volume
+        ]
+        for kind, pod in pods(name)
+    }
+    assert list(places.values()) == [[("course", SHARE)]] * 2
+    (claim,) = [each for each in built(name) if each["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_a_node_gets_no_secret_of_the_hub() -> None:
+    """It runs students' code: neither the hub's secret nor the database's password is there."""
+    node = dict(pods("base"))["DaemonSet"]
+    text = json.dumps(node)
+    assert "mograder-hub" not in text
+    assert "DATABASE" not in text
+    assert [each["secret"]["secretName"] for each in node["volumes"] if "secret" in each] == [
+        "mograder-node-token"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_no_pod_may_ask_the_clusters_api(kind: str) -> None:
+    pod = dict(pods("base"))[kind]
+    assert pod["automountServiceAccountToken"] is False
+    account = next(each for each in built("base") if each["kind"] == "ServiceAccount")
+    assert pod["serviceAccountName"] == account["metadata"]["name"]
+    assert account["automountServiceAccountToken"] is False
+
+
+def test_each_selection_of_pods_finds_some() -> None:
+    """Services, policies and budgets find pods by labels, and a typing error finds none."""
+    resources = built("base")
+    labels = [
+        each["spec"]["template"]["metadata"]["labels"]
+        for each in resources
+        if each["kind"] in ("StatefulSet", "DaemonSet")
+    ]
+    selectors = [found for each in resources for found in _selectors(each.get("spec", {}))]
+    assert len(selectors) >= 8
+    for selector in selectors:
+        assert any(selector.items() <= each.items() for each in labels), selector
+
+
+def _selectors(value: object) -> Iterator[dict[str, str]]:
+    """Every selection of pods below a value, as labels."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _selectors(each)
+    if not isinstance(value, dict):
+        return
+    for key, below in value.items():
+        if key in ("podSelector", "selector", "labelSelector"):
+            yield below.get("matchLabels", {} if "matchLabels" in below or not below else below)
+        elif key != "namespaceSelector":
+            yield from _selectors(below)
+
+
+def test_only_the_node_policies_ports_are_open() -> None:
+    """Nothing else is let in: an empty selection denies, and nodes are let in nowhere."""
+    policies = {
+        each["metadata"]["name"]: each["spec"]
+        for each in built("base")
+        if each["kind"] == "NetworkPolicy"
+    }
+    assert policies["nothing-else"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert "ingress" not in policies["node"]
+    ports = [port["port"] for rule in policies["hub"]["ingress"] for port in rule["ports"]]
+    assert ports == [8080, 8442]
+    assert all("from" in rule for rule in policies["hub"]["ingress"])

@@ -1,0 +1,498 @@
+"""The launcher over nodes: placement, what a node may say, and nodes that are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, update
+
+from mograder.core.errors import Busy, Conflict, MograderError
+from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.node_messages import PrepareEnvironment
+from mograder.sandbox.protocol import (
+    Arrived,
+    Ended,
+    Execute,
+    Failed,
+    Measured,
+    Mode,
+    News,
+    SessionUse,
+    StartSession,
+)
+from mograder.sessions.nodes.node_capacity import node_capacity
+from mograder.sessions.nodes.node_environments import NodeEnvironments
+from mograder.sessions.nodes.node_launcher import NodeLauncher
+from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_runs import NodeRuns
+from mograder.store.database import open_engine, upgrade
+from mograder.store.hub_state import HubState, SessionRow, SessionState
+from mograder.store.node_tables import NodeRow, nodes
+from mograder.store.nodes import Nodes
+from tests.support.clock import ManualClock
+from tests.support.fake_node import MEGABYTE, FakeLink, FakeNode, linked
+
+LEASE = 8.0
+PATIENCE = 20.0
+KEY = "environment-1"
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@dataclass
+class Rig:
+    """A launcher with its database, and the nodes that are connected to it."""
+
+    engine: Engine
+    place: Path
+    ended: list[Ended] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
+    compared: int = 0
+    """How often the manager was asked to compare the sessions."""
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock()
+        self.rows, self.nodes = HubState(self.engine), Nodes(self.engine)
+        self.registry = NodeRegistry(self.clock, LEASE)
+        self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",))
+        self.environments = NodeEnvironments(self.registry, 60)
+        self.launcher = NodeLauncher(self.registry, self.leases, self.environments, self.rows)
+        self.runs = NodeRuns(self.registry, self.environments)
+        self.launcher.watch(self.ended.append, self._compare, self.news.append)
+        self._tasks = [asyncio.create_task(self.leases.watch())]
+        self._links: list[FakeLink] = []
+
+    def _compare(self) -> None:
+        self.compared += 1
+
+    async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
+        """Connect a node and have its lease granted."""
+        if join:
+            self.nodes.add(NodeRow(node.name, "f" * 64, NOW, NOW + timedelta(days=30)))
+        node.environments.add(KEY)
+        link, serving = await linked(node)
+        self._links.append(link)
+        self._tasks.append(serving)
+        compared = self.compared
+        self.launcher.came(link)
+        await until(lambda: self.compared > compared)
+        node.report()
+        await until(lambda: self._granted(node.name))
+        return link
+
+    def _granted(self, name: str) -> bool:
+        found = self.registry.find(name)
+        return found is not None and found.granted
+
+    def lapse(self, name: str) -> None:
+        """Let a node's lease be over by the database's time."""
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        with self.engine.begin() as connection:
+            connection.execute(update(nodes).where(nodes.c.name == name).values(lease_until=past))
+
+    async def start(self, name: str) -> str:
+        """Start a session as the manager does; return its node."""
+        request = spec(name)
+        self.add_row(request.session_id)
+        return (await self.launcher.start(request)).node
+
+    def add_row(self, session_id: str) -> None:
+        """Add the row that a start begins with."""
+        row = SessionRow(
+            session_id, session_id, "A1", "edit", SessionState.STARTING, "", "", KEY, NOW, NOW
+        )
+        self.rows.add_session(row)
+
+    async def close(self) -> None:
+        """Leave no task behind."""
+        await self.launcher.close()
+        await self.environments.close()
+        await self.leases.close()
+        for link in self._links:
+            await link.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def spec(name: str) -> StartSession:
+    """A session of one notebook."""
+    return StartSession(
+        session_id=f"session-{name}",
+        mode=Mode.EDIT,
+        directory=Path("/share/notebooks/x/A1"),
+        notebook="A1.py",
+        environment=Path("/environments") / KEY,
+        base_url=f"/edit/user/{name}/A1",
+        uid_slot=1,
+        limits=limits_of(LimitsSettings()),
+    )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for the other end of a connection in this process, or for a thread."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
+    upgrade(engine)
+    made = Rig(engine, tmp_path)
+    yield made
+    await made.close()
+    engine.dispose()
+
+
+# --- where sessions start ---------------------------------------------------------------------
+
+
+async def test_a_burst_is_spread_over_the_nodes(rig: Rig) -> None:
+    one, two = FakeNode("one", zygotes={KEY}), FakeNode("two", zygotes={KEY})
+    for node in (one, two):
+        await rig.connect(node)
+    places = await asyncio.gather(*(rig.start(f"n{number}") for number in range(8)))
+    assert sorted(places) == ["one"] * 4 + ["two"] * 4
+    assert len(one.sessions) == len(two.sessions) == 4
+
+
+async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(rig: Rig) -> None:
+    go_on = asyncio.Event()
+    node = FakeNode("one", hold=go_on)
+    await rig.connect(node)
+    starting = asyncio.create_task(rig.start("a"))
+    await node.until(lambda: any(isinstance(call, StartSession) for call in node.calls))
+    assert [row.node for row in rig.rows.sessions()] == ["one"]
+    go_on.set()
+    assert await starting == "one"
+    (info,) = await rig.launcher.sessions()
+    assert (info.endpoint.node, info.endpoint.socket.stem) == ("one", "session-a")
+
+
+async def test_a_start_that_was_taken_over_is_not_sent_to_a_node(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    with pytest.raises(Conflict):
+        await rig.launcher.start(spec("without-a-row"))
+    assert not node.sessions
+
+
+async def test_a_draining_node_gets_no_session(rig: Rig) -> None:
+    one, two = FakeNode("one", zygotes={KEY}), FakeNode("two")
+    for node in (one, two):
+        await rig.connect(node)
+    one.draining = True
+    one.report()
+    await until(lambda: rig.registry.draining("one"))
+    assert await rig.start("a") == "two"
+
+
+async def test_the_administrators_wish_to_drain_reaches_the_node(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    rig.nodes.drain("one", draining=True)
+    await asyncio.sleep(0)
+    node.report()
+    await node.until(lambda: node.grants[-1].draining)
+    await until(lambda: rig.registry.draining("one"))
+    assert not await rig.launcher.answers()
+
+
+async def test_a_node_that_fails_a_start_is_passed_over(rig: Rig) -> None:
+    broken = FakeNode("broken", zygotes={KEY})
+    broken.failure = Failed(id=0, family="SandboxUnavailable", message="no bubblewrap")
+    sound = FakeNode("sound")
+    for node in (broken, sound):
+        await rig.connect(node)
+    assert await rig.start("a") == "sound"
+    calls = len(broken.calls)
+    assert await rig.start("b") == "sound", "it is not tried again at once"
+    assert len(broken.calls) == calls
+
+
+async def test_the_error_of_the_only_node_is_told(rig: Rig) -> None:
+    broken = FakeNode("broken")
+    broken.failure = Failed(id=0, family="SandboxUnavailable", message="no bubblewrap")
+    await rig.connect(broken)
+    with pytest.raises(MograderError, match="no bubblewrap"):
+        await rig.start("a")
+
+
+async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: Rig) -> None:
+    """The first node might still start it, so the second one gets it after the lease."""
+    one = FakeNode("one", zygotes={KEY}, hold=asyncio.Event())
+    two = FakeNode("two")
+    for node in (one, two):
+        await rig.connect(node)
+    starting = asyncio.create_task(rig.start("a"))
+    await one.until(lambda: any(isinstance(call, StartSession) for call in one.calls))
+    one.disconnect()
+    await until(lambda: rig.registry.find("one") is None)
+    assert not two.sessions
+    rig.lapse("one")
+    assert await starting == "two"
+    assert not rig.ended, "a start that goes on is no end"
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+async def test_a_stop_reaches_the_node(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    await rig.start("a")
+    assert await rig.launcher.stop("session-a")
+    assert not node.sessions
+    assert await rig.launcher.stop("session-unknown") is False
+
+
+async def test_a_session_of_another_hub_is_found_by_its_row(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    rig.add_row("session-a")
+    rig.rows.place_session("session-a", "one")
+    assert await rig.launcher.stop("session-a") is False
+    assert "session-a" in node.stopped, "a start that is on its way is refused by the node"
+
+
+async def test_a_stop_on_a_node_that_is_away_waits_for_its_lease(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    await rig.start("a")
+    node.disconnect()
+    await until(lambda: rig.registry.find("one") is None)
+    stopping = asyncio.create_task(rig.launcher.stop("session-a"))
+    done, _ = await asyncio.wait({stopping}, timeout=2.5)  # longer than looks at leases take
+    assert not done
+    rig.lapse("one")
+    assert await stopping is False
+
+
+async def test_a_stop_is_sent_again_when_the_node_is_back(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    await rig.start("a")
+    node.disconnect()
+    await until(lambda: rig.registry.find("one") is None)
+    stopping = asyncio.create_task(rig.launcher.stop("session-a"))
+    await rig.connect(node, join=False)
+    assert await stopping is True
+
+
+# --- lost nodes -----------------------------------------------------------------------------------
+
+
+async def test_sessions_of_a_lost_node_end_with_its_lease_and_not_before(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    for name in ("a", "b"):
+        await rig.start(name)
+    node.silent = True
+    node.disconnect()
+    await until(lambda: rig.registry.find("one") is None)
+    assert {each.session_id for each in await rig.launcher.sessions()} == {"session-a", "session-b"}
+    assert not rig.ended
+    rig.lapse("one")
+    await until(lambda: len(rig.ended) == 2)
+    assert {(each.session_id, each.reason) for each in rig.ended} == {
+        ("session-a", "machine"),
+        ("session-b", "machine"),
+    }
+    assert await rig.launcher.sessions() == ()
+
+
+async def test_sessions_of_a_node_that_is_silent_end_though_its_connection_is_open(
+    rig: Rig,
+) -> None:
+    node = FakeNode("one")
+    link = await rig.connect(node)
+    await rig.start("a")
+    node.silent = True
+    rig.lapse("one")
+    rig.clock.advance(LEASE)
+    async with asyncio.timeout(PATIENCE):
+        await link.connection.wait_closed()
+    assert [each.reason for each in rig.ended] == ["machine"]
+
+
+async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig: Rig) -> None:
+    rig.nodes.add(NodeRow("one", "f" * 64, NOW, NOW + timedelta(days=30)))
+    rig.add_row("session-a")
+    rig.rows.place_session("session-a", "one")
+    rig.nodes.renew_lease("one", "f" * 64, 60)
+    (info,) = await rig.launcher.sessions()
+    assert (info.session_id, info.node) == ("session-a", "one")
+    rig.lapse("one")
+    await until(lambda: bool(rig.ended))
+    assert rig.ended[0].reason == "machine"
+
+
+async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease(rig: Rig) -> None:
+    node = FakeNode("one")
+    link = await rig.connect(node)
+    await rig.start("a")
+    rig.nodes.remove("one")
+    await asyncio.sleep(0.6)  # a lease is renewed at most twice a second
+    node.report()
+    async with asyncio.timeout(PATIENCE):
+        await link.connection.wait_closed()
+    assert {each.session_id for each in await rig.launcher.sessions()} == {"session-a"}
+    rig.lapse("one")
+    rig.clock.advance(LEASE)
+    await until(lambda: bool(rig.ended))
+    assert rig.ended[0].reason == "machine"
+
+
+async def test_a_node_that_connects_again_replaces_its_old_connection(rig: Rig) -> None:
+    node = FakeNode("one")
+    old = await rig.connect(node)
+    await rig.start("a")
+    again = FakeNode("one", sessions=node.sessions)
+    await rig.connect(again, join=False)
+    async with asyncio.timeout(PATIENCE):
+        await old.connection.wait_closed()
+    assert rig.registry.find("one") is not None
+    assert {each.session_id for each in await rig.launcher.sessions()} == {"session-a"}
+    assert not rig.ended
+
+
+# --- what a node may say --------------------------------------------------------------------------
+
+
+async def test_a_node_speaks_for_its_own_sessions_only(rig: Rig) -> None:
+    honest, liar = FakeNode("honest", zygotes={KEY}), FakeNode("liar")
+    for node in (honest, liar):
+        await rig.connect(node)
+    assert await rig.start("a") == "honest"
+    use = SessionUse(session_id="session-a", memory=10**12, cpu=0, processes=1)
+    liar.tell(Ended(session_id="session-a", status=0, log_tail=""))
+    liar.tell(Arrived(session_id="session-a", warm=False, fallback="lies"))
+    liar.tell(Measured(sessions=(use,)))
+    liar.sessions["session-a"] = spec("a")
+    liar.report()
+    await until(lambda: "session-a" in rig.registry.get("liar").session_ids)
+    assert not rig.ended
+    assert not any(isinstance(each, Arrived) for each in rig.news)
+    assert all(not each.sessions for each in rig.news if isinstance(each, Measured))
+    assert [info.node for info in await rig.launcher.sessions()] == ["honest"]
+    assert await rig.launcher.stop("session-a")
+    assert not honest.sessions
+
+
+async def test_numbers_that_no_machine_has_are_bounded(rig: Rig) -> None:
+    await rig.connect(FakeNode("vain", memory_mb=10**15, starts=-5))
+    (load,) = rig.registry.loads()
+    assert load.memory == 1 << 44
+    assert load.starts == 0
+
+
+async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    for name in ("a", "b"):
+        await rig.start(name)
+    node.draining = True
+    node.report()
+    await until(lambda: rig.registry.draining("one"))
+    node.end("session-a", status=-9)
+    node.end("session-b", status=-9, reason="memory")
+    await until(lambda: len(rig.ended) == 2)
+    assert [each.reason for each in rig.ended] == ["moved", "memory"]
+
+
+# --- capacity, environments, runs -----------------------------------------------------------------
+
+
+async def test_the_capacity_follows_the_nodes(rig: Rig) -> None:
+    capacity = node_capacity(3600, LimitsSettings(), rig.registry)
+    assert (capacity.memory, capacity.starts) == (0, 0)
+    one = FakeNode("one", memory_mb=1000, starts=4)
+    await rig.connect(one)
+    await rig.connect(FakeNode("two", memory_mb=3000, starts=6))
+    assert (capacity.memory, capacity.starts) == (4000 * MEGABYTE, 10)
+    assert capacity.largest == 3000 * MEGABYTE
+    one.disconnect()
+    await until(lambda: capacity.starts == 6)
+    assert capacity.memory == 3000 * MEGABYTE
+
+
+async def test_a_start_without_nodes_fails_after_a_while(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mograder.sessions.nodes.node_launcher._WAIT_SECONDS", 0.05)
+    with pytest.raises(Busy, match="No machine is ready"):
+        await rig.start("a")
+
+
+async def test_a_start_waits_for_a_node_that_is_about_to_connect(rig: Rig) -> None:
+    starting = asyncio.create_task(rig.start("a"))
+    await rig.connect(FakeNode("one"))
+    assert await starting == "one"
+
+
+async def test_a_node_builds_an_environment_before_the_first_session(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    environment = finished_environment(rig.place / "fresh-environment")
+    rig.add_row("session-a")
+    request = spec("a").model_copy(update={"environment": environment})
+    await rig.launcher.start(request)
+    kinds = [type(call) for call in node.calls]
+    assert kinds.index(PrepareEnvironment) < kinds.index(StartSession)
+    order = next(call for call in node.calls if isinstance(call, PrepareEnvironment))
+    assert (order.key, order.python) == ("fresh-environment", "3.12.1")
+
+
+async def test_all_nodes_warm_an_environment_also_later_ones(rig: Rig) -> None:
+    one, late = FakeNode("one"), FakeNode("late")
+    await rig.connect(one)
+    rig.environments.warm_later(finished_environment(rig.place / "fresh-environment"))
+    await one.until(lambda: "fresh-environment" in one.zygotes)
+    await rig.connect(late)
+    await late.until(lambda: "fresh-environment" in late.zygotes)
+
+
+async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: Rig) -> None:
+    await rig.connect(FakeNode("small", memory_mb=1000, zygotes={KEY}))
+    await rig.connect(FakeNode("large", memory_mb=8000))
+    lines: list[str] = []
+    request = Execute(
+        session_id="check-0001",
+        directory=rig.place,
+        notebook="A1.py",
+        environment=Path("/environments") / KEY,
+        uid_slot=1,
+        limits=limits_of(LimitsSettings()),
+        seconds=5,
+    )
+    executed = await rig.runs.execute(request, lines.append)
+    assert (executed.status, lines) == (0, ["run on large"])
+    assert all(load.reserved_memory == 0 for load in rig.registry.loads())
+
+
+def finished_environment(path: Path) -> Path:
+    """The files of an environment that orders to nodes are made of."""
+    path.mkdir()
+    (path / "lock.txt").write_text("marimo==0.25.2\n")
+    (path / "environment.json").write_text(
+        f'{{"key": "{path.name}", "python": "3.12.1", "marimo": "0.25.2", "interpreter_roots": []}}'
+    )
+    return path
+
+
+async def test_a_flood_of_statuses_costs_few_renewals(rig: Rig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    before = len(node.grants)
+    for _ in range(500):
+        last = node.report().number
+    await node.until(lambda: bool(node.grants) and node.grants[-1].number == last)
+    assert len(node.grants) <= before + 4

@@ -1,0 +1,186 @@
+"""The instructors' page of machines and its API: what is told, and what a change does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.sandbox.protocol import Endpoint
+from mograder.store.nodes import Nodes
+from mograder.web.hub.machine_routes import MACHINE_ROUTES
+from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_copies import FORM
+from tests.support.joined_nodes import connected, joined, lapse, status
+
+PAGE = "/course/machines"
+SETTINGS = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[nodes]\nlisten = "[::1]:8442"\n'
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    made = make_hub(tmp_path / "course", SETTINGS)
+    made.publish("A1")
+    async with running(made.app):
+        yield made
+    made.close()
+
+
+async def see(hub: Hub, path: str = PAGE) -> str:
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
+        answer = await browser.get(path)
+    assert answer.status_code == 200
+    return " ".join(answer.text.split())
+
+
+async def change(hub: Hub, name: str, action: str) -> int:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        return (await client.post(f"/nodes/{name}/{action}")).status_code
+
+
+async def states(hub: Hub) -> dict[str, str]:
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        return {each["name"]: each["state"] for each in (await client.get("/nodes")).json()}
+
+
+async def test_without_nodes_the_page_says_how_one_joins(hub: Hub) -> None:
+    text = await see(hub)
+    assert "No node has joined yet, so no notebook can be opened." in text
+    assert "mograder hub node-token" in text
+    assert "mograder node join" in text
+
+
+async def test_a_node_is_told_with_its_load(hub: Hub) -> None:
+    connected(hub.engine, "n1", version="1.4.0")
+    text = await see(hub)
+    assert "at work" in text
+    assert "<span>2 sessions</span>" in text
+    assert "3.0 GB of 16.0 GB memory" in text
+    assert "load 1.2 on 4 processors" in text
+    assert "3 environments, 1 warm" in text
+    assert "mograder 1.4.0" in text
+    assert "1 node is connected with 2 sessions" in text
+
+
+async def test_nodes_that_are_away_or_new_are_told_apart(hub: Hub) -> None:
+    joined(hub.engine, "new")
+    connected(hub.engine, "gone")
+    lapse(hub.engine, "gone")
+    assert await states(hub) == {"new": "new", "gone": "away"}
+    text = await see(hub)
+    assert "never connected" in text
+    assert "not connected</span>" in text
+    assert "No node is connected, so no notebook can be opened." in text
+    assert "2 sessions" not in text  # they have ended with the lease
+
+
+async def test_draining_is_asked_for_and_taken_back(hub: Hub) -> None:
+    connected(hub.engine, "n1")
+    assert await change(hub, "n1", "drain") == 200
+    assert await states(hub) == {"n1": "draining"}
+    row = Nodes(hub.engine).find("n1")
+    assert row is not None
+    assert row.draining
+    assert await change(hub, "n1", "undrain") == 200
+    assert await states(hub) == {"n1": "ready"}
+    assert [each[:3] for each in hub.audit()] == [
+        ("prof", "drain node", "n1"),
+        ("prof", "undrain node", "n1"),
+    ]
+
+
+async def test_a_node_that_drains_by_itself_says_until_when(hub: Hub) -> None:
+    connected(hub.engine, "n1", draining=True, drain_seconds=600.0)
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        (entry,) = (await client.get("/nodes")).json()
+    assert entry["state"] == "draining"
+    assert entry["ends"] == pytest.approx(hub.clock.now().timestamp() + 600, abs=1)
+    text = await see(hub)
+    assert "draining</span><span>until <time" in text
+    assert "asked to drain on its own machine" in text
+
+
+async def test_a_removed_node_stays_until_its_lease_is_over(hub: Hub) -> None:
+    connected(hub.engine, "n1")
+    assert await change(hub, "n1", "remove") == 200
+    assert await states(hub) == {"n1": "removed"}
+    assert Nodes(hub.engine).renew_lease("n1", b"n1".hex(), 12) is None
+    assert "being removed" in await see(hub)
+    lapse(hub.engine, "n1")
+    assert await states(hub) == {}
+    assert ("prof", "remove node", "n1", "ok") in hub.audit()
+
+
+@pytest.mark.parametrize("name", ["n2", "%00", "n1%27%20OR%201", "x" * 3000])
+@pytest.mark.parametrize("action", ["drain", "undrain", "remove"])
+async def test_an_unknown_node_is_not_found(hub: Hub, name: str, action: str) -> None:
+    connected(hub.engine, "n1")
+    assert await change(hub, name, action) == 404
+    assert await states(hub) == {"n1": "ready"}
+    assert hub.audit() == []
+
+
+async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
+    connected(hub.engine, "n1")
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        answer = await client.post("/nodes/n1/drain", headers=FORM)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"{PAGE}?done=drain-node&item=n1"
+    text = await see(hub, answer.headers["location"])
+    assert "<strong>n1 takes no new sessions.</strong>" in text
+    assert "Use again" in text
+
+
+async def test_what_a_hostile_node_sends_breaks_no_page(hub: Hub) -> None:
+    huge: dict[str, Any] = {"memory": 10**400, "used": -(10**400), "processors": 10**30}
+    most, names = 1e300, ("<script>",) * 3
+    numbers = huge | {"load": most, "drain_seconds": most}
+    connected(hub.engine, "n1", version="", **numbers, draining=True, sessions=names)
+    connected(hub.engine, "n2", load=float("inf"), drain_seconds=float("nan"), draining=True)
+    connected(hub.engine, "n3", version="<script>")
+    Nodes(hub.engine).note("n3", version="<script>", status=status().model_dump_json()[:-3])
+    assert "<script>" not in (await see(hub)).replace('<script type="module"', "")
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        for path in ("/nodes", "/metrics"):
+            assert (await client.get(path)).status_code == 200, path
+
+
+async def test_a_node_of_many_digits_is_cut(hub: Hub) -> None:
+    connected(hub.engine, "n1", memory=10**400, used=-1, load=-1e300, processors=10**30)
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        (entry,) = (await client.get("/nodes")).json()
+    assert (entry["memory"], entry["used"], entry["load"]) == (2**60, 0, 0.0)
+    assert "at work" in await see(hub)
+
+
+async def test_students_are_told_that_a_machine_will_be_shut_down(hub: Hub) -> None:
+    session = hub.start("alice", "A1")
+    session.endpoint = Endpoint(Path("/nowhere"), "n1")
+    connected(hub.engine, "n1")
+    await see(hub)
+    async with hub.client("alice", browser=True) as alice:
+        ask, json = "/standing/alice/A1?session=alice-A1", {"Accept": "application/json"}
+        state = (await alice.get(ask, headers=json)).json()
+        assert state["machine"] == {"leaving": False, "seconds": None}
+        assert "will be shut down" not in (await alice.get("/")).text
+        connected(hub.engine, "n1", draining=True, drain_seconds=620.0)
+        await see(hub)
+        state = (await alice.get(ask, headers=json)).json()
+        assert state["machine"] == {"leaving": True, "seconds": 620}
+        assert "Its machine will be shut down in about 10 minutes" in (await alice.get("/")).text
+        connected(hub.engine, "n1", draining=True, drain_seconds=None)
+        await see(hub)
+        assert "Its machine will be shut down soon" in (await alice.get("/")).text
+
+
+async def test_a_hub_without_nodes_has_neither_page_nor_tab(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "plain", '[hub]\ninstructors = ["prof"]\n')
+    async with made.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
+        for route in MACHINE_ROUTES:
+            path = route.path.replace("{name}", "n1")
+            assert (await prof.request(route.method, path)).status_code == 404, path
+        assert "Machines" not in (await prof.get("/course/items")).text
+    made.close()
