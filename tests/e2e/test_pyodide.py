@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
-import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.browser import People
+from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 
 VERSION = "314.0.7"
@@ -73,18 +71,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def pyodide() -> Path:
-    """Pyodide's own files, unpacked once for all runs of this checkout."""
-    place = REPOSITORY / ".tools" / f"pyodide-{VERSION}"
-    if not place.is_dir():
-        scratch = place.with_name(f"{place.name}.new")
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        subprocess.run(["npm", "pack", f"pyodide@{VERSION}"], cwd=scratch, check=True)
-        (archive,) = scratch.glob("*.tgz")
-        with tarfile.open(archive) as packed:
-            packed.extractall(scratch, filter="data")
-        scratch.rename(place)
-    return place / "package"
+    """Pyodide's own files."""
+    return unpacked_pyodide(VERSION)
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,11 @@ def make_course(root: Path) -> Path:
 
 
 @contextmanager
-def serving_course(root: Path, *, clock: Clock | None = None) -> Iterator[Course]:
+def serving_course(
+    root: Path, *, clock: Clock | None = None, web: bool = False
+) -> Iterator[Course]:
     """Serve a course's directory while the context lasts."""
-    services = open_services(ServerOptions(root, enrollment_code=CODE), clock=clock)
+    services = open_services(ServerOptions(root, enrollment_code=CODE, web=web), clock=clock)
     with serving_app(create_app(services)) as url:
         yield Course(url, root)
 

@@ -35,6 +35,7 @@ class _Given(BaseModel):
     roster: Path | None
     no_auth: bool
     force: bool
+    web: bool
     generate_tokens: Path | None
     tls_cert: Path | None
     tls_key: Path | None
@@ -61,6 +62,7 @@ def run(directory: Path, options: Mapping[str, object]) -> None:
         enrollment_code=code,
         roster=given.roster,
         no_auth=given.no_auth,
+        web=given.web,
     )
     serve_course(served, _listening(given))
 

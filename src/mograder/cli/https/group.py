@@ -44,6 +44,10 @@ class _Https(LazyGroup):
             "upload-feedback": Lazy(
                 f"{_TEACHER}:upload_feedback", "Upload pages of feedback (instructors)."
             ),
+            "export-web": Lazy(
+                "mograder.cli.https.export_web:export_web",
+                "Make an item's page for the browser alone (instructors).",
+            ),
             "reset": Lazy(f"{_TEACHER}:reset", "Let a name register again (instructors)."),
         }
     )

@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
-from mograder.web.server import assignments, grades, people, receipts, submissions
+from mograder.web.server import assignments, browser, drafts, grades, people, receipts, submissions
 from mograder.web.server.access import Access, RequestInfo
 from mograder.web.server.problems import WrongMethod
 
 Handler = Callable[[RequestInfo], Awaitable[Response]]
 
 
+_REST = "...}"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One route: its method, its path, its handler, and the access that it demands.
 
-    Responses of ``open`` routes may be read by pages of any origin (CORS).
+    Responses of ``open`` routes may be read by pages of any origin (CORS). A last step such as
+    ``{path...}`` stands for all further ones, which its name then has with slashes between them.
     """
 
     method: str
@@ -72,6 +76,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/people", people.list_all, Access.INSTRUCTOR),
     Route("POST", "/people/{person}/reset", people.reset, Access.INSTRUCTOR),
     Route("POST", "/people/{person}/revoke", people.revoke, Access.INSTRUCTOR),
+    Route("GET", "/assignments/{name}/draft", drafts.read, Access.SELF, open=False),
+    Route("PUT", "/assignments/{name}/draft", drafts.replace, Access.SELF, open=False),
+    Route("GET", "/web", browser.index, Access.ANYONE, open=False),
+    Route("GET", "/web/items/{name}", browser.page, Access.ANYONE, open=False),
+    Route("GET", "/web/static/{version}/{file}", browser.static_file, Access.ANYONE, open=False),
+    Route("GET", "/web/files/{path...}", browser.send_file, Access.ANYONE),
 )
 
 
@@ -86,14 +96,28 @@ def find_route(method: str, steps: tuple[str, ...]) -> Match:
         raise NotFound("Not found")
     for route in here:
         if route.method == verb:
-            named = zip(route.steps, steps, strict=True)
-            names = {step[1:-1]: given for step, given in named if step.startswith("{")}
-            return Match(route, names)
+            return Match(route, _names(route, steps))
     verbs = {route.method for route in here}
     raise WrongMethod(frozenset(verbs | ({"HEAD"} if "GET" in verbs else set())))
 
 
+def _names(route: Route, steps: tuple[str, ...]) -> dict[str, str]:
+    """Return the values of the names in a route's path."""
+    last = len(route.steps) - 1
+    named = dict(zip(route.steps, steps, strict=False))
+    if _REST in route.path:
+        named[route.steps[last]] = "/".join(steps[last:])
+    return {
+        step[1:-1].removesuffix("..."): given
+        for step, given in named.items()
+        if step.startswith("{")
+    }
+
+
 def _fits(route: Route, steps: tuple[str, ...]) -> bool:
+    if _REST in route.path:
+        count = len(route.steps) - 1
+        return len(steps) > count and steps[:count] == route.steps[:count] and all(steps)
     if len(route.steps) != len(steps):
         return False
     pairs = zip(route.steps, steps, strict=True)

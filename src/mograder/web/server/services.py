@@ -16,6 +16,8 @@ from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.store.allowlist import Allowlist
 from mograder.store.assignments import Catalogue
+from mograder.store.browser_pages import BrowserPages
+from mograder.store.drafts import Drafts
 from mograder.store.grades import Grades
 from mograder.store.name_registry import PEOPLE_FILE, NameRegistry
 from mograder.store.secret import SECRET_FILE, ensure_secret
@@ -24,6 +26,7 @@ from mograder.web.request_body import MEGABYTE
 from mograder.web.server.body_budget import Budget
 from mograder.web.server.files import Digests
 from mograder.web.server.registration_limits import RegistrationLimits
+from mograder.web.templating import Pages, load_pages
 
 RECORDS = Path(".mograder") / "receipts"
 _BODIES = 256 * MEGABYTE
@@ -37,7 +40,10 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The options of ``mograder serve`` (B135-B145)."""
+    """The options of ``mograder serve`` (B135-B145).
+
+    ``web`` adds the pages for the browser alone.
+    """
 
     root: Path
     release_dir: Path | None = None
@@ -45,6 +51,7 @@ class ServerOptions:
     enrollment_code: str = ""
     roster: Path | None = None
     no_auth: bool = False
+    web: bool = False
 
 
 class GradeBooks:
@@ -85,6 +92,9 @@ class Services:
     bodies: Budget
     writers: CapacityLimiter
     readers: CapacityLimiter
+    drafts: Drafts
+    browser_pages: BrowserPages
+    pages: Pages
 
     def feedback_directory(self, name: ItemName) -> Path:
         """Return the directory of an assignment's feedback documents."""
@@ -105,7 +115,7 @@ def open_services(
     secret = ensure_secret(root / SECRET_FILE, disk=disk)
     register_secret(secret)
     register_secret(options.enrollment_code)
-    release = _release_of(options)
+    release = release_directory(options)
     submitted = options.submissions_dir or root / "submitted"
     # Submissions next to files/ and grades.json, as in 0.3.16, if the options say so.
     mixed = submitted.resolve() == root.resolve()
@@ -136,6 +146,9 @@ def open_services(
         bodies=Budget(_BODIES),
         writers=CapacityLimiter(_WRITERS),
         readers=CapacityLimiter(_READERS),
+        drafts=Drafts(root, disk=disk),
+        browser_pages=BrowserPages(root),
+        pages=load_pages(),
     )
 
 
@@ -156,7 +169,11 @@ def read_names(text: str) -> tuple[Username, ...]:
     return tuple(names)
 
 
-def _release_of(options: ServerOptions) -> Path | None:
+def release_directory(options: ServerOptions) -> Path | None:
+    """Return the directory of the releases, None where each assignment has ``files/``.
+
+    Raises: :class:`InvalidInput` if the one that was named does not exist.
+    """
     if options.release_dir is not None:
         if not options.release_dir.is_dir():
             raise InvalidInput(f"There is no directory {options.release_dir}.")

@@ -1,0 +1,187 @@
+"""Making the page on which one item runs in the browser alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from marimo import __version__
+from packaging.utils import parse_wheel_filename
+
+from mograder.clients.http import Server, bounded_body, make_client
+from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.names import ItemName
+from mograder.notebook.pep723 import read_script
+from mograder.publishing.browser.frame import (
+    PROTOCOL,
+    FrameAddresses,
+    frame_page,
+    marimo_pyodide_version,
+)
+from mograder.publishing.browser.packages import (
+    Wheel,
+    pack_installed,
+    read_wheel,
+    select_wheels,
+)
+from mograder.publishing.browser.pyodide import Pyodide, download_pyodide, read_pyodide
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.store.browser_pages import BrowserPage, BrowserPages
+
+_WHEEL_LIMIT = 256 * 1024 * 1024
+_WHEEL_SECONDS = 600.0
+_SKIPPED = frozenset({"CLAUDE.md"})
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the item's page, and the bytes that its files have on this disk."""
+
+    page: BrowserPage
+    wheels: tuple[Wheel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packages:
+    """The wheels of a page with their bytes, and the lock file's entries of them."""
+
+    data: dict[str, bytes] = field(default_factory=dict)
+    entries: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def export_page(
+    root: Path, item: ItemName, notebook: Path, pyodide: Path | None, say: Say
+) -> Exported:
+    """Write the files with which a notebook runs in the browser, below the course's directory.
+
+    ``pyodide`` is where Pyodide is; None downloads it from the npm registry.
+
+    Raises: :class:`InvalidInput` for a notebook or a Pyodide that cannot be used,
+    :class:`RemoteFailed` if a package cannot be downloaded.
+    """
+    wanted = marimo_pyodide_version()
+    script = read_script(notebook.read_text("utf-8"))
+    say(f"Pyodide {wanted}")
+    python = read_pyodide(pyodide) if pyodide else download_pyodide(wanted)
+    selection = select_wheels(script.dependencies, __version__, python)
+    own = build_runtime_wheel(root / ".mograder" / "runtime")
+    packages = _collect((*selection.wheels, _own(own)), python, say)
+    pages = BrowserPages(root)
+    say("writing the files")
+    addresses = _write(pages, python, packages)
+    frame = pages.add("frame", {"index.html": frame_page(item, addresses).encode()})
+    page = BrowserPage(
+        protocol=PROTOCOL,
+        frame=f"{frame}/index.html",
+        notebook=notebook.name,
+        marimo=__version__,
+        pyodide=wanted,
+        missing=selection.missing,
+    )
+    pages.save(item, page)
+    return Exported(page, selection.wheels)
+
+
+def _own(wheel: Path) -> Wheel:
+    name, version, _, _ = parse_wheel_filename(wheel.name)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return Wheel(name, str(version), wheel.name, digest, place=wheel)
+
+
+def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
+    """Read or download all wheels, and describe each for the lock file."""
+    found = _Packages()
+    present = {wheel.name for wheel in wheels}
+    for wheel in wheels:
+        say(wheel.filename)
+        data = _bytes_of(wheel)
+        facts = read_wheel(data, python.environment())
+        # A "+" would have to be encoded in an address.
+        served = wheel.filename.replace("+", "_")
+        found.data[served] = data
+        found.entries[wheel.name] = {
+            "name": wheel.name,
+            "version": wheel.version,
+            "file_name": served,
+            "install_dir": "site",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "package_type": "package",
+            "imports": list(facts.imports),
+            "depends": [name for name in facts.depends if name in present],
+            "unvendored_tests": False,
+        }
+    return found
+
+
+def _bytes_of(wheel: Wheel) -> bytes:
+    if wheel.place is not None:
+        return wheel.place.read_bytes()
+    return _download(wheel) if wheel.url else pack_installed(wheel.name)
+
+
+def _download(wheel: Wheel) -> bytes:
+    with (
+        make_client(wheel.url, read=60.0) as client,
+        Server("The package index", wheel.url).errors(wheel.filename),
+        client.stream("GET", wheel.url) as answer,
+    ):
+        answer.raise_for_status()
+        data = bounded_body(answer, _WHEEL_LIMIT, _WHEEL_SECONDS)
+    if hashlib.sha256(data).hexdigest() != wheel.sha256:
+        raise RemoteFailed(f"{wheel.filename} is damaged.", hint="Try again.")
+    return data
+
+
+def _write(pages: BrowserPages, python: Pyodide, packages: _Packages) -> FrameAddresses:
+    """Write marimo, Pyodide, the wheels and the lock file; return their addresses."""
+    marimo = pages.add("marimo", dict(_marimo_files()))
+    runtime = pages.add("pyodide", python.files)
+    entries = {}
+    for name, entry in packages.entries.items():
+        served = str(entry["file_name"])
+        place = pages.add("wheel", {served: packages.data[served]})
+        entries[name] = {**entry, "file_name": f"../{place}/{served}"}
+    lock = {"info": python.info, "packages": entries}
+    text = json.dumps(lock, sort_keys=True).encode()
+    listing = pages.add("lock", {"pyodide-lock.json": text, **_index(entries)})
+    return FrameAddresses(
+        marimo=f"../{marimo}/",
+        pyodide=f"../{runtime}/",
+        lock=f"../{listing}/pyodide-lock.json",
+        index=f"../{listing}/",
+    )
+
+
+def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
+    """Return a package index in the simple form, for requirements that micropip looks up."""
+    found = {}
+    for name, entry in entries.items():
+        address = f"../../{str(entry['file_name']).removeprefix('../')}"
+        filename = address.rpartition("/")[2]
+        link = f'<!doctype html><a href="{address}#sha256={entry["sha256"]}">{filename}</a>\n'
+        found[f"{name}/index.html"] = link.encode()
+    return found
+
+
+def _marimo_files() -> Iterator[tuple[str, bytes]]:
+    static = files("marimo").joinpath("_static")
+
+    def walk(directory: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+        for entry in directory.iterdir():
+            path = f"{prefix}{entry.name}"
+            if entry.is_dir():
+                yield from walk(entry, f"{path}/")
+            elif entry.name not in _SKIPPED and path != "index.html":
+                yield path, entry.read_bytes()
+
+    found = dict(walk(static, ""))
+    if not found:
+        raise InvalidInput("The installed marimo has no files of its page.")
+    yield from found.items()

@@ -1,0 +1,216 @@
+"""The packages of a page: which wheels run in Pyodide, where they are, and which are not to be had.
+
+uv resolves the requirements; of each package that the browser needs, the wheel with the best tag
+for Pyodide is taken. A package without such a wheel is missing: a browser cannot build it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tomllib
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
+from packaging.utils import (
+    InvalidWheelFilename,
+    NormalizedName,
+    canonicalize_name,
+    parse_wheel_filename,
+)
+
+from mograder.core.errors import InvalidInput
+from mograder.processes.wheel_resolution import resolve_universally
+from mograder.publishing.browser.pyodide import Pyodide
+
+RUNTIME = (
+    *("micropip", "msgspec", "markdown", "pymdown-extensions", "narwhals", "packaging"),
+    *("docutils", "pygments", "jedi", "pyodide-http"),
+)
+"""The packages that marimo's page loads before any notebook, beside ``marimo-base``."""
+
+_PURE = frozenset({"pyyaml"})
+"""Compiled packages that also work without their compiled part, and have no wheel of that kind.
+
+marimo needs this one, so it is installed here: its Python files are packed again.
+"""
+
+_OURS = frozenset({"marimo", "marimo-base", "mograder"})
+_WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_METADATA_LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """One wheel to serve.
+
+    ``place`` is its file here; without one it is downloaded from ``url``; without either it is
+    packed of the package that is installed here (:func:`pack_installed`).
+    """
+
+    name: NormalizedName
+    version: str
+    filename: str
+    sha256: str
+    url: str = ""
+    place: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The wheels of a page, and the requirements of the notebook that no wheel meets there."""
+
+    wheels: tuple[Wheel, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WheelFacts:
+    """What Pyodide's lock file tells of a wheel, read from the wheel itself."""
+
+    imports: tuple[str, ...]
+    depends: tuple[NormalizedName, ...]
+
+
+def select_wheels(dependencies: Iterable[str], marimo: str, pyodide: Pyodide) -> Selection:
+    """Return the wheels for a notebook's dependencies and for marimo of this version.
+
+    Raises: as :func:`resolve_universally`.
+    """
+    environment = pyodide.environment()
+    wanted = [each for each in dependencies if _is_wanted(each, environment)]
+    pins = [f"{name}=={version}" for name, (version, _) in sorted(pyodide.wheels.items())]
+    pins += [f"{name}=={metadata.version(name)}" for name in _PURE - pyodide.wheels.keys()]
+    lock = resolve_universally(
+        [f"marimo-base=={marimo}", *RUNTIME, *wanted], pins, pyodide.short_python
+    )
+    return choose(lock, pyodide)
+
+
+def choose(pylock: str, pyodide: Pyodide) -> Selection:
+    """Return the best wheel of each package that a resolution needs in the browser.
+
+    Raises: :class:`InvalidInput` for a text that is no resolution.
+    """
+    environment, tags = pyodide.environment(), pyodide.tags()
+    try:
+        packages = tomllib.loads(pylock).get("packages", [])
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"The resolution cannot be read: {error}") from error
+    wheels, missing = [], []
+    for package in packages:
+        marker = package.get("marker")
+        if marker and not Marker(marker).evaluate(environment):
+            continue
+        name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
+        found = _beside(name, version, pyodide) or _listed(name, version, package, tags)
+        if found is None and name in _PURE:
+            found = Wheel(name, version, f"{name}-{version}-py3-none-any.whl", "")
+        if found is None:
+            missing.append(f"{name} {version}".strip())
+        else:
+            wheels.append(found)
+    return Selection(tuple(wheels), tuple(missing))
+
+
+def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
+    """Return a wheel's import names and requirements.
+
+    Raises: :class:`InvalidInput` for bytes that are no wheel.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            about = next(name for name in names if name.endswith(".dist-info/METADATA"))
+            with archive.open(about) as file:
+                headers = HeaderParser().parsestr(file.read(_METADATA_LIMIT).decode("utf-8"))
+    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
+        raise InvalidInput("A package's wheel cannot be read.") from error
+    needs = (Requirement(text) for text in headers.get_all("Requires-Dist", []))
+    depends = [
+        canonicalize_name(each.name)
+        for each in needs
+        if each.marker is None or each.marker.evaluate(dict(environment))
+    ]
+    return WheelFacts(_imports(names), tuple(dict.fromkeys(depends)))
+
+
+def pack_installed(name: str) -> bytes:
+    """Return a wheel of an installed package's Python files, without its compiled ones.
+
+    Equal files give equal bytes.
+    """
+    found = metadata.distribution(name)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in sorted(found.files or (), key=str):
+            text = entry.suffix == ".py" or entry.name in {"METADATA", "LICENSE"}
+            if text and ".." not in entry.parts:
+                data = Path(str(entry.locate())).read_bytes()
+                archive.writestr(zipfile.ZipInfo(str(entry), _EPOCH), data)
+        info = f"{name}-{found.version}.dist-info/WHEEL"
+        archive.writestr(zipfile.ZipInfo(info, _EPOCH), _WHEEL)
+    return buffer.getvalue()
+
+
+def _imports(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules and packages at the top of a wheel."""
+    found = set()
+    for name in names:
+        first, slash, _ = name.partition("/")
+        if slash and first.isidentifier():
+            found.add(first)
+        elif not slash and (first.endswith((".py", ".so"))):
+            found.add(first.partition(".")[0])
+    return tuple(sorted(found))
+
+
+def _is_wanted(text: str, environment: Mapping[str, str]) -> bool:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise InvalidInput(f"{text!r} is not a requirement.") from error
+    if canonicalize_name(requirement.name) in _OURS:
+        return False
+    return requirement.marker is None or requirement.marker.evaluate(dict(environment))
+
+
+def _beside(name: NormalizedName, version: str, pyodide: Pyodide) -> Wheel | None:
+    """Return the wheel of Pyodide's own distribution, if it has this version."""
+    known = pyodide.wheels.get(name)
+    if known is None or known[0] != version:
+        return None
+    digest = hashlib.sha256(known[1].read_bytes()).hexdigest()
+    return Wheel(name, version, known[1].name, digest, place=known[1])
+
+
+def _listed(
+    name: NormalizedName, version: str, package: Mapping[str, object], tags: Sequence[Tag]
+) -> Wheel | None:
+    """Return the wheel of an index with the best tag, None without one that Pyodide loads."""
+    best: tuple[int, Wheel] | None = None
+    listed = package.get("wheels")
+    for each in listed if isinstance(listed, list) else ():
+        url, digest = str(each.get("url", "")), str(each.get("hashes", {}).get("sha256", ""))
+        filename = unquote(urlsplit(url).path.rpartition("/")[2])
+        rank = _rank(filename, tags)
+        if rank is not None and digest and (best is None or rank < best[0]):
+            best = rank, Wheel(name, version, filename, digest, url=url)
+    return best[1] if best else None
+
+
+def _rank(filename: str, tags: Sequence[Tag]) -> int | None:
+    try:
+        own = parse_wheel_filename(filename)[3]
+    except InvalidWheelFilename:
+        return None
+    return next((rank for rank, tag in enumerate(tags) if tag in own), None)

@@ -1,0 +1,123 @@
+"""The pages that run a notebook in the browser alone, as files below a course's directory.
+
+``.mograder/web/files/<name>-<digest>/…`` holds what browsers load. A directory's name has a digest
+of its content, so a file never changes under its address and may be cached for ever.
+``.mograder/web/items/<item>.json`` tells which frame an item uses (docs/reference/files.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import brotli  # type: ignore[import-untyped]
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.atomic_file import write_file
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import FileName, ItemName
+from mograder.store.files import atomic_write
+from mograder.store.records import make_directories
+
+PLACE = Path(".mograder") / "web"
+PACKED = ".br"
+"""The suffix of a file's compressed copy beside it."""
+
+_PACKS = frozenset({".js", ".mjs", ".css", ".html", ".json", ".svg", ".wasm", ".ttf"})
+_QUALITY = 9
+_MIN_BYTES = 1024
+_DIRECTORY = re.compile(r"[a-z]+-[0-9a-f]{32}")
+_PIECE = re.compile(r"[A-Za-z0-9_@~+-][A-Za-z0-9_@~+.!-]{0,254}")
+_DEEPEST = 8
+
+
+class BrowserPage(BaseModel):
+    """An item's page: ``frame`` is its address below ``files/``, ``notebook`` the item's file.
+
+    ``protocol`` is the version of the messages between the frame and the page around it;
+    ``missing`` names the packages that do not run in a browser.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    protocol: int
+    frame: str
+    notebook: str
+    marimo: str
+    pyodide: str
+    missing: tuple[str, ...] = ()
+
+
+class BrowserPages:
+    """The exported pages of one course."""
+
+    def __init__(self, root: Path) -> None:
+        self._place = root / PLACE
+
+    def find(self, item: ItemName) -> BrowserPage | None:
+        """Return an item's page, None if it has none or one that cannot be read."""
+        try:
+            return BrowserPage.model_validate_json(self._item(item).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def items(self) -> tuple[ItemName, ...]:
+        """Return the names of the items with a page, sorted."""
+        names = (ItemName.valid(path.stem) for path in (self._place / "items").glob("*.json"))
+        return tuple(sorted(name for name in names if name is not None))
+
+    def save(self, item: ItemName, page: BrowserPage) -> None:
+        """Write an item's page; its files are there already."""
+        make_directories(self._item(item).parent)
+        atomic_write(self._item(item), page.model_dump_json(indent=2).encode() + b"\n")
+
+    def add(self, name: str, content: Mapping[str, bytes]) -> str:
+        """Write a directory of files, unless it is there, and return its name.
+
+        ``name`` is a word of lower-case letters; the digest of the content is appended. A directory
+        counts as written when its last file, the marker of its completeness, is there.
+
+        Raises: :class:`InvalidInput` for the name of a file that has no address.
+        """
+        digest = hashlib.sha256()
+        for path, data in sorted(content.items()):
+            _check(path)
+            digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
+        directory = f"{name}-{digest.hexdigest()[:32]}"
+        place = self._place / "files" / directory
+        done = place / ".complete"
+        if done.is_file():
+            return directory
+        for path, data in content.items():
+            target = place / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_file(target, data)
+            if len(data) >= _MIN_BYTES and target.suffix in _PACKS:
+                packed = brotli.compress(data, quality=_QUALITY)
+                write_file(target.with_name(target.name + PACKED), packed)
+        write_file(done, b"")
+        return directory
+
+    def directory_of(self, pieces: tuple[str, ...]) -> tuple[Path, FileName]:
+        """Return the directory and the name of a served file.
+
+        ``pieces`` are the decoded steps of its path below ``files/``.
+
+        Raises: :class:`NotFound` for anything that no export wrote.
+        """
+        name = FileName.valid(pieces[-1]) if pieces else None
+        known = len(pieces) in range(2, _DEEPEST) and _DIRECTORY.fullmatch(pieces[0]) is not None
+        if not known or name is None or not all(_PIECE.fullmatch(each) for each in pieces[1:]):
+            raise NotFound("Not found")
+        return self._place.joinpath("files", *pieces[:-1]), name
+
+    def _item(self, item: ItemName) -> Path:
+        return self._place / "items" / f"{item}.json"
+
+
+def _check(path: str) -> None:
+    parts = PurePosixPath(path).parts
+    if len(parts) >= _DEEPEST or not all(_PIECE.fullmatch(each) for each in parts):
+        raise InvalidInput(f"{path!r} cannot be served under its name.")

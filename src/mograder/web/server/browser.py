@@ -1,0 +1,183 @@
+"""The pages on which a notebook runs in the browser alone (`mograder serve --web`).
+
+The page around the notebook has this server's origin: it holds the token and the drafts. The
+notebook runs in a frame whose policy gives it an opaque origin and lets it reach the files of the
+page only, on no other host (decision 50).
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+from types import MappingProxyType
+
+from anyio import to_thread
+from starlette.responses import HTMLResponse, Response
+
+from mograder.core.errors import NotFound
+from mograder.store.browser_pages import PACKED
+from mograder.web.context import RequestContext, context_of
+from mograder.web.headers import nameable
+from mograder.web.server.access import RequestInfo
+from mograder.web.server.assignments import find
+from mograder.web.server.files import Opened, answer_file, look
+
+_FOR_EVER = "public, max-age=31536000, immutable"
+_FILES = "/web/files/"
+_TYPES = MappingProxyType(
+    {
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+        ".woff2": "font/woff2",
+        ".html": "text/html; charset=utf-8",
+        ".json": "application/json",
+        ".whl": "application/octet-stream",
+    }
+)
+SANDBOX = "allow-scripts allow-modals allow-downloads"
+"""What the frame may do; never ``allow-same-origin``, nor forms, windows or the top page."""
+
+
+async def send_file(info: RequestInfo) -> Response:
+    """Send one file of the exported pages; its address tells its content, so it may be kept."""
+    services = info.services
+    _check_switch(info)
+    pieces = tuple(info.names["path"].split("/"))
+    directory, name = services.browser_pages.directory_of(pieces)
+    packs = "br" in info.request.headers.get("accept-encoding", "").replace(" ", "").split(",")
+    opened, packed = await to_thread.run_sync(
+        _find, info, directory, name, packs, limiter=services.readers
+    )
+    kind = _media_type(name)
+    answer = answer_file(opened, info.request.headers, services.readers, kind)
+    answer.headers["Cache-Control"] = _FOR_EVER
+    answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # the frame's origin is opaque
+    answer.headers["Vary"] = "Accept-Encoding"
+    answer.headers["Content-Security-Policy"] = frame_policy(context_of(info.request.scope))
+    if packed:
+        answer.headers["Content-Encoding"] = "br"
+    return answer
+
+
+async def page(info: RequestInfo) -> Response:
+    """Return the page around an item's notebook."""
+    _check_switch(info)
+    assignment = await find(info)
+    found = await to_thread.run_sync(
+        info.services.browser_pages.find, assignment.name, limiter=info.services.readers
+    )
+    if found is None:
+        raise NotFound(f"{assignment.name} has no page for the browser.")
+    context = context_of(info.request.scope)
+    html = info.services.pages.render(
+        "browser.html",
+        f"{context.prefix}/web",
+        item=assignment.name,
+        page=found,
+        root=context.prefix,
+        sandbox=SANDBOX,
+        no_auth=info.services.options.no_auth,
+    )
+    return HTMLResponse(html, headers=_page_headers(context))
+
+
+async def index(info: RequestInfo) -> Response:
+    """Return the list of the items that have a page."""
+    _check_switch(info)
+    context = context_of(info.request.scope)
+    items = await to_thread.run_sync(
+        info.services.browser_pages.items, limiter=info.services.readers
+    )
+    html = info.services.pages.render("browser_items.html", f"{context.prefix}/web", items=items)
+    return HTMLResponse(html, headers=_page_headers(context))
+
+
+async def static_file(info: RequestInfo) -> Response:
+    """Return one of our own stylesheets and scripts."""
+    _check_switch(info)
+    static = info.services.pages.static
+    found = static.by_name.get(info.names["file"])
+    if found is None or info.names["version"] != static.version:
+        raise NotFound("Not found")
+    about = {"Cache-Control": _FOR_EVER, "X-Content-Type-Options": "nosniff"}
+    about["Content-Encoding"], about["Vary"] = "gzip", "Accept-Encoding"
+    if "gzip" not in info.request.headers.get("accept-encoding", ""):
+        del about["Content-Encoding"]
+        return Response(found.body, media_type=found.media_type, headers=about)
+    return Response(found.packed, media_type=found.media_type, headers=about)
+
+
+def frame_policy(context: RequestContext) -> str:
+    """Return the policy of the frame: an opaque origin that reaches its own files only.
+
+    The notebook's code is anybody's, so ``eval`` and inline scripts give it nothing that it lacks.
+    """
+    own = _origin(context, _FILES)
+    return "; ".join(
+        (
+            f"sandbox {SANDBOX}",
+            "default-src 'none'",
+            f"script-src {own} 'unsafe-inline' 'unsafe-eval' blob: data:",
+            f"worker-src {own} blob: data:",
+            f"style-src {own} 'unsafe-inline'",
+            f"font-src {own} data:",
+            f"img-src {own} data: blob:",
+            "media-src data: blob:",
+            f"connect-src {own} data: blob:",
+            "frame-src 'none'",
+            "form-action 'none'",
+            f"base-uri {own}",
+            "frame-ancestors 'self'",
+        )
+    )
+
+
+def _page_headers(context: RequestContext) -> dict[str, str]:
+    static = _origin(context, "/web/static/")
+    policy = (
+        "default-src 'none'",
+        f"script-src {static}",
+        f"style-src {static}",
+        f"img-src {static}",
+        "connect-src 'self'",
+        # The frame can go nowhere else, so it cannot carry anything away in an address.
+        f"frame-src {_origin(context, _FILES)}",
+        "form-action 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+
+
+def _origin(context: RequestContext, path: str) -> str:
+    if not nameable(context):
+        return "'self'"
+    return f"{context.scheme}://{context.host}{context.prefix}{path}"
+
+
+def _check_switch(info: RequestInfo) -> None:
+    if not info.services.options.web:
+        raise NotFound("Not found")
+
+
+def _find(info: RequestInfo, directory: Path, name: str, packs: bool) -> tuple[Opened, bool]:
+    digests = info.services.digests
+    if packs:
+        try:
+            return look(directory, name + PACKED, digests), True
+        except NotFound:
+            pass
+    return look(directory, name, digests), False
+
+
+def _media_type(name: str) -> str:
+    suffix = Path(name).suffix
+    return _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"

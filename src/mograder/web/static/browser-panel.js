@@ -1,0 +1,105 @@
+// The panel beside the notebook: results of the checks, and how the submitted work stands. All of it
+// is put there as text; a feedback document is downloaded, never shown in this page.
+
+const element = (name, text, ...children) => {
+  const made = document.createElement(name);
+  if (text) made.textContent = text;
+  made.append(...children);
+  return made;
+};
+
+const button = (text, act) => {
+  const made = element("button", text);
+  made.onclick = act;
+  return made;
+};
+
+// The last line of each label counts.
+function latest(text) {
+  const found = new Map();
+  for (const line of text.split("\n")) {
+    try {
+      const { label, status, details } = JSON.parse(line);
+      if (typeof label !== "string" || typeof status !== "string") continue;
+      found.set(label.slice(0, 200), { status, details: Array.isArray(details) ? details : [] });
+    } catch {
+      // An incomplete line.
+    }
+    if (found.size >= 500) break;
+  }
+  return found;
+}
+
+const WORDS = { success: "passed", partial: "passed in part", danger: "failed", warn: "waits for your answer" };
+
+export function showChecks(opener, panel, text) {
+  const found = latest(text);
+  const passed = [...found.values()].filter((each) => each.status === "success").length;
+  opener.hidden = found.size === 0;
+  opener.textContent = `Checks: ${passed} of ${found.size} passed`;
+  const list = element("ul");
+  for (const [label, { status, details }] of found) {
+    const line = element("li", `${label}: ${WORDS[status] ?? "unknown"}`);
+    const messages = details.slice(0, 25).map((each) => element("li", String(each).slice(0, 500)));
+    if (messages.length) line.append(element("ul", "", ...messages));
+    list.append(line);
+  }
+  const note = element("p", "What the notebook's own checks say here. Marks are decided on the server.");
+  panel.querySelector("div").replaceChildren(element("h2", "Checks"), list, note);
+}
+
+export async function showStanding(panel, { server, item, work, earlier, save, notebook }) {
+  const body = panel.querySelector("div");
+  panel.hidden = false;
+  panel.focus();
+  const parts = [element("h2", "Status")];
+  try {
+    const status = await server.status(item);
+    parts.push(...(await lines(status, work)));
+    if (status.feedback_available) {
+      const get = async () => save("feedback.html", await server.feedback(item), "text/html");
+      parts.push(button("Download the feedback", () => void get()));
+    }
+  } catch (error) {
+    parts.push(element("p", `The server does not tell: ${error.message}`));
+  }
+  if (work.pending) parts.push(element("p", "One submission waits for the connection."));
+  if (work.receipts?.length) {
+    parts.push(element("h2", "Receipts of this browser"));
+    for (const receipt of work.receipts) {
+      const text = `${new Date(receipt.received).toLocaleString()}${receipt.late ? ", late" : ""}`;
+      const get = () => save(`receipt-${receipt.sequence}.json`, JSON.stringify(receipt, null, 2), "application/json");
+      parts.push(element("p", `${text} `, button("Download", get)));
+    }
+  }
+  if (earlier.length) {
+    parts.push(element("h2", "Other versions of your work"));
+    for (const each of earlier) {
+      const get = () => save(notebook, each.text, "text/x-python");
+      parts.push(element("p", `${new Date(each.at).toLocaleString()} `, button("Download", get)));
+    }
+  }
+  body.replaceChildren(...parts);
+}
+
+async function lines(status, work) {
+  const parts = [];
+  const { receipt } = status;
+  if (!receipt) parts.push(element("p", "Nothing was submitted yet."));
+  else {
+    const same = receipt.sha256 === (await digest(work.text));
+    const when = new Date(receipt.received).toLocaleString();
+    parts.push(element("p", `Submitted ${when}${status.late ? ", late" : ""}: ${same ? "this text" : "another version than the text here"}.`));
+  }
+  if (status.due) parts.push(element("p", `Due ${new Date(status.due).toLocaleString()}.`));
+  if (!status.can_submit) parts.push(element("p", status.why_not));
+  if (status.graded) parts.push(element("p", `Mark: ${status.grade}`));
+  if (status.feedback) parts.push(element("pre", status.feedback));
+  return parts;
+}
+
+async function digest(text) {
+  if (!crypto.subtle) return "";
+  const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(bytes), (each) => each.toString(16).padStart(2, "0")).join("");
+}

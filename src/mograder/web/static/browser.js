@@ -1,0 +1,313 @@
+// The page around a notebook that runs in the browser alone: it signs in, keeps the text in this
+// browser and on the server, and submits it. The notebook's code runs in the frame, which sees none
+// of that: the frame gets the text and the item's files, and says what was edited and checked.
+
+import { openFrame } from "./browser-frame.js";
+import { showChecks, showStanding } from "./browser-panel.js";
+import { Refused, Unreachable, serverOf } from "./browser-server.js";
+import { openStore } from "./browser-store.js";
+
+const RETRY_MS = 15_000;
+const { item, notebook, root, open } = document.body.dataset;
+const $ = (id) => document.getElementById(id);
+const say = (text) => ($("said").textContent = text);
+const clock = (moment) => new Date(moment).toLocaleString();
+
+let store;
+let person;
+let server;
+let work; // { text, at, base, dirty, pending, receipts }
+let frame;
+let choosing;
+let pushing;
+
+const keep = () => store.keepWork(person.user, item, work);
+
+function showSaved() {
+  if (!work.at || unsaved) return;
+  const where = work.dirty ? "in this browser" : "in this browser and on the server";
+  $("saved").textContent = `Saved ${where}, ${new Date(work.at).toLocaleTimeString()}`;
+}
+
+// --- drafts --------------------------------------------------------------------------------------
+
+let writing = Promise.resolve();
+let unsaved = false;
+
+function editing() {
+  unsaved = true;
+  $("saved").textContent = "Not saved yet…";
+}
+
+function edited(text) {
+  unsaved = false;
+  if (text === work.text) return showSaved();
+  if (text === work.text) return;
+  work = { ...work, text, at: Date.now(), dirty: true };
+  // One write after the other: an older text never comes last.
+  writing = writing.then(keep).then(showSaved, (error) => {
+    $("saved").textContent = "Not saved";
+    say(`This browser cannot keep your work: ${error}. Download it.`);
+  });
+  void writing.then(push);
+}
+
+async function push() {
+  if (pushing || choosing || !work.dirty) return;
+  pushing = true;
+  try {
+    while (work.dirty && !choosing) {
+      const { text } = work;
+      const answer = await server.saveDraft(item, text, work.base);
+      work = { ...work, base: answer.tag, dirty: work.text !== text };
+      await keep();
+    }
+    if ($("said").dataset.offline) say("");
+    delete $("said").dataset.offline;
+  } catch (error) {
+    if (error.status === 412) await chooseFromServer();
+    else if (error instanceof Unreachable) offline();
+    else say(`The server did not take the draft: ${error.message} It is kept in this browser.`);
+  } finally {
+    pushing = false;
+    showSaved();
+  }
+}
+
+function offline() {
+  $("said").dataset.offline = "1";
+  say("No connection. Your work is kept in this browser and sent when the connection is back.");
+}
+
+async function chooseFromServer() {
+  const theirs = await server.draft(item);
+  if (theirs === null) {
+    work = { ...work, base: null };
+    return;
+  }
+  if (theirs.text === work.text) {
+    work = { ...work, base: theirs.tag, dirty: false };
+    await keep();
+    return;
+  }
+  void choose(theirs);
+}
+
+// Returns when one of the two was chosen; the other is kept as an earlier one.
+function choose(theirs) {
+  choosing = true;
+  $("versions").textContent =
+    `This browser saved ${clock(work.at)}; the server has a version saved ${clock(theirs.saved)}.`;
+  $("choice").hidden = false;
+  $("place").hidden = true;
+  return new Promise((resolve) => {
+    const decide = async (mine) => {
+      const other = mine ? { text: theirs.text, at: theirs.saved } : { text: work.text, at: work.at };
+      await store.keepEarlier(person.user, item, other);
+      if (mine) work = { ...work, base: theirs.tag, dirty: true };
+      else work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), base: theirs.tag, dirty: false };
+      await keep();
+      choosing = false;
+      $("choice").hidden = true;
+      $("place").hidden = false;
+      // A notebook that runs already shows the other text: start it again.
+      if (!mine && frame) location.reload();
+      void push();
+      resolve();
+    };
+    $("keep-mine").onclick = () => decide(true);
+    $("keep-theirs").onclick = () => decide(false);
+  });
+}
+
+// --- submitting ----------------------------------------------------------------------------------
+
+async function submit() {
+  $("submit").disabled = true;
+  say("Submitting…");
+  try {
+    await frame.save();
+    await writing;
+    work = { ...work, pending: { text: work.text, at: Date.now() } };
+    await keep();
+    await send();
+  } finally {
+    $("submit").disabled = false;
+  }
+}
+
+// A submission that is under way stays in the store until the server has answered; the server takes
+// the same bytes once, so that sending it again is safe.
+async function send(late = false) {
+  if (!work.pending) return;
+  try {
+    const answer = await server.submit(item, work.pending.text, late);
+    const receipts = [answer.receipt, ...(work.receipts ?? [])].slice(0, 50);
+    work = { ...work, pending: undefined, receipts };
+    await keep();
+    say(`Submitted, ${clock(answer.receipt.received)}${answer.late ? ", late" : ""}. Receipt kept.`);
+  } catch (error) {
+    if (error instanceof Unreachable) {
+      say("Not submitted yet: no connection. It is sent as soon as the connection is back.");
+      return;
+    }
+    if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
+      if (confirm(`${error.message}\n\nReplace it by this late one?`)) return send(true);
+    }
+    // 5xx and 429 pass; anything else is the server's decision.
+    const passes = error.status === 429 || error.status >= 500;
+    if (!passes) {
+      work = { ...work, pending: undefined };
+      await keep();
+    }
+    say(`Not submitted: ${error.message}`);
+  }
+}
+
+function again() {
+  void push();
+  void send();
+}
+
+// --- signing in ----------------------------------------------------------------------------------
+
+function retryKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(24));
+  return Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("");
+}
+
+let key;
+
+async function signIn() {
+  const value = (id) => $(id)?.value.trim() ?? "";
+  let token = value("token");
+  if (open !== undefined) return { user: value("name"), token: "" };
+  if (!token) {
+    // The same key again after a lost answer gets the same token.
+    key ??= retryKey();
+    token = (await serverOf(root, null).register(value("name"), value("code"), key)).token;
+  }
+  const me = await serverOf(root, { token }).me();
+  if (me.role !== "student") throw new Error("This is the instructor's token. Use a student's.");
+  return { user: me.user, token };
+}
+
+function askToSignIn() {
+  $("sign-in").hidden = false;
+  return new Promise((resolve) => {
+    $("sign-in").onsubmit = async (event) => {
+      event.preventDefault();
+      $("refused").textContent = "";
+      try {
+        const found = await signIn();
+        await store.keepPerson(found);
+        $("sign-in").reset();
+        $("sign-in").hidden = true;
+        resolve(found);
+      } catch (error) {
+        $("refused").textContent =
+          error instanceof Unreachable ? "The server cannot be reached. Try again." : error.message;
+      }
+    };
+  });
+}
+
+async function signOut() {
+  await store.keepPerson(undefined);
+  location.reload();
+}
+
+// --- the start -----------------------------------------------------------------------------------
+
+// The item's files: from the server, or those of the last visit.
+async function releaseFiles() {
+  const listed = await server.assignments();
+  const entry = listed.find((each) => each.name === item);
+  const names = (entry?.files ?? []).map((each) => each.filename);
+  const pairs = await Promise.all(
+    [...new Set([...names, notebook])].map(async (name) => [name, await server.file(item, name)]),
+  );
+  return Object.fromEntries(pairs);
+}
+
+async function begin() {
+  work = (await store.work(person.user, item)) ?? {};
+  let theirs;
+  try {
+    const files = await releaseFiles();
+    work = { ...work, files };
+    theirs = await server.draft(item);
+  } catch (error) {
+    if (error.status === 401) {
+      await store.keepPerson(undefined);
+      person = await askToSignIn();
+      server = serverOf(root, person);
+      return begin();
+    }
+    if (!(error instanceof Unreachable) || !work.files) throw error;
+    offline();
+  }
+  const release = new TextDecoder().decode(work.files[notebook]);
+  if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
+  if (theirs && theirs.tag !== work.base) {
+    if (work.dirty && theirs.text !== work.text) await choose(theirs);
+    else work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), base: theirs.tag, dirty: false };
+  }
+  await keep();
+  showSaved();
+}
+
+function save(name, content, type) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function listen() {
+  $("submit").onclick = () => void submit();
+  $("download").onclick = () => save(notebook, work.text, "text/x-python");
+  $("sign-out").onclick = () => void signOut();
+  $("close").onclick = () => ($("panel").hidden = true);
+  $("checks").onclick = () => ($("panel").hidden = false);
+  $("standing").onclick = async () => {
+    const earlier = await store.earlier(person.user, item);
+    await showStanding($("panel"), { server, item, work, earlier, save, notebook });
+  };
+  addEventListener("online", again);
+  addEventListener("beforeunload", (event) => {
+    if (unsaved) event.preventDefault();
+  });
+  setInterval(again, RETRY_MS);
+  document.addEventListener("visibilitychange", () => {
+    // A tab that is left may never come back.
+    if (document.hidden) void frame?.save();
+  });
+}
+
+async function main() {
+  store = await openStore(root);
+  person = (await store.person()) ?? (await askToSignIn());
+  server = serverOf(root, person);
+  say("Loading…");
+  await begin();
+  if (!$("said").dataset.offline) say("");
+  listen();
+  document.querySelector(".acts").hidden = false;
+  const { [notebook]: _, ...files } = work.files;
+  frame = openFrame($("place"), {
+    title: item,
+    text: work.text,
+    files,
+    editing,
+    edited,
+    checked: (text) => showChecks($("checks"), $("panel"), text),
+    failed: (text) => say(`The notebook does not start: ${text}`),
+  });
+  again();
+}
+
+main().catch((error) => {
+  say(error instanceof Unreachable ? "The server cannot be reached. Load this page again." : String(error.message));
+});

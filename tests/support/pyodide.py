@@ -1,0 +1,25 @@
+"""Pyodide's npm package, fetched once into ``.tools/`` for all runs of this checkout."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+_TOOLS = Path(__file__).parents[2] / ".tools"
+
+
+def unpacked_pyodide(version: str) -> Path:
+    """Return the directory with one version of Pyodide's own files."""
+    place = _TOOLS / f"pyodide-{version}"
+    if not place.is_dir():
+        scratch = place.with_name(f"{place.name}.new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        subprocess.run(["npm", "pack", f"pyodide@{version}"], cwd=scratch, check=True)
+        (archive,) = scratch.glob("*.tgz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(scratch, filter="data")
+        scratch.rename(place)
+    return place / "package"

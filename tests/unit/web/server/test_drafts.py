@@ -1,0 +1,60 @@
+"""The endpoints of drafts: who may, bounds, preconditions."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from mograder.store.drafts import DRAFT_LIMIT
+from tests.support.assignment_app import Course, course
+
+__all__ = ["course"]
+
+PATH = "/assignments/hw1/draft?user=alice"
+FIRST = {"If-None-Match": "*"}
+
+
+async def put(
+    course: Course, text: bytes, headers: dict[str, str], user: str | None = "alice"
+) -> httpx.Response:
+    return await course.ask("PUT", PATH, user, headers=headers, content=text)
+
+
+async def test_a_draft_is_kept_and_given_back(course: Course) -> None:
+    nothing = await course.ask("GET", PATH, "alice")
+    assert nothing.json() == {"tag": None, "version": 0, "saved": None, "text": None}
+    saved = await put(course, b"x = 1\n", FIRST)
+    tag = saved.json()["tag"]
+    assert saved.headers["etag"] == f'"{tag}"'
+    found = (await course.ask("GET", PATH, "alice")).json()
+    assert (found["text"], found["version"], found["tag"]) == ("x = 1\n", 1, tag)
+    course.restart()
+    again = await put(course, b"x = 2\n", {"If-Match": f'"{tag}"'})
+    assert again.json()["version"] == 2
+
+
+async def test_a_newer_version_is_never_overwritten_in_silence(course: Course) -> None:
+    first = (await put(course, b"x = 1\n", FIRST)).json()
+    for headers in (FIRST, {"If-Match": '"1-feedfeedfeedfeed"'}):
+        refused = await put(course, b"x = 2\n", headers)
+        assert refused.status_code == 412
+        assert (refused.json()["tag"], refused.json()["reason"]) == (first["tag"], "changed")
+    assert (await put(course, b"x = 2\n", {})).status_code == 428
+    assert (await course.ask("GET", PATH, "alice")).json()["text"] == "x = 1\n"
+
+
+@pytest.mark.parametrize(("user", "status"), [(None, 401), ("bob", 403), ("prof", 403)])
+async def test_a_draft_is_its_owners_alone(course: Course, user: str | None, status: int) -> None:
+    await put(course, b"secret = 1\n", FIRST)
+    read = await course.ask("GET", PATH, user)
+    written = await put(course, b"x = 2\n", FIRST, user)
+    assert (read.status_code, written.status_code) == (status, status)
+    assert "secret" not in read.text + written.text
+
+
+async def test_bounds(course: Course) -> None:
+    large = await put(course, b"x" * (DRAFT_LIMIT + 1), FIRST)
+    assert large.status_code == 413
+    assert (await put(course, b"\xff", FIRST)).status_code == 400
+    nowhere = await course.ask("PUT", "/assignments/no/draft?user=alice", "alice", headers=FIRST)
+    assert nowhere.status_code == 404
