@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.execution.judge_runner import JudgingHands
@@ -12,7 +12,9 @@ from mograder.sandbox.execution.runner import Hands
 from mograder.sessions.capacity import CapacityLimits, capacity_limits
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.launcher import Launcher
-from mograder.web.hub.support.connected_nodes import HubNodes
+
+if TYPE_CHECKING:  # nodes are imported only where there are some
+    from mograder.web.hub.support.connected_nodes import HubNodes
 
 
 class SessionMachines(Launcher, Hands, JudgingHands, Protocol):

@@ -46,10 +46,10 @@ from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
-from mograder.web.hub.support.hosting import Hosting, SessionMachines, own_machine
+from mograder.web.hub.support.hosting import Hosting, SessionMachines
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 from mograder.web.hub.support.hub_membership import HubMembership
-from mograder.web.hub.support.hub_nodes import open_nodes
+from mograder.web.hub.support.open_hosting import Course, open_hosting
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
@@ -116,7 +116,8 @@ async def open_services(
         membership = await _join(loaded, state, stack)
         supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
         releases, workspaces = _open_stores(loaded, clock)
-        hosting = await _open_hosting(loaded, state, clock, secret, supervisor, membership, stack)
+        course = Course(loaded, state, clock, secret, supervisor, membership)
+        hosting = await stack.enter_async_context(open_hosting(course))
         environments = _environments(loaded, supervisor, hosting.machines, stack)
         spawner = _spawner(loaded, releases, workspaces, environments, state)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
@@ -247,22 +248,6 @@ async def _capabilities(
     capabilities.end_with(pool.all())
     pool.on_adopted = capabilities.forget_with
     return capabilities
-
-
-async def _open_hosting(
-    loaded: LoadedSettings,
-    state: HubState,
-    clock: Clock,
-    secret: str,
-    supervisor: SupervisorClient,
-    membership: HubMembership | None,
-    stack: AsyncExitStack,
-) -> Hosting:
-    """Return what runs the sessions: this machine, or nodes, for which the hub then listens."""
-    if membership is None:
-        return own_machine(loaded, supervisor)
-    opening = open_nodes(loaded, state, clock, secret, supervisor, membership)
-    return await stack.enter_async_context(opening)
 
 
 async def _open_pool(

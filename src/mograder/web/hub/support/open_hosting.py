@@ -1,0 +1,48 @@
+"""Where a hub runs sessions: its own machine, or nodes, which are imported only then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from mograder.core.clock import Clock
+from mograder.core.settings import LoadedSettings
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.store.hub_state import HubState
+from mograder.web.hub.support.hosting import Hosting, own_machine
+from mograder.web.hub.support.hub_membership import HubMembership
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What decides it; ``membership`` is None without ``[nodes] listen``."""
+
+    loaded: LoadedSettings
+    state: HubState
+    clock: Clock
+    secret: str = field(repr=False)
+    supervisor: SupervisorClient
+    membership: HubMembership | None
+
+
+@asynccontextmanager
+async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
+    """Return what runs the sessions; the hub listens for nodes during the block, if it has some.
+
+    Raises: as :func:`~mograder.web.hub.support.hub_nodes.open_nodes`.
+    """
+    if course.membership is None:
+        yield own_machine(course.loaded, course.supervisor)
+        return
+    from mograder.web.hub.support.hub_nodes import open_nodes  # noqa: PLC0415 - see above
+
+    async with open_nodes(
+        course.loaded,
+        course.state,
+        course.clock,
+        course.secret,
+        course.supervisor,
+        course.membership,
+    ) as hosting:
+        yield hosting
