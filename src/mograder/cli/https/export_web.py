@@ -34,7 +34,7 @@ def export_web(
     notebook: str | None,
     pyodide: Path | None,
 ) -> None:
-    """Make an item's page for the browser alone.
+    """Make an item's page for the browser alone (instructors).
 
     DIRECTORY is the one that mograder serve serves. The page runs the notebook in the student's
     browser, without a hub and without Python on the student's computer. marimo, Pyodide and the

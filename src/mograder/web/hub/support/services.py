@@ -116,15 +116,14 @@ async def open_services(
         membership = await _join(loaded, state, stack)
         supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
         releases, workspaces = _open_stores(loaded, clock)
-        course = Course(loaded, state, clock, secret, supervisor, membership)
-        hosting = await stack.enter_async_context(open_hosting(course))
+        opening = open_hosting(Course(loaded, state, clock, secret, supervisor, membership))
+        hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
         spawner = _spawner(loaded, releases, workspaces, environments, state)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
-        grading = await asyncio.to_thread(open_grading, loaded, hands)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
         await stack.enter_async_context(_upkeep(loaded, releases, environments, hosting.machines))
@@ -144,7 +143,7 @@ async def open_services(
             capabilities=await _capabilities(state, clock, pool, secret, membership),
             allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
-            grading=grading,
+            grading=await asyncio.to_thread(open_grading, loaded, hands),
             hang_up=hosting.machines.hang_up,
             sandboxed=sandboxed,
             dev=dev,
