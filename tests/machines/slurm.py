@@ -121,7 +121,11 @@ class Cluster:
             until(lambda: not self._jobs(), 30, self._jobs)
 
     def stop(self) -> None:
-        """Cancel all jobs and stop the daemons."""
+        """Cancel all jobs and stop the daemons; one that was killed has to end its own jobs."""
+        for node in NODES:
+            if f"slurmd-{node}" not in self.daemons:
+                with contextlib.suppress(AssertionError):
+                    self.start_compute(node)
         self.stop_jobs()
         for daemon in reversed(self.daemons.values()):
             daemon.stop()

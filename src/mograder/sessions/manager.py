@@ -425,6 +425,8 @@ class SessionManager:
     async def _handle_exits(self) -> None:
         while True:
             gone = await self._exits.get()
+            if gone is None:
+                _log.warning("the connection to the supervisor broke; running sessions are kept")
             try:
                 await (self._matching.reconcile() if gone is None else self.note_exit(gone))
             except Exception:  # noqa: BLE001 - the loop must go on with the next exit

@@ -57,12 +57,11 @@ class Reconciler:
                 _log.exception("the sessions could not be matched with the launcher's")
 
     async def reconcile(self) -> None:
-        """Match the sessions known here with the launcher's, after the connection broke.
+        """Match the sessions known here with the launcher's, after a connection broke or was made.
 
         Sessions that the launcher still runs are kept. Those that it lacks have ended as lost.
         Those that are unknown here are stopped: their start or stop was in progress at the break.
         """
-        _log.warning("the connection to the supervisor broke; running sessions are kept")
         while True:
             # Collected before the call: its answer may lack sessions that start meanwhile.
             known = {*self._ids(), *self.starter.launched()}
@@ -80,7 +79,7 @@ class Reconciler:
         unknown = running - {*self._ids(), *self.starter.ids()}
         with suppress(MograderError):
             await stop_all(self.launcher, await self.orphans(unknown))
-        _log.info("reconnected to the supervisor, which runs %d sessions", len(running))
+        _log.info("connected: %d sessions run", len(running))
 
     async def _note_dead(self) -> None:
         """Record sessions whose server is dead as lost, while the launcher is unreachable."""

@@ -47,6 +47,8 @@ def supervisor_config(
     runtime = runtime_dir(loaded, environ)
     own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
     build = build_variables(environ)
+    # Several hubs share the course's directory, but each machine has its own runtime directory.
+    logs = runtime if loaded.settings.nodes.listen else loaded.state_dir
     return SupervisorConfig(
         runtime=runtime,
         socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),
@@ -55,7 +57,7 @@ def supervisor_config(
         sandbox="none" if security.use_bubblewrap is False else "bubblewrap",
         uid_base=security.sandbox_uid_base,
         owned=not (lone or hub.supervisor_socket),
-        log=None if lone else loaded.state_dir / "supervisor.log",
+        log=None if lone else logs / "supervisor.log",
         path=environ.path,
         build_variables=build,
         build_readable=named_files(build),
