@@ -83,11 +83,8 @@ def rig(uv_cache: Path, run_directory: Path) -> Iterator[Rig]:
         nodes = stack.enter_context(nodes_hub("nodes", caches, _prepare))
         one = stack.enter_context(nodes.node("one"))
         two = stack.enter_context(nodes.node("two"))
-        with ThreadPoolExecutor() as pool:  # both build the environment
-            list(pool.map(lambda user: start(nodes.hub, user), ("first", "second")))
-        until(lambda: len(set(nodes.places().values())) == 2)
-        for user in ("first", "second"):
-            stop(nodes.hub, user)
+        # Both build the environment, and a node that is warm is chosen before one that is not.
+        until(lambda: nodes.warm() == {"one", "two"}, 300)
         yield Rig(nodes, one, two)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -124,6 +125,12 @@ class NodesHub:
         finally:
             engine.dispose()
         return {row.username: row.node for row in rows if row.state == "running"}
+
+    def warm(self) -> set[str]:
+        """The names of the nodes that have a process to fork sessions from."""
+        with self._nodes() as nodes:
+            told = {row.name: row.status for row in nodes.all() if row.status}
+        return {name for name, text in told.items() if json.loads(text)["zygotes"]}
 
     def held(self) -> set[str]:
         """The names of the nodes whose lease is not over."""
