@@ -6,6 +6,8 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from bench.support.process import ServerProcess, free_port
 from mograder.store.database import database_url, open_engine
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow
+from mograder.store.node_tables import NodeRow
+from mograder.store.nodes import Nodes
 from tests.support.shared_hub import TINY, notebook, start, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
@@ -48,6 +52,22 @@ class Rig:
         rows = HubState(engine).sessions()
         engine.dispose()
         return next(row for row in rows if row.username == user)
+
+    def follow(self, name: str) -> None:
+        """Wait until the hub has read a node's row, as it does at each renewal of the lease."""
+        for _ in range(2):  # the first one may have been under way
+            before = self._node(name).lease_until
+            until(partial(self._has_changed, name, before))
+
+    def _has_changed(self, name: str, before: datetime | None) -> bool:
+        return self._node(name).lease_until != before
+
+    def _node(self, name: str) -> NodeRow:
+        engine = open_engine(database_url("", self.hub.course))
+        found = Nodes(engine).find(name)
+        engine.dispose()
+        assert found is not None
+        return found
 
     def standing(self, row: SessionRow) -> dict[str, object]:
         """What the bar above a session's notebook is told."""
@@ -92,6 +112,7 @@ def test_nodes_come_are_drained_and_fail(rig: Rig) -> None:
     until(lambda: rig.standing(on["node-1"]).get("machine") != stays["machine"])
     assert rig.standing(on["node-1"])["machine"] == {"leaving": True, "seconds": None}
     assert stays.items() <= rig.standing(on["node-2"]).items()
+    rig.follow("node-1")
     start(rig.hub, "erin")
     assert rig.row("erin").node == "node-2"
     rig.command("undrain", "node-1")

@@ -261,6 +261,8 @@ class SupervisorClient:
             except MograderError as error:
                 _log.warning("the supervisor could not be ended and may still run: %s", error)
         await connection.close()
+        if self.child is not None:
+            self.child.poll()  # it may have ended by itself, and its status is collected here
 
     async def _once(
         self,
