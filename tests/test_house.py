@@ -7,6 +7,7 @@ exception that is no longer needed fails too, so that the lists only hold what i
 from __future__ import annotations
 
 import ast
+import gc
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -149,7 +150,13 @@ def _name(path: Path) -> str:
 
 
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    # In CPython 3.11 a collection while parsing that logs a traceback, which is parsed too, makes
+    # ast.parse raise SystemError.
+    gc.disable()
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    finally:
+        gc.enable()
 
 
 def _nesting(node: ast.AST, depth: int = 0) -> int:

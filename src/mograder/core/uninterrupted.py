@@ -20,4 +20,6 @@ async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         return await asyncio.shield(calling)
     except asyncio.CancelledError:
         await asyncio.wait({calling})
+        if not calling.cancelled():
+            calling.exception()  # read, or asyncio would log that it never was
         raise
