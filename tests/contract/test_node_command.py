@@ -105,6 +105,12 @@ async def hub(node: NodeProcess, wire: WireHub) -> LeasingHub:
     return await next_hub(wire)
 
 
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    """Set the variables of a node in this process, for a command that runs in it."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
 async def start(hub: LeasingHub, node: NodeProcess, name: str) -> str:
     request = start_request(node.config, name, SLEEPER)
     await hub.link.connection.call(request)
@@ -184,8 +190,7 @@ async def test_joining_twice_needs_to_be_wanted(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    set_all(monkeypatch, variables)
     token = tmp_path / "token"
     token.write_text(wire.token().text)
     join = ["node", "join", "--token-file", str(token)]
@@ -202,8 +207,7 @@ def test_a_node_without_share_or_identity_does_not_start(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    set_all(monkeypatch, variables)
     assert run(["node", "run"]) == 3
     assert "mograder node join" in capsys.readouterr().err
     monkeypatch.delenv("MOGRADER_NODE_SHARE")
@@ -217,8 +221,7 @@ def test_the_check_passes_here(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    set_all(monkeypatch, variables)
     assert run(["node", "check", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     levels = {each["check"]: each["level"] for each in report["checks"]}
@@ -234,8 +237,7 @@ async def test_the_check_tells_which_hub_does_not_answer(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    set_all(monkeypatch, variables)
     (tmp_path / "state").mkdir()
     identity = make_identity(wire.authority, "node-7", wire.address, "127.0.0.1:9")
     identity.save(tmp_path / "state/identity.json")

@@ -135,7 +135,7 @@ class NodesHub:
     def held(self) -> set[str]:
         """The names of the nodes whose lease is not over."""
         with self._nodes() as nodes:
-            return {row.name for row in nodes.all()} - nodes.lapsed()
+            return set(nodes.holding())
 
 
 def _drains(nodes: Nodes, name: str) -> bool:

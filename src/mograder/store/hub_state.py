@@ -208,6 +208,12 @@ class HubState:
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(placed.values(node=node), {"which": session_id}).rowcount > 0
 
+    def place_of(self, session_id: str) -> str:
+        """Return the node that a session runs or starts on, "" if it has none."""
+        wanted = select(sessions.c.node).where(sessions.c.session_id == session_id)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar_one_or_none() or ""
+
     def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
         """Update the time of last activity of sessions, given by session id."""
         if not seen:

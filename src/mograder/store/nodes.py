@@ -73,6 +73,12 @@ class Nodes:
             row.name for row in rows if row.lease_until is None or row.lease_until <= now
         )
 
+    def holding(self) -> frozenset[str]:
+        """Return the names of the nodes whose lease is not over, also of removed ones."""
+        with reading(self._engine) as connection:
+            held = select(nodes.c.name).where(nodes.c.lease_until > database_now(connection))
+            return frozenset(connection.execute(held).scalars())
+
     def note(self, name: str, *, version: str, status: str) -> None:
         """Store a node's version and the JSON of its status, for people."""
         changed = update(nodes).where(nodes.c.name == name)

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from mograder.core.errors import RemoteFailed
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
-from mograder.sandbox.protocol import Ended, Limits, Mode, RunCommand, StartSession
+from mograder.sandbox.client.trial_session import trial_session
+from mograder.sandbox.protocol import Ended, Limits, RunCommand, StartSession
 
 _SECONDS = 30.0
 _LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=16)
-_NOTEBOOK = "proof.py"
 _SAYS, _END = "PROOF ", "PROOF end"
 _LOOK = """\
 #!/bin/sh
@@ -122,23 +121,9 @@ async def uv_version(client: SupervisorClient, place: Path) -> str:
 
 def _prepare(place: Path, hidden: Sequence[Path]) -> StartSession:
     """Make a workspace, and an environment whose python is the shell script that reports."""
-    workspace, environment = place / "workspace", place / "environment"
-    program = environment / "env" / "bin" / "python"
-    for directory in (workspace, program.parent, environment / "caches"):
-        directory.mkdir(parents=True)
-    (workspace / _NOTEBOOK).write_text("")
+    request = trial_session("proof", place, "", (), _LIMITS)
     names = " ".join(shlex.quote(str(path)) for path in hidden) or "/nothing"
+    program = request.environment / "env" / "bin" / "python"
     program.write_text(_LOOK.format(hidden=names, token=secrets.token_hex(8)))
     program.chmod(0o755)
-    record = EnvironmentRecord(key="proof", python="", marimo="", interpreter_roots=())
-    (environment / RECORD).write_text(record.model_dump_json())
-    return StartSession(
-        session_id=f"proof-{secrets.token_hex(8)}"[:16],
-        mode=Mode.EDIT,
-        directory=workspace,
-        notebook=_NOTEBOOK,
-        environment=environment,
-        base_url="/proof",
-        uid_slot=1,
-        limits=_LIMITS,
-    )
+    return request

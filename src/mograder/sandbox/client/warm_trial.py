@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import sys
 import sysconfig
 from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.client.trial_session import trial_session
 from mograder.sandbox.environments.interpreters import roots_of
-from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
-from mograder.sandbox.protocol import Arrived, Limits, Mode, News, StartSession
+from mograder.sandbox.protocol import Arrived, Limits, News, StartSession
 
 _LIMITS = Limits(processes=128, open_files=512, file_size_mb=16, tmp_mb=64)
-_NOTEBOOK = "trial.py"
 _SECONDS = 60.0
 _ATTEMPTS = 2
 
@@ -59,28 +57,15 @@ async def refusal_of_warm_starts(client: SupervisorClient, place: Path) -> str:
 
 def _prepare(place: Path) -> StartSession:
     """Make a workspace, and an environment with the packages of our own Python."""
-    workspace, environment = place / "workspace", place / "environment"
-    env = environment / "env"
-    for directory in (workspace, env / "bin", environment / "caches"):
-        directory.mkdir(parents=True)
-    (workspace / _NOTEBOOK).write_text("import marimo\n\napp = marimo.App()\n")
+    text = "import marimo\n\napp = marimo.App()\n"
+    own = sysconfig.get_path("purelib")
+    roots = roots_of(sys.base_prefix, sys.base_exec_prefix, own)
+    request = trial_session("trial", place, text, roots, _LIMITS)
+    env = request.environment / "env"
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     (env / "bin" / "python").symlink_to(base)
     (env / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
     packages = env / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages.mkdir(parents=True)
-    own = sysconfig.get_path("purelib")
     (packages / "site-packages").symlink_to(own)
-    roots = roots_of(sys.base_prefix, sys.base_exec_prefix, own)
-    record = EnvironmentRecord(key="trial", python="", marimo="", interpreter_roots=roots)
-    (environment / RECORD).write_text(record.model_dump_json())
-    return StartSession(
-        session_id=f"trial-{secrets.token_hex(8)}"[:16],
-        mode=Mode.EDIT,
-        directory=workspace,
-        notebook=_NOTEBOOK,
-        environment=environment,
-        base_url="/trial",
-        uid_slot=1,
-        limits=_LIMITS,
-    )
+    return request

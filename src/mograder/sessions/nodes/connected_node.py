@@ -56,8 +56,8 @@ class _Reservation:
 class ConnectedNode:
     """A node that is connected; for use on the event loop only.
 
-    Mutable state: ``status``, the last one, ``draining``, the administrator's wish, ``memory``, the
-    measured bytes by session, ``overhead`` and ``runs`` as last measured, and the reservations.
+    Mutable state: ``status``, the last one, ``wanted_draining``, the administrator's wish,
+    ``memory``, the measured bytes by session, ``runs`` as last measured, and the reservations.
     """
 
     def __init__(self, link: Link, clock: Clock, lease_seconds: float) -> None:
@@ -67,7 +67,8 @@ class ConnectedNode:
         self._granted = float("-inf")
         self._failed = float("-inf")
         self._reserved: dict[str, _Reservation] = {}
-        self._session_ids: frozenset[str] = frozenset()
+        self.session_ids: frozenset[str] = frozenset()
+        """The sessions of its last status."""
         self.status: NodeStatus | None = None
         self.wanted_draining = False
         self.memory: dict[str, int] = {}
@@ -103,15 +104,6 @@ class ConnectedNode:
         """The memory in bytes that its last status says is in use."""
         return 0 if self.status is None else _bounded(self.status.used, _MOST_MEMORY)
 
-    def has(self, session_id: str) -> bool:
-        """Return whether its last status contains a session."""
-        return session_id in self._session_ids
-
-    @property
-    def session_ids(self) -> frozenset[str]:
-        """The sessions of its last status."""
-        return self._session_ids
-
     async def call(
         self,
         operation: Operation,
@@ -125,10 +117,10 @@ class ConnectedNode:
     def note_status(self, status: NodeStatus) -> None:
         """Store a status."""
         self.status = status
-        self._session_ids = frozenset(status.sessions)
+        self.session_ids = frozenset(status.sessions)
         for session_id, reservation in self._reserved.items():
-            reservation.reported = reservation.reported or session_id in self._session_ids
-        for session_id in self.memory.keys() - self._session_ids - self._reserved.keys():
+            reservation.reported = reservation.reported or session_id in self.session_ids
+        for session_id in self.memory.keys() - self.session_ids - self._reserved.keys():
             del self.memory[session_id]
 
     def note_grant(self, *, draining: bool) -> None:
@@ -147,7 +139,7 @@ class ConnectedNode:
             reservation = self._reserved.get(use.session_id)
             if reservation is not None:
                 reservation.measured = use.memory
-            if reservation is not None or use.session_id in self._session_ids:
+            if reservation is not None or use.session_id in self.session_ids:
                 self.memory[use.session_id] = max(0, use.memory)
 
     def reserve(self, session_id: str, expected: int) -> None:

@@ -53,6 +53,10 @@ class SessionPlaces(Protocol):
 
     def sessions(self) -> tuple[SessionRow, ...]: ...
 
+    def place_of(self, session_id: str) -> str:
+        """Return the node of a session, "" if it has none."""
+        ...
+
     def place_session(self, session_id: str, node: str) -> bool:
         """Store the node of a session that is starting; return False if it is starting no more."""
         ...
@@ -296,8 +300,7 @@ class NodeLauncher:
         if session_id in self._places:
             return self._places[session_id]
         # Another hub may have started it, and the row says where, also before the node does.
-        rows = await asyncio.to_thread(self._rows.sessions)
-        return next((row.node for row in rows if row.session_id == session_id), "")
+        return await asyncio.to_thread(self._rows.place_of, session_id)
 
     async def _tell_answered(self, session_id: str) -> None:
         node = self._registry.find(self._places.get(session_id, ""))

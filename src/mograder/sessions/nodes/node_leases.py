@@ -97,9 +97,7 @@ class Leases:
         A removed node is among them if it is unknown: its row stays until its lease is over.
         Raises: :class:`~mograder.core.errors.Busy`.
         """
-        known = {row.name for row in await asyncio.to_thread(self._nodes.all)}
-        over = await asyncio.to_thread(self._nodes.lapsed)
-        return (names & over) | (names - known)
+        return names - await asyncio.to_thread(self._nodes.holding)
 
     async def watch(self) -> None:
         """Look for leases of silent nodes that are over, until cancelled."""

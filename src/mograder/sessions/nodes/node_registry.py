@@ -95,10 +95,6 @@ class NodeRegistry:
             )
         return found
 
-    def with_session(self, session_id: str) -> ConnectedNode | None:
-        """Return the connected node whose last status contains a session."""
-        return next((node for node in self._nodes.values() if node.has(session_id)), None)
-
     def loads(self) -> list[NodeLoad]:
         """Return what placement needs to know of all connected nodes."""
         return [node.load() for node in self._nodes.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from mograder.cli.main import run
 from mograder.core.clock import SystemClock
 from mograder.core.external_settings import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
-from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.external_people import ExternalPeople
 from mograder.store.hub_state import HubState
 from mograder.store.lti_platforms import Keys, Platforms
@@ -32,15 +30,6 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings = '[hub]\npublic_url = "https://hub.example.org"\nbase_url = "/live"\n'
     (tmp_path / "mograder.toml").write_text(settings)
     return tmp_path
-
-
-@pytest.fixture
-def state(course: Path) -> Iterator[HubState]:
-    """The database of a hub that has run in the course."""
-    engine = open_engine(database_url("", course))
-    upgrade(engine)
-    yield HubState(engine)
-    engine.dispose()
 
 
 def test_register_prints_the_address_of_what_it_stored(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from mograder.auth.node_certificates import Authority
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.main import run
-from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.hub_state import HubState
 from mograder.store.hubs import Hubs
 from mograder.store.nodes import Nodes
@@ -29,15 +27,6 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mograder.toml").write_text('[nodes]\nlisten = "192.0.2.1:8442"\n')
     return tmp_path
-
-
-@pytest.fixture
-def state(course: Path) -> Iterator[HubState]:
-    """The database of a hub that has run in the course."""
-    engine = open_engine(database_url("", course))
-    upgrade(engine)
-    yield HubState(engine)
-    engine.dispose()
 
 
 def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_metrics_token, verify_token
 from mograder.cli.main import run
 from mograder.core.clock import SystemClock
-from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.hub_state import HubState
 
 SECRET = "0123456789abcdef" * 4
@@ -28,15 +26,6 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def state(course: Path) -> Iterator[HubState]:
-    """The database of a hub that has run in the course."""
-    engine = open_engine(database_url("", course))
-    upgrade(engine)
-    yield HubState(engine)
-    engine.dispose()
 
 
 def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
