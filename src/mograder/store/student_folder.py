@@ -25,6 +25,8 @@ from mograder.core.atomic_file import move_file
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.names import FileName, ItemName
+from mograder.core.portable_names import local_name, server_name
+from mograder.core.system import SYSTEM
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copy_facts import CopyState
 from mograder.store.files import (
@@ -172,7 +174,7 @@ class StudentFolder:
         A different notebook that was waiting there is kept by :meth:`set_aside`.
         """
         data = self.read(notebook)
-        FileName.parse(notebook.path.name)
+        _checked(notebook.path.name)
         before = self.waiting(notebook.folder)
         if before is not None and before.digest != _digest(data):
             self.set_aside(notebook.folder, now)
@@ -200,7 +202,7 @@ class StudentFolder:
 
     def waiting_file(self, folder: str, waiting: Waiting) -> Path:
         """Return the path of the waiting notebook."""
-        return self._outbox(folder) / FileName.parse(waiting.file)
+        return self._outbox(folder) / _checked(waiting.file)
 
     def set_aside(self, folder: str, now: datetime) -> None:
         """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``."""
@@ -315,10 +317,16 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _checked(name: str) -> str:
+    """Return a file's local name if the server's name for it is valid. Raises: InvalidInput."""
+    FileName.parse(server_name(name))
+    return name
+
+
 def _plain(name: str) -> str:
     """Return a file name chosen by a server if it is valid, else a fixed name."""
     with suppress(InvalidInput):
-        return FileName.parse(name)
+        return local_name(FileName.parse(name), windows=SYSTEM == "windows")
     return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"
 
 
