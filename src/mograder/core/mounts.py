@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ def mount_of(path: Path, *, table: Path = _TABLE) -> Mount | None:
 @functools.lru_cache(maxsize=256)
 def on_network(device: int) -> bool:
     """Return whether a device number (``st_dev``) is that of a network file system."""
+    assert sys.platform == "linux"  # the only system with this table
     wanted = f"{os.major(device)}:{os.minor(device)}"
     return any(number == wanted and mount.network for number, mount in _mounts(_TABLE))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -105,6 +106,7 @@ def refuses_root(directory: Path) -> bool:
 
     False for other users, for local file systems, and for a directory that does not exist.
     """
+    assert sys.platform != "win32"  # no root, and no mounted shares in this sense
     mount = mount_of(directory) if os.geteuid() == 0 else None
     if mount is None or not mount.network:
         return False
