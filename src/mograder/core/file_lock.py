@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from mograder.core import open_flags
+from mograder.core.system import SYSTEM
 
 if sys.platform == "win32":
     import msvcrt
@@ -80,18 +81,17 @@ class LockFile:
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
-        if sys.platform != "win32":
+        if SYSTEM != "windows":
             self._path.unlink(missing_ok=True)
-            os.close(fd)
-            return
         os.close(fd)
-        with contextlib.suppress(OSError):  # another process has opened it meanwhile
-            self._path.unlink()
+        if SYSTEM == "windows":
+            with contextlib.suppress(OSError):  # another process has opened it meanwhile
+                self._path.unlink()
 
     def _is_still(self, fd: int) -> bool:
         """Return whether no other process has removed the file between our two calls."""
         try:
-            return sys.platform == "win32" or os.path.samestat(self._path.lstat(), os.fstat(fd))
+            return SYSTEM == "windows" or os.path.samestat(self._path.lstat(), os.fstat(fd))
         except FileNotFoundError:
             return False
 

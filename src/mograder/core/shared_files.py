@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import TypeVar
 
 from mograder.core.disk import DISK, Disk
 from mograder.core.mounts import mount_of
+from mograder.core.system import is_root
 
 _Result = TypeVar("_Result")
 _AGAIN_SECONDS = 1.0
@@ -106,8 +106,7 @@ def refuses_root(directory: Path) -> bool:
 
     False for other users, for local file systems, and for a directory that does not exist.
     """
-    assert sys.platform != "win32"  # no root, and no mounted shares in this sense
-    mount = mount_of(directory) if os.geteuid() == 0 else None
+    mount = mount_of(directory) if is_root() else None
     if mount is None or not mount.network:
         return False
     try:

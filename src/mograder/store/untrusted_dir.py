@@ -437,9 +437,7 @@ def _opened(place: Place) -> int:
 
 def _give(fd: int, directory: int) -> None:
     """Set a file's owner to that of its directory; do nothing unless root."""
-    assert sys.platform != "win32"  # no owners by number, and no open directories
-    if os.geteuid() != 0:
-        return
-    above = os.fstat(directory)
-    if (above.st_uid, above.st_gid) != (0, 0):
-        os.fchown(fd, above.st_uid, above.st_gid)
+    if sys.platform != "win32" and os.geteuid() == 0:
+        above = os.fstat(directory)
+        if (above.st_uid, above.st_gid) != (0, 0):
+            os.fchown(fd, above.st_uid, above.st_gid)
