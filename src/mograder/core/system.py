@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final, Literal
 
@@ -17,3 +18,8 @@ def system_of(platform: str) -> System:
 
 SYSTEM: Final[System] = system_of(sys.platform)
 """The system of this process."""
+
+
+def is_root() -> bool:
+    """Return whether this process may do everything: False on Windows, which has no such user."""
+    return sys.platform != "win32" and os.geteuid() == 0
