@@ -247,11 +247,15 @@ class FolderCopy:
 
     def _check_bounds(self) -> None:
         if self._files < 0 or self._bytes < 0:
-            raise TooLarge(
-                f"The notebook's folder holds more than {self._bounds.files} files or "
-                f"{self._bounds.mb} MB.",
-                hint="Remove what the notebook does not need.",
-            )
+            raise too_large(self._bounds)
+
+
+def too_large(bounds: CopyBounds) -> TooLarge:
+    """Return the error of a folder that exceeds the limits."""
+    return TooLarge(
+        f"The notebook's folder holds more than {bounds.files} files or {bounds.mb} MB.",
+        hint="Remove what the notebook does not need.",
+    )
 
 
 def is_needed(name: str) -> bool:
