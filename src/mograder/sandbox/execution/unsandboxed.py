@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.errors import InvalidInput
 from mograder.core.process_tree import ProcessTree, apart
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script

@@ -10,8 +10,8 @@ written to ``fd`` at once, so that the cell of an endless loop is known when the
 ``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar,
 compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (an
 output of the cell, in pieces), and at last ``{"kind": "end"}``; without that line the notebook
-exited early. All lines are untrusted. With ``"report": "/path"`` instead of ``fd`` they are written to that
-file, since Windows passes no descriptors on.
+exited early. All lines are untrusted. With ``"report": "/path"`` instead of ``fd`` they are written
+to that file, since Windows passes no descriptors on.
 
 It needs ``check_guard.py``, ``cell_output.py`` and ``own_modules.py`` beside it, and internals of
 marimo (tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at
