@@ -16,7 +16,8 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.runs.local_runner import Workbench, open_workbench
+from mograder.grading.runs.local_runner import open_workbench
+from mograder.grading.runs.workbench import Workbench
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.report_html import render_html
 from mograder.grading.validation.report_json import answer_of

@@ -37,7 +37,8 @@ def apart() -> Apart:
     """
     if sys.platform == "win32":
         return {"start_new_session": False, "creationflags": _NEW_PROCESS_GROUP}
-    return {"start_new_session": True, "creationflags": 0}
+    else:  # noqa: RET505 - mypy takes no other form for a choice by system
+        return {"start_new_session": True, "creationflags": 0}
 
 
 class ProcessTree:

@@ -17,3 +17,6 @@ def system_of(platform: str) -> System:
 
 SYSTEM: Final[System] = system_of(sys.platform)
 """The system of this process."""
+
+SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
+"""Its name in messages."""

@@ -168,7 +168,7 @@ class LocalEditors:
         self, notebook: Path, environment: Path, log: Path
     ) -> asyncio.subprocess.Process:
         """Start marimo on a port that it chooses, and tells on its standard output."""
-        options = {
+        options: dict[str, object] = {
             "host": _LOOPBACK,
             "rlimits": {},
             "config": _SETTINGS,

@@ -27,8 +27,8 @@ from mograder.core.process_tree import ProcessTree, apart
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import CopyBounds, is_needed, too_large
 from mograder.sandbox.isolation.policy import CELLRUN
 from mograder.sandbox.protocol import Executed
 

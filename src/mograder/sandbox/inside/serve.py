@@ -180,44 +180,41 @@ def _run_marimo(arguments: list[str]) -> None:
     marimo(args=arguments, prog_name="marimo", standalone_mode=True)
 
 
-class _Forks(threading.local):
-    """Lets processes that a notebook forks end on SIGTERM, as any process does.
+if sys.platform != "win32":  # where nothing forks
 
-    They inherit the kernel's handler, which is a Python function: Python drops a signal that
-    arrives before the new process runs, and one that arrives just before a wait does not
-    interrupt it. ``Pool.terminate`` sends one signal and then waits without a timeout.
-    """
+    class _Forks(threading.local):
+        """Lets processes that a notebook forks end on SIGTERM, as any process does.
 
-    _mask: set[int] | None = None
-    """The signals that this thread had blocked before the fork; None outside a fork."""
+        They inherit the kernel's handler, which is a Python function: Python drops a signal that
+        arrives before the new process runs, and one that arrives just before a wait does not
+        interrupt it. ``Pool.terminate`` sends one signal and then waits without a timeout.
+        """
 
-    def watch(self) -> None:
-        """Take effect for all forks of this process; Windows has none."""
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=self.before,
-                after_in_parent=self.after_in_parent,
-                after_in_child=self.after_in_child,
-            )
+        _mask: set[int] | None = None
+        """The signals that this thread had blocked before the fork; None outside a fork."""
 
-    def before(self) -> None:
-        of = getattr(signal.getsignal(signal.SIGTERM), "__module__", None)
-        if isinstance(of, str) and of.startswith("marimo."):
-            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        def before(self) -> None:
+            of = getattr(signal.getsignal(signal.SIGTERM), "__module__", None)
+            if isinstance(of, str) and of.startswith("marimo."):
+                self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
-    def after_in_parent(self) -> None:
-        if self._mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            self._mask = None
+        def after_in_parent(self) -> None:
+            if self._mask is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+                self._mask = None
 
-    def after_in_child(self) -> None:
-        if self._mask is not None:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            self.after_in_parent()
+        def after_in_child(self) -> None:
+            if self._mask is not None:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                self.after_in_parent()
 
-
-# At import, since a cold kernel is a spawned process, which imports only this module of ours.
-_Forks().watch()
+    _forks = _Forks()
+    # At import, since a cold kernel is a spawned process, which imports only this module of ours.
+    os.register_at_fork(
+        before=_forks.before,
+        after_in_parent=_forks.after_in_parent,
+        after_in_child=_forks.after_in_child,
+    )
 
 if __name__ == "__main__":
     # Do not import from the script's own directory.
