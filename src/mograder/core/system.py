@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final, Literal
 
@@ -20,3 +21,7 @@ SYSTEM: Final[System] = system_of(sys.platform)
 
 SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
 """Its name in messages."""
+
+def is_root() -> bool:
+    """Return whether this process may do everything: False on Windows, which has no such user."""
+    return sys.platform != "win32" and os.geteuid() == 0

@@ -52,7 +52,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
         InvalidInput: No directory matches, or several do (the message lists them); or the path
             is not a notebook.
     """
-    if "/" in argument or argument.endswith(".py"):
+    if is_path(argument):
         return _at(Path(argument).expanduser().absolute())
     return _in(base / _meant(argument, _directories(base), base))
 
@@ -69,7 +69,7 @@ def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
     path = Path(argument).expanduser().absolute()
     if argument.endswith(".py") and path.is_file():
         return (path,)
-    if "/" in argument or argument.endswith(".py"):
+    if is_path(argument):
         return _at(path).notebooks
     places: dict[str, Path] = {}
     for base in bases:
@@ -289,6 +289,11 @@ def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
     return tuple(written)
 
 
+def is_path(argument: str, *, separator: str = os.sep) -> bool:
+    """Whether an argument is a path, not a name to look up; ``separator`` is that of the system."""
+    return "/" in argument or separator in argument or argument.endswith(".py")
+
+
 def shown(path: Path) -> str:
     """Return a path for messages: relative to the working directory if it is below it."""
     here = Path.cwd()
@@ -361,5 +366,5 @@ def _link_or_copy(source: str, target: str) -> None:
     """Hard-link a file, or copy it where that fails. Safe, since files are only ever replaced."""
     try:
         os.link(source, target, follow_symlinks=False)
-    except OSError:
+    except (OSError, NotImplementedError):  # the latter on Windows
         shutil.copy2(source, target, follow_symlinks=False)

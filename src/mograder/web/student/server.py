@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-import webbrowser
 from dataclasses import dataclass
 
 from mograder.core.clock import SystemClock
@@ -16,6 +15,7 @@ from mograder.exchange.student.course import StudentCourse
 from mograder.grading.runs.local_runner import UNPROTECTED
 from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
+from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
 from mograder.web.student.app import create_app
@@ -101,7 +101,7 @@ async def _serve(options: StudentOptions) -> None:
         with until_signalled(server, signals=_SIGNALS):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
-                await asyncio.to_thread(webbrowser.open, f"{url}{first}")
+                await asyncio.to_thread(open_page, f"{url}{first}")
             await serving
 
 

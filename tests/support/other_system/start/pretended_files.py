@@ -45,7 +45,7 @@ def begin(system: str) -> None:
         os.replace = _two_names(os.replace, may_replace=True)
         os.rename = _two_names(os.rename, may_replace=False)
         os.symlink = _no_links(os.symlink)
-    io.open = builtins.open = _opening(windows)  # type: ignore[assignment]
+    io.open = builtins.open = _opening(windows)
 
 
 def without_descriptors(name: str) -> Callable[..., Any]:

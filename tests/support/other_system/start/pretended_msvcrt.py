@@ -14,7 +14,10 @@ def locking(fd: int, mode: int, nbytes: int) -> None:
 
     Raises: ``OSError``: ``EACCES`` while another descriptor has the lock.
     """
-    del nbytes
+    if os.lseek(fd, 0, os.SEEK_CUR) + nbytes > 1 << 31:
+        raise OSError(errno.EINVAL, "Windows locks no byte behind 2 GiB")
+    if os.lseek(fd, 0, os.SEEK_CUR) < os.fstat(fd).st_size:
+        raise RuntimeError("other programs could not read the bytes that are locked here")
     if mode == LK_UNLCK:
         fcntl.flock(fd, fcntl.LOCK_UN)
         return
