@@ -22,6 +22,7 @@ SYSTEM: Final[System] = system_of(sys.platform)
 SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
 """Its name in messages."""
 
+
 def is_root() -> bool:
     """Return whether this process may do everything: False on Windows, which has no such user."""
     return sys.platform != "win32" and os.geteuid() == 0

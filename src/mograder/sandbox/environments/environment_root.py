@@ -16,6 +16,7 @@ from pathlib import Path
 from mograder.core.atomic_file import write_file
 from mograder.core.environment_layout import python_of
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is_disk_full
+from mograder.core.held_files import when_free
 from mograder.core.system import SYSTEM
 from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, BuildJob
@@ -132,7 +133,8 @@ class EnvironmentRoot:
 
     def _name(self, finished: Path, key: str) -> None:
         try:
-            finished.rename(self.path / key)
+            # Scanners of new files hold directories of Windows for moments.
+            when_free(lambda: finished.rename(self.path / key), str(finished))
         except OSError:
             try:  # another process has built it meanwhile; equal keys are equal environments
                 self.load(key)
