@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
@@ -102,7 +102,7 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     if as_json:
         answers = [answer_of(each, html_available=html is not None) for each in reports]
         listed = [answer.model_dump(mode="json") for answer in answers]
-        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        print_json(listed, indent=2)
     else:
         for report in reports:
             click.echo(render_text(report), nl=False)

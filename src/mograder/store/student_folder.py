@@ -24,9 +24,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.core.atomic_file import move_file
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
+from mograder.core.line_ends import digests, same_text
+from mograder.core.long_paths import reachable
 from mograder.core.names import FileName, ItemName
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.copy_facts import CopyState
+from mograder.store.copy_state import CopyState
 from mograder.store.files import (
     atomic_write,
     exchange_or_rename,
@@ -140,12 +142,13 @@ class StudentFolder:
             data = _bytes(notebook.path, MAX_NOTEBOOK)
         sent = self.sent(notebook)
         if sent is not None and (
-            sent.digest == _digest(data or b"") or (not sent.digest and _same(sent, notebook))
+            sent.digest in digests(data or b"") or (not sent.digest and _same(sent, notebook))
         ):
             return CopyState.SUBMITTED
         released = self.released(notebook)
         with suppress(InvalidInput):
-            if released is not None and data == _bytes(released, MAX_NOTEBOOK):
+            original = None if released is None else _bytes(released, MAX_NOTEBOOK)
+            if data is not None and original is not None and same_text(data, original):
                 return CopyState.DOWNLOADED
         return CopyState.EDITED
 
@@ -174,7 +177,7 @@ class StudentFolder:
         data = self.read(notebook)
         FileName.parse(notebook.path.name)
         before = self.waiting(notebook.folder)
-        if before is not None and before.digest != _digest(data):
+        if before is not None and before.digest not in digests(data):
             self.set_aside(notebook.folder, now)
         waiting = Waiting(
             file=notebook.path.name,
@@ -271,7 +274,7 @@ class StudentFolder:
         """Remove an assignment's outbox with the notebook in it."""
         place = self._outbox(folder)
         (place / "about.json").unlink(missing_ok=True)
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
         """Return an unused path in ``place``, named by the assignment and the time."""
@@ -293,7 +296,7 @@ class StudentFolder:
             # When run as root, another user builds environments below ``.mograder``: it needs
             # access.
             mode = 0o755 if directory == self.state else 0o700
-            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+            reachable(directory).mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
                 f"{directory} cannot be made: {error.strerror}.",
@@ -325,7 +328,7 @@ def _plain(name: str) -> str:
 def _bytes(path: Path, limit: int) -> bytes | None:
     """Return a file's bytes, None if it is gone. Raises: TooLarge, InvalidInput (unreadable)."""
     try:
-        with path.open("rb") as file:
+        with reachable(path).open("rb") as file:
             data = file.read(limit + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-import webbrowser
 from dataclasses import dataclass
 
 from mograder.core.clock import SystemClock
@@ -15,6 +14,7 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import StudentCourse
 from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
+from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
 from mograder.web.student.app import create_app
@@ -96,7 +96,7 @@ async def _serve(options: StudentOptions) -> None:
         with until_signalled(server, signals=_SIGNALS):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
-                await asyncio.to_thread(webbrowser.open, f"{url}{first}")
+                await asyncio.to_thread(open_page, f"{url}{first}")
             await serving
 
 
