@@ -15,9 +15,10 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome, open_runs
+from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome
 from mograder.grading.author.generate import generate as generate_items
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
+from mograder.grading.author.open_runs import open_runs
 from mograder.notebook.screening import denied_by
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source

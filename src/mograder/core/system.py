@@ -19,6 +19,9 @@ def system_of(platform: str) -> System:
 SYSTEM: Final[System] = system_of(sys.platform)
 """The system of this process."""
 
+SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
+"""Its name in messages."""
+
 
 def is_root() -> bool:
     """Return whether this process may do everything: False on Windows, which has no such user."""

@@ -27,6 +27,8 @@ from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.line_ends import digests, same_text
 from mograder.core.long_paths import reachable
 from mograder.core.names import FileName, ItemName
+from mograder.core.portable_names import local_name, server_name
+from mograder.core.system import SYSTEM
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copy_state import CopyState
 from mograder.store.files import (
@@ -175,7 +177,7 @@ class StudentFolder:
         A different notebook that was waiting there is kept by :meth:`set_aside`.
         """
         data = self.read(notebook)
-        FileName.parse(notebook.path.name)
+        _checked(notebook.path.name)
         before = self.waiting(notebook.folder)
         if before is not None and before.digest not in digests(data):
             self.set_aside(notebook.folder, now)
@@ -203,7 +205,7 @@ class StudentFolder:
 
     def waiting_file(self, folder: str, waiting: Waiting) -> Path:
         """Return the path of the waiting notebook."""
-        return self._outbox(folder) / FileName.parse(waiting.file)
+        return self._outbox(folder) / _checked(waiting.file)
 
     def set_aside(self, folder: str, now: datetime) -> None:
         """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``."""
@@ -318,10 +320,16 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _checked(name: str) -> str:
+    """Return a file's local name if the server's name for it is valid. Raises: InvalidInput."""
+    FileName.parse(server_name(name))
+    return name
+
+
 def _plain(name: str) -> str:
     """Return a file name chosen by a server if it is valid, else a fixed name."""
     with suppress(InvalidInput):
-        return FileName.parse(name)
+        return local_name(FileName.parse(name), windows=SYSTEM == "windows")
     return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"
 
 

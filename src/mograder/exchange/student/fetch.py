@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
 from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.line_ends import digests_of_file, same_file
+from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.exchange.unpacking import is_hidden, safe_path, unpack
+from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
 from mograder.store.files import remove_tree
 from mograder.store.own_dir import folder_of_files
 
@@ -116,15 +117,12 @@ def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
 
 def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
     """Return the files to fetch by their local path; hidden ones are left out."""
-    files: dict[str, RemoteFile] = {}
-    for file in assignment.files:
-        path = safe_path(file.name)
-        if path.casefold() in map(str.casefold, files):
-            raise InvalidInput(f"The server names {path} twice.", hint="Tell your teacher.")
-        if not is_hidden(path):
-            files[path] = file
-        if len(files) > _MOST_FILES:
-            raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
+    local = safe_paths(file.name for file in assignment.files)
+    if len(local) < len(assignment.files):
+        raise InvalidInput("The server names one file twice.", hint="Tell your teacher.")
+    files = {local[file.name]: file for file in assignment.files if not is_hidden(file.name)}
+    if len(files) > _MOST_FILES:
+        raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
     return files
 
 
@@ -145,6 +143,7 @@ def _bring(
 def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _Arrived]]:
     """Yield every file by its local path; a file that the server lists wins over one in a zip."""
     found = {name: _Arrived(path) for name, path in arrived.items()}
+    taken = set(map(fold, found))
     # On Windows another program, such as a virus scanner, may hold a file there for a moment.
     with tempfile.TemporaryDirectory(
         prefix="unpacking-", dir=workshop, ignore_cleanup_errors=True
@@ -153,7 +152,9 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
             into = Path(scratch) / str(number)
             into.mkdir()
             for inner in unpack(arrived[name], into):
-                found.setdefault(inner, _Arrived(into / PurePosixPath(inner), name))
+                if fold(inner) not in taken:
+                    taken.add(fold(inner))
+                    found[inner] = _Arrived(into / PurePosixPath(inner), name)
         yield found
 
 

@@ -112,10 +112,12 @@ def begin(system: str) -> None:
         fromlist: tuple[str, ...] = (),
         level: int = 0,
     ) -> ModuleType:
-        if level or not is_ours(str((globals or {}).get("__name__", ""))):
+        importer = str((globals or {}).get("__name__", ""))
+        if level or not is_ours(importer):
             return real_import(name, globals, locals, fromlist, level)
         top = name.partition(".")[0]
-        if top in missing:
+        # Without ctypes platformdirs takes the folders of Windows from environment variables.
+        if top in missing or (top == "ctypes" and importer.startswith("platformdirs")):
             raise ModuleNotFoundError(f"No module named {top!r} on {system}", name=top)
         if top not in modules or (fromlist and "." in name):
             return real_import(name, globals, locals, fromlist, level)
