@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from mograder.cli.main import run
-from mograder.clients.assignment_server.client import HttpsTransport
-from mograder.clients.course_server import RemoteAssignment
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
@@ -27,6 +25,7 @@ from tests.support.served_course import (
     serving_course,
     token_of,
 )
+from tests.support.work_elsewhere import draft_of, save_in_browser, submit_without_draft
 
 TEACHER = token_of("__instructor__")
 DUE = "2026-09-01T10:00:00+00:00"
@@ -463,16 +462,7 @@ def test_a_late_submission_replaces_an_on_time_one_only_with_leave(
     assert len(receipts) == 2
 
 
-THERE = b"# from the browser\n"
-
-
-def save_in_browser(url: str, user: str, text: bytes) -> None:
-    """Save a draft as a browser does that has seen the version before."""
-    hw1 = RemoteAssignment("hw1", "hw1")
-    with HttpsTransport(url, token_of(user)) as browser:
-        facts = browser.work_status(hw1).draft
-        assert facts is not None
-        browser.save_draft(hw1, text, facts.tag)
+THERE = "# from the browser\n"
 
 
 def test_work_in_a_browser_is_told_taken_and_gone_on_with(
@@ -482,16 +472,16 @@ def test_work_in_a_browser_is_told_taken_and_gone_on_with(
     assert command_line.json(*fetch)["newer_elsewhere"] is None
     assert command_line.https(*fetch, "--draft") == 3
     assert "no draft of yours" in command_line.err
-    save_in_browser(served.url, alice, THERE)
+    save_in_browser(served.url, token_of(alice), "hw1", THERE)
     assert command_line.https(*fetch) == 0
     assert "Newer work of yours is on the server" in command_line.out
     assert "--draft takes it" in command_line.out
     assert (command_line.here / "hw1" / "homework.py").read_bytes() == HOMEWORK
     assert command_line.https(*fetch, "--draft") == 0
     work = command_line.here / "hw1" / "homework.py"
-    assert (work.read_bytes(), work.name in command_line.out) == (THERE, True)
+    assert (work.read_text(), work.name in command_line.out) == (THERE, True)
     assert list(work.parent.glob("*.bak.*")) == []
-    work.write_bytes(THERE + b"# and here\n")
+    work.write_text(THERE + "# and here\n")
     assert command_line.https("feedback", "hw1", "--url", served.url) == 0
     assert "Draft: another text, saved " in command_line.out
     answer = command_line.json("submit", "hw1", str(work), "--url", served.url)
@@ -507,7 +497,7 @@ def test_a_submission_over_newer_work_in_a_browser_is_asked_about(
     work.write_bytes(b"# here\n")
     words = ("submit", "hw1", "hw1.py", "--url", served.url)
     stored = served.root / "submitted" / "hw1" / f"{alice}.py"
-    save_in_browser(served.url, alice, THERE)
+    save_in_browser(served.url, token_of(alice), "hw1", THERE)
     assert command_line.https(*words) == 5
     assert "this folder has not seen was saved elsewhere on" in command_line.err
     assert "fetch --draft" in command_line.err
@@ -520,12 +510,11 @@ def test_a_submission_over_newer_work_in_a_browser_is_asked_about(
     assert command_line.https(*words) == 0
     assert stored.read_bytes() == b"# here\n"
     (kept,) = command_line.here.glob("hw1.bak.*.py")
-    assert kept.read_bytes() == THERE
+    assert kept.read_text() == THERE
     assert f"What was saved elsewhere is kept as {kept.name}" in command_line.out
-    save_in_browser(served.url, alice, THERE + b"# again\n")
+    save_in_browser(served.url, token_of(alice), "hw1", THERE + "# again\n")
     assert command_line.json(*words, "--yes")["kept"].startswith("hw1.bak.")
-    with HttpsTransport(served.url, token_of(alice)) as browser:
-        assert browser.draft(RemoteAssignment("hw1", "hw1"))[1] == b"# here\n"
+    assert draft_of(served.url, token_of(alice), "hw1") == "# here\n"
 
 
 def test_a_submission_that_is_no_draft_is_asked_about_too(
@@ -533,9 +522,8 @@ def test_a_submission_that_is_no_draft_is_asked_about_too(
 ) -> None:
     """As by `mograder.runtime`, or a client of 0.3.16."""
     elsewhere = tmp_path / "elsewhere.py"
-    elsewhere.write_bytes(THERE)
-    with HttpsTransport(served.url, token_of(alice)) as other:
-        other.submit(RemoteAssignment("hw1", "hw1"), elsewhere)
+    elsewhere.write_text(THERE)
+    submit_without_draft(served.url, token_of(alice), "hw1", elsewhere)
     assert command_line.https("fetch", "hw1", "--url", served.url) == 0
     assert "You submitted another version elsewhere on " in command_line.out
     words = ("submit", "hw1", "homework.py", "--url", served.url)

@@ -14,8 +14,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.clients.assignment_server.client import HttpsTransport
-from mograder.clients.course_server import RemoteAssignment
 from tests.support.dashboard_app import Dashboard, dashboard
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
@@ -26,6 +24,7 @@ from tests.support.student_dashboard import (
     DashboardSetup,
     served_course,
 )
+from tests.support.work_elsewhere import save_in_browser
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -235,27 +234,18 @@ async def test_an_update_is_offered_and_what_was_edited_is_kept(
             served.write_text(RELEASED)
 
 
-def save_in_browser(scene: DashboardSetup, folder: Path, text: str) -> None:
-    """Save a draft as this person's browser does that has seen the version before."""
-    [cached] = folder.with_name(f"home-of-{folder.name}").rglob("https_token.json")
-    pi = RemoteAssignment(PI, PI)
-    with HttpsTransport(scene.server.url, json.loads(cached.read_text())["token"]) as browser:
-        facts = browser.work_status(pi).draft
-        assert facts is not None
-        browser.save_draft(pi, text.encode(), facts.tag)
-
-
 async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_silence(
     scene: DashboardSetup, tmp_path: Path
 ) -> None:
     folder, there = tmp_path / "continued", RELEASED + "# from the browser\n"
+    token = scene.server.token("continued")
     notebook = folder / PI / f"{PI}.py"
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "continued")
         assert (await shown.client.get(f"/newer/{PI}")).headers["location"] == "/"
         mine = save(folder, "3")
         assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
-        save_in_browser(scene, folder, there)
+        save_in_browser(scene.server.url, token, PI, there)
         mine = save(folder, "3.1")
         answer = await press(shown, f"/submit/{PI}")
         assert answer.url.path == f"/newer/{PI}"
@@ -276,13 +266,14 @@ async def test_newer_work_from_a_browser_is_replaced_when_told_and_asked_about_a
     scene: DashboardSetup, tmp_path: Path
 ) -> None:
     folder, there = tmp_path / "replaced", RELEASED + "# from the browser\n"
+    token = scene.server.token("replaced")
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "replaced")
         mine = save(folder, "3")
-        save_in_browser(scene, folder, there)
+        save_in_browser(scene.server.url, token, PI, there)
         page = (await press(shown, f"/submit/{PI}")).text
         [over] = re.findall(r'name="over" value="([^"]+)"', page)
-        save_in_browser(scene, folder, there + "# newer\n")
+        save_in_browser(scene.server.url, token, PI, there + "# newer\n")
         answer = await press(shown, f"/submit/{PI}", over=over)
         assert answer.url.path == f"/newer/{PI}"
         assert submissions(scene, PI, "replaced") == []
