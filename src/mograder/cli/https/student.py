@@ -58,7 +58,7 @@ _Directory = click.Path(file_okay=False, path_type=Path)
 @click.command("fetch")
 @what_to_fetch
 @click.option(
-    "--draft", is_flag=True, help="Put what you saved in a browser in the notebook's place."
+    "--draft", is_flag=True, help="Put your newest work on the server in the notebook's place."
 )
 @json_option
 @server_options

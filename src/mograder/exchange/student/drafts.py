@@ -2,7 +2,7 @@
 
 The server keeps one draft of each assignment. A folder remembers which version of it it has seen:
 the one that it took, or saved itself. A submission is saved as the draft first, over that version;
-so newer text from elsewhere is never replaced unless the student agrees (decision 51).
+so newer text from elsewhere is never replaced unless the student agrees (decision 50).
 """
 
 from __future__ import annotations
