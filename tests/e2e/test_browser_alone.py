@@ -262,9 +262,6 @@ async def test_the_newest_version_is_never_overwritten_in_silence(
     await expect(two.locator("#panel")).to_contain_text("Other versions of your work")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Chromium loads all again into a frame of an opaque origin: decision 50"
-)
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
     services = open_services(ServerOptions(exported, web=True))
     counted = Counted(create_app(services))
