@@ -350,9 +350,6 @@ async def _another_program_submits(page: Page, served: Course, place: Path) -> N
     assert "mean = 4.0" in handed.read_text()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Chromium loads all again into a frame of an opaque origin: decision 50"
-)
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
     services = open_services(ServerOptions(exported, web=True))
     counted = Counted(create_app(services))

@@ -20,6 +20,9 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 
 REGISTRY = "https://registry.npmjs.org"
 _FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+STARTED = ("pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+"""The files that marimo loads; its own script stands for ``pyodide.mjs``."""
+
 _LOCK = "pyodide-lock.json"
 _LIMIT = 128 * 1024 * 1024
 _SECONDS = 600.0

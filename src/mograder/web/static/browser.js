@@ -2,13 +2,14 @@
 // browser and on the server, and submits it. The notebook's code runs in the frame, which sees none
 // of that: the frame gets the text and the item's files, and says what was edited and checked.
 
+import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
 import { digest, showChecks, showStanding } from "./browser-panel.js";
 import { Refused, Unreachable, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
 const RETRY_MS = 15_000;
-const { item, notebook, root, open } = document.body.dataset;
+const { item, notebook, root, open, files: place, first } = document.body.dataset;
 const $ = (id) => document.getElementById(id);
 const say = (text) => ($("said").textContent = text);
 const clock = (moment) => new Date(moment).toLocaleString();
@@ -43,7 +44,6 @@ function editing() {
 function edited(text) {
   unsaved = false;
   if (text === work.text) return showSaved();
-  if (text === work.text) return;
   work = { ...work, text, at: Date.now(), dirty: true };
   // One write after the other: an older text never comes last.
   writing = writing.then(keep).then(showSaved, (error) => {
@@ -337,6 +337,9 @@ function listen() {
 }
 
 async function main() {
+  const keeper = filesOf(place);
+  // While the person signs in.
+  keeper.begin(first.split(" "));
   store = await openStore(root);
   person = (await store.person()) ?? (await askToSignIn());
   server = serverOf(root, person);
@@ -348,8 +351,10 @@ async function main() {
   const { [notebook]: _, ...files } = work.files;
   frame = openFrame($("place"), {
     title: item,
-    text: work.text,
+    // The newest: marimo loads its frame again when Python is restarted.
+    text: () => work.text,
     files,
+    keeper,
     editing,
     edited,
     checked: (text) => showChecks($("checks"), $("panel"), text),
