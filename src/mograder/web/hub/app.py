@@ -26,9 +26,10 @@ from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
-from mograder.web.app import AppMiddleware, bare_api
+from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.fastapi_app import bare_api
 from mograder.web.hub.external_routes import external_routes, lti_service, machines_in, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
