@@ -29,6 +29,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import NotFound
 
+try:
+    import brotli  # type: ignore[import-untyped]
+except ImportError:  # in a student's install no page is served from these files
+    brotli = None
+
 ASSETS = "assets"
 """The directory of all sets, beside the environments."""
 
@@ -248,12 +253,8 @@ def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
 
 
 def _brotli(content: bytes) -> bytes:
-    """Return the content compressed; b"" without brotli, which comes with what a hub needs."""
-    try:
-        import brotli  # type: ignore[import-untyped]  # noqa: PLC0415
-    except ImportError:
-        return b""
-    return bytes(brotli.compress(content, quality=_BROTLI_QUALITY))
+    """Return the content compressed, or b"" where brotli is not installed."""
+    return bytes(brotli.compress(content, quality=_BROTLI_QUALITY)) if brotli else b""
 
 
 def _name_set(staged: Path, root: Path, name: str) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import gzip
 import os
-import sys
 from pathlib import Path
 
 import brotli  # type: ignore[import-untyped]
 import pytest
 
 from mograder.core.errors import NotFound
+from mograder.sandbox.environments import static_assets
 from mograder.sandbox.environments.static_assets import SET_NAME, keep_assets, read_assets
 
 SCRIPT = b"export const answer = 42;\n" * 50
@@ -134,7 +134,7 @@ def test_without_brotli_the_files_are_shared_with_gzip_alone(
     environment: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As where `mograder[server]` is not installed: `validate` builds environments there, too.
-    monkeypatch.setitem(sys.modules, "brotli", None)
+    monkeypatch.setattr(static_assets, "brotli", None)
     name = keep_assets(environment, PYTHON, "0.23.9", root)
     found = read_assets(root, name)
     script = found.files["assets/index-Ab_1.js"]
