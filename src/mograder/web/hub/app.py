@@ -22,6 +22,7 @@ from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import Copies
+from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
@@ -119,6 +120,7 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
+        client_wheels=ClientWheels(services.loaded.course_dir),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
