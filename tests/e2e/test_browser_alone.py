@@ -9,17 +9,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Dialog, Page, expect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.support.browser import People, Person, insert, notebook
+from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.core.clock import SystemClock
 from mograder.core.names import ItemName
+from mograder.exchange.student.course import StudentCourse
+from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.publishing.browser.export import export_page
 from mograder.publishing.browser.frame import marimo_pyodide_version
+from mograder.store.student_folder import StudentFolder
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
 from tests.support.pyodide import unpacked_pyodide
@@ -31,6 +37,7 @@ from tests.support.served_course import (
     serving_course,
     token_of,
 )
+from tests.support.work_elsewhere import submit_without_draft
 
 START_MS = 240_000
 NOTEBOOK = """\
@@ -262,9 +269,87 @@ async def test_the_newest_version_is_never_overwritten_in_silence(
     await expect(two.locator("#panel")).to_contain_text("Other versions of your work")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Chromium loads all again into a frame of an opaque origin: decision 50"
-)
+class LocalFolder:
+    """A folder of the student's, as `mograder student` works with it."""
+
+    def __init__(self, root: Path, url: str, user: str) -> None:
+        self.course = StudentCourse(StudentFolder(root), SystemClock())
+        self.notebook = root / "hw1" / "homework.py"
+        self._connect = partial(HttpsTransport, url, token_of(user))
+        with self._connect() as transport:
+            self.course.sync(transport, url, print)
+
+    def take(self) -> str:
+        """Take the newest text of the server; return it."""
+        with self._connect() as transport:
+            self.course.take(transport, "hw1", print)
+        return self.notebook.read_text()
+
+    def submit(self, text: str) -> None:
+        """Edit the notebook and submit it."""
+        self.notebook.write_text(text)
+        with self._connect() as transport:
+            assert self.course.submit(transport, "hw1", print).handed
+
+
+async def test_work_goes_on_in_a_local_folder_and_back(
+    served: Course, people: People, artifacts: Path, tmp_path: Path
+) -> None:
+    person = await people.person("finn")
+    page = await open_item(person, served)
+    await sign_in(page, "finn")
+    await runs(page)
+    await answer(page, "mean = 3")
+    await saved(page, "in this browser and on the server")
+    local = LocalFolder(tmp_path, served.url, "finn")
+    text = local.take()
+    assert "mean = 3" in text
+    local.submit(text.replace("mean = 3", "mean = 4"))
+
+    # Back at the page, before anything is typed there.
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator("#choice")).to_be_visible()
+    await expect(page.locator("#versions")).to_contain_text("the server has a version submitted")
+    await page.screenshot(path=artifacts / "browser-choice.png")
+    await page.click("#keep-theirs")
+    await runs(page, "Checks: 1 of 1 passed")
+    await page.click("#standing")
+    await expect(page.locator("#panel")).to_contain_text("this text")
+
+    await answer(page, "mean = 4.0")
+    await saved(page, "in this browser and on the server")
+    with pytest.raises(NewerElsewhere):
+        local.submit(text)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("Submitted", timeout=START_MS)
+    handed = served.root / "submitted" / "hw1" / "finn.py"
+    assert "mean = 4.0" in handed.read_text()
+    await _another_program_submits(page, served, tmp_path)
+
+
+async def _another_program_submits(page: Page, served: Course, place: Path) -> None:
+    """The page asks before it replaces a submission that was no draft."""
+    other = place / "other.py"
+    other.write_text(NOTEBOOK)
+    submit_without_draft(served.url, token_of("finn"), "hw1", other)
+    handed = served.root / "submitted" / "hw1" / "finn.py"
+    asked: list[str] = []
+
+    async def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.dismiss()
+
+    page.once("dialog", refuse)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("Not submitted")
+    assert "Another version was submitted elsewhere" in asked[0]
+    assert handed.read_text() == NOTEBOOK
+    page.once("dialog", Dialog.accept)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("Submitted")
+    assert "mean = 4.0" in handed.read_text()
+
+
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
     services = open_services(ServerOptions(exported, web=True))
     counted = Counted(create_app(services))

@@ -196,6 +196,8 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
     except SystemExit as error:
         # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
+    except ModuleNotFoundError as error:
+        return _tell_what_is_missing(error, debug=options.debug)
     except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
         if _is_broken_pipe(error):
             return _leave_the_pipe()
@@ -218,6 +220,15 @@ def _tell(error: Exception, *, debug: bool) -> None:
     from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
 
     tell(error, debug=debug)
+
+
+def _tell_what_is_missing(error: ModuleNotFoundError, *, debug: bool) -> int:
+    """Print which package a command lacks, and how to install it; return the exit status."""
+    from mograder.cli.shared.missing_packages import missing_package  # noqa: PLC0415
+
+    failure = missing_package(error)
+    _tell(failure or error, debug=debug)
+    return exit_code(type(failure)) if failure else EXIT_BUG
 
 
 def _status_of(error: SystemExit) -> int:

@@ -92,6 +92,17 @@ class LoadedSettings:
         return self.course_dir / ".mograder"
 
     @property
+    def on_moodle(self) -> bool:
+        """Whether students reach the course by Moodle.
+
+        ``transport`` selects it; where that is not set, the configured address does.
+        """
+        settings = self.settings
+        chosen = self.origins["transport"] is not Origin.DEFAULT
+        selected = settings.transport == "moodle" if chosen else not settings.https.url
+        return bool(settings.moodle.url) and selected
+
+    @property
     def gradebook_path(self) -> Path:
         """The course's gradebook."""
         return self.path(self.settings.gradebook.path)

@@ -37,7 +37,8 @@ class BrowserPage(BaseModel):
     """An item's page: ``frame`` is its address below ``files/``, ``notebook`` the item's file.
 
     ``protocol`` is the version of the messages between the frame and the page around it;
-    ``missing`` names the packages that do not run in a browser.
+    ``missing`` names the packages that do not run in a browser; ``first`` are the addresses below
+    ``files/`` of what the frame loads at its start.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -48,6 +49,7 @@ class BrowserPage(BaseModel):
     marimo: str
     pyodide: str
     missing: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
 
 
 class BrowserPages:

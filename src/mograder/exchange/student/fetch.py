@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
-from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.line_ends import digests_of_file, same_file
 from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
@@ -27,6 +27,7 @@ from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
 from mograder.store.files import remove_tree
 from mograder.store.own_dir import folder_of_files
+from mograder.store.untrusted_dir import NewFile
 
 OURS = ".mograder"
 """The program's own directory in a student's folder."""
@@ -110,6 +111,43 @@ def fetch(
     return fetched
 
 
+def put_in_place(
+    assignment: RemoteAssignment, target: Path, text: bytes, now: datetime
+) -> FetchedFile:
+    """Put a text of the student's into the place of a fetched file; an edited one is kept.
+
+    Raises:
+        MograderError: It cannot be written; nothing has changed then.
+    """
+    with _written(target, text) as source:
+        return _Place(target.parent, assignment, now).replace(target.name, source)
+
+
+def keep_beside(assignment: RemoteAssignment, target: Path, text: bytes, now: datetime) -> Path:
+    """Write a text beside a file, under the name that an edited one is kept by; return its path.
+
+    Raises:
+        MograderError: It cannot be written.
+    """
+    with _written(target, text) as source:
+        return _Place(target.parent, assignment, now).keep(target.name, source)
+
+
+@contextmanager
+def _written(target: Path, text: bytes) -> Iterator[Path]:
+    ours = target.parent / OURS
+    try:
+        ours.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="taking-", dir=ours) as scratch:
+            source = Path(scratch) / target.name
+            source.write_bytes(text)
+            yield source
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename or target} cannot be written: {error.strerror}."
+        ) from error
+
+
 def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
     """Return the directory of a fetched assignment's released notebooks."""
     return out / OURS / "release" / folder_of(assignment)
@@ -177,14 +215,26 @@ class _Place:
     def install(self, name: str, arrived: _Arrived) -> FetchedFile:
         """Install one file, keep an edited one, and keep a copy of the release."""
         source = arrived.source
-        change, kept = self._put(name, source)
+        placed = self.replace(name, source, arrived.archive)
         self._record.files[name] = _sha256(source)
         if name.endswith(".py") and "/" not in name:
             with source.open("rb") as stream:
                 self._beneath.copy(f"{self._release}/{name}", stream)
-        path = self._out / PurePosixPath(name)
+        return placed
+
+    def replace(self, name: str, source: Path, archive: str = "") -> FetchedFile:
+        """Put a file into its place, and keep an edited one."""
+        change, kept = self._put(name, source)
         aside = self._out / PurePosixPath(kept) if kept else None
-        return FetchedFile(name, path, change, aside, arrived.archive)
+        return FetchedFile(name, self._out / PurePosixPath(name), change, aside, archive)
+
+    def keep(self, name: str, source: Path) -> Path:
+        """Write a file beside another one, under the first free name for an edited one."""
+        for kept in self._names(name):
+            with source.open("rb") as stream:
+                if self._beneath.copy(kept, stream, NewFile(replace=False)):
+                    return self._out / kept
+        raise Conflict(f"There is no free name left beside {name}.", hint="Remove earlier ones.")
 
     def remember(self) -> None:
         """Write the record of fetched files."""

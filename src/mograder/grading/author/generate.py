@@ -214,7 +214,7 @@ class _Generator:
         names = [*(each.source.name for each in made), *support.files]
         odd = check_names(self._item.name, names, self._target)
         for each in made:
-            stage.write(each.source.name, each.release.text.encode("utf-8", "surrogatepass"))
+            stage.write_text(each.source.name, each.release.text)
             lines.append(
                 Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
             )

@@ -59,7 +59,7 @@ def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
             lines += left
             continue
         with staged_release(target) as stage:
-            stage.write(source.name, lecture.encode("utf-8", "surrogatepass"))
+            stage.write_text(source.name, lecture)
             copied = copy_support(item, kept, stage, shown(target))
             stage.commit()
         lines += [Line(Step.OK, told), *copied, *left]

@@ -16,9 +16,11 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
+from mograder.core.settings_model import Settings
 from mograder.store.allowlist import Allowlist
 from mograder.store.assignments import Catalogue
 from mograder.store.browser_pages import BrowserPages
+from mograder.store.client_wheel import ClientWheels
 from mograder.store.drafts import Drafts
 from mograder.store.grades import Grades
 from mograder.store.name_registry import PEOPLE_FILE, NameRegistry
@@ -44,7 +46,8 @@ _log = get_logger(__name__)
 class ServerOptions:
     """The options of ``mograder serve`` (B135-B145).
 
-    ``web`` adds the pages for the browser alone.
+    ``web`` adds the pages for the browser alone. Of ``settings``, those of the course, only the
+    title and the server's address are used.
     """
 
     root: Path
@@ -54,6 +57,7 @@ class ServerOptions:
     roster: Path | None = None
     no_auth: bool = False
     web: bool = False
+    settings: Settings = field(default_factory=Settings)
 
 
 class GradeBooks:
@@ -96,6 +100,7 @@ class Services:
     readers: CapacityLimiter
     drafts: Drafts
     browser_pages: BrowserPages
+    client_wheels: ClientWheels
     pages: Pages
 
     def feedback_directory(self, name: ItemName) -> Path:
@@ -152,6 +157,7 @@ def open_services(
         readers=CapacityLimiter(_READERS),
         drafts=Drafts(root, disk=disk),
         browser_pages=BrowserPages(root),
+        client_wheels=ClientWheels(root),
         pages=load_pages(),
     )
 
