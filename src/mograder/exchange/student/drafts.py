@@ -7,7 +7,6 @@ so newer text from elsewhere is never replaced unless the student agrees (decisi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from mograder.core.errors import (
     NotAuthenticated,
     NotFound,
 )
+from mograder.core.line_ends import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
 from mograder.exchange.student.receipts import kept_receipts
@@ -110,7 +110,7 @@ def unseen(
     draft = status.draft
     if draft is None:
         return None
-    mine = _digests(text)
+    mine = frozenset() if text is None else digests(text)
     known = draft.tag in ("", _seen(assignment, directory)) or draft.sha256 in mine
     later = status.submitted_at if _is_later(status, draft) and status.sha256 not in mine else None
     if later is not None and status.sha256 in _submitted_here(directory):
@@ -214,13 +214,6 @@ def _is_later(status: WorkStatus, draft: RemoteDraft) -> bool:
 
 def _submitted_here(directory: Path) -> set[str]:
     return {each.receipt.sha256.lower() for each in kept_receipts(directory)}
-
-
-def _digests(text: bytes | None) -> tuple[str, ...]:
-    """Return the digests of a text, as it is and with the line ends that browsers save."""
-    if text is None:
-        return ()
-    return tuple(hashlib.sha256(each).hexdigest() for each in (text, text.replace(b"\r\n", b"\n")))
 
 
 def _seen(assignment: RemoteAssignment, directory: Path) -> str:
