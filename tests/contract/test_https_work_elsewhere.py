@@ -81,7 +81,7 @@ def test_a_submission_that_is_no_draft_is_asked_about_too(
     elsewhere.write_text(THERE)
     submit_without_draft(served.url, token_of(alice), "hw1", elsewhere)
     assert command_line.https("fetch", "hw1", "--url", served.url) == 0
-    assert "You submitted another version elsewhere on " in command_line.out
+    assert "What you submitted elsewhere on " in command_line.out
     words = ("submit", "hw1", "homework.py", "--url", served.url)
     assert command_line.https(*words) == 5
     assert "was submitted elsewhere on" in command_line.err

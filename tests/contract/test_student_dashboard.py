@@ -235,7 +235,7 @@ async def test_an_update_is_offered_and_what_was_edited_is_kept(
 
 
 async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_silence(
-    scene: DashboardSetup, tmp_path: Path
+    scene: DashboardSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, there = tmp_path / "continued", RELEASED + "# from the browser\n"
     token = scene.server.token("continued")
@@ -252,7 +252,16 @@ async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_si
         assert "Take the newer one" in answer.text
         assert len(submissions(scene, PI, "continued")) == 1
         assert "There is newer work of yours." in (await shown.client.get("/")).text
+        stop, stopped = shown.app.runner.editors.stop, list[str]()
+
+        async def stopping(name: str) -> bool:
+            assert notebook.read_text() == mine
+            stopped.append(name)
+            return await stop(name)
+
+        monkeypatch.setattr(shown.app.runner.editors, "stop", stopping)
         answer = await press(shown, f"/take/{PI}")
+        assert stopped == [PI], "an open editor would save its text over what is taken"
         assert "What was here is kept" in answer.text
         assert "There is newer work of yours." not in answer.text
         assert notebook.read_text() == there

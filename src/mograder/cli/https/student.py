@@ -89,12 +89,9 @@ def fetch_command(
         found = choose_remote(assignment, offered)
         now = SystemClock().now()
         files = fetch(transport, found, output_dir, transfers.say, now)
-        if draft:
-            notebook = notebook_of(found, files).path
-            work: FetchedFile | Elsewhere | None = take(transport, found, notebook, now)
-        else:
-            work = _news(transport, found, files)
-    _print_fetched(found, output_dir, files, work, as_json=as_json)
+        news = _news(transport, found, files)
+        taken = take(transport, found, notebook_of(found, files).path, now) if draft else None
+    _print_fetched(found, output_dir, files, (news, taken), as_json=as_json)
 
 
 @click.command("submit")
@@ -240,30 +237,31 @@ def _print_fetched(
     assignment: RemoteAssignment,
     out: Path,
     files: Sequence[FetchedFile],
-    work: FetchedFile | Elsewhere | None,
+    work: tuple[Elsewhere | None, FetchedFile | None],
     *,
     as_json: bool,
 ) -> None:
-    """Print the fetched files, and the student's work: as it was taken, or what could be taken."""
+    """Print the fetched files, and newer work of the student's with its file, if it was taken."""
+    news, taken = work
     if as_json:
         answer = fetched_json(assignment, out, files)
-        answer["newer_elsewhere"] = iso(work.at) if isinstance(work, Elsewhere) else None
-        answer["taken"] = str(work.path) if isinstance(work, FetchedFile) else None
+        answer["newer_elsewhere"] = iso(news.at) if news else None
+        answer["taken"] = str(taken.path) if taken else None
         print_json(answer)
         return
     for file in files:
         click.echo(f"  {_fate(file)}")
     count = sum(1 for file in files if not file.archive)
     click.echo(f"Fetched {count} file(s) for '{plain(assignment.name)}'")
-    if isinstance(work, FetchedFile):
-        click.echo(f"  Your own: {shown(work.path.absolute())}{_kept(work)}")
-    elif work is not None and work.draft is not None:
+    if taken is not None:
+        click.echo(f"  Your own: {shown(taken.path.absolute())}{_kept(taken)}")
+    elif news is not None and news.draft is not None:
         click.echo(
             "Newer work of yours is on the server, saved in a browser or on another computer on "
-            f"{when(work.draft.saved)}. The same command with --draft takes it."
+            f"{when(news.draft.saved)}. The same command with --draft takes it."
         )
-    elif work is not None:
-        click.echo(f"You submitted another version elsewhere on {when(work.at)}.")
+    if news is not None and news.submitted_at is not None:
+        click.echo(f"What you submitted elsewhere on {when(news.submitted_at)} counts.")
 
 
 def _fate(file: FetchedFile) -> str:

@@ -1,8 +1,9 @@
 """A student's work elsewhere: in a browser, or in a folder on another computer of theirs.
 
-The server keeps one draft of each assignment. A folder remembers which version of it it has seen:
-the one that it took, or saved itself. A submission is saved as the draft first, over that version;
-so newer text from elsewhere is never replaced unless the student agrees (decision 50).
+The server keeps one draft of each assignment. A folder remembers which version of it it has seen,
+the one that it took or saved itself, and which submission counted then. A submission is saved as
+the draft first, over that version; so newer text from elsewhere is never replaced unless the
+student agrees (decision 50).
 """
 
 from __future__ import annotations
@@ -46,18 +47,19 @@ _MOMENT = "%a %d %b %Y, %H:%M"
 
 
 class _Seen(BaseModel):
-    """The tag of the draft that a folder has seen last."""
+    """What a folder has seen last: the tag of the draft, and the SHA-256 of what counts."""
 
     model_config = ConfigDict(extra="ignore")
 
     draft: str = ""
+    submission: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Newer work that a folder has not seen: a draft, a submission without a draft, or both.
+    """Newer work that a folder has not seen: a draft, a submission that counts, or both.
 
-    ``draft`` is None if the submission is the newest; there is no text to take then.
+    Without a ``draft`` there is no text to take: the submission is of a program that saves none.
     """
 
     draft: RemoteDraft | None
@@ -65,8 +67,8 @@ class Elsewhere:
 
     @property
     def at(self) -> datetime | None:
-        """The time of the newest of it, by the server's clock."""
-        return self.submitted_at or (self.draft.saved if self.draft else None)
+        """The time of the draft, else of the submission, by the server's clock."""
+        return self.draft.saved if self.draft else self.submitted_at
 
     @property
     def key(self) -> str:
@@ -80,7 +82,7 @@ class NewerElsewhere(NeedsDecision):
 
     def __init__(self, elsewhere: Elsewhere, *, hint: str = "") -> None:
         at = f" on {elsewhere.at.astimezone():{_MOMENT}}" if elsewhere.at else ""
-        done = "saved" if elsewhere.submitted_at is None else "submitted"
+        done = "saved" if elsewhere.draft else "submitted"
         super().__init__(
             f"A version of yours that this folder has not seen was {done} elsewhere{at}.",
             hint=hint or "Decide which of them is to count.",
@@ -111,13 +113,18 @@ def unseen(
     if draft is None:
         return None
     mine = frozenset() if text is None else digests(text)
-    known = draft.tag in ("", _seen(assignment, directory)) or draft.sha256 in mine
-    later = status.submitted_at if _is_later(status, draft) and status.sha256 not in mine else None
-    if later is not None and status.sha256 in _submitted_here(directory):
-        later = None
-    if known and later is None:
+    seen = _seen(assignment, directory)
+    saved_elsewhere = draft.tag not in ("", seen.draft) and draft.sha256 not in mine
+    submitted_elsewhere = (
+        status.sha256 not in ("", seen.submission, *mine)
+        and (saved_elsewhere or status.sha256 != draft.sha256)
+        and status.sha256 not in _submitted_here(directory)
+    )
+    if not saved_elsewhere and not submitted_elsewhere:
         return None
-    return Elsewhere(None if known else draft, later)
+    return Elsewhere(
+        draft if saved_elsewhere else None, status.submitted_at if submitted_elsewhere else None
+    )
 
 
 def save_before_submission(
@@ -159,7 +166,7 @@ def save_before_submission(
         raise
     except MograderError as error:
         return SavedDraft(why_not=str(error))
-    _remember(assignment, notebook.parent, saved.tag)
+    _remember(assignment, notebook.parent, saved.tag, status)
     return SavedDraft(kept)
 
 
@@ -174,9 +181,10 @@ def take(
     """
     if not isinstance(transport, KeepsDrafts):
         raise NotFound("This server keeps no drafts.")
+    status = transport.work_status(assignment)
     draft, text = transport.draft(assignment)
     placed = put_in_place(assignment, notebook, text, now)
-    _remember(assignment, notebook.parent, draft.tag)
+    _remember(assignment, notebook.parent, draft.tag, status)
     return placed
 
 
@@ -202,32 +210,22 @@ def _asked_again(
     return NewerElsewhere(found or Elsewhere(status.draft))
 
 
-def _is_later(status: WorkStatus, draft: RemoteDraft) -> bool:
-    """Whether a submission is newer than the draft and another text.
-
-    One from a program that saves no drafts; all others are drafts first.
-    """
-    if status.submitted_at is None or status.sha256 in ("", draft.sha256):
-        return False
-    return draft.saved is None or status.submitted_at > draft.saved
-
-
 def _submitted_here(directory: Path) -> set[str]:
     return {each.receipt.sha256.lower() for each in kept_receipts(directory)}
 
 
-def _seen(assignment: RemoteAssignment, directory: Path) -> str:
+def _seen(assignment: RemoteAssignment, directory: Path) -> _Seen:
     with suppress(OSError, ValidationError):
-        return _Seen.model_validate_json(_path(assignment, directory).read_bytes()).draft
-    return ""
+        return _Seen.model_validate_json(_path(assignment, directory).read_bytes())
+    return _Seen()
 
 
-def _remember(assignment: RemoteAssignment, directory: Path, tag: str) -> None:
-    """Record the version that a folder has seen. Without the record, it is asked about again."""
-    path = _path(assignment, directory)
+def _remember(assignment: RemoteAssignment, directory: Path, tag: str, status: WorkStatus) -> None:
+    """Record what a folder has seen. Without the record, it is asked about again."""
+    path, seen = _path(assignment, directory), _Seen(draft=tag, submission=status.sha256)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, _Seen(draft=tag).model_dump_json().encode())
+        atomic_write(path, seen.model_dump_json().encode())
 
 
 def _path(assignment: RemoteAssignment, directory: Path) -> Path:

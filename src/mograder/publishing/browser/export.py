@@ -91,8 +91,7 @@ def export_page(
 
 def _own(wheel: Path) -> Wheel:
     name, version, _, _ = parse_wheel_filename(wheel.name)
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return Wheel(name, str(version), wheel.name, digest, place=wheel)
+    return Wheel(name, str(version), wheel.name, place=wheel)
 
 
 def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:

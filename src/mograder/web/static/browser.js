@@ -116,10 +116,13 @@ async function chooseFromServer() {
 // Returns when one of the two was chosen; the other is kept as an earlier one.
 function choose(theirs) {
   choosing = true;
-  const done = standing?.receipt?.sha256 === theirs.sha256 ? "submitted" : "saved";
+  const { receipt } = standing ?? {};
+  const same = receipt?.sha256 === theirs.sha256;
+  const counts = receipt && !same && receipt.received !== work.submitted;
   $("versions").textContent =
-    `This browser saved ${clock(work.at)}; the server has a version ${done} ${clock(theirs.saved)}, ` +
-    "from another browser or computer.";
+    `This browser saved ${clock(work.at)}; the server has a version ${same ? "submitted" : "saved"} ` +
+    `${clock(theirs.saved)}, from another browser or computer.` +
+    (counts ? ` What was submitted elsewhere ${clock(receipt.received)} counts.` : "");
   $("choice").hidden = false;
   $("place").hidden = true;
   return new Promise((resolve) => {

@@ -2,155 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from mograder.auth.receipts import Facts, make_receipt
-from mograder.clients.course_server import (
-    Acknowledgement,
-    DraftChanged,
-    RemoteAssignment,
-    RemoteDraft,
-    WorkState,
-    WorkStatus,
-)
+from mograder.clients.course_server import RemoteAssignment, RemoteDraft
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.single_flight import Progress
-from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import (
     Elsewhere,
     NewerElsewhere,
     notebook_of,
     save_before_submission,
     take,
-    unseen,
 )
 from mograder.exchange.student.fetch import fetch
-from mograder.store.student_folder import StudentFolder
 from tests.support.clock import ManualClock
+from tests.support.draft_course import MINE, OTHER, RELEASE, DraftCourse, Folder, quiet
 from tests.support.fake_course import START, FakeCourse
-
-RELEASE, MINE, OTHER = b"x = 0\n", b"x = 1  # here\n", b"x = 2  # there\n"
-
-
-@dataclass
-class DraftCourse(FakeCourse):
-    """A course whose server keeps drafts; every change is a second after the one before."""
-
-    text: bytes | None = None
-    version: int = 0
-    changes: int = 0
-    saved: int = 0
-    handed: int = 0
-    broken_drafts: MograderError | None = None
-
-    def edit(self, text: bytes) -> None:
-        """Save a draft from a browser, whatever was there."""
-        self.changes += 1
-        self.text, self.version, self.saved = text, self.version + 1, self.changes
-
-    def submit_elsewhere(self, text: bytes) -> None:
-        """Submit by a program that saves no drafts."""
-        self.changes += 1
-        self.handed_in["hw1", self.user], self.handed = text, self.changes
-
-    def _facts(self) -> RemoteDraft:
-        if self.text is None:
-            return RemoteDraft()
-        at = START + timedelta(seconds=self.saved)
-        return RemoteDraft(f"v{self.version}", at, hashlib.sha256(self.text).hexdigest())
-
-    def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
-        data = self.handed_in.get((assignment.name, self.user))
-        if data is None:
-            return WorkStatus(WorkState.NEW, draft=self._facts())
-        return WorkStatus(
-            WorkState.SUBMITTED,
-            submitted_at=START + timedelta(seconds=self.handed),
-            sha256=hashlib.sha256(data).hexdigest(),
-            draft=self._facts(),
-        )
-
-    def submit(
-        self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Acknowledgement:
-        data = file.read_bytes()
-        self.submit_elsewhere(data)
-        facts = Facts(
-            assignment=assignment.name,
-            user=self.user,
-            filename=f"{self.user}.py",
-            sha256=hashlib.sha256(data).hexdigest(),
-            size=len(data),
-            received=START + timedelta(seconds=self.handed),
-            sequence=self.handed,
-            late=False,
-        )
-        receipt = make_receipt("s" * 32, facts).model_dump_json()
-        return Acknowledgement(f"{self.user}.py", facts.received, receipt=receipt)
-
-    def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
-        if self.text is None:
-            raise NotFound("The server has no draft of yours.")
-        return self._facts(), self.text
-
-    def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
-        if self.broken_drafts:
-            raise self.broken_drafts
-        if text != self.text:
-            if over != self._facts().tag:
-                raise DraftChanged("Another version was saved meanwhile.")
-            self.edit(text)
-        return self._facts()
-
-
-@dataclass
-class Folder:
-    """A folder on a computer of the student's, with the fetched assignment."""
-
-    course: DraftCourse
-    root: Path
-    clock: ManualClock
-
-    @property
-    def assignment(self) -> RemoteAssignment:
-        return self.course.assignment("hw1")
-
-    @property
-    def notebook(self) -> Path:
-        return self.root / "hw1" / "hw1.py"
-
-    @property
-    def student(self) -> StudentCourse:
-        return StudentCourse(StudentFolder(self.root), self.clock)
-
-    def begin(self, text: bytes | None = MINE) -> None:
-        """Fetch the assignment and edit the notebook."""
-        self.student.sync(self.course, "http://server.test", quiet)
-        self.student.fetch(self.course, "hw1", quiet)
-        if text is not None:
-            self.notebook.write_bytes(text)
-
-    def news(self) -> Elsewhere | None:
-        status = self.course.work_status(self.assignment)
-        return unseen(status, self.assignment, self.notebook.parent, self.notebook.read_bytes())
-
-    def submit(self, text: bytes, agreed: str = "") -> None:
-        self.notebook.write_bytes(text)
-        done = self.student.submit(self.course, "hw1", quiet, agreed=agreed)
-        assert done.handed is not None
-
-    def aside(self) -> list[bytes]:
-        """The texts that are kept beside the notebook."""
-        return sorted(path.read_bytes() for path in (self.root / "hw1").glob("hw1.bak.*.py"))
-
-
-def quiet(message: str) -> None:
-    """Ignore progress."""
 
 
 @pytest.fixture
@@ -197,7 +68,7 @@ def test_newer_work_in_a_browser_is_told_taken_and_then_submitted(
     server.edit(OTHER)
     found = here.news()
     assert found is not None
-    assert (found.draft, found.submitted_at) == (server._facts(), None)
+    assert (found.draft, found.submitted_at) == (server.facts(), None)
     assert asked(here, MINE + b"# mine\n") == found
     taken = here.student.take(server, "hw1", quiet)
     assert (here.notebook.read_bytes(), here.aside()) == (OTHER, [MINE + b"# mine\n"])
@@ -246,7 +117,7 @@ def test_a_draft_saved_in_the_last_moment_is_asked_about(
     with pytest.raises(NewerElsewhere) as caught:
         here.submit(MINE)
     assert server.text == OTHER
-    assert caught.value.elsewhere.draft == server._facts()
+    assert caught.value.elsewhere.draft == server.facts()
     assert server.handed_in == {}
 
 
@@ -347,3 +218,70 @@ def test_the_notebook_of_a_draft_is_named_like_the_assignment(
     assert notebook_of(replace(hw1, name="other"), files).name == "a.py"
     with pytest.raises(NotFound):
         notebook_of(hw1, files[1:2])
+
+
+class Writers:
+    """Two folders, a browser and a program without drafts, and what each has seen of the texts.
+
+    A text carries what its writer had seen: going on with it is going on with that too.
+    """
+
+    def __init__(self, server: DraftCourse, root: Path, random: Random) -> None:
+        self.server, self.random = server, random
+        self.folders = [Folder(server, root / name, ManualClock()) for name in ("a", "b")]
+        self.seen: list[set[bytes]] = [set(), set()]
+        self.before: dict[bytes, set[bytes]] = {RELEASE: set()}
+        for folder in self.folders:
+            folder.begin(None)
+
+    def now(self) -> set[bytes]:
+        """The newest texts on the server: the draft, and what counts."""
+        texts = (self.server.text, self.server.handed_in.get(("hw1", "alice")))
+        return {text for text in texts if text is not None}
+
+    def look(self, number: int, texts: set[bytes]) -> None:
+        """Somebody sees these texts."""
+        self.seen[number] |= texts.union(*(self.before[text] for text in texts))
+
+    def act(self, number: int, step: int) -> None:
+        """Take a step of a folder; replacing a text that it has not seen fails."""
+        folder, there = self.folders[number], self.now()
+        if self.random.random() < 0.3 and self.server.text is not None:
+            folder.student.take(self.server, "hw1", quiet)
+            self.look(number, there)
+            return
+        text = b"# step %d\n" % step
+        agreed = ""
+        try:
+            folder.submit(text)
+        except NewerElsewhere as asked:
+            assert not there <= self.seen[number], "a question about nothing new"
+            if self.random.random() < 0.5:
+                return
+            agreed = asked.elsewhere.key
+            self.look(number, there)
+            folder.submit(text, agreed)
+        assert there <= self.seen[number], "replaced in silence"
+        self.before[text] = set(self.seen[number])
+        self.look(number, {text})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_newer_is_replaced_in_silence_whatever_happens(
+    server: DraftCourse, tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    writers = Writers(server, tmp_path, random)
+    for step in range(25):
+        text = b"# elsewhere %d\n" % step
+        match random.randrange(5):
+            case 0:  # a browser, which has seen what it replaces
+                writers.before[text] = writers.now().union(
+                    *(writers.before[each] for each in writers.now())
+                )
+                server.edit(text)
+            case 1:
+                writers.before[text] = set()
+                server.submit_elsewhere(text)
+            case _:
+                writers.act(random.randrange(2), step)
