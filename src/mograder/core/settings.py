@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import stat
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, Unsupported
 from mograder.core.log import mask
 from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
@@ -251,7 +252,12 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 
 
 def own_runtime_dir(place: Path, environ: Environ) -> Path:
-    """Return the directory for the sockets of the program whose files are in ``place``."""
+    """Return the directory for the sockets of the program whose files are in ``place``.
+
+    Raises: Unsupported on Windows, which has no such sockets.
+    """
+    if sys.platform == "win32":
+        raise Unsupported("The sockets of a sandbox need Linux, and this is Windows.")
     course = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
     if os.geteuid() == 0:
         return Path(f"/run/mograder-{course}")
@@ -368,7 +374,8 @@ def _position(text: str) -> tuple[int, int]:
 
 
 def _absolute(text: str) -> Path | None:
-    return Path(text) if text.startswith("/") else None
+    # A shell on Windows may set HOME to "/c/Users/alice", which is no absolute path there.
+    return Path(text) if text and Path(text).is_absolute() else None
 
 
 def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.https.server import Server, offered_assignment, server_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import (
     assignment_json,
     closed,
@@ -104,7 +105,7 @@ def feedback_command(
         found = offered_assignment(transport, assignment)
         returned = read_feedback(transport, found, output_dir)
     if as_json:
-        click.echo(json.dumps(status_json(found, returned, saved_as="pages"), ensure_ascii=False))
+        print_json(status_json(found, returned, saved_as="pages"))
         return
     for line in _status_lines(found, returned):
         click.echo(line)
@@ -138,7 +139,7 @@ def _agrees(problem: WouldReplaceOnTime) -> bool:
 
 def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([assignment_json(each) for each in offered], ensure_ascii=False))
+        print_json([assignment_json(each) for each in offered])
         return
     if not offered:
         click.echo("No assignments found.")
@@ -161,7 +162,7 @@ def _print_fetched(
     assignment: RemoteAssignment, out: Path, files: Sequence[FetchedFile], *, as_json: bool
 ) -> None:
     if as_json:
-        click.echo(json.dumps(fetched_json(assignment, out, files), ensure_ascii=False))
+        print_json(fetched_json(assignment, out, files))
         return
     for file in files:
         click.echo(f"  {_fate(file)}")
@@ -188,7 +189,7 @@ def _print_dry_run(
             "url": transport.url,
             "submitted": False,
         }
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     click.echo(f"Would submit: {file}")
     click.echo(f"  Assignment: {plain(assignment.name)}")
@@ -218,7 +219,7 @@ def _print_submission(
             "receipt": json.loads(handed.receipt) if handed.receipt else None,
             "receipt_path": None if receipt is None else str(receipt.path),
         }
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     click.echo(f"Submitted '{file.name}' to '{plain(assignment.name)}'")
     if handed.repeated:

@@ -41,6 +41,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
 from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
+from mograder.core.portable_names import server_name
 from mograder.core.single_flight import Progress
 
 LARGEST_SUBMISSION = 100_000_000
@@ -149,11 +150,12 @@ class HttpsTransport(Closing):
         data = _read(file)
         progress(f"Submitting {file.name}")
         params = {"user": self._who()} | ({"late": "replace"} if late else {})
+        name = server_name(file.name)
         call = Call(
             "POST",
             path_of(assignment.key, "submit"),
             params=params,
-            files=lambda: [("file", (file.name, self._metered(file.name, data), _PYTHON))],
+            files=lambda: [("file", (name, self._metered(file.name, data), _PYTHON))],
         )
         return answers.acknowledgement_of(self._connection.ask(call, answers.SUBMITTED, progress))
 

@@ -39,6 +39,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
+from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import FetchedFile, fetch
@@ -341,13 +342,15 @@ class StudentCourse:
     def _folder_of(self, assignment: RemoteAssignment, taken: set[str]) -> str:
         """Return a folder for an assignment that no other one has (``taken``), whatever its name.
 
+        Folders that differ in case only would be one on Windows and macOS, so they count as one.
         Each keeps its own, in whatever order the server lists them later.
         """
         chosen = self._dirs.get(assignment.key) or self._dirs.get(assignment.name)
         named = replace(assignment, name=chosen) if chosen else assignment
         plain = folder_of(named)
         numbered = (folder_of(replace(named, name=f"{plain} ({number})")) for number in count(2))
-        return next(name for name in chain([plain], numbered) if name not in taken)
+        spelled = set(map(fold, taken))
+        return next(name for name in chain([plain], numbered) if fold(name) not in spelled)
 
 
 def _unless_refused(ask: Callable[[], T]) -> T | None:

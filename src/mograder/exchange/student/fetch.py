@@ -2,12 +2,11 @@
 
 Everything is downloaded and unpacked beside the course first. Then each file is installed: one that
 a student has edited is kept under another name, one that is as it was fetched is replaced, and one
-that is the same is not touched.
+that is the same is not touched. Other line ends alone are no edit.
 """
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +20,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
 from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.line_ends import digests_of_file, same_file
+from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.exchange.unpacking import is_hidden, safe_path, unpack
+from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
 from mograder.store.files import remove_tree
-from mograder.store.untrusted_dir import UntrustedDir
+from mograder.store.own_dir import folder_of_files
 
 OURS = ".mograder"
 """The program's own directory in a student's folder."""
@@ -116,15 +117,12 @@ def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
 
 def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
     """Return the files to fetch by their local path; hidden ones are left out."""
-    files: dict[str, RemoteFile] = {}
-    for file in assignment.files:
-        path = safe_path(file.name)
-        if path.casefold() in map(str.casefold, files):
-            raise InvalidInput(f"The server names {path} twice.", hint="Tell your teacher.")
-        if not is_hidden(path):
-            files[path] = file
-        if len(files) > _MOST_FILES:
-            raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
+    local = safe_paths(file.name for file in assignment.files)
+    if len(local) < len(assignment.files):
+        raise InvalidInput("The server names one file twice.", hint="Tell your teacher.")
+    files = {local[file.name]: file for file in assignment.files if not is_hidden(file.name)}
+    if len(files) > _MOST_FILES:
+        raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
     return files
 
 
@@ -145,12 +143,18 @@ def _bring(
 def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _Arrived]]:
     """Yield every file by its local path; a file that the server lists wins over one in a zip."""
     found = {name: _Arrived(path) for name, path in arrived.items()}
-    with tempfile.TemporaryDirectory(prefix="unpacking-", dir=workshop) as scratch:
+    taken = set(map(fold, found))
+    # On Windows another program, such as a virus scanner, may hold a file there for a moment.
+    with tempfile.TemporaryDirectory(
+        prefix="unpacking-", dir=workshop, ignore_cleanup_errors=True
+    ) as scratch:
         for number, name in enumerate(name for name in arrived if _is_zip(name)):
             into = Path(scratch) / str(number)
             into.mkdir()
             for inner in unpack(arrived[name], into):
-                found.setdefault(inner, _Arrived(into / PurePosixPath(inner), name))
+                if fold(inner) not in taken:
+                    taken.add(fold(inner))
+                    found[inner] = _Arrived(into / PurePosixPath(inner), name)
         yield found
 
 
@@ -165,7 +169,7 @@ class _Place:
     def __init__(self, out: Path, assignment: RemoteAssignment, now: datetime) -> None:
         self._out = out
         self._stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
-        self._beneath = UntrustedDir(out, staging=out / OURS / "staging")
+        self._beneath = folder_of_files(out, out / OURS / "staging")
         self._release = f"{OURS}/release/{folder_of(assignment)}"
         self._beneath.make_directory(self._release, mode=0o755)
         self._record = self._read_record()
@@ -207,9 +211,9 @@ class _Place:
         if target.is_symlink() or not target.is_file():
             return False
         released = self._out / self._release / name
-        if "/" not in name and released.is_file() and filecmp.cmp(released, target, shallow=False):
+        if "/" not in name and released.is_file() and same_file(released, target):
             return True
-        return self._record.files.get(name) == _sha256(target)
+        return self._record.files.get(name) in digests_of_file(target)
 
     def _names(self, name: str) -> Iterator[str]:
         """Yield names for an edited file, in the form that hubs use for earlier versions."""
@@ -226,7 +230,7 @@ class _Place:
 
 
 def _same(source: Path, target: Path) -> bool:
-    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+    return target.is_file() and same_file(source, target)
 
 
 def _sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,14 +29,8 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import NotFound
-
-try:
-    import brotli  # type: ignore[import-untyped]
-except ImportError:  # in a student's install no page is served from these files
-    brotli = None
-
-ASSETS = "assets"
-"""The directory of all sets, beside the environments."""
+from mograder.sandbox.environments.asset_sets import ASSETS as ASSETS
+from mograder.sandbox.environments.asset_sets import SET_NAME as SET_NAME
 
 ASSET_TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -57,9 +52,6 @@ ASSET_TYPES: Mapping[str, str] = {
 }
 """Content types by suffix; other files are not copied. HTML would be a page of the hub's origin."""
 
-SET_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,39}-[0-9a-f]{16}")
-"""The name of a set: marimo's version and a digest."""
-
 _PART = re.compile(r"[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}")
 _MANIFEST = "manifest.json"
 _FILES = "files"
@@ -70,6 +62,13 @@ _MAX_TOTAL = 192 << 20
 _BROTLI_QUALITY = 9  # 11 takes nine times as long, and saves another 8 %
 _WORTH = 0.95
 """Largest ratio of compressed to original size; most images and fonts exceed it."""
+
+assert sys.platform == "linux"  # what others' builds have left is opened without following links
+
+try:
+    import brotli  # type: ignore[import-untyped]
+except ImportError:  # a light install: its own editors are all that use these files
+    brotli = None
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -240,21 +239,16 @@ def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     siblings: tuple[tuple[str, bytes], ...] = (
-        (".br", _brotli(content)),
+        (".br", brotli.compress(content, quality=_BROTLI_QUALITY) if brotli else content),
         (".gz", gzip.compress(content, 9, mtime=0)),
     )
     sizes = []
     for suffix, squeezed in siblings:
-        worth = 0 < len(squeezed) < _WORTH * len(content)
+        worth = len(squeezed) < _WORTH * len(content)
         if worth:
             path.with_name(path.name + suffix).write_bytes(squeezed)
         sizes.append(len(squeezed) if worth else 0)
     return AssetFile(size=len(content), digest=digest, br=sizes[0], gzip=sizes[1])
-
-
-def _brotli(content: bytes) -> bytes:
-    """Return the content compressed, or b"" where brotli is not installed."""
-    return bytes(brotli.compress(content, quality=_BROTLI_QUALITY)) if brotli else b""
 
 
 def _name_set(staged: Path, root: Path, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -14,6 +15,7 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
+from mograder.core.portable_names import problems
 from mograder.core.settings_model import Settings
 from mograder.store.allowlist import Allowlist
 from mograder.store.assignments import Catalogue
@@ -133,6 +135,8 @@ def open_services(
             "no assignments: every directory with files/ in it is one, or name a release "
             "directory by --release-dir"
         )
+    for told in _odd_names(catalogue):
+        _log.warning("%s Rename it: students' computers run Windows and macOS, too.", told)
     clock = clock or SystemClock()
     return Services(
         options=options,
@@ -156,6 +160,13 @@ def open_services(
         client_wheels=ClientWheels(root),
         pages=load_pages(),
     )
+
+
+def _odd_names(catalogue: Catalogue) -> list[str]:
+    """Return a sentence for each assignment and file that not every system can store."""
+    assignments = catalogue.all()
+    files = ((f"{each.name}/{file}" for file in each.files) for each in assignments)
+    return [*problems(each.name for each in assignments), *problems(chain.from_iterable(files))]
 
 
 def read_names(text: str) -> tuple[Username, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mograder.clients.course_server import WorkState
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.grading.validation.report_json import ValidationResult
-from mograder.store.copy_facts import CopyState
+from mograder.store.copy_state import CopyState
 from mograder.store.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web.student.student_app import StudentApp
 
