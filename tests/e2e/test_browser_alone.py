@@ -23,6 +23,7 @@ from mograder.publishing.browser.export import export_page
 from mograder.publishing.browser.frame import marimo_pyodide_version
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
+from tests.e2e.test_accessibility import violations
 from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import (
     CODE,
@@ -34,6 +35,7 @@ from tests.support.served_course import (
 )
 
 START_MS = 240_000
+WIDTHS = ((1280, "light"), (390, "dark"))
 NOTEBOOK = """\
 # /// script
 # dependencies = ["marimo", "mograder"]
@@ -399,6 +401,64 @@ async def test_the_newest_version_is_never_overwritten_in_silence(
     assert "mean = 5" in json.loads(draft.read_text())["text"]
     await two.click("#standing")
     await expect(two.locator("#panel")).to_contain_text("Other versions of your work")
+
+
+async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing(
+    served: Course, people: People, artifacts: Path
+) -> None:
+    person = await people.person("gina")
+    page = await person.context.new_page()
+    wrong: list[str] = []
+
+    async def look(state: str) -> None:
+        for width, scheme in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            what = f"browser-{state}-{width}-{scheme}"
+            await page.screenshot(path=artifacts / f"{what}.png")
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                wrong.append(f"{what} scrolls sideways: it is {wide} wide")
+            wrong.extend(await violations(page, what))
+
+    await page.goto(f"{served.url}/web")
+    await look("list")
+    await page.get_by_role("link", name="hw1").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#token")).to_be_visible()
+    await look("sign-in")
+    await page.locator("#token").focus()
+    await page.keyboard.type("gina:wrong")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#refused")).not_to_be_empty()
+    await look("refused")
+    await page.locator("#token").focus()
+    await page.keyboard.press("Control+A")
+    await page.keyboard.type(token_of("gina"))
+    await page.keyboard.press("Enter")
+    await runs(page)
+    await look("runs")
+    await page.locator("#submit").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#said")).to_contain_text("Submitted", timeout=START_MS)
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#standing")).to_be_focused()
+    await page.keyboard.press("Enter")
+    panel = page.locator("#panel")
+    await expect(panel).to_contain_text("this text")
+    await expect(panel).to_be_focused()
+    await look("status")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(panel).to_be_hidden()
+    await expect(page.locator("#standing")).to_be_focused()
+    await page.locator("#checks").focus()
+    await page.keyboard.press("Enter")
+    await expect(panel).to_be_focused()
+    await look("checks")
+    await page.keyboard.press("Escape")
+    await expect(panel).to_be_hidden()
+    assert wrong == []
 
 
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
