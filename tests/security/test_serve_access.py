@@ -53,6 +53,9 @@ EXPECTED: Mapping[tuple[str, str], tuple[Refusal, ...]] = {
     ("GET", "/web/items/{name}"): OPEN,
     ("GET", "/web/static/{version}/{file}"): OPEN,
     ("GET", "/web/files/{path...}"): OPEN,
+    ("GET", "/client"): OPEN,
+    ("GET", "/client/{digest}/{file}"): OPEN,
+    ("GET", "/client/static/{version}/{file}"): OPEN,
 }
 NAMES = {
     "name": "hw1",
@@ -60,6 +63,7 @@ NAMES = {
     "user": "alice",
     "person": "carol",
     "version": "1",
+    "digest": "0123456789abcdef",
     "path": "a",
 }
 REFUSALS = {SIGN_IN, FOREIGN, UNPRIVILEGED}
