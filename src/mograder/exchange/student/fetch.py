@@ -192,10 +192,9 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
         for number, name in enumerate(name for name in arrived if _is_zip(name)):
             into = Path(scratch) / str(number)
             into.mkdir()
-            for inner in unpack(arrived[name], into):
-                if fold(inner) not in taken:
-                    taken.add(fold(inner))
-                    found[inner] = _Arrived(into / PurePosixPath(inner), name)
+            new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
+            taken.update(map(fold, new))
+            found |= {inner: _Arrived(into / PurePosixPath(inner), name) for inner in new}
         yield found
 
 
