@@ -35,7 +35,7 @@ from mograder.core.settings_model import (
     SecuritySettings,
     Settings,
 )
-from mograder.core.system import is_root
+from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
 
 __all__ = [
@@ -68,6 +68,15 @@ _URL_PASSWORD = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
 _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 )
+_WINDOWS_VARIABLES = frozenset(
+    {
+        *("ALLUSERSPROFILE", "APPDATA", "COMMONPROGRAMFILES", "COMSPEC", "HOMEDRIVE", "HOMEPATH"),
+        *("LOCALAPPDATA", "NUMBER_OF_PROCESSORS", "OS", "PATHEXT", "PROCESSOR_ARCHITECTURE"),
+        *("PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "SYSTEMDRIVE"),
+        *("SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE", "WINDIR"),
+    }
+)
+"""Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
 _NODE_CREDENTIAL = "node-token"
@@ -409,5 +418,7 @@ def _secret(text: str) -> SecretStr | None:
 
 def _for_builds(name: str) -> bool:
     if name.upper() in _BUILD_VARIABLES:
+        return True
+    if SYSTEM == "windows" and name.upper() in _WINDOWS_VARIABLES:
         return True
     return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)

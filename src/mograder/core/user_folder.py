@@ -23,6 +23,15 @@ def user_folder(home: Path) -> Path:
     return platformdirs.user_config_path(_NAME, appauthor=False, roaming=True)
 
 
+def user_cache(home: Path) -> Path:
+    """Return the folder for what can be made again, such as environments; it may not exist yet."""
+    if SYSTEM == "linux":
+        return home / ".cache" / _NAME
+    import platformdirs  # noqa: PLC0415  # not needed on Linux
+
+    return platformdirs.user_cache_path(_NAME, appauthor=False)
+
+
 def earlier_folder(home: Path) -> Path:
     """Return the folder of 0.3.16, which is the same on all systems."""
     return home / ".config" / _NAME
