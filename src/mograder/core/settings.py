@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from mograder.core.errors import InvalidInput, Unsupported
+from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
 from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
@@ -35,7 +35,7 @@ from mograder.core.settings_model import (
     SecuritySettings,
     Settings,
 )
-from mograder.core.system import SYSTEM
+from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
 
 __all__ = [
@@ -262,18 +262,15 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 
 
 def own_runtime_dir(place: Path, environ: Environ) -> Path:
-    """Return the directory for the sockets of the program whose files are in ``place``.
-
-    Raises: Unsupported on Windows, which has no such sockets.
-    """
-    if sys.platform == "win32":
-        raise Unsupported("The sockets of a sandbox need Linux, and this is Windows.")
+    """Return the directory for the sockets of the program whose files are in ``place``."""
     course = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-    if os.geteuid() == 0:
+    if is_root():
         return Path(f"/run/mograder-{course}")
     if environ.xdg_runtime_dir:
         return environ.xdg_runtime_dir / f"mograder-{course}"
-    return Path(f"/tmp/mograder-{os.geteuid()}-{course}")  # noqa: S108  # see the docstring
+    if sys.platform != "win32":  # which has no such sockets
+        course = f"{os.geteuid()}-{course}"
+    return Path(f"/tmp/mograder-{course}")  # noqa: S108  # see the docstring of runtime_dir
 
 
 def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:

@@ -8,7 +8,6 @@ student agrees (decision 50).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from mograder.core.errors import (
     NotAuthenticated,
     NotFound,
 )
+from mograder.core.line_ends import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
 from mograder.exchange.student.receipts import kept_receipts
@@ -112,7 +112,8 @@ def unseen(
     draft = status.draft
     if draft is None:
         return None
-    mine, seen = _digests(text), _seen(assignment, directory)
+    mine = frozenset() if text is None else digests(text)
+    seen = _seen(assignment, directory)
     saved_elsewhere = draft.tag not in ("", seen.draft) and draft.sha256 not in mine
     submitted_elsewhere = (
         status.sha256 not in ("", seen.submission, *mine)
@@ -211,13 +212,6 @@ def _asked_again(
 
 def _submitted_here(directory: Path) -> set[str]:
     return {each.receipt.sha256.lower() for each in kept_receipts(directory)}
-
-
-def _digests(text: bytes | None) -> tuple[str, ...]:
-    """Return the digests of a text, as it is and with the line ends that browsers save."""
-    if text is None:
-        return ()
-    return tuple(hashlib.sha256(each).hexdigest() for each in (text, text.replace(b"\r\n", b"\n")))
 
 
 def _seen(assignment: RemoteAssignment, directory: Path) -> _Seen:
