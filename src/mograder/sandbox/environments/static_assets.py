@@ -244,16 +244,11 @@ def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
     )
     sizes = []
     for suffix, squeezed in siblings:
-        worth = 0 < len(squeezed) < _WORTH * len(content)
+        worth = len(squeezed) < _WORTH * len(content)
         if worth:
             path.with_name(path.name + suffix).write_bytes(squeezed)
         sizes.append(len(squeezed) if worth else 0)
     return AssetFile(size=len(content), digest=digest, br=sizes[0], gzip=sizes[1])
-
-
-def _brotli(content: bytes) -> bytes:
-    """Return the content compressed, or b"" where brotli is not installed."""
-    return bytes(brotli.compress(content, quality=_BROTLI_QUALITY)) if brotli else b""
 
 
 def _name_set(staged: Path, root: Path, name: str) -> None:
