@@ -14,14 +14,23 @@ from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
+from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome
 from mograder.grading.author.generate import generate as generate_items
-from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
+from mograder.grading.author.generate_output import (
+    Generated,
+    GenerateOptions,
+    Line,
+    Step,
+    Watch,
+)
 from mograder.grading.author.open_runs import open_runs
+from mograder.notebook.findings import Finding
 from mograder.notebook.screening import denied_by
+from mograder.publishing.browser.availability import advise_browser
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
-from mograder.store.course import SourceItem, find_source
+from mograder.store.course import SourceItem, find_source, read_notebook, shown
 
 _LONGEST_JOBS = 64
 
@@ -188,8 +197,27 @@ async def _generate(
     opening: AbstractAsyncContextManager[AuthorRuns],
     output: _Progress,
 ) -> tuple[Generated, ...]:
-    async with opening as runs:
-        return await generate_items(items, runs.run, options, output, runs.judging)
+    async with opening as runs, asyncio.TaskGroup() as group:
+        # The index may be asked meanwhile.
+        wanted = [] if options.lecture else items
+        asked = [group.create_task(asyncio.to_thread(_advice, item)) for item in wanted]
+        made = await generate_items(items, runs.run, options, output, runs.judging)
+    told = [task.result() for task in asked] or [()] * len(made)
+    return tuple(
+        replace(each, lines=(*each.lines, *lines)) if each.ok and each.lines else each
+        for each, lines in zip(made, told, strict=True)
+    )
+
+
+def _advice(item: SourceItem) -> tuple[Line, ...]:
+    """Return the lines on packages that do not run in the browser alone."""
+    found: list[Finding] = []
+    for source in item.notebooks:
+        try:
+            found += advise_browser(read_notebook(source), shown(source))
+        except MograderError:
+            continue  # the item's outcome tells why the notebook cannot be read
+    return tuple(Line(Step.ADVICE, str(finding)) for finding in found)
 
 
 def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:

@@ -19,14 +19,16 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
-from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.line_ends import digests_of_file, same_file
+from mograder.core.long_paths import reachable
 from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
 from mograder.store.files import remove_tree
 from mograder.store.own_dir import folder_of_files
+from mograder.store.untrusted_dir import NewFile
 
 OURS = ".mograder"
 """The program's own directory in a student's folder."""
@@ -95,19 +97,58 @@ def fetch(
         raise NotFound(f"{assignment.name} has no files to fetch.", hint="Ask your teacher.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        arrived = _bring(
-            transport, wanted, out / OURS / "fetching" / folder_of(assignment), progress
-        )
-        with _unpacked(arrived, out / OURS) as found:
+        ours = reachable(out / OURS, whole_tree=True)
+        fetching = ours / "fetching" / folder_of(assignment)
+        arrived = _bring(transport, wanted, fetching, progress)
+        with _unpacked(arrived, ours) as found:
             place = _Place(out, assignment, now)
             fetched = tuple(place.install(name, found[name]) for name in _in_order(found))
             place.remember()
-        remove_tree(out / OURS / "fetching" / folder_of(assignment))
+        remove_tree(fetching)
     except OSError as error:
         raise InvalidInput(
             f"{error.filename or out} cannot be written: {error.strerror}."
         ) from error
     return fetched
+
+
+def put_in_place(
+    assignment: RemoteAssignment, target: Path, text: bytes, now: datetime
+) -> FetchedFile:
+    """Put a text of the student's into the place of a fetched file; an edited one is kept.
+
+    Raises:
+        MograderError: It cannot be written; nothing has changed then.
+    """
+    with _written(target, text) as source:
+        return _Place(target.parent, assignment, now).replace(target.name, source)
+
+
+def keep_beside(assignment: RemoteAssignment, target: Path, text: bytes, now: datetime) -> Path:
+    """Write a text beside a file, under the name that an edited one is kept by; return its path.
+
+    Raises:
+        MograderError: It cannot be written.
+    """
+    with _written(target, text) as source:
+        return _Place(target.parent, assignment, now).keep(target.name, source)
+
+
+@contextmanager
+def _written(target: Path, text: bytes) -> Iterator[Path]:
+    ours = target.parent / OURS
+    try:
+        ours.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix="taking-", dir=ours, ignore_cleanup_errors=True
+        ) as scratch:
+            source = Path(scratch) / target.name
+            source.write_bytes(text)
+            yield source
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename or target} cannot be written: {error.strerror}."
+        ) from error
 
 
 def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
@@ -151,10 +192,9 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
         for number, name in enumerate(name for name in arrived if _is_zip(name)):
             into = Path(scratch) / str(number)
             into.mkdir()
-            for inner in unpack(arrived[name], into):
-                if fold(inner) not in taken:
-                    taken.add(fold(inner))
-                    found[inner] = _Arrived(into / PurePosixPath(inner), name)
+            new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
+            taken.update(map(fold, new))
+            found |= {inner: _Arrived(into / PurePosixPath(inner), name) for inner in new}
         yield found
 
 
@@ -177,14 +217,26 @@ class _Place:
     def install(self, name: str, arrived: _Arrived) -> FetchedFile:
         """Install one file, keep an edited one, and keep a copy of the release."""
         source = arrived.source
-        change, kept = self._put(name, source)
+        placed = self.replace(name, source, arrived.archive)
         self._record.files[name] = _sha256(source)
         if name.endswith(".py") and "/" not in name:
             with source.open("rb") as stream:
                 self._beneath.copy(f"{self._release}/{name}", stream)
-        path = self._out / PurePosixPath(name)
+        return placed
+
+    def replace(self, name: str, source: Path, archive: str = "") -> FetchedFile:
+        """Put a file into its place, and keep an edited one."""
+        change, kept = self._put(name, source)
         aside = self._out / PurePosixPath(kept) if kept else None
-        return FetchedFile(name, path, change, aside, arrived.archive)
+        return FetchedFile(name, self._out / PurePosixPath(name), change, aside, archive)
+
+    def keep(self, name: str, source: Path) -> Path:
+        """Write a file beside another one, under the first free name for an edited one."""
+        for kept in self._names(name):
+            with source.open("rb") as stream:
+                if self._beneath.copy(kept, stream, NewFile(replace=False)):
+                    return self._out / kept
+        raise Conflict(f"There is no free name left beside {name}.", hint="Remove earlier ones.")
 
     def remember(self) -> None:
         """Write the record of fetched files."""
@@ -195,7 +247,7 @@ class _Place:
         parent, _, last = name.rpartition("/")
         if parent:
             self._beneath.make_directory(parent, mode=0o755)
-        target = self._out / PurePosixPath(name)
+        target = reachable(self._out / PurePosixPath(name))
         there = target.is_symlink() or target.exists()
         if there and _same(source, target):
             return Change.UNCHANGED, None
@@ -210,7 +262,7 @@ class _Place:
         """Whether a file is still as it was fetched, so that it has no edits."""
         if target.is_symlink() or not target.is_file():
             return False
-        released = self._out / self._release / name
+        released = reachable(self._out / self._release / name)
         if "/" not in name and released.is_file() and same_file(released, target):
             return True
         return self._record.files.get(name) in digests_of_file(target)

@@ -41,4 +41,5 @@ def open_workbench(
     """
     if sys.platform == "linux":
         return open_sandboxed(loaded, environ, sandbox=sandbox, runs=runs, jobs=jobs)
-    return open_plain(loaded, environ, jobs=jobs)
+    else:  # noqa: RET505 - mypy skips an else of another system, and no statements after it
+        return open_plain(loaded, environ, jobs=jobs)

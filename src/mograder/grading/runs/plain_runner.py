@@ -34,6 +34,8 @@ async def open_plain(
     """
     demand_no_sandbox(loaded)
     variables = own_variables(environ)
+    if cache := loaded.settings.hub.uv_cache_dir:
+        variables["UV_CACHE_DIR"] = str(loaded.path(cache))
     environments = await environments_of(loaded, environ, PlainCommands(variables))
     executor = PlainExecutor(variables, at_once=jobs, bounds=AUTHORS_BOUNDS)
     limits = limits_of(loaded.settings.limits)

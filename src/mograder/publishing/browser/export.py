@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from marimo import __version__
 from packaging.utils import parse_wheel_filename
 
 from mograder.clients.http import Server, bounded_body, make_client
-from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.errors import RemoteFailed
 from mograder.core.names import ItemName
 from mograder.notebook.pep723 import read_script
 from mograder.publishing.browser.frame import (
@@ -23,19 +21,20 @@ from mograder.publishing.browser.frame import (
     frame_page,
     marimo_pyodide_version,
 )
+from mograder.publishing.browser.marimo_files import PACK, read_marimo
 from mograder.publishing.browser.packages import (
     Wheel,
     pack_installed,
     read_wheel,
     select_wheels,
 )
-from mograder.publishing.browser.pyodide import Pyodide, download_pyodide, read_pyodide
+from mograder.publishing.browser.pyodide import STARTED, Pyodide, download_pyodide, read_pyodide
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.browser_pages import BrowserPage, BrowserPages
 
 _WHEEL_LIMIT = 256 * 1024 * 1024
 _WHEEL_SECONDS = 600.0
-_SKIPPED = frozenset({"CLAUDE.md"})
+_LOCK = "pyodide-lock.json"
 
 Say = Callable[[str], None]
 
@@ -75,24 +74,29 @@ def export_page(
     packages = _collect((*selection.wheels, _own(own)), python, say)
     pages = BrowserPages(root)
     say("writing the files")
-    addresses = _write(pages, python, packages)
-    frame = pages.add("frame", {"index.html": frame_page(item, addresses).encode()})
-    page = BrowserPage(
-        protocol=PROTOCOL,
-        frame=f"{frame}/index.html",
-        notebook=notebook.name,
-        marimo=__version__,
-        pyodide=wanted,
-        missing=selection.missing,
-    )
-    pages.save(item, page)
+    with pages.changing():
+        addresses, first = _write(pages, python, packages)
+        frame = pages.add("frame", {"index.html": frame_page(item, addresses).encode()})
+        used = (f"{frame}/index.html", addresses.marimo.removeprefix("../"), *first)
+        page = BrowserPage(
+            protocol=PROTOCOL,
+            frame=used[0],
+            notebook=notebook.name,
+            marimo=__version__,
+            pyodide=wanted,
+            missing=selection.missing,
+            first=first,
+            uses=tuple(sorted({path.partition("/")[0] for path in used})),
+        )
+        pages.save(item, page)
+        if removed := pages.prune():
+            say(f"removed what no page uses any more: {len(removed)} directories")
     return Exported(page, selection.wheels)
 
 
 def _own(wheel: Path) -> Wheel:
     name, version, _, _ = parse_wheel_filename(wheel.name)
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return Wheel(name, str(version), wheel.name, digest, place=wheel)
+    return Wheel(name, str(version), wheel.name, place=wheel)
 
 
 def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
@@ -139,24 +143,34 @@ def _download(wheel: Wheel) -> bytes:
     return data
 
 
-def _write(pages: BrowserPages, python: Pyodide, packages: _Packages) -> FrameAddresses:
-    """Write marimo, Pyodide, the wheels and the lock file; return their addresses."""
-    marimo = pages.add("marimo", dict(_marimo_files()))
+def _write(
+    pages: BrowserPages, python: Pyodide, packages: _Packages
+) -> tuple[FrameAddresses, tuple[str, ...]]:
+    """Write marimo, Pyodide, the wheels and the lock file.
+
+    Return their addresses, and those below ``files/`` of what each page loads at its start.
+    """
+    own = read_marimo()
+    marimo = pages.add("marimo", own.others)
+    pack = pages.add("pack", {PACK: own.pack})
     runtime = pages.add("pyodide", python.files)
-    entries = {}
+    entries, first = {}, [f"{pack}/{PACK}", *(f"{runtime}/{name}" for name in STARTED)]
     for name, entry in packages.entries.items():
         served = str(entry["file_name"])
         place = pages.add("wheel", {served: packages.data[served]})
         entries[name] = {**entry, "file_name": f"../{place}/{served}"}
+        first.append(f"{place}/{served}")
     lock = {"info": python.info, "packages": entries}
     text = json.dumps(lock, sort_keys=True).encode()
-    listing = pages.add("lock", {"pyodide-lock.json": text, **_index(entries)})
-    return FrameAddresses(
+    listing = pages.add("lock", {_LOCK: text, **_index(entries)})
+    addresses = FrameAddresses(
         marimo=f"../{marimo}/",
+        pack=f"../{pack}/{PACK}",
         pyodide=f"../{runtime}/",
-        lock=f"../{listing}/pyodide-lock.json",
+        lock=f"../{listing}/{_LOCK}",
         index=f"../{listing}/",
     )
+    return addresses, (*first, f"{listing}/{_LOCK}")
 
 
 def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
@@ -168,20 +182,3 @@ def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
         link = f'<!doctype html><a href="{address}#sha256={entry["sha256"]}">{filename}</a>\n'
         found[f"{name}/index.html"] = link.encode()
     return found
-
-
-def _marimo_files() -> Iterator[tuple[str, bytes]]:
-    static = files("marimo").joinpath("_static")
-
-    def walk(directory: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
-        for entry in directory.iterdir():
-            path = f"{prefix}{entry.name}"
-            if entry.is_dir():
-                yield from walk(entry, f"{path}/")
-            elif entry.name not in _SKIPPED and path != "index.html":
-                yield path, entry.read_bytes()
-
-    found = dict(walk(static, ""))
-    if not found:
-        raise InvalidInput("The installed marimo has no files of its page.")
-    yield from found.items()

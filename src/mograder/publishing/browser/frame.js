@@ -6,8 +6,49 @@
 (() => {
   "use strict";
   const own = document.currentScript;
-  const tell = (kind, more) => parent.postMessage({ mograder: kind, ...more }, "*");
+  const tell = (kind, more, ports) => parent.postMessage({ mograder: kind, ...more }, "*", ports);
   const script = (text) => "data:text/javascript," + encodeURIComponent(text);
+
+  // --- files -------------------------------------------------------------------------------------
+  // The page around the frame hands in the files, since the browser keeps those that it loads, but
+  // none that a frame of an opaque origin loads. Also runs in the workers, so it stands by itself.
+  const handedIn = (root, opened) => {
+    const asked = new Map();
+    const port = opened.then((port) => {
+      port.onmessage = ({ data: { id, blob, problem } }) => {
+        const { resolve, reject } = asked.get(id);
+        asked.delete(id);
+        if (blob) resolve(blob);
+        else reject(new TypeError(`This file cannot be loaded: ${problem}`));
+      };
+      return port;
+    });
+    let last = 0;
+    const file = async (path) => {
+      const through = await port;
+      return new Promise((resolve, reject) => {
+        const id = ++last;
+        asked.set(id, { resolve, reject });
+        through.postMessage({ id, path });
+      });
+    };
+    const plain = self.fetch.bind(self);
+    self.fetch = async (given, options) => {
+      const url = given instanceof Request ? given.url : String(given);
+      if (!url.startsWith(root)) return plain(given, options);
+      const answer = new Response(await file(url.slice(root.length)));
+      return Object.defineProperty(answer, "url", { value: url });
+    };
+    return file;
+  };
+  const filesRoot = new URL("../", document.baseURI).href;
+  // One end of a channel to the page around; it is given the other.
+  const channel = () => {
+    const { port1, port2 } = new MessageChannel();
+    tell("files", {}, [port1]);
+    return port2;
+  };
+  const file = handedIn(filesRoot, Promise.resolve(channel()));
 
   // --- patience ----------------------------------------------------------------------------------
   // marimo gives up on its workers after 20 seconds and does not save again until the next edit. A
@@ -54,14 +95,27 @@
   // Another worker writes what marimo saves; it gets the notebook as it was opened, from which marimo
   // takes the header and the app's settings. marimo hands both over by a database otherwise, which
   // an opaque origin lacks.
-  const inWorker = () => {
+  const inWorker = (handedIn, root) => {
     let given = { files: {}, checks: "" };
     let python;
     let run;
     let prepared = false;
-    self.addEventListener("message", ({ data }) => {
-      if (data?.mograder === "files") given = data;
+    const opened = new Promise((resolve) => {
+      self.addEventListener("message", ({ data, ports }) => {
+        if (data?.mograder !== "files") return;
+        given = data;
+        resolve(ports[0]);
+      });
     });
+    const file = handedIn(root, opened);
+    // marimo's script imports Pyodide's own by this. A script that is handed in does not know its
+    // address, which is therefore written into it.
+    self.mograderImport = async (url) => {
+      if (!String(url).startsWith(root)) return import(url);
+      const text = await (await file(url.slice(root.length))).text();
+      const placed = text.replaceAll("import.meta.url", JSON.stringify(url));
+      return import(URL.createObjectURL(new Blob([placed], { type: "text/javascript" })));
+    };
     const prepare = () => {
       if (prepared) return;
       prepared = true;
@@ -90,13 +144,14 @@
       },
     });
   };
-  const prelude = script(`(${inWorker})()`);
+  const prelude = `(${inWorker})(${handedIn}, ${JSON.stringify(filesRoot)});`;
   let opened = { text: "", files: {} };
-  const filesFor = (address) => {
-    if (/\/save-worker-[^/]*\.js/.test(address)) {
+  let scripts = {};
+  const filesFor = (name) => {
+    if (name.startsWith("save-worker-")) {
       return { files: { "notebook.py": new TextEncoder().encode(opened.text) }, checks: "" };
     }
-    if (/\/worker-[^/]*\.js/.test(address)) {
+    if (name.startsWith("worker-")) {
       return { files: opened.files, checks: "/tmp/mograder-checks.jsonl" };
     }
     return null;
@@ -104,22 +159,47 @@
   const Plain = window.Worker;
   window.Worker = class extends Plain {
     constructor(url, options) {
-      const address = decodeURIComponent(String(url));
-      const given = filesFor(address);
-      if (!given) {
+      // marimo's own address for an opaque origin is a script that imports the worker.
+      const name = /\/assets\/([\w-]+\.js)/.exec(decodeURIComponent(String(url)))?.[1] ?? "";
+      const given = filesFor(name);
+      if (!given || !Object.hasOwn(scripts, name)) {
         super(url, options);
         return;
       }
-      // marimo's own address for an opaque origin is a script that imports the worker.
-      const data = address.startsWith("data:");
-      const inner = data ? JSON.parse(address.slice(address.indexOf('"'))) : address;
-      const both = `import ${JSON.stringify(prelude)}; import ${JSON.stringify(inner)};`;
-      super(script(both), { ...options, type: "module" });
-      this.postMessage({ mograder: "files", ...given });
+      super(script(prelude + scripts[name]), { ...options, type: "module" });
+      this.postMessage({ mograder: "files", ...given }, [channel()]);
       this.addEventListener("message", ({ data: said }) => {
         if (said?.mograder === "results") tell("results", { text: String(said.text) });
       });
     }
+  };
+
+  // --- marimo's scripts and styles ---------------------------------------------------------------
+  const address = (text, type) => URL.createObjectURL(new Blob([text], { type }));
+  const install = (pack) => {
+    const assets = new URL("assets/", document.baseURI).href;
+    self.mograderAssets = `${assets}index.js`;
+    scripts = pack.scripts;
+    const imports = {};
+    for (const [name, text] of Object.entries(scripts)) {
+      const place = address(text, "text/javascript");
+      // By the name that the pack gives it, and by the address that marimo computes.
+      imports[`marimo/${name}`] = place;
+      imports[assets + name] = place;
+    }
+    const nothing = address("", "text/javascript");
+    for (const [name, text] of Object.entries(pack.styles)) {
+      const style = document.createElement("style");
+      // marimo copies the styles with such a name into its elements' shadow trees.
+      style.dataset.viteDevId = name;
+      style.textContent = text;
+      document.head.append(style);
+      imports[assets + name] = nothing;
+    }
+    const map = document.createElement("script");
+    map.type = "importmap";
+    map.textContent = JSON.stringify({ imports });
+    document.head.append(map);
   };
 
   // --- the start ---------------------------------------------------------------------------------
@@ -128,10 +208,10 @@
     if (started) return;
     started = true;
     opened = { text, files: files ?? {} };
-    const main = new URL(own.dataset.main, document.baseURI).href;
     document.querySelector("marimo-code").textContent = encodeURIComponent(text);
     try {
-      await import(main);
+      install(JSON.parse(await (await file(own.dataset.pack)).text()));
+      await import(`marimo/${own.dataset.main}`);
     } catch (error) {
       tell("failed", { text: String(error) });
     }

@@ -18,20 +18,22 @@ from marimo._config.config import DEFAULT_CONFIG, MarimoConfig
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 from marimo._templates import wasm_notebook_template
 
-from mograder.core.errors import InvalidInput
+from mograder.publishing.browser.marimo_files import other_form
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of the messages between a frame and the page around it."""
 
-_MAIN = re.compile(r'<script type="module" crossorigin src="(\./assets/[^"]+\.js)"></script>')
+_MAIN = re.compile(r'<script type="module" crossorigin src="\./assets/([^"]+\.js)"></script>')
+_LINKS = re.compile(r'<link rel="(?:modulepreload|preload|stylesheet|manifest)"[^>]*>\s*')
 _HEAD = "<head>"
 
 
 @dataclass(frozen=True, slots=True)
 class FrameAddresses:
-    """The addresses of a frame's files, relative to the frame's own page."""
+    """The addresses of a frame's files, relative to the frame's own page; ``pack`` is marimo's."""
 
     marimo: str
+    pack: str
     pyodide: str
     lock: str
     index: str
@@ -45,23 +47,20 @@ def marimo_pyodide_version() -> str:
 def frame_page(title: str, addresses: FrameAddresses) -> str:
     """Return the HTML of a frame.
 
+    It loads nothing by itself: the page around it hands in marimo's scripts and styles.
+
     Raises: :class:`InvalidInput` if the installed marimo has another kind of page.
     """
     html = _marimo_page(title, addresses)
     main = _MAIN.search(html)
     if main is None or _HEAD not in html:
-        raise InvalidInput(
-            "The installed marimo has a page of another form.",
-            hint="Install a marimo that this mograder names.",
-        )
-    scripts = f"<script>{_shim()}</script><script{_data(main[1])}>{_boot()}</script>"
+        raise other_form("no main script")
+    about = {"main": main[1], "pack": addresses.pack.removeprefix("../"), "protocol": str(PROTOCOL)}
+    data = "".join(f' data-{name}="{escape(value)}"' for name, value in about.items())
+    scripts = f"<script>{_shim()}</script><script{data}>{_boot()}</script>"
     base = f'<base href="{escape(addresses.marimo)}">'
-    html = html.replace(main[0], "", 1)
+    html = _LINKS.sub("", html.replace(main[0], "", 1))
     return html.replace(_HEAD, f'{_HEAD}<meta charset="utf-8">{base}{scripts}', 1)
-
-
-def _data(main: str) -> str:
-    return f' data-main="{escape(main)}" data-protocol="{PROTOCOL}"'
 
 
 def _boot() -> str:
@@ -109,6 +108,7 @@ def _config() -> MarimoConfig:
     # What is not saved within a second is lost when the tab is closed.
     config["save"] |= {"autosave": "after_delay", "autosave_delay": 1000, "format_on_save": False}
     config["runtime"] |= {"auto_instantiate": True}
+    config["display"] |= {"theme": "system"}
     config["completion"] |= {"activate_on_typing": False, "copilot": False}
     config["sharing"] = {"html": False, "wasm": False}
     found: MarimoConfig = config

@@ -6,7 +6,6 @@ for Pyodide is taken. A package without such a wheel is missing: a browser canno
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tomllib
 import zipfile
@@ -53,14 +52,14 @@ _METADATA_LIMIT = 4 * 1024 * 1024
 class Wheel:
     """One wheel to serve.
 
-    ``place`` is its file here; without one it is downloaded from ``url``; without either it is
-    packed of the package that is installed here (:func:`pack_installed`).
+    ``place`` is its file here; without one it is downloaded from ``url``, where it has ``sha256``;
+    without either it is packed of the package that is installed here (:func:`pack_installed`).
     """
 
     name: NormalizedName
     version: str
     filename: str
-    sha256: str
+    sha256: str = ""
     url: str = ""
     place: Path | None = None
 
@@ -81,17 +80,21 @@ class WheelFacts:
     depends: tuple[NormalizedName, ...]
 
 
-def select_wheels(dependencies: Iterable[str], marimo: str, pyodide: Pyodide) -> Selection:
+def select_wheels(
+    dependencies: Iterable[str], marimo: str, pyodide: Pyodide, *, seconds: float = 300.0
+) -> Selection:
     """Return the wheels for a notebook's dependencies and for marimo of this version.
+
+    ``seconds`` are those that the resolution may take.
 
     Raises: as :func:`resolve_universally`.
     """
     environment = pyodide.environment()
-    wanted = [each for each in dependencies if _is_wanted(each, environment)]
-    pins = [f"{name}=={version}" for name, (version, _) in sorted(pyodide.wheels.items())]
-    pins += [f"{name}=={metadata.version(name)}" for name in _PURE - pyodide.wheels.keys()]
+    wanted = [each for each in dependencies if is_wanted(each, environment)]
+    preferred = {name: metadata.version(name) for name in _PURE}
+    preferred |= {name: version for name, (version, _) in pyodide.wheels.items()}
     lock = resolve_universally(
-        [f"marimo-base=={marimo}", *RUNTIME, *wanted], pins, pyodide.short_python
+        [f"marimo-base=={marimo}", *RUNTIME, *wanted], preferred, pyodide.short_python, seconds
     )
     return choose(lock, pyodide)
 
@@ -114,7 +117,7 @@ def choose(pylock: str, pyodide: Pyodide) -> Selection:
         name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
         found = _beside(name, version, pyodide) or _listed(name, version, package, tags)
         if found is None and name in _PURE:
-            found = Wheel(name, version, f"{name}-{version}-py3-none-any.whl", "")
+            found = Wheel(name, version, f"{name}-{version}-py3-none-any.whl")
         if found is None:
             missing.append(f"{name} {version}".strip())
         else:
@@ -174,7 +177,11 @@ def _imports(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _is_wanted(text: str, environment: Mapping[str, str]) -> bool:
+def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
+    """Return whether a requirement of a notebook has to be met there beside marimo and mograder.
+
+    Raises: :class:`InvalidInput` for a text that is no requirement.
+    """
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
@@ -189,8 +196,7 @@ def _beside(name: NormalizedName, version: str, pyodide: Pyodide) -> Wheel | Non
     known = pyodide.wheels.get(name)
     if known is None or known[0] != version:
         return None
-    digest = hashlib.sha256(known[1].read_bytes()).hexdigest()
-    return Wheel(name, version, known[1].name, digest, place=known[1])
+    return Wheel(name, version, known[1].name, place=known[1])
 
 
 def _listed(

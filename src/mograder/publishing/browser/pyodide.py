@@ -20,6 +20,9 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 
 REGISTRY = "https://registry.npmjs.org"
 _FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+STARTED = ("pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+"""The files that marimo loads; its own script stands for ``pyodide.mjs``."""
+
 _LOCK = "pyodide-lock.json"
 _LIMIT = 128 * 1024 * 1024
 _SECONDS = 600.0
@@ -64,13 +67,15 @@ class _Listing(BaseModel):
 class Pyodide:
     """One version of Pyodide: its ``files`` by name, and what its lock file tells.
 
-    ``wheels`` are the packages beside it, by name; empty for the npm package, which has none.
+    ``packages`` are those of its full distribution with their versions. ``wheels`` are those beside
+    it; empty for the npm package, which has none.
     """
 
     files: Mapping[str, bytes]
     info: Mapping[str, object]
     python: str
     platform: str
+    packages: Mapping[NormalizedName, str]
     wheels: Mapping[NormalizedName, tuple[str, Path]]
 
     @property
@@ -170,6 +175,11 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
         info=json.loads(found[_LOCK])["info"],
         python=lock.info.python,
         platform=f"{lock.info.abi_version}_{lock.info.arch}",
+        packages={
+            canonicalize_name(package.name): package.version
+            for package in lock.packages.values()
+            if package.file_name.endswith(".whl") and not package.name.endswith("-tests")
+        },
         wheels=wheels,
     )
 

@@ -229,7 +229,7 @@ def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> Non
             if hashlib.sha256(content).hexdigest() != digest:
                 raise _UnusableError(f"{path} changes while it is read")
             files[path] = _write_file(staged / _FILES / path, content, digest)
-        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json())
+        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json(), "utf-8")
         _name_set(staged, root, name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)

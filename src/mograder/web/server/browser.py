@@ -1,8 +1,8 @@
 """The pages on which a notebook runs in the browser alone (`mograder serve --web`).
 
 The page around the notebook has this server's origin: it holds the token and the drafts. The
-notebook runs in a frame whose policy gives it an opaque origin and lets it reach the files of the
-page only, on no other host (decision 50).
+notebook runs in a frame whose policy gives it an opaque origin and lets it reach no address but
+pictures and fonts of the page; the page around it hands in all else (decision 50).
 """
 
 from __future__ import annotations
@@ -114,22 +114,23 @@ def send_static(info: RequestInfo) -> Response:
 
 
 def frame_policy(context: RequestContext) -> str:
-    """Return the policy of the frame: an opaque origin that reaches its own files only.
+    """Return the policy of the frame: an opaque origin that loads pictures and fonts of ours only.
 
-    The notebook's code is anybody's, so ``eval`` and inline scripts give it nothing that it lacks.
+    The page around it hands in scripts, Python and packages. The notebook's code is anybody's, so
+    ``eval`` and inline scripts give it nothing that it lacks.
     """
     own = _origin(context, _FILES)
     return "; ".join(
         (
             f"sandbox {SANDBOX}",
             "default-src 'none'",
-            f"script-src {own} 'unsafe-inline' 'unsafe-eval' blob: data:",
-            f"worker-src {own} blob: data:",
-            f"style-src {own} 'unsafe-inline'",
+            "script-src 'unsafe-inline' 'unsafe-eval' blob: data:",
+            "worker-src blob: data:",
+            "style-src 'unsafe-inline'",
             f"font-src {own} data:",
             f"img-src {own} data: blob:",
             "media-src data: blob:",
-            f"connect-src {own} data: blob:",
+            "connect-src data: blob:",
             "frame-src 'none'",
             "form-action 'none'",
             f"base-uri {own}",

@@ -5,23 +5,25 @@ const MOST_TEXT = 4 * 1024 * 1024;
 const MOST_RESULTS = 512 * 1024;
 const SAVE_MS = 3000;
 
-export function openFrame(place, { title, text, files, editing, edited, checked, failed }) {
-  const { frame: address, protocol, sandbox } = document.body.dataset;
+export function openFrame(place, { title, text, files, keeper, editing, edited, checked, failed }) {
+  const { files: root, frame: address, protocol, sandbox } = document.body.dataset;
   const frame = document.createElement("iframe");
   frame.id = "notebook";
   frame.title = title;
   frame.setAttribute("sandbox", sandbox);
   frame.setAttribute("referrerpolicy", "no-referrer");
-  frame.src = address;
+  frame.src = root + address;
   let saved;
 
-  addEventListener("message", ({ source, origin, data }) => {
+  addEventListener("message", ({ source, origin, data, ports }) => {
     if (source !== frame.contentWindow || origin !== "null") return;
     const said = typeof data?.text === "string" ? data.text : "";
     if (data?.mograder === "ready") {
       if (String(data.protocol) !== protocol) failed("export it again (mograder https export-web)");
       // "*": an opaque origin cannot be named; the frame may load our own files only.
-      else frame.contentWindow.postMessage({ mograder: "open", text, files }, "*");
+      else frame.contentWindow.postMessage({ mograder: "open", text: text(), files }, "*");
+    } else if (data?.mograder === "files" && ports.length === 1) {
+      keeper.serve(ports[0]);
     } else if (data?.mograder === "editing") {
       editing();
     } else if (data?.mograder === "text" && said && said.length <= MOST_TEXT) {

@@ -98,7 +98,7 @@ async function lines(status, work) {
   return parts;
 }
 
-async function digest(text) {
+export async function digest(text) {
   if (!crypto.subtle) return "";
   const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return Array.from(new Uint8Array(bytes), (each) => each.toString(16).padStart(2, "0")).join("");

@@ -138,7 +138,11 @@ def _on_windows() -> dict[str, ModuleType]:
             (*_SIGNAL_LINUX, *_SIGNAL_POSIX),
             {"SIGBREAK": signal.Signals(21), "CTRL_C_EVENT": 0, "CTRL_BREAK_EVENT": 1},
         ),
-        "socket": Pretended(socket, (*_SOCKET_LINUX, *_SOCKET_POSIX), {}),
+        "socket": Pretended(
+            socket,
+            (*_SOCKET_LINUX, *_SOCKET_POSIX),
+            {"SO_EXCLUSIVEADDRUSE": socket.SO_KEEPALIVE},  # here no other program takes a port
+        ),
         "select": Pretended(select, ("epoll", "poll", "EPOLLIN", "POLLIN", "POLLHUP"), {}),
         "time": Pretended(time, _TIME_POSIX, {}),
         "subprocess": Pretended(
@@ -218,6 +222,10 @@ class WindowsPopen(subprocess.Popen[Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_without_windows_arguments(kwargs))
+
+    def kill(self) -> None:
+        """End the process at once."""
+        super().send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
         """End the process at once: there is no request to end."""

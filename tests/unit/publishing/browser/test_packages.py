@@ -19,7 +19,7 @@ _DIGEST = "0" * 64
 def pyodide(**wheels: tuple[str, Path]) -> Pyodide:
     """Pyodide 314 as npm has it, and some wheels beside it."""
     beside = {canonicalize_name(name): found for name, found in wheels.items()}
-    return Pyodide({}, {}, "3.14.0", "2026_0_wasm32", beside)
+    return Pyodide({}, {}, "3.14.0", "2026_0_wasm32", {}, beside)
 
 
 def resolution(name: str, *wheels: str, version: str = "1.0", marker: str = "") -> str:

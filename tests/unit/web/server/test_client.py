@@ -25,9 +25,9 @@ async def line_of(course: Course) -> tuple[str, str, str]:
     """Return the wheel's path, its digest and the server's address from the page."""
     answer = await course.ask("GET", "/client")
     assert answer.status_code == 200
-    found = {match.groups()[1:] for match in LINE.finditer(html.unescape(answer.text))}
-    assert len(found) == 1
-    return found.pop()
+    found = {match.group(2, 3, 4) for match in LINE.finditer(html.unescape(answer.text))}
+    ((path, digest, server),) = found
+    return str(path), str(digest), str(server)
 
 
 async def test_the_page_has_the_line_of_this_course_for_every_system(course: Course) -> None:

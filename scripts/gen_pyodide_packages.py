@@ -1,0 +1,35 @@
+"""Writes the table of Pyodide's packages: python -m scripts.gen_pyodide_packages [PYODIDE].
+
+PYODIDE is Pyodide's npm package or its directory; without it, the version that the installed marimo
+uses is downloaded. Run it when marimo changes its version of Pyodide.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from mograder.publishing.browser import availability
+from mograder.publishing.browser.frame import marimo_pyodide_version
+from mograder.publishing.browser.pyodide import download_pyodide, read_pyodide
+
+PLACE = Path(availability.__file__).with_name(availability.TABLE)
+
+
+def main() -> None:
+    """Write the table beside the module that reads it."""
+    version = marimo_pyodide_version()
+    named = sys.argv[1:]
+    pyodide = read_pyodide(Path(named[0])) if named else download_pyodide(version)
+    table = {
+        "version": version,
+        "python": pyodide.python,
+        "platform": pyodide.platform,
+        "packages": dict(sorted(pyodide.packages.items())),
+    }
+    PLACE.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
