@@ -225,3 +225,8 @@ def _names_a_module(path: Path, name: str) -> bool:
     place = here.joinpath(*name.removeprefix(".").split("."))
     inside = (each.with_suffix(".py") for each in (place, *place.parents) if here in each.parents)
     return place.is_dir() or any(each.is_file() for each in inside)
+
+
+def test_each_how_to_names_the_systems_that_it_holds_for() -> None:
+    pages = sorted((DOCS / "how-to").glob("*.md"))
+    assert [page.name for page in pages if "\n\n**Systems:** " not in page.read_text("utf-8")] == []

@@ -42,11 +42,9 @@ def closure(platform: str) -> dict[str, str]:
     waiting = list(found)
     while waiting:
         importer = waiting.pop()
-        for module in imports(importer, platform):
-            for each in (module, *_packages(module)):
-                if each not in found and path_of(each) is not None:
-                    found[each] = importer
-                    waiting.append(each)
+        new = [each for each in _ours(importer, platform) if each not in found]
+        found |= dict.fromkeys(new, importer)
+        waiting += new
     return found
 
 
@@ -86,6 +84,14 @@ def _targets(group: LazyGroup | click.Command) -> Iterator[str]:
         if not lazy.server_side:
             yield lazy.target.partition(":")[0]
             yield from _targets(lazy.load())
+
+
+def _ours(importer: str, platform: str) -> set[str]:
+    """Return the modules of ours that a module imports, and the packages that they are in."""
+    named = {
+        each for module in imports(importer, platform) for each in (module, *_packages(module))
+    }
+    return {each for each in named if path_of(each) is not None}
 
 
 def _packages(module: str) -> Iterator[str]:

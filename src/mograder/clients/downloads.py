@@ -31,6 +31,7 @@ from mograder.core import open_flags
 from mograder.core.atomic_file import move_file
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.file_lock import LockFile
+from mograder.core.held_files import unlink
 from mograder.core.long_paths import reachable
 from mograder.core.single_flight import Progress
 
@@ -162,7 +163,7 @@ class _Part:
 
     def begin(self, etag: str = "") -> None:
         """Empty the part; keep the ETag only if it is strong, since only those mean equal bytes."""
-        self._memory.unlink(missing_ok=True)
+        unlink(self._memory)
         self._file.truncate(0)
         if _STRONG.fullmatch(etag):
             memory = _Memory(address=self._address, etag=etag)
@@ -180,14 +181,14 @@ class _Part:
     def drop(self) -> None:
         """Remove the partial file."""
         self._file.close()
-        self._memory.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        unlink(self._memory)
+        unlink(self.path)
 
     def move(self, to: Path) -> None:
         """Rename the complete file to its target."""
         self._file.close()
         move_file(self.path, to)
-        self._memory.unlink(missing_ok=True)
+        unlink(self._memory)
 
     def _etag(self) -> str:
         with suppress(OSError, ValidationError, UnicodeDecodeError):
@@ -218,7 +219,7 @@ class Downloader:
             MograderError: As raised by ``ask``.
         """
         try:
-            to.parent.mkdir(parents=True, exist_ok=True)
+            reachable(to.parent).mkdir(parents=True, exist_ok=True)
             with _Part(to, file.address) as part:
                 resumed = "Range" in part.headers()
                 self._complete(ask, file, part, progress, meter)

@@ -7,12 +7,12 @@ call is tried again for some seconds. On other systems each function makes the c
 from __future__ import annotations
 
 import errno
-import os
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mograder.core.long_paths import shown
 from mograder.core.system import SYSTEM
 
 _SECONDS = 4.0
@@ -53,6 +53,11 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
             return
 
 
+def unlink(path: Path) -> None:
+    """Remove a file, if it exists. Raises: as :func:`when_free`."""
+    when_free(lambda: path.unlink(missing_ok=True), str(path))
+
+
 def _may_pass(error: PermissionError) -> bool:
     # Only Windows has this attribute.
     code = getattr(error, "winerror", None)
@@ -74,4 +79,4 @@ def _made_writable(path: str) -> bool:
 
 def _held(path: str) -> FileHeld:
     told = "another program has it open; close it there, then try again"
-    return FileHeld(errno.EACCES, told, os.fspath(path))
+    return FileHeld(errno.EACCES, told, shown(path))

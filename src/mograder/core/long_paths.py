@@ -30,6 +30,13 @@ def reachable(path: Path, *, whole_tree: bool = False) -> Path:
     return Path(extended(absolute, longest=0 if whole_tree else _LONGEST))
 
 
+def shown(path: str) -> str:
+    """Return a path for people: without the prefix of the extended form."""
+    if path.startswith(_SHARE):
+        return "\\\\" + path.removeprefix(_SHARE)
+    return path.removeprefix(_EXTENDED)
+
+
 def extended(path: str, *, longest: int = _LONGEST) -> str:
     r"""Return an absolute Windows path with the prefix ``\\?\`` if it has more characters; pure."""
     pure = PureWindowsPath(path)

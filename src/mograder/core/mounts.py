@@ -74,7 +74,7 @@ def on_network(device: int) -> bool:
 def _mounts(table: Path) -> Iterator[tuple[str, Mount]]:
     """Yield the device number, as ``major:minor``, and the mount of each line."""
     try:
-        lines = table.read_text(errors="surrogateescape").splitlines()
+        lines = table.read_text("utf-8", errors="surrogateescape").splitlines()
     except OSError:  # no Linux
         return
     for line in lines:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from mograder.core.errors import InvalidInput, Unsupported
+from mograder.core.errors import InvalidInput
 from mograder.core.log import mask
 from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
@@ -35,6 +35,7 @@ from mograder.core.settings_model import (
     SecuritySettings,
     Settings,
 )
+from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
 
 __all__ = [
@@ -67,6 +68,15 @@ _URL_PASSWORD = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
 _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 )
+_WINDOWS_VARIABLES = frozenset(
+    {
+        *("ALLUSERSPROFILE", "APPDATA", "COMMONPROGRAMFILES", "COMSPEC", "HOMEDRIVE", "HOMEPATH"),
+        *("LOCALAPPDATA", "NUMBER_OF_PROCESSORS", "OS", "PATHEXT", "PROCESSOR_ARCHITECTURE"),
+        *("PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "SYSTEMDRIVE"),
+        *("SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE", "WINDIR"),
+    }
+)
+"""Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
 _NODE_CREDENTIAL = "node-token"
@@ -252,18 +262,15 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 
 
 def own_runtime_dir(place: Path, environ: Environ) -> Path:
-    """Return the directory for the sockets of the program whose files are in ``place``.
-
-    Raises: Unsupported on Windows, which has no such sockets.
-    """
-    if sys.platform == "win32":
-        raise Unsupported("The sockets of a sandbox need Linux, and this is Windows.")
+    """Return the directory for the sockets of the program whose files are in ``place``."""
     course = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-    if os.geteuid() == 0:
+    if is_root():
         return Path(f"/run/mograder-{course}")
     if environ.xdg_runtime_dir:
         return environ.xdg_runtime_dir / f"mograder-{course}"
-    return Path(f"/tmp/mograder-{os.geteuid()}-{course}")  # noqa: S108  # see the docstring
+    if sys.platform != "win32":  # which has no such sockets
+        course = f"{os.geteuid()}-{course}"
+    return Path(f"/tmp/mograder-{course}")  # noqa: S108  # see the docstring of runtime_dir
 
 
 def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:
@@ -411,5 +418,7 @@ def _secret(text: str) -> SecretStr | None:
 
 def _for_builds(name: str) -> bool:
     if name.upper() in _BUILD_VARIABLES:
+        return True
+    if SYSTEM == "windows" and name.upper() in _WINDOWS_VARIABLES:
         return True
     return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import platformdirs
+
 from mograder.core.system import SYSTEM
 
 _NAME = "mograder"
@@ -18,9 +20,16 @@ def user_folder(home: Path) -> Path:
     """
     if SYSTEM == "linux":
         return earlier_folder(home)
+    return platformdirs.user_config_path(_NAME, appauthor=False, roaming=True)
+
+
+def user_cache(home: Path) -> Path:
+    """Return the folder for what can be made again, such as environments; it may not exist yet."""
+    if SYSTEM == "linux":
+        return home / ".cache" / _NAME
     import platformdirs  # noqa: PLC0415  # not needed on Linux
 
-    return platformdirs.user_config_path(_NAME, appauthor=False, roaming=True)
+    return platformdirs.user_cache_path(_NAME, appauthor=False)
 
 
 def earlier_folder(home: Path) -> Path:

@@ -174,8 +174,12 @@ class LocalEditors:
             "config": _SETTINGS,
             "caches": str(environment / "caches"),
         }
-        if SYSTEM == "windows":  # elsewhere marimo sees by itself that this process was killed
+        variables = {**self._variables, **self._own_variables()}
+        # The editor ends when this process was killed, which marimo checks, but not on Windows.
+        if SYSTEM == "windows":
             options["owner"] = os.getpid()
+        else:
+            variables["MARIMO_ANCESTOR_PID"] = str(os.getpid())
         serve = str(resources.files("mograder.sandbox.inside") / "serve.py")
         create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(log, create, 0o600), "wb") as output:
@@ -187,7 +191,7 @@ class LocalEditors:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 cwd=notebook.parent,
-                env={**self._variables, **self._own_variables()},
+                env=variables,
                 **apart(),
             )
 
@@ -197,8 +201,6 @@ class LocalEditors:
             "XDG_CACHE_HOME": str(self._place / "cache"),
             "XDG_STATE_HOME": str(self._place / "state"),
             "MARIMO_SKIP_UPDATE_CHECK": "1",
-            # marimo checks whether this process lives, and ends itself when it was killed.
-            "MARIMO_ANCESTOR_PID": str(os.getpid()),
             "MOGRADER_DASHBOARD": "1",
             # Files are opened as UTF-8 on every system, as they are on the course's servers.
             "PYTHONUTF8": "1",

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.core.atomic_file import move_file
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
+from mograder.core.held_files import unlink
 from mograder.core.line_ends import digests, same_text
 from mograder.core.long_paths import reachable
 from mograder.core.names import FileName, ItemName
@@ -275,7 +276,7 @@ class StudentFolder:
     def forget_waiting(self, folder: str) -> None:
         """Remove an assignment's outbox with the notebook in it."""
         place = self._outbox(folder)
-        (place / "about.json").unlink(missing_ok=True)
+        unlink(reachable(place / "about.json"))
         shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.long_paths import extended, reachable
+from mograder.core.long_paths import extended, reachable, shown
 
 LONG = "\\".join(["a folder with a name"] * 20)
 STEPS = st.lists(st.text("abcxyz äö", min_size=1, max_size=30).map(lambda s: f"{s}_"), min_size=1)
@@ -34,7 +34,13 @@ def test_the_extended_form_leads_to_the_same_file_and_is_extended_once(steps: li
     path = "C:\\" + "\\".join(steps)
     found = extended(path, longest=0)
     assert PureWindowsPath(found).parts[1:] == PureWindowsPath(path).parts[1:]
+    assert shown(found) == path
     assert extended(found, longest=0) == found
+
+
+def test_people_see_a_share_as_it_is() -> None:
+    path = f"\\\\home\\me\\{LONG}"
+    assert shown(extended(path)) == path
 
 
 def test_a_tree_is_reached_by_the_extended_form_although_its_root_is_short() -> None:

@@ -14,6 +14,7 @@ from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import (
     assignment_json,
+    called_there,
     closed,
     fetched_json,
     iso,
@@ -268,7 +269,7 @@ def _fate(file: FetchedFile) -> str:
     """Describe what was done with a file, in 0.3.16's words where it has some."""
     arrived = "Extracted" if file.archive else "Downloaded"
     words = {Change.NEW: arrived, Change.UPDATED: "Updated", Change.UNCHANGED: "Unchanged"}
-    return f"{words[file.change]}: {shown(file.path.absolute())}{_kept(file)}"
+    return f"{words[file.change]}: {shown(file.path.absolute())}{called_there(file)}{_kept(file)}"
 
 
 def _kept(file: FetchedFile) -> str:

@@ -20,6 +20,7 @@ from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import (
     assignment_json,
+    called_there,
     closed,
     fetched_json,
     iso,
@@ -217,7 +218,7 @@ def _print_fetched(
     for file in files:
         kept = f"  (what you had is kept as {file.kept.name})" if file.kept else ""
         word = "" if file.change is Change.NEW or kept else f"  ({file.change.value})"
-        click.echo(f"  {file.name}{kept or word}")
+        click.echo(f"  {file.name}{called_there(file)}{kept or word}")
 
 
 def _print_handed(

@@ -18,9 +18,7 @@ from typing import ClassVar
 import click
 
 from mograder.core.errors import Unsupported
-from mograder.core.system import SYSTEM
-
-_SYSTEMS = {"windows": "Windows", "macos": "macOS"}
+from mograder.core.system import SYSTEM, SYSTEM_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def _demand_linux(command: str) -> None:
     if SYSTEM == "linux":
         return
     raise Unsupported(
-        f"{command} runs on Linux only, and this is {_SYSTEMS[SYSTEM]}.",
+        f"{command} runs on Linux only, and this is {SYSTEM_NAME}.",
         hint="Use a Linux computer, or on Windows WSL (Windows Subsystem for Linux). The commands "
         "in `mograder --help` run here, too.",
     )

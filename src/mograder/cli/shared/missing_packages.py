@@ -10,14 +10,14 @@ import sys
 from importlib import metadata
 from pathlib import PurePath
 
-from mograder.core.errors import SandboxUnavailable
+from mograder.core.errors import Unsupported
 
 _OTHER_EXTRAS = {"psycopg": "postgresql"}
 _UVX = ("archive-v0", "environments-v2")
 """Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""
 
 
-def missing_package(error: ModuleNotFoundError) -> SandboxUnavailable | None:
+def missing_package(error: ModuleNotFoundError) -> Unsupported | None:
     """Return the failure of a command whose package is not installed; None if it is a bug.
 
     Its hint is the line that installs the rest into the environment that runs.
@@ -25,7 +25,7 @@ def missing_package(error: ModuleNotFoundError) -> SandboxUnavailable | None:
     package = (error.name or "").partition(".")[0]
     if package in {"", "mograder"} or package in sys.stdlib_module_names:
         return None
-    return SandboxUnavailable(
+    return Unsupported(
         f"This command needs more than a student's install of mograder: {package} is missing.",
         hint=f"Install the rest: {_line(_OTHER_EXTRAS.get(package, 'server'))}",
     )

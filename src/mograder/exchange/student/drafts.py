@@ -112,7 +112,8 @@ def unseen(
     draft = status.draft
     if draft is None:
         return None
-    mine, seen = digests(text) if text is not None else (), _seen(assignment, directory)
+    mine = frozenset() if text is None else digests(text)
+    seen = _seen(assignment, directory)
     saved_elsewhere = draft.tag not in ("", seen.draft) and draft.sha256 not in mine
     submitted_elsewhere = (
         status.sha256 not in ("", seen.submission, *mine)

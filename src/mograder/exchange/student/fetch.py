@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.line_ends import digests_of_file, same_file
+from mograder.core.long_paths import reachable
 from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
@@ -96,14 +97,14 @@ def fetch(
         raise NotFound(f"{assignment.name} has no files to fetch.", hint="Ask your teacher.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        arrived = _bring(
-            transport, wanted, out / OURS / "fetching" / folder_of(assignment), progress
-        )
-        with _unpacked(arrived, out / OURS) as found:
+        ours = reachable(out / OURS, whole_tree=True)
+        fetching = ours / "fetching" / folder_of(assignment)
+        arrived = _bring(transport, wanted, fetching, progress)
+        with _unpacked(arrived, ours) as found:
             place = _Place(out, assignment, now)
             fetched = tuple(place.install(name, found[name]) for name in _in_order(found))
             place.remember()
-        remove_tree(out / OURS / "fetching" / folder_of(assignment))
+        remove_tree(fetching)
     except OSError as error:
         raise InvalidInput(
             f"{error.filename or out} cannot be written: {error.strerror}."
@@ -138,7 +139,9 @@ def _written(target: Path, text: bytes) -> Iterator[Path]:
     ours = target.parent / OURS
     try:
         ours.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="taking-", dir=ours) as scratch:
+        with tempfile.TemporaryDirectory(
+            prefix="taking-", dir=ours, ignore_cleanup_errors=True
+        ) as scratch:
             source = Path(scratch) / target.name
             source.write_bytes(text)
             yield source
@@ -189,10 +192,9 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
         for number, name in enumerate(name for name in arrived if _is_zip(name)):
             into = Path(scratch) / str(number)
             into.mkdir()
-            for inner in unpack(arrived[name], into):
-                if fold(inner) not in taken:
-                    taken.add(fold(inner))
-                    found[inner] = _Arrived(into / PurePosixPath(inner), name)
+            new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
+            taken.update(map(fold, new))
+            found |= {inner: _Arrived(into / PurePosixPath(inner), name) for inner in new}
         yield found
 
 
@@ -245,7 +247,7 @@ class _Place:
         parent, _, last = name.rpartition("/")
         if parent:
             self._beneath.make_directory(parent, mode=0o755)
-        target = self._out / PurePosixPath(name)
+        target = reachable(self._out / PurePosixPath(name))
         there = target.is_symlink() or target.exists()
         if there and _same(source, target):
             return Change.UNCHANGED, None
@@ -260,7 +262,7 @@ class _Place:
         """Whether a file is still as it was fetched, so that it has no edits."""
         if target.is_symlink() or not target.is_file():
             return False
-        released = self._out / self._release / name
+        released = reachable(self._out / self._release / name)
         if "/" not in name and released.is_file() and same_file(released, target):
             return True
         return self._record.files.get(name) in digests_of_file(target)

@@ -12,6 +12,7 @@ from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.core.system import SYSTEM_NAME
+from mograder.core.user_folder import user_cache
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.build_job import CommandRunner
 from mograder.sandbox.environments.builder import Environments
@@ -64,7 +65,7 @@ def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
     """Return the directories of wheels and environments: the course's, else the user's cache."""
     if (loaded.course_dir / FILE_NAME).is_file():
         return loaded.state_dir, loaded.path(loaded.settings.hub.environments_dir)
-    cache = environ.home / ".cache" / "mograder"
+    cache = user_cache(environ.home)
     return cache, cache / "environments"
 
 

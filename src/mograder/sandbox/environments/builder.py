@@ -154,7 +154,7 @@ class Environments:
 
     def _recall(self, request: Path) -> Environment | None:
         try:
-            return self._root.load(request.read_text())
+            return self._root.load(request.read_text("utf-8"))
         except (OSError, NotFound):
             return None
 

@@ -229,7 +229,7 @@ def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> Non
             if hashlib.sha256(content).hexdigest() != digest:
                 raise _UnusableError(f"{path} changes while it is read")
             files[path] = _write_file(staged / _FILES / path, content, digest)
-        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json())
+        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json(), "utf-8")
         _name_set(staged, root, name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -244,16 +244,11 @@ def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
     )
     sizes = []
     for suffix, squeezed in siblings:
-        worth = 0 < len(squeezed) < _WORTH * len(content)
+        worth = len(squeezed) < _WORTH * len(content)
         if worth:
             path.with_name(path.name + suffix).write_bytes(squeezed)
         sizes.append(len(squeezed) if worth else 0)
     return AssetFile(size=len(content), digest=digest, br=sizes[0], gzip=sizes[1])
-
-
-def _brotli(content: bytes) -> bytes:
-    """Return the content compressed, or b"" where brotli is not installed."""
-    return bytes(brotli.compress(content, quality=_BROTLI_QUALITY)) if brotli else b""
 
 
 def _name_set(staged: Path, root: Path, name: str) -> None:

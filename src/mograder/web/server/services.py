@@ -130,13 +130,7 @@ def open_services(
     flat_in_root = release is not None and release.resolve() == root.resolve()
     older = None if options.submissions_dir or flat_in_root else root
     catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
-    if not catalogue.all():
-        _log.warning(
-            "no assignments: every directory with files/ in it is one, or name a release "
-            "directory by --release-dir"
-        )
-    for told in _odd_names(catalogue):
-        _log.warning("%s Rename it: students' computers run Windows and macOS, too.", told)
+    _warn_of(catalogue)
     clock = clock or SystemClock()
     return Services(
         options=options,
@@ -162,11 +156,19 @@ def open_services(
     )
 
 
-def _odd_names(catalogue: Catalogue) -> list[str]:
-    """Return a sentence for each assignment and file that not every system can store."""
+def _warn_of(catalogue: Catalogue) -> None:
+    """Log that there are no assignments, and the names that not every system can store."""
     assignments = catalogue.all()
-    files = ((f"{each.name}/{file}" for file in each.files) for each in assignments)
-    return [*problems(each.name for each in assignments), *problems(chain.from_iterable(files))]
+    if not assignments:
+        _log.warning(
+            "no assignments: every directory with files/ in it is one, or name a release "
+            "directory by --release-dir"
+        )
+    files = chain.from_iterable(
+        (f"{each.name}/{file}" for file in each.files) for each in assignments
+    )
+    for told in (*problems(each.name for each in assignments), *problems(files)):
+        _log.warning("%s Rename it: students' computers run Windows and macOS, too.", told)
 
 
 def read_names(text: str) -> tuple[Username, ...]:

@@ -223,6 +223,10 @@ class WindowsPopen(subprocess.Popen[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_without_windows_arguments(kwargs))
 
+    def kill(self) -> None:
+        """End the process at once."""
+        super().send_signal(signal.SIGKILL)
+
     def terminate(self) -> None:
         """End the process at once: there is no request to end."""
         self.kill()
