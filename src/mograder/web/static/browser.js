@@ -361,7 +361,7 @@ async function main() {
     editing,
     edited,
     checked: (text) => showChecks($("checks"), $("panel"), text),
-    failed: (text) => say(`The notebook does not start: ${text}`),
+    failed: (text) => say(`The notebook does not start: ${text}. Load this page again.`),
   });
   again();
 }
