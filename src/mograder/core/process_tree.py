@@ -69,7 +69,7 @@ if sys.platform == "win32":
                 each.kill()
 
     def _found(pid: int, begun: float) -> list[psutil.Process]:
-        """Return a process and its descendants, but none whose parent and grandparent ended."""
+        """Return a process and its descendants; below one that ended only the first one's."""
         found: list[psutil.Process] = []
         children = defaultdict(list)
         for each in psutil.process_iter(["ppid", "create_time"]):
