@@ -51,7 +51,7 @@ async def test_a_class_goes_on_whatever_happens_to_its_machines(
 ) -> None:
     names = [f"student{number:03}" for number in range(STUDENTS)]
     _, second, third = running_site.swarm.machines
-    everyone = [
+    everyone: list[Student] = [
         BrowserStudent(
             running_site.hub, name, person=await people.person(name, headers=from_proxy(name))
         )
