@@ -25,6 +25,7 @@ from mograder.grading.author.generate_output import (
     Step,
     Watch,
 )
+from mograder.notebook.findings import Finding
 from mograder.notebook.screening import denied_by
 from mograder.publishing.browser.availability import advise_browser
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
@@ -209,7 +210,7 @@ async def _generate(
 
 def _advice(item: SourceItem) -> tuple[Line, ...]:
     """Return the lines on packages that do not run in the browser alone."""
-    found = []
+    found: list[Finding] = []
     for source in item.notebooks:
         try:
             found += advise_browser(read_notebook(source), shown(source))
