@@ -122,3 +122,15 @@ def test_progress_is_json_lines_on_stderr(course: Path, capfd: pytest.CaptureFix
 def test_the_same_item_twice_is_made_once(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "A1", "source/A1-Sums", "--no-validate"]) == 0
     assert capfd.readouterr().out.count("OK:") == 1
+
+
+def test_packages_that_do_not_run_in_the_browser_are_told(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = course / "source" / "A1-Sums" / "A1-Sums.py"
+    source.write_text(TEXT.replace('"marimo', '"numpy<2",\n#   "marimo', 1))
+    assert run(["generate", "A1", "A2", "--dry-run"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    (told,) = [line for line in lines if "Pyodide" in line]
+    assert told.startswith("ADVICE: source/A1-Sums/A1-Sums.py:")
+    assert "numpy<2, but Pyodide" in told
