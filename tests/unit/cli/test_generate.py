@@ -161,3 +161,15 @@ def test_a_file_that_students_have_already_is_warned_of_only(
         (course / base / arguments[0] / "nul.csv").write_text("1\n")
     assert run(["generate", *arguments]) == 0
     assert f"ADVICE: {arguments[0]}: nul.csv: Windows reserves" in capfd.readouterr().out
+
+
+def test_packages_that_do_not_run_in_the_browser_are_told(
+    course: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = course / "source" / "A1-Sums" / "A1-Sums.py"
+    source.write_text(TEXT.replace('"marimo', '"numpy<2",\n#   "marimo', 1))
+    assert run(["generate", "A1", "A2", "--dry-run"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    (told,) = [line for line in lines if "Pyodide" in line]
+    assert told.startswith("ADVICE: source/A1-Sums/A1-Sums.py:")
+    assert "numpy<2, but Pyodide" in told
