@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,22 +15,27 @@ from mograder.core.clock import SystemClock
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.store.student_folder import StudentFolder
-from tests.e2e.test_browser_alone import (
+from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,
     answer,
-    exported,
+    export_course,
     open_item,
-    pytestmark,
     runs,
     saved,
-    served,
     sign_in,
 )
-from tests.support.served_course import Course, token_of
+from tests.support.served_course import Course, serving_course, token_of
 from tests.support.work_elsewhere import submit_without_draft
 
-__all__ = ["exported", "pytestmark", "served"]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
+    course = export_course(tmp_path_factory.mktemp("browser") / "course")
+    with serving_course(course, web=True) as served:
+        yield served
 
 
 class LocalFolder:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, TimedOut
-from mograder.processes import wheel_resolution
 from mograder.processes.wheel_resolution import resolve_universally
 
 
@@ -36,7 +35,7 @@ class Uv:
 @pytest.fixture
 def uv(monkeypatch: pytest.MonkeyPatch) -> Uv:
     found = Uv()
-    monkeypatch.setattr(wheel_resolution.subprocess, "run", found)
+    monkeypatch.setattr(subprocess, "run", found)
     return found
 
 
