@@ -239,7 +239,7 @@ def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     siblings: tuple[tuple[str, bytes], ...] = (
-        (".br", _brotli(content)),
+        (".br", brotli.compress(content, quality=_BROTLI_QUALITY) if brotli else content),
         (".gz", gzip.compress(content, 9, mtime=0)),
     )
     sizes = []
