@@ -59,6 +59,45 @@ for text in ("a\\r\\nb\\r\\n", "a\\nb\\n"):
     assert [each.name for each in (tmp_path / "release").iterdir()] == ["lab"]
 
 
+def test_a_release_with_a_file_that_is_held_is_named_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "release" / "lab").mkdir(parents=True)
+    (tmp_path / "release" / "lab" / "data.csv").write_bytes(b"1\n")
+    code = """
+from pathlib import Path
+from mograder.core.errors import Conflict
+from mograder.store.course import staged_release
+with open("release/lab/data.csv"):
+    try:
+        with staged_release(Path("release/lab")) as stage:
+            stage.write_text("lab.py", "new")
+            stage.commit()
+    except Conflict as error:
+        print("lab is open in another program" in error.message)
+"""
+    assert printed("windows", code, tmp_path) == ["True"]
+    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
+    assert found == ["release/lab/data.csv"]
+
+
+def test_feedback_that_is_held_stays_and_leaves_nothing_else(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from mograder.core.errors import Conflict
+from mograder.store.student_folder import StudentFolder
+folder = StudentFolder(Path("course"))
+folder.put_feedback("lab", (("one.html", b"1"),))
+with folder.feedback("lab")[0].open():
+    try:
+        folder.put_feedback("lab", (("new.html", b"n"),))
+    except Conflict as error:
+        print("lab is open in another program" in error.message)
+print(*[path.name for path in folder.feedback("lab")])
+"""
+    assert printed("windows", code, tmp_path) == ["True", "one.html"]
+    feedback = tmp_path / "course" / ".mograder" / "feedback"
+    assert [each.name for each in feedback.iterdir()] == ["lab"]
+
+
 def test_files_that_are_held_stay_when_a_tree_is_removed(tmp_path: Path) -> None:
     for name in ("a/b/free", "a/b/held", "a/read-only"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

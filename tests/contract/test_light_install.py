@@ -135,7 +135,7 @@ def test_an_author_starts_generates_and_validates(light: LightInstall, tmp_path:
         ("new", course),
         ("new", "--assignment", "A1", "-C", course),
         ("generate", "A1", "-C", course),
-        ("validate", "-C", course, "--own-python", course / "source" / "A1" / "A1.py"),
+        ("validate", "-C", course, course / "source" / "A1" / "A1.py"),
     ):
         done = light.run(light.mograder, *arguments, cwd=tmp_path, home=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr

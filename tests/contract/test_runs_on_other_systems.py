@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from bench.support.hub import write_settings
+from mograder.sandbox.inside import serve
 from tests.support.other_system import OtherSystem
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
@@ -204,3 +207,67 @@ def test_generate_runs_source_and_release(system: OtherSystem, course: Path) -> 
     assert warned.count(_NO_SANDBOX) == 1
     assert "on Linux only" in told
     assert (course / "release" / "A7-Loops" / "A7-Loops.py").is_file()
+
+
+PROGRAM = """
+import sys, types
+place, name, *arguments = sys.argv[1:]
+sys.path.insert(0, place)
+sys.argv[1:] = arguments
+path = f"{place}/{name}.py"
+with open(path, encoding="utf-8") as file:
+    code = compile(file.read(), path, "exec")
+module = sys.modules[f"mograder.inside.{name}"] = types.ModuleType(f"mograder.inside.{name}")
+module.__file__ = path
+exec(code, vars(module))
+module.main(arguments)
+"""
+
+
+def program(system: OtherSystem, name: str, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
+    """Start one of the programs that run beside a notebook's code, as a module of ours."""
+    place = str(Path(serve.__file__).parent)
+    return subprocess.Popen(
+        [system.python_command, "-c", PROGRAM, place, name, *words],
+        cwd=cwd,
+        env=system.environ() | {"XDG_CONFIG_HOME": str(cwd), "XDG_CACHE_HOME": str(cwd)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_the_program_that_runs_cells_needs_nothing_else(
+    system: OtherSystem, tmp_path: Path
+) -> None:
+    (tmp_path / "A1.py").write_text(RELEASED)
+    report = tmp_path / "report"
+    report.touch()
+    options = {"report": str(report), "rlimits": {}, "caches": "", "outputs": True}
+    words = (json.dumps(options), "--", "A1.py")
+    _, told = program(system, "cell_runner", *words, cwd=tmp_path).communicate(timeout=100)
+    lines = [json.loads(line) for line in report.read_bytes().split(b"\n") if line]
+    assert [line["status"] for line in lines if line["kind"] == "check"] == ["danger"], told
+    assert lines[-1] == {"kind": "end"}
+    assert b"\r" not in report.read_bytes()
+
+
+def test_the_program_of_the_editor_needs_nothing_else(system: OtherSystem, tmp_path: Path) -> None:
+    (tmp_path / "A1.py").write_text(RELEASED)
+    options = {"host": "127.0.0.1", "rlimits": {}, "config": "", "caches": "", "owner": os.getpid()}
+    words = ("-q", "edit", "--headless", "--no-sandbox", "--token-password-file", "-", "A1.py")
+    process = program(system, "serve", json.dumps(options), "--", *words, cwd=tmp_path)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(b"word\n")
+        process.stdin.close()
+        port = json.loads(process.stdout.readline())["port"]
+        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=60).is_success
+        assert process.stdout.read(1) == b"", "nothing else comes on its standard output"
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stdout.close()
+        assert process.stderr is not None
+        process.stderr.close()

@@ -18,6 +18,7 @@ from tests.support.served_course import (
     serving_course,
     token_of,
 )
+from tests.support.work_elsewhere import draft_of, save_in_browser
 
 pytestmark = pytest.mark.full
 
@@ -47,12 +48,12 @@ class Student:
     def __init__(self, system: OtherSystem, here: Path, token: str, url: str) -> None:
         self.here = here
         self._system = system
-        self._token = token
+        self.token = token
         self._server = ("--url", url, "--token", token)
 
     def ask(self, course: Course) -> None:
         """Use another server."""
-        self._server = ("--url", course.url, "--token", self._token)
+        self._server = ("--url", course.url, "--token", self.token)
 
     def https(self, *words: str) -> str:
         """Run a command that has to work; return what it prints."""
@@ -96,6 +97,26 @@ def test_fetch_edit_submit_and_receipt(student: Student) -> None:
         "receipt", "verify", "hw1", "--dir", "work", "--file", "work/homework.py"
     )
     assert (verdict["valid"], verdict["stored"], verdict["matches_file"]) == (True, True, True)
+
+
+def test_work_from_a_browser_is_taken_and_what_is_replaced_is_kept(
+    student: Student, served: Course
+) -> None:
+    student.https("fetch", "hw1", "-o", "work")
+    notebook = student.here / "work" / "homework.py"
+    notebook.write_bytes(b"mine\r\n")
+    save_in_browser(served.url, student.token, "hw1", "there\n")
+    assert student.refused("submit", "hw1", str(notebook))[0] == 5
+    assert student.json("submit", "hw1", str(notebook), "--yes")["submitted"]
+    [kept] = notebook.parent.glob("homework.bak.*.py")
+    assert (kept.read_bytes(), notebook.read_bytes()) == (b"there\n", b"mine\r\n")
+    assert draft_of(served.url, student.token, "hw1") == "mine\n"
+
+    save_in_browser(served.url, student.token, "hw1", "newer\n")
+    assert student.json("fetch", "hw1", "-o", "work", "--draft")["taken"]
+    assert notebook.read_bytes() == b"newer\n"
+    texts = {path.read_bytes() for path in notebook.parent.glob("homework.bak.*.py")}
+    assert texts == {b"there\n", b"mine\r\n"}
 
 
 def test_other_line_ends_are_no_edit_and_no_other_file(student: Student) -> None:

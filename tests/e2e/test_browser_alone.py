@@ -9,25 +9,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Dialog, Page, expect
+from playwright.async_api import Page, expect
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.support.browser import People, Person, insert, notebook
-from mograder.clients.assignment_server.client import HttpsTransport
-from mograder.core.clock import SystemClock
 from mograder.core.names import ItemName
-from mograder.exchange.student.course import StudentCourse
-from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.publishing.browser.export import export_page
 from mograder.publishing.browser.frame import marimo_pyodide_version
-from mograder.store.student_folder import StudentFolder
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
+from tests.e2e.test_accessibility import violations
 from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import (
     CODE,
@@ -37,9 +33,9 @@ from tests.support.served_course import (
     serving_course,
     token_of,
 )
-from tests.support.work_elsewhere import submit_without_draft
 
 START_MS = 240_000
+WIDTHS = ((1280, "light"), (390, "dark"))
 NOTEBOOK = """\
 # /// script
 # dependencies = ["marimo", "mograder"]
@@ -100,13 +96,111 @@ async ([server, elsewhere]) => {
   await attempt("storage", () => parent.localStorage.length);
   await attempt("top", () => { top.location = elsewhere; return top.location.href; });
   await attempt("window", () => open(elsewhere).closed);
+  await attempt("service worker", () => navigator.serviceWorker.register(server + "/web/files/x"));
+  await attempt("script", () => import(elsewhere));
+  await attempt("socket", () => new Promise((resolve, reject) => {
+    const socket = new WebSocket(elsewhere.replace("http", "ws"));
+    socket.onopen = () => resolve("open");
+    socket.onerror = () => reject(new Error("no"));
+  }));
+  await attempt("form", () => {
+    const form = document.createElement("form");
+    Object.assign(form, { action: elsewhere, method: "post" });
+    document.body.append(form);
+    form.submit();
+    throw new Error("the other server tells whether it came");
+  });
+  const marks = ["img src", "iframe src", "embed src", "script src", "video src"];
+  marks.push("link rel=prefetch href", "link rel=stylesheet href", "link rel=preconnect href");
+  for (const mark of marks) {
+    const place = document.createElement("div");
+    place.innerHTML = `<${mark}="${elsewhere}/${mark.split(" ")[0]}">`;
+    document.body.append(place);
+  }
+  navigator.sendBeacon?.(elsewhere, "x");
+  // The page around hands in the files of the frame, and nothing else.
+  const { port1, port2 } = new MessageChannel();
+  parent.postMessage({ mograder: "files" }, "*", [port2]);
+  const ask = (path) => new Promise((resolve, reject) => {
+    port1.onmessage = ({ data }) => (data.blob ? resolve(data.blob.size) : reject(new Error("no")));
+    port1.postMessage({ id: 1, path });
+  });
+  const frame = location.pathname.split("/").at(-2);
+  for (const path of [
+    "../assignments", "/me", elsewhere, `${frame}/../../../me`, `${frame}/%2e%2e/x`,
+    `${frame}/index.html?x`, `${frame}/`, { path: "x" }, null,
+  ]) {
+    await attempt(`file ${JSON.stringify(path)}`, () => ask(path));
+  }
+  found.known = (await ask(`${frame}/index.html`)) > 1000;
   found.origin = self.origin;
   return found;
 }
 """
-REFUSED = dict.fromkeys(
-    ("assignments", "draft", "elsewhere", "database", "page", "storage", "top", "window"), "refused"
-)
+# The same in the notebook's Python, which runs in a worker.
+PYTHON_ATTEMPTS = """\
+import json
+import urllib.request
+
+import js
+from pyodide.code import run_js
+from pyodide.http import open_url, pyfetch
+
+found = {}
+
+
+async def attempt(name, act):
+    try:
+        answer = act()
+        if hasattr(answer, "then"):
+            answer = await answer
+        elif hasattr(answer, "__await__"):
+            answer = await answer
+        found[name] = str(answer)
+    except BaseException:
+        found[name] = "refused"
+
+
+opened = run_js('''(name) => new Promise((resolve, reject) => {
+  const request = indexedDB.open(name);
+  request.onsuccess = () => resolve("open");
+  request.onerror = () => reject(new Error("no"));
+})''')
+linked = run_js('''(url) => new Promise((resolve, reject) => {
+  const socket = new WebSocket(url.replace("http", "ws"));
+  socket.onopen = () => resolve("open");
+  socket.onerror = () => reject(new Error("no"));
+})''')
+started = run_js('''(url) => new Promise((resolve, reject) => {
+  const worker = new Worker(url);
+  worker.onmessage = () => resolve("runs");
+  worker.onerror = () => reject(new Error("no"));
+})''')
+fetched = run_js('''(url) => fetch(url, { credentials: "include", mode: "no-cors" })''')
+imported = run_js("(url) => import(url)")
+for place in (SERVER, ELSEWHERE):
+    await attempt(f"fetch {place}", lambda: fetched(f"{place}/me"))
+    await attempt(f"pyfetch {place}", lambda: pyfetch(f"{place}/me"))
+    await attempt(f"open_url {place}", lambda: open_url(f"{place}/me").read())
+    await attempt(f"urllib {place}", lambda: urllib.request.urlopen(f"{place}/me").read())
+    await attempt(f"socket {place}", lambda: linked(place))
+    await attempt(f"worker {place}", lambda: started(f"{place}/me"))
+    await attempt(f"import {place}", lambda: imported(f"{place}/me"))
+await attempt("draft", lambda: pyfetch(SERVER + "/assignments/hw1/draft?user=frank"))
+await attempt("database", lambda: opened("mograder"))
+await attempt("storage", lambda: js.localStorage.length)
+await attempt("page", lambda: js.parent.document)
+await attempt("cookies", lambda: js.document.cookie)
+await attempt("service worker", lambda: js.navigator.serviceWorker.register(SERVER))
+await attempt("cache", lambda: js.caches.open("mograder"))
+# Forged messages: the worker's are passed on as results only.
+run_js('''() => {
+  for (const mograder of ["text", "ready", "failed", "files", "open"]) {
+    self.postMessage({ mograder, text: "forged", protocol: 2 });
+  }
+}''')()
+print("FOUND", json.dumps(found), "END")
+"""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -128,11 +222,24 @@ def served(exported: Path) -> Iterator[Course]:
         yield course
 
 
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
-    """Another server, on another port: another origin."""
-    with serving_course(make_course(tmp_path_factory.mktemp("other") / "course")) as course:
-        yield course
+class Elsewhere:
+    """Another server, on another port: another origin. It keeps the paths that it is asked for."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.append(scope["path"])
+        await PlainTextResponse("elsewhere")(scope, receive, send)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    app = Elsewhere()
+    with serving_app(app) as url:
+        app.url = url
+        yield app
 
 
 async def open_item(person: Person, served: Course) -> Page:
@@ -151,14 +258,14 @@ async def runs(page: Page, text: str = "Checks: 0 of 1 passed") -> None:
     await expect(page.locator("#checks")).to_have_text(text, timeout=START_MS)
 
 
-async def answer(page: Page, text: str) -> None:
-    """Replace the answer's cell and run it."""
+async def answer(page: Page, text: str, *, shown: str = "") -> None:
+    """Replace the answer's cell and run it; of a long text, the editor has ``shown``."""
     frame = await notebook(page)
     cell = frame.locator(".cm-content").nth(1)
     await cell.click()
     await page.keyboard.press("Control+A")
     await insert(frame, text)
-    await expect(cell).to_have_text(text)
+    await expect(cell).to_contain_text(shown or text)
     await page.keyboard.press("Control+Enter")
 
 
@@ -230,7 +337,7 @@ async def _feedback_is_told(again: Page, served: Course) -> None:
 
 
 async def test_a_hostile_notebook_reads_neither_token_nor_drafts(
-    served: Course, elsewhere: Course, people: People
+    served: Course, elsewhere: Elsewhere, people: People
 ) -> None:
     person = await people.person("alice")
     page = await open_item(person, served)
@@ -238,12 +345,39 @@ async def test_a_hostile_notebook_reads_neither_token_nor_drafts(
     await runs(page)
     frame = await notebook(page)
     found = await frame.evaluate(ATTEMPTS, [served.url, elsewhere.url])
-    assert found == {**REFUSED, "origin": "null"}
+    assert (found.pop("origin"), found.pop("known")) == ("null", True)
+    assert {name: outcome for name, outcome in found.items() if outcome != "refused"} == {}
+    assert len(found) >= 21
     # In the frame, but not of the frame: its own window may be sent nowhere else.
     await frame.evaluate("url => { location.href = url; }", elsewhere.url)
     await expect(page.locator("#said")).not_to_contain_text("token")
     assert page.url == f"{served.url}/web/items/hw1"
     assert all(each.url != f"{elsewhere.url}/" for each in page.frames)
+    assert elsewhere.asked == []
+
+
+async def test_hostile_python_reads_neither_token_nor_drafts(
+    served: Course, elsewhere: Elsewhere, people: People
+) -> None:
+    person = await people.person("frank")
+    page = await open_item(person, served)
+    await sign_in(page, "frank")
+    await runs(page)
+    frame = await notebook(page)
+    named = f"SERVER, ELSEWHERE = {served.url!r}, {elsewhere.url!r}\n"
+    await answer(page, named + PYTHON_ATTEMPTS, shown="ELSEWHERE")
+    told = frame.get_by_text("FOUND {").last
+    await expect(told).to_contain_text("END", timeout=START_MS)
+    text = (await told.text_content()) or ""
+    found = json.loads(text.partition("FOUND ")[2].partition(" END")[0])
+    assert {name: outcome for name, outcome in found.items() if outcome != "refused"} == {}
+    assert len(found) == 21
+    assert elsewhere.asked == []
+    await saved(page, "in this browser and on the server")
+    await expect(page.locator("#said")).to_have_text("")
+    # What was saved is the notebook, not a forged message.
+    draft = served.root / ".mograder" / "drafts" / "hw1" / "frank.json"
+    assert json.loads(draft.read_text())["text"].startswith("# /// script")
 
 
 async def test_the_newest_version_is_never_overwritten_in_silence(
@@ -269,85 +403,62 @@ async def test_the_newest_version_is_never_overwritten_in_silence(
     await expect(two.locator("#panel")).to_contain_text("Other versions of your work")
 
 
-class LocalFolder:
-    """A folder of the student's, as `mograder student` works with it."""
-
-    def __init__(self, root: Path, url: str, user: str) -> None:
-        self.course = StudentCourse(StudentFolder(root), SystemClock())
-        self.notebook = root / "hw1" / "homework.py"
-        self._connect = partial(HttpsTransport, url, token_of(user))
-        with self._connect() as transport:
-            self.course.sync(transport, url, print)
-
-    def take(self) -> str:
-        """Take the newest text of the server; return it."""
-        with self._connect() as transport:
-            self.course.take(transport, "hw1", print)
-        return self.notebook.read_text()
-
-    def submit(self, text: str) -> None:
-        """Edit the notebook and submit it."""
-        self.notebook.write_text(text)
-        with self._connect() as transport:
-            assert self.course.submit(transport, "hw1", print).handed
-
-
-async def test_work_goes_on_in_a_local_folder_and_back(
-    served: Course, people: People, artifacts: Path, tmp_path: Path
+async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing(
+    served: Course, people: People, artifacts: Path
 ) -> None:
-    person = await people.person("finn")
-    page = await open_item(person, served)
-    await sign_in(page, "finn")
+    person = await people.person("gina")
+    page = await person.context.new_page()
+    wrong: list[str] = []
+
+    async def look(state: str) -> None:
+        for width, scheme in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            what = f"browser-{state}-{width}-{scheme}"
+            await page.screenshot(path=artifacts / f"{what}.png")
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                wrong.append(f"{what} scrolls sideways: it is {wide} wide")
+            wrong.extend(await violations(page, what))
+
+    await page.goto(f"{served.url}/web")
+    await look("list")
+    await page.get_by_role("link", name="hw1").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#token")).to_be_visible()
+    await look("sign-in")
+    await page.locator("#token").focus()
+    await page.keyboard.type("gina:wrong")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#refused")).not_to_be_empty()
+    await look("refused")
+    await page.locator("#token").focus()
+    await page.keyboard.press("Control+A")
+    await page.keyboard.type(token_of("gina"))
+    await page.keyboard.press("Enter")
     await runs(page)
-    await answer(page, "mean = 3")
-    await saved(page, "in this browser and on the server")
-    local = LocalFolder(tmp_path, served.url, "finn")
-    text = local.take()
-    assert "mean = 3" in text
-    local.submit(text.replace("mean = 3", "mean = 4"))
-
-    # Back at the page, before anything is typed there.
-    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await expect(page.locator("#choice")).to_be_visible()
-    await expect(page.locator("#versions")).to_contain_text("the server has a version submitted")
-    await page.screenshot(path=artifacts / "browser-choice.png")
-    await page.click("#keep-theirs")
-    await runs(page, "Checks: 1 of 1 passed")
-    await page.click("#standing")
-    await expect(page.locator("#panel")).to_contain_text("this text")
-
-    await answer(page, "mean = 4.0")
-    await saved(page, "in this browser and on the server")
-    with pytest.raises(NewerElsewhere):
-        local.submit(text)
-    await page.click("#submit")
+    await look("runs")
+    await page.locator("#submit").focus()
+    await page.keyboard.press("Enter")
     await expect(page.locator("#said")).to_contain_text("Submitted", timeout=START_MS)
-    handed = served.root / "submitted" / "hw1" / "finn.py"
-    assert "mean = 4.0" in handed.read_text()
-    await _another_program_submits(page, served, tmp_path)
-
-
-async def _another_program_submits(page: Page, served: Course, place: Path) -> None:
-    """The page asks before it replaces a submission that was no draft."""
-    other = place / "other.py"
-    other.write_text(NOTEBOOK)
-    submit_without_draft(served.url, token_of("finn"), "hw1", other)
-    handed = served.root / "submitted" / "hw1" / "finn.py"
-    asked: list[str] = []
-
-    async def refuse(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        await dialog.dismiss()
-
-    page.once("dialog", refuse)
-    await page.click("#submit")
-    await expect(page.locator("#said")).to_contain_text("Not submitted")
-    assert "Another version was submitted elsewhere" in asked[0]
-    assert handed.read_text() == NOTEBOOK
-    page.once("dialog", Dialog.accept)
-    await page.click("#submit")
-    await expect(page.locator("#said")).to_contain_text("Submitted")
-    assert "mean = 4.0" in handed.read_text()
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#standing")).to_be_focused()
+    await page.keyboard.press("Enter")
+    panel = page.locator("#panel")
+    await expect(panel).to_contain_text("this text")
+    await expect(panel).to_be_focused()
+    await look("status")
+    await page.get_by_role("button", name="Close").focus()
+    await page.keyboard.press("Enter")
+    await expect(panel).to_be_hidden()
+    await expect(page.locator("#standing")).to_be_focused()
+    await page.locator("#checks").focus()
+    await page.keyboard.press("Enter")
+    await expect(panel).to_be_focused()
+    await look("checks")
+    await page.keyboard.press("Escape")
+    await expect(panel).to_be_hidden()
+    assert wrong == []
 
 
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:

@@ -29,6 +29,9 @@ from mograder.core.system import SYSTEM
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 """Error numbers of a kernel or a file system without a flag of ``renameat2``."""
 
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Error numbers of a file system without hard links, such as that of a memory stick."""
+
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -166,11 +169,18 @@ class PortableDisk(Disk):
 
     def place(self, source: Place, target: Place) -> None:
         """Move ``source`` to ``target`` only if nothing is there. Raises: ``FileExistsError``."""
-        if SYSTEM != "windows":
-            self._place_by_link(source, target)
+        if SYSTEM == "windows":
+            # There, a rename replaces nothing.
+            when_free(lambda: Path(source.name).rename(target.name), source.name)
             return
-        # There, a rename replaces nothing.
-        when_free(lambda: Path(source.name).rename(target.name), source.name)
+        try:
+            self._place_by_link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(target.name):
+                raise FileExistsError(errno.EEXIST, "already there", target.name) from error
+            Path(source.name).rename(target.name)
 
     def has_unnamed(self) -> bool:
         """Return False: only Linux has files without a name."""

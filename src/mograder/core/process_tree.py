@@ -52,11 +52,9 @@ class ProcessTree:
     def kill(self) -> None:
         """Kill all of them, also after the first one has ended."""
         if sys.platform == "win32":
-            # Twice, since a process may be started while the others are searched.
-            for _ in range(2):
-                for each in _found(self._pid, self._begun - _AGE_SECONDS):
-                    with contextlib.suppress(psutil.Error):
-                        each.kill()
+            _kill_found(self._pid, self._begun - _AGE_SECONDS)
+            # Again, since some may have been started while the others were searched.
+            _kill_found(self._pid, self._begun - _AGE_SECONDS)
         else:
             # macOS refuses to signal a group of which only ended processes are left.
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -65,16 +63,20 @@ class ProcessTree:
 
 if sys.platform == "win32":
 
+    def _kill_found(pid: int, begun: float) -> None:
+        for each in _found(pid, begun):
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+
     def _found(pid: int, begun: float) -> list[psutil.Process]:
-        """Return a process and its descendants, except those whose parent and its parent ended."""
-        children = defaultdict(list)
+        """Return a process and its descendants; below one that ended only the first one's."""
         found: list[psutil.Process] = []
+        children = defaultdict(list)
         for each in psutil.process_iter(["ppid", "create_time"]):
             # An older process may have had a parent whose id was given out again since.
             if (each.info["create_time"] or 0.0) >= begun:
                 children[each.info["ppid"]].append(each)
-                if each.pid == pid:
-                    found.append(each)
+                found += [each] if each.pid == pid else []
         waiting = [pid]
         while waiting:
             own = children.pop(waiting.pop(), [])

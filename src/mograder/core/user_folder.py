@@ -27,8 +27,6 @@ def user_cache(home: Path) -> Path:
     """Return the folder for what can be made again, such as environments; it may not exist yet."""
     if SYSTEM == "linux":
         return home / ".cache" / _NAME
-    import platformdirs  # noqa: PLC0415  # not needed on Linux
-
     return platformdirs.user_cache_path(_NAME, appauthor=False)
 
 

@@ -2,14 +2,17 @@
 
 ``.mograder/web/files/<name>-<digest>/…`` holds what browsers load. A directory's name has a digest
 of its content, so a file never changes under its address and may be cached for ever.
-``.mograder/web/items/<item>.json`` tells which frame an item uses (docs/reference/files.md).
+``.mograder/web/items/<item>.json`` tells which frame an item uses (docs/reference/files.md). What
+no item uses any more is removed by the next export.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import brotli  # type: ignore[import-untyped]
@@ -17,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.file_lock import acquire, open_lock
 from mograder.core.names import FileName, ItemName
-from mograder.store.files import atomic_write
+from mograder.store.files import atomic_write, remove_tree
 from mograder.store.records import make_directories
 
 PLACE = Path(".mograder") / "web"
@@ -31,6 +35,8 @@ _MIN_BYTES = 1024
 _DIRECTORY = re.compile(r"[a-z]+-[0-9a-f]{32}")
 _PIECE = re.compile(r"[A-Za-z0-9_@~+-][A-Za-z0-9_@~+.!-]{0,254}")
 _DEEPEST = 8
+_LOCK = ".lock"
+_OLD = ".old-"
 
 
 class BrowserPage(BaseModel):
@@ -38,7 +44,7 @@ class BrowserPage(BaseModel):
 
     ``protocol`` is the version of the messages between the frame and the page around it;
     ``missing`` names the packages that do not run in a browser; ``first`` are the addresses below
-    ``files/`` of what the frame loads at its start.
+    ``files/`` of what the frame loads at its start, ``uses`` the directories there that it needs.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -50,6 +56,7 @@ class BrowserPage(BaseModel):
     pyodide: str
     missing: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 class BrowserPages:
@@ -101,6 +108,39 @@ class BrowserPages:
                 write_file(target.with_name(target.name + PACKED), packed)
         write_file(done, b"")
         return directory
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep other exports out while files are written and an item's page is saved."""
+        make_directories(self._place)
+        lock = open_lock(self._place / _LOCK)
+        try:
+            acquire(lock, seconds=None)
+            yield
+        finally:
+            os.close(lock)
+
+    def prune(self) -> tuple[str, ...]:
+        """Remove the directories of files that no item's page uses, and return their names.
+
+        Nothing is removed while an item has a page that does not tell what it uses. A browser that
+        shows a removed page has its files already. Call it inside :meth:`changing`.
+        """
+        pages = [self.find(item) for item in self.items()]
+        if not all(page is not None and page.uses for page in pages):
+            return ()
+        used = {name for page in pages if page is not None for name in page.uses}
+        removed = []
+        for place in sorted((self._place / "files").iterdir()):
+            if place.name.startswith(_OLD):
+                remove_tree(place)  # an earlier removal was interrupted
+            elif _DIRECTORY.fullmatch(place.name) and place.name not in used:
+                # Not under its name: a part of it is no complete directory.
+                old = place.with_name(_OLD + place.name)
+                place.rename(old)
+                remove_tree(old)
+                removed.append(place.name)
+        return tuple(removed)
 
     def directory_of(self, pieces: tuple[str, ...]) -> tuple[Path, FileName]:
         """Return the directory and the name of a served file.

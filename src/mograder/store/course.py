@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
@@ -223,9 +224,13 @@ class ReleaseBuild:
             self._changed = True
 
     def commit(self) -> bool:
-        """Replace the old release atomically; return False if nothing has changed."""
+        """Replace the old release atomically; return False if nothing has changed.
+
+        Raises: :class:`Conflict` if another program holds a file of the old one open on Windows.
+        """
         if self._changed:
-            exchange_or_rename(self.path, self._target)
+            with explained_when_full():
+                exchange_or_rename(self.path, self._target)
         return self._changed
 
 

@@ -25,7 +25,7 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict
-from mograder.core.held_files import FileHeld, when_free
+from mograder.core.held_files import FileHeld, unlink, when_free
 from mograder.core.log import get_logger
 from mograder.core.long_paths import reachable
 from mograder.core.name_lookup import nfc
@@ -34,6 +34,7 @@ from mograder.core.system import SYSTEM
 PARKED = ".replaced-"
 """The prefix that :func:`exchange_or_rename` gives to an old directory it could not exchange."""
 
+_JUNCTION = 0xA000_0003
 _TRIES = 16
 _HELD = ".nfs"
 _HELD_SECONDS = 0.07
@@ -122,12 +123,21 @@ def _remove_own_tree(path: Path) -> None:
 
 
 def _remove_own(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        when_free(lambda: path.unlink(missing_ok=True), str(path))
+    if _is_link(path) or not path.is_dir():
+        unlink(path)
         return
     for each in list(path.iterdir()):
         _remove_own(each)
     when_free(path.rmdir, str(path))
+
+
+def _is_link(path: Path) -> bool:
+    """Return whether a path is a link, or a junction, which is Windows' link to a directory."""
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISLNK(info.st_mode) or getattr(info, "st_reparse_tag", 0) == _JUNCTION
 
 
 def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:

@@ -20,6 +20,7 @@ from mograder.core import open_flags
 from mograder.core.atomic_file import set_mode
 from mograder.core.disk import DISK, Place, explained_when_full
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.held_files import unlink
 from mograder.core.long_paths import reachable
 from mograder.core.system import SYSTEM
 from mograder.store.path_errors import REMEDY, checked, explained, too_large
@@ -107,7 +108,7 @@ class OwnDir:
         except BaseException:
             if target.exists():
                 with contextlib.suppress(OSError):
-                    target.with_name(name).unlink()
+                    unlink(target.with_name(name))
             raise
         return name
 
@@ -151,4 +152,4 @@ class OwnDir:
                 os.utime(path, ns=(how.modified_ns, how.modified_ns))
             yield Place.of(path)
         finally:
-            path.unlink(missing_ok=True)
+            unlink(path)

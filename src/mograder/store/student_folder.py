@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.atomic_file import move_file
 from mograder.core.clock import from_unix
+from mograder.core.disk import explained_when_full
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.held_files import unlink
 from mograder.core.line_ends import digests, same_text
@@ -234,9 +235,13 @@ class StudentFolder:
         self._make(staged)
         for number, (name, content) in enumerate(documents):
             self._write(staged / f"{number:02}" / _plain(name), content)
-        old = exchange_or_rename(staged, place)
-        if old is not None:
-            remove_tree(old)
+        old: Path | None = staged
+        try:
+            with explained_when_full():
+                old = exchange_or_rename(staged, place)
+        finally:
+            if old is not None:
+                remove_tree(old)
 
     def feedback(self, folder: str) -> tuple[Path, ...]:
         """Return the paths of the fetched feedback documents, in the server's order."""

@@ -6,7 +6,7 @@ calls on files that mograder makes (through pathlib, shutil and tempfile too) fa
 there: `pretended_modules.py` and `pretended_files.py` list it. Other packages and the standard
 library see the real system. Python processes that mograder starts pretend too, except with `-I`.
 
-    OtherSystem("windows").mograder("https", "status", "--course", str(course))
+    OtherSystem("windows").mograder("https", "fetch", "hw1", "-o", "work", cwd=folder)
     OtherSystem("macos").python("import mograder.core.disk")
     with OtherSystem("windows").started("student", ...) as process: ...
 

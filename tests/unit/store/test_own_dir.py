@@ -115,6 +115,21 @@ def test_nothing_is_left_of_a_file_that_could_not_be_replaced(
     assert files(tmp_path) == {"lab.py": b"mine"}
 
 
+def test_a_memory_stick_without_links_keeps_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("os.link", no_links)
+    monkeypatch.setattr(own_dir, "DISK", PortableDisk())
+    (tmp_path / "lab.py").write_bytes(b"mine")
+    (tmp_path / "kept.py").write_bytes(b"earlier")
+    names = ["kept.py", "kept-1.py"]
+    assert own(tmp_path).replace_keeping("lab.py", names, io.BytesIO(b"new")) == "kept-1.py"
+    assert files(tmp_path) == {"lab.py": b"new", "kept.py": b"earlier", "kept-1.py": b"mine"}
+
+
 @pytest.mark.parametrize("disk", [Disk(), PortableDisk()])
 def test_both_disks_sync_a_directory(disk: Disk, tmp_path: Path) -> None:
     disk.fsync_directory(tmp_path)

@@ -159,7 +159,8 @@ def save_before_submission(
         if found is not None and found.draft is not None:
             _, other = transport.draft(assignment)
             kept = keep_beside(assignment, notebook, other, now)
-        saved = transport.save_draft(assignment, text, status.draft.tag)
+        plain = text.replace(b"\r\n", b"\n")  # as browsers save it
+        saved = transport.save_draft(assignment, plain, status.draft.tag)
     except DraftChanged as error:
         raise _asked_again(transport, assignment, notebook.parent, text) from error
     except NotAuthenticated:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
-from mograder.core.system import SYSTEM_NAME
+from mograder.core.system import SYSTEM, SYSTEM_NAME
 from mograder.core.user_folder import user_cache
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.build_job import CommandRunner
@@ -62,9 +62,15 @@ class GradingBench(Workbench):
 
 
 def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
-    """Return the directories of wheels and environments: the course's, else the user's cache."""
-    if (loaded.course_dir / FILE_NAME).is_file():
-        return loaded.state_dir, loaded.path(loaded.settings.hub.environments_dir)
+    """Return the directories of wheels and environments: the course's, else the user's cache.
+
+    Only Linux has hubs to share the course's with. Elsewhere folders of courses are often copied to
+    a cloud, and on Windows the paths in an environment may become too long there.
+    """
+    directory = loaded.path(loaded.settings.hub.environments_dir)
+    shared = SYSTEM == "linux" or not directory.is_relative_to(loaded.course_dir)
+    if shared and (loaded.course_dir / FILE_NAME).is_file():
+        return loaded.state_dir, directory
     cache = user_cache(environ.home)
     return cache, cache / "environments"
 

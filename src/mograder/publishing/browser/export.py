@@ -74,18 +74,23 @@ def export_page(
     packages = _collect((*selection.wheels, _own(own)), python, say)
     pages = BrowserPages(root)
     say("writing the files")
-    addresses, first = _write(pages, python, packages)
-    frame = pages.add("frame", {"index.html": frame_page(item, addresses).encode()})
-    page = BrowserPage(
-        protocol=PROTOCOL,
-        frame=f"{frame}/index.html",
-        notebook=notebook.name,
-        marimo=__version__,
-        pyodide=wanted,
-        missing=selection.missing,
-        first=first,
-    )
-    pages.save(item, page)
+    with pages.changing():
+        addresses, first = _write(pages, python, packages)
+        frame = pages.add("frame", {"index.html": frame_page(item, addresses).encode()})
+        used = (f"{frame}/index.html", addresses.marimo.removeprefix("../"), *first)
+        page = BrowserPage(
+            protocol=PROTOCOL,
+            frame=used[0],
+            notebook=notebook.name,
+            marimo=__version__,
+            pyodide=wanted,
+            missing=selection.missing,
+            first=first,
+            uses=tuple(sorted({path.partition("/")[0] for path in used})),
+        )
+        pages.save(item, page)
+        if removed := pages.prune():
+            say(f"removed what no page uses any more: {len(removed)} directories")
     return Exported(page, selection.wheels)
 
 

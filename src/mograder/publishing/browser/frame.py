@@ -108,6 +108,7 @@ def _config() -> MarimoConfig:
     # What is not saved within a second is lost when the tab is closed.
     config["save"] |= {"autosave": "after_delay", "autosave_delay": 1000, "format_on_save": False}
     config["runtime"] |= {"auto_instantiate": True}
+    config["display"] |= {"theme": "system"}
     config["completion"] |= {"activate_on_typing": False, "copilot": False}
     config["sharing"] = {"html": False, "wasm": False}
     found: MarimoConfig = config

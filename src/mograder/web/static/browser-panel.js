@@ -8,7 +8,7 @@ const element = (name, text, ...children) => {
   return made;
 };
 
-const button = (text, act) => {
+const action = (text, act) => {
   const made = element("button", text);
   made.onclick = act;
   return made;
@@ -32,13 +32,40 @@ function latest(text) {
 
 const WORDS = { success: "passed", partial: "passed in part", danger: "failed", warn: "waits for your answer" };
 
-export function showChecks(opener, panel, text) {
-  const found = latest(text);
-  const passed = [...found.values()].filter((each) => each.status === "success").length;
-  opener.hidden = found.size === 0;
-  opener.textContent = `Checks: ${passed} of ${found.size} passed`;
+let opener; // the button that opened the panel
+
+function open(panel, button, shows) {
+  opener = button;
+  panel.dataset.shows = shows;
+  panel.hidden = false;
+  panel.focus();
+}
+
+export function close(panel) {
+  if (panel.hidden) return;
+  panel.hidden = true;
+  opener?.focus();
+}
+
+let results = new Map();
+
+// Takes the results of the checks; shows them if the panel has those before.
+export function takeChecks(button, panel, text) {
+  results = latest(text);
+  const passed = [...results.values()].filter((each) => each.status === "success").length;
+  button.hidden = results.size === 0;
+  button.textContent = `Checks: ${passed} of ${results.size} passed`;
+  if (!panel.hidden && panel.dataset.shows === "checks") listChecks(panel);
+}
+
+export function showChecks(button, panel) {
+  listChecks(panel);
+  open(panel, button, "checks");
+}
+
+function listChecks(panel) {
   const list = element("ul");
-  for (const [label, { status, details }] of found) {
+  for (const [label, { status, details }] of results) {
     const line = element("li", `${label}: ${WORDS[status] ?? "unknown"}`);
     const messages = details.slice(0, 25).map((each) => element("li", String(each).slice(0, 500)));
     if (messages.length) line.append(element("ul", "", ...messages));
@@ -48,17 +75,17 @@ export function showChecks(opener, panel, text) {
   panel.querySelector("div").replaceChildren(element("h2", "Checks"), list, note);
 }
 
-export async function showStanding(panel, { server, item, work, earlier, save, notebook }) {
+export async function showStanding(button, panel, { server, item, work, earlier, save, notebook }) {
   const body = panel.querySelector("div");
-  panel.hidden = false;
-  panel.focus();
+  body.replaceChildren(element("h2", "Status"), element("p", "Asking the server…"));
+  open(panel, button, "status");
   const parts = [element("h2", "Status")];
   try {
     const status = await server.status(item);
     parts.push(...(await lines(status, work)));
     if (status.feedback_available) {
       const get = async () => save("feedback.html", await server.feedback(item), "text/html");
-      parts.push(button("Download the feedback", () => void get()));
+      parts.push(action("Download the feedback", () => void get()));
     }
   } catch (error) {
     parts.push(element("p", `The server does not tell: ${error.message}`));
@@ -69,17 +96,17 @@ export async function showStanding(panel, { server, item, work, earlier, save, n
     for (const receipt of work.receipts) {
       const text = `${new Date(receipt.received).toLocaleString()}${receipt.late ? ", late" : ""}`;
       const get = () => save(`receipt-${receipt.sequence}.json`, JSON.stringify(receipt, null, 2), "application/json");
-      parts.push(element("p", `${text} `, button("Download", get)));
+      parts.push(element("p", `${text} `, action("Download", get)));
     }
   }
   if (earlier.length) {
     parts.push(element("h2", "Other versions of your work"));
     for (const each of earlier) {
       const get = () => save(notebook, each.text, "text/x-python");
-      parts.push(element("p", `${new Date(each.at).toLocaleString()} `, button("Download", get)));
+      parts.push(element("p", `${new Date(each.at).toLocaleString()} `, action("Download", get)));
     }
   }
-  body.replaceChildren(...parts);
+  if (panel.dataset.shows === "status") body.replaceChildren(...parts);
 }
 
 async function lines(status, work) {
@@ -87,9 +114,10 @@ async function lines(status, work) {
   const { receipt } = status;
   if (!receipt) parts.push(element("p", "Nothing was submitted yet."));
   else {
-    const same = receipt.sha256 === (await digest(work.text));
+    const own = await digest(work.text);
     const when = new Date(receipt.received).toLocaleString();
-    parts.push(element("p", `Submitted ${when}${status.late ? ", late" : ""}: ${same ? "this text" : "another version than the text here"}.`));
+    const which = receipt.sha256 === own ? ": this text" : ": another version than the text here";
+    parts.push(element("p", `Submitted ${when}${status.late ? ", late" : ""}${own ? which : ""}.`));
   }
   if (status.due) parts.push(element("p", `Due ${new Date(status.due).toLocaleString()}.`));
   if (!status.can_submit) parts.push(element("p", status.why_not));
@@ -98,6 +126,7 @@ async function lines(status, work) {
   return parts;
 }
 
+// Empty where the page has no such function, which is so without HTTPS.
 export async function digest(text) {
   if (!crypto.subtle) return "";
   const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));

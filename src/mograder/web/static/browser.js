@@ -4,7 +4,7 @@
 
 import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
-import { digest, showChecks, showStanding } from "./browser-panel.js";
+import { close, digest, showChecks, showStanding, takeChecks } from "./browser-panel.js";
 import { Refused, Unreachable, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
@@ -321,11 +321,14 @@ function listen() {
   $("submit").onclick = () => void submit();
   $("download").onclick = () => save(notebook, work.text, "text/x-python");
   $("sign-out").onclick = () => void signOut();
-  $("close").onclick = () => ($("panel").hidden = true);
-  $("checks").onclick = () => ($("panel").hidden = false);
+  $("close").onclick = () => close($("panel"));
+  $("panel").onkeydown = ({ key }) => {
+    if (key === "Escape") close($("panel"));
+  };
+  $("checks").onclick = () => showChecks($("checks"), $("panel"));
   $("standing").onclick = async () => {
     const earlier = await store.earlier(person.user, item);
-    await showStanding($("panel"), { server, item, work, earlier, save, notebook });
+    await showStanding($("standing"), $("panel"), { server, item, work, earlier, save, notebook });
   };
   addEventListener("online", again);
   addEventListener("beforeunload", (event) => {
@@ -360,8 +363,8 @@ async function main() {
     keeper,
     editing,
     edited,
-    checked: (text) => showChecks($("checks"), $("panel"), text),
-    failed: (text) => say(`The notebook does not start: ${text}`),
+    checked: (text) => takeChecks($("checks"), $("panel"), text),
+    failed: (text) => say(`The notebook does not start: ${text}. Load this page again.`),
   });
   again();
 }

@@ -180,10 +180,16 @@ def test_taking_begins_with_the_release_where_nothing_was_fetched(
     assert (here.notebook.read_bytes(), here.aside()) == (OTHER, [])
 
 
-def test_line_ends_are_no_other_work(here: Folder, server: DraftCourse) -> None:
-    here.begin(MINE.replace(b"\n", b"\r\n"))
+def test_line_ends_are_no_other_work(here: Folder, there: Folder, server: DraftCourse) -> None:
+    windows = MINE.replace(b"\n", b"\r\n")
+    here.begin(windows)
     server.edit(MINE)
     assert here.news() is None
+    here.submit(windows)
+    assert (server.text, server.version) == (MINE, 1)
+    there.begin(None)
+    there.student.take(server, "hw1", quiet)
+    there.submit(OTHER)
 
 
 def test_a_draft_that_cannot_be_saved_does_not_stop_a_submission(

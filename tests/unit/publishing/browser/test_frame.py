@@ -1,0 +1,47 @@
+"""The page of the frame."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from mograder.publishing.browser.frame import FrameAddresses, frame_page
+from mograder.publishing.browser.marimo_files import read_marimo
+
+ADDRESSES = FrameAddresses(
+    marimo="../marimo-1/",
+    pack="../pack-2/marimo.json",
+    pyodide="../pyodide-3/",
+    lock="../lock-4/pyodide-lock.json",
+    index="../lock-4/",
+)
+
+
+def page() -> str:
+    return frame_page("hw1 </script><b>", ADDRESSES)
+
+
+def test_it_loads_nothing_by_itself() -> None:
+    html = page()
+    assert not re.findall(r'<script[^>]* src=|rel="(?:modulepreload|preload|stylesheet)"', html)
+    assert "https://" not in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+
+
+def test_our_script_comes_first_and_knows_the_pack_and_the_main_script() -> None:
+    html = page()
+    head = html.partition("<head>")[2]
+    assert head.startswith('<meta charset="utf-8"><base href="../marimo-1/"><script>')
+    assert 'data-pack="pack-2/marimo.json"' in head
+    main = re.search(r'data-main="([^"]+)"', head)
+    assert main is not None
+    assert main[1] in json.loads(read_marimo().pack)["scripts"]
+
+
+def test_pyodide_and_the_packages_are_ours() -> None:
+    html = page()
+    for address in ("../pyodide-3/", "../lock-4/pyodide-lock.json", "../lock-4/"):
+        assert f'"{address}"' in html
+
+
+def test_a_title_stays_text() -> None:
+    assert "</script><b>" not in page()
