@@ -153,14 +153,15 @@ class _Root(LazyGroup):
 @click.option(
     "--debug",
     is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: _show_details(ctx, wanted=wanted),
     envvar="MOGRADER_DEBUG",
     show_envvar=True,
     help="Show the technical details of a failure.",
 )
-@click.pass_context
-def root(ctx: click.Context, debug: bool) -> None:
+def root() -> None:
     """Teach with marimo notebooks: hand out, run, collect and grade."""
-    ctx.ensure_object(_ErrorOptions).debug = debug
 
 
 def main() -> NoReturn:
@@ -209,6 +210,11 @@ def exit_code(family: type[BaseException]) -> int:
     """Return the exit status of a failure: that of its nearest ancestor in the table."""
     known = (EXIT_CODES[each] for each in family.__mro__ if each in EXIT_CODES)
     return next(known, EXIT_BUG)
+
+
+def _show_details(ctx: click.Context, *, wanted: bool) -> None:
+    """Remember the option before a command is loaded, which may fail as well."""
+    ctx.ensure_object(_ErrorOptions).debug = wanted
 
 
 def _show_version(ctx: click.Context) -> NoReturn:

@@ -17,6 +17,7 @@ import pytest
 from mograder import __version__
 from mograder.cli.main import EXIT_BUG, EXIT_CODES, exit_code, root, run
 from mograder.cli.shared.failures import reference
+from mograder.cli.shared.lazy import Lazy
 from mograder.core import errors
 from mograder.core.errors import MograderError
 from tests.support.other_system import OtherSystem
@@ -213,6 +214,19 @@ def test_a_reader_that_leaves_early_is_no_failure_to_talk_about(
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_details_of_a_command_that_cannot_be_loaded_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def load(_: Lazy) -> click.Command:
+        raise ImportError("a library of the system is missing")
+
+    monkeypatch.setattr(Lazy, "load", load)
+    assert run(["--debug", "config"]) == EXIT_BUG
+    assert "a library of the system is missing" in capfd.readouterr().err
+    assert run(["config"]) == EXIT_BUG
+    assert "a library of the system is missing" not in capfd.readouterr().err
 
 
 STUDENTS = ["new", "generate", "validate", "moodle", "https", "student", "config"]

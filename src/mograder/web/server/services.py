@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -164,11 +163,11 @@ def _warn_of(catalogue: Catalogue) -> None:
             "no assignments: every directory with files/ in it is one, or name a release "
             "directory by --release-dir"
         )
-    files = chain.from_iterable(
-        (f"{each.name}/{file}" for file in each.files) for each in assignments
-    )
-    for told in (*problems(each.name for each in assignments), *problems(files)):
-        _log.warning("%s Rename it: students' computers run Windows and macOS, too.", told)
+    told = list(problems(each.name for each in assignments))
+    for each in assignments:
+        told += [f"{each.name}: {sentence}" for sentence in problems(each.files)]
+    for sentence in told:
+        _log.warning("%s Rename it: students' computers run Windows and macOS, too.", sentence)
 
 
 def read_names(text: str) -> tuple[Username, ...]:

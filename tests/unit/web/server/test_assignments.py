@@ -85,8 +85,8 @@ def test_names_that_some_students_cannot_store_are_warned_of_at_the_start(
     remedy = "Rename it: students' computers run Windows and macOS, too."
     assert told == [
         f"HW1 and hw1: on Windows and macOS they are one file. {remedy}",
-        f"HW1/aux.csv: Windows reserves the name AUX for a device. {remedy}",
-        f"HW1/A.csv and HW1/a.csv: on Windows and macOS they are one file. {remedy}",
+        f"HW1: aux.csv: Windows reserves the name AUX for a device. {remedy}",
+        f"HW1: A.csv and a.csv: on Windows and macOS they are one file. {remedy}",
     ]
 
 
