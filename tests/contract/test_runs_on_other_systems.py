@@ -200,6 +200,25 @@ def test_a_notebook_that_does_not_end_is_ended_with_its_processes(
     assert ended([each for each in running if str(course) in (each.info["cmdline"] or [])])
 
 
+def marked(course: Path) -> list[psutil.Process]:
+    """Return the processes that the notebook has started."""
+    running = psutil.process_iter(["cmdline"])
+    return [each for each in running if str(course) in (each.info["cmdline"] or [])[-1:]]
+
+
+def test_ctrl_c_ends_a_run_with_its_processes(system: OtherSystem, course: Path) -> None:
+    (course / "A1.py").write_text(ENDLESS.replace("'mark'", repr(str(course))))
+    home = OtherSystem(system.name, home=course / "home")
+    process = home.started("validate", "A1.py", cwd=course)
+    while not (started := marked(course)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode not in (0, 1)
+    assert ended(started)
+
+
 def test_generate_runs_source_and_release(system: OtherSystem, course: Path) -> None:
     assert asked(system, course, "new", "--assignment", "A7-Loops")[0] == 0
     status, told, warned = asked(system, course, "generate", "A7-Loops")
