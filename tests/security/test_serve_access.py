@@ -56,9 +56,6 @@ EXPECTED: Mapping[tuple[str, str], tuple[Refusal, ...]] = {
     ("GET", "/client/{digest}/{file}"): OPEN,
     ("GET", "/client/static/{version}/{file}"): OPEN,
     ("GET", "/web/files/{path...}"): OPEN,
-    ("GET", "/client"): OPEN,
-    ("GET", "/client/{digest}/{file}"): OPEN,
-    ("GET", "/client/static/{version}/{file}"): OPEN,
 }
 NAMES = {
     "name": "hw1",
