@@ -24,6 +24,7 @@ DASHBOARD = """\
 import asyncio, sys
 from pathlib import Path
 from mograder.processes.local_editor import LocalEditors
+from tests.support.processes import processes_now
 
 async def main():
     editors = LocalEditors(Path(sys.argv[1]), {"PATH": "/usr/bin:/bin", "HOME": sys.argv[1]})
@@ -64,7 +65,7 @@ async def editors(place: Path) -> AsyncIterator[LocalEditors]:
 
 def servers(notebook: Path) -> list[psutil.Process]:
     """The processes that have this notebook among their arguments."""
-    found = psutil.process_iter(["cmdline"])
+    found = processes_now("cmdline")
     return [each for each in found if str(notebook) in (each.info["cmdline"] or [])]
 
 

@@ -23,6 +23,7 @@ from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.protocol import StopSession
 from tests.support.node_agents import LeasingHub, next_hub, start_request
 from tests.support.node_wire import WireHub, make_identity, wire_hub
+from tests.support.processes import processes_now
 from tests.support.supervisors import (
     PATIENCE,
     client_of,
@@ -54,7 +55,7 @@ class NodeProcess:
     def sleepers(self) -> list[psutil.Process]:
         """What runs in its sandboxes, also after the node was killed."""
         found = []
-        for process in psutil.process_iter():
+        for process in processes_now():
             with contextlib.suppress(psutil.Error):
                 above = " ".join(part for p in process.parents() for part in p.cmdline())
                 if (

@@ -19,6 +19,7 @@ import pytest
 from bench.support.hub import write_settings
 from mograder.sandbox.inside import serve
 from tests.support.other_system import OtherSystem
+from tests.support.processes import processes_now
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
     CODE,
@@ -196,13 +197,13 @@ def test_a_notebook_that_does_not_end_is_ended_with_its_processes(
     status, told, _ = asked(system, course, "validate", "--timeout", "5", "A1.py")
     assert status == 1
     assert "5 s" in told
-    running = psutil.process_iter(["cmdline"])
+    running = processes_now("cmdline")
     assert ended([each for each in running if str(course) in (each.info["cmdline"] or [])])
 
 
 def marked(course: Path) -> list[psutil.Process]:
     """Return the processes that the notebook has started."""
-    running = psutil.process_iter(["cmdline"])
+    running = processes_now("cmdline")
     return [each for each in running if str(course) in (each.info["cmdline"] or [])[-1:]]
 
 

@@ -22,6 +22,7 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, student
 from bench.support.marimo import MarimoClient, open_editor
+from tests.support.processes import processes_now
 from tests.support.shared_hub import (
     TALK,
     TINY,
@@ -69,7 +70,7 @@ def mounted() -> str:
 def supervisor_of(hub: HubProcess) -> psutil.Process:
     """Return the process that owns this hub's sessions, whatever its parent is."""
     mark = str(hub.course)
-    for process in psutil.process_iter(["cmdline"]):
+    for process in processes_now("cmdline"):
         words = process.info["cmdline"] or []
         if "mograder.sandbox.supervisor.server" in words and any(mark in word for word in words):
             return process

@@ -15,6 +15,7 @@ import psutil
 from bench.support.process import ServerProcess
 from tests.machines.commands import attempt, run, until
 from tests.machines.docker_machine import PREFIX, remove_cgroups
+from tests.support.processes import processes_now
 
 NODES = ("n1", "n2")
 _CONTROLLER_PORT, _FIRST_PORT = 16817, 16818
@@ -144,7 +145,7 @@ class Cluster:
 
     def _steps(self) -> list[psutil.Process]:
         """The processes that watch over this cluster's jobs."""
-        steps = [each for each in psutil.process_iter() if each.name() == "slurmstepd"]
+        steps = [each for each in processes_now() if each.name() == "slurmstepd"]
         return [each for each in steps if each.pid not in self._earlier]
 
     def _jobs(self) -> list[str]:

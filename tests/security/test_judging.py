@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from mograder.sandbox.execution.judging import Deadlines, JudgingResult
 from mograder.sandbox.execution.report import Outcome
 from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
+from tests.support.processes import processes_now
 from tests.support.supervisors import real_config, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(400)]
@@ -285,7 +285,7 @@ async def test_no_forgery_gains_a_mark_or_harms_another_question(
         assert CANARY not in repr(result.worker), name
         assert "written" not in repr(result.worker.cells), name
         assert of(result, "Q1").state in ("judged", "not run")
-        arguments = [process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"])]
+        arguments = [process.info["cmdline"] or () for process in processes_now("cmdline")]
         assert not any("98765" in each for each in arguments), name
     honest = await rig.runner.judge(
         rig.request(SOURCE, submission(), contract=contract, folder=folder)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 _STARTS = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
@@ -28,6 +29,15 @@ _started: list[str] = []
 
 _kept: set[int] = set()
 """The children that fixtures of a wider scope than a test have started."""
+
+
+def processes_now(*attributes: str) -> Iterator[psutil.Process]:
+    """Return an iterator over this machine's processes, with these attributes in their ``info``.
+
+    psutil alone leaves out a process whose id it has seen at another one before.
+    """
+    psutil.process_iter.cache_clear()
+    return psutil.process_iter(list(attributes))
 
 
 def _note_start(event: str, arguments: tuple[object, ...]) -> None:

@@ -13,6 +13,7 @@ import psutil
 
 from bench.support.hub import HubProcess
 from bench.support.uids import FIRST_UID, owned_by
+from tests.support.processes import processes_now
 
 YARD_UIDS = 65_536
 
@@ -53,7 +54,7 @@ def remains(hub: HubProcess) -> dict[str, list[str]]:
     place = hub.course.parent
     left = {
         "processes": [_described(p) for p in owned_by(FIRST_UID, YARD_UIDS)],
-        "of ours": [_described(p) for p in psutil.process_iter() if str(place) in _words(p)],
+        "of ours": [_described(p) for p in processes_now() if str(place) in _words(p)],
         "sockets": [str(path) for path in (place / "run").rglob("*") if path.is_socket()],
         "mounts": [line for line in _mounts() if str(place) in line],
         "control groups": [str(path) for path in _control_groups() if place.name in str(path)],

@@ -20,6 +20,7 @@ from bench.support.course import REPOSITORY, put_release
 from bench.support.hub import HubConfig, HubProcess
 from bench.support.identity import student
 from bench.support.marimo import Address
+from tests.support.processes import processes_now
 
 _OWNER = re.compile(r"mograder-test-(\d+)-")
 
@@ -141,7 +142,7 @@ def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.P
     """The marimo servers of a user's session, looked up on the host by their arguments."""
     base = f"/{mode}/user/{user}/{item}"
     found = {}
-    for process in psutil.process_iter(["cmdline", "ppid"]):
+    for process in processes_now("cmdline", "ppid"):
         words = process.info["cmdline"] or [""]
         if words[0].endswith("env/bin/python") and base in words and not _is_anothers(process):
             found[process.pid] = process

@@ -72,6 +72,7 @@ if sys.platform == "win32":
         """Return a process and its descendants; below one that ended only the first one's."""
         found: list[psutil.Process] = []
         children = defaultdict(list)
+        psutil.process_iter.cache_clear()  # it leaves out ids that it has seen at other processes
         for each in psutil.process_iter(["ppid", "create_time"]):
             # An older process may have had a parent whose id was given out again since.
             if (each.info["create_time"] or 0.0) >= begun:

@@ -10,6 +10,7 @@ import pytest
 
 from mograder.sandbox.environments.plain_commands import PlainCommands
 from mograder.sandbox.protocol import RunCommand
+from tests.support.processes import processes_now
 
 pytestmark = pytest.mark.full
 
@@ -55,7 +56,7 @@ async def test_one_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
     )
     status, lines = await ran(tmp_path, code, seconds=2)
     assert (status, lines) == (124, ["It took too long and was ended."])
-    running = psutil.process_iter(["cmdline"])
+    running = processes_now("cmdline")
     left = [each for each in running if str(tmp_path) in (each.info["cmdline"] or [])]
     assert not psutil.wait_procs(left, 10)[1]
 
