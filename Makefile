@@ -46,10 +46,11 @@ test-deploy: ## deploy to a fresh Debian in a container, work there, back up and
 test-machines: ## run nodes under Docker Swarm and Slurm, on machines made of namespaces (an hour)
 	@scripts/test-machines
 
-lint: setup ## ruff, mypy, import contracts, house rules
+lint: setup ## ruff, mypy (students' commands on every system), import contracts, house rules
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@$(PYTHON) -m tests.support.student_side --mypy
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m pytest -p no:xdist tests/test_house.py
 

@@ -70,6 +70,7 @@ ROWS: dict[str, Measure] = {
     "lti": lti.measure,
     "node": node.measure,
     "help": command_line.measure,
+    "light": command_line.measure_light,
 }
 LONG: dict[str, Measure] = {
     "hall": hall.measure,

@@ -1,4 +1,4 @@
-"""Command line: the time of ``mograder --help``, compared with a Python that does nothing."""
+"""Command line: the time of ``--help``, compared with a Python that does nothing, or little."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from bench.support.hub import MOGRADER, outside
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Run both, in turns, and compare the processor time they used."""
+    """Run ``mograder --help`` and a Python that does nothing, in turns."""
+    return [await _compare(["--help"], "pass", Budget(8), options)]
+
+
+async def measure_light(stage: Stage, options: Options) -> list[Row]:
+    """Run ``mograder student --help`` and a Python that imports click, in turns."""
+    return [await _compare(["student", "--help"], "import click", Budget(2), options)]
+
+
+async def _compare(arguments: list[str], code: str, budget: Budget, options: Options) -> Row:
+    """Return the processor time of a command of ours and of a Python that runs ``code``."""
     ours, theirs = [], []
     for _ in range(options.rounds * 3):
-        ours.append(await asyncio.to_thread(_cpu_milliseconds, [str(MOGRADER), "--help"]))
-        theirs.append(await asyncio.to_thread(_cpu_milliseconds, [sys.executable, "-c", "pass"]))
-    return [
-        Row(
-            "mograder --help",
-            "ms of CPU",
-            "python -c pass",
-            tuple(ours),
-            tuple(theirs),
-            Budget(8),
-        )
-    ]
+        ours.append(await asyncio.to_thread(_cpu_milliseconds, [str(MOGRADER), *arguments]))
+        theirs.append(await asyncio.to_thread(_cpu_milliseconds, [sys.executable, "-c", code]))
+    name = " ".join(["mograder", *arguments])
+    return Row(name, "ms of CPU", f"python -c {code}", tuple(ours), tuple(theirs), budget)
 
 
 def _cpu_milliseconds(command: list[str]) -> float:

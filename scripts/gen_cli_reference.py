@@ -22,7 +22,8 @@ _OPENING = """\
 
 Exit statuses: 0 done; 1 the answer is no; 2 what was given cannot be used; 3 not found; 4 not
 allowed; 5 in conflict; 6 a backup that is not complete; 69 another server failed; 70 a bug;
-75 busy, try again; 78 no sandbox, or a system other than Linux.
+75 busy, try again; 78 no sandbox, or a command that needs Linux
+or further packages.
 """
 
 

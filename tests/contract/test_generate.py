@@ -13,7 +13,8 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.author.author_runs import CheckOutcome, Run, open_runs, trusted_run
+from mograder.grading.author.author_runs import CheckOutcome, Run, trusted_run
+from mograder.grading.author.open_runs import open_runs
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script

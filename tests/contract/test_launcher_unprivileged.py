@@ -106,7 +106,7 @@ def _install(place: Path) -> Path:
     _uv("export", *locked, "--output-file", str(place / "constraints.txt"))
     (wheel,) = (place / "dist").glob("*.whl")
     into = ("--python", str(environment / "env/bin/python"), "-c", str(place / "constraints.txt"))
-    _uv("pip", "install", "--quiet", *into, str(wheel), *TEST_PACKAGES)
+    _uv("pip", "install", "--quiet", *into, f"{wheel}[server]", *TEST_PACKAGES)
     (environment / "caches").mkdir()
     record = EnvironmentRecord(key="service", python="3", marimo="0", interpreter_roots=())
     (environment / RECORD).write_text(record.model_dump_json())

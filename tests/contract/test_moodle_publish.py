@@ -9,7 +9,6 @@ import io
 import json
 import os
 import stat
-import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -17,6 +16,7 @@ from typing import IO
 import pytest
 
 from mograder.cli.main import run
+from mograder.cli.moodle import upload as upload_command
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of
 from tests.support.moodle.teacher import ATTACHED, CourseSetup, ServedHub, course_setup, served_hub
@@ -66,7 +66,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         pages.append(page)
         return True
 
-    monkeypatch.setattr(webbrowser, "open", note)
+    monkeypatch.setattr(upload_command, "open_page", note)
     return pages
 
 
@@ -327,7 +327,7 @@ def test_b112_upload_waits_for_the_person_and_looks_again(
         student.moodle.supplied[ATTACHED] = (directory / NOTEBOOK).read_bytes()
         return True
 
-    monkeypatch.setattr(webbrowser, "open", attach)
+    monkeypatch.setattr(upload_command, "open_page", attach)
     typed.write("\n")
     typed.flush()
     assert run(["moodle", "upload", "A1"]) == 0

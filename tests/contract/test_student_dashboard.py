@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tests.support.student_dashboard import (
     DashboardSetup,
     served_course,
 )
+from tests.support.work_elsewhere import save_in_browser
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -230,6 +232,66 @@ async def test_an_update_is_offered_and_what_was_edited_is_kept(
             assert kept.read_text() == mine
         finally:
             served.write_text(RELEASED)
+
+
+async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_silence(
+    scene: DashboardSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, there = tmp_path / "continued", RELEASED + "# from the browser\n"
+    token = scene.server.token("continued")
+    notebook = folder / PI / f"{PI}.py"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "continued")
+        assert (await shown.client.get(f"/newer/{PI}")).headers["location"] == "/"
+        mine = save(folder, "3")
+        assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
+        save_in_browser(scene.server.url, token, PI, there)
+        mine = save(folder, "3.1")
+        answer = await press(shown, f"/submit/{PI}")
+        assert answer.url.path == f"/newer/{PI}"
+        assert "Take the newer one" in answer.text
+        assert len(submissions(scene, PI, "continued")) == 1
+        assert "There is newer work of yours." in (await shown.client.get("/")).text
+        stop, stopped = shown.app.runner.editors.stop, list[str]()
+
+        async def stopping(name: str) -> bool:
+            assert notebook.read_text() == mine
+            stopped.append(name)
+            return await stop(name)
+
+        monkeypatch.setattr(shown.app.runner.editors, "stop", stopping)
+        answer = await press(shown, f"/take/{PI}")
+        assert stopped == [PI], "an open editor would save its text over what is taken"
+        assert "What was here is kept" in answer.text
+        assert "There is newer work of yours." not in answer.text
+        assert notebook.read_text() == there
+        [kept] = notebook.parent.glob("*.bak.*.py")
+        assert kept.read_text() == mine
+        mine = save(folder, "3.2")
+        assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
+
+
+async def test_newer_work_from_a_browser_is_replaced_when_told_and_asked_about_again_if_it_changed(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    folder, there = tmp_path / "replaced", RELEASED + "# from the browser\n"
+    token = scene.server.token("replaced")
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "replaced")
+        mine = save(folder, "3")
+        save_in_browser(scene.server.url, token, PI, there)
+        page = (await press(shown, f"/submit/{PI}")).text
+        [over] = re.findall(r'name="over" value="([^"]+)"', page)
+        save_in_browser(scene.server.url, token, PI, there + "# newer\n")
+        answer = await press(shown, f"/submit/{PI}", over=over)
+        assert answer.url.path == f"/newer/{PI}"
+        assert submissions(scene, PI, "replaced") == []
+        [over] = re.findall(r'name="over" value="([^"]+)"', answer.text)
+        answer = await press(shown, f"/submit/{PI}", over=over)
+        assert "is submitted" in answer.text
+        assert submissions(scene, PI, "replaced") == [mine]
+        [kept] = (folder / PI).glob("*.bak.*.py")
+        assert kept.read_text() == there + "# newer\n"
 
 
 async def test_b151_feedback_is_shown_in_a_page_that_may_do_nothing(

@@ -31,6 +31,7 @@ ALICE = {
     "versions": "/versions/alice/A2-Cooling-Coffee",
     "no-versions": f"/versions/{A1}",
     "look": f"/look/{A1}",
+    "client": "/client",
     "problem": "/reset/alice/no-such-item",
     "login": "/login",
 }

@@ -22,11 +22,13 @@ from tests.support.student_dashboard import (
     CODE,
     COFFEE,
     PI,
+    RELEASED,
     DashboardSetup,
     fill_in,
     register,
     served_course,
 )
+from tests.support.work_elsewhere import save_in_browser
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -190,6 +192,7 @@ async def live_through(page: Page, scene: DashboardSetup, work: Path) -> None:
     await page.get_by_role("button", name=f"Submit {PI}").click()
     await expect(page.get_by_role("heading", name=f"{PI} is submitted")).to_be_visible()
     scene.server.grade(PI, "dora", work)
+    save_in_browser(scene.server.url, scene.server.token("dora"), PI, f"{RELEASED}# there\n")
     await page.get_by_role("link", name="Back to the assignments").click()
     await page.get_by_role("button", name=f"Validate {PI}").click()
     await expect(page.get_by_text("Not there yet.", exact=True)).to_be_visible()
@@ -224,6 +227,7 @@ PAGES = {
     "validation": f"/validation/{PI}",
     "replace": f"/replace/{PI}",
     "late": f"/late/{PI}",
+    "newer": f"/newer/{PI}",
     "receipt": f"/receipt/{PI}",
     "feedback": f"/feedback/{PI}",
     "no-editor": f"/editor/{PI}",

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from bench.support.process import ServerProcess
 from tests.machines.commands import attempt, run, until
 from tests.machines.docker_machine import PREFIX, remove_cgroups
@@ -17,6 +19,7 @@ from tests.machines.docker_machine import PREFIX, remove_cgroups
 NODES = ("n1", "n2")
 _CONTROLLER_PORT, _FIRST_PORT = 16817, 16818
 _START_SECONDS = 60
+_STEP_SECONDS = 40
 _CONFIGURATION = """\
 ClusterName={prefix}
 SlurmctldHost=localhost(127.0.0.1)
@@ -53,6 +56,7 @@ class Cluster:
 
     place: Path
     daemons: dict[str, ServerProcess] = field(default_factory=dict)
+    _earlier: frozenset[int] = field(default_factory=lambda: frozenset(psutil.pids()))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -127,12 +131,21 @@ class Cluster:
                 with contextlib.suppress(AssertionError):
                     self.start_compute(node)
         self.stop_jobs()
+        # Those of a killed daemon tell the new one of their end, and try that for a while.
+        _, left = psutil.wait_procs(self._steps(), _STEP_SECONDS)
+        for step in left:
+            step.kill()
         for daemon in reversed(self.daemons.values()):
             daemon.stop()
 
     def told(self) -> str:
         """The ends of the daemons' logs."""
         return "\n".join(f"{name}: {each.tail()}" for name, each in self.daemons.items())
+
+    def _steps(self) -> list[psutil.Process]:
+        """The processes that watch over this cluster's jobs."""
+        steps = [each for each in psutil.process_iter() if each.name() == "slurmstepd"]
+        return [each for each in steps if each.pid not in self._earlier]
 
     def _jobs(self) -> list[str]:
         return attempt("env", *self._variables(), "squeue", "--noheader", "-o%A").stdout.split()

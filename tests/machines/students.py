@@ -33,7 +33,7 @@ _BREATH_SECONDS = 8.0
 _RETRY_SECONDS = 0.5
 _PAGE_SECONDS = 60.0
 _SAID = re.compile(r"STEP (\d+) OF (\S+)")
-_STEP = """\
+STEP = """\
 saved = {number}
 import builtins, os, threading, time
 def witness(name, file):
@@ -89,7 +89,7 @@ class Student:
         await self._start()
         async with open_editor(self._address(), run=False) as tab:
             await self._step(tab)
-            self.reopened.append(time.monotonic() - began)
+            self._opened(began)
             while True:
                 await asyncio.sleep(self.breath)
                 await self._step(tab)
@@ -131,15 +131,23 @@ class Student:
         number = self.sent
         cell = tab.cells.ids[0]
         tab.progress.console.pop(cell, None)
-        await tab.edit(0, _STEP.format(number=number))
-        said = _SAID.findall(tab.progress.console.get(cell, ""))
+        await tab.edit(0, STEP.format(number=number))
+        self._answered(tab.progress.console.get(cell, ""), number)
+        await tab.save()
+        self.acknowledged = number
+
+    def _opened(self, began: float) -> None:
+        """Note that the notebook that was opened at ``began`` has computed."""
+        self.reopened.append(time.monotonic() - began)
+
+    def _answered(self, console: str, number: int) -> None:
+        """Note the kernel's answer to a step. Raises: EditorFailed if it is not in the console."""
+        said = _SAID.findall(console)
         if not said or int(said[-1][0]) != number:
-            raise EditorFailed(f"step {number} was not answered: {tab.progress.console}")
+            raise EditorFailed(f"step {number} was not answered: {console}")
         if said[-1][1] not in self.sandboxes:
             self.sandboxes.append(said[-1][1])
         self.steps += 1
-        await tab.save()
-        self.acknowledged = number
 
     def _address(self) -> Address:
         url = f"{self.hub.url}/edit/user/{self.name}/{ITEM}"

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.browser import People
+from bench.support.identity import from_proxy
+from tests.machines.browser_students import BrowserStudent
 from tests.machines.docker_machine import Image, Machine
 from tests.machines.site import Site, site
 from tests.machines.students import Student, StudentClass, at_work, described
@@ -26,6 +29,9 @@ STUDENTS = int(os.environ.get("MOGRADER_MACHINES_STUDENTS", "150"))
 CUT_SECONDS = int(os.environ.get("MOGRADER_MACHINES_CUT_SECONDS", "300"))
 AGAIN_SECONDS = float(os.environ.get("MOGRADER_MACHINES_AGAIN_SECONDS", "15"))
 """Within how long all are at work after they opened their notebooks again."""
+
+BROWSERS = 3
+"""How many of them work in Chromium."""
 
 TOGETHER = 15
 """How many students come at the same time."""
@@ -41,11 +47,17 @@ def running_site(image: Image, work_directory: Path) -> Iterator[Site]:
 
 
 async def test_a_class_goes_on_whatever_happens_to_its_machines(
-    running_site: Site, image: Image
+    running_site: Site, image: Image, people: People
 ) -> None:
     names = [f"student{number:03}" for number in range(STUDENTS)]
-    everyone = [Student(running_site.hub, name) for name in names]
     _, second, third = running_site.swarm.machines
+    everyone: list[Student] = [
+        BrowserStudent(
+            running_site.hub, name, person=await people.person(name, headers=from_proxy(name))
+        )
+        for name in names[:BROWSERS]
+    ]
+    everyone += [Student(running_site.hub, name) for name in names[BROWSERS:]]
     async with at_work(everyone, TOGETHER) as students:
         await _is_spread_over_all_nodes(running_site, students)
         await _power_is_cut(running_site, students, third)

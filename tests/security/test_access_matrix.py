@@ -68,6 +68,8 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/download/{a}"): MEMBERS,
     ("GET", "/release/{name}"): INSTRUCTORS,
     ("GET", "/static/{version}/{name}"): OPEN,
+    ("GET", "/client"): OPEN,
+    ("GET", "/client/{digest}/{name}"): OPEN,
     ("GET", "/login"): OPEN,
     ("POST", "/login"): OPEN,
     ("GET", "/login/link"): OPEN,
@@ -150,6 +152,7 @@ _VALUES = {
     "{name}": "A1",
     "{item}": "A1",
     "{version}": "v",
+    "{digest}": "0123456789abcdef",
     "{archive}": "A1.bak.20260901T090000.py",
     "{filename:path}": "A1.py",
 }

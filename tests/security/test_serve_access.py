@@ -52,6 +52,9 @@ EXPECTED: Mapping[tuple[str, str], tuple[Refusal, ...]] = {
     ("GET", "/web"): OPEN,
     ("GET", "/web/items/{name}"): OPEN,
     ("GET", "/web/static/{version}/{file}"): OPEN,
+    ("GET", "/client"): OPEN,
+    ("GET", "/client/{digest}/{file}"): OPEN,
+    ("GET", "/client/static/{version}/{file}"): OPEN,
     ("GET", "/web/files/{path...}"): OPEN,
 }
 NAMES = {
@@ -60,6 +63,7 @@ NAMES = {
     "user": "alice",
     "person": "carol",
     "version": "1",
+    "digest": "0123456789abcdef",
     "path": "a",
 }
 REFUSALS = {SIGN_IN, FOREIGN, UNPRIVILEGED}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
 from bench.support.process import StartedServer, free_port
 from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
+from tests.support.other_system import OtherSystem
 from tests.support.shared_hub import HEADER, SharedCaches
 
 CODE = "open-sesame-2026"
@@ -88,12 +90,16 @@ class ServeProcess(CourseServer):
 class StudentProcess(StartedServer):
     """``mograder student`` on a folder; use it as a context manager."""
 
-    def __init__(self, folder: Path, home: Path, log: Path, *options: str) -> None:
+    def __init__(
+        self, folder: Path, home: Path, log: Path, *options: str, system: OtherSystem | None = None
+    ) -> None:
+        """``system`` is the one to pretend, None for this machine's."""
         super().__init__("mograder student", log)
         self.folder = folder
         self.port = free_port()
         self._home = home
         self._options = options
+        self._system = system
 
     @property
     def url(self) -> str:
@@ -110,6 +116,9 @@ class StudentProcess(StartedServer):
         self._home.mkdir(exist_ok=True)
         command = [str(MOGRADER), "student", str(self.folder), "--headless", *self._options]
         environment = {**outside(), "HOME": str(self._home)}
+        if self._system is not None:
+            command[:1] = [sys.executable, "-m", "mograder"]
+            environment = replace(self._system, home=self._home).environ()
         self.launch([*command, "-p", str(self.port)], environment, self.folder)
         self.wait_until(self._healthy, 60)
 
@@ -138,7 +147,9 @@ class DashboardSetup:
         run_mograder("validate", "-C", str(folder), "first.py", cwd=folder)
 
     @contextmanager
-    def dashboard(self, name: str, *options: str) -> Iterator[StudentProcess]:
+    def dashboard(
+        self, name: str, *options: str, system: OtherSystem | None = None
+    ) -> Iterator[StudentProcess]:
         """A dashboard in a folder and a home of its own."""
         folder = self.place / name
         folder.mkdir(exist_ok=True)
@@ -146,7 +157,8 @@ class DashboardSetup:
         write_settings(folder, {**own, "https.url": self.server.url})
         log = self.logs / f"student-{name}.log"
         log.unlink(missing_ok=True)
-        with StudentProcess(folder, self.place / f"home-{name}", log, *options) as running:
+        home = self.place / f"home-{name}"
+        with StudentProcess(folder, home, log, *options, system=system) as running:
             yield running
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.core.settings import FILE_NAME, LoadedSettings, SettingRow, describe, load_settings
 
 
@@ -29,7 +30,7 @@ def show(course_dir: Path | None, as_json: bool) -> None:
     loaded = load_settings(course_dir)
     rows = describe(loaded)
     if as_json:
-        click.echo(_json(loaded, rows))
+        print_json(_as_json(loaded, rows), indent=2)
         return
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -42,14 +43,12 @@ def show(course_dir: Path | None, as_json: bool) -> None:
         click.echo(f"{row.key:{keys}}  {value:{width}}  {row.origin}{note}")
 
 
-def _json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> str:
-    listed = [asdict(row) for row in rows]
-    answer = {
+def _as_json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> dict[str, object]:
+    return {
         "course_dir": str(loaded.course_dir),
-        "settings": listed,
+        "settings": [asdict(row) for row in rows],
         "warnings": loaded.warnings,
     }
-    return dumps(answer, indent=2, ensure_ascii=False)
 
 
 def _shown(value: object) -> str:

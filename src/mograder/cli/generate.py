@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -11,12 +10,13 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome, open_runs
+from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome
 from mograder.grading.author.generate import generate as generate_items
 from mograder.grading.author.generate_output import (
     Generated,
@@ -25,6 +25,7 @@ from mograder.grading.author.generate_output import (
     Step,
     Watch,
 )
+from mograder.grading.author.open_runs import open_runs
 from mograder.notebook.findings import Finding
 from mograder.notebook.screening import denied_by
 from mograder.publishing.browser.availability import advise_browser
@@ -134,7 +135,7 @@ class _Progress(Watch):
     def event(self, kind: str, **facts: object) -> None:
         """Print an event as JSON; nothing without ``--json``."""
         if self.events:
-            click.echo(json.dumps({"event": kind, **facts}, ensure_ascii=False), err=True)
+            print_json({"event": kind, **facts}, err=True)
 
     def warn(self, message: str) -> None:
         """Print a warning about the whole command."""

@@ -6,6 +6,7 @@ a remedy for any failure, never a traceback (decision 12).
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import ClassVar, NoReturn
 import click
 
 from mograder import __version__
+from mograder.cli.shared.console import prepare_output
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.core.errors import (
     Busy,
@@ -28,7 +30,9 @@ from mograder.core.errors import (
     RemoteFailed,
     SandboxUnavailable,
     TimedOut,
+    Unsupported,
 )
+from mograder.core.system import SYSTEM
 
 EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
     {
@@ -41,6 +45,7 @@ EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
         Busy: 75,
         TimedOut: 75,
         SandboxUnavailable: 78,
+        Unsupported: 78,
     }
 )
 """Exception class → exit status, looked up by ancestry; `web.problems` has the HTTP statuses."""
@@ -59,17 +64,6 @@ class _ErrorOptions:
 
 
 class _Root(LazyGroup):
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command, on Linux only: elsewhere its imports would fail with a traceback."""
-        if not sys.platform.startswith("linux"):
-            system = {"win32": "Windows", "darwin": "macOS"}.get(sys.platform, sys.platform)
-            raise SandboxUnavailable(
-                f"mograder's commands run on Linux only, and this is {system}.",
-                hint="On Windows run them in WSL (Windows Subsystem for Linux). A course's hub "
-                "works in every browser.",
-            )
-        return super().get_command(ctx, cmd_name)
-
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
             "new": Lazy("mograder.cli.new:new", "Start a course, or an item in one."),
@@ -78,32 +72,53 @@ class _Root(LazyGroup):
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),
             "autograde": Lazy(
-                "mograder.cli.autograde.command:autograde_command", "Mark what students handed in."
+                "mograder.cli.autograde.command:autograde_command",
+                "Mark what students handed in.",
+                server_side=True,
             ),
             "feedback": Lazy(
-                "mograder.cli.feedback:feedback", "Write a page of feedback for each student."
+                "mograder.cli.feedback:feedback",
+                "Write a page of feedback for each student.",
+                server_side=True,
             ),
             "gradebook": Lazy(
-                "mograder.cli.gradebook.group:gradebook", "Look after the marks of a course."
+                "mograder.cli.gradebook.group:gradebook",
+                "Look after the marks of a course.",
+                server_side=True,
             ),
             "extension": Lazy(
                 "mograder.cli.extension.group:extension",
                 "Give extensions and exemptions, and set the rule for late work.",
+                server_side=True,
             ),
             "grader": Lazy(
-                "mograder.cli.grader:grader", "Mark a course on your own machine, in a browser."
+                "mograder.cli.grader:grader",
+                "Mark a course on your own machine, in a browser.",
+                server_side=True,
             ),
             "similarity": Lazy(
                 "mograder.cli.similarity:similarity",
                 "Look for copies among the submissions of an assignment.",
+                server_side=True,
             ),
             "grader-asgi": Lazy(
                 "mograder.cli.grader:grader_asgi",
                 "Serve the pages of marking behind a reverse proxy that signs people in.",
+                server_side=True,
             ),
-            "hub": Lazy("mograder.cli.hub.group:hub", "Run the shared hub, and look after it."),
-            "serve": Lazy("mograder.cli.serve:serve", "Serve a course over HTTPS, without Moodle."),
-            "token": Lazy("mograder.cli.token:token", "Make the tokens of a served course."),
+            "hub": Lazy(
+                "mograder.cli.hub.group:hub",
+                "Run the shared hub, and look after it.",
+                server_side=True,
+            ),
+            "serve": Lazy(
+                "mograder.cli.serve:serve",
+                "Serve a course over HTTPS, without Moodle.",
+                server_side=True,
+            ),
+            "token": Lazy(
+                "mograder.cli.token:token", "Make the tokens of a served course.", server_side=True
+            ),
             "moodle": Lazy(
                 "mograder.cli.moodle.group:moodle",
                 "Hand out, collect and grade with a Moodle course.",
@@ -118,6 +133,7 @@ class _Root(LazyGroup):
             "node": Lazy(
                 "mograder.cli.node.group:node",
                 "Run notebooks on this machine for a hub on another one.",
+                server_side=True,
             ),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
         }
@@ -149,10 +165,13 @@ def root(ctx: click.Context, debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its status."""
+    prepare_output()
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not _is_broken_pipe(error):
+            raise
         status = _leave_the_pipe()
     sys.exit(status)
 
@@ -171,15 +190,17 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return _leave_the_pipe()
     except MograderError as error:
         _tell(error, debug=options.debug)
         return exit_code(type(error))
     except SystemExit as error:
         # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
+    except ModuleNotFoundError as error:
+        return _tell_what_is_missing(error, debug=options.debug)
     except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
+        if _is_broken_pipe(error):
+            return _leave_the_pipe()
         _tell(error, debug=options.debug)
         return EXIT_BUG
 
@@ -201,6 +222,15 @@ def _tell(error: Exception, *, debug: bool) -> None:
     tell(error, debug=debug)
 
 
+def _tell_what_is_missing(error: ModuleNotFoundError, *, debug: bool) -> int:
+    """Print which package a command lacks, and how to install it; return the exit status."""
+    from mograder.cli.shared.missing_packages import missing_package  # noqa: PLC0415
+
+    failure = missing_package(error)
+    _tell(failure or error, debug=debug)
+    return exit_code(type(failure)) if failure else EXIT_BUG
+
+
 def _status_of(error: SystemExit) -> int:
     if error.code is None:
         return 0
@@ -208,6 +238,18 @@ def _status_of(error: SystemExit) -> int:
         return error.code
     click.echo(f"Error: {error.code}", err=True)
     return 1
+
+
+def _is_broken_pipe(error: Exception) -> bool:
+    """Return whether the reader of the output is gone; Windows reports that as EINVAL."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    return (
+        SYSTEM == "windows"
+        and isinstance(error, OSError)
+        and error.errno == errno.EINVAL
+        and error.filename is None
+    )
 
 
 def _leave_the_pipe() -> int:

@@ -45,16 +45,20 @@ def new(
     loaded = load_course(Given(), course_dir)
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     if assignment is not None:
-        name = ItemName.parse(assignment)
+        name = ItemName.parse_new(assignment, _names_in(sources))
         _say(new_assignment(name, sources, runtime))
         click.echo(f"Next: marimo edit {shown(sources / name / name)}.py; mograder generate {name}")
     if lecture is not None:
-        name = ItemName.parse(lecture)
+        name = ItemName.parse_new(lecture, _names_in(sources))
         _say(new_lecture(name, sources, runtime))
         click.echo(
             f"Next: marimo edit {shown(sources / name / name)}.py; "
             f"mograder generate --lecture {name}"
         )
+
+
+def _names_in(sources: Path) -> list[str]:
+    return [each.name for each in sources.iterdir()] if sources.is_dir() else []
 
 
 def _say(written: tuple[Path, ...]) -> None:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from mograder.cli.shared.token_output import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
-from mograder.core.settings import read_environ
+from mograder.core.settings import load_settings, read_environ
+from mograder.core.settings_model import Settings
 from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
 from mograder.store.secret import SECRET_FILE, ensure_secret
 from mograder.web.server.run import Listening, serve_course
@@ -63,6 +64,7 @@ def run(directory: Path, options: Mapping[str, object]) -> None:
         roster=given.roster,
         no_auth=given.no_auth,
         web=given.web,
+        settings=_settings(directory),
     )
     serve_course(served, _listening(given))
 
@@ -82,6 +84,18 @@ def print_tokens(root: Path, file: Path) -> None:
     people = NameRegistry(root / PEOPLE_FILE)
     people.note(names, How.ISSUED, SystemClock().now())
     print_lines(secret, names, people.epoch)
+
+
+def _settings(directory: Path) -> Settings:
+    """Return the course's settings, the defaults where its file has a mistake.
+
+    0.3.16 serves directories whose ``mograder.toml`` it never reads.
+    """
+    try:
+        return load_settings(directory).settings
+    except InvalidInput as error:
+        click.echo(f"Warning: the settings are not used: {error.message}", err=True)
+        return Settings()
 
 
 def _code(given: _Given) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings import load_settings, read_environ
 
 
 @click.command("student")
@@ -31,7 +30,10 @@ def student(course_dir_or_url: str, *, port: int | None, headless: bool, no_toke
     grades and feedback. DIR_OR_URL is the folder that your work is to lie in, or the address of
     the course's assignment server; then your work lies in the folder where you are.
     """
-    # Report mistakes in the settings before loading the server, which is slow to import.
+    # `--help` imports neither the settings nor the server. Mistakes in the settings are reported
+    # before the server is imported, which is slow.
+    from mograder.core.settings import load_settings, read_environ  # noqa: PLC0415
+
     is_url = "://" in course_dir_or_url
     place = _place(Path() if is_url else Path(course_dir_or_url))
     overrides = {"https.url": course_dir_or_url, "transport": "https"} if is_url else {}

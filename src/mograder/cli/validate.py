@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,12 +10,15 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.runs.local_runner import Workbench, open_workbench
+from mograder.core.system import SYSTEM_NAME
+from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
+from mograder.grading.runs.workbench import Workbench
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.report_html import render_html
 from mograder.grading.validation.report_json import answer_of
@@ -28,7 +30,7 @@ from mograder.store.course import find_notebooks, find_release, read_notebook, s
 from mograder.store.files import atomic_write
 
 _LONGEST = 3600
-_UNPROTECTED = "Code that you trust as your own runs without one with --no-sandbox."
+_TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 
 
 @click.command("validate")
@@ -74,9 +76,9 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     """Run notebooks against their checks.
 
     Each check and each failing cell is reported. ASSIGNMENTS are names in the course's source or
-    release directory, or their beginnings up to a dash, or paths. A copy of each notebook runs in
-    a sandbox; the files stay as they are. A copy of a release is compared with it, and runs
-    with the checks as released. Exits with 1 unless every check that counts succeeded and no
+    release directory, or their beginnings up to a dash, or paths. A copy of each notebook runs, on
+    Linux in a sandbox; the files stay as they are. A copy of a release is compared with it, and
+    runs with the checks as released. Exits with 1 unless every check that counts succeeded and no
     cell had an error.
     """
     loaded = load_course(Given(), course_dir)
@@ -84,25 +86,26 @@ def validate_command(  # noqa: PLR0913  # one argument per option
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
     if fix:  # accepted for 0.3.16, which changed the student's file
         click.echo("Warning: --fix has no effect: no file is changed.", err=True)
-    if no_sandbox:
-        click.echo("Warning: nothing protects this machine from what runs now.", err=True)
     notebooks = _notebooks(assignments, loaded)
+    _warn(notebooks, loaded, no_sandbox=no_sandbox)
     pairs = [_read(path, release, loaded) for path in notebooks]
     try:
         with reporting(quiet=as_json) as say:
             opening = open_workbench(
                 loaded, read_environ(), sandbox=not no_sandbox, runs=len(notebooks), jobs=jobs
             )
-            say("Preparing" if no_sandbox else "Preparing the sandbox")
+            say("Preparing" if no_sandbox or UNPROTECTED else "Preparing the sandbox")
             reports = asyncio.run(_validate_all(opening, notebooks, pairs, timeout, say))
     except SandboxUnavailable as error:
-        raise SandboxUnavailable(error.message, hint=f"{error.hint} {_UNPROTECTED}") from error
+        if loaded.settings.security.use_bubblewrap:
+            raise
+        raise SandboxUnavailable(error.message, hint=f"{error.hint} {_TRUSTED}") from error
     if html is not None:
         _write_pages(html, notebooks, reports)
     if as_json:
         answers = [answer_of(each, html_available=html is not None) for each in reports]
         listed = [answer.model_dump(mode="json") for answer in answers]
-        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        print_json(listed, indent=2)
     else:
         for report in reports:
             click.echo(render_text(report), nl=False)
@@ -114,6 +117,28 @@ def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, 
     bases = (loaded.path(loaded.settings.dirs.source), *_releases(loaded))
     found = (path for argument in arguments for path in find_notebooks(argument, bases))
     return tuple(dict.fromkeys(found))
+
+
+def _warn(notebooks: Sequence[Path], loaded: LoadedSettings, *, no_sandbox: bool) -> None:
+    """Say that nothing protects this machine, if so.
+
+    Raises:
+        SandboxUnavailable: This system has no sandboxes, and one of the notebooks is in the
+            course's directory of submissions.
+    """
+    if no_sandbox:
+        click.echo("Warning: nothing protects this machine from what runs now.", err=True)
+        return
+    if not UNPROTECTED:
+        return
+    click.echo(f"Warning: {UNPROTECTED}", err=True)
+    submitted = loaded.path(loaded.settings.dirs.submitted).resolve()
+    for path in notebooks:
+        if path.resolve().is_relative_to(submitted):
+            raise SandboxUnavailable(
+                f"{shown(path)} is a submission, and {SYSTEM_NAME} has no sandbox for it.",
+                hint=_TRUSTED,
+            )
 
 
 def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:

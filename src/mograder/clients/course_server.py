@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mograder.core.errors import Conflict
 from mograder.core.single_flight import Progress
@@ -46,6 +46,19 @@ class RemoteAssignment:
     cutoff: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteDraft:
+    """The newest text of a person's notebook on the server, besides what they submitted.
+
+    A browser saves it while they work there. ``tag`` names its version; all fields are empty before
+    the first one. ``sha256`` is that of the text in UTF-8.
+    """
+
+    tag: str = ""
+    saved: datetime | None = None
+    sha256: str = ""
+
+
 class WorkState(StrEnum):
     """The progress of one person's work."""
 
@@ -62,6 +75,8 @@ class WorkStatus:
     is a document to open. ``can_submit`` is False if the server would refuse now, and ``why_not``
     is then the reason in words for a student. ``graded_attempt`` is the number of an earlier
     attempt, counted from 1, that grade and feedback are for; 0: they are for this one.
+    ``sha256`` is that of the submission that counts, "" if not given. ``draft`` is None if the
+    server keeps none.
     """
 
     state: WorkState
@@ -74,6 +89,8 @@ class WorkStatus:
     can_submit: bool = True
     why_not: str = ""
     graded_attempt: int = 0
+    sha256: str = ""
+    draft: RemoteDraft | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +116,11 @@ class Document:
     content: bytes
 
 
-class WouldReplaceOnTime(Conflict):
+class NeedsDecision(Conflict):
+    """A submission that is sent only if the student agrees to what it replaces."""
+
+
+class WouldReplaceOnTime(NeedsDecision):
     """A late submission would replace one that was on time, and needs the student's consent.
 
     ``receipt`` is that of the late one, as JSON text, if the server has kept it; submitting again
@@ -109,6 +130,10 @@ class WouldReplaceOnTime(Conflict):
     def __init__(self, message: str, *, hint: str = "", receipt: str = "") -> None:
         super().__init__(message, hint=hint)
         self.receipt = receipt
+
+
+class DraftChanged(Conflict):
+    """The draft on the server is not the version that was to be replaced; nothing changed."""
 
 
 class Transport(Protocol):
@@ -148,4 +173,21 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close all connections."""
+        ...
+
+
+@runtime_checkable
+class KeepsDrafts(Protocol):
+    """A connection to a server that keeps drafts, as :attr:`WorkStatus.draft` tells."""
+
+    def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
+        """Return this person's draft and its text. Raises: NotFound before the first one."""
+        ...
+
+    def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
+        """Save a draft over the version with the tag ``over``, "" for the first one.
+
+        Raises:
+            DraftChanged: It is another version; nothing changed.
+        """
         ...

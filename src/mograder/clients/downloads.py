@@ -27,14 +27,25 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.http import RetryPolicy
-from mograder.core import file_lock
+from mograder.core import open_flags
 from mograder.core.atomic_file import move_file
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
+from mograder.core.file_lock import LockFile
+from mograder.core.held_files import unlink
+from mograder.core.long_paths import reachable
 from mograder.core.single_flight import Progress
 
 MAX_FILE = 1_000_000_000
 """Largest file in bytes: the size limit of a whole release."""
 
+_APPEND = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_APPEND
+    | open_flags.NOFOLLOW
+    | open_flags.CLOEXEC
+    | open_flags.BINARY
+)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _STRONG = re.compile(r'"[^"\x00-\x20]+"')
 _REPR_DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):")
@@ -101,13 +112,26 @@ class _Memory(BaseModel):
 
 
 class _Part:
-    """A partial file, locked: only one process at a time may append to it."""
+    """A partial file, locked: only one process at a time may append to it.
+
+    The lock is a file of its own, since Windows renames no file that is open.
+    """
 
     def __init__(self, to: Path, address: str) -> None:
-        self.path = to.with_name(f".{to.name}.part")
+        self.path = reachable(to.with_name(f".{to.name}.part"))
         self._memory = self.path.with_name(f"{self.path.name}.json")
         self._address = address
-        self._file = self._locked()
+        self._lock = LockFile(self.path.with_name(f"{self.path.name}.lock"))
+        if not self._lock.take():
+            raise Conflict(
+                f"Another program is fetching {to.name} here at the moment.",
+                hint="Wait until it is done.",
+            )
+        try:
+            self._file = io.FileIO(os.open(self.path, _APPEND, 0o666), "a+")
+        except BaseException:
+            self._lock.drop()
+            raise
         self.announced = ""
 
     def __enter__(self) -> Self:
@@ -119,9 +143,13 @@ class _Part:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and not self.size() and _is_still(self.path, self._file):
-            self.drop()
-        self._file.close()
+        try:
+            empty = not self._file.closed and not self.size()
+            self._file.close()
+            if error is not None and empty:
+                self.drop()
+        finally:
+            self._lock.drop()
 
     def headers(self) -> dict[str, str]:
         """Return headers that request the rest, or the whole if nothing can be continued."""
@@ -135,7 +163,7 @@ class _Part:
 
     def begin(self, etag: str = "") -> None:
         """Empty the part; keep the ETag only if it is strong, since only those mean equal bytes."""
-        self._memory.unlink(missing_ok=True)
+        unlink(self._memory)
         self._file.truncate(0)
         if _STRONG.fullmatch(etag):
             memory = _Memory(address=self._address, etag=etag)
@@ -152,13 +180,15 @@ class _Part:
 
     def drop(self) -> None:
         """Remove the partial file."""
-        self._memory.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        self._file.close()
+        unlink(self._memory)
+        unlink(self.path)
 
     def move(self, to: Path) -> None:
         """Rename the complete file to its target."""
-        self._memory.unlink(missing_ok=True)
+        self._file.close()
         move_file(self.path, to)
+        unlink(self._memory)
 
     def _etag(self) -> str:
         with suppress(OSError, ValidationError, UnicodeDecodeError):
@@ -166,21 +196,6 @@ class _Part:
             if memory.address == self._address and _STRONG.fullmatch(memory.etag):
                 return memory.etag
         return ""
-
-    def _locked(self) -> io.FileIO:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        while True:
-            file = io.FileIO(os.open(self.path, flags, 0o666), "a+")
-            if not file_lock.acquire(file.fileno()):
-                file.close()
-                raise Conflict(
-                    f"Another program is fetching {self.path.name[1:-5]} here at the moment.",
-                    hint="Wait until it is done.",
-                )
-            # Another process may have renamed it between our two calls.
-            if _is_still(self.path, file):
-                return file
-            file.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +219,7 @@ class Downloader:
             MograderError: As raised by ``ask``.
         """
         try:
-            to.parent.mkdir(parents=True, exist_ok=True)
+            reachable(to.parent).mkdir(parents=True, exist_ok=True)
             with _Part(to, file.address) as part:
                 resumed = "Range" in part.headers()
                 self._complete(ask, file, part, progress, meter)
@@ -300,10 +315,3 @@ def damaged(problem: str) -> RemoteFailed:
         problem,
         hint="It may be changing right now, or something on the way alters files. Try again.",
     )
-
-
-def _is_still(path: Path, file: io.FileIO) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False

@@ -2,8 +2,13 @@
 
 0.3.16 stores one token of each kind, of the server signed in to last, in ``https_token.json`` and
 ``token.json`` (compatibility-0.3.16.md 1). We store all of a kind in ``https_tokens.json`` and
-``moodle_tokens.json`` beside them, and still write the old files, so that both programs can be used
-alternately: an old file's token for its server is never older than ours (decision 30).
+``moodle_tokens.json`` in the user's folder, and still write the old files, so that both programs
+can be used alternately: an old file's token for its server is never older than ours (decision 30).
+On macOS and Windows the old files are in another folder, and written only where they are already.
+
+The files have the mode 0600. Windows has no modes; there the user's folder is readable by the user
+and administrators only. No keyring is used: each program of the user could read it all the same
+(decision 51).
 """
 
 from __future__ import annotations
@@ -23,11 +28,10 @@ from mograder.clients.moodle.address import parse_moodle_url
 from mograder.core import file_lock
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import InvalidInput
+from mograder.core.system import SYSTEM
+from mograder.core.user_folder import earlier_folder, user_folder
 
 T = TypeVar("T", bound=BaseModel)
-
-_WHERE = Path(".config", "mograder")
-"""Below the home directory, whatever XDG_CONFIG_HOME is, since 0.3.16 ignores it."""
 
 _LARGEST = 1 << 20
 
@@ -69,7 +73,7 @@ class _Ours(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The files of one kind of server, below ``~/.config/mograder``, and their fields.
+    """The files of one kind of server, and their fields.
 
     ``ours`` holds the tokens under the key ``group``, with the fields ``fields``; ``old`` is the
     file of 0.3.16, with the fields ``old_fields``. ``key`` returns one spelling for all addresses
@@ -127,8 +131,9 @@ class TokenStore:
     """The tokens of one kind below one home directory; several processes may use it at once."""
 
     def __init__(self, home: Path, kind: Kind) -> None:
-        self._directory = home / _WHERE
+        self._directory = user_folder(home)
         self._kind = kind
+        self._old_path = earlier_folder(home) / kind.old
 
     @property
     def path(self) -> Path:
@@ -159,7 +164,8 @@ class TokenStore:
             # Copy the entry of the old file first, then write that file: its entry takes
             # precedence, so a crash in between leaves the new token.
             self._write(entries)
-            _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
+            if SYSTEM == "linux" or self._old_path.exists():
+                _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
             entries[key] = old
             self._write(entries)
         return _cached(key, old)
@@ -180,10 +186,6 @@ class TokenStore:
             if key in self._old():
                 self._old_path.unlink(missing_ok=True)
         return True
-
-    @property
-    def _old_path(self) -> Path:
-        return self._directory / self._kind.old
 
     def _all(self) -> dict[str, _Entry]:
         """Return the entries of both files by server; the old file's entry takes precedence."""

@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
+from mograder.core import open_flags
 from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Disk, Place
+from mograder.core.long_paths import reachable
+from mograder.core.system import SYSTEM
 
 _LONGEST_NAME = 80
 """Characters of the target's name that the temporary name contains; a name has 255 bytes at
 most."""
 
+_SYNCED = os.O_RDWR if SYSTEM == "windows" else os.O_RDONLY
+"""How a file is opened to sync it: Windows syncs only what is open for writing."""
+
 
 def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
     """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
 
-    Raises: ``OSError``; then nothing was changed, and no temporary file is left.
+    Raises: ``OSError``; then nothing was changed, and no temporary file is left. It is
+    :class:`~mograder.core.held_files.FileHeld` on Windows while another program has it open.
     """
+    path = reachable(path)
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")
-    create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with closing_fd(os.open(temporary, create, 0o600)) as fd:
+        with closing_fd(os.open(temporary, open_flags.CREATE, 0o600)) as fd:
             disk.write(fd, data)
-            os.fchmod(fd, mode)
+            set_mode(fd, mode)
             disk.fsync(fd)
         disk.rename(Place.of(temporary), Place.of(path))
     except BaseException:
@@ -42,16 +50,19 @@ def move_file(finished: Path, target: Path) -> None:
 
     Raises: ``OSError``.
     """
-    _fsync(finished, os.O_RDONLY, DISK)
+    finished, target = reachable(finished), reachable(target)
+    with closing_fd(os.open(finished, _SYNCED | open_flags.CLOEXEC | open_flags.BINARY)) as fd:
+        DISK.fsync(fd)
     DISK.rename(Place.of(finished), Place.of(target))
     fsync_directory(target.parent)
 
 
 def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
     """Sync a directory, so that the names in it survive a power cut."""
-    _fsync(path, os.O_RDONLY | os.O_DIRECTORY, disk)
+    disk.fsync_directory(path)
 
 
-def _fsync(path: Path, flags: int, disk: Disk) -> None:
-    with closing_fd(os.open(path, flags | os.O_CLOEXEC)) as fd:
-        disk.fsync(fd)
+def set_mode(fd: int, mode: int) -> None:
+    """Set an open file's mode; Windows has no modes, but the access lists of a folder."""
+    if sys.platform != "win32":  # mypy knows no fchmod there
+        os.fchmod(fd, mode)

@@ -2,7 +2,8 @@
 
 They are methods of one small object, so that a test can fill the disk or cut the power at any of
 them (files.md, "How files are written"). All code that writes durable files uses them. Two more are
-for disks that other machines write to (files-on-a-share.md).
+for disks that other machines write to (files-on-a-share.md). ``DISK`` is the one of this system:
+outside Linux it has no open directories, since only a student's or an author's own files are there.
 """
 
 from __future__ import annotations
@@ -10,18 +11,26 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.errors import Busy, is_disk_full
+from mograder.core import open_flags
+from mograder.core.closing import closing_fd
+from mograder.core.errors import Busy, Conflict, is_disk_full
+from mograder.core.held_files import FileHeld, when_free
 from mograder.core.mounts import on_network
+from mograder.core.system import SYSTEM
 
-LIBC = ctypes.CDLL(None, use_errno=True)
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 """Error numbers of a kernel or a file system without a flag of ``renameat2``."""
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Error numbers of a file system without hard links, such as that of a memory stick."""
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -51,6 +60,12 @@ class Disk:
     def fsync(self, fd: int) -> None:
         """Wait until all data written through ``fd`` survives a power cut."""
         os.fsync(fd)
+
+    def fsync_directory(self, path: Path) -> None:
+        """Wait until the names in a directory survive a power cut."""
+        flags = os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC
+        with closing_fd(os.open(path, flags)) as fd:
+            self.fsync(fd)
 
     def rename(self, source: Place, target: Place) -> None:
         """Move ``source`` over ``target``, atomically."""
@@ -107,7 +122,7 @@ class Disk:
 
         Raises: ``OSError``.
         """
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        flags = os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY | open_flags.CLOEXEC
         os.close(os.open(path, flags, dir_fd=directory))
 
     def _place_by_link(self, source: Place, target: Place) -> None:
@@ -136,7 +151,55 @@ class Disk:
         os.unlink(source.name, dir_fd=source.directory)
 
 
-DISK = Disk()
+class PortableDisk(Disk):
+    """A disk of macOS or Windows: paths only, and no call that only Linux has."""
+
+    def fsync_directory(self, path: Path) -> None:
+        """Do what the system can: Windows keeps the order of changes of names by itself."""
+        if SYSTEM != "windows":
+            super().fsync_directory(path)
+
+    def rename(self, source: Place, target: Place) -> None:
+        """Move ``source`` over ``target``, atomically; wait while another program holds it.
+
+        Raises: :class:`~mograder.core.held_files.FileHeld`.
+        """
+        held = target if os.path.lexists(target.name) else source
+        when_free(lambda: Path(source.name).replace(target.name), held.name)
+
+    def place(self, source: Place, target: Place) -> None:
+        """Move ``source`` to ``target`` only if nothing is there. Raises: ``FileExistsError``."""
+        if SYSTEM == "windows":
+            # There, a rename replaces nothing.
+            when_free(lambda: Path(source.name).rename(target.name), source.name)
+            return
+        try:
+            self._place_by_link(source, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(target.name):
+                raise FileExistsError(errno.EEXIST, "already there", target.name) from error
+            Path(source.name).rename(target.name)
+
+    def has_unnamed(self) -> bool:
+        """Return False: only Linux has files without a name."""
+        return False
+
+    def exchange(self, one: Place, other: Place) -> None:
+        """Raise as a file system that cannot swap two names."""
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), one.name, None, other.name)
+
+    def is_shared(self, at: Path | int) -> bool:
+        """Return False: a student's or an author's files are changed on one machine."""
+        return False
+
+    def look_again(self, path: Path | str, directory: int | None = None) -> None:
+        """Do nothing, see :meth:`is_shared`."""
+
+
+DISK = Disk() if SYSTEM == "linux" else PortableDisk()
+"""The disk of this machine."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -148,12 +211,18 @@ def write_all(fd: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def explained_when_full() -> Iterator[None]:
-    """Turn "no space left" and "read-only" into errors that tell the operator the remedy.
+    """Turn "no space left", "read-only" and "held" into errors that tell people the remedy.
 
-    Raises: :class:`~mograder.core.errors.Busy`.
+    Raises: :class:`~mograder.core.errors.Busy`; :class:`~mograder.core.errors.Conflict` for a file
+    that another program holds open.
     """
     try:
         yield
+    except FileHeld as error:
+        raise Conflict(
+            f"{error.filename} is open in another program, so it was not changed.",
+            hint="Close it there, then try again. Nothing was lost.",
+        ) from error
     except OSError as error:
         if is_disk_full(error):
             raise Busy(
@@ -181,12 +250,18 @@ class Space:
 def space_of(path: Path) -> Space:
     """Return the space of a path's file system; the path need not exist yet."""
     nearest = next(each for each in (path, *path.parents) if each.is_dir())
-    found = os.statvfs(nearest)
-    return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+    found = shutil.disk_usage(nearest)
+    return Space(found.free, found.total)
+
+
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """Return the C library of this process."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _renameat2(source: Place, target: Place, flags: int) -> None:
-    call = getattr(LIBC, "renameat2", None)
+    call = getattr(libc(), "renameat2", None)
     if call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     done = call(

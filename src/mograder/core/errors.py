@@ -86,6 +86,10 @@ class SandboxUnavailable(MograderError):
     """No sandbox can be started here, so no student code is run."""
 
 
+class Unsupported(MograderError):
+    """This operating system, or what is installed of mograder, does not have what is needed."""
+
+
 def is_disk_full(error: OSError) -> bool:
     """Return whether a file could not be written because the disk or the quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

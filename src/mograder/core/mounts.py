@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,14 +64,17 @@ def mount_of(path: Path, *, table: Path = _TABLE) -> Mount | None:
 @functools.lru_cache(maxsize=256)
 def on_network(device: int) -> bool:
     """Return whether a device number (``st_dev``) is that of a network file system."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    return any(number == wanted and mount.network for number, mount in _mounts(_TABLE))
+    if sys.platform == "linux":
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        return any(number == wanted and mount.network for number, mount in _mounts(_TABLE))
+    else:  # noqa: RET505 - mypy would call what follows unreachable
+        return False
 
 
 def _mounts(table: Path) -> Iterator[tuple[str, Mount]]:
     """Yield the device number, as ``major:minor``, and the mount of each line."""
     try:
-        lines = table.read_text(errors="surrogateescape").splitlines()
+        lines = table.read_text("utf-8", errors="surrogateescape").splitlines()
     except OSError:  # no Linux
         return
     for line in lines:

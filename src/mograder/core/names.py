@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
+from mograder.core import portable_names
 from mograder.core.errors import InvalidInput
 
 INSTRUCTOR = "__instructor__"
@@ -37,6 +39,28 @@ class _Name(str):
         if problem:
             raise InvalidInput(f"Invalid {cls.what} {_shown(text)}: {problem}.")
         return cls(name)
+
+    @classmethod
+    def parse_new(cls, text: str, others: Iterable[str] = ()) -> Self:
+        """Return a name that is being chosen: every system can store it beside ``others``.
+
+        Names from before this rule are still parsed by :meth:`parse`.
+
+        Raises: :class:`InvalidInput` as :meth:`parse` does, also for a name that Windows reserves
+        and for one that differs only in case from one of ``others``.
+        """
+        name = cls.parse(text)
+        if problem := portable_names.problem(name):
+            raise InvalidInput(
+                f"Invalid {cls.what} {_shown(text)}: {problem}.",
+                hint="Choose another one: students' computers run Windows and macOS, too.",
+            )
+        if double := portable_names.double_of(name, others):
+            raise InvalidInput(
+                f"Invalid {cls.what} {_shown(text)}: there is {_shown(double)} already.",
+                hint="On Windows and macOS the two would be one. Choose another name.",
+            )
+        return name
 
     @classmethod
     def valid(cls, text: str) -> Self | None:

@@ -20,7 +20,7 @@ class NodesSettings(Section):
     address: Annotated[str, AfterValidator(network_address)] = ""
     """The address by which nodes reach this hub, such as "hub1.example.edu:8442". Empty: `listen`,
     with this machine's name if that is a wildcard."""
-    lease_seconds: Annotated[int, Field(ge=6, le=300)] = 12
+    lease_seconds: Annotated[int, Field(ge=6, le=300)] = 9
     """Seconds for which a node may run sessions after it was last in touch with a hub. A node that
     is cut off ends its sessions before then, and afterwards they may be started on another one."""
     runs_dir: Present = "hub-runs"

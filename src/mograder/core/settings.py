@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import stat
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from mograder.core.settings_model import (
     SecuritySettings,
     Settings,
 )
+from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
 
 __all__ = [
@@ -66,6 +68,15 @@ _URL_PASSWORD = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
 _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 )
+_WINDOWS_VARIABLES = frozenset(
+    {
+        *("ALLUSERSPROFILE", "APPDATA", "COMMONPROGRAMFILES", "COMSPEC", "HOMEDRIVE", "HOMEPATH"),
+        *("LOCALAPPDATA", "NUMBER_OF_PROCESSORS", "OS", "PATHEXT", "PROCESSOR_ARCHITECTURE"),
+        *("PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMW6432", "SYSTEMDRIVE"),
+        *("SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE", "WINDIR"),
+    }
+)
+"""Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
 _NODE_CREDENTIAL = "node-token"
@@ -88,6 +99,17 @@ class LoadedSettings:
     def state_dir(self) -> Path:
         """The program's own directory in the course: database, environments, logs."""
         return self.course_dir / ".mograder"
+
+    @property
+    def on_moodle(self) -> bool:
+        """Whether students reach the course by Moodle.
+
+        ``transport`` selects it; where that is not set, the configured address does.
+        """
+        settings = self.settings
+        chosen = self.origins["transport"] is not Origin.DEFAULT
+        selected = settings.transport == "moodle" if chosen else not settings.https.url
+        return bool(settings.moodle.url) and selected
 
     @property
     def gradebook_path(self) -> Path:
@@ -242,11 +264,13 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 def own_runtime_dir(place: Path, environ: Environ) -> Path:
     """Return the directory for the sockets of the program whose files are in ``place``."""
     course = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-    if os.geteuid() == 0:
+    if is_root():
         return Path(f"/run/mograder-{course}")
     if environ.xdg_runtime_dir:
         return environ.xdg_runtime_dir / f"mograder-{course}"
-    return Path(f"/tmp/mograder-{os.geteuid()}-{course}")  # noqa: S108  # see the docstring
+    if sys.platform != "win32":  # which has no such sockets
+        course = f"{os.geteuid()}-{course}"
+    return Path(f"/tmp/mograder-{course}")  # noqa: S108  # see the docstring of runtime_dir
 
 
 def describe(loaded: LoadedSettings) -> tuple[SettingRow, ...]:
@@ -357,7 +381,8 @@ def _position(text: str) -> tuple[int, int]:
 
 
 def _absolute(text: str) -> Path | None:
-    return Path(text) if text.startswith("/") else None
+    # A shell on Windows may set HOME to "/c/Users/alice", which is no absolute path there.
+    return Path(text) if text and Path(text).is_absolute() else None
 
 
 def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -393,5 +418,7 @@ def _secret(text: str) -> SecretStr | None:
 
 def _for_builds(name: str) -> bool:
     if name.upper() in _BUILD_VARIABLES:
+        return True
+    if SYSTEM == "windows" and name.upper() in _WINDOWS_VARIABLES:
         return True
     return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from mograder.core.disk import DISK, Disk
 from mograder.core.mounts import mount_of
+from mograder.core.system import is_root
 
 _Result = TypeVar("_Result")
 _AGAIN_SECONDS = 1.0
@@ -105,7 +106,7 @@ def refuses_root(directory: Path) -> bool:
 
     False for other users, for local file systems, and for a directory that does not exist.
     """
-    mount = mount_of(directory) if os.geteuid() == 0 else None
+    mount = mount_of(directory) if is_root() else None
     if mount is None or not mount.network:
         return False
     try:

@@ -60,10 +60,7 @@ class Service:
         if address.startswith("@"):  # an abstract socket address
             address = "\0" + address[1:]
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
-                told.connect(address)
-                told.setblocking(False)  # a full queue must not block the event loop
-                told.sendall("\n".join(words).encode())
+            _send(address, "\n".join(words).encode())
         except OSError as error:
             _log.warning("cannot send %s to the service manager: %s", words[0], error)
 
@@ -119,3 +116,11 @@ def _is_stderr(stream: str) -> bool:
 
 NO_SERVICE = Service()
 """No service manager: the process was started by hand."""
+
+
+def _send(address: str, message: bytes) -> None:
+    if sys.platform == "linux":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+            told.connect(address)
+            told.setblocking(False)  # a full queue must not block the event loop
+            told.sendall(message)

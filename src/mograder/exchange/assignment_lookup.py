@@ -15,7 +15,9 @@ from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Entry, Words, counterpart, find, nfc
 from mograder.core.names import ItemName
+from mograder.core.portable_names import problem
 from mograder.core.settings_model import Assignment as Configured
+from mograder.core.system import SYSTEM
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
 _ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
@@ -65,13 +67,12 @@ def choose_remote(
     return there[find(argument, entries, _ON_SERVER)]
 
 
-def folder_of(assignment: RemoteAssignment) -> str:
+def folder_of(assignment: RemoteAssignment, *, windows: bool = SYSTEM == "windows") -> str:
     """Return a directory name for an assignment: its own name, made safe if necessary; pure."""
     for text in (assignment.name, _NOT_IN_A_NAME.sub("_", assignment.name), assignment.key):
-        try:
-            return ItemName.parse(text.strip(" .")[:100])
-        except InvalidInput:
-            continue
+        name = ItemName.valid(text.strip(" .")[:100])
+        if name is not None:
+            return f"_{name[:99]}" if windows and problem(name) else name
     return f"assignment-{assignment.number or 0}"
 
 

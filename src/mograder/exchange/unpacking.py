@@ -11,10 +11,13 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.portable_names import local_paths
+from mograder.core.system import SYSTEM
 
 MAX_ENTRIES = 10_000
 MAX_UNPACKED = 1_000_000_000
@@ -23,16 +26,41 @@ MAX_UNPACKED = 1_000_000_000
 _MAX_DEPTH = 10
 _LONGEST_NAME = 255
 _CHUNK = 1 << 18
-_UNSAFE = re.compile(r"^\.+$|[/\\:\x00-\x1f\x7f\ud800-\udfff]")
+_UNSAFE = re.compile(r"^\.+$|[/\x00-\x1f\x7f\ud800-\udfff]")
+_SEPARATORS = re.compile(r"[\\:]")
 _REGULAR = (0, stat.S_IFREG)
 _NOT_WANTED = "__MACOSX"
 
 
 def safe_path(name: str) -> str:
-    """Return a relative path from an untrusted source if each step is a valid name on all systems.
+    """Return the local path for a relative path from an untrusted source.
 
     Raises:
-        InvalidInput: It is absolute, leads up, or has characters that are not allowed.
+        InvalidInput: As :func:`safe_paths`.
+    """
+    return safe_paths([name])[name]
+
+
+def safe_paths(names: Iterable[str]) -> Mapping[str, str]:
+    """Return a local path for each relative path of a server; each is another file on all systems.
+
+    A step that the system does not take as a name is encoded, see
+    :mod:`mograder.core.portable_names`.
+
+    Raises:
+        InvalidInput: A path is absolute, leads up, or has control characters.
+    """
+    listed = tuple(names)
+    for each in listed:
+        _check(each)
+    return local_paths(listed, windows=SYSTEM == "windows")
+
+
+def _check(name: str) -> str:
+    """Return a server's path in NFC if no step of it leads anywhere.
+
+    Raises:
+        InvalidInput: As :func:`safe_paths`.
     """
     steps = unicodedata.normalize("NFC", name).split("/")
     fits = all(step and len(step.encode("utf-8", "replace")) <= _LONGEST_NAME for step in steps)
@@ -48,18 +76,19 @@ def visible_path(name: str) -> str:
     """Return a path for a file with an untrusted name: never hidden, never unsafe to write.
 
     A step that begins with a dot gets an underscore before it, so that tools of the teacher ignore
-    a student's ``.git`` or ``.envrc``. Characters that are not allowed become ``_``.
+    a student's ``.git`` or ``.envrc``. Characters that are not allowed become ``_``. It is for the
+    teacher's side, which has Linux.
     """
     steps = [
         f"_{step}" if step.startswith(".") else step
         for step in unicodedata.normalize("NFC", name).split("/")
     ]
     path = "/".join(steps)
-    try:
-        return safe_path(path)
-    except InvalidInput:
-        plain = _UNSAFE.sub("_", path).encode("utf-8", "replace")[: _LONGEST_NAME // 2]
-        return plain.decode("utf-8", "ignore") or "_"
+    if not _SEPARATORS.search(path):
+        with suppress(InvalidInput):
+            return _check(path)
+    plain = _SEPARATORS.sub("_", _UNSAFE.sub("_", path))
+    return plain.encode("utf-8", "replace")[: _LONGEST_NAME // 2].decode("utf-8", "ignore") or "_"
 
 
 def is_hidden(path: str) -> bool:
@@ -92,16 +121,15 @@ def _wanted(opened: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
     if len(entries) > MAX_ENTRIES:
         raise TooLarge(f"{name} holds more than {MAX_ENTRIES} files.")
     found = dict(_plain_files(entries))
-    if len({path.casefold() for path in found}) < len(found):
-        raise InvalidInput(f"{name} names one file twice.")
-    return found
+    local = safe_paths(found)
+    return {local[path]: entry for path, entry in found.items()}
 
 
 def _plain_files(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     """Yield the plain files: never a link, which could lead anywhere."""
     seen: set[str] = set()
     for entry in entries:
-        path = safe_path(entry.filename.rstrip("/"))
+        path = _check(entry.filename.rstrip("/"))
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if entry.is_dir() or is_hidden(path):
             continue

@@ -13,21 +13,20 @@ import json
 import os
 import re
 import secrets
-import signal
-import socket
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from mograder.core.environment_layout import python_of
 from mograder.core.errors import TimedOut
+from mograder.core.process_tree import ProcessTree, apart
+from mograder.core.system import SYSTEM
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 3.0
 _LOG_CHARACTERS = 2000
-_BACKLOG = 128
 _SETTINGS = """\
 [runtime]
 auto_instantiate = true
@@ -52,42 +51,49 @@ class Editor:
 
 
 class _Process:
-    """An editor's first process, and its process group, which has the same id.
+    """An editor's first process, and those that it has started.
 
-    ``ended`` resolves once the group was killed and the process was reaped. The process is reaped
-    only here: until then its id cannot be reused, so :meth:`kill_group` kills the right group.
+    ``ended`` resolves once the first one has ended and the others were killed.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = loop.create_future()
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._pidfd = os.pidfd_open(process.pid)
-        loop.add_reader(self._pidfd, self._collect)
+        self._tree = ProcessTree(process.pid)
+        self.ended = asyncio.create_task(self._wait())
 
-    def hand_over(self, words: bytes) -> None:
-        """Write ``words``, less than a pipe's buffer, to its standard input, and close that."""
-        assert self._process.stdin is not None
-        with self._process.stdin as stdin:
-            stdin.write(words)
+    async def begin(self, words: bytes) -> int:
+        """Write ``words`` to its standard input, close that, and return the port it listens on.
+
+        Raises: OSError when it has ended.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(words)
+        await stdin.drain()
+        stdin.close()
+        line = await stdout.readline()
+        try:
+            return int(json.loads(line)["port"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConnectionResetError("it told no port") from error
 
     def terminate(self) -> None:
-        """Send SIGTERM to the first process."""
-        if not self.ended.done():
-            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        """Ask it to end, where the system has a signal for that; else it ends at once."""
+        if SYSTEM == "windows":
+            self.kill()
+        elif not self.ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
 
-    def kill_group(self) -> None:
-        """Kill the process group, with the processes that the notebook started."""
+    def kill(self) -> None:
+        """Kill it, with the processes that the notebook started."""
         if not self.ended.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._tree.kill()
 
-    def _collect(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        self.kill_group()
-        self._process.wait()
-        os.close(self._pidfd)
-        self.ended.set_result(None)
+    async def _wait(self) -> None:
+        await self._process.wait()
+        self._tree.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +148,12 @@ class LocalEditors:
         token = secrets.token_urlsafe(32)
         await asyncio.to_thread(self._place.mkdir, mode=0o700, parents=True, exist_ok=True)
         log = self._place / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}.log"
-        with socket.create_server((_LOOPBACK, 0), backlog=_BACKLOG) as listener:
-            port = int(listener.getsockname()[1])
-            process = self._spawn(notebook, environment, listener, log)
-            running = _Process(process)
+        running = _Process(await self._spawn(notebook, environment, log))
         try:
-            running.hand_over(token.encode() + b"\n")  # as an argument it would be visible to ps
-            await _answers(running, port)
+            async with asyncio.timeout(_START_SECONDS):
+                # The token would be visible to ps as an argument.
+                port = await running.begin(token.encode() + b"\n")
+                await _answers(running, port)
         except BaseException as error:
             await _end(running)
             if isinstance(error, OSError | TimeoutError):
@@ -159,29 +164,35 @@ class LocalEditors:
         self._running[name] = _Running(editor, running, watching)
         return editor
 
-    def _spawn(
-        self, notebook: Path, environment: Path, listener: socket.socket, log: Path
-    ) -> subprocess.Popen[bytes]:
-        """Start marimo on our listening socket, which queues connections until marimo accepts."""
-        caches = str(environment / "caches")
-        options = {"fd": listener.fileno(), "rlimits": {}, "config": _SETTINGS, "caches": caches}
+    async def _spawn(
+        self, notebook: Path, environment: Path, log: Path
+    ) -> asyncio.subprocess.Process:
+        """Start marimo on a port that it chooses, and tells on its standard output."""
+        options: dict[str, object] = {
+            "host": _LOOPBACK,
+            "rlimits": {},
+            "config": _SETTINGS,
+            "caches": str(environment / "caches"),
+        }
+        variables = {**self._variables, **self._own_variables()}
+        # The editor ends when this process was killed, which marimo checks, but not on Windows.
+        if SYSTEM == "windows":
+            options["owner"] = os.getpid()
+        else:
+            variables["MARIMO_ANCESTOR_PID"] = str(os.getpid())
         serve = str(resources.files("mograder.sandbox.inside") / "serve.py")
-        create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(log, create, 0o600), "wb") as output:
-            return subprocess.Popen(
-                [
-                    *(str(environment / "env/bin/python"), serve, json.dumps(options), "--"),
-                    *("-q", "edit", "--headless", "--no-sandbox", "--skip-update-check"),
-                    *("--host", _LOOPBACK, "--port", str(listener.getsockname()[1])),
-                    *("--token-password-file", "-", str(notebook)),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=output,
+            return await asyncio.create_subprocess_exec(
+                *(str(python_of(environment / "env")), serve, json.dumps(options), "--"),
+                *("-q", "edit", "--headless", "--no-sandbox", "--skip-update-check"),
+                *("--token-password-file", "-", str(notebook)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 cwd=notebook.parent,
-                env={**self._variables, **self._own_variables()},
-                pass_fds=(listener.fileno(),),
-                start_new_session=True,
+                env=variables,
+                **apart(),
             )
 
     def _own_variables(self) -> dict[str, str]:
@@ -190,9 +201,9 @@ class LocalEditors:
             "XDG_CACHE_HOME": str(self._place / "cache"),
             "XDG_STATE_HOME": str(self._place / "state"),
             "MARIMO_SKIP_UPDATE_CHECK": "1",
-            # marimo checks whether this process lives, and ends itself when it was killed.
-            "MARIMO_ANCESTOR_PID": str(os.getpid()),
             "MOGRADER_DASHBOARD": "1",
+            # Files are opened as UTF-8 on every system, as they are on the course's servers.
+            "PYTHONUTF8": "1",
         }
 
     async def _watch(self, name: str, process: _Process) -> None:
@@ -202,17 +213,16 @@ class LocalEditors:
 
 
 async def _answers(process: _Process, port: int) -> None:
-    """Wait until the editor answers. Raises: OSError when it has ended, TimeoutError."""
-    async with asyncio.timeout(_START_SECONDS):
-        asking = asyncio.create_task(_ask(port))
-        try:
-            await asyncio.wait((asking, process.ended), return_when=asyncio.FIRST_COMPLETED)
-            if process.ended.done():
-                raise ConnectionResetError("it has ended")
-            await asking
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+    """Wait until the editor answers. Raises: OSError when it has ended."""
+    asking = asyncio.create_task(_ask(port))
+    try:
+        await asyncio.wait((asking, process.ended), return_when=asyncio.FIRST_COMPLETED)
+        if process.ended.done():
+            raise ConnectionResetError("it has ended")
+        await asking
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
 
 async def _ask(port: int) -> None:
@@ -227,10 +237,10 @@ async def _ask(port: int) -> None:
 
 
 async def _end(process: _Process) -> None:
-    """End an editor: send SIGTERM, and kill its process group after three seconds."""
+    """End an editor: ask it to end, and kill its processes after three seconds."""
     process.terminate()
     await asyncio.wait({process.ended}, timeout=_GRACE_SECONDS)
-    process.kill_group()
+    process.kill()
     await asyncio.wait({process.ended})
 
 

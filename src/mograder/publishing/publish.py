@@ -7,11 +7,13 @@ leaves the old release unchanged, and the author gets the reason (B96).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.names import ItemName
+from mograder.core.portable_names import changed_problems
 from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
@@ -41,9 +43,11 @@ async def publish_release(
     else an assignment (B90, B91).
 
     Raises:
-        InvalidInput: The notebook is missing, does not parse, or its header is malformed.
+        InvalidInput: The notebook is missing, does not parse, or its header is malformed; or not
+            every student's computer can store a name that is new.
         MograderError: The environment cannot be built; the message is the installer's.
     """
+    await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
     script = await asyncio.to_thread(check_upload, name, staged.path)
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
     current = await asyncio.to_thread(releases.get, name)
@@ -68,6 +72,22 @@ def check_upload(name: ItemName, directory: Path) -> Script:
         return read_script(text)
     except InvalidInput as error:
         raise InvalidInput(f"{filename}, {error.message}", hint=error.hint) from error
+
+
+def _check_names(
+    releases: Releases, name: ItemName, files: Sequence[str], progress: Progress
+) -> None:
+    """Refuse a new name that not every system can store; report those that are published."""
+    current = releases.get(name)
+    if current is None:
+        ItemName.parse_new(name, [each.name for each in releases.all()])
+    new, known = changed_problems(files, current.files if current else ())
+    if new:
+        raise InvalidInput(
+            " ".join(new[:10]), hint="Rename it: students' computers run Windows and macOS, too."
+        )
+    for each in known:
+        progress(f"Warning: {each}")
 
 
 def _read_notebook(path: Path) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
@@ -52,7 +53,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
         InvalidInput: No directory matches, or several do (the message lists them); or the path
             is not a notebook.
     """
-    if "/" in argument or argument.endswith(".py"):
+    if is_path(argument):
         return _at(Path(argument).expanduser().absolute())
     return _in(base / _meant(argument, _directories(base), base))
 
@@ -69,7 +70,7 @@ def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
     path = Path(argument).expanduser().absolute()
     if argument.endswith(".py") and path.is_file():
         return (path,)
-    if "/" in argument or argument.endswith(".py"):
+    if is_path(argument):
         return _at(path).notebooks
     places: dict[str, Path] = {}
     for base in bases:
@@ -179,6 +180,11 @@ class ReleaseBuild:
         self._changed = True
         return True
 
+    def write_text(self, name: str, text: str) -> bool:
+        """Write a notebook, as :meth:`write`: with line feeds, whatever its source has."""
+        plain = text.replace("\r\n", "\n")
+        return self.write(name, plain.encode("utf-8", "surrogatepass"))
+
     def take(self, source: Path, name: str) -> bool:
         """Copy a file with its time if the release's is missing or older; return whether it was.
 
@@ -218,9 +224,13 @@ class ReleaseBuild:
             self._changed = True
 
     def commit(self) -> bool:
-        """Replace the old release atomically; return False if nothing has changed."""
+        """Replace the old release atomically; return False if nothing has changed.
+
+        Raises: :class:`Conflict` if another program holds a file of the old one open on Windows.
+        """
         if self._changed:
-            exchange_or_rename(self.path, self._target)
+            with explained_when_full():
+                exchange_or_rename(self.path, self._target)
         return self._changed
 
 
@@ -287,6 +297,11 @@ def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
                 path.unlink()
         raise InvalidInput(f"{shown(path)} cannot be written: {error.strerror}.") from error
     return tuple(written)
+
+
+def is_path(argument: str, *, separator: str = os.sep) -> bool:
+    """Whether an argument is a path, not a name to look up; ``separator`` is that of the system."""
+    return "/" in argument or separator in argument or argument.endswith(".py")
 
 
 def shown(path: Path) -> str:
@@ -361,5 +376,5 @@ def _link_or_copy(source: str, target: str) -> None:
     """Hard-link a file, or copy it where that fails. Safe, since files are only ever replaced."""
     try:
         os.link(source, target, follow_symlinks=False)
-    except OSError:
+    except (OSError, NotImplementedError):  # the latter on Windows
         shutil.copy2(source, target, follow_symlinks=False)

@@ -1,8 +1,9 @@
 """Drafts of notebooks on an assignment server: one a person and item, replaced version by version.
 
-A draft is not a submission: it is what a student's browser last saved, so that the work is not lost
-with the browser. Each version has a tag; a writer names the one that it replaces, so that a newer
-one, from another browser, is never overwritten in silence (docs/reference/https-api.md).
+A draft is not a submission: it is what a student's browser last saved, or what another computer of
+theirs was about to submit, so that the work goes on anywhere. Each version has a tag; a writer
+names the one that it replaces, so that a newer one, from elsewhere, is never overwritten in silence
+(docs/reference/https-api.md).
 """
 
 from __future__ import annotations
@@ -40,9 +41,14 @@ class Draft(BaseModel):
     text: str
 
     @property
+    def sha256(self) -> str:
+        """The digest of the text in UTF-8."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
     def tag(self) -> str:
         """Identifies this version: its number and a digest of its text."""
-        return f"{self.version}-{hashlib.sha256(self.text.encode()).hexdigest()[:16]}"
+        return f"{self.version}-{self.sha256[:16]}"
 
 
 class DraftChanged(Conflict):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mograder.core import open_flags
 from mograder.core.atomic_file import fsync_directory, write_file
 from mograder.core.closing import closing_fd
 from mograder.core.disk import (
@@ -24,16 +25,21 @@ from mograder.core.disk import (
     explained_when_full,
 )
 from mograder.core.errors import Conflict
+from mograder.core.held_files import FileHeld, unlink, when_free
 from mograder.core.log import get_logger
+from mograder.core.long_paths import reachable
 from mograder.core.name_lookup import nfc
+from mograder.core.system import SYSTEM
 
 PARKED = ".replaced-"
 """The prefix that :func:`exchange_or_rename` gives to an old directory it could not exchange."""
 
+_JUNCTION = 0xA000_0003
 _TRIES = 16
 _HELD = ".nfs"
 _HELD_SECONDS = 0.07
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC
+_REAL_DIRECTORY = _DIRECTORY | open_flags.NOFOLLOW
 _log = get_logger(__name__)
 
 
@@ -83,10 +89,16 @@ def remove_tree(path: Path) -> None:
     On NFS a file that a process of this machine still has open keeps a name ``.nfs…`` until it is
     closed. After a second this leaves a directory with such files, which the log says.
 
+    On Windows and macOS, where the tree is a person's own, files that another program holds open
+    stay likewise.
+
     Raises: :class:`Conflict` when another process keeps adding files to it.
     """
+    if SYSTEM != "linux":
+        _remove_own_tree(path)
+        return
     try:
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = os.open(path.parent, _DIRECTORY)
     except FileNotFoundError:
         return
     try:
@@ -101,6 +113,31 @@ def remove_tree(path: Path) -> None:
         _log.warning("%s stays: %d of its files are still open", path, len(held))
     finally:
         os.close(parent)
+
+
+def _remove_own_tree(path: Path) -> None:
+    try:
+        _remove_own(reachable(path, whole_tree=True))
+    except FileHeld as error:
+        _log.warning("%s stays: another program has %s open", path, error.filename)
+
+
+def _remove_own(path: Path) -> None:
+    if _is_link(path) or not path.is_dir():
+        unlink(path)
+        return
+    for each in list(path.iterdir()):
+        _remove_own(each)
+    when_free(path.rmdir, str(path))
+
+
+def _is_link(path: Path) -> bool:
+    """Return whether a path is a link, or a junction, which is Windows' link to a directory."""
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISLNK(info.st_mode) or getattr(info, "st_reparse_tag", 0) == _JUNCTION
 
 
 def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
@@ -186,14 +223,12 @@ def _names(directory: int) -> list[str]:
 
 def _enter(name: str, parent: int) -> int:
     _permit(name, parent)
-    return os.open(name, _DIRECTORY, dir_fd=parent)
+    return os.open(name, _REAL_DIRECTORY, dir_fd=parent)
 
 
 def _permit(name: str, parent: int) -> None:
     """Set a directory's mode to 0700 if necessary; by descriptor, so that no link is followed."""
-    with closing_fd(
-        os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    ) as fd:
+    with closing_fd(os.open(name, _REAL_DIRECTORY | open_flags.PATH, dir_fd=parent)) as fd:
         if stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
             # fchmod refuses O_PATH descriptors; a directory without r cannot be opened otherwise.
             Path(f"/proc/self/fd/{fd}").chmod(0o700)

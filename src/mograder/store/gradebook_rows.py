@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
-from sqlalchemy import Row, RowMapping
+if TYPE_CHECKING:  # authors read `CheckResult` where SQLAlchemy is not installed
+    from sqlalchemy import Row, RowMapping
 
 _T = TypeVar("_T")
 

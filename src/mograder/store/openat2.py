@@ -11,14 +11,16 @@ import errno
 import functools
 import os
 import struct
-import sys
 from enum import Enum
 
-from mograder.core.disk import LIBC
+from mograder.core import open_flags
+from mograder.core.disk import libc
+from mograder.core.system import SYSTEM
 
 _SYS_OPENAT2 = 437
 _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
 _TRIES = 8
+_PASSED = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC
 
 
 class Resolver(Enum):
@@ -36,18 +38,18 @@ def resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
     Raises: ``OSError``; ``EAGAIN`` when a program holds a lease on the file.
     """
     if resolver is Resolver.KERNEL:
-        return _openat2(base, relative, flags | os.O_CLOEXEC)
-    return _walk(base, relative, flags | os.O_CLOEXEC)
+        return _openat2(base, relative, flags | open_flags.CLOEXEC)
+    return _walk(base, relative, flags | open_flags.CLOEXEC)
 
 
 @functools.cache
 def best_resolver() -> Resolver:
     """Return ``KERNEL`` if ``openat2`` works and no filter forbids it, else ``WALK``."""
-    if sys.platform != "linux":
+    if SYSTEM != "linux":
         return Resolver.WALK
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open("/", open_flags.PATH | open_flags.DIRECTORY | open_flags.CLOEXEC)
     try:
-        os.close(_openat2(root, ".", os.O_PATH | os.O_CLOEXEC))
+        os.close(_openat2(root, ".", open_flags.PATH | open_flags.CLOEXEC))
     except OSError:
         return Resolver.WALK
     finally:
@@ -60,7 +62,7 @@ def _openat2(base: int, relative: str, flags: int) -> int:
     code = errno.EAGAIN
     # EAGAIN also means a lease, which its owner may hold for 45 s: do not wait for that.
     for _ in range(_TRIES):
-        fd: int = LIBC.syscall(
+        fd: int = libc().syscall(
             ctypes.c_long(_SYS_OPENAT2),
             ctypes.c_int(base),
             os.fsencode(relative),
@@ -82,13 +84,11 @@ def _walk(base: int, relative: str, flags: int) -> int:
     current = os.dup(base)
     try:
         for part in parents:
-            following = os.open(
-                part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current
-            )
+            following = os.open(part, _PASSED, dir_fd=current)
             os.close(current)
             current = following
             if os.fstat(current).st_dev != device:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
-        return os.open(last, flags | os.O_NOFOLLOW, dir_fd=current)
+        return os.open(last, flags | open_flags.NOFOLLOW, dir_fd=current)
     finally:
         os.close(current)

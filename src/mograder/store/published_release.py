@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core import open_flags
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
@@ -35,7 +36,7 @@ beside a notebook. Students do not get them (compatibility-0.3.16.md 2.8), excep
 
 _KEYS = frozenset({"keys.json", "keys_all.json"})
 _MANIFEST_LIMIT = 1 << 20
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC
 _log = get_logger(__name__)
 
 
@@ -212,7 +213,7 @@ def _read(path: str, directory: int, limit: int) -> bytes | None:
     """Return a regular file's bytes: None without one, empty if larger than ``limit`` bytes."""
     if _regular(path, directory) is None:
         return None
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
     with os.fdopen(os.open(path, flags, dir_fd=directory), "rb") as file:
         content = file.read(limit + 1)
     return content if len(content) <= limit else b""

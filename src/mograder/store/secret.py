@@ -10,10 +10,12 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from mograder.core import open_flags
 from mograder.core.atomic_file import fsync_directory
 from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
+from mograder.core.system import SYSTEM
 
 SECRET_FILE = ".mograder-secret"  # noqa: S105 - a file's name
 _LIMIT = 4096
@@ -59,14 +61,14 @@ def ensure_secret(path: Path, *, disk: Disk = DISK) -> str:
                 hint="Run this as the directory's owner.",
             ) from error
     secret = read_secret(path)
-    if path.stat().st_mode & 0o077:
+    if SYSTEM != "windows" and path.stat().st_mode & 0o077:
         _log.warning("%s can be read by others on this machine: chmod 600 it", path)
     return secret
 
 
 def _make(path: Path, content: bytes, disk: Disk) -> None:
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(temporary, open_flags.CREATE, 0o600)
     try:
         try:
             disk.write(fd, content)

@@ -23,10 +23,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.atomic_file import move_file
 from mograder.core.clock import from_unix
+from mograder.core.disk import explained_when_full
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
+from mograder.core.held_files import unlink
+from mograder.core.line_ends import digests, same_text
+from mograder.core.long_paths import reachable
 from mograder.core.names import FileName, ItemName
+from mograder.core.portable_names import local_name, server_name
+from mograder.core.system import SYSTEM
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.copy_facts import CopyState
+from mograder.store.copy_state import CopyState
 from mograder.store.files import (
     atomic_write,
     exchange_or_rename,
@@ -140,12 +146,13 @@ class StudentFolder:
             data = _bytes(notebook.path, MAX_NOTEBOOK)
         sent = self.sent(notebook)
         if sent is not None and (
-            sent.digest == _digest(data or b"") or (not sent.digest and _same(sent, notebook))
+            sent.digest in digests(data or b"") or (not sent.digest and _same(sent, notebook))
         ):
             return CopyState.SUBMITTED
         released = self.released(notebook)
         with suppress(InvalidInput):
-            if released is not None and data == _bytes(released, MAX_NOTEBOOK):
+            original = None if released is None else _bytes(released, MAX_NOTEBOOK)
+            if data is not None and original is not None and same_text(data, original):
                 return CopyState.DOWNLOADED
         return CopyState.EDITED
 
@@ -172,9 +179,9 @@ class StudentFolder:
         A different notebook that was waiting there is kept by :meth:`set_aside`.
         """
         data = self.read(notebook)
-        FileName.parse(notebook.path.name)
+        _checked(notebook.path.name)
         before = self.waiting(notebook.folder)
-        if before is not None and before.digest != _digest(data):
+        if before is not None and before.digest not in digests(data):
             self.set_aside(notebook.folder, now)
         waiting = Waiting(
             file=notebook.path.name,
@@ -200,7 +207,7 @@ class StudentFolder:
 
     def waiting_file(self, folder: str, waiting: Waiting) -> Path:
         """Return the path of the waiting notebook."""
-        return self._outbox(folder) / FileName.parse(waiting.file)
+        return self._outbox(folder) / _checked(waiting.file)
 
     def set_aside(self, folder: str, now: datetime) -> None:
         """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``."""
@@ -228,9 +235,13 @@ class StudentFolder:
         self._make(staged)
         for number, (name, content) in enumerate(documents):
             self._write(staged / f"{number:02}" / _plain(name), content)
-        old = exchange_or_rename(staged, place)
-        if old is not None:
-            remove_tree(old)
+        old: Path | None = staged
+        try:
+            with explained_when_full():
+                old = exchange_or_rename(staged, place)
+        finally:
+            if old is not None:
+                remove_tree(old)
 
     def feedback(self, folder: str) -> tuple[Path, ...]:
         """Return the paths of the fetched feedback documents, in the server's order."""
@@ -270,8 +281,8 @@ class StudentFolder:
     def forget_waiting(self, folder: str) -> None:
         """Remove an assignment's outbox with the notebook in it."""
         place = self._outbox(folder)
-        (place / "about.json").unlink(missing_ok=True)
-        shutil.rmtree(place, ignore_errors=True)
+        unlink(reachable(place / "about.json"))
+        shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
         """Return an unused path in ``place``, named by the assignment and the time."""
@@ -293,7 +304,7 @@ class StudentFolder:
             # When run as root, another user builds environments below ``.mograder``: it needs
             # access.
             mode = 0o755 if directory == self.state else 0o700
-            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+            reachable(directory).mkdir(mode=mode, parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
                 f"{directory} cannot be made: {error.strerror}.",
@@ -315,17 +326,23 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _checked(name: str) -> str:
+    """Return a file's local name if the server's name for it is valid. Raises: InvalidInput."""
+    FileName.parse(server_name(name))
+    return name
+
+
 def _plain(name: str) -> str:
     """Return a file name chosen by a server if it is valid, else a fixed name."""
     with suppress(InvalidInput):
-        return FileName.parse(name)
+        return local_name(FileName.parse(name), windows=SYSTEM == "windows")
     return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"
 
 
 def _bytes(path: Path, limit: int) -> bytes | None:
     """Return a file's bytes, None if it is gone. Raises: TooLarge, InvalidInput (unreadable)."""
     try:
-        with path.open("rb") as file:
+        with reachable(path).open("rb") as file:
             data = file.read(limit + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -4,7 +4,7 @@ A student's code can put anything into a workspace: links to the host's files, p
 opening, devices, files of ten gigabytes, names that change between two system calls. So a path is
 resolved in one step (``openat2``, or component by component), opened without blocking, checked
 through its descriptor, and read up to a limit (security.md, "The
-workspace is theirs"; B132).
+workspace is theirs"; B132). For Linux; ``store.own_dir`` has a person's own files elsewhere.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from mograder.core import open_flags
+from mograder.core.atomic_file import set_mode
 from mograder.core.clock import from_unix
 from mograder.core.closing import closing_fd
 from mograder.core.disk import (
@@ -41,8 +44,8 @@ from mograder.store.path_errors import (
     too_large,
 )
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_PASSED = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+_DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY
+_PASSED = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW
 _CHUNK = 1 << 18
 _AGAIN_SECONDS = 1.0
 _MOST_ASKED = 4096
@@ -117,7 +120,7 @@ class UntrustedDir:
         Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
         (a program holds a lease on it).
         """
-        fd = self._resolve(relative, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = self._resolve(relative, os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY)
         try:
             check_sole(check_regular(fd, relative), relative)
         except BaseException:
@@ -150,7 +153,7 @@ class UntrustedDir:
 
         Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
-        with closing_fd(self._resolve(relative, os.O_PATH | os.O_NOFOLLOW)) as fd:
+        with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
             info = check_regular(fd, relative)
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
 
@@ -279,7 +282,7 @@ class UntrustedDir:
             os.close(base)
 
     def _open_base(self) -> int:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        flags = open_flags.PATH | open_flags.DIRECTORY | open_flags.CLOEXEC
         try:
             return os.open(self._base, flags)
         except FileNotFoundError:
@@ -326,7 +329,7 @@ class UntrustedDir:
             with explained(relative), explained_when_full():
                 os.mkdir(parts[-1], mode, dir_fd=directory)
         except FileExistsError:
-            os.close(self._resolve(relative, os.O_PATH | os.O_DIRECTORY))
+            os.close(self._resolve(relative, open_flags.PATH | open_flags.DIRECTORY))
         else:
             with closing_fd(self._resolve(relative, _DIRECTORY)) as made:
                 _give(made, directory)
@@ -340,7 +343,7 @@ class UntrustedDir:
         if self._staging is None:
             raise ValueError("writing below a directory needs a staging directory")
         self._staging.mkdir(mode=0o700, exist_ok=True)
-        staging = os.open(self._staging, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        staging = os.open(self._staging, _DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC)
         name = secrets.token_hex(12)
         try:
             self._grow(staging, name, source, how, directory)
@@ -353,11 +356,10 @@ class UntrustedDir:
     def _grow(
         self, staging: int, name: str, source: BinaryIO, how: NewFile, directory: int
     ) -> None:
-        create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with closing_fd(os.open(name, create, 0o600, dir_fd=staging)) as fd:
+        with closing_fd(os.open(name, open_flags.CREATE, 0o600, dir_fd=staging)) as fd:
             while chunk := source.read(_CHUNK):
                 self._disk.write(fd, chunk)
-            os.fchmod(fd, how.mode)
+            set_mode(fd, how.mode)
             _give(fd, directory)
             if how.modified_ns is not None:
                 os.utime(fd, ns=(how.modified_ns, how.modified_ns))
@@ -435,8 +437,7 @@ def _opened(place: Place) -> int:
 
 def _give(fd: int, directory: int) -> None:
     """Set a file's owner to that of its directory; do nothing unless root."""
-    if os.geteuid() != 0:
-        return
-    above = os.fstat(directory)
-    if (above.st_uid, above.st_gid) != (0, 0):
-        os.fchown(fd, above.st_uid, above.st_gid)
+    if sys.platform != "win32" and os.geteuid() == 0:
+        above = os.fstat(directory)
+        if (above.st_uid, above.st_gid) != (0, 0):
+            os.fchown(fd, above.st_uid, above.st_gid)

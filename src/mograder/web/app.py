@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mograder import __version__
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.headers import security_headers
@@ -99,27 +95,6 @@ class _Answer:
         return headers + [each for each in own if each[0] not in names]
 
 
-def bare_api(
-    title: str,
-    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
-    answer: Callable[[Request, MograderError], Awaitable[Response]],
-) -> FastAPI:
-    """Return an app without routes, and without FastAPI's own pages, which load from a CDN.
-
-    ``answer`` handles the subclasses of MograderError.
-    """
-    return FastAPI(
-        title=title,
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-        exception_handlers=exception_handlers(answer),
-    )
-
-
 def exception_handlers(
     answer: Callable[[Request, MograderError], Awaitable[Response]],
 ) -> dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]:
@@ -129,18 +104,7 @@ def exception_handlers(
         assert isinstance(error, MograderError)
         return await answer(request, error)
 
-    async def of_parameters(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return await answer(request, InvalidInput(f"{place}: {first['msg']}"))
-
-    return {
-        MograderError: of_family,
-        RequestValidationError: of_parameters,
-        HTTPException: _http_failure,
-        Exception: _bug,
-    }
+    return {MograderError: of_family, HTTPException: _http_failure, Exception: _bug}
 
 
 async def _http_failure(request: Request, error: Exception) -> Response:

@@ -25,6 +25,7 @@ from mograder.core.errors import (
     SandboxUnavailable,
     TimedOut,
     TooLarge,
+    Unsupported,
 )
 
 NDJSON = "application/x-ndjson"
@@ -43,6 +44,7 @@ HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
         TimedOut: 504,
         RemoteFailed: 502,
         SandboxUnavailable: 503,
+        Unsupported: 501,
     }
 )
 """Error family → HTTP status; an app overrides entries where its clients expect others."""
@@ -66,6 +68,7 @@ TITLES: Mapping[int, str] = MappingProxyType(
         413: "That is too large",
         429: "Too many attempts",
         500: "Something broke on our side",
+        501: "Not possible on this computer",
         502: "Another server did not answer",
         503: "Not possible at the moment",
         504: "That took too long",

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.system import SYSTEM
 from mograder.web.uvicorn_protocol import HttpProtocol
 
 _BACKLOG = 2048
@@ -85,14 +87,29 @@ def until_signalled(
         server.should_exit = True
         on_stop()
 
+    with contextlib.ExitStack() as stack:
+        for number in signals:
+            stack.enter_context(_calling(stop, number))
+        yield
+
+
+@contextlib.contextmanager
+def _calling(stop: Callable[[], None], number: signal.Signals) -> Iterator[None]:
+    """Call a function in the running event loop at each signal of this number."""
     loop = asyncio.get_running_loop()
-    for number in signals:
+    try:
         loop.add_signal_handler(number, stop)
+    except NotImplementedError:  # Windows: the interpreter wakes the loop for its own handlers
+        before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+        try:
+            yield
+        finally:
+            signal.signal(number, before)
+        return
     try:
         yield
     finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        loop.remove_signal_handler(number)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -112,7 +129,10 @@ def bind(host: str, port: int) -> socket.socket:
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "win32":  # where SO_REUSEADDR lets other programs take the port over
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    else:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
     except OSError as error:
@@ -137,7 +157,9 @@ def bind_local(port: int | None) -> socket.socket:
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInput:
-    if error.errno == errno.EADDRINUSE:
+    # Windows keeps ranges of ports for itself, and says so by the other error.
+    kept = SYSTEM == "windows" and error.errno == errno.EACCES
+    if error.errno == errno.EADDRINUSE or kept:
         return Conflict(f"Port {port} is in use on {host}.", hint="Choose another one with --port.")
     hint = "Ports below 1024 need root." if error.errno == errno.EACCES else ""
     return InvalidInput(f"Cannot listen on {host} port {port}: {error.strerror}.", hint=hint)

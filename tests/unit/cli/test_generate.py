@@ -134,3 +134,42 @@ def test_packages_that_do_not_run_in_the_browser_are_told(
     (told,) = [line for line in lines if "Pyodide" in line]
     assert told.startswith("ADVICE: source/A1-Sums/A1-Sums.py:")
     assert "numpy<2, but Pyodide" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("aux", "Windows reserves the name AUX"), ("a1-sums", "there is 'A1-Sums' already")],
+)
+def test_a_new_name_that_some_students_could_not_store_is_refused(
+    course: Path, capfd: pytest.CaptureFixture[str], name: str, told: str
+) -> None:
+    assert run(["generate", "A1-Sums", "--no-validate"]) == 0
+    (course / "source" / name).mkdir()
+    (course / "source" / name / f"{name}.py").write_text(TEXT)
+    assert run(["generate", name, "--no-validate"]) == 1
+    assert told in capfd.readouterr().err
+    assert released(course) == {"A1-Sums/A1-Sums.py"}
+
+
+@pytest.mark.parametrize("arguments", [["A1-Sums", "--no-validate"], ["L01-Sums", "--lecture"]])
+def test_a_new_file_that_some_students_could_not_store_is_refused(
+    course: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    for name in ("nul.csv", "Data.csv", "data.csv"):
+        (course / "source" / arguments[0] / name).write_text("1\n")
+    assert run(["generate", *arguments]) != 0
+    told = capfd.readouterr().err
+    assert "nul.csv: Windows reserves the name NUL for a device." in told
+    assert "Data.csv and data.csv: on Windows and macOS they are one file." in told
+    assert released(course) == set()
+
+
+@pytest.mark.parametrize("arguments", [["A1-Sums", "--no-validate"], ["L01-Sums", "--lecture"]])
+def test_a_file_that_students_have_already_is_warned_of_only(
+    course: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    for base in ("source", "release"):
+        (course / base / arguments[0]).mkdir(parents=True, exist_ok=True)
+        (course / base / arguments[0] / "nul.csv").write_text("1\n")
+    assert run(["generate", *arguments]) == 0
+    assert f"ADVICE: {arguments[0]}: nul.csv: Windows reserves" in capfd.readouterr().out

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 import click
 import pytest
@@ -16,6 +19,7 @@ from mograder.cli.main import EXIT_BUG, EXIT_CODES, exit_code, root, run
 from mograder.cli.shared.failures import reference
 from mograder.core import errors
 from mograder.core.errors import MograderError
+from tests.support.other_system import OtherSystem
 
 HEAVY = [
     *("aiohttp", "alembic", "fastapi", "httpx", "jinja2", "marimo"),
@@ -47,6 +51,7 @@ def mograder(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "mograder", *arguments],
         capture_output=True,
         text=True,
+        encoding=env.get("PYTHONIOENCODING", "utf-8"),
         env={"PATH": os.environ["PATH"], **env},
         check=False,
         timeout=60,
@@ -93,6 +98,7 @@ def test_every_family_of_errors_has_an_exit_status() -> None:
         ("Busy", 75),
         ("TimedOut", 75),
         ("SandboxUnavailable", 78),
+        ("Unsupported", 78),
     ],
 )
 def test_a_failure_ends_with_its_familys_status_and_its_remedy(
@@ -209,20 +215,55 @@ def test_a_reader_that_leaves_early_is_no_failure_to_talk_about(
     assert (done.returncode, done.stderr) == (141, "")
 
 
+STUDENTS = ["new", "generate", "validate", "moodle", "https", "student", "config"]
+OTHERS = ["autograde", "grader", "hub", "serve", "token", "node"]
+NAMES = {"windows": "Windows", "macos": "macOS"}
+
+
 @pytest.mark.full
-@pytest.mark.parametrize(("system", "name"), [("win32", "Windows"), ("darwin", "macOS")])
-@pytest.mark.parametrize("command", ["https", "moodle", "student", "validate", "hub"])
-def test_another_system_is_refused_in_a_sentence(system: str, name: str, command: str) -> None:
-    """In a fresh interpreter, where the modules that only Unix has cannot be imported."""
-    pretend = (
-        f"import click, subprocess, sys; sys.platform = {system!r};"
-        "sys.modules.update(fcntl=None, resource=None);"
-        f"from mograder.cli.main import run; sys.exit(run([{command!r}, '--help']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", pretend], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("system", ["windows", "macos"])
+@pytest.mark.parametrize(
+    "command", [*OTHERS, "https export-web", "https upload-grades", "moodle sync", "moodle export"]
+)
+def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(
+    system: Literal["windows", "macos"], command: str
+) -> None:
+    done = OtherSystem(system).mograder(*command.split(), "--help")
     assert done.returncode == 78
-    assert f"run on Linux only, and this is {name}." in done.stderr
-    assert "WSL" in done.stderr
-    assert "Traceback" not in done.stderr
+    sentence, remedy = done.stderr.splitlines()
+    assert sentence == f"Error: mograder {command} runs on Linux only, and this is {NAMES[system]}."
+    assert "WSL" in remedy
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("system", ["windows", "macos"])
+def test_the_help_elsewhere_lists_what_runs_there(system: Literal["windows", "macos"]) -> None:
+    done = OtherSystem(system).mograder("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)
+    assert listed == STUDENTS
+    others = done.stdout.partition("On Linux only:")[2]
+    assert set(OTHERS) < set(re.findall("[a-z-]+", others))
+
+
+def test_the_help_on_linux_lists_everything(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    told = capfd.readouterr().out
+    assert "On Linux only" not in told
+    assert set(re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", told, re.MULTILINE)) >= {*STUDENTS, *OTHERS}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("encoding", ["cp1252", "cp437"])
+def test_output_in_any_encoding_is_never_an_error(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text('title = "Analysis Ω → “ß”"\n', encoding="utf-8")
+    env = {"PYTHONIOENCODING": encoding}
+    shown = mograder("config", "show", "-C", str(tmp_path), **env)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Analysis" in shown.stdout
+    as_json = mograder("config", "show", "--json", "-C", str(tmp_path), **env)
+    rows = {row["key"]: row["value"] for row in json.loads(as_json.stdout)["settings"]}
+    assert rows["title"] == "Analysis Ω → “ß”"
+    missing = mograder("config", "show", "-C", str(tmp_path / "Übung Ω"), **env)
+    assert missing.returncode == 2
+    assert "Traceback" not in missing.stderr

@@ -92,3 +92,16 @@ def test_one_thing_is_started_at_a_time(here: Path, arguments: list[str]) -> Non
 def test_a_name_that_is_no_items_is_refused(here: Path, name: str) -> None:
     assert run(["new", "--assignment", name]) == 2
     assert files(here) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("Con", "reserves the name CON"), ("a1", "'A1' already")]
+)
+@pytest.mark.parametrize("option", ["--assignment", "--lecture"])
+def test_a_name_that_some_students_could_not_store_is_refused(
+    here: Path, capfd: pytest.CaptureFixture[str], option: str, name: str, told: str
+) -> None:
+    (here / "source" / "A1").mkdir(parents=True)
+    assert run(["new", option, name]) == 2
+    assert told in capfd.readouterr().err
+    assert files(here) == set()

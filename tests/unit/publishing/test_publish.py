@@ -162,3 +162,45 @@ async def test_an_upload_without_the_items_notebook_is_refused(releases: Release
 async def test_a_notebook_has_a_bound(releases: Releases) -> None:
     with pytest.raises(TooLarge, match="larger than 16 MB"):
         await publish(releases, NOTEBOOK + "#" * MAX_NOTEBOOK)
+
+
+async def test_a_new_name_that_some_students_could_not_store_is_refused(releases: Releases) -> None:
+    await publish(releases, NOTEBOOK)
+    with releases.stage(ItemName.parse("a1")) as staged:
+        staged.add("a1.py", io.BytesIO(NOTEBOOK.encode()))
+        with pytest.raises(InvalidInput, match="there is 'A1' already"):
+            await publish_release(
+                releases=releases,
+                environments=Environments(),
+                name=ItemName.parse("a1"),
+                kind=None,
+                staged=staged,
+                progress=lambda _: None,
+            )
+
+
+async def test_a_new_file_is_refused_and_a_published_one_is_warned_of(releases: Releases) -> None:
+    async def publish_with(told: list[str], *names: str) -> Release:
+        with releases.stage(A1) as staged:
+            for name in ("A1.py", *names):
+                staged.add(name, io.BytesIO(NOTEBOOK.encode()))
+            return await publish_release(
+                releases=releases,
+                environments=Environments(),
+                name=A1,
+                kind=None,
+                staged=staged,
+                progress=told.append,
+            )
+
+    with pytest.raises(InvalidInput, match=r"aux\.csv: Windows reserves the name AUX") as caught:
+        await publish_with([], "aux.csv")
+    assert caught.value.hint.startswith("Rename it")
+    assert releases.get(A1) is None
+    with releases.stage(A1) as staged:  # published before there was this rule
+        for name in ("A1.py", "aux.csv"):
+            staged.add(name, io.BytesIO(NOTEBOOK.encode()))
+        staged.commit(ItemKind.ASSIGNMENT)
+    told: list[str] = []
+    await publish_with(told, "aux.csv")
+    assert "Warning: aux.csv: Windows reserves the name AUX for a device." in told

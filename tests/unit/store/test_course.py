@@ -10,6 +10,7 @@ import pytest
 from mograder.core.errors import Conflict, InvalidInput, TooLarge
 from mograder.store.course import (
     find_source,
+    is_path,
     read_notebook,
     staged_release,
     support_files,
@@ -219,3 +220,19 @@ def test_new_files_are_written_all_or_none(tmp_path: Path) -> None:
         write_new({new: "a", tmp_path / "there" / "file": "b"})
     assert not new.exists()
     assert write_new({new: "a"}) == (new,)
+
+
+@pytest.mark.parametrize(
+    ("argument", "separator", "expected"),
+    [
+        ("lab1", "/", False),
+        ("source/lab1", "\\", True),
+        ("source\\lab1", "\\", True),
+        ("lab1.py", "\\", True),
+        ("a\\b", "/", False),
+    ],
+)
+def test_an_argument_with_the_separator_of_the_system_is_a_path(
+    argument: str, separator: str, expected: bool
+) -> None:
+    assert is_path(argument, separator=separator) == expected

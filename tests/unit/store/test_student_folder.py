@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.store.copy_facts import CopyState
+from mograder.store.copy_state import CopyState
 from mograder.store.student_folder import Notebook, SentNotebook, StudentFolder
 
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
@@ -139,6 +139,21 @@ def test_what_waits_outlives_a_restart_and_a_newer_one_sets_it_aside(
     assert again.waiting_file("hw1", waiting).read_bytes() == b"second"
     aside = folder.state / "set-aside" / "hw1_20260310T200800.py"
     assert aside.read_bytes() == b"first"
+
+
+def test_a_notebook_with_a_local_name_waits_by_that(folder: StudentFolder) -> None:
+    put(folder, "hw1", "au%78.py", b"mine")
+    waiting = folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    assert folder.waiting_file("hw1", waiting).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["%2E%2E%2Fx.py", "a%2Fb.py", "50% done.py"])
+def test_a_notebook_whose_name_no_server_takes_does_not_wait(
+    folder: StudentFolder, name: str
+) -> None:
+    put(folder, "hw1", name)
+    with pytest.raises(InvalidInput):
+        folder.keep(the(folder, "hw1"), late=False, now=NOW)
 
 
 def test_what_was_acknowledged_waits_no_more_and_its_bytes_are_kept(folder: StudentFolder) -> None:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
 import click
 
-from mograder.cli.https.server import Server, server_options
 from mograder.cli.shared.lazy import Lazy, LazyGroup
-from mograder.cli.shared.options import json_option
-from mograder.clients.assignment_server.answers import Identity
-from mograder.clients.assignment_server.client import HttpsTransport, register
-from mograder.clients.http import RetryPolicy
-from mograder.clients.token_store import user_of
-from mograder.core.errors import InvalidInput, RemoteFailed
-from mograder.core.settings import read_environ
 
 _STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructor"
 
@@ -26,9 +16,9 @@ _STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructo
 class _Https(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "login": Lazy("mograder.cli.https.group:login", "Keep a token for a server."),
+            "login": Lazy("mograder.cli.https.login:login", "Keep a token for a server."),
             "register": Lazy(
-                "mograder.cli.https.group:register_command",
+                "mograder.cli.https.login:register_command",
                 "Join a course with its enrollment code.",
             ),
             "fetch": Lazy(f"{_STUDENT}:fetch_command", "Download an assignment, or list them all."),
@@ -38,17 +28,26 @@ class _Https(LazyGroup):
             ),
             "receipt": Lazy("mograder.cli.https.receipt:receipt", "Look at receipts."),
             "fetch-submissions": Lazy(
-                f"{_TEACHER}:fetch_submissions", "Download what was handed in (instructors)."
+                f"{_TEACHER}:fetch_submissions",
+                "Download what was handed in (instructors).",
+                server_side=True,
             ),
-            "upload-grades": Lazy(f"{_TEACHER}:upload_grades", "Upload grades (instructors)."),
+            "upload-grades": Lazy(
+                f"{_TEACHER}:upload_grades", "Upload grades (instructors).", server_side=True
+            ),
             "upload-feedback": Lazy(
-                f"{_TEACHER}:upload_feedback", "Upload pages of feedback (instructors)."
+                f"{_TEACHER}:upload_feedback",
+                "Upload pages of feedback (instructors).",
+                server_side=True,
             ),
             "export-web": Lazy(
                 "mograder.cli.https.export_web:export_web",
                 "Make an item's page for the browser alone (instructors).",
+                server_side=True,
             ),
-            "reset": Lazy(f"{_TEACHER}:reset", "Let a name register again (instructors)."),
+            "reset": Lazy(
+                f"{_TEACHER}:reset", "Let a name register again (instructors).", server_side=True
+            ),
         }
     )
 
@@ -56,89 +55,3 @@ class _Https(LazyGroup):
 @click.group("https", cls=_Https)
 def https() -> None:
     """Fetch, submit and grade over an assignment server."""
-
-
-@click.command("login")
-@json_option
-@server_options
-def login(*, server: Server, as_json: bool) -> None:
-    """Keep a token for a server.
-
-    Later commands for the same address find it. The file is readable by you alone. A token that
-    the server refuses is not kept; a server that cannot be reached now is no obstacle.
-    """
-    if not (server.given_token or "").strip():
-        raise click.UsageError("Missing option '--token'.")
-    token = server.token
-    user = user_of(token)
-    if not user:
-        raise InvalidInput(
-            "That is no token: it has the form NAME:HEX.",
-            hint="Copy the whole line you were given.",
-        )
-    checked = _check(server, token)
-    identity = checked or Identity(user=user)
-    server.tokens.save(server.url, token, identity.user)
-    if as_json:
-        answer = {
-            "url": server.url,
-            "user": identity.user,
-            "role": identity.role or None,
-            "checked": checked is not None,
-            "cache": str(server.tokens.path),
-        }
-        click.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    click.echo(f"Token cached for {server.url} (user: {identity.user})")
-    if checked is None:
-        click.echo("The server cannot be reached now, so the token was not tried.", err=True)
-
-
-@click.command("register")
-@click.argument("username")
-@click.option(
-    "--enrollment-code",
-    metavar="CODE",
-    help="The course's code.  [env var: MOGRADER_ENROLLMENT_CODE; default: ask for it]",
-)
-@json_option
-@server_options
-def register_command(
-    *, server: Server, username: str, enrollment_code: str | None, as_json: bool
-) -> None:
-    """Join a course with its enrollment code.
-
-    The server gives you a personal token, which is kept for later commands. A name is given out
-    once: whoever has lost a token asks the instructor.
-    """
-    url = server.url
-    code = enrollment_code or _code()
-    cached = server.tokens.find(url)
-    known = cached.token if cached and cached.user == username else ""
-    given = register(url, username, code, token=known, insecure=server.insecure)
-    server.tokens.save(url, given.token, given.user)
-    if as_json:
-        answer = {"url": url, "user": given.user, "cache": str(server.tokens.path)}
-        click.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    click.echo(f"Registered as {given.user}. Token cached for {url} (user: {given.user})")
-
-
-def _code() -> str:
-    """Return the code from the environment, else from a prompt."""
-    given = read_environ().enrollment_code
-    if given is not None:
-        return given.get_secret_value().strip()
-    if not sys.stdin.isatty():
-        raise click.UsageError("Missing option '--enrollment-code'.")
-    return str(click.prompt("Enrollment code", hide_input=True, err=True))
-
-
-def _check(server: Server, token: str) -> Identity | None:
-    """Ask the server for the token's identity; None if the server cannot be reached."""
-    once = RetryPolicy(tries=1)
-    with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
-        try:
-            return transport.who_am_i()
-        except RemoteFailed:
-            return None

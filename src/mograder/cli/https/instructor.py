@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.options import json_option
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.reservations import warn_of_reservations
@@ -186,7 +186,7 @@ def reset(*, server: Server, username: str, as_json: bool) -> None:
     with server.connected(quiet=as_json) as (transport, _):
         transport.reset_registration(user)
     if as_json:
-        click.echo(json.dumps({"user": user, "reset": True}, ensure_ascii=False))
+        print_json({"user": user, "reset": True})
         return
     click.echo(f"{user} may register again; all tokens of that name have ended.")
 
@@ -198,7 +198,7 @@ def _print_collected(
     if as_json:
         listed = [_collected_json(each) for each in collected]
         answer = {"assignment": assignment.name, "directory": str(out), "submissions": listed}
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     if not collected:
         click.echo(f"No submissions to {assignment.name} yet.")
@@ -235,7 +235,7 @@ def _print_grades(
             "uploaded": total is not None,
             "count": total,
         }
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     if total is None:
         click.echo(f"Would upload {len(rows)} grade(s) to '{assignment.name}'")
@@ -266,7 +266,7 @@ def _print_feedback(
             "uploaded": not dry_run,
             "count": total,
         }
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     if dry_run:
         click.echo(f"Would upload {len(pages)} feedback file(s) to '{assignment.name}'")

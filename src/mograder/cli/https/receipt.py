@@ -11,6 +11,7 @@ from typing import ClassVar
 import click
 
 from mograder.cli.https.server import Server, server_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.cli.shared.options import json_option
 from mograder.clients.assignment_server.answers import Verification
@@ -62,7 +63,7 @@ def show(*, assignment: str, directory: Path, as_json: bool) -> None:
     """
     kept = _find(assignment, directory)
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in kept], ensure_ascii=False))
+        print_json([_as_json(each) for each in kept])
         return
     for each in kept:
         click.echo("\n".join(_lines(each)))
@@ -134,7 +135,7 @@ def _print_verdict(
             "message": verdict.message,
             "matches_file": matches,
         }
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     click.echo("\n".join(_lines(kept)))
     click.echo(verdict.message or ("It is genuine." if verdict.valid else "It is not genuine."))

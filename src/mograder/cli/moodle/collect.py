@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ import click
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
 from mograder.cli.moodle.users import naming_of, naming_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -127,7 +127,7 @@ def _from_zip(
 
 def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_as_json(work) for work in works], ensure_ascii=False))
+        print_json([_as_json(work) for work in works])
     else:
         _tell(works, directory, dry_run=dry_run)
     if any(work.fate is CollectOutcome.FAILED for work in works):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from mograder.cli.moodle.site import Site, items_of, site_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -75,7 +75,7 @@ def sync(
         replace_course_file(file, merged.text)
         _write_deductions(loaded)
     if as_json:
-        click.echo(json.dumps(_as_json(course, merged), ensure_ascii=False))
+        print_json(_as_json(course, merged))
         return
     count = len(wanted) - len(merged.hidden)
     _tell(merged, count, changed=changed, dry_run=dry_run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
 from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -104,7 +104,7 @@ def export(  # noqa: PLR0913  # one argument per option
     if made.archive:
         atomic_write(archive, made.archive, 0o600)
     if as_json:
-        click.echo(json.dumps(_as_json(made, filled, archive), ensure_ascii=False))
+        print_json(_as_json(made, filled, archive))
         return
     _tell(made, filled, archive)
 

@@ -18,9 +18,12 @@ class _Moodle(LazyGroup):
             "sync": Lazy(
                 "mograder.cli.moodle.course:sync",
                 "Write the course's assignments into mograder.toml.",
+                server_side=True,
             ),
             "sync-users": Lazy(
-                "mograder.cli.moodle.users:sync_users", "Let the course's students use the hub."
+                "mograder.cli.moodle.users:sync_users",
+                "Let the course's students use the hub.",
+                server_side=True,
             ),
             "fetch": Lazy("mograder.cli.moodle.student:fetch", "Fetch an assignment's files."),
             "submit": Lazy("mograder.cli.moodle.student:submit", "Hand in a notebook."),
@@ -28,18 +31,24 @@ class _Moodle(LazyGroup):
                 "mograder.cli.moodle.student:feedback", "Show your status, grade and feedback."
             ),
             "fetch-submissions": Lazy(
-                "mograder.cli.moodle.collect:fetch_submissions", "Fetch what students handed in."
+                "mograder.cli.moodle.collect:fetch_submissions",
+                "Fetch what students handed in.",
+                server_side=True,
             ),
             "upload-feedback": Lazy(
                 "mograder.cli.moodle.upload_feedback:upload_feedback",
                 "Send grades and feedback to Moodle.",
+                server_side=True,
             ),
             "export": Lazy(
                 "mograder.cli.moodle.export:export",
                 "Fill Moodle's grading worksheet, to be uploaded by hand.",
+                server_side=True,
             ),
             "upload": Lazy(
-                "mograder.cli.moodle.upload:upload", "Attach an assignment's files on Moodle."
+                "mograder.cli.moodle.upload:upload",
+                "Attach an assignment's files on Moodle.",
+                server_side=True,
             ),
         }
     )

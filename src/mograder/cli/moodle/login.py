@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import webbrowser
 from pathlib import Path
 
 import click
@@ -21,6 +20,7 @@ from mograder.clients.moodle.login import (
 )
 from mograder.clients.moodle.records import PublicConfig
 from mograder.core.errors import RemoteFailed
+from mograder.web.browser import open_page
 
 
 @click.command("login")
@@ -94,7 +94,7 @@ def _with_browser(config: PublicConfig) -> str:
     started = launch(config)
     click.echo("Open this address and sign in:")
     click.echo(f"  {started.url}")
-    webbrowser.open(started.url)
+    open_page(started.url)
     click.echo(
         "At the end the browser tries to open a link that begins with moodlemobile://token= .\n"
         "Copy that whole link, from the address bar or from the page's button (right click)."

@@ -5,7 +5,6 @@ They share their code with `mograder https`; only the transport differs.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mograder.cli.moodle.site import Site, site_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import (
     assignment_json,
+    called_there,
     closed,
     fetched_json,
     iso,
@@ -166,7 +167,7 @@ def feedback(
         found = moodle.find(assignment)
         returned = read_feedback(moodle.transport, found, output_dir)
     if as_json:
-        click.echo(json.dumps(status_json(found, returned, saved_as="files"), ensure_ascii=False))
+        print_json(status_json(found, returned, saved_as="files"))
         return
     for line in _status_lines(found, returned):
         click.echo(line)
@@ -183,7 +184,7 @@ def _preview(moodle: _Connection, found: RemoteAssignment, file: Path, *, as_jso
         raise Conflict(f"{found.name} cannot be handed in now: {status.why_not}")
     if as_json:
         told = {"assignment": found.name, "file": str(file), "submitted": False}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        print_json(told)
         return
     click.echo(f"Would submit {file} to {found.name} as {moodle.transport.user}.")
     click.echo("Dry run — nothing was sent.")
@@ -192,7 +193,7 @@ def _preview(moodle: _Connection, found: RemoteAssignment, file: Path, *, as_jso
 def _print_list(offered: Sequence[RemoteAssignment], *, as_json: bool) -> None:
     if as_json:
         listed = [assignment_json(each) for each in offered]
-        click.echo(json.dumps(listed, ensure_ascii=False))
+        print_json(listed)
         return
     if not offered:
         click.echo("No assignments found.")
@@ -211,13 +212,13 @@ def _print_fetched(
     found: RemoteAssignment, out: Path, files: Sequence[FetchedFile], *, as_json: bool
 ) -> None:
     if as_json:
-        click.echo(json.dumps(fetched_json(found, out, files), ensure_ascii=False))
+        print_json(fetched_json(found, out, files))
         return
     click.echo(f"Fetched {plain(found.name)} to {out}")
     for file in files:
         kept = f"  (what you had is kept as {file.kept.name})" if file.kept else ""
         word = "" if file.change is Change.NEW or kept else f"  ({file.change.value})"
-        click.echo(f"  {file.name}{kept or word}")
+        click.echo(f"  {file.name}{called_there(file)}{kept or word}")
 
 
 def _print_handed(
@@ -233,7 +234,7 @@ def _print_handed(
             "late": handed.late,
             "repeated": handed.repeated,
         }
-        click.echo(json.dumps(told, ensure_ascii=False))
+        print_json(told)
         return
     if draft:
         click.echo(f"Saved {file} as a draft of {plain(found.name)}; it is not handed in yet.")

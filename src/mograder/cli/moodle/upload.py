@@ -7,9 +7,7 @@ hand, waits, and then checks that Moodle hands out what was built.
 
 from __future__ import annotations
 
-import json
 import sys
-import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import click
 
 from mograder.cli.moodle.check import differences, local_digests
 from mograder.cli.moodle.site import Site, item_name, site_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.clients.file_upload import Upload
@@ -28,6 +27,7 @@ from mograder.publishing.local_release import find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.store.course import zip_bytes
 from mograder.store.files import atomic_write
+from mograder.web.browser import open_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def upload(
         if not (found.differences.none or dry_run or as_json):
             found = _attach(attachments, found, look, opens=opens)
     if as_json:
-        click.echo(json.dumps(_as_json(attachments, found), ensure_ascii=False))
+        print_json(_as_json(attachments, found))
     elif found.differences.none:
         click.echo(f"Moodle hands out exactly these files for {found.assignment.name}.")
     elif dry_run:
@@ -142,7 +142,7 @@ def _attach(
     """Print the page and what to do there; check again whenever the user confirms."""
     _explain(attachments, found)
     if opens:
-        webbrowser.open(found.page)
+        open_page(found.page)
     while not found.differences.none and sys.stdin.isatty():
         answer: str = click.prompt(
             "Press Enter when the page is saved, or q to stop",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from click.core import ParameterSource
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -155,7 +155,7 @@ def _send(client: MoodleClient, drafted: Draft, book: Path, *, quiet: bool) -> t
 def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
     """Print the summary; the exit code is 1 if a mark was skipped or failed."""
     if as_json:
-        click.echo(json.dumps([_as_json(line) for line in told], ensure_ascii=False))
+        print_json([_as_json(line) for line in told])
     else:
         _tell(told, drafted, dry_run=dry_run)
     if any(line.result in (Result.FAILED, Result.SKIPPED) for line in told):

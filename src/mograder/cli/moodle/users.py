@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, site_options
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, insecure_option, json_option
 from mograder.cli.shared.remote import Address
@@ -112,7 +112,7 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     if as_json:
         listed = [{"username": user, "full_name": name} for user, name in users.items()]
         told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        print_json(told)
 
 
 def _write(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.operations.report import Level, Line, problems
 
 _LEVELS = {
@@ -21,7 +20,7 @@ def show_lines(what: str, lines: tuple[Line, ...], *, as_json: bool) -> None:
     """Print the results of a check of ``what``; exit with 1 if there is a problem."""
     found = problems(lines)
     if as_json:
-        click.echo(json.dumps(_as_json(lines), indent=2, ensure_ascii=False))
+        print_json(_as_json(lines), indent=2)
     else:
         _print(what, lines, found)
     if found:

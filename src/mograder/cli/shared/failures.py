@@ -26,7 +26,7 @@ def tell(error: Exception, *, debug: bool) -> None:
     if isinstance(error, OSError) and is_disk_full(error):
         where = f": {error.filename} cannot be written" if error.filename else ""
         click.echo(f"Error: the disk is full{where}.", err=True)
-        click.echo("Free some space (df -h shows where), then try again.", err=True)
+        click.echo("Free some space, then try again.", err=True)
         return
     click.echo(
         f"Error: something went wrong inside mograder (reference {reference(error)}).", err=True

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.clients.course_server import RemoteAssignment, WorkStatus
+from mograder.core.portable_names import server_name
 from mograder.exchange.student.feedback import Returned
 from mograder.exchange.student.fetch import FetchedFile
 
@@ -26,6 +27,12 @@ def iso(moment: datetime | None) -> str | None:
 def plain(text: str) -> str:
     """Remove control characters from a server's text, so that they do not reach the terminal."""
     return "".join(each if each.isprintable() else " " for each in text)
+
+
+def called_there(file: FetchedFile) -> str:
+    """Return a note for a file whose name on the server is another one, else ""."""
+    name = server_name(file.name)
+    return "" if name == file.name else f"  (on the server: {plain(name)})"
 
 
 def closed(status: WorkStatus) -> list[str]:

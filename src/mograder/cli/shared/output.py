@@ -19,7 +19,9 @@ def reporting(*, quiet: bool = False) -> Iterator[Report]:
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     last = ""
-    with console.status("", spinner="dots") as status:
+    # The usual spinner is of Braille patterns, which code pages do not have.
+    spinner = "line" if console.options.ascii_only else "dots"
+    with console.status("", spinner=spinner) as status:
 
         def report(message: str) -> None:
             nonlocal last

@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from mograder.clients.course_server import (
     Acknowledgement,
     RemoteAssignment,
+    RemoteDraft,
     RemoteFile,
     WorkState,
     WorkStatus,
@@ -101,6 +102,20 @@ class Entry(_Answer):
     cutoff: Moment = None
 
 
+class DraftFacts(_Answer):
+    """A person's draft without its text; its fields are null before the first one."""
+
+    tag: Text = ""
+    saved: Moment = None
+    sha256: Text = ""
+
+
+class Draft(DraftFacts):
+    """A person's draft."""
+
+    text: str | None = None
+
+
 class Status(_Answer):
     """The state of one person's work on one assignment."""
 
@@ -113,6 +128,7 @@ class Status(_Answer):
     late: bool = False
     can_submit: bool = True
     why_not: Text = ""
+    draft: DraftFacts | None = None
 
 
 class Submitted(_Answer):
@@ -176,6 +192,7 @@ class Verification(_Answer):
 
 LISTING = TypeAdapter(tuple[Entry, ...])
 STATUS = TypeAdapter(Status)
+DRAFT = TypeAdapter(Draft)
 SUBMITTED = TypeAdapter(Submitted)
 SUBMISSIONS = TypeAdapter(tuple[Submission, ...])
 COUNTED = TypeAdapter(Counted)
@@ -224,7 +241,14 @@ def work_status_of(status: Status) -> WorkStatus:
         late=status.late,
         can_submit=status.can_submit,
         why_not=status.why_not,
+        sha256=_text((status.receipt or {}).get("sha256")),
+        draft=None if status.draft is None else draft_of(status.draft),
     )
+
+
+def draft_of(answer: DraftFacts) -> RemoteDraft:
+    """Return the facts about a draft."""
+    return RemoteDraft(answer.tag, answer.saved, answer.sha256)
 
 
 def acknowledgement_of(answer: Submitted) -> Acknowledgement:

@@ -32,6 +32,7 @@ from mograder.clients.course_server import (
     Acknowledgement,
     Document,
     RemoteAssignment,
+    RemoteDraft,
     RemoteFile,
     WorkStatus,
 )
@@ -41,6 +42,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
 from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
+from mograder.core.portable_names import server_name
 from mograder.core.single_flight import Progress
 
 LARGEST_SUBMISSION = 100_000_000
@@ -69,7 +71,8 @@ class GradeRow:
 class HttpsTransport(Closing):
     """One person's connection to an assignment server; use it as a context manager.
 
-    It implements :class:`~mograder.clients.course_server.Transport`. Without a token it connects as
+    It implements :class:`~mograder.clients.course_server.Transport` and
+    :class:`~mograder.clients.course_server.KeepsDrafts`. Without a token it connects as
     ``user`` to a server that requires no token.
     """
 
@@ -149,11 +152,12 @@ class HttpsTransport(Closing):
         data = _read(file)
         progress(f"Submitting {file.name}")
         params = {"user": self._who()} | ({"late": "replace"} if late else {})
+        name = server_name(file.name)
         call = Call(
             "POST",
             path_of(assignment.key, "submit"),
             params=params,
-            files=lambda: [("file", (file.name, self._metered(file.name, data), _PYTHON))],
+            files=lambda: [("file", (name, self._metered(file.name, data), _PYTHON))],
         )
         return answers.acknowledgement_of(self._connection.ask(call, answers.SUBMITTED, progress))
 
@@ -165,6 +169,23 @@ class HttpsTransport(Closing):
         except NotFound:
             return ()
         return (Document(f"{self._who()}.html", content),)
+
+    def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
+        """Return this person's draft and its text. Raises: NotFound before the first one."""
+        found = self._connection.ask(self._draft_call("GET", assignment), answers.DRAFT)
+        if found.text is None:
+            raise NotFound("The server has no draft of yours.")
+        return answers.draft_of(found), found.text.encode()
+
+    def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
+        """Save a draft over the version with the tag ``over``, "" for the first one.
+
+        Raises:
+            DraftChanged: It is another version; nothing changed.
+        """
+        version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
+        call = self._draft_call("PUT", assignment, headers=version, content=text)
+        return answers.draft_of(self._connection.ask(call, answers.DRAFT))
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
         """Return the latest submission of every person (instructors; B147, B153)."""
@@ -231,6 +252,17 @@ class HttpsTransport(Closing):
         if not self._user:
             raise NotAuthenticated("Nobody is signed in to the server.", hint=SIGN_IN)
         return self._user
+
+    def _draft_call(
+        self,
+        method: str,
+        assignment: RemoteAssignment,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> Call:
+        path, params = path_of(assignment.key, "draft"), {"user": self._who()}
+        return Call(method, path, params=params, headers=headers, content=content)
 
     def _metered(self, name: str, data: bytes) -> BinaryIO:
         return _Metered(name, data, self._meter)

@@ -16,7 +16,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mograder.clients.assignment_server.answers import receipt_text
-from mograder.clients.course_server import WouldReplaceOnTime
+from mograder.clients.course_server import DraftChanged, WouldReplaceOnTime
 from mograder.clients.http import (
     RetryPolicy,
     Server,
@@ -186,11 +186,8 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
             return Forbidden(words, hint=hint)
         case 404 | 405 | 501:
             return NotFound(words, hint=hint)
-        case 409 if said.reason == _LATE:
-            receipt = receipt_text(said.receipt)
-            return WouldReplaceOnTime(words, hint=hint, receipt=receipt)
-        case 409:
-            return Conflict(words, hint=hint)
+        case 409 | 412:
+            return _conflict(status, said, words, hint)
         case 413:
             return TooLarge(words, hint=hint)
         case 400 | 411 | 415 | 422:
@@ -199,6 +196,14 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
             again = f"Try again in {wait} seconds." if wait else "Try again in a moment."
             return Busy(words, hint=hint or again, retry_after=wait or 10)
     return RemoteFailed(words, hint=hint or "The server's own log says more.")
+
+
+def _conflict(status: int, said: _Refusal, words: str, hint: str) -> Conflict:
+    if status == HTTPStatus.PRECONDITION_FAILED:
+        return DraftChanged(words, hint=hint)
+    if said.reason == _LATE:
+        return WouldReplaceOnTime(words, hint=hint, receipt=receipt_text(said.receipt))
+    return Conflict(words, hint=hint)
 
 
 def _said(body: bytes) -> _Refusal:

@@ -32,6 +32,7 @@ from mograder.clients.moodle.records import (
 )
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.portable_names import server_name
 from mograder.core.single_flight import Progress
 
 _MAX_FEEDBACK = 64 << 20
@@ -179,10 +180,10 @@ class MoodleTransport:
         demand_acceptable(settings, file)
         status = self._client.submission_status(settings.id)
         if self._is_handed_in(status.work, file):
-            return replace(self._handed(settings, status, file.name), repeated=True)
+            return replace(self._handed(settings, status, server_name(file.name)), repeated=True)
         self._demand_allowed(settings, status, late=late)
         tell_what_goes(settings, status.work, file, progress)
-        draft = self._client.upload([Upload(file.name, file)], progress)
+        draft = self._client.upload([Upload(server_name(file.name), file)], progress)
         self._client.save_submission(settings.id, draft=draft.item)
         status = self._client.submission_status(settings.id)
         kept = demand_kept(settings, status, draft.names[0], file.stat().st_size)
@@ -218,7 +219,7 @@ class MoodleTransport:
         if work is None or work.state is not SubmissionState.SUBMITTED or len(work.files) != 1:
             return False
         held, size = work.files[0], file.stat().st_size
-        if (held.name, held.size) != (file.name, size) or size > _MAX_COMPARED:
+        if (held.name, held.size) != (server_name(file.name), size) or size > _MAX_COMPARED:
             return False
         return self._client.read(held, _MAX_COMPARED) == file.read_bytes()
 
@@ -320,7 +321,8 @@ def tell_what_goes(
     """Report the files that saving removes: Moodle replaces the whole set of files."""
     if settings.team:
         progress("This is handed in for your whole team.")
-    others = [held.name for held in (work.files if work else ()) if held.name != file.name]
+    name = server_name(file.name)
+    others = [held.name for held in (work.files if work else ()) if held.name != name]
     if others:
         progress(f"This replaces what was handed in: {', '.join(others)}")
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from mograder.clients.course_server import (
     Acknowledgement,
     Document,
+    NeedsDecision,
     RemoteAssignment,
     RemoteFile,
     Transport,
@@ -39,15 +41,19 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
+from mograder.core.log import get_logger
+from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
+from mograder.exchange.student.drafts import NewerElsewhere, save_before_submission, take
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.receipts import keep, open_receipt
-from mograder.exchange.student.submit import check_notebook
+from mograder.exchange.student.submit import check_notebook, read_notebook
 from mograder.store.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 
 T = TypeVar("T")
 
+_log = get_logger(__name__)
 _NOT_NOW = (RemoteFailed, Busy, TimedOut, NotAuthenticated)
 """Failures that may pass with time or after signing in: the submission stays queued."""
 
@@ -150,8 +156,31 @@ class StudentCourse:
         self._put(item.model_copy(update={"fetched": item.assignment.files}))
         return fetched
 
+    def take(self, transport: Transport, folder: str, progress: Progress) -> FetchedFile:
+        """Put the server's draft into the place of the notebook; an edited one is kept beside it.
+
+        A queued submission, whose text is older, is set aside.
+
+        Raises:
+            MograderError: It cannot be fetched or written; nothing has changed then.
+        """
+        if self.folder.notebook(folder) is None:
+            self.fetch(transport, folder, progress)
+        item, notebook, now = self._item(folder), self._notebook(folder), self._clock.now()
+        taken = take(transport, item.assignment, notebook.path, now)
+        self.folder.set_aside(folder, now)
+        with suppress(MograderError):
+            self.refresh(transport, folder)
+        return taken
+
     def submit(
-        self, transport: Transport | None, folder: str, progress: Progress, *, late: bool = False
+        self,
+        transport: Transport | None,
+        folder: str,
+        progress: Progress,
+        *,
+        late: bool = False,
+        agreed: str = "",
     ) -> Submitted:
         """Submit the notebook as last saved, or queue it if the server is unreachable.
 
@@ -160,6 +189,7 @@ class StudentCourse:
         Raises:
             WouldReplaceOnTime: It is late and would replace a submission on time; ``late`` agrees
                 to that.
+            NewerElsewhere: It would replace newer work, unless ``agreed`` is the key of that.
             MograderError: The server refused; the notebook is as it was.
         """
         item, notebook = self._item(folder), self._notebook(folder)
@@ -169,7 +199,7 @@ class StudentCourse:
         if transport is None:
             return self._stays(folder, waiting, "Nobody is signed in.")
         try:
-            return self._send(transport, item, notebook, waiting, progress)
+            return self._send(transport, item, notebook, waiting, progress, agreed)
         except _NOT_NOW as error:
             return self._stays(folder, waiting, str(error))
         except MograderError as error:
@@ -180,12 +210,18 @@ class StudentCourse:
             raise
 
     def send(
-        self, transport: Transport, folder: str, progress: Progress, *, late: bool = False
+        self,
+        transport: Transport,
+        folder: str,
+        progress: Progress,
+        *,
+        late: bool = False,
+        agreed: str = "",
     ) -> Submitted:
         """Send an assignment's queued submission; if refused, it stays queued with the reason.
 
         Raises:
-            WouldReplaceOnTime: As :meth:`submit`.
+            NeedsDecision: As :meth:`submit`.
             NotFound: Nothing is queued.
         """
         item, waiting = self._item(folder), self.folder.waiting(folder)
@@ -196,8 +232,8 @@ class StudentCourse:
         if late:
             waiting = waiting.model_copy(update={"late": True})
         try:
-            return self._send(transport, item, notebook, waiting, progress)
-        except WouldReplaceOnTime as error:
+            return self._send(transport, item, notebook, waiting, progress, agreed)
+        except NeedsDecision as error:
             self._stays(folder, waiting, error.message)
             raise
         except MograderError as error:
@@ -242,7 +278,7 @@ class StudentCourse:
     def _try(self, transport: Transport, folder: str, progress: Progress) -> Submitted:
         try:
             return self.send(transport, folder, progress)
-        except WouldReplaceOnTime as error:
+        except NeedsDecision as error:
             return Submitted(folder, None, error.message)
 
     def _send(
@@ -252,12 +288,15 @@ class StudentCourse:
         notebook: Notebook,
         waiting: Waiting,
         progress: Progress,
+        agreed: str,
     ) -> Submitted:
         folder, assignment = item.folder, item.assignment
         if not waiting.late:
             assignment = self._as_it_is_now(transport, item)
-            self._look_before(transport, assignment, self.folder.sent(notebook))
         file = self.folder.waiting_file(folder, waiting)
+        self._save_draft(transport, item, notebook, file, agreed)
+        if not waiting.late:
+            self._look_before(transport, assignment, self.folder.sent(notebook))
         handed = transport.submit(assignment, file, progress, late=waiting.late)
         sent = SentNotebook(
             file_mtime=waiting.file_mtime,
@@ -273,6 +312,21 @@ class StudentCourse:
         with suppress(MograderError):  # it is submitted; the next sync fetches the rest
             self.refresh(transport, folder)
         return Submitted(folder, handed)
+
+    def _save_draft(
+        self, transport: Transport, item: KnownItem, notebook: Notebook, file: Path, agreed: str
+    ) -> None:
+        text, now = read_notebook(file), self._clock.now()
+        try:
+            saved = save_before_submission(
+                transport, item.assignment, notebook.path, text, now, agreed=agreed
+            )
+        except NewerElsewhere:
+            with suppress(MograderError):  # the page then shows what it is about
+                self.refresh(transport, item.folder)
+            raise
+        if saved.why_not:
+            _log.warning("%s is submitted, but not saved as draft: %s", item.folder, saved.why_not)
 
     def receipt(self, sent: SentNotebook) -> str:
         """Return the receipt of a submission as the server gave it; empty if there is none."""
@@ -341,13 +395,15 @@ class StudentCourse:
     def _folder_of(self, assignment: RemoteAssignment, taken: set[str]) -> str:
         """Return a folder for an assignment that no other one has (``taken``), whatever its name.
 
+        Folders that differ in case only would be one on Windows and macOS, so they count as one.
         Each keeps its own, in whatever order the server lists them later.
         """
         chosen = self._dirs.get(assignment.key) or self._dirs.get(assignment.name)
         named = replace(assignment, name=chosen) if chosen else assignment
         plain = folder_of(named)
         numbered = (folder_of(replace(named, name=f"{plain} ({number})")) for number in count(2))
-        return next(name for name in chain([plain], numbered) if name not in taken)
+        spelled = set(map(fold, taken))
+        return next(name for name in chain([plain], numbered) if fold(name) not in spelled)
 
 
 def _unless_refused(ask: Callable[[], T]) -> T | None:

@@ -2,12 +2,11 @@
 
 Everything is downloaded and unpacked beside the course first. Then each file is installed: one that
 a student has edited is kept under another name, one that is as it was fetched is replaced, and one
-that is the same is not touched.
+that is the same is not touched. Other line ends alone are no edit.
 """
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -20,12 +19,16 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
-from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.line_ends import digests_of_file, same_file
+from mograder.core.long_paths import reachable
+from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.exchange.unpacking import is_hidden, safe_path, unpack
+from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
 from mograder.store.files import remove_tree
-from mograder.store.untrusted_dir import UntrustedDir
+from mograder.store.own_dir import folder_of_files
+from mograder.store.untrusted_dir import NewFile
 
 OURS = ".mograder"
 """The program's own directory in a student's folder."""
@@ -94,19 +97,58 @@ def fetch(
         raise NotFound(f"{assignment.name} has no files to fetch.", hint="Ask your teacher.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        arrived = _bring(
-            transport, wanted, out / OURS / "fetching" / folder_of(assignment), progress
-        )
-        with _unpacked(arrived, out / OURS) as found:
+        ours = reachable(out / OURS, whole_tree=True)
+        fetching = ours / "fetching" / folder_of(assignment)
+        arrived = _bring(transport, wanted, fetching, progress)
+        with _unpacked(arrived, ours) as found:
             place = _Place(out, assignment, now)
             fetched = tuple(place.install(name, found[name]) for name in _in_order(found))
             place.remember()
-        remove_tree(out / OURS / "fetching" / folder_of(assignment))
+        remove_tree(fetching)
     except OSError as error:
         raise InvalidInput(
             f"{error.filename or out} cannot be written: {error.strerror}."
         ) from error
     return fetched
+
+
+def put_in_place(
+    assignment: RemoteAssignment, target: Path, text: bytes, now: datetime
+) -> FetchedFile:
+    """Put a text of the student's into the place of a fetched file; an edited one is kept.
+
+    Raises:
+        MograderError: It cannot be written; nothing has changed then.
+    """
+    with _written(target, text) as source:
+        return _Place(target.parent, assignment, now).replace(target.name, source)
+
+
+def keep_beside(assignment: RemoteAssignment, target: Path, text: bytes, now: datetime) -> Path:
+    """Write a text beside a file, under the name that an edited one is kept by; return its path.
+
+    Raises:
+        MograderError: It cannot be written.
+    """
+    with _written(target, text) as source:
+        return _Place(target.parent, assignment, now).keep(target.name, source)
+
+
+@contextmanager
+def _written(target: Path, text: bytes) -> Iterator[Path]:
+    ours = target.parent / OURS
+    try:
+        ours.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix="taking-", dir=ours, ignore_cleanup_errors=True
+        ) as scratch:
+            source = Path(scratch) / target.name
+            source.write_bytes(text)
+            yield source
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename or target} cannot be written: {error.strerror}."
+        ) from error
 
 
 def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
@@ -116,15 +158,12 @@ def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
 
 def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
     """Return the files to fetch by their local path; hidden ones are left out."""
-    files: dict[str, RemoteFile] = {}
-    for file in assignment.files:
-        path = safe_path(file.name)
-        if path.casefold() in map(str.casefold, files):
-            raise InvalidInput(f"The server names {path} twice.", hint="Tell your teacher.")
-        if not is_hidden(path):
-            files[path] = file
-        if len(files) > _MOST_FILES:
-            raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
+    local = safe_paths(file.name for file in assignment.files)
+    if len(local) < len(assignment.files):
+        raise InvalidInput("The server names one file twice.", hint="Tell your teacher.")
+    files = {local[file.name]: file for file in assignment.files if not is_hidden(file.name)}
+    if len(files) > _MOST_FILES:
+        raise TooLarge(f"{assignment.name} has more than {_MOST_FILES} files.")
     return files
 
 
@@ -145,12 +184,17 @@ def _bring(
 def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _Arrived]]:
     """Yield every file by its local path; a file that the server lists wins over one in a zip."""
     found = {name: _Arrived(path) for name, path in arrived.items()}
-    with tempfile.TemporaryDirectory(prefix="unpacking-", dir=workshop) as scratch:
+    taken = set(map(fold, found))
+    # On Windows another program, such as a virus scanner, may hold a file there for a moment.
+    with tempfile.TemporaryDirectory(
+        prefix="unpacking-", dir=workshop, ignore_cleanup_errors=True
+    ) as scratch:
         for number, name in enumerate(name for name in arrived if _is_zip(name)):
             into = Path(scratch) / str(number)
             into.mkdir()
-            for inner in unpack(arrived[name], into):
-                found.setdefault(inner, _Arrived(into / PurePosixPath(inner), name))
+            new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
+            taken.update(map(fold, new))
+            found |= {inner: _Arrived(into / PurePosixPath(inner), name) for inner in new}
         yield found
 
 
@@ -165,7 +209,7 @@ class _Place:
     def __init__(self, out: Path, assignment: RemoteAssignment, now: datetime) -> None:
         self._out = out
         self._stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
-        self._beneath = UntrustedDir(out, staging=out / OURS / "staging")
+        self._beneath = folder_of_files(out, out / OURS / "staging")
         self._release = f"{OURS}/release/{folder_of(assignment)}"
         self._beneath.make_directory(self._release, mode=0o755)
         self._record = self._read_record()
@@ -173,14 +217,26 @@ class _Place:
     def install(self, name: str, arrived: _Arrived) -> FetchedFile:
         """Install one file, keep an edited one, and keep a copy of the release."""
         source = arrived.source
-        change, kept = self._put(name, source)
+        placed = self.replace(name, source, arrived.archive)
         self._record.files[name] = _sha256(source)
         if name.endswith(".py") and "/" not in name:
             with source.open("rb") as stream:
                 self._beneath.copy(f"{self._release}/{name}", stream)
-        path = self._out / PurePosixPath(name)
+        return placed
+
+    def replace(self, name: str, source: Path, archive: str = "") -> FetchedFile:
+        """Put a file into its place, and keep an edited one."""
+        change, kept = self._put(name, source)
         aside = self._out / PurePosixPath(kept) if kept else None
-        return FetchedFile(name, path, change, aside, arrived.archive)
+        return FetchedFile(name, self._out / PurePosixPath(name), change, aside, archive)
+
+    def keep(self, name: str, source: Path) -> Path:
+        """Write a file beside another one, under the first free name for an edited one."""
+        for kept in self._names(name):
+            with source.open("rb") as stream:
+                if self._beneath.copy(kept, stream, NewFile(replace=False)):
+                    return self._out / kept
+        raise Conflict(f"There is no free name left beside {name}.", hint="Remove earlier ones.")
 
     def remember(self) -> None:
         """Write the record of fetched files."""
@@ -191,7 +247,7 @@ class _Place:
         parent, _, last = name.rpartition("/")
         if parent:
             self._beneath.make_directory(parent, mode=0o755)
-        target = self._out / PurePosixPath(name)
+        target = reachable(self._out / PurePosixPath(name))
         there = target.is_symlink() or target.exists()
         if there and _same(source, target):
             return Change.UNCHANGED, None
@@ -206,10 +262,10 @@ class _Place:
         """Whether a file is still as it was fetched, so that it has no edits."""
         if target.is_symlink() or not target.is_file():
             return False
-        released = self._out / self._release / name
-        if "/" not in name and released.is_file() and filecmp.cmp(released, target, shallow=False):
+        released = reachable(self._out / self._release / name)
+        if "/" not in name and released.is_file() and same_file(released, target):
             return True
-        return self._record.files.get(name) == _sha256(target)
+        return self._record.files.get(name) in digests_of_file(target)
 
     def _names(self, name: str) -> Iterator[str]:
         """Yield names for an edited file, in the form that hubs use for earlier versions."""
@@ -226,7 +282,7 @@ class _Place:
 
 
 def _same(source: Path, target: Path) -> bool:
-    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+    return target.is_file() and same_file(source, target)
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,6 @@ unchanged, and none is ever overwritten.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.line_ends import digests_of_file
 from mograder.core.name_lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS
@@ -141,14 +141,13 @@ def open_receipt(path: Path) -> KeptReceipt:
 
 
 def is_of(receipt: Receipt, file: Path) -> bool:
-    """Return whether a receipt is for exactly the bytes of a file.
+    """Return whether a receipt is for the bytes of a file, or for its text with other line ends.
 
     Raises:
         InvalidInput: The file cannot be read.
     """
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == receipt.sha256.lower()
+        return receipt.sha256.lower() in digests_of_file(file)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
 

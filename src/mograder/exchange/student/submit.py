@@ -34,6 +34,14 @@ def check_notebook(file: Path) -> Path:
     return file
 
 
+def read_notebook(file: Path) -> bytes:
+    """Return a notebook's bytes. Raises: InvalidInput if it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
+
+
 def submit(
     transport: Transport,
     assignment: RemoteAssignment,

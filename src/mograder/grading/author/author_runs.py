@@ -1,44 +1,26 @@
-"""Runs of an author's notebook, with or without a sandbox, and their reports for `generate`."""
+"""Runs of an author's notebook, and their reports for `generate`."""
 
 from __future__ import annotations
 
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mograder.core.errors import SandboxUnavailable
-from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
-from mograder.grading.runs.grading_tools import contracts_of
-from mograder.grading.runs.local_runner import Workbench, open_workbench
-from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading_plan import parse_plan
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.execution.judging import (
-    Deadlines,
-    JudgeFiles,
-    JudgingRequest,
-    JudgingResult,
-)
-from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, ExecutionResult, Outcome
-from mograder.sandbox.execution.runner import folder_digest
+from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
+from mograder.sandbox.execution.report import CellStatus, ExecutionResult, Outcome
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
-from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
-from mograder.sandbox.inside.grading_contract import parse_contract
-from mograder.sandbox.protocol import LONGEST_SECONDS, Limits
-from mograder.store.contracts import ContractStore
 from mograder.store.course import read_notebook
 
 _LOG = 2000
-_SEED = "rehearsal"
 _TAGS = re.compile(r"<[^>]*>")
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
@@ -108,32 +90,7 @@ def trusted_run(environment: AuthorEnvironment, *, seconds: float) -> Run:
         text = await asyncio.to_thread(read_notebook, notebook)
         python = await environment.command(read_script(text), progress)
         result = await run_as_author(environment, python, notebook, support, seconds=seconds)
-        return await asyncio.to_thread(_report, text, str(notebook), result, seconds)
-
-    return run
-
-
-def _sandboxed_run(bench: Workbench, *, seconds: float) -> Run:
-    """Return a function that runs a notebook as a session would: no network, a session's limits.
-
-    Mistakes that show only on a hub are found before students meet them.
-    """
-    seconds = min(seconds, LONGEST_SECONDS)
-
-    async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
-        text = await asyncio.to_thread(read_notebook, notebook)
-        request = ExecutionRequest(
-            text,
-            notebook.name,
-            await bench.environment(text, progress),
-            bench.limits,
-            seconds,
-            folder=support,
-            notebooks=True,
-            outputs=True,
-        )
-        result = await bench.executor.execute(request)
-        return await asyncio.to_thread(_report, text, str(notebook), result, seconds)
+        return await asyncio.to_thread(run_report, text, str(notebook), result, seconds)
 
     return run
 
@@ -154,122 +111,7 @@ class AuthorRuns:
     judging: AuthorJudging
 
 
-def trusted_judging(environment: AuthorEnvironment, deadlines: Deadlines) -> AuthorJudging:
-    """Return how to judge an author's own notebook without a sandbox; no contract is kept."""
-
-    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
-        request = _request(trial, Path(), Limits.model_construct(), deadlines)
-        return await judge_as_author(environment, request, progress)
-
-    async def keep(trial: AuthorTrial, contract: str) -> None:
-        """Keep nothing: grading uses another environment."""
-
-    return AuthorJudging(judge, keep)
-
-
-def _sandboxed_judging(
-    bench: Workbench, deadlines: Deadlines, contracts: ContractStore
-) -> AuthorJudging:
-    """Return how to judge a notebook as `mograder autograde` does."""
-
-    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
-        environment = await bench.environment(trial.text, progress)
-        return await bench.judges.judge(_request(trial, environment, bench.limits, deadlines))
-
-    async def keep(trial: AuthorTrial, contract: str) -> None:
-        recording = Recording(
-            text=trial.text,
-            filename=trial.name,
-            plan=parse_plan(trial.files.plan),
-            environment=await bench.environment(trial.text, lambda _: None),
-            limits=bench.limits,
-            deadlines=deadlines,
-            folder=trial.folder.absolute(),
-            files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
-        )
-        await asyncio.to_thread(keep_contract, contracts, recording, parse_contract(contract))
-
-    return AuthorJudging(judge, keep)
-
-
-def _request(
-    trial: AuthorTrial, environment: Path, limits: Limits, deadlines: Deadlines
-) -> JudgingRequest:
-    return JudgingRequest(
-        text=trial.text,
-        name=trial.name,
-        files=trial.files,
-        environment=environment,
-        limits=limits,
-        deadlines=deadlines,
-        interface=trial.interface,
-        skip=trial.skip,
-        seed=_SEED,
-        folder=trial.folder,
-        rehearse=trial.files.contract is None,
-    )
-
-
-@asynccontextmanager
-async def open_runs(
-    loaded: LoadedSettings,
-    environ: Environ,
-    warn: Callable[[str], None],
-    *,
-    runs: int,
-    jobs: int,
-    sandbox: bool = True,
-    own_python: bool = False,
-) -> AsyncIterator[AuthorRuns]:
-    """Yield the means for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
-
-    They run in a sandbox or directly on this machine. Authors would run their own notebooks anyway,
-    so they run without a sandbox where none can be made; ``warn`` is called with a message then.
-    ``own_python`` uses the Python that runs mograder; sandboxes do not have it.
-
-    Raises:
-        SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
-    """
-    seconds = loaded.settings.defaults.timeout
-    deadlines = Deadlines(notebook=min(seconds, LONGEST_SECONDS))
-    async with AsyncExitStack() as stack:
-        opening = open_workbench(loaded, environ, trusted=True, runs=runs, jobs=jobs)
-        bench = await _open_bench(stack, opening, loaded, warn) if sandbox else None
-        if bench is not None:
-            run = _sandboxed_run(bench, seconds=seconds)
-            contracts = contracts_of(loaded)
-            yield AuthorRuns(run, _sandboxed_judging(bench, deadlines, contracts))
-            return
-        variables = {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}
-        # In the course's directory: at the same path, uv finds what it installed for the same
-        # wheel.
-        wheels = loaded.state_dir / "runtime"
-        environment = AuthorEnvironment(wheels, variables, own=own_python)
-        stack.push_async_callback(environment.close)
-        run = trusted_run(environment, seconds=seconds)
-        yield AuthorRuns(run, trusted_judging(environment, deadlines))
-
-
-async def _open_bench(
-    stack: AsyncExitStack,
-    opening: AbstractAsyncContextManager[Workbench],
-    loaded: LoadedSettings,
-    warn: Callable[[str], None],
-) -> Workbench | None:
-    wanted = loaded.settings.security.use_bubblewrap
-    if wanted is False:
-        warn("Without a sandbox, since [security] use_bubblewrap is false.")
-        return None
-    try:
-        return await stack.enter_async_context(opening)
-    except SandboxUnavailable as error:
-        if wanted:
-            raise
-        warn(f"Without a sandbox, since this machine makes none: {error}")
-        return None
-
-
-def _report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
+def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
     """Return the report of a run for the author; the last result of each check counts."""
     cells = parse_cells(text, filename).cells
     last = {

@@ -31,6 +31,7 @@ from mograder.grading.author.release_checks import (
     judge_release,
     judge_source,
 )
+from mograder.grading.author.release_names import check_names
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding, refuse
@@ -209,15 +210,16 @@ class _Generator:
     def _fill(self, made: Sequence[_Made], stage: ReleaseBuild) -> list[Line]:
         """Write all files of the release into the stage; return the lines to report."""
         lines = []
+        support = support_files(self._item, [each.release.text for each in made])
+        names = [*(each.source.name for each in made), *support.files]
+        odd = check_names(self._item.name, names, self._target)
         for each in made:
-            stage.write(each.source.name, each.release.text.encode("utf-8", "surrogatepass"))
+            stage.write_text(each.source.name, each.release.text)
             lines.append(
                 Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
             )
-        support = support_files(self._item, [each.release.text for each in made])
         lines += copy_support(self._item, support.files, stage, shown(self._target))
-        lines += left_out(self._item, support)
-        names = [*(each.source.name for each in made), *support.files]
+        lines += [*left_out(self._item, support), *odd]
         archive = f"{self._item.name}.zip"
         if len(names) > 1:
             stage.zip(names)

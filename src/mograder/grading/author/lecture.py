@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.author.generate_output import GenerateOptions, Line, Step
+from mograder.grading.author.release_names import check_names
 from mograder.notebook.findings import refuse
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.imports import undeclared
@@ -47,6 +48,7 @@ def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
         refuse(find_leaks(lecture, filename))
         told = f"{filename} -> {shown(target / source.name)}"
         left = [
+            *check_names(source.stem, [source.name, *kept], target),
             *left_out(item, support),
             *missing_files(item, source, text),
             *packages(source, text),
@@ -57,7 +59,7 @@ def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
             lines += left
             continue
         with staged_release(target) as stage:
-            stage.write(source.name, lecture.encode("utf-8", "surrogatepass"))
+            stage.write_text(source.name, lecture)
             copied = copy_support(item, kept, stage, shown(target))
             stage.commit()
         lines += [Line(Step.OK, told), *copied, *left]

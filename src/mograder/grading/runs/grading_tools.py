@@ -6,6 +6,7 @@ A command opens them for its own run; a hub makes them of what it has already.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from mograder.core.clock import SystemClock
 from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.single_flight import Progress
 from mograder.grading.results.result_signature import grading_key
-from mograder.grading.runs.local_runner import kept_environment, open_workbench
 from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.runs.sandboxed_runner import kept_environment, open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
 from mograder.store.contracts import ContractStore
+
+assert sys.platform == "linux"  # grading needs supervisors
 
 _CONTRACTS = "contracts"
 _MANY = 2
@@ -59,7 +62,7 @@ async def open_grading_tools(
         InvalidInput: The course's secret cannot be read.
     """
     key = await asyncio.to_thread(grading_key, loaded)
-    opening = open_workbench(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
+    opening = open_sandboxed(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
     async with opening as bench:
         yield GradingTools(
             judges=bench.judges,

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
-from mograder.sandbox.environments.interpreters import demand_own_interpreter
+from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     LINE_LIMIT,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mograder.core.environment_layout import python_of
 from mograder.core.errors import InvalidInput
 from mograder.core.single_flight import Progress
+from mograder.core.system import SYSTEM
 from mograder.sandbox.environments.interpreters import Interpreter
 from mograder.sandbox.environments.lock_project import NO_MOGRADER
 from mograder.sandbox.protocol import RunCommand
@@ -65,9 +68,9 @@ class BuildFiles:
     def write(self, workshop: Path, lock: str) -> None:
         """Make the directory of a build. Raises: :class:`OSError`."""
         (workshop / "caches").mkdir(parents=True)
-        (workshop / PROJECT).write_text(self.project)
-        (workshop / _OVERRIDES).write_text(NO_MOGRADER)
-        (workshop / LOCK).write_text(lock)
+        (workshop / PROJECT).write_text(self.project, "utf-8")
+        (workshop / _OVERRIDES).write_text(NO_MOGRADER, "utf-8")
+        (workshop / LOCK).write_text(lock, "utf-8")
         (workshop / self.wheel).write_bytes(self.content)
 
 
@@ -94,6 +97,8 @@ class BuildJob:
 
         Read inside the sandbox: the build may have replaced the file by a link to any path.
         """
+        if SYSTEM != "linux":  # there are no sandboxes
+            return await asyncio.to_thread((self.workshop / LOCK).read_text, "utf-8")
         lines: list[str] = []
         while len(lines) % _LOCK_LINES == 0 and len(lines) < _MOST_LOCK_LINES:
             part = f"{len(lines) + 1},{len(lines) + _LOCK_LINES}p"
@@ -107,8 +112,8 @@ class BuildJob:
     async def install(self, wheel: str) -> None:
         python = str(self.interpreter.program)
         failed = "The notebook's environment cannot be built"
-        into = ("uv", "pip", "install", "--python", "env/bin/python", "--no-deps")
         await self._run(failed, "uv", "venv", "--relocatable", "--python", python, "env")
+        into = ("uv", "pip", "install", "--python", self._python(), "--no-deps")
         self.tell("Downloading and installing packages")
         await self._run(failed, *into, "-r", LOCK)
         await self._run(failed, *into, f"./{wheel}")
@@ -120,12 +125,16 @@ class BuildJob:
         """
         self.tell("Warming up")
         lines = await self._run(
-            "The notebook's environment does not start", "env/bin/python", "-c", _WARM
+            "The notebook's environment does not start", self._python(), "-c", _WARM
         )
         versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
         if not versions:
             raise InvalidInput("The notebook's environment has no working marimo.")
         return versions[-1][:40], "ASSET-URL yes" in lines
+
+    def _python(self) -> str:
+        """Return the environment's Python, relative to the directory of the build."""
+        return python_of(self.workshop / "env").relative_to(self.workshop).as_posix()
 
     async def _run(self, failed: str, *argv: str) -> list[str]:
         lines: list[str] = []

@@ -25,6 +25,7 @@ from mograder.core.atomic_file import write_file
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import (
     BuildFiles,
     BuildJob,
@@ -40,7 +41,6 @@ from mograder.sandbox.environments.environment_root import (
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.environments.lock_project import lock_project
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.environments.static_assets import ASSETS
 
 REQUESTS = "requests"
 _KEY_LENGTH = 20
@@ -154,7 +154,7 @@ class Environments:
 
     def _recall(self, request: Path) -> Environment | None:
         try:
-            return self._root.load(request.read_text())
+            return self._root.load(request.read_text("utf-8"))
         except (OSError, NotFound):
             return None
 

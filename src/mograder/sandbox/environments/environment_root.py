@@ -7,16 +7,23 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 import time
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from mograder.core.atomic_file import write_file
+from mograder.core.environment_layout import python_of
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is_disk_full
+from mograder.core.held_files import when_free
+from mograder.core.system import SYSTEM
+from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, BuildJob
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record
-from mograder.sandbox.environments.static_assets import ASSETS, keep_assets, read_assets
+
+if sys.platform == "linux":
+    from mograder.sandbox.environments.static_assets import keep_assets, read_assets
 
 _STALE_SECONDS = 86_400
 
@@ -51,25 +58,29 @@ class EnvironmentRoot:
         record = read_record(directory)
         if not (is_whole(directory) and mark_used(directory)):
             raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
-        assets = self._keep_held(directory, record) if record.assets else ""
+        assets = ""
+        if sys.platform == "linux" and record.assets:
+            assets = self._keep_held(directory, record)
         return Environment(key, directory, record.python, record.marimo, assets)
 
-    def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-        """Collect the static files again if their set is missing; return the set's name."""
-        try:
-            read_assets(self.path / ASSETS, record.assets)
-        except NotFound:
-            assets = self._keep_assets(directory / "env", record.python, record.marimo)
-            if assets != record.assets:  # this release selects other files
-                changed = record.model_copy(update={"assets": assets})
-                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
-            return assets
-        return record.assets
+    if sys.platform == "linux":
 
-    def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
-        root = self.path / ASSETS
-        root.mkdir(parents=True, exist_ok=True)
-        return keep_assets(env, python, marimo, root)
+        def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
+            """Collect the static files again if their set is missing; return the set's name."""
+            try:
+                read_assets(self.path / ASSETS, record.assets)
+            except NotFound:
+                assets = self._keep_assets(directory / "env", record.python, record.marimo)
+                if assets != record.assets:  # this release selects other files
+                    changed = record.model_copy(update={"assets": assets})
+                    write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
+                return assets
+            return record.assets
+
+        def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
+            root = self.path / ASSETS
+            root.mkdir(parents=True, exist_ok=True)
+            return keep_assets(env, python, marimo, root)
 
     async def build(
         self, job: BuildJob, files: BuildFiles, key: str, lock: str, *, assets: str | None = None
@@ -85,7 +96,8 @@ class EnvironmentRoot:
         await job.install(files.wheel)
         marimo, has_asset_url = await job.warm()
         kept, python = "", job.interpreter.version
-        if has_asset_url:
+        # On other systems there are no sessions of several people to share them.
+        if sys.platform == "linux" and has_asset_url:
             job.tell("Preparing the editor's files")
             env = job.workshop / "env"
             kept = await asyncio.to_thread(self._keep_assets, env, python, marimo)
@@ -108,11 +120,12 @@ class EnvironmentRoot:
         finished.mkdir()
         for part in ("env", "caches"):
             (workshop / part).rename(finished / part)
-        (finished / PROJECT).write_text(files.project)
+        (finished / PROJECT).write_text(files.project, "utf-8")
         (finished / files.wheel).write_bytes(files.content)
-        (finished / LOCK).write_text(lock)
-        (finished / RECORD).write_text(record.model_dump_json(indent=2))
-        _let_all_read(finished)
+        (finished / LOCK).write_text(lock, "utf-8")
+        (finished / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
+        if sys.platform == "linux":  # elsewhere there are no sandboxes, which run as other users
+            _let_all_read(finished)
         try:
             self._name(finished, record.key)
         finally:
@@ -120,7 +133,8 @@ class EnvironmentRoot:
 
     def _name(self, finished: Path, key: str) -> None:
         try:
-            finished.rename(self.path / key)
+            # Scanners of new files hold directories of Windows for moments.
+            when_free(lambda: finished.rename(self.path / key), str(finished))
         except OSError:
             try:  # another process has built it meanwhile; equal keys are equal environments
                 self.load(key)
@@ -141,11 +155,13 @@ class EnvironmentRoot:
     def unwritable(self, error: OSError) -> MograderError:
         """Return the error of a build whose directory cannot be made."""
         remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self.path}"
+        prune = "Free some space on its disk: mograder hub prune"
+        if SYSTEM != "linux":  # there is no hub
+            remedy = "Check that you may write there."
+            prune = "Free some space on its disk; this directory can be removed, too."
         return SandboxUnavailable(
             f"The directory of environments {self.path} cannot be written: {error.strerror}.",
-            hint="Free some space on its disk: mograder hub prune"
-            if is_disk_full(error)
-            else remedy,
+            hint=prune if is_disk_full(error) else remedy,
         )
 
 
@@ -167,27 +183,26 @@ def mark_used(environment: Path) -> bool:
 
 def is_whole(environment: Path) -> bool:
     """Return whether it has its record and an executable interpreter; cheap: called per start."""
-    return (environment / RECORD).is_file() and os.access(
-        environment / "env" / "bin" / "python", os.X_OK
-    )
+    return (environment / RECORD).is_file() and os.access(python_of(environment / "env"), os.X_OK)
 
 
-def _let_all_read(top: Path) -> None:
-    """Make files readable for all and writable only for their owner; packages vary in that.
+if sys.platform == "linux":
 
-    Raises: :class:`SandboxUnavailable`.
-    """
-    try:
-        top.chmod(0o755)
-        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
-            for name in (*directories, *files):
-                _let_read(name, descriptor)
-    except OSError as error:
-        raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
+    def _let_all_read(top: Path) -> None:
+        """Make files readable for all and writable only for their owner; packages vary in that.
 
+        Raises: :class:`SandboxUnavailable`.
+        """
+        try:
+            top.chmod(0o755)
+            for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+                for name in (*directories, *files):
+                    _let_read(name, descriptor)
+        except OSError as error:
+            raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
 
-def _let_read(name: str, descriptor: int) -> None:
-    mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
-    if not stat.S_ISLNK(mode):
-        wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
-        os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)
+    def _let_read(name: str, descriptor: int) -> None:
+        mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+        if not stat.S_ISLNK(mode):
+            wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
+            os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import platform
-import pwd
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from packaging.specifiers import SpecifierSet
 from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
+from mograder.core.system import SYSTEM
 
 _SECONDS = 60.0
+_HERE = "the hub" if SYSTEM == "linux" else "this computer"
 _QUERY = (
     "import json, platform, sys;"
     "print(json.dumps([platform.python_version(), sys.base_prefix, sys.base_exec_prefix]))"
@@ -32,29 +33,8 @@ class Interpreter:
     roots: tuple[Path, ...]
 
 
-def demand_own_interpreter() -> None:
-    """Check that this user may execute the Python that this process runs in.
-
-    A process that was started as root may run in an interpreter that it cannot start again, for
-    example in a virtual environment below ``/root``.
-    Raises: :class:`SandboxUnavailable` with the remedy.
-    """
-    if os.access(sys.executable, os.X_OK, effective_ids=True):
-        return
-    uid = os.geteuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = f"uid {uid}"
-    raise SandboxUnavailable(
-        f"The hub runs as {user}, who cannot execute the hub's own Python ({sys.executable}).",
-        hint="Install mograder where that user can read and execute it, for example in a virtual "
-        "environment below /opt or in the user's home; not below another user's private directory.",
-    )
-
-
 async def find_interpreter(requires_python: str) -> Interpreter:
-    """Return the hub's own Python if it satisfies the specifier, else another installed one.
+    """Return mograder's own Python if it satisfies the specifier, else another installed one.
 
     Raises: :class:`InvalidInput` when no installed Python satisfies ``requires_python``.
     """
@@ -67,8 +47,8 @@ async def find_interpreter(requires_python: str) -> Interpreter:
     status, found = await _output(find_uv_bin(), *command, requires_python)
     if status != 0:
         raise InvalidInput(
-            f"No Python on the hub satisfies requires-python = {requires_python!r} "
-            f"(the hub's own is {own}).",
+            f"No Python on {_HERE} satisfies requires-python = {requires_python!r} "
+            f"(mograder's own is {own}).",
             hint="Relax requires-python in the notebook's header, or install that Python.",
         )
     program = Path(found.splitlines()[-1])
@@ -96,7 +76,9 @@ def roots_of(*prefixes: str) -> tuple[Path, ...]:
 
 
 async def _output(*argv: str) -> tuple[int, str]:
-    variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
+    variables = None  # as where the person works: there is no hub on other systems
+    if SYSTEM == "linux":
+        variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,

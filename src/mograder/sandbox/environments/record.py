@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.core.errors import NotFound
-from mograder.sandbox.environments.static_assets import SET_NAME
+from mograder.sandbox.environments.asset_sets import SET_NAME
 
 RECORD = "environment.json"
 

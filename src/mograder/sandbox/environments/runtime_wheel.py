@@ -7,11 +7,8 @@ index: they get this wheel by its exact path, regardless of the version that a n
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import os
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata, resources
@@ -21,12 +18,10 @@ from packaging.version import Version
 
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import SandboxUnavailable
+from mograder.core.wheel import WHEEL, pack_wheel
 
 _MODULES = ("runtime.py", "judging.py", "marks.py", "remote.py")
 _INIT = b'"""mograder, as far as a notebook needs it: see mograder.runtime."""\n'
-_WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-# The earliest date of the zip format; a fixed date makes equal content equal bytes.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build_runtime_wheel(directory: Path) -> Path:
@@ -97,23 +92,9 @@ def _version(modules: Mapping[str, bytes]) -> str:
 
 def _archive(modules: Mapping[str, bytes], version: str) -> bytes:
     info = f"mograder-{version}.dist-info"
-    files = {
-        **modules,
-        f"{info}/METADATA": _metadata(version),
-        f"{info}/WHEEL": _WHEEL,
-    }
-    record = f"{info}/RECORD"
-    lines = [f"{name},{_hash(data)},{len(data)}\n" for name, data in files.items()]
-    files[record] = "".join([*lines, f"{record},,\n"]).encode()
-    buffer = io.BytesIO()
+    files = {**modules, f"{info}/METADATA": _metadata(version), f"{info}/WHEEL": WHEEL}
     # Stored, not deflated: the bytes do not depend on the machine's zlib.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in files.items():
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system = 3
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, data)
-    return buffer.getvalue()
+    return pack_wheel(files, info)
 
 
 def _metadata(version: str) -> bytes:
@@ -121,8 +102,3 @@ def _metadata(version: str) -> bytes:
         f"Metadata-Version: 2.1\nName: mograder\nVersion: {version}\n"
         "Summary: What a mograder notebook imports.\nLicense: MIT\nRequires-Python: >=3.11\n"
     ).encode()
-
-
-def _hash(data: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
-    return f"sha256={digest.rstrip(b'=').decode()}"

@@ -20,18 +20,17 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import brotli  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import NotFound
-
-ASSETS = "assets"
-"""The directory of all sets, beside the environments."""
+from mograder.sandbox.environments.asset_sets import ASSETS as ASSETS
+from mograder.sandbox.environments.asset_sets import SET_NAME as SET_NAME
 
 ASSET_TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -53,9 +52,6 @@ ASSET_TYPES: Mapping[str, str] = {
 }
 """Content types by suffix; other files are not copied. HTML would be a page of the hub's origin."""
 
-SET_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,39}-[0-9a-f]{16}")
-"""The name of a set: marimo's version and a digest."""
-
 _PART = re.compile(r"[0-9A-Za-z_@~+-][0-9A-Za-z._@~+-]{0,119}")
 _MANIFEST = "manifest.json"
 _FILES = "files"
@@ -66,6 +62,13 @@ _MAX_TOTAL = 192 << 20
 _BROTLI_QUALITY = 9  # 11 takes nine times as long, and saves another 8 %
 _WORTH = 0.95
 """Largest ratio of compressed to original size; most images and fonts exceed it."""
+
+assert sys.platform == "linux"  # what others' builds have left is opened without following links
+
+try:
+    import brotli  # type: ignore[import-untyped]
+except ImportError:  # a light install: its own editors are all that use these files
+    brotli = None
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -226,7 +229,7 @@ def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> Non
             if hashlib.sha256(content).hexdigest() != digest:
                 raise _UnusableError(f"{path} changes while it is read")
             files[path] = _write_file(staged / _FILES / path, content, digest)
-        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json())
+        (staged / _MANIFEST).write_text(_Manifest(files=files).model_dump_json(), "utf-8")
         _name_set(staged, root, name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -236,7 +239,7 @@ def _write_file(path: Path, content: bytes, digest: str) -> AssetFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     siblings: tuple[tuple[str, bytes], ...] = (
-        (".br", brotli.compress(content, quality=_BROTLI_QUALITY)),
+        (".br", brotli.compress(content, quality=_BROTLI_QUALITY) if brotli else content),
         (".gz", gzip.compress(content, 9, mtime=0)),
     )
     sizes = []

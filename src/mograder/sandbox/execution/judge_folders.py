@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
+from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.sandbox.execution.runner import (
-    CopyBounds,
     FolderCopy,
     in_thread_to_its_end,
     needed_files,

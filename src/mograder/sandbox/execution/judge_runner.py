@@ -14,12 +14,13 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.grading_plan import GradingPlan, parse_plan
+from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judge_folders import JudgeFolders
 from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_report
 from mograder.sandbox.execution.judging import Deadlines, Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import CopyBounds, PrivateCopies
+from mograder.sandbox.execution.runner import PrivateCopies
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import PLAN
 from mograder.sandbox.protocol import (

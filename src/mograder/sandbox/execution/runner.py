@@ -12,30 +12,24 @@ import hashlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.errors import InvalidInput
+from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.protocol import Execute, Executed
+
+assert sys.platform == "linux"  # files of other people are opened without following links
 
 _ID_BYTES = 12
 _DEEPEST = 6
 _COPY_BYTES = 1 << 20
 _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
-_SKIPPED = frozenset(("__pycache__", "__marimo__", "node_modules"))
-
-
-@dataclass(frozen=True, slots=True)
-class CopyBounds:
-    """Limits for a notebook's support files: their number and their sum in megabytes."""
-
-    files: int = 500
-    mb: int = 256
 
 
 class Hands(Protocol):
@@ -247,13 +241,4 @@ class FolderCopy:
 
     def _check_bounds(self) -> None:
         if self._files < 0 or self._bytes < 0:
-            raise TooLarge(
-                f"The notebook's folder holds more than {self._bounds.files} files or "
-                f"{self._bounds.mb} MB.",
-                hint="Remove what the notebook does not need.",
-            )
-
-
-def is_needed(name: str) -> bool:
-    """Return whether a notebook may need a file or folder: not hidden, not a tool's cache."""
-    return not name.startswith(".") and name not in _SKIPPED
+            raise too_large(self._bounds)

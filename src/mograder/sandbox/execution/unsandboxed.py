@@ -1,21 +1,20 @@
-"""Running an author's notebook on the author's machine: it is trusted, so without a sandbox.
+"""Running people's own notebooks on their own machines: trusted there, so without a sandbox.
 
-``cell_runner.py`` runs the cells, as in a sandbox, but with the author's files and network, and
+``cell_runner.py`` runs the cells, as in a sandbox, but with the person's files and network, and
 without limits other than time. It runs a copy, because a notebook may write files beside itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import shutil
-import signal
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -24,16 +23,20 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput
+from mograder.core.process_tree import ProcessTree, apart
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import is_needed
 from mograder.sandbox.isolation.policy import CELLRUN
 from mograder.sandbox.protocol import Executed
 
 _LOG_BYTES = 4000
 _MOST_BYTES = 64 << 20
+_REPORT = "report"
+TEXT_VARIABLES = {"PYTHONUTF8": "1"}
+"""With it files are opened as UTF-8 on every system, as they are on the course's servers."""
 
 
 class AuthorEnvironment:
@@ -87,7 +90,7 @@ class AuthorEnvironment:
             stderr=asyncio.subprocess.PIPE,
             cwd=self._wheels,
             env=self.variables,
-            start_new_session=True,
+            **apart(),
         )
         _, told = await finished(process)
         if process.returncode:
@@ -96,6 +99,25 @@ class AuthorEnvironment:
                 hint="Change `dependencies` in the notebook's header.",
             )
         return (*command, "python")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRun:
+    """A notebook to run without a sandbox: its content, its name, and the folder of its files.
+
+    ``python`` is the command of the Python to run it with, ``variables`` are its environment
+    variables. The run is killed after ``seconds``. With ``outputs`` the result contains the cells'
+    outputs. ``bounds`` are limits for the files that are copied, None for no limits.
+    """
+
+    content: bytes
+    name: str
+    folder: Path | None
+    python: Sequence[str]
+    variables: Mapping[str, str]
+    seconds: float
+    outputs: bool = True
+    bounds: CopyBounds | None = None
 
 
 async def run_as_author(
@@ -111,20 +133,33 @@ async def run_as_author(
     ``python`` is the command of :meth:`AuthorEnvironment.command`. The run is killed after
     ``seconds``.
     """
+    content = await asyncio.to_thread(notebook.read_bytes)
+    variables = environment.variables
+    return await run_own(OwnRun(content, notebook.name, support, python, variables, seconds))
+
+
+async def run_own(wanted: OwnRun) -> ExecutionResult:
+    """Run a copy of a notebook without a sandbox, and return the results of its cells.
+
+    Raises:
+        TooLarge: The files beside it exceed the limits.
+    """
     workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-run-"))
     try:
-        place, program = workshop / "item", workshop / "program"
-        await asyncio.to_thread(copy_item, support, place)
-        await asyncio.to_thread(shutil.copyfile, notebook, place / notebook.name)
-        await asyncio.to_thread(copy_programs, program, CELLRUN)
-        options = {"rlimits": {}, "caches": "", "outputs": True}
-        variables = {**environment.variables, "TMPDIR": str(workshop)}
-        with (workshop / "report").open("w+b") as report:
-            told = json.dumps({**options, "fd": report.fileno()})
-            command = (*python, str(program / CELLRUN[0]), told, "--", notebook.name)
-            executed = await _execute(command, place, variables, report.fileno(), seconds)
-            report.seek(0)
-            data = report.read(_MOST_BYTES + 1)
+        await asyncio.to_thread(_fill, workshop, wanted)
+        told = json.dumps(
+            {
+                "report": str(workshop / _REPORT),
+                "rlimits": {},
+                "caches": "",
+                "outputs": wanted.outputs,
+            }
+        )
+        program = workshop / "program" / CELLRUN[0]
+        command = (*wanted.python, str(program), told, "--", wanted.name)
+        variables = {**wanted.variables, **TEXT_VARIABLES, **temporary_place(workshop)}
+        executed = await _execute(command, workshop / "item", variables, wanted.seconds)
+        data = await asyncio.to_thread(_read_report, workshop / _REPORT)
         if len(data) > _MOST_BYTES:
             executed = executed.model_copy(update={"overflow": True})
         # A run that was killed may have written a part of a line.
@@ -134,14 +169,33 @@ async def run_as_author(
         await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
 
+def _fill(workshop: Path, wanted: OwnRun) -> None:
+    """Make the directories of a run: the copies of the notebook and its files, the programs."""
+    place = workshop / "item"
+    if wanted.folder is None:
+        place.mkdir()
+    else:
+        copy_item(wanted.folder, place, wanted.bounds)
+    notebook = place / wanted.name
+    notebook.write_bytes(wanted.content)
+    copy_programs(workshop / "program", CELLRUN)
+    (workshop / _REPORT).touch()
+
+
+def _read_report(path: Path) -> bytes:
+    with path.open("rb") as report:
+        return report.read(_MOST_BYTES + 1)
+
+
+def temporary_place(directory: Path) -> dict[str, str]:
+    """Return the variables that make programs put their temporary files into a directory."""
+    return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(directory))
+
+
 async def _execute(
-    command: Sequence[str],
-    directory: Path,
-    variables: Mapping[str, str],
-    report: int,
-    seconds: float,
+    command: Sequence[str], directory: Path, variables: Mapping[str, str], seconds: float
 ) -> Executed:
-    """Run a program that inherits the descriptor ``report``, and kill it after ``seconds``."""
+    """Run a program, and kill it after ``seconds``."""
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -150,8 +204,7 @@ async def _execute(
         stderr=asyncio.subprocess.PIPE,
         cwd=directory,
         env=variables,
-        pass_fds=(report,),
-        start_new_session=True,
+        **apart(),
     )
     told, timed_out = b"", False
     try:
@@ -165,23 +218,41 @@ async def _execute(
 
 
 async def finished(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
-    """Wait for a process and return its output; on an exception kill its process group."""
+    """Wait for a process that was started with :func:`apart`, and return its output.
+
+    On an exception it is killed, with the processes that it has started.
+    """
+    tree = ProcessTree(process.pid)
     try:
         return await process.communicate()
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-                os.killpg(process.pid, signal.SIGKILL)
+            tree.kill()
             await process.wait()
 
 
-def copy_item(support: Path, place: Path) -> None:
-    """Copy the files that a notebook may need to a directory, which is made."""
+def copy_item(support: Path, place: Path, bounds: CopyBounds | None = None) -> None:
+    """Copy the files that a notebook may need to a directory, which is made.
+
+    Raises:
+        TooLarge: They exceed the limits.
+    """
+    files = size = 0
 
     def unwanted(directory: str, names: list[str]) -> list[str]:
         return [name for name in names if _is_unwanted(Path(directory, name))]
 
-    shutil.copytree(support, place, ignore=unwanted, ignore_dangling_symlinks=True)
+    def copy(source: str, target: str) -> None:
+        nonlocal files, size
+        files, size = files + 1, size + Path(source).stat().st_size
+        if bounds is not None and (files > bounds.files or size > bounds.mb << 20):
+            raise too_large(bounds)
+        shutil.copy2(source, target)
+        Path(target).chmod(Path(target).stat().st_mode | stat.S_IWUSR)  # or Windows keeps it
+
+    shutil.copytree(
+        support, place, ignore=unwanted, ignore_dangling_symlinks=True, copy_function=copy
+    )
 
 
 def _is_unwanted(path: Path) -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mograder.core.closing import open_pipes
-from mograder.core.errors import SandboxUnavailable
+from mograder.core.process_tree import apart
 from mograder.core.single_flight import Progress
 from mograder.notebook.grading_plan import parse_plan
 from mograder.notebook.pep723 import read_script
@@ -34,6 +35,8 @@ from mograder.sandbox.execution.unsandboxed import (
 from mograder.sandbox.isolation.policy import CONTRACT, ENDS, JUDGE, PLAN, REHEARSAL, WORKER
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 
+assert sys.platform == "linux"  # the worker needs it
+
 _MOST_BYTES = 64 << 20
 _PROGRAMS = tuple(dict.fromkeys((*WORKER, *JUDGE)))
 
@@ -46,11 +49,8 @@ async def judge_as_author(
     The environment and the limits of the request have no effect.
 
     Raises:
-        SandboxUnavailable: This system is not Linux, which the worker needs.
         InvalidInput: The notebook's packages cannot be installed.
     """
-    if not hasattr(os, "pidfd_open"):
-        raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
     plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
     python = await environment.command(read_script(request.text), progress)
     workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-judge-"))
@@ -130,7 +130,7 @@ class _Run:
                     cwd=self._workshop / name,
                     env=self._variables,
                     pass_fds=tuple(numbers.values()),
-                    start_new_session=True,
+                    **apart(),
                 )
             finally:
                 for end in ends:

@@ -10,7 +10,8 @@ written to ``fd`` at once, so that the cell of an endless loop is known when the
 ``{"kind": "start", "index": 0}``, ``"cell"``, ``"check"`` (a line of the sidecar,
 compatibility-0.3.16.md 8, with the cell that was running), with ``outputs`` also ``"output"`` (an
 output of the cell, in pieces), and at last ``{"kind": "end"}``; without that line the notebook
-exited early. All lines are untrusted.
+exited early. All lines are untrusted. With ``"report": "/path"`` instead of ``fd`` they are written
+to that file, since Windows passes no descriptors on.
 
 It needs ``check_guard.py``, ``cell_output.py`` and ``own_modules.py`` beside it, and internals of
 marimo (tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at
@@ -29,7 +30,6 @@ import itertools
 import json
 import os
 import pathlib
-import resource
 import runpy
 import shutil
 import sys
@@ -62,11 +62,17 @@ BROKEN = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
 def main(argv: list[str]) -> None:
     """Set the rlimits, run the notebook, report, and exit at once."""
     options = json.loads(argv[0])
-    report = prepare(options, options["fd"], argv[2], outputs=options["outputs"])
+    descriptor = options["fd"] if "fd" in options else _opened(options["report"])
+    report = prepare(options, descriptor, argv[2], outputs=options["outputs"])
     _run(argv[2], report)
     report.say({"kind": "end"})
     # Do not run the student's threads and exit handlers.
     os._exit(0)
+
+
+def _opened(path: str) -> int:
+    """Return a descriptor that writes to the end of a file, without changing the ends of lines."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
 
 def prepare(
@@ -94,6 +100,9 @@ def prepare_process(options: dict[str, Any]) -> None:
 
 def _set_rlimits(wanted: dict[str, int]) -> None:
     """Set this process's limits by their names, none above its present hard limit."""
+    if not wanted:
+        return
+    resource: Any = importlib.import_module("resource")  # Windows has none, and no limits
     for name, most in wanted.items():
         kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]
@@ -116,7 +125,9 @@ class CheckLines:
 
     def take(self) -> list[dict[str, Any]]:
         """Return the valid results written since the last call."""
-        data = os.pread(self._file, _SIDECAR_BYTES, self._read)
+        # Not `pread`, which Windows does not have.
+        os.lseek(self._file, self._read, os.SEEK_SET)
+        data = os.read(self._file, _SIDECAR_BYTES)
         self._read += len(data)
         found = (_check(line) for line in data.splitlines())
         return [check for check in found if check is not None]

@@ -132,7 +132,6 @@ def _show_arguments(arguments: list[str]) -> None:
 
 def _give_up_rights(program: bytes) -> None:
     """Apply the restrictions that bubblewrap applies only to its own children."""
-    rights.leave_keyring()
     rights.forbid_new_privileges()
     cleared = rights.libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     rights.check(cleared, "ambient")

@@ -34,7 +34,12 @@ def check(result: int, what: str) -> None:
 
 
 def leave_keyring() -> None:
-    """Join a new session keyring, so that the keys of the previous one are inaccessible."""
+    """Join a new session keyring, so that the keys of the previous one are inaccessible.
+
+    The supervisor does this once. Sandboxes share its empty keyring, which their filter makes
+    inaccessible: one for each would exhaust the kernel's quota of a service user, 200 keys
+    (keyrings(7)), at some 95 sessions.
+    """
     number = _KEYCTL_NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"no system-call numbers for {platform.machine()}")

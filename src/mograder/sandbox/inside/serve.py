@@ -1,13 +1,17 @@
-"""Runs marimo's unmodified command line on an inherited listening socket.
+"""Runs marimo's unmodified command line on a listening socket.
 
-Runs inside the sandbox, with the environment's own python, and imports only the standard library,
-uvicorn and marimo. marimo has no option for a Unix socket, so uvicorn's public
-``Server.run(sockets=...)`` is used (sessions.md, "What is replaced in marimo"; tested with marimo
-0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so readiness need not
-be polled.
+Runs with the environment's own python, inside the sandbox or as a student's own editor, and imports
+only the standard library, uvicorn and marimo. marimo has no option for a Unix socket, so uvicorn's
+public ``Server.run(sockets=...)`` is used (sessions.md, "What is replaced in marimo"; tested with
+marimo 0.14.17 to 0.25.2). Connections queue in the socket until the server accepts, so readiness
+need not be polled.
 
 Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
 ``{"fd": 7, "rlimits": {"RLIMIT_NPROC": 256}, "config": "...", "caches": "/path"}``.
+
+With ``"host": "127.0.0.1"`` instead of ``fd`` it listens there on a free port itself, since Windows
+passes no sockets on, and writes ``{"port": 2718}`` as the only line of its standard output. With
+``"owner": 4711`` it ends when that process has ended, with the processes that it has started.
 """
 
 from __future__ import annotations
@@ -18,36 +22,69 @@ import importlib
 import json
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import socket
 import stat
 import sys
 import threading
+import time
 from typing import Any
+
+_BACKLOG = 128
+_TRIES, _PAUSE_SECONDS = 20, 0.05
+"""How often a notebook is saved again while another program has it open."""
 
 
 def main(argv: list[str]) -> None:
     """Set the rlimits, prepare the home directory, then run marimo."""
-    options = json.loads(argv[0])
+    options, arguments = json.loads(argv[0]), argv[2:]
     for name, value in options["rlimits"].items():
-        _limit(getattr(resource, name), value)
+        _limit(name, value)
     _write_first_configuration(options["config"])
     copy_caches(options["caches"])
-    listener = socket.socket(fileno=options["fd"])
+    if "fd" in options:
+        listener = socket.socket(fileno=options["fd"])
+    else:
+        listener = socket.create_server((options["host"], 0), backlog=_BACKLOG)
+        port = _tell_port(listener)
+        # Before the notebook's path, which is the last argument.
+        arguments[-1:-1] = ["--host", options["host"], "--port", str(port)]
     # The kernel and its children must not keep the listening socket open.
     listener.set_inheritable(False)
     _serve_on(listener)
     _save_whole()
-    _run_marimo(argv[2:])
+    if "owner" in options:
+        threading.Thread(target=_end_with, args=(options["owner"],), daemon=True).start()
+    _run_marimo(arguments)
 
 
-def _limit(kind: int, wanted: int) -> None:
+def _limit(name: str, wanted: int) -> None:
     """Set an rlimit, or the supervisor's hard limit if that is lower: it cannot be raised here."""
+    resource: Any = importlib.import_module("resource")  # Windows has none, and no rlimits
+    kind = getattr(resource, name)
     hard = resource.getrlimit(kind)[1]
     value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(kind, (value, value))
+
+
+def _tell_port(listener: socket.socket) -> int:
+    """Write the port as a line of JSON, close that pipe, and return the port."""
+    port = int(listener.getsockname()[1])
+    os.write(1, json.dumps({"port": port}).encode() + b"\n")
+    os.dup2(2, 1)  # what follows goes to the log
+    return port
+
+
+def _end_with(owner: int) -> None:
+    """Wait until a process has ended; then end this process and those that it has started."""
+    psutil: Any = importlib.import_module("psutil")  # marimo requires it
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(owner).wait()
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            each.kill()
+    os._exit(1)
 
 
 def _write_first_configuration(text: str) -> None:
@@ -105,16 +142,35 @@ def _save_whole() -> None:
         beside = target.with_name(f".{target.name}.saving")
         try:
             write(self, beside, content)
-            with beside.open("rb") as saved:
-                os.fchmod(saved.fileno(), stat.S_IMODE(target.stat().st_mode))
+            with beside.open("rb+") as saved:  # to be writable: Windows writes no other to disk
+                if hasattr(os, "fchmod"):  # Windows has no modes
+                    os.fchmod(saved.fileno(), stat.S_IMODE(target.stat().st_mode))
                 os.fsync(saved.fileno())
-            beside.replace(target)
+            _replace(beside, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 beside.unlink()  # incomplete, on a disk that may be full
             raise
 
     storage.FilesystemStorage.write = write_whole
+
+
+def _replace(beside: pathlib.Path, target: pathlib.Path) -> None:
+    """Rename a file over another, which Windows refuses while some program has one of them open.
+
+    Most, such as virus scanners, close it again at once. After a second, the error is
+    marimo's to show; it saves again at the next change.
+    """
+    for _ in range(_TRIES):
+        try:
+            beside.replace(target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    beside.replace(target)
 
 
 def _run_marimo(arguments: list[str]) -> None:
@@ -124,40 +180,41 @@ def _run_marimo(arguments: list[str]) -> None:
     marimo(args=arguments, prog_name="marimo", standalone_mode=True)
 
 
-class _Forks(threading.local):
-    """Lets processes that a notebook forks end on SIGTERM, as any process does.
+if sys.platform != "win32":  # where nothing forks
 
-    They inherit the kernel's handler, which is a Python function: Python drops a signal that
-    arrives before the new process runs, and one that arrives just before a wait does not
-    interrupt it. ``Pool.terminate`` sends one signal and then waits without a timeout.
-    """
+    class _Forks(threading.local):
+        """Lets processes that a notebook forks end on SIGTERM, as any process does.
 
-    _mask: set[int] | None = None
-    """The signals that this thread had blocked before the fork; None outside a fork."""
+        They inherit the kernel's handler, which is a Python function: Python drops a signal that
+        arrives before the new process runs, and one that arrives just before a wait does not
+        interrupt it. ``Pool.terminate`` sends one signal and then waits without a timeout.
+        """
 
-    def before(self) -> None:
-        of = getattr(signal.getsignal(signal.SIGTERM), "__module__", None)
-        if isinstance(of, str) and of.startswith("marimo."):
-            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        _mask: set[int] | None = None
+        """The signals that this thread had blocked before the fork; None outside a fork."""
 
-    def after_in_parent(self) -> None:
-        if self._mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            self._mask = None
+        def before(self) -> None:
+            of = getattr(signal.getsignal(signal.SIGTERM), "__module__", None)
+            if isinstance(of, str) and of.startswith("marimo."):
+                self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
-    def after_in_child(self) -> None:
-        if self._mask is not None:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            self.after_in_parent()
+        def after_in_parent(self) -> None:
+            if self._mask is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+                self._mask = None
 
+        def after_in_child(self) -> None:
+            if self._mask is not None:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                self.after_in_parent()
 
-_forks = _Forks()
-# At import, since a cold kernel is a spawned process, which imports only this module of ours.
-os.register_at_fork(
-    before=_forks.before,
-    after_in_parent=_forks.after_in_parent,
-    after_in_child=_forks.after_in_child,
-)
+    _forks = _Forks()
+    # At import, since a cold kernel is a spawned process, which imports only this module of ours.
+    os.register_at_fork(
+        before=_forks.before,
+        after_in_parent=_forks.after_in_parent,
+        after_in_child=_forks.after_in_child,
+    )
 
 if __name__ == "__main__":
     # Do not import from the script's own directory.

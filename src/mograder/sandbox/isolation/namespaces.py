@@ -260,7 +260,6 @@ def _go_on_inside(place: Joined, launch: Launch, output: int, told: socket.socke
 
 
 def _settle(place: Joined) -> None:
-    rights.leave_keyring()  # do not inherit the supervisor's
     if place.flags == NESTED:
         _show_its_processes()
     rights.bound_capabilities(place.capabilities)  # needs CAP_SETPCAP, which is dropped below

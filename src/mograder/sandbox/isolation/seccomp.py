@@ -33,8 +33,7 @@ _FAMILIES = (1, 2, 10, 16)
 
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
-_JOINING = ("setns", "keyctl")
-
+_JOINING = ("setns",)
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 """Audit number, and the index into the pairs of ``allowed_syscalls.py``, by machine."""
@@ -44,8 +43,8 @@ _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 def filter_program(machine: str | None = None, *, joining: bool = False) -> bytes:
     """Return the filter for this machine's architecture as packed ``sock_filter`` records.
 
-    ``joining`` also allows ``setns`` and ``keyctl``, for a zygote: its children enter a sandbox
-    and a new keyring before they install the full filter.
+    ``joining`` also allows ``setns``, for a zygote: its children enter a sandbox before they
+    install the full filter.
     Raises: :class:`SandboxUnavailable` on an architecture that has no table.
     """
     name = machine or platform.machine()

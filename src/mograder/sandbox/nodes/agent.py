@@ -33,11 +33,11 @@ from mograder.sandbox.supervisor.lease import boot_time
 
 _log = logging.getLogger(__name__)
 
-_STATUS_SECONDS = 2.0
+_STATUS_SECONDS = 1.5
 _LOOK_SECONDS = 0.2
 _FAREWELL_SECONDS = 3.0
 _HOLD_SECONDS = 2.0
-"""How long the supervisor may take to hold a lease; the next one is granted two seconds later."""
+"""How long the supervisor may take to hold a lease; the next one is granted soon after."""
 
 
 class NodeAgent:
@@ -179,7 +179,7 @@ class NodeAgent:
         return path if path.is_socket() else None
 
     async def _tell(self) -> None:
-        """Send a status to every hub every two seconds, until the drain is over."""
+        """Send a status to every hub every 1.5 seconds, until the drain is over."""
         while True:
             try:
                 status = await self._status()

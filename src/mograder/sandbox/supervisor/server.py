@@ -29,7 +29,7 @@ from mograder.core.disk_reserve import DiskReserve
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
-from mograder.sandbox.environments.interpreters import demand_own_interpreter
+from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
     Runner,

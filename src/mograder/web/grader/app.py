@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from mograder.core.errors import NotFound
-from mograder.web.app import AppMiddleware, bare_api
+from mograder.web.app import AppMiddleware
 from mograder.web.browser_access import HEADERS
 from mograder.web.context import ContextMiddleware, request_context
+from mograder.web.fastapi_app import bare_api
 from mograder.web.grader.grader_app import GraderApp, answer_problem, grader_app
 from mograder.web.grader.view_as import view_as
 from mograder.web.marking.access import check_instructor, check_marker

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import socket
 import sys
-import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.results.result_signature import grading_key
 from mograder.store.sources import open_sources
+from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.grader.access import LocalAccess, ProxyAccess, ProxyRules, local_user
 from mograder.web.grader.app import create_app
@@ -109,7 +109,7 @@ async def _serve_local(options: GraderOptions) -> None:
         with until_signalled(server, signals=_LOCAL_SIGNALS):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
-                await asyncio.to_thread(webbrowser.open, f"{url}{link}")
+                await asyncio.to_thread(open_page, f"{url}{link}")
             await serving
 
 

@@ -22,13 +22,15 @@ from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import Copies
+from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
-from mograder.web.app import AppMiddleware, bare_api
+from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.fastapi_app import bare_api
 from mograder.web.hub.external_routes import external_routes, lti_service, machines_in, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
@@ -118,6 +120,7 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
+        client_wheels=ClientWheels(services.loaded.course_dir),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),

@@ -13,6 +13,7 @@ from typing import Any
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.handlers import (
     admin,
+    client,
     copies,
     copy_pages,
     course,
@@ -123,6 +124,9 @@ ROUTES: tuple[Route, ...] = (
     *_MARKING,
     # Loaded by every page
     Route("GET", "/static/{version}/{name}", pages.static_file, Access.ANYONE),
+    # The student's commands
+    Route("GET", "/client", client.page, Access.ANYONE),
+    Route("GET", "/client/{digest}/{name}", client.send, Access.ANYONE),
     # Signing in and out
     Route("GET", "/login", signin.login_page, Access.ANYONE),
     Route("POST", "/login", signin.login, Access.ANYONE),

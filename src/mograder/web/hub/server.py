@@ -9,7 +9,6 @@ import gc
 import secrets
 import socket
 import sys
-import webbrowser
 from contextlib import AsyncExitStack
 
 import uvicorn
@@ -21,6 +20,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
+from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
@@ -81,7 +81,7 @@ async def _serve(
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
         if not headless:
-            await asyncio.to_thread(webbrowser.open, first)
+            await asyncio.to_thread(open_page, first)
         # Objects that exist by now stay; a garbage collection over them would block the loop for
         # 0.1 s each time.
         gc.collect()

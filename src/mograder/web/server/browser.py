@@ -96,6 +96,11 @@ async def index(info: RequestInfo) -> Response:
 async def static_file(info: RequestInfo) -> Response:
     """Return one of our own stylesheets and scripts."""
     _check_switch(info)
+    return send_static(info)
+
+
+def send_static(info: RequestInfo) -> Response:
+    """Return one of our own stylesheets and scripts. Raises: NotFound."""
     static = info.services.pages.static
     found = static.by_name.get(info.names["file"])
     if found is None or info.names["version"] != static.version:

@@ -1,10 +1,11 @@
-"""The drafts of students who work in the browser (docs/reference/https-api.md, "Drafts")."""
+"""The drafts of students' notebooks (docs/reference/https-api.md, "Drafts")."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from anyio import to_thread
+from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import moment
@@ -25,7 +26,7 @@ async def read(info: RequestInfo) -> Response:
         services.drafts.find, info.whose, assignment.name, limiter=services.readers
     )
     if draft is None:
-        return JSONResponse({**_about(None), "text": None})
+        return JSONResponse({**about(None), "text": None})
     return _answer(draft, text=draft.text)
 
 
@@ -57,7 +58,7 @@ def _replace(info: RequestInfo, text: str, now: datetime, over: str) -> Response
         draft = info.services.drafts.replace(info.whose, assignment.name, text, now, over or None)
     except DraftChanged as error:
         answer = {"error": str(error), "reason": "changed"}
-        return JSONResponse({**answer, **_about(error.current)}, 412)
+        return JSONResponse({**answer, **about(error.current)}, 412)
     return _answer(draft)
 
 
@@ -71,10 +72,16 @@ def _over(info: RequestInfo) -> str | None:
 
 
 def _answer(draft: Draft, **more: str) -> Response:
-    return JSONResponse({**_about(draft), **more}, headers={"ETag": f'"{draft.tag}"'})
+    return JSONResponse({**about(draft), **more}, headers={"ETag": f'"{draft.tag}"'})
 
 
-def _about(draft: Draft | None) -> dict[str, str | int | None]:
+def about(draft: Draft | None) -> dict[str, JsonValue]:
+    """Return the facts about a draft, without its text."""
     if draft is None:
-        return {"tag": None, "version": 0, "saved": None}
-    return {"tag": draft.tag, "version": draft.version, "saved": moment(draft.saved)}
+        return {"tag": None, "version": 0, "saved": None, "sha256": None}
+    return {
+        "tag": draft.tag,
+        "version": draft.version,
+        "saved": moment(draft.saved),
+        "sha256": draft.sha256,
+    }

@@ -109,6 +109,8 @@ def _register(info: RequestInfo, user: Username, mark: str) -> None:
             f"The name {user} is not on this course's list.",
             hint="Register with the name that your instructor has for you, or ask them.",
         )
+    if services.roster is None and services.people.find(user) is None:
+        Username.parse_new(user)
     # Submissions under the name from before there was a register of names.
     if services.people.find(user) is None and services.submissions.anything_of(user):
         raise taken(user)

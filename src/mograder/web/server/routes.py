@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
-from mograder.web.server import assignments, browser, drafts, grades, people, receipts, submissions
+from mograder.web.server import (
+    assignments,
+    browser,
+    client,
+    drafts,
+    grades,
+    people,
+    receipts,
+    submissions,
+)
 from mograder.web.server.access import Access, RequestInfo
 from mograder.web.server.problems import WrongMethod
 
@@ -82,6 +91,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/web/items/{name}", browser.page, Access.ANYONE, open=False),
     Route("GET", "/web/static/{version}/{file}", browser.static_file, Access.ANYONE, open=False),
     Route("GET", "/web/files/{path...}", browser.send_file, Access.ANYONE),
+    Route("GET", "/client", client.page, Access.ANYONE, open=False),
+    Route("GET", "/client/{digest}/{file}", client.send_wheel, Access.ANYONE, open=False),
+    Route("GET", "/client/static/{version}/{file}", client.static_file, Access.ANYONE, open=False),
 )
 
 

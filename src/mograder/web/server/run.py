@@ -88,14 +88,16 @@ def _greet(options: ServerOptions, listening: Listening, listener: socket.socket
     host = f"[{listening.host}]" if ":" in listening.host else listening.host
     scheme = "https" if listening.tls_cert else "http"
     auth = "disabled (--no-auth)" if options.no_auth else "enabled"
+    url = f"{scheme}://{host}:{listener.getsockname()[1]}"
     lines = [
         f"Serving assignments from {options.root}",
-        f"  URL: {scheme}://{host}:{listener.getsockname()[1]}",
+        f"  URL: {url}",
         f"  Authentication: {auth}",
     ]
     if options.enrollment_code and not options.no_auth:
         lines.append("  Registration: enabled")
-    sys.stdout.write("\n".join([*lines, "Press Ctrl+C to stop.", ""]))
+    lines += ["Press Ctrl+C to stop.", f"How students install their commands: {url}/client", ""]
+    sys.stdout.write("\n".join(lines))
     sys.stdout.flush()  # output to a journal or a file is buffered
 
 

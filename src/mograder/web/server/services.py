@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -14,9 +15,12 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
+from mograder.core.portable_names import problems
+from mograder.core.settings_model import Settings
 from mograder.store.allowlist import Allowlist
 from mograder.store.assignments import Catalogue
 from mograder.store.browser_pages import BrowserPages
+from mograder.store.client_wheel import ClientWheels
 from mograder.store.drafts import Drafts
 from mograder.store.grades import Grades
 from mograder.store.name_registry import PEOPLE_FILE, NameRegistry
@@ -42,7 +46,8 @@ _log = get_logger(__name__)
 class ServerOptions:
     """The options of ``mograder serve`` (B135-B145).
 
-    ``web`` adds the pages for the browser alone.
+    ``web`` adds the pages for the browser alone. Of ``settings``, those of the course, only the
+    title and the server's address are used.
     """
 
     root: Path
@@ -52,6 +57,7 @@ class ServerOptions:
     roster: Path | None = None
     no_auth: bool = False
     web: bool = False
+    settings: Settings = field(default_factory=Settings)
 
 
 class GradeBooks:
@@ -94,6 +100,7 @@ class Services:
     readers: CapacityLimiter
     drafts: Drafts
     browser_pages: BrowserPages
+    client_wheels: ClientWheels
     pages: Pages
 
     def feedback_directory(self, name: ItemName) -> Path:
@@ -123,11 +130,7 @@ def open_services(
     flat_in_root = release is not None and release.resolve() == root.resolve()
     older = None if options.submissions_dir or flat_in_root else root
     catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
-    if not catalogue.all():
-        _log.warning(
-            "no assignments: every directory with files/ in it is one, or name a release "
-            "directory by --release-dir"
-        )
+    _warn_of(catalogue)
     clock = clock or SystemClock()
     return Services(
         options=options,
@@ -148,8 +151,24 @@ def open_services(
         readers=CapacityLimiter(_READERS),
         drafts=Drafts(root, disk=disk),
         browser_pages=BrowserPages(root),
+        client_wheels=ClientWheels(root),
         pages=load_pages(),
     )
+
+
+def _warn_of(catalogue: Catalogue) -> None:
+    """Log that there are no assignments, and the names that not every system can store."""
+    assignments = catalogue.all()
+    if not assignments:
+        _log.warning(
+            "no assignments: every directory with files/ in it is one, or name a release "
+            "directory by --release-dir"
+        )
+    files = chain.from_iterable(
+        (f"{each.name}/{file}" for file in each.files) for each in assignments
+    )
+    for told in (*problems(each.name for each in assignments), *problems(files)):
+        _log.warning("%s Rename it: students' computers run Windows and macOS, too.", told)
 
 
 def read_names(text: str) -> tuple[Username, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import Facts, Receipt, make_receipt, moment
-from mograder.core.errors import Busy, Forbidden, InvalidInput
+from mograder.core.errors import Busy, Forbidden, InvalidInput, MograderError
 from mograder.core.names import FileName, ItemName
 from mograder.store.assignments import Assignment, Deadline
 from mograder.store.grades import Mark
@@ -18,6 +19,7 @@ from mograder.store.history import Submission, reads_as_a_submission
 from mograder.store.submissions import Kept, Terms
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, shown
+from mograder.web.server.drafts import about
 from mograder.web.server.files import answer_file, look
 from mograder.web.server.request_bodies import (
     SUBMISSION_LIMIT,
@@ -71,7 +73,9 @@ async def status(info: RequestInfo) -> Response:
             "feedback": mark.feedback,
             "feedback_available": feedback.is_file(),
         }
-        return {**plain, **_more(info, assignment, counting)} if info.detailed else plain
+        if not info.detailed:
+            return plain
+        return {**plain, **_more(info, assignment, counting), **_draft(info, assignment)}
 
     return JSONResponse(await to_thread.run_sync(read, limiter=info.services.readers))
 
@@ -176,6 +180,15 @@ def _more(
         "can_submit": can_submit,
         "why_not": "" if can_submit else _closed(assignment, deadline),
     }
+
+
+def _draft(info: RequestInfo, assignment: Assignment) -> dict[str, JsonValue]:
+    """Return the facts about a person's draft for that person alone, nothing if it is damaged."""
+    if info.asker.user != info.whose and not info.services.options.no_auth:
+        return {}
+    with suppress(MograderError):
+        return {"draft": about(info.services.drafts.find(info.whose, assignment.name))}
+    return {}
 
 
 def _details(counting: Submission, due: datetime | None) -> dict[str, JsonValue]:

@@ -4,7 +4,7 @@
 
 import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
-import { close, showChecks, showStanding, takeChecks } from "./browser-panel.js";
+import { close, digest, showChecks, showStanding, takeChecks } from "./browser-panel.js";
 import { Refused, Unreachable, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
@@ -17,7 +17,8 @@ const clock = (moment) => new Date(moment).toLocaleString();
 let store;
 let person;
 let server;
-let work; // { text, at, base, dirty, pending, receipts }
+let work; // { text, at, base, dirty, pending, receipts, submitted }
+let standing; // the server's last answer on what was submitted
 let frame;
 let choosing;
 let pushing;
@@ -52,9 +53,13 @@ function edited(text) {
   void writing.then(push);
 }
 
-async function push() {
-  if (pushing || choosing || !work.dirty) return;
-  pushing = true;
+function push() {
+  pushing ??= pushAll().finally(() => (pushing = undefined));
+  return pushing;
+}
+
+async function pushAll() {
+  if (choosing || !work.dirty) return;
   try {
     while (work.dirty && !choosing) {
       const { text } = work;
@@ -69,10 +74,23 @@ async function push() {
     else if (error instanceof Unreachable) offline();
     else say(`The server did not take the draft: ${error.message} It is kept in this browser.`);
   } finally {
-    pushing = false;
     showSaved();
   }
 }
+
+// Newer work of this person, from another browser or computer, is never replaced in silence: this
+// sees it before anything is typed here.
+async function look() {
+  await push();
+  const { base } = work;
+  standing = await server.status(item);
+  const { draft } = standing;
+  if (!choosing && !pushing && draft?.tag && draft.tag !== base && work.base === base) {
+    await chooseFromServer();
+  }
+}
+
+const lastSubmitted = () => standing?.receipt?.received ?? null;
 
 function offline() {
   $("said").dataset.offline = "1";
@@ -81,12 +99,14 @@ function offline() {
 
 async function chooseFromServer() {
   const theirs = await server.draft(item);
+  standing = await server.status(item);
+  if (choosing) return;
   if (theirs === null) {
     work = { ...work, base: null };
     return;
   }
   if (theirs.text === work.text) {
-    work = { ...work, base: theirs.tag, dirty: false };
+    work = { ...work, base: theirs.tag, dirty: false, submitted: lastSubmitted() };
     await keep();
     return;
   }
@@ -96,23 +116,29 @@ async function chooseFromServer() {
 // Returns when one of the two was chosen; the other is kept as an earlier one.
 function choose(theirs) {
   choosing = true;
+  const { receipt } = standing ?? {};
+  const same = receipt?.sha256 === theirs.sha256;
+  const counts = receipt && !same && receipt.received !== work.submitted;
   $("versions").textContent =
-    `This browser saved ${clock(work.at)}; the server has a version saved ${clock(theirs.saved)}.`;
+    `This browser saved ${clock(work.at)}; the server has a version ${same ? "submitted" : "saved"} ` +
+    `${clock(theirs.saved)}, from another browser or computer.` +
+    (counts ? ` What was submitted elsewhere ${clock(receipt.received)} counts.` : "");
   $("choice").hidden = false;
   $("place").hidden = true;
   return new Promise((resolve) => {
     const decide = async (mine) => {
       const other = mine ? { text: theirs.text, at: theirs.saved } : { text: work.text, at: work.at };
       await store.keepEarlier(person.user, item, other);
-      if (mine) work = { ...work, base: theirs.tag, dirty: true };
-      else work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), base: theirs.tag, dirty: false };
+      if (!mine && work.pending) await store.keepEarlier(person.user, item, work.pending);
+      work = { ...work, base: theirs.tag, dirty: mine, submitted: lastSubmitted() };
+      if (!mine) work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), pending: undefined };
       await keep();
       choosing = false;
       $("choice").hidden = true;
       $("place").hidden = false;
       // A notebook that runs already shows the other text: start it again.
       if (!mine && frame) location.reload();
-      void push();
+      again();
       resolve();
     };
     $("keep-mine").onclick = () => decide(true);
@@ -141,9 +167,18 @@ async function submit() {
 async function send(late = false) {
   if (!work.pending) return;
   try {
+    await look();
+    if (choosing) say("Not submitted yet: choose a version.");
+    if (choosing || !work.pending) return;
+    if (!(await mayReplace())) {
+      work = { ...work, pending: undefined };
+      await keep();
+      say("Not submitted: the one from elsewhere still counts.");
+      return;
+    }
     const answer = await server.submit(item, work.pending.text, late);
     const receipts = [answer.receipt, ...(work.receipts ?? [])].slice(0, 50);
-    work = { ...work, pending: undefined, receipts };
+    work = { ...work, pending: undefined, receipts, submitted: answer.receipt.received };
     await keep();
     say(`Submitted, ${clock(answer.receipt.received)}${answer.late ? ", late" : ""}. Receipt kept.`);
   } catch (error) {
@@ -162,6 +197,18 @@ async function send(late = false) {
     }
     say(`Not submitted: ${error.message}`);
   }
+}
+
+// A program that keeps no drafts may have submitted.
+async function mayReplace() {
+  const { receipt } = standing;
+  if (!receipt || receipt.received === work.submitted) return true;
+  if (receipt.sha256 === (await digest(work.pending.text))) return true;
+  const yes = confirm(
+    `Another version was submitted elsewhere, ${clock(receipt.received)}, and counts. Replace it?`,
+  );
+  if (yes) work = { ...work, submitted: receipt.received };
+  return yes;
 }
 
 function again() {
@@ -237,6 +284,7 @@ async function begin() {
     const files = await releaseFiles();
     work = { ...work, files };
     theirs = await server.draft(item);
+    standing = await server.status(item);
   } catch (error) {
     if (error.status === 401) {
       await store.keepPerson(undefined);
@@ -251,8 +299,12 @@ async function begin() {
   if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
   if (theirs && theirs.tag !== work.base) {
     if (work.dirty && theirs.text !== work.text) await choose(theirs);
-    else work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), base: theirs.tag, dirty: false };
+    else {
+      const { text, saved, tag } = theirs;
+      work = { ...work, text, at: Date.parse(saved), base: tag, dirty: false, submitted: undefined };
+    }
   }
+  if (standing && work.submitted === undefined) work = { ...work, submitted: lastSubmitted() };
   await keep();
   showSaved();
 }
@@ -286,6 +338,7 @@ function listen() {
   document.addEventListener("visibilitychange", () => {
     // A tab that is left may never come back.
     if (document.hidden) void frame?.save();
+    else void look().catch(() => {});
   });
 }
 

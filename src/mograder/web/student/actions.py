@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import TypedDict
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.clients.course_server import Transport, WouldReplaceOnTime
 from mograder.core.errors import MograderError, NotAuthenticated, NotFound
 from mograder.exchange.student.course import Submitted
+from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.store.student_folder import Notebook
 from mograder.web.background import Report
 from mograder.web.pages import with_outcome
@@ -21,6 +23,11 @@ from mograder.web.request_body import read_form
 from mograder.web.student.assignment_rows import AssignmentRow
 from mograder.web.student.student_app import StudentApp, deliver, go_to, student_app
 from mograder.web.student.views import FIRST_LOOK, requested_row, sign_in_form
+
+
+class _Agreed(TypedDict):
+    late: bool
+    agreed: str
 
 
 async def sign_in(request: Request) -> Response:
@@ -87,6 +94,23 @@ async def fetch(request: Request) -> Response:
     return await deliver(request, f"fetch:{line.folder}", job)
 
 
+async def take(request: Request) -> Response:
+    """Put newer work from elsewhere into the notebook's place; an edited one is kept beside it."""
+    app, line = student_app(request), await requested_row(request)
+
+    async def job(report: Report) -> str:
+        # An editor that is open would save its text over what is taken.
+        await app.runner.editors.stop(line.folder)
+
+        def bring(transport: Transport) -> bool:
+            return bool(app.course.take(transport, line.folder, report).kept)
+
+        kept = await app.connection.use(bring)
+        return with_outcome("/", "taken-kept" if kept else "taken", line.name)
+
+    return await deliver(request, f"fetch:{line.folder}", job)
+
+
 async def edit(request: Request) -> Response:
     """Start the editor of a notebook, then redirect to it."""
     return await _run_notebook(request, "edit", student_app(request).runner.edit, "editor")
@@ -124,10 +148,10 @@ async def _run_notebook(
 async def submit(request: Request) -> Response:
     """Submit the notebook as last saved; if the server cannot be reached, keep it for later."""
     app, line = student_app(request), await requested_row(request)
-    late = (await read_form(request)).get("late") == "yes"
+    agreed = _agreed(await read_form(request))
 
     async def job(report: Report) -> str:
-        hand_in = partial(app.course.submit, folder=line.folder, progress=report, late=late)
+        hand_in = partial(app.course.submit, folder=line.folder, progress=report, **agreed)
         try:
             return await _handed_over(app, line, hand_in)
         except NotAuthenticated:
@@ -139,10 +163,10 @@ async def submit(request: Request) -> Response:
 async def send(request: Request) -> Response:
     """Send the submission that is waiting."""
     app, line = student_app(request), await requested_row(request)
-    late = (await read_form(request)).get("late") == "yes"
+    agreed = _agreed(await read_form(request))
 
     async def job(report: Report) -> str:
-        send_it = partial(app.course.send, folder=line.folder, progress=report, late=late)
+        send_it = partial(app.course.send, folder=line.folder, progress=report, **agreed)
         return await _handed_over(app, line, send_it)
 
     return await deliver(request, f"submit:{line.folder}", job)
@@ -151,11 +175,13 @@ async def send(request: Request) -> Response:
 async def _handed_over(
     app: StudentApp, line: AssignmentRow, work: Callable[[Transport], Submitted]
 ) -> str:
-    """Send a submission; redirect to a question if it would replace one that was on time."""
+    """Send a submission; redirect to a question if it would replace what the student may want."""
     try:
         return _after(app, await app.connection.use(work), line.name)
     except WouldReplaceOnTime:
         return f"/late/{quote(line.folder, safe='')}"
+    except NewerElsewhere:
+        return f"/newer/{quote(line.folder, safe='')}"
 
 
 async def give_up(request: Request) -> Response:
@@ -163,6 +189,11 @@ async def give_up(request: Request) -> Response:
     app, line = student_app(request), await requested_row(request)
     await to_thread.run_sync(app.course.give_up, line.folder)
     return go_to(with_outcome("/", "given-up", line.name))
+
+
+def _agreed(fields: Mapping[str, str]) -> _Agreed:
+    """Return what the student's answer to a question agrees to."""
+    return {"late": fields.get("late") == "yes", "agreed": fields.get("over", "")}
 
 
 def _after(app: StudentApp, done: Submitted, name: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from mograder.clients.course_server import WorkState
+from mograder.core.errors import MograderError
 from mograder.exchange.student.course import Known, KnownItem
+from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation.report_json import ValidationResult
-from mograder.store.copy_facts import CopyState
+from mograder.store.copy_state import CopyState
 from mograder.store.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web.student.student_app import StudentApp
 
@@ -28,6 +31,8 @@ class AssignmentRow:
     stale: bool
     documents: tuple[Path, ...]
     editing: bool
+    elsewhere: Elsewhere | None
+    """Newer work, from a browser or another computer, that this folder has not seen."""
 
     @property
     def folder(self) -> str:
@@ -80,7 +85,18 @@ def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
         stale=app.runner.stale(notebook) if notebook else False,
         documents=folder.feedback(item.folder),
         editing=app.runner.editors.find(item.folder) is not None,
+        elsewhere=_elsewhere(app, item, notebook),
     )
+
+
+def _elsewhere(app: StudentApp, item: KnownItem, notebook: Notebook | None) -> Elsewhere | None:
+    if item.standing is None:
+        return None
+    text: bytes | None = None
+    with suppress(MograderError):  # one unreadable notebook must not break the whole list
+        text = app.course.folder.read(notebook) if notebook else None
+    directory = app.course.folder.directory(item.folder)
+    return unseen(item.standing, item.assignment, directory, text)
 
 
 def rows_of(app: StudentApp, known: Known | None) -> tuple[AssignmentRow, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore
-from mograder.core.settings import Environ, LoadedSettings, Origin
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import Known
 from mograder.store.student_folder import StudentFolder
 from mograder.web.student.connector import Connector, HttpsConnector
@@ -13,16 +13,12 @@ from mograder.web.student.moodle_connector import MoodleConnector
 def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     """Return the connector to this course's server.
 
-    ``transport`` selects it; where that is not set, the configured address does. A folder without
-    settings uses its last server again, or asks for one.
+    A folder without settings uses its last server again, or asks for one.
 
     Raises: InvalidInput for an invalid address, or a Moodle course without its number.
     """
     settings = loaded.settings
-    chosen = loaded.origins["transport"] is not Origin.DEFAULT
-    if settings.moodle.url and (
-        settings.transport == "moodle" if chosen else not settings.https.url
-    ):
+    if loaded.on_moodle:
         tokens = TokenStore(environ.home, MOODLE)
         return MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
     server = settings.https.url

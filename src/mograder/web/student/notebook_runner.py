@@ -20,7 +20,8 @@ from mograder.core.clock import Clock, from_unix
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.runs.local_runner import Workbench, open_workbench
+from mograder.grading.runs.local_runner import open_workbench
+from mograder.grading.runs.workbench import Workbench, own_variables
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.report_json import (
     CheckAnswer,
@@ -72,12 +73,7 @@ class NotebookRunner:
     def __init__(
         self, loaded: LoadedSettings, environ: Environ, folder: StudentFolder, clock: Clock
     ) -> None:
-        variables = {
-            **environ.build,
-            "PATH": environ.path,
-            "HOME": str(environ.home),
-            "LANG": "C.UTF-8",
-        }
+        variables = {**own_variables(environ), "LANG": "C.UTF-8"}
         self.editors = LocalEditors(loaded.state_dir / "editors", variables)
         self._loaded = loaded
         self._environ = environ

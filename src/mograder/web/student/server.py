@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import signal
 import sys
-import webbrowser
 from dataclasses import dataclass
 
 from mograder.core.clock import SystemClock
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import StudentCourse
+from mograder.grading.runs.local_runner import UNPROTECTED
 from mograder.store.student_folder import StudentFolder
 from mograder.web.background import Work
+from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
 from mograder.web.student.app import create_app
@@ -27,8 +28,12 @@ from mograder.web.templating import load_pages
 _log = get_logger(__name__)
 
 _GRACE_SECONDS = 2
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Closing the terminal (SIGHUP) stops the dashboard and its editors too."""
+_SIGNALS: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+)
+"""Closing the terminal (SIGHUP, on Windows SIGBREAK) stops the dashboard and its editors too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ async def _serve(options: StudentOptions) -> None:
         with until_signalled(server, signals=_SIGNALS):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
-                await asyncio.to_thread(webbrowser.open, f"{url}{first}")
+                await asyncio.to_thread(open_page, f"{url}{first}")
             await serving
 
 
@@ -108,6 +113,8 @@ def _greet(options: StudentOptions, url: str, first: str) -> None:
         _say("  Whoever uses this machine can open it (--no-token).")
     else:
         _say("  The link works once, for one browser; then a new one is shown here.")
+    if UNPROTECTED:
+        _say(f"  {UNPROTECTED}")
     _say("Press Ctrl+C to stop. Editors that it started stop with it.")
 
 

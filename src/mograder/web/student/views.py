@@ -120,6 +120,12 @@ async def late(request: Request) -> Response:
     return page(request, "student/late.html", line=await requested_row(request))
 
 
+async def newer(request: Request) -> Response:
+    """Ask which is to be gone on with: the work in this folder, or newer work from elsewhere."""
+    line = await requested_row(request)
+    return page(request, "student/newer.html", line=line) if line.elsewhere else go_to("/")
+
+
 async def receipt(request: Request) -> Response:
     """Show the submission that the server acknowledged."""
     line = await requested_row(request)

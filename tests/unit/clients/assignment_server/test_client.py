@@ -124,6 +124,12 @@ def test_the_shapes_of_our_server_tell_more(tmp_path: Path) -> None:
     assert b"# my work" in server.heard[0].content
 
 
+def test_a_submission_has_the_name_that_the_server_knows(tmp_path: Path) -> None:
+    server = says({"status": "ok", "filename": "alice.py"})
+    server.transport().submit(HW1, _file(tmp_path).rename(tmp_path / "au%78.py"))
+    assert b'filename="aux.py"' in server.heard[0].content
+
+
 @pytest.mark.parametrize(
     ("status", "family"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.portable_names import server_name
 from mograder.exchange.student.fetch import Change, FetchedFile, fetch, release_dir
 from tests.support.clock import ManualClock
 from tests.support.fake_course import FakeCourse
@@ -181,12 +182,38 @@ def test_what_arrived_before_a_failure_is_not_fetched_again(student: Student) ->
     assert not list((student.out / ".mograder" / "fetching").iterdir())
 
 
-@pytest.mark.parametrize("name", ["../evil.py", "/evil.py", "a/../../evil.py", "x\0.py", "C:x"])
+@pytest.mark.parametrize("name", ["../evil.py", "/evil.py", "a/../../evil.py", "x\0.py"])
 def test_a_file_that_is_not_safe_to_write_stops_everything(student: Student, name: str) -> None:
     student.course.files["hw1"][name] = b"evil"
     with pytest.raises(InvalidInput, match="not safe"):
         student.fetch()
     assert not student.out.exists()
+
+
+def test_names_that_not_every_system_takes_are_written_under_others(student: Student) -> None:
+    """What they are called locally leads back to the server's name, for the submission."""
+    odd = {"C:x.csv": b"1", "x\\y.csv": b"2", "A.csv": b"3", "a.csv": b"4", "100%25.csv": b"5"}
+    student.course.files["hw1"] |= odd
+    assert {file.change for file in student.fetch().values()} == {Change.NEW}
+    assert student.files() == {
+        "hw1.py": NOTEBOOK,
+        "data.csv": b"1,2\n",
+        "C%3Ax.csv": b"1",
+        "x%5Cy.csv": b"2",
+        "A.csv": b"3",
+        "%61.csv": b"4",
+        "100%2525.csv": b"5",
+    }
+    assert {server_name(name) for name in student.files()} >= set(odd)
+    assert {file.change for file in student.fetch().values()} == {Change.UNCHANGED}
+
+
+def test_of_a_listed_file_and_one_in_a_zip_that_differ_in_case_the_listed_one_is_taken(
+    student: Student,
+) -> None:
+    student.course.files["hw1"]["more.zip"] = zip_of(HW1_py=b"other", b_csv=b"1")
+    student.fetch()
+    assert set(student.files()) == {"hw1.py", "data.csv", "more.zip", "b.csv"}
 
 
 def test_hidden_files_of_a_server_are_not_taken(student: Student) -> None:

@@ -13,6 +13,7 @@ import brotli  # type: ignore[import-untyped]
 import pytest
 
 from mograder.core.errors import NotFound
+from mograder.sandbox.environments import static_assets
 from mograder.sandbox.environments.static_assets import SET_NAME, keep_assets, read_assets
 
 SCRIPT = b"export const answer = 42;\n" * 50
@@ -127,3 +128,15 @@ def test_half_a_set_is_none_and_is_made_again(environment: Path, root: Path) -> 
 def test_only_the_name_of_a_set_finds_one(root: Path, name: str) -> None:
     with pytest.raises(NotFound):
         read_assets(root, name)
+
+
+def test_without_brotli_the_files_are_shared_with_gzip_alone(
+    environment: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where `mograder[server]` is not installed: `validate` builds environments there, too.
+    monkeypatch.setattr(static_assets, "brotli", None)
+    name = keep_assets(environment, PYTHON, "0.23.9", root)
+    found = read_assets(root, name)
+    script = found.files["assets/index-Ab_1.js"]
+    assert script.br == 0
+    assert gzip.decompress(found.read("assets/index-Ab_1.js", ".gz")) == SCRIPT

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import TooLarge
+from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judge_folders import JudgeFolders
 from mograder.sandbox.execution.judging import JudgeFiles
-from mograder.sandbox.execution.runner import CopyBounds
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_every_number_is_answered_as_the_table_says(machine: str, joining: bool)
         for pair in table.values()
     }
     if joining:
-        expected |= {FORBIDDEN[name][column]: ALLOW for name in ("setns", "keyctl")}
+        expected[FORBIDDEN["setns"][column]] = ALLOW
     checked = {pair[column] for pair in CHECKED.values()}
     numbers = [*range(2000), *range(0x40000000, 0x40000000 + 1000), 0x7FFFFFFF, 0xFFFFFFFF]
     wrong = {

@@ -75,6 +75,21 @@ async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_pat
     assert [each["filename"] for each in listed["files"]] == ["w2.zip"]
 
 
+def test_names_that_some_students_cannot_store_are_warned_of_at_the_start(
+    course: Course, caplog: pytest.LogCaptureFixture
+) -> None:
+    course.add("HW1", {"aux.csv": b"1", "A.csv": b"2", "a.csv": b"3"})
+    course.restart()
+    assert course.services
+    told = [each.getMessage() for each in caplog.records]
+    remedy = "Rename it: students' computers run Windows and macOS, too."
+    assert told == [
+        f"HW1 and hw1: on Windows and macOS they are one file. {remedy}",
+        f"HW1/aux.csv: Windows reserves the name AUX for a device. {remedy}",
+        f"HW1/A.csv and HW1/a.csv: on Windows and macOS they are one file. {remedy}",
+    ]
+
+
 async def test_b146_a_student_downloads_a_file(course: Course) -> None:
     """B146, with what a client needs to check and to resume it."""
     answer = await course.ask("GET", FILE, "alice")

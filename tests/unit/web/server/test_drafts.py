@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import httpx
 import pytest
 
@@ -22,7 +24,8 @@ async def put(
 
 async def test_a_draft_is_kept_and_given_back(course: Course) -> None:
     nothing = await course.ask("GET", PATH, "alice")
-    assert nothing.json() == {"tag": None, "version": 0, "saved": None, "text": None}
+    empty = {"tag": None, "version": 0, "saved": None, "sha256": None, "text": None}
+    assert nothing.json() == empty
     saved = await put(course, b"x = 1\n", FIRST)
     tag = saved.json()["tag"]
     assert saved.headers["etag"] == f'"{tag}"'
@@ -58,3 +61,34 @@ async def test_bounds(course: Course) -> None:
     assert (await put(course, b"\xff", FIRST)).status_code == 400
     nowhere = await course.ask("PUT", "/assignments/no/draft?user=alice", "alice", headers=FIRST)
     assert nowhere.status_code == 404
+
+
+async def status(course: Course, user: str) -> dict[str, object]:
+    """Alice's status, as this person is told it."""
+    answer = await course.ask("GET", "/assignments/hw1/status?user=alice&detail=1", user)
+    found: dict[str, object] = answer.json()
+    return found
+
+
+async def test_the_status_tells_the_owner_alone_of_the_draft(course: Course) -> None:
+    assert (await status(course, "alice"))["draft"] == {
+        "tag": None,
+        "version": 0,
+        "saved": None,
+        "sha256": None,
+    }
+    saved = (await put(course, b"x = 1\n", FIRST)).json()
+    assert saved["sha256"] == hashlib.sha256(b"x = 1\n").hexdigest()
+    assert (await status(course, "alice"))["draft"] == saved
+    assert "draft" not in await status(course, "prof")
+    plain = await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")
+    assert "draft" not in plain.json()
+
+
+async def test_a_damaged_draft_does_not_hide_the_status(course: Course) -> None:
+    await put(course, b"x = 1\n", FIRST)
+    (course.root / ".mograder" / "drafts" / "hw1" / "alice.json").write_text("{")
+    assert (await course.ask("GET", PATH, "alice")).status_code == 500
+    found = await status(course, "alice")
+    assert found["status"] == "new"
+    assert "draft" not in found

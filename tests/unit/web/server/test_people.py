@@ -243,3 +243,11 @@ def test_a_torn_line_of_the_register_is_passed_over(course: Course) -> None:
         file.write(b'{"user": "bo')
     people.note(["carol"], How.ISSUED, now)
     assert [each.user for each in NameRegistry(path).taken()] == ["alice", "carol"]
+
+
+async def test_a_name_that_no_file_on_windows_can_have_is_not_given_out(course: Course) -> None:
+    answer = await _register(course, "Aux")
+    assert answer.status_code == 400
+    assert "Windows reserves the name AUX" in answer.json()["error"]
+    course.services.people.note(["aux"], How.RESET, course.services.clock.now())
+    assert (await _register(course, "aux")).status_code == 200  # a name from before this rule

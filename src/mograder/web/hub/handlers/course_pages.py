@@ -26,6 +26,7 @@ from mograder.sessions.session import LiveSession
 from mograder.store.copy_facts import CopyFacts
 from mograder.store.releases import Release
 from mograder.store.visibility import Visibility
+from mograder.web.hub.handlers.client import lines_if_any
 from mograder.web.hub.handlers.recent_problems import gather
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.copy_counts import Count
@@ -164,6 +165,7 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
         wanted=wanted,
         called=called,
         courses=courses,
+        install=await lines_if_any(request, app),
     )
 
 

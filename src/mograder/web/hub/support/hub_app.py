@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.student_copies import Copies
+from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import VisibilityRules
@@ -59,6 +60,7 @@ class HubApp:
     notifier: Notifier
     copy_counts: CopyCounts
     marking: MarkingApp
+    client_wheels: ClientWheels
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None

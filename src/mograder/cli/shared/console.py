@@ -1,0 +1,92 @@
+"""Output to consoles that cannot show every character; imports little, for each command uses it.
+
+A console of Windows, or a pipe from it, may have a code page of 256 characters. There a character
+that it lacks is written as a similar one of ASCII, or as "?", and JSON is written in ASCII.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+import unicodedata
+from types import MappingProxyType
+
+import click
+
+_HANDLER = "mograder-similar"
+_SIMILAR = MappingProxyType(
+    {
+        "…": "...",
+        "–": "-",
+        "—": "-",
+        "‑": "-",
+        "−": "-",
+        "→": "->",
+        "←": "<-",
+        "×": "x",
+        "“": '"',
+        "”": '"',
+        "„": '"',
+        "‘": "'",
+        "’": "'",
+        "•": "*",
+        "·": "-",
+        "✓": "+",
+        "✗": "x",
+        "≤": "<=",
+        "≥": ">=",
+        "≠": "!=",
+        "≈": "~",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "ß": "ss",
+        "ø": "o",
+        "Ø": "O",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "æ": "ae",
+        "œ": "oe",
+    }
+)
+
+
+def prepare_output() -> None:
+    """Make this process's output accept every character, whatever its encoding."""
+    codecs.register_error(_HANDLER, _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
+        if reconfigure is not None and not _shows_all(stream):
+            reconfigure(errors=_HANDLER)
+
+
+def print_json(value: object, *, indent: int | None = None, err: bool = False) -> None:
+    """Print a value as JSON that is valid in the encoding of the output."""
+    readable = _shows_all(sys.stderr if err else sys.stdout)
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=not readable), err=err)
+
+
+def similar(text: str) -> str:
+    """Return a text in ASCII that is as similar as possible, "?" for what has no similar one."""
+    return "".join(map(_in_ascii, text))
+
+
+def _shows_all(stream: object) -> bool:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return encoding.lower().replace("_", "-").startswith("utf")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return similar(error.object[error.start : error.end]), error.end
+
+
+def _in_ascii(letter: str) -> str:
+    if letter.isascii():
+        return letter
+    if letter in _SIMILAR:
+        return _SIMILAR[letter]
+    plain = "".join(each for each in unicodedata.normalize("NFKD", letter) if each.isascii())
+    return plain or ("" if unicodedata.combining(letter) else "?")

@@ -1,0 +1,28 @@
+"""The system that this process runs on; each choice by system in our code reads it from here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, Literal
+
+System = Literal["linux", "macos", "windows"]
+
+
+def system_of(platform: str) -> System:
+    """Return the system of a value of ``sys.platform``; BSDs and others count as macOS."""
+    if platform == "win32":
+        return "windows"
+    return "linux" if platform.startswith("linux") else "macos"
+
+
+SYSTEM: Final[System] = system_of(sys.platform)
+"""The system of this process."""
+
+SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
+"""Its name in messages."""
+
+
+def is_root() -> bool:
+    """Return whether this process may do everything: False on Windows, which has no such user."""
+    return sys.platform != "win32" and os.geteuid() == 0

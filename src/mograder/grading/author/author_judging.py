@@ -1,0 +1,80 @@
+"""Judging an author's notebooks apart from their checks, with or without a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from mograder.core.single_flight import Progress
+from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
+from mograder.grading.runs.workbench import GradingBench
+from mograder.grading.submissions.contract_recording import Recording, keep_contract
+from mograder.notebook.grading_plan import parse_plan
+from mograder.sandbox.execution.judging import Deadlines, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.runner import folder_digest
+from mograder.sandbox.execution.unsandboxed import AuthorEnvironment
+from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
+from mograder.sandbox.inside.grading_contract import parse_contract
+from mograder.sandbox.protocol import Limits
+from mograder.store.contracts import ContractStore
+
+assert sys.platform == "linux"  # the worker needs it
+
+_SEED = "rehearsal"
+
+
+def trusted_judging(environment: AuthorEnvironment, deadlines: Deadlines) -> AuthorJudging:
+    """Return how to judge an author's own notebook without a sandbox; no contract is kept."""
+
+    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        request = _request(trial, Path(), Limits.model_construct(), deadlines)
+        return await judge_as_author(environment, request, progress)
+
+    async def keep(trial: AuthorTrial, contract: str) -> None:
+        """Keep nothing: grading uses another environment."""
+
+    return AuthorJudging(judge, keep)
+
+
+def sandboxed_judging(
+    bench: GradingBench, deadlines: Deadlines, contracts: ContractStore
+) -> AuthorJudging:
+    """Return how to judge a notebook as `mograder autograde` does."""
+
+    async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        environment = await bench.environment(trial.text, progress)
+        return await bench.judges.judge(_request(trial, environment, bench.limits, deadlines))
+
+    async def keep(trial: AuthorTrial, contract: str) -> None:
+        recording = Recording(
+            text=trial.text,
+            filename=trial.name,
+            plan=parse_plan(trial.files.plan),
+            environment=await bench.environment(trial.text, lambda _: None),
+            limits=bench.limits,
+            deadlines=deadlines,
+            folder=trial.folder.absolute(),
+            files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
+        )
+        await asyncio.to_thread(keep_contract, contracts, recording, parse_contract(contract))
+
+    return AuthorJudging(judge, keep)
+
+
+def _request(
+    trial: AuthorTrial, environment: Path, limits: Limits, deadlines: Deadlines
+) -> JudgingRequest:
+    return JudgingRequest(
+        text=trial.text,
+        name=trial.name,
+        files=trial.files,
+        environment=environment,
+        limits=limits,
+        deadlines=deadlines,
+        interface=trial.interface,
+        skip=trial.skip,
+        seed=_SEED,
+        folder=trial.folder,
+        rehearse=trial.files.contract is None,
+    )

@@ -1,0 +1,121 @@
+"""A temporary supervisor and environments, for commands that run notebooks on this machine.
+
+When the command ends, the supervisor and its sessions end too. The environments that were built are
+kept for the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.grading.runs.workbench import (
+    AUTHORS_BOUNDS,
+    GradingBench,
+    environments_of,
+    places,
+)
+from mograder.notebook.pep723 import read_script
+from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.execution.copy_bounds import CopyBounds
+from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.execution.judge_runner import JudgeRunner
+from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.protocol import RunCommand
+from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.store.files import remove_tree
+
+assert sys.platform == "linux"  # supervisors need it
+
+_WARM_FROM = 2
+"""Number of runs from which importing marimo once for all of them pays."""
+_WARM_ENVIRONMENTS = 4
+_LINGER_SECONDS = 30.0
+"""How long the supervisor outlives a command that was killed."""
+
+
+async def kept_environment(loaded: LoadedSettings, environ: Environ, text: str) -> Path | None:
+    """Return a notebook's environment if an earlier command built it; start no process for it.
+
+    Raises:
+        InvalidInput: The header is wrong.
+    """
+    environments = await environments_of(loaded, environ, _NoCommands())
+    found = await environments.kept(read_script(text))
+    return None if found is None else found.directory
+
+
+class _NoCommands:
+    """Refuses all commands of builds."""
+
+    async def run(self, command: RunCommand, on_line: Callable[[str], None]) -> int:
+        """Raise :class:`SandboxUnavailable`."""
+        raise SandboxUnavailable(f"{command.argv[0]} is not run: there is no supervisor.")
+
+
+@asynccontextmanager
+async def open_sandboxed(
+    loaded: LoadedSettings,
+    environ: Environ,
+    *,
+    sandbox: bool = True,
+    trusted: bool = False,
+    runs: int = 1,
+    jobs: int = 2,
+) -> AsyncIterator[GradingBench]:
+    """Yield a workbench for ``runs`` runs, ``jobs`` at a time, with a supervisor of its own.
+
+    With ``trusted``, the files beside a notebook may be as many and as large as an author's.
+    Without ``sandbox``, or if the settings switch it off, this machine is not protected from the
+    notebooks.
+
+    Raises:
+        SandboxUnavailable: A sandbox is wanted and cannot be made.
+    """
+    place, _ = places(loaded, environ)
+    runtime = Path(tempfile.mkdtemp(prefix="mograder-"))
+    wanted = loaded.settings.security.use_bubblewrap if sandbox else False
+    config = _config(loaded, environ, place, runtime).model_copy(
+        update={
+            "sandbox": "none" if wanted is False else "bubblewrap",
+            "warm_environments": _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0,
+        }
+    )
+    try:
+        client, _ = await open_sandbox(config, wanted, dev=False)
+        environments = await environments_of(loaded, environ, client)
+        limits = limits_of(loaded.settings.limits)
+        bounds = AUTHORS_BOUNDS if trusted else CopyBounds()
+        copies = runtime / "copies"
+        executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
+        judges = JudgeRunner(client, runtime / "judging", remove_tree, at_once=jobs, bounds=bounds)
+        try:
+            yield GradingBench(executor, limits, environments, client.warm, judges)
+        finally:
+            await environments.close()
+            await client.close()
+    finally:
+        await asyncio.to_thread(shutil.rmtree, runtime, ignore_errors=True)
+
+
+def _config(
+    loaded: LoadedSettings, environ: Environ, place: Path, runtime: Path
+) -> SupervisorConfig:
+    config = supervisor_config(loaded, environ)
+    changes: dict[str, object] = {
+        "runtime": runtime,
+        "socket": runtime / "supervisor.sock",
+        "owned": True,
+        "linger": _LINGER_SECONDS,
+        "log": runtime / "supervisor.log",
+    }
+    if config.uv_cache.is_relative_to(loaded.state_dir):
+        changes["uv_cache"] = place / "uv-cache"
+    return config.model_copy(update=changes)

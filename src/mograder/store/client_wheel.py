@@ -1,0 +1,160 @@
+"""The wheel of this program, for those who install the student's commands from their server.
+
+It is packed from the installed files, once, and kept in a directory of the course, so that students
+need no index of packages for it: on PyPI the name ``mograder`` belongs to another project
+(decision 5). A digest of its content is part of a wheel's address, so that uv and pip may keep it
+without asking again, also while they are offline. Earlier wheels stay for a while, since a line
+with their address may be on a page of the course.
+
+Layout: ``<digest>/mograder-<version>-py3-none-any.whl``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path, PurePosixPath
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from mograder.core.atomic_file import write_file
+from mograder.core.errors import NotFound
+from mograder.core.wheel import WHEEL, pack_wheel, record_of
+
+PLACE = Path(".mograder") / "client"
+"""The directory of the wheels, in the course's."""
+
+_KEPT = 5
+"""Wheels that stay, the newest included."""
+
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientWheel:
+    """A wheel of this version: its file, and the SHA-256 of its bytes in hexadecimal digits."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def address(self) -> str:
+        """The wheel's path below the directory of all wheels."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+class ClientWheels:
+    """The wheels that a course hands out; thread-safe. Mutable state: ``_current``, locked."""
+
+    def __init__(self, course: Path) -> None:
+        self._directory = course / PLACE
+        self._lock = threading.Lock()
+        self._current: ClientWheel | None = None
+
+    def current(self) -> ClientWheel:
+        """Return the wheel of this version; pack it if it is not there.
+
+        Raises: :class:`NotFound` when it cannot be made here.
+        """
+        with self._lock:
+            if self._current is None or not self._current.path.is_file():
+                try:
+                    self._current = _keep(self._directory)
+                except OSError as error:
+                    raise NotFound(
+                        f"The program cannot be packed into {self._directory}: {error.strerror}."
+                    ) from error
+            return self._current
+
+    def find(self, digest: str, name: str) -> Path:
+        """Return a wheel by the two parts of its address: this version's, or an earlier one.
+
+        Raises: :class:`NotFound`.
+        """
+        if _DIGEST.fullmatch(digest) and _is_ours(name):
+            path = self._directory / digest / name
+            if path.is_file() or self.current().path == path:
+                return path
+        raise NotFound("There is no such file.")
+
+
+def _keep(directory: Path) -> ClientWheel:
+    files, info, name = _contents()
+    for path in _newest_first(directory):
+        if path.name == name and _holds(path, files, info):
+            return ClientWheel(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    data = pack_wheel(files, info, deflate=True)
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = directory / sha256[:16] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data)
+    for old in _newest_first(directory)[_KEPT:]:
+        shutil.rmtree(old.parent, ignore_errors=True)
+    return ClientWheel(path, sha256)
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    found = [path for path in directory.glob("*/*.whl") if _DIGEST.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _contents() -> tuple[Mapping[str, bytes], str, str]:
+    """Return the wheel's files by path, its directory of metadata, and its file name.
+
+    Raises: :class:`NotFound` for a program that is not installed, such as a checkout on PYTHONPATH.
+    """
+    try:
+        installed = metadata.distribution("mograder")
+    except metadata.PackageNotFoundError as error:
+        raise NotFound("This mograder is not installed, so there is no wheel of it.") from error
+    version = str(Version(installed.version))
+    info = f"mograder-{version}.dist-info"
+    files = dict(_package_files())
+    files[f"{info}/METADATA"] = (installed.read_text("METADATA") or "").encode()
+    files[f"{info}/WHEEL"] = WHEEL
+    files[f"{info}/entry_points.txt"] = (installed.read_text("entry_points.txt") or "").encode()
+    for entry in installed.files or ():
+        if entry.parent.name == "licenses" and entry.parent.parent.name.endswith(".dist-info"):
+            data = Path(str(entry.locate())).read_bytes()
+            files[f"{info}/licenses/{entry.name}"] = data
+    return files, info, f"mograder-{version}-py3-none-any.whl"
+
+
+def _package_files() -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of the package's files, in the order of their paths."""
+    top = Path(str(resources.files("mograder")))
+    found = {path.relative_to(top.parent).as_posix(): path for path in top.rglob("*")}
+    for name in sorted(found):
+        parts = PurePosixPath(name).parts
+        if "__pycache__" in parts or any(part.startswith(".") for part in parts):
+            continue
+        if found[name].is_file() and not found[name].is_symlink():
+            yield name, found[name].read_bytes()
+
+
+def _holds(path: Path, files: Mapping[str, bytes], info: str) -> bool:
+    """Return whether a wheel is there with these files.
+
+    Its compressed bytes may differ: another hub of the same course may have another zlib.
+    """
+    record = f"{info}/RECORD"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None and archive.read(record) == record_of(files, record)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return False
+
+
+def _is_ours(name: str) -> bool:
+    try:
+        project, *_ = parse_wheel_filename(name)
+    except (InvalidWheelFilename, ValueError):
+        return False
+    return project == "mograder" and "/" not in name

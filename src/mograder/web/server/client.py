@@ -1,0 +1,48 @@
+"""The page by which students install their commands from this server, and the wheel it names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from anyio import to_thread
+from starlette.responses import HTMLResponse, Response
+
+from mograder.web.client_install import UV_LINES, client_install
+from mograder.web.client_install import send_wheel as answer_wheel
+from mograder.web.context import context_of
+from mograder.web.headers import security_headers
+from mograder.web.server.access import RequestInfo
+from mograder.web.server.browser import send_static
+
+
+async def page(info: RequestInfo) -> Response:
+    """Return the page with the line for this course."""
+    services, context = info.services, context_of(info.request.scope)
+    settings = services.options.settings
+    wheel = await to_thread.run_sync(services.client_wheels.current, limiter=services.readers)
+    own = f"{context.scheme}://{context.host}{context.prefix}/"
+    below = replace(context, prefix=f"{context.prefix}/client")
+    html = services.pages.render(
+        "client.html",
+        below.prefix,
+        course=settings.title or "Your course",
+        viewer=None,
+        local="mograder serve",
+        install=client_install(wheel, context, settings, settings.https.url or own),
+        uv_lines=UV_LINES,
+    )
+    headers = {name.decode(): value.decode() for name, value in security_headers(below)}
+    return HTMLResponse(html, headers=headers)
+
+
+async def send_wheel(info: RequestInfo) -> Response:
+    """Send a wheel."""
+    names = info.names
+    return await answer_wheel(
+        info.request, info.services.client_wheels, names["digest"], names["file"]
+    )
+
+
+async def static_file(info: RequestInfo) -> Response:
+    """Return one of our own stylesheets."""
+    return send_static(info)

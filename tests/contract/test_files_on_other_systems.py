@@ -1,0 +1,130 @@
+"""Locks, releases and trees of files as on Windows and macOS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.other_system import OtherSystem
+
+pytestmark = pytest.mark.full
+SYSTEMS = pytest.mark.parametrize("system", ["windows", "macos"])
+
+
+def printed(system: str, code: str, cwd: Path) -> list[str]:
+    """Return the lines that a piece of Python prints in a directory, on a system."""
+    done = OtherSystem(system).python(code, cwd=cwd)  # type: ignore[arg-type]
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@SYSTEMS
+def test_locks_exclude_another_holder(system: str, tmp_path: Path) -> None:
+    code = """
+import os
+from pathlib import Path
+from mograder.core.file_lock import LockFile, acquire, open_lock, release
+one, other = open_lock(Path("lock")), open_lock(Path("lock"))
+print(acquire(one), acquire(other, seconds=0.1))
+release(one)
+print(acquire(other), os.lseek(other, 0, os.SEEK_CUR))
+files = [LockFile(Path("turn")) for _ in range(2)]
+print(files[0].take(), files[0].take(), files[1].take())
+files[0].drop()
+print(files[1].take(), Path("turn").exists())
+files[1].drop(); files[1].drop()
+print(Path("turn").exists())
+"""
+    assert printed(system, code, tmp_path) == [
+        *("True False", "True 0", "True True False", "True True", "False"),
+    ]
+
+
+@SYSTEMS
+def test_a_release_is_built_and_replaced_with_line_feeds(system: str, tmp_path: Path) -> None:
+    (tmp_path / "release" / "lab").mkdir(parents=True)
+    (tmp_path / "release" / "lab" / "added.csv").write_bytes(b"by hand\r\n")
+    (tmp_path / "release" / "lab" / "added.csv").chmod(0o444)
+    code = """
+from pathlib import Path
+from mograder.store.course import staged_release
+for text in ("a\\r\\nb\\r\\n", "a\\nb\\n"):
+    with staged_release(Path("release/lab")) as stage:
+        print(stage.write_text("lab.py", text), stage.commit())
+"""
+    assert printed(system, code, tmp_path) == ["True True", "False False"]
+    found = {each.name: each.read_bytes() for each in (tmp_path / "release" / "lab").iterdir()}
+    assert found == {"lab.py": b"a\nb\n", "added.csv": b"by hand\r\n"}
+    assert [each.name for each in (tmp_path / "release").iterdir()] == ["lab"]
+
+
+def test_a_release_with_a_file_that_is_held_is_named_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "release" / "lab").mkdir(parents=True)
+    (tmp_path / "release" / "lab" / "data.csv").write_bytes(b"1\n")
+    code = """
+from pathlib import Path
+from mograder.core.errors import Conflict
+from mograder.store.course import staged_release
+with open("release/lab/data.csv"):
+    try:
+        with staged_release(Path("release/lab")) as stage:
+            stage.write_text("lab.py", "new")
+            stage.commit()
+    except Conflict as error:
+        print("lab is open in another program" in error.message)
+"""
+    assert printed("windows", code, tmp_path) == ["True"]
+    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
+    assert found == ["release/lab/data.csv"]
+
+
+def test_feedback_that_is_held_stays_and_leaves_nothing_else(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from mograder.core.errors import Conflict
+from mograder.store.student_folder import StudentFolder
+folder = StudentFolder(Path("course"))
+folder.put_feedback("lab", (("one.html", b"1"),))
+with folder.feedback("lab")[0].open():
+    try:
+        folder.put_feedback("lab", (("new.html", b"n"),))
+    except Conflict as error:
+        print("lab is open in another program" in error.message)
+print(*[path.name for path in folder.feedback("lab")])
+"""
+    assert printed("windows", code, tmp_path) == ["True", "one.html"]
+    feedback = tmp_path / "course" / ".mograder" / "feedback"
+    assert [each.name for each in feedback.iterdir()] == ["lab"]
+
+
+def test_files_that_are_held_stay_when_a_tree_is_removed(tmp_path: Path) -> None:
+    for name in ("a/b/free", "a/b/held", "a/read-only"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "a/read-only").chmod(0o444)
+    code = """
+from pathlib import Path
+from mograder.store.files import remove_tree
+with open("a/b/held"):
+    remove_tree(Path("a"))
+    print(Path("a/b/held").exists())
+remove_tree(Path("a"))
+remove_tree(Path("a"))
+print(Path("a").exists())
+"""
+    assert printed("windows", code, tmp_path) == ["True", "False"]
+
+
+def test_feedback_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from mograder.store.student_folder import StudentFolder
+folder = StudentFolder(Path("course"))
+folder.put_feedback("lab", (("one.html", b"1"), ("two.html", b"2")))
+folder.put_feedback("lab", (("new.html", b"n"),))
+print(*[path.name for path in folder.feedback("lab")])
+"""
+    assert printed("windows", code, tmp_path) == ["new.html"]
+    feedback = tmp_path / "course" / ".mograder" / "feedback"
+    assert [each.name for each in feedback.iterdir()] == ["lab"]

@@ -1,0 +1,223 @@
+"""What students install: few packages, all as wheels on every system, and the commands work.
+
+The environment is a real one, made by uv from the wheel that a course hands out.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.support.course_server import CourseServer
+from tests.support.light_install import (
+    SERVER_PACKAGES,
+    LightInstall,
+    closure_of,
+    install_light,
+    locked_versions,
+    uv,
+)
+from tests.support.other_system import OtherSystem
+from tests.support.served_course import CODE, make_course
+from tests.support.student_side import closure
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+MOST_PACKAGES = 25
+"""Packages besides marimo and those that it needs itself."""
+
+PLATFORMS = (
+    "x86_64-pc-windows-msvc",
+    "x86_64-apple-darwin",
+    "aarch64-apple-darwin",
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+)
+PYTHONS = ("3.11", "3.14")
+ARM_WINDOWS = "aarch64-pc-windows-msvc"
+IMPORTS = """
+import importlib, json, sys
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+NEEDS = """
+import json
+from importlib import metadata
+print(json.dumps({each.name.lower().replace("_", "-"): each.requires or []
+                  for each in metadata.distributions()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> LightInstall:
+    return install_light(tmp_path_factory.mktemp("light"))
+
+
+def test_it_has_few_packages_besides_marimos_own(light: LightInstall) -> None:
+    needed = json.loads(light.run(light.python, "-c", NEEDS).stdout)
+    own = set(light.packages()) - closure_of("marimo", needed) - {"mograder"}
+    assert 0 < len(own) <= MOST_PACKAGES, sorted(own)
+
+
+def test_it_has_no_package_of_the_server(light: LightInstall) -> None:
+    assert SERVER_PACKAGES.isdisjoint(light.packages())
+    whole = {line.partition("==")[0].strip() for line in locked_versions().splitlines()}
+    assert whole >= SERVER_PACKAGES
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_all_modules_of_the_students_side_can_be_imported(
+    platform: str, light: LightInstall
+) -> None:
+    """On this machine, so of the other systems' modules those that need none of theirs."""
+    modules = sorted(set(closure(platform)) & set(closure("linux")))
+    done = light.run(light.python, "-c", IMPORTS, json.dumps(modules))
+    assert done.returncode == 0, done.stderr
+    assert "starlette" in json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["hub", "--dev"],
+        ["hub", "check"],
+        ["grader"],
+        ["autograde", "A1"],
+        ["gradebook", "show"],
+        ["node", "run"],
+        ["serve"],
+        ["moodle", "fetch-submissions", "A1"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_of_the_server_says_which_line_installs_the_rest(
+    command: list[str], light: LightInstall, tmp_path: Path
+) -> None:
+    done = light.run(light.mograder, *command, cwd=tmp_path, home=tmp_path)
+    assert done.returncode == 78, done.stdout + done.stderr
+    line = rf'Install the rest: {light.python} -m uv pip install "mograder\[server\] @ file:///\S+"'
+    assert re.search(line, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("extra", ["server", "hub", "postgresql"])
+def test_the_line_and_older_ones_install_the_whole_program(
+    extra: str, light: LightInstall, tmp_path: Path
+) -> None:
+    refused = light.run(light.mograder, "gradebook", "show", cwd=tmp_path).stderr
+    (requirement,) = re.findall(r'"(mograder\[server\] @ [^"]+)"', refused)
+    names = _resolved(requirement.replace("server", extra), "--python", str(light.python))
+    assert names >= SERVER_PACKAGES
+    assert ("psycopg" in names) == (extra == "postgresql")
+
+
+def test_the_line_of_the_servers_page_runs(light: LightInstall, tmp_path: Path) -> None:
+    """`uvx` with the line for this course; the wheel comes from the server over HTTP."""
+    (tmp_path / "constraints.txt").write_text(locked_versions())
+    with CourseServer(make_course(tmp_path / "course"), tmp_path / "log") as server:
+        page = html.unescape(httpx.get(f"{server.url}/client").text)
+        (line,) = set(re.findall(r'uvx --from "([^"]+)" mograder student (\S+?)<', page))
+        assert line[1] == f"{server.url}/"
+        options = ("--isolated", "--no-build", "--constraints", str(tmp_path / "constraints.txt"))
+        told = uv("tool", "run", *options, "--from", line[0], "mograder", "student", "--help")
+    assert "DIR_OR_URL" in told
+
+
+def test_an_author_starts_generates_and_validates(light: LightInstall, tmp_path: Path) -> None:
+    course = tmp_path / "course"
+    for arguments in (
+        ("new", course),
+        ("new", "--assignment", "A1", "-C", course),
+        ("generate", "A1", "-C", course),
+        ("validate", "-C", course, course / "source" / "A1" / "A1.py"),
+    ):
+        done = light.run(light.mograder, *arguments, cwd=tmp_path, home=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (course / "release" / "A1" / "A1.py").is_file()
+
+
+def test_a_student_registers_fetches_and_submits(light: LightInstall, tmp_path: Path) -> None:
+    options = ("--enrollment-code", CODE)
+    with CourseServer(make_course(tmp_path / "course"), tmp_path / "log", options) as server:
+        work = tmp_path / "work"
+        work.mkdir()
+        for arguments in (
+            ("register", "alice", "--enrollment-code", CODE),
+            ("fetch", "hw1"),
+            ("submit", "hw1", work / "homework.py"),
+        ):
+            done = light.run(
+                *(light.mograder, "https", *arguments, "--url", server.url),
+                cwd=work,
+                home=tmp_path,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert list((tmp_path / "course" / "submitted" / "hw1").glob("*alice*"))
+
+
+@pytest.mark.parametrize("system", ["windows", "macos"])
+def test_the_dashboard_starts_as_on_another_system(
+    system: str, light: LightInstall, tmp_path: Path
+) -> None:
+    assert system in {"windows", "macos"}
+    other = OtherSystem(
+        system,  # type: ignore[arg-type]  # asserted above
+        home=tmp_path,
+        python_command=str(light.python),
+    )
+    for command in (("student", "--help"), ("https", "--help"), ("config", "show")):
+        done = other.mograder(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = other.python("import mograder.web.student.server, sys; print('fastapi' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_package_is_a_wheel_on_every_system(
+    platform: str, python: str, light: LightInstall
+) -> None:
+    names = _resolved(
+        f"mograder @ {light.wheel.as_uri()}",
+        *("--python-platform", platform, "--python-version", python),
+    )
+    assert {"marimo", "pydantic-core", "uv"} <= names
+    assert SERVER_PACKAGES.isdisjoint(names)
+
+
+def test_on_windows_for_arm_one_package_of_marimo_is_no_wheel(
+    light: LightInstall, tmp_path: Path
+) -> None:
+    """uv takes a Python for x86_64 there by itself, which Windows runs."""
+    system = ("--python-platform", ARM_WINDOWS, "--python-version", "3.14")
+    requirement = f"mograder @ {light.wheel.as_uri()}"
+    with pytest.raises(AssertionError, match="Wheels are required for `loro`"):
+        _resolved(requirement, *system)
+    (tmp_path / "without.txt").write_text("loro\n")
+    names = _resolved(requirement, *system, "--excludes", str(tmp_path / "without.txt"))
+    assert {"marimo", "pydantic-core", "uv"} <= names
+
+
+def _resolved(requirement: str, *options: str) -> set[str]:
+    """Return the names of the packages that a requirement needs, all of them wheels."""
+    quiet = ("--quiet", "--no-header", "--no-annotate")
+    text = uv("pip", "compile", "-", *quiet, "--no-build", *options, stdin=f"{requirement}\n")
+    return {line.partition("==")[0] for line in text.splitlines() if "==" in line}
+
+
+def test_the_students_help_loads_nothing_that_it_does_not_show(light: LightInstall) -> None:
+    code = (
+        "import sys; from mograder.cli.main import run; run(['student', '--help']); "
+        "print(sorted({n.partition('.')[0] for n in sys.modules}), file=sys.stderr)"
+    )
+    done = light.run(light.python, "-c", code)
+    heavy = {"starlette", "uvicorn", "httpx", "marimo", "jinja2", "rich", "pydantic", "asyncio"}
+    loaded = set(re.findall(r"'(\w+)'", done.stderr))
+    assert "click" in loaded
+    assert not heavy & loaded

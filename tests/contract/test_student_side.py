@@ -1,0 +1,106 @@
+"""The modules of students' commands: every system can import them, and reads the same text.
+
+`make lint` checks their types as on Windows and on macOS, too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+
+from tests.support.other_system import OtherSystem
+from tests.support.student_side import (
+    PLATFORMS,
+    chain,
+    closure,
+    entries,
+    imports,
+    path_of,
+)
+
+LINUX_ONLY = {
+    "mograder.cli.hub.group",
+    "mograder.cli.serve",
+    "mograder.cli.grader",
+    "mograder.cli.https.instructor",
+    "mograder.cli.https.export_web",
+    "mograder.cli.moodle.course",
+    "mograder.sandbox.isolation.bwrap",
+    "mograder.store.gradebook",
+    "mograder.web.hub.server",
+}
+MISSING = {
+    "win32": {"fcntl", "resource", "pwd", "grp", "termios", "tty", "syslog", "readline", "uvloop"},
+    "darwin": {"uvloop"},
+}
+
+
+def test_the_commands_for_every_system_are_the_entries() -> None:
+    assert {
+        *("mograder.cli.main", "mograder.cli.student", "mograder.cli.validate", "mograder.cli.new"),
+        *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
+        *("mograder.cli.https.login", "mograder.cli.https.receipt", "mograder.cli.moodle.student"),
+        "mograder.cli.moodle.login",
+    } < set(entries())
+    assert set(entries()).isdisjoint(LINUX_ONLY)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_nothing_of_linux_alone_is_imported_on_the_way(platform: str) -> None:
+    found = closure(platform)
+    assert [chain(each, found) for each in sorted(found) if each in LINUX_ONLY] == []
+    missing = MISSING[platform]
+    assert [
+        f"{chain(each, found)} imports {name}"
+        for each in sorted(found)
+        for name in imports(each, platform)
+        if name.partition(".")[0] in missing
+    ] == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("platform", "system"), [("win32", "windows"), ("darwin", "macos")])
+def test_every_module_is_imported_there(platform: str, system: Literal["windows", "macos"]) -> None:
+    """In one process; what runs inside of a notebook's environment is no part of ours."""
+    inside = ("mograder.sandbox.inside", "mograder.__main__")
+    modules = [each for each in sorted(closure(platform)) if not each.startswith(inside)]
+    done = OtherSystem(system).python(
+        f"import importlib\nfor each in {modules!r}: importlib.import_module(each)\nprint('done')"
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "done"), done.stderr
+
+
+def test_text_files_name_their_encoding() -> None:
+    """The default of Windows is a code page."""
+    told = []
+    for module in sorted(closure("win32")):
+        path = path_of(module)
+        assert path is not None
+        for line, problem in _unclear(ast.parse(path.read_text("utf-8"))):
+            told.append(f"{module}:{line}: {problem}")
+    assert told == []
+
+
+def _unclear(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        given = {each.arg for each in node.keywords}
+        if name == "read_text" and not node.args and "encoding" not in given:
+            yield node.lineno, "read_text without an encoding"
+        if (
+            name == "write_text"
+            and len(node.args) < 2
+            and "encoding" not in given
+            and _is_of_a_path(node)
+        ):
+            yield node.lineno, "write_text without an encoding"
+
+
+def _is_of_a_path(node: ast.Call) -> bool:
+    """Whether it is a path's ``write_text``: click's formatters have one, too."""
+    return not ast.unparse(node.func).startswith("formatter.")

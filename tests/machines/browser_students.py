@@ -1,0 +1,81 @@
+"""Students with a real browser: they click "Open it again" when the page says that it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+
+from playwright.async_api import Error, Frame, Page, expect
+
+from bench.support.browser import Person, insert, notebook
+from bench.support.marimo import EditorFailed
+from tests.machines.students import ITEM, STEP, Student
+
+_ANSWER_SECONDS = 60.0
+_PAGE_MS = 150_000
+_SAVED_SECONDS = 30.0
+
+
+@dataclass
+class BrowserStudent(Student):
+    """A student in Chromium; ``reopened`` counts from the click that opens the notebook again."""
+
+    person: Person = field(kw_only=True)
+    _page: Page | None = None
+
+    async def _open(self, began: float) -> None:
+        try:
+            page = await self._arrive()
+            await self._compute(page)
+            self._opened(began)
+            while True:
+                await asyncio.sleep(self.breath)
+                await self._compute(page)
+        except (Error, AssertionError) as error:
+            raise EditorFailed(f"Chromium: {error}"[:300]) from error
+
+    async def _arrive(self) -> Page:
+        """Open the notebook, or open it again by the link of the page's message."""
+        if self._page is None:
+            self._page = await self.person.open(f"{self.hub.url}/edit/{ITEM}")
+        else:
+            again = self._page.get_by_role("alert").get_by_role("link", name="Open it again")
+            if await again.count():
+                await again.click()
+            else:  # no page of ours: the hub in front of it is away
+                await self._page.goto(f"{self.hub.url}/edit/{ITEM}")
+        await self._page.wait_for_url(f"**/edit/user/{self.name}/{ITEM}/**", timeout=_PAGE_MS)
+        frame = await notebook(self._page)
+        await expect(frame.locator(".cm-content").first).to_be_visible(
+            timeout=1000 * _ANSWER_SECONDS
+        )
+        return self._page
+
+    async def _compute(self, page: Page) -> None:
+        """Write the next version, run it, and wait for the answer and for the file."""
+        self.sent += 1
+        number = self.sent
+        frame = await notebook(page)
+        await _write(page, frame, STEP.format(number=number))
+        said = frame.get_by_text(re.compile(rf"STEP {number} OF \S+"))
+        ended = page.get_by_role("alert")
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while not await said.count():  # two frames: one locator cannot wait for both
+                if await ended.count():
+                    raise EditorFailed((await ended.first.inner_text())[:200])
+                await asyncio.sleep(0.1)
+        self._answered(await said.first.inner_text(), number)
+        async with asyncio.timeout(_SAVED_SECONDS):
+            while await asyncio.to_thread(self.saved) < number:  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.1)
+        self.acknowledged = number
+
+
+async def _write(page: Page, frame: Frame, code: str) -> None:
+    """Replace the first cell and run it."""
+    cell = frame.locator(".cm-content").first
+    await cell.click()
+    await page.keyboard.press("Control+A")
+    await insert(frame, code)
+    await page.keyboard.press("Control+Enter")

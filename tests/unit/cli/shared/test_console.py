@@ -1,0 +1,72 @@
+"""Output on consoles that lack characters."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mograder.cli.shared.console import prepare_output, print_json, similar
+
+
+def stream(encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+
+
+def written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue().decode(stream.encoding)
+
+
+def test_missing_characters_become_similar_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = stream("ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    prepare_output()
+    print("A1 → “Größe” … Ångström, Ω\u0301 中")
+    assert written(out) == 'A1 -> "Grosse" ... Angstrom, ? ?\n'
+
+
+def test_characters_that_the_console_has_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = stream("cp1252"), stream("utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    prepare_output()
+    print("Größe … →")
+    print("Größe … →", file=sys.stderr)
+    assert written(out) == "Größe … ->\n"
+    assert written(err) == "Größe … →\n"
+
+
+@given(st.text())
+def test_a_similar_text_is_ascii(text: str) -> None:
+    assert similar(text).isascii()
+    if text.isascii():
+        assert similar(text) == text
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+@given(value=st.recursive(st.text(), lambda each: st.dictionaries(st.text(), each)))
+def test_json_means_the_same_in_every_encoding(encoding: str, value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return  # a half of a surrogate pair, which no file in UTF-8 has
+    out, before = stream(encoding), sys.stdout
+    sys.stdout = out
+    try:
+        print_json(value)
+    finally:
+        sys.stdout = before
+    assert json.loads(written(out)) == value
+
+
+def test_json_is_readable_where_the_console_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = stream("utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    print_json({"title": "Größe"})
+    assert written(out) == '{"title": "Größe"}\n'
