@@ -14,16 +14,14 @@ from mograder.core.clock import SystemClock
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.store.student_folder import StudentFolder
-from tests.e2e.test_browser_alone import (
+from tests.e2e.test_browser_alone import exported, pytestmark, served
+from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,
     answer,
-    exported,
     open_item,
-    pytestmark,
     runs,
     saved,
-    served,
     sign_in,
 )
 from tests.support.served_course import Course, token_of
