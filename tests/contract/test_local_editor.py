@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from mograder.processes.local_editor import EditorFailed, LocalEditors
+from tests.support.processes import processes_now
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -24,7 +25,6 @@ DASHBOARD = """\
 import asyncio, sys
 from pathlib import Path
 from mograder.processes.local_editor import LocalEditors
-from tests.support.processes import processes_now
 
 async def main():
     editors = LocalEditors(Path(sys.argv[1]), {"PATH": "/usr/bin:/bin", "HOME": sys.argv[1]})
