@@ -13,6 +13,9 @@ from bench.support.marimo import EditorFailed
 from tests.machines.students import ITEM, STEP, Student
 
 _ANSWER_SECONDS = 60.0
+_PATIENCE_SECONDS = 10.0
+"""After so long a person loads a page again that shows no notebook."""
+
 _PAGE_MS = 150_000
 _SAVED_SECONDS = 30.0
 
@@ -48,7 +51,7 @@ class BrowserStudent(Student):
         await self._page.wait_for_url(f"**/edit/user/{self.name}/{ITEM}/**", timeout=_PAGE_MS)
         frame = await notebook(self._page)
         await expect(frame.locator(".cm-content").first).to_be_visible(
-            timeout=1000 * _ANSWER_SECONDS
+            timeout=1000 * _PATIENCE_SECONDS
         )
         return self._page
 
