@@ -181,9 +181,8 @@ class ReleaseBuild:
         return True
 
     def write_text(self, name: str, text: str) -> bool:
-        """Write a notebook, as :meth:`write`: with line feeds, whatever its source has."""
-        plain = text.replace("\r\n", "\n")
-        return self.write(name, plain.encode("utf-8", "surrogatepass"))
+        """Write a notebook, as :meth:`write`: with the line ends of its source, on every system."""
+        return self.write(name, text.encode("utf-8", "surrogatepass"))
 
     def take(self, source: Path, name: str) -> bool:
         """Copy a file with its time if the release's is missing or older; return whether it was.
