@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,27 +23,19 @@ from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,
     answer,
-    export_course,
+    exported,
     open_item,
+    open_signed_in,
     runs,
     saved,
+    served,
     sign_in,
 )
-from tests.support.served_course import CODE, Course, serving_app, serving_course, token_of
+from tests.support.served_course import CODE, Course, serving_app, token_of
+
+__all__ = ["exported", "served"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A course with one item whose page is exported."""
-    return export_course(tmp_path_factory.mktemp("browser") / "course")
-
-
-@pytest.fixture(scope="module")
-def served(exported: Path) -> Iterator[Course]:
-    with serving_course(exported, web=True) as course:
-        yield course
 
 
 async def test_enrol_edit_run_check_submit_feedback_with_the_network_cut_and_the_tab_closed(
@@ -113,12 +104,8 @@ async def test_the_newest_version_is_never_overwritten_in_silence(
     served: Course, people: People
 ) -> None:
     first, second = await people.person("dora-1"), await people.person("dora-2")
-    one = await open_item(first, served)
-    await sign_in(one, "dora")
-    await runs(one)
-    two = await open_item(second, served)
-    await sign_in(two, "dora")
-    await runs(two)
+    one = await open_signed_in(first, served, "dora")
+    two = await open_signed_in(second, served, "dora")
     await answer(one, "mean = 4")
     await saved(one, "in this browser and on the server")
     await answer(two, "mean = 5")

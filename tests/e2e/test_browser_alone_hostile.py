@@ -14,13 +14,12 @@ from bench.support.browser import People, notebook
 from tests.support.browser_alone import (
     START_MS,
     answer,
-    export_course,
-    open_item,
-    runs,
+    exported,
+    open_signed_in,
     saved,
-    sign_in,
+    served,
 )
-from tests.support.served_course import Course, serving_app, serving_course
+from tests.support.served_course import Course, serving_app
 
 # What a notebook's JavaScript may try, in the page of the frame and in its worker.
 ATTEMPTS = """\
@@ -153,14 +152,9 @@ run_js('''() => {
 print("FOUND", json.dumps(found), "END")
 """
 
+__all__ = ["exported", "served"]
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
-    root = export_course(tmp_path_factory.mktemp("browser") / "course")
-    with serving_course(root, web=True) as course:
-        yield course
 
 
 class Elsewhere:
@@ -187,9 +181,7 @@ async def test_a_hostile_notebook_reads_neither_token_nor_drafts(
     served: Course, elsewhere: Elsewhere, people: People
 ) -> None:
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
-    await runs(page)
+    page = await open_signed_in(person, served, "alice")
     frame = await notebook(page)
     found = await frame.evaluate(ATTEMPTS, [served.url, elsewhere.url])
     assert (found.pop("origin"), found.pop("known")) == ("null", True)
@@ -207,9 +199,7 @@ async def test_hostile_python_reads_neither_token_nor_drafts(
     served: Course, elsewhere: Elsewhere, people: People
 ) -> None:
     person = await people.person("frank")
-    page = await open_item(person, served)
-    await sign_in(page, "frank")
-    await runs(page)
+    page = await open_signed_in(person, served, "frank")
     frame = await notebook(page)
     named = f"SERVER, ELSEWHERE = {served.url!r}, {elsewhere.url!r}\n"
     await answer(page, named + PYTHON_ATTEMPTS, shown="ELSEWHERE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,23 +18,18 @@ from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,
     answer,
-    export_course,
-    open_item,
+    exported,
+    open_signed_in,
     runs,
     saved,
-    sign_in,
+    served,
 )
-from tests.support.served_course import Course, serving_course, token_of
+from tests.support.served_course import Course, token_of
 from tests.support.work_elsewhere import submit_without_draft
 
+__all__ = ["exported", "served"]
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
-    course = export_course(tmp_path_factory.mktemp("browser") / "course")
-    with serving_course(course, web=True) as served:
-        yield served
 
 
 class LocalFolder:
@@ -65,9 +59,7 @@ async def test_work_goes_on_in_a_local_folder_and_back(
     served: Course, people: People, artifacts: Path, tmp_path: Path
 ) -> None:
     person = await people.person("finn")
-    page = await open_item(person, served)
-    await sign_in(page, "finn")
-    await runs(page)
+    page = await open_signed_in(person, served, "finn")
     await answer(page, "mean = 3")
     await saved(page, "in this browser and on the server")
     local = LocalFolder(tmp_path, served.url, "finn")

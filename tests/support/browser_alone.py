@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Page, expect
 
 from bench.support.browser import Person, insert, notebook
@@ -11,7 +13,7 @@ from mograder.core.names import ItemName
 from mograder.publishing.browser.export import export_page
 from mograder.publishing.browser.frame import marimo_pyodide_version
 from tests.support.pyodide import unpacked_pyodide
-from tests.support.served_course import Course, make_course, token_of
+from tests.support.served_course import Course, make_course, serving_course, token_of
 
 START_MS = 240_000
 """For Python to start in a browser on a busy machine."""
@@ -53,14 +55,22 @@ if __name__ == "__main__":
 """
 
 
-def export_course(root: Path) -> Path:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a course of one item with its page, and return its directory."""
-    made = make_course(root)
+    made = make_course(tmp_path_factory.mktemp("browser") / "course")
     file = made / "hw1" / "files" / "homework.py"
     file.write_text(NOTEBOOK)
     pyodide = unpacked_pyodide(marimo_pyodide_version())
     export_page(made, ItemName.parse("hw1"), file, pyodide, print)
     return made
+
+
+@pytest.fixture(scope="module")
+def served(exported: Path) -> Iterator[Course]:
+    """The course, on a server that hands out pages for the browser alone."""
+    with serving_course(exported, web=True) as course:
+        yield course
 
 
 async def open_item(person: Person, served: Course) -> Page:
@@ -72,6 +82,14 @@ async def sign_in(page: Page, user: str) -> None:
     """Sign in with a token."""
     await page.fill("#token", token_of(user))
     await page.click("#sign-in button")
+
+
+async def open_signed_in(person: Person, served: Course, user: str) -> Page:
+    """Open the item's page in a new tab, sign in, and wait until the notebook has run."""
+    page = await open_item(person, served)
+    await sign_in(page, user)
+    await runs(page)
+    return page
 
 
 async def runs(page: Page, text: str = "Checks: 0 of 1 passed") -> None:

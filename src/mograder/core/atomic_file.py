@@ -22,7 +22,7 @@ _LONGEST_NAME = 80
 most."""
 
 _SYNCED = os.O_RDWR if SYSTEM == "windows" else os.O_RDONLY
-"""How a file is opened to sync it: Windows syncs only what is open for writing."""
+"""The mode of opening a file to sync it: Windows syncs only files that are open for writing."""
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:

@@ -1,4 +1,4 @@
-"""Where things are in a virtual environment, which Windows arranges in its own way."""
+"""The layout of virtual environments, which is another one on Windows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _PYTHONS = ("bin/python", "Scripts/python.exe")
 
 
 def python_of(environment: Path) -> Path:
-    """Return the Python of a virtual environment; where there is none, its place on Linux."""
+    """Return the path of a virtual environment's Python; if there is none, its path on Linux."""
     places = [environment / each for each in _PYTHONS]
     return next((place for place in places if place.exists()), places[0])

@@ -1,7 +1,7 @@
 """Comparing files that may differ in their line ends only.
 
 Editors on Windows write carriage returns, marimo's among them, and git may add or remove them.
-mograder itself writes line feeds.
+A release keeps the line ends of its source.
 """
 
 from __future__ import annotations

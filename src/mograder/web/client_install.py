@@ -1,4 +1,4 @@
-"""What students install from their server: the page with the line to paste, and the wheel.
+"""The program that students install from their server: its wheel, and the line to paste.
 
 The hub and the assignment server hand both out, to anybody: who installs has no login yet, and the
 program is no secret.

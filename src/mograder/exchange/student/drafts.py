@@ -47,7 +47,10 @@ _MOMENT = "%a %d %b %Y, %H:%M"
 
 
 class _Seen(BaseModel):
-    """What a folder has seen last: the tag of the draft, and the SHA-256 of what counts."""
+    """The state of the server that a folder has seen last.
+
+    ``draft`` is the tag of the draft, ``submission`` the SHA-256 of the submission that counts.
+    """
 
     model_config = ConfigDict(extra="ignore")
 

@@ -1,4 +1,4 @@
-"""Where notebooks run that a command of a person's own machine runs."""
+"""The choice by system of what runs the notebooks of a command on a person's own machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNPROTECTED = (
     if SYSTEM == "linux"
     else f"{SYSTEM_NAME} has no sandbox: notebooks run with your rights, as in the editor."
 )
-"""What people have to know where nothing protects their machine; empty on Linux."""
+"""The sentence for people whose machine is not protected from notebooks; empty on Linux."""
 
 
 def open_workbench(

@@ -1,4 +1,4 @@
-"""What a command runs notebooks with on this machine."""
+"""The executor, environments and limits with which a command runs notebooks on this machine."""
 
 from __future__ import annotations
 
