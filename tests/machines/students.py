@@ -29,7 +29,9 @@ WITNESS = "witness.log"
 WAITING = (502, 503, 504)
 """What a hub answers while a machine is lost and its lease is not over yet."""
 
-_BREATH_SECONDS = 8.0
+_BREATH_SECONDS = 20.0
+"""How long a student thinks before the next step."""
+
 _RETRY_SECONDS = 0.5
 _ASK_SECONDS = 1.5
 """The pause between two questions of the page to the hub, as in ``static/frame.js``."""
