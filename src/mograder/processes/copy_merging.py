@@ -1,0 +1,100 @@
+"""Merging of releases into students' copies, in processes with limits on time and memory.
+
+Previews merge hundreds of copies, many to a process, since starting one takes longer than a merge.
+A copy on which a process fails costs its own line only: the others of its batch are merged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cell_merge import Merge, merge
+from mograder.processes.isolated_call import IsolatedCall
+
+BATCH = 20
+"""Copies that one process merges, at most."""
+
+_BATCH_CHARACTERS = 4_000_000
+_SECONDS = 6
+_TOO_COMPLEX = "it is too large or too complex to be merged."
+
+
+@dataclass(frozen=True, slots=True)
+class MergeQuestion:
+    """A copy to merge, ``mine``; ``base`` is the release that it came from, None if unknown."""
+
+    base: str | None
+    new: str
+    mine: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOutline:
+    """What a merge would do, without the text; ``reason`` is why it cannot be done, else ""."""
+
+    replaced: int = 0
+    added: int = 0
+    removed: int = 0
+    conflicts: int = 0
+    changed: bool = False
+    reason: str = ""
+
+
+class CopyMerger:
+    """Merges copies, at most two processes at the same time."""
+
+    def __init__(self) -> None:
+        self._apart = IsolatedCall()
+        self._gently = IsolatedCall(seconds=_SECONDS, niceness=10)
+
+    async def merge(self, question: MergeQuestion) -> Merge:
+        """Return the merge of one copy.
+
+        Raises: :class:`~mograder.notebook.cell_merge.NotMergeable`, :class:`InvalidInput` when it
+        takes too much time or memory.
+        """
+        size = len(question.mine) + len(question.new) + len(question.base or "")
+        return await self._apart.call(_merge, question, size=size)
+
+    async def outlines(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
+        """Return what merging each copy would do, at low priority.
+
+        The questions should be about one release: a text that several have in common counts once.
+        """
+        size = sum(len(each.mine) for each in questions)
+        if len(questions) > 1 and size > _BATCH_CHARACTERS:
+            return await self._one_by_one(questions)
+        try:
+            return await self._gently.call(_outlines, tuple(questions), size=size)
+        except InvalidInput:
+            if len(questions) == 1:
+                return (MergeOutline(reason=_TOO_COMPLEX),)
+            return await self._one_by_one(questions)
+
+    async def _one_by_one(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
+        found = [await self.outlines((each,)) for each in questions]
+        return tuple(outline for (outline,) in found)
+
+
+def _merge(question: MergeQuestion) -> Merge:
+    return merge(question.base, question.new, question.mine)
+
+
+def _outlines(questions: tuple[MergeQuestion, ...]) -> tuple[MergeOutline, ...]:
+    return tuple(map(_outline, questions))
+
+
+def _outline(question: MergeQuestion) -> MergeOutline:
+    try:
+        found = _merge(question)
+    except InvalidInput as error:
+        return MergeOutline(reason=error.message)
+    return MergeOutline(
+        len(found.replaced),
+        len(found.added),
+        len(found.removed),
+        len(found.conflicts),
+        found.changed,
+    )
