@@ -13,10 +13,6 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.cell_merge import Merge, merge
 from mograder.processes.isolated_call import IsolatedCall
 
-BATCH = 20
-"""Copies that one process merges, at most."""
-
-_BATCH_CHARACTERS = 4_000_000
 _SECONDS = 6
 _TOO_COMPLEX = "it is too large or too complex to be merged."
 
@@ -64,16 +60,11 @@ class CopyMerger:
         The questions should be about one release: a text that several have in common counts once.
         """
         size = sum(len(each.mine) for each in questions)
-        if len(questions) > 1 and size > _BATCH_CHARACTERS:
-            return await self._one_by_one(questions)
         try:
             return await self._gently.call(_outlines, tuple(questions), size=size)
         except InvalidInput:
             if len(questions) == 1:
                 return (MergeOutline(reason=_TOO_COMPLEX),)
-            return await self._one_by_one(questions)
-
-    async def _one_by_one(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
         found = [await self.outlines((each,)) for each in questions]
         return tuple(outline for (outline,) in found)
 

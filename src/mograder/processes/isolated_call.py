@@ -39,7 +39,7 @@ R = TypeVar("R")
 class IsolatedCall:
     """Calls functions on large texts, at most two at the same time; further calls wait.
 
-    ``seconds`` is the processor time of a call, and ``niceness`` lowers the priority of its process.
+    ``seconds`` is the processor time of a call; ``niceness`` lowers the priority of its process.
     """
 
     def __init__(self, *, seconds: int = _SECONDS, niceness: int = 0) -> None:
