@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cell_merge import Merge, merge
+from mograder.notebook.version_diff import VersionDifference, version_difference
 from mograder.processes.isolated_call import IsolatedCall
 
 _SECONDS = 6
@@ -25,6 +26,11 @@ class MergeQuestion:
     new: str
     mine: str
 
+    @property
+    def size(self) -> int:
+        """The number of characters to parse."""
+        return len(self.mine) + len(self.new) + len(self.base or "")
+
 
 @dataclass(frozen=True, slots=True)
 class MergeOutline:
@@ -36,6 +42,14 @@ class MergeOutline:
     conflicts: int = 0
     changed: bool = False
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeProposal:
+    """A merge that was computed to be looked at, and its difference from the copy."""
+
+    merge: Merge
+    difference: VersionDifference
 
 
 class CopyMerger:
@@ -51,8 +65,11 @@ class CopyMerger:
         Raises: :class:`~mograder.notebook.cell_merge.NotMergeable`, :class:`InvalidInput` when it
         takes too much time or memory.
         """
-        size = len(question.mine) + len(question.new) + len(question.base or "")
-        return await self._apart.call(_merge, question, size=size)
+        return await self._apart.call(_merge, question, size=question.size)
+
+    async def propose(self, question: MergeQuestion) -> MergeProposal:
+        """Return a copy's merge, and how it differs from the copy. Raises: as :meth:`merge`."""
+        return await self._apart.call(_propose, question, size=question.size)
 
     async def outlines(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
         """Return what merging each copy would do, at low priority.
@@ -71,6 +88,11 @@ class CopyMerger:
 
 def _merge(question: MergeQuestion) -> Merge:
     return merge(question.base, question.new, question.mine)
+
+
+def _propose(question: MergeQuestion) -> MergeProposal:
+    found = _merge(question)
+    return MergeProposal(found, version_difference(question.mine, found.text))
 
 
 def _outlines(questions: tuple[MergeQuestion, ...]) -> tuple[MergeOutline, ...]:

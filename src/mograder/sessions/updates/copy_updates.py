@@ -20,7 +20,7 @@ from mograder.core.single_flight import Progress, SingleFlight
 from mograder.core.uninterrupted import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cell_merge import Merge
-from mograder.processes.copy_merging import CopyMerger, MergeQuestion
+from mograder.processes.copy_merging import CopyMerger, MergeProposal, MergeQuestion
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.ports import KeptText, Placement, ReleaseHistory
@@ -68,14 +68,6 @@ class _Plan:
         return MergeQuestion(base, self.new.text, self.mine)
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A merge that was computed to be looked at: the copy's text, and the result."""
-
-    mine: str
-    merge: Merge
-
-
 class CopyUpdates:
     """Merges updates into copies and undoes them; for one event loop. Files and SQL are in threads.
 
@@ -112,14 +104,13 @@ class CopyUpdates:
         """Return what the last update means for a copy."""
         return await asyncio.to_thread(self._standing, copy)
 
-    async def propose(self, copy: CopyOf) -> Proposal:
+    async def propose(self, copy: CopyOf) -> MergeProposal:
         """Return what merging the item's present release into a copy would give.
 
         Raises: :class:`NotFound` without a copy or a release, :class:`InvalidInput` with the reason
         why it cannot be merged.
         """
-        question = await asyncio.to_thread(self.question, copy)
-        return Proposal(question.mine, await self._merger.merge(question))
+        return await self._merger.propose(await asyncio.to_thread(self.question, copy))
 
     def question(self, copy: CopyOf, present: KeptText | None = None) -> MergeQuestion:
         """Return the texts of a copy's merge with the item's present release; blocks.

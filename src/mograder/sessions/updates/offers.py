@@ -100,7 +100,9 @@ class UpdateOffers:
         for number, row in enumerate(merged, start=1):
             report(f"Undoing the update: {number} of {len(merged)}")
             await self._undo(CopyOf(Username(row.username), item), done)
-        return Withdrawal(*map(tuple, (done.undone, done.kept, done.waiting, done.failed)))
+        return Withdrawal(
+            tuple(done.undone), tuple(done.kept), tuple(done.waiting), tuple(done.failed)
+        )
 
     async def _undo(self, copy: CopyOf, done: _Lists) -> None:
         if await self._pool.fetch(copy.key) is not None:

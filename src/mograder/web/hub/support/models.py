@@ -21,6 +21,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.store.grading_jobs import JobState
 from mograder.store.releases import ItemKind
 from mograder.store.workspaces import FileStatus
+from mograder.web.hub.support.update_models import NotebookUpdate
 
 
 class _Body(BaseModel):
@@ -250,6 +251,9 @@ class NotebookState(_Body):
         None
     )
     """The node that runs the session; left out for a session on the hub's own machine."""
+
+    update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
+    """The author's update of the notebook; left out where there is nothing to say of one."""
 
 
 class Warmed(_Body):
