@@ -23,6 +23,7 @@ from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import limited
 from mograder.sandbox.protocol import Limits, Mode, StartSession
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.session import SessionKey
 from mograder.store.hub_state import HubState
 from mograder.store.releases import Release, Releases
@@ -61,6 +62,8 @@ class Spawner:
         self._limits = limits
         self._decisions = decisions
         self._asset_url = asset_url
+        self.recorder: CopyRecorder | None = None
+        """Records each copy before its session starts."""
 
     async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         """Return the request that starts a session.
@@ -105,6 +108,8 @@ class Spawner:
         else:
             directory = self._workspaces.directory(user, item)
             _check_size(self._workspaces.notebook_size(user, item))
+            if self.recorder is not None:
+                self.recorder.look(user, item)
         return directory, script_of(release), self._slots.slot_of(key.user)
 
 

@@ -56,7 +56,8 @@ class SessionManager:
 
     ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
     that no student waits for. ``on_change`` is called with the key of each session that started or
-    ended, ``on_adopted`` with each session that another hub started.
+    ended, ``on_adopted`` with each session that another hub started, ``after_end`` in a thread when
+    a session's process has ended.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SessionManager:
         self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
         self.on_adopted: Callable[[LiveSession], None] = lambda _: None
+        self.after_end: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
         self._shared: SharedRows | None = None
         self._starter = Starter(launcher, rows, probe, limits.start_timeout)
@@ -469,10 +471,12 @@ class SessionManager:
         try:
             if self._shared is not None:
                 await self._shared.conclude(ending, alive=alive)
+                await asyncio.to_thread(self.after_end, ending.key)
                 return
             if alive:
                 with suppress(MograderError):
                     await self._launcher.stop(ending.session_id)
+            await asyncio.to_thread(self.after_end, ending.key)
         finally:
             self._closing.discard(ending.session_id)
             self._ledger.close(ending.session_id)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 
@@ -25,7 +27,6 @@ from mograder.store.group_commit import GroupCommit
 from mograder.store.version_deltas import Damaged, compress, expand
 from mograder.store.version_tables import version_copies, version_releases, versions
 
-_STRIPES = 64
 _ATTEMPTS = 20
 """How often a version is added anew because another hub has added one at the same time."""
 
@@ -67,8 +68,8 @@ _ORIGINS = tuple(Origin)
 class Version:
     """One saved state of a copy; ``size`` is in bytes.
 
-    ``digest`` is the first 32 hexadecimal digits of the text's SHA-256. ``release`` is the digest
-    of the kept release that the copy came from, "" if unknown.
+    ``digest`` is that of the text (:func:`digest_of`). ``release`` is that of the notebook of the
+    release that the copy came from, "" if unknown.
     """
 
     number: int
@@ -77,6 +78,22 @@ class Version:
     digest: str
     size: int
     release: str
+
+
+def digest_of(text: bytes) -> str:
+    """Return the first 32 hexadecimal digits of the SHA-256, as the ETags of copies."""
+    return _hash(text).hex()
+
+
+def _hash(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()[:_DIGEST_BYTES]
+
+
+class _Lock:
+    """A lock that a dictionary of weak references can hold."""
+
+    def __init__(self) -> None:
+        self.held = threading.RLock()
 
 
 @dataclass(slots=True)
@@ -95,14 +112,26 @@ class _Addition:
 class Versions:
     """The versions of all copies; every method may raise :class:`~mograder.core.errors.Busy`.
 
-    Mutable state: ``_recent``, the newest texts.
+    Mutable state: ``_recent``, the newest texts, and ``_locks`` of the copies that are recorded.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+        self._locks: WeakValueDictionary[tuple[str, str], _Lock] = WeakValueDictionary()
+        self._gate = threading.Lock()
         self._additions: GroupCommit[_Addition] = GroupCommit(self._add)
         self._recent = _RecentTexts(_CACHED)
+
+    @contextmanager
+    def alone(self, user: str, item: str) -> Iterator[None]:
+        """Let no other thread of this process record versions of a copy until the block ends.
+
+        In it, a file can be read and recorded without a newer version coming between.
+        """
+        with self._gate:
+            lock = self._locks.setdefault((str(user), str(item)), _Lock())
+        with lock.held:
+            yield
 
     def record(
         self,
@@ -119,8 +148,8 @@ class Versions:
         It is durable when this returns. ``release`` is the digest of the release that the copy
         comes from as of now, None if that has not changed.
         """
-        digest = hashlib.sha256(text).digest()[:_DIGEST_BYTES]
-        with self._locks[hash((user, item)) % _STRIPES]:
+        digest = _hash(text)
+        with self.alone(user, item):
             came_from = None if release is None else self._release_number(release)
             for _ in range(_ATTEMPTS):
                 copy = self._copy(user, item)
@@ -358,7 +387,7 @@ def _text(connection: Connection, copy: int, number: int) -> bytes:
     text = b""
     for row in reversed(pieces):
         text = expand(row.data, text, row.size)
-    if hashlib.sha256(text).digest()[:_DIGEST_BYTES] != pieces[0].digest:
+    if _hash(text) != pieces[0].digest:
         raise Damaged(f"The version {number} is damaged.")
     return text
 

@@ -114,7 +114,9 @@ def _make_hub_app(
         login_throttle=LoginThrottle(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
         metrics=metrics,
-        copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
+        copies=Copies(
+            services.pool, services.workspaces, services.recorder, services.clock, reserve=reserve
+        ),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
         listing=listing,
         results=results,

@@ -13,7 +13,7 @@ from mograder.sessions.updates.previews import UpdatePreviews
 from mograder.store.copy_facts import CopyListing
 from mograder.store.copy_updates import UpdateRows
 from mograder.store.releases import Releases
-from mograder.store.versions import Versions
+from mograder.store.versions import digest_of
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.services import Services
@@ -39,7 +39,7 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
     engine, pool, clock = services.state.engine, services.pool, services.clock
     stores = UpdateStores(
         workspaces=services.workspaces,
-        versions=Versions(engine),
+        versions=services.recorder.versions,
         rows=UpdateRows(engine),
         history=_Published(services.releases),
         placement=_TextOnly(services.workspaces),
@@ -60,8 +60,8 @@ class _Published:
         release = self._releases.get(item)
         if release is None:
             return None
-        text = release.notebook.read_text("utf-8")
-        return KeptText(release.version, text)
+        text = release.notebook.read_bytes()
+        return KeptText(digest_of(text), text.decode())
 
     def origin(self, item: ItemName, digest: str, mine: str, /) -> KeptText | None:
         return None
