@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine, Update, delete, insert, select, update
 
 from mograder.core.errors import Conflict
+from mograder.notebook.cell_merge import Conflict as CellConflict
 from mograder.store.database import reading, writing
 from mograder.store.database_time import database_now
 from mograder.store.hub_state import bounded
@@ -31,7 +32,6 @@ from mograder.store.update_tables import (
 )
 
 __all__ = [
-    "CellConflict",
     "CopyUpdateRow",
     "MergedCells",
     "OfferRow",
@@ -50,15 +50,6 @@ _MOST_CELLS = 200
 """Largest number of names of each kind that is stored of one merge."""
 
 _LEASE_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class CellConflict:
-    """A cell that the author and the student both changed, and its line in the merged notebook."""
-
-    cell: str
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

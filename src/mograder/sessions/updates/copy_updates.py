@@ -121,7 +121,7 @@ class CopyUpdates:
         if new is None:
             raise NotFound(f"{copy.item} is not published any more.")
         mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
-        base = self._origin(copy, mine)
+        base = self._stores.history.origin(copy.user, copy.item, mine)
         return MergeQuestion(None if base is None else base.text, new.text, mine)
 
     # ---- changing ----
@@ -220,10 +220,6 @@ class CopyUpdates:
         present = self._stores.history.present(item)
         return "" if present is None else present.digest
 
-    def _origin(self, copy: CopyOf, mine: str) -> KeptText | None:
-        known = self._stores.versions.release_of(copy.user, copy.item)
-        return self._stores.history.origin(copy.item, known, mine)
-
     def _plan(self, copy: CopyOf) -> _Plan:
         rows, history = self._stores.rows, self._stores.history
         offer, new = rows.offer(copy.item), history.present(copy.item)
@@ -233,7 +229,8 @@ class CopyUpdates:
         last = rows.copy(copy.user, copy.item)
         begun = last is not None and last.state is UpdateState.MERGING
         cut_short = last if begun and last and last.offer == offer.number else None
-        return _Plan(copy, offer, mine, new, self._origin(copy, mine), cut_short)
+        base = history.origin(copy.user, copy.item, mine)
+        return _Plan(copy, offer, mine, new, base, cut_short)
 
     def _refuse(self, plan: _Plan, reason: str) -> CopyUpdateRow:
         row = replace(self._row(plan), state=UpdateState.REFUSED, reason=reason)

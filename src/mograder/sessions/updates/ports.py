@@ -23,10 +23,10 @@ class ReleaseHistory(Protocol):
     def present(self, item: ItemName, /) -> KeptText | None:
         """Return the published release of an item; None if it is not published."""
 
-    def origin(self, item: ItemName, digest: str, mine: str, /) -> KeptText | None:
+    def origin(self, user: Username, item: ItemName, mine: str, /) -> KeptText | None:
         """Return the release that a copy came from, None if it cannot be told.
 
-        ``digest`` is the release's, as far as the copy's versions tell, and ``mine`` the text.
+        ``mine`` is the copy's text.
         """
 
 

@@ -13,7 +13,7 @@ from mograder.sessions.updates.previews import UpdatePreviews
 from mograder.store.copy_facts import CopyListing
 from mograder.store.copy_updates import UpdateRows
 from mograder.store.releases import Releases
-from mograder.store.versions import digest_of
+from mograder.store.versions import Versions, digest_of
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.services import Services
@@ -41,7 +41,7 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
         workspaces=services.workspaces,
         versions=services.recorder.versions,
         rows=UpdateRows(engine),
-        history=_Published(services.releases),
+        history=_Published(services.releases, services.recorder.versions),
         placement=_TextOnly(services.workspaces),
     )
     copies = CopyUpdates(pool, stores, clock, reserve=reserve)
@@ -51,10 +51,11 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
 
 
 class _Published:
-    """The published releases only."""
+    """The published releases, and those that stand in the copies' own versions."""
 
-    def __init__(self, releases: Releases) -> None:
+    def __init__(self, releases: Releases, versions: Versions) -> None:
         self._releases = releases
+        self._versions = versions
 
     def present(self, item: ItemName, /) -> KeptText | None:
         release = self._releases.get(item)
@@ -63,7 +64,11 @@ class _Published:
         text = release.notebook.read_bytes()
         return KeptText(digest_of(text), text.decode())
 
-    def origin(self, item: ItemName, digest: str, mine: str, /) -> KeptText | None:
+    def origin(self, user: Username, item: ItemName, mine: str, /) -> KeptText | None:
+        digest = self._versions.release_of(user, item)
+        for each in self._versions.all(user, item):
+            if digest and each.digest == digest:
+                return KeptText(digest, self._versions.text(user, item, each.number).decode())
         return None
 
 

@@ -278,11 +278,15 @@ class Held(_Body):
 
 
 class Published(_Body):
-    """A release was replaced; ``files`` are its files, sorted."""
+    """A release was replaced; ``files`` are its files, sorted.
+
+    ``copies`` is how many students have a copy of the item, as counted lately.
+    """
 
     status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
+    copies: int = 0
 
 
 class HeldSource(_Body):
