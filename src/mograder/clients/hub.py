@@ -51,11 +51,15 @@ _HOW_TO_GET_ONE = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published release; ``warmed``: its environment is prepared as well."""
+    """A published release; ``warmed``: its environment is prepared as well.
+
+    ``copies`` is how many students have a copy of the item, 0 from an older hub.
+    """
 
     files: tuple[str, ...]
     kind: str
     warmed: bool
+    copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +166,7 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        headers = {"Accept": _STREAM}
-        with self._server.errors():
-            request = self._client.build_request("POST", f"{self.url}/warm-cache", headers=headers)
-            with self._sent(request) as response:
-                answer = self._result(response, progress)
+        answer = self.follow("POST", "/warm-cache", progress)
         return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
 
     def held(self, name: str, files: Sequence[str]) -> Held:
@@ -233,6 +233,18 @@ class HubClient(Closing):
                 self._answer(response)
         raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
 
+    def follow(self, method: str, path: str, progress: Progress) -> dict[str, object]:
+        """Return the JSON of the hub's answer to a request that may take long, with its progress.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        with self._server.errors():
+            headers = {"Accept": _STREAM}
+            request = self._client.build_request(method, f"{self.url}{path}", headers=headers)
+            with self._sent(request) as response:
+                return self._result(response, progress)
+
     def _digest(self, url: str) -> str:
         """Return the SHA-256 of the file at a URL, "" if there is none."""
         digest = hashlib.sha256()
@@ -256,7 +268,8 @@ class HubClient(Closing):
     def _published(self, response: httpx.Response, progress: Progress) -> Published:
         answer = self._result(response, progress)
         warmed = _media_type(response) == _STREAM
-        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed)
+        copies = _count(answer.get("copies"))
+        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed, copies)
 
     def _result(self, response: httpx.Response, progress: Progress) -> dict[str, object]:
         """Return the answer, from the end of a stream of progress or from a plain body."""

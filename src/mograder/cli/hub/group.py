@@ -36,6 +36,10 @@ class _Hub(LazyGroup):
             "publish": Lazy(
                 "mograder.cli.hub.publish:publish", "Publish an assignment or a lecture to a hub."
             ),
+            "update": Lazy(
+                "mograder.cli.hub.update:update",
+                "Bring a new release into the copies that students have.",
+            ),
             "warm-cache": Lazy(
                 "mograder.cli.hub.warm:warm_cache", "Prepare the environments of notebooks."
             ),

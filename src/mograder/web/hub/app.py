@@ -47,6 +47,7 @@ from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.hub_news import HubNewsExchange
+from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
@@ -123,6 +124,7 @@ def _make_hub_app(
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
         client_wheels=ClientWheels(services.loaded.course_dir),
+        updates=open_updates(services, listing, notifier),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
@@ -194,6 +196,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         app.notifier.close()
         await app.copy_counts.close()
         await app.work.close()
+        await app.updates.close()
         await asyncio.to_thread(book.close)
         await proxy.aclose()
 

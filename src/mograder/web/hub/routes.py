@@ -5,10 +5,7 @@ Each row: method, path, handler, access; then its entry in the API's description
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping
 
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.handlers import (
@@ -31,27 +28,13 @@ from mograder.web.hub.handlers import (
     sources,
     validation,
 )
+from mograder.web.hub.route import Route
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route: its handler, the access that it demands, and its chapter in the documentation.
-
-    A route without a chapter is a page for people and not part of the described API.
-    """
-
-    method: str
-    path: str
-    handler: Callable[..., object]
-    access: Access
-    chapter: str = ""
-    answer: Any = None
-    problems: tuple[int, ...] = ()
-    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    status: int = 200
+__all__ = ["ROUTES", "Route"]
 
 
 def _form(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
@@ -170,6 +153,8 @@ ROUTES: tuple[Route, ...] = (
         "Items",
         models.Warmed,
     ),
+    # Updates of copies
+    *UPDATE_ROUTES,
     # Grading
     Route(
         "GET",

@@ -43,6 +43,7 @@ async function look() {
   if (now.state === "replaced") return reload();
   tell_saved(now);
   if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
+  if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
   if (now.state === "ended") end(now.title, now.text);
 }
 

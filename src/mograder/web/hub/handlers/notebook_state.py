@@ -12,6 +12,7 @@ from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
+from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
@@ -28,15 +29,17 @@ async def standing(
     """
     key = SessionKey(copy.user, copy.item, mode)
     live = app.services.pool.find(key)
-    saved = submitted = None
+    saved = submitted = update = None
     if mode is Mode.EDIT:
         saved, submitted = await to_thread.run_sync(_times, app, copy)
+        update = in_bar(await app.updates.copies.standing(copy))
     if live is not None:
         return NotebookState(
             state="running" if live.id == session else "replaced",
             saved=saved,
             submitted=submitted,
             machine=_machine(app, live.endpoint.node),
+            update=update,
         )
     words = _words(app, key, session)
     return NotebookState(

@@ -24,6 +24,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_news import HubNewsExchange
+from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
@@ -61,6 +62,7 @@ class HubApp:
     copy_counts: CopyCounts
     marking: MarkingApp
     client_wheels: ClientWheels
+    updates: HubUpdates
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None

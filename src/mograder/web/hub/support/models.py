@@ -21,6 +21,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.store.grading_jobs import JobState
 from mograder.store.releases import ItemKind
 from mograder.store.workspaces import FileStatus
+from mograder.web.hub.support.update_models import NotebookUpdate
 
 
 class _Body(BaseModel):
@@ -251,6 +252,9 @@ class NotebookState(_Body):
     )
     """The node that runs the session; left out for a session on the hub's own machine."""
 
+    update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
+    """The author's update of the notebook; left out where there is nothing to say of one."""
+
 
 class Warmed(_Body):
     """The environments that are ready, by item, and the errors of the others."""
@@ -274,11 +278,15 @@ class Held(_Body):
 
 
 class Published(_Body):
-    """A release was replaced; ``files`` are its files, sorted."""
+    """A release was replaced; ``files`` are its files, sorted.
+
+    ``copies`` is how many students have a copy of the item, as counted lately.
+    """
 
     status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
+    copies: int = 0
 
 
 class HeldSource(_Body):
