@@ -18,13 +18,18 @@ def with_checks(plan: GradingPlan) -> frozenset[int]:
 
 def checks_below(plan: GradingPlan, cell: int) -> frozenset[int]:
     """Return the cells with checks that depend on a cell, directly or not; itself, if it has."""
+    return with_checks(plan) & cells_below(plan, cell)
+
+
+def cells_below(plan: GradingPlan, cell: int) -> frozenset[int]:
+    """Return a cell with all cells that depend on it, directly or not."""
     users = _users(plan)
     found, waiting = {cell}, [cell]
     while waiting:
         fresh = users.get(waiting.pop(), frozenset()) - found
         found |= fresh
         waiting += fresh
-    return with_checks(plan) & found
+    return frozenset(found)
 
 
 def needed_cells(plan: GradingPlan, cells: Iterable[int]) -> frozenset[int]:

@@ -65,7 +65,7 @@ import platform as _platform
 import socket as _socket
 import time as _time
 for _name in set(_os.environ) - {"PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "MPLBACKEND"}:
-    if not _name.startswith(("PYTHON", "MARIMO", "MPL", "XDG", "OPENBLAS", "OMP", "LD_")):
+    if not _name.startswith(("PYTHON", "MARIMO", "MOGRADER", "MPL", "XDG", "OPENBLAS", "OMP", "LD_")):
         del _os.environ[_name]
 _os.environ.update(
     HOME="/nowhere", USER="another", LOGNAME="another", USERNAME="another", USERPROFILE="/nowhere"

@@ -26,9 +26,10 @@ class Influence(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Found:
-    """A place that makes a check depend on something; ``what`` is a noun phrase, ``code`` it.
+    """A place that makes a check depend on something; ``what`` is a noun phrase for that.
 
-    ``cell`` is the index of the cell, ``line`` the file's.
+    ``cell`` is the index of the cell, ``line`` the file's. ``shown_by_run`` is whether a run under
+    other circumstances (:mod:`mograder.notebook.notebook_variants`) shows whether it matters.
     """
 
     line: int
@@ -36,6 +37,7 @@ class Found:
     influence: Influence
     what: str
     code: str
+    shown_by_run: bool = False
 
 
 _DATES = {
@@ -74,6 +76,14 @@ _CLOCKS = {"perf_counter", "perf_counter_ns", "process_time", "monotonic", "time
 _NETWORK = {"requests", "httpx", "aiohttp", "urllib3"}
 _METHODS = {"get", "post", "request", "stream", "head"}
 _SCHEMES = ("http://", "https://", "ftp://")
+_PYTHONS_OWN = {"datetime", "date", "time"}
+_CHANGED = {
+    "an environment variable",
+    "the user's name",
+    "the number of processors",
+    "the home directory",
+    "the name of the computer",
+}
 _LONGEST = 60
 
 
@@ -94,7 +104,7 @@ def outside_influences(notebook: NotebookText, plan: GradingPlan) -> tuple[Found
         ]
         told = _influences(nodes, is_check=cell.index in checks)
         found |= {
-            Found(node.lineno, cell.index, influence, what, _short(node))
+            Found(node.lineno, cell.index, influence, what, _short(node), _shown(node, what))
             for node, influence, what in told
         }
     return tuple(sorted(found))
@@ -138,6 +148,12 @@ def _named(function: ast.expr) -> tuple[str, str]:
         case ast.Attribute(attr=name):
             return name, ""
     return "", ""
+
+
+def _shown(node: ast.expr, what: str) -> bool:
+    if what == "the date":
+        return isinstance(node, ast.Call) and _named(node.func)[1] in _PYTHONS_OWN
+    return what in _CHANGED
 
 
 def _is_now(name: str, args: list[ast.expr]) -> bool:
