@@ -23,9 +23,10 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
+from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
 from mograder.sessions.background_runs import BackgroundRuns
 from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import LocalConnections
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History
@@ -56,7 +57,7 @@ class SessionManager:
 
     ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
     that no student waits for. ``on_change`` is called with the key of each session that started or
-    ended, ``on_adopted`` with each session that another hub started.
+    ended, ``on_adopted`` with each session that another hub started. ``checks`` hears the checks.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class SessionManager:
         self._numbers = itertools.count(1)
         self._written: dict[str, datetime] = {}
         self._closing: set[str] = set()
+        self.checks = CheckReports(self.by_id, clock)
         self._breaks = asyncio.Event()
         self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -412,6 +414,9 @@ class SessionManager:
         return session_ids if self._shared is None else await self._shared.orphans(session_ids)
 
     def _on_news(self, news: News) -> None:
+        if isinstance(news, Checked):
+            self.checks.hear(news)
+            return
         if isinstance(news, Arrived):
             self._ledger.arrived(news)
             if news.fallback:

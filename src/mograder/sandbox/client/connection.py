@@ -27,6 +27,7 @@ from mograder.sandbox.protocol import (
     Arrived,
     Call,
     CancelCall,
+    Checked,
     Done,
     Ended,
     Execute,
@@ -206,7 +207,7 @@ class Connection:
                 )
             case Ended():
                 _isolated(self._on_ended, answer)
-            case Arrived() | Measured() | NodeStatus():
+            case Arrived() | Measured() | Checked() | NodeStatus():
                 _isolated(self._on_news, answer)
             case Output():
                 if listener := self._listeners.get(answer.id):

@@ -98,7 +98,7 @@ class SupervisorClient:
         self._connection = connection
         connection.watch(self._on_ended, self._on_lost, self._on_news)
         if "subscribe" in connection.hello.operations:
-            await connection.call(Subscribe())
+            await connection.call(Subscribe(checks=True))
         return connection
 
     def _opened(self, task: asyncio.Task[Connection]) -> None:
