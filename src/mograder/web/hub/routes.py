@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.handlers import (
     admin,
+    board,
     client,
     copies,
     copy_pages,
@@ -17,6 +18,7 @@ from mograder.web.hub.handlers import (
     course_pages,
     events,
     grading,
+    help_requests,
     home,
     item_pages,
     items,
@@ -82,7 +84,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/download/{a}", items.download, Access.MEMBER),
     Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
     Route("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
-    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
+    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.VISITOR),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     Route("GET", "/marks/{user}/{a}", marks.marks_page, Access.OWNER),
@@ -103,6 +105,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # The board of a class
+    Route("GET", "/board", board.boards, Access.HELPER),
+    Route("GET", "/board/{name}", board.board, Access.HELPER),
+    Route("GET", "/board/{name}/news", board.news, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/take", help_requests.take, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/close", help_requests.close, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/together", help_requests.together, Access.HELPER),
+    Route("POST", "/board/{name}/messages", board.send, Access.INSTRUCTOR),
+    Route("POST", "/board/{name}/messages/{number}", board.take_back, Access.INSTRUCTOR),
     # Marking
     *_MARKING,
     # Loaded by every page
@@ -308,10 +319,39 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/standing/{user}/{a}",
         notebook_state.standing,
-        Access.OWNER,
+        Access.VISITOR,
         "Sessions",
         models.NotebookState,
         (404,),
+    ),
+    # Help
+    Route(
+        "GET",
+        "/help/{user}/{a}",
+        help_requests.state,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/help/{user}/{a}",
+        help_requests.ask,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (400, 404, 413, 503),
+        _body({"label": {"type": "string"}, "text": {"type": "string"}}),
+    ),
+    Route(
+        "DELETE",
+        "/help/{user}/{a}",
+        help_requests.withdraw,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (404, 503),
     ),
     # A student's copy
     Route(

@@ -234,6 +234,37 @@ class SessionMachine(_Body):
     seconds: int | None = None
 
 
+class HelpAsked(_Body):
+    """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
+
+    ``label`` is the check that it is about, "" for none.
+    """
+
+    state: Literal["waiting", "taken", "together"]
+    label: str
+    helper: str
+
+
+class HelpState(_Body):
+    """The request for help with a copy, null without one, and the checks it may be about.
+
+    ``most`` is the number of characters that a student may write with it.
+    """
+
+    asked: HelpAsked | None
+    labels: list[str]
+    most: int
+
+
+class NotebookMessage(_Body):
+    """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
+
+    number: int
+    text: str
+    sender: str
+    seconds: int
+
+
 class NotebookState(_Body):
     """The state of an open page's session and notebook; the times are Unix times.
 
@@ -251,6 +282,10 @@ class NotebookState(_Body):
         None
     )
     """The node that runs the session; left out for a session on the hub's own machine."""
+    help: Annotated[HelpAsked | None, Field(exclude_if=lambda asked: asked is None)] = None
+    """The owner's request for help; left out without one."""
+    messages: Annotated[list[NotebookMessage], Field(exclude_if=lambda messages: not messages)] = []
+    """Messages that are shown now; left out if there are none."""
 
     update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
     """The author's update of the notebook; left out where there is nothing to say of one."""
