@@ -27,6 +27,7 @@ from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.marking.context import MarkingApp
@@ -61,6 +62,7 @@ class HubApp:
     copy_counts: CopyCounts
     marking: MarkingApp
     client_wheels: ClientWheels
+    rehearsals: Rehearsals
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
