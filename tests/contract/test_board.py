@@ -24,7 +24,7 @@ from tests.support.hub_app import Hub, hub
 __all__ = ["hub"]
 
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
-CHECKED = '''import marimo
+CHECKED = """import marimo
 
 app = marimo.App()
 
@@ -44,7 +44,7 @@ def _(check):
     check("Q1: the sign", [(True, "sign")])
     check("Q2: the <b>size</b>", [(True, "size")])
     return
-'''
+"""
 
 
 @dataclass(frozen=True)

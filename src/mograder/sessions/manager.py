@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.core.names import is_rehearsal
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
@@ -39,7 +40,8 @@ from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler, stop_all
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.shared_rows import RowTaken, SharedRows
-from mograder.sessions.start_queue import StartQueue, Ticket
+from mograder.sessions.start_queue import StartQueue
+from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub_state import HubState, SessionRow, SessionState
 
@@ -90,7 +92,7 @@ class SessionManager:
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
-        self.pages_first = queue.pages_first
+        self.pages_first, self.rehearsed = queue.pages_first, queue.rehearsed
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
         self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
@@ -313,7 +315,8 @@ class SessionManager:
             raise
         finally:
             self._queue.leave(ticket)
-        self.tally.started(live.usage.warm, self._clock.steady() - asked)
+        if not is_rehearsal(key.user):  # how long that waits says nothing of what students do
+            self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
@@ -426,7 +429,7 @@ class SessionManager:
             return
         if not isinstance(news, NodeStatus):
             self._ledger.measured(news.sessions, news.overhead, news.runs)
-        if len(self._queue) or len(self.background):
+        if len(self._queue) or len(self.background) or len(self.rehearsed):
             self._queue.reconsider(self.all(), self._expected)
 
     async def _handle_exits(self) -> None:

@@ -55,6 +55,7 @@ from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.openapi import summary_of
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
@@ -131,6 +132,7 @@ def _make_hub_app(
         board=open_class_board(services, notifier, line_renderer(pages)),
         client_wheels=ClientWheels(services.loaded.course_dir),
         updates=open_updates(services, listing, notifier),
+        rehearsals=Rehearsals(services),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
@@ -187,6 +189,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             asyncio.create_task(keep_watch(app, stop)),
             asyncio.create_task(_exchange_news(app, stop)),
             asyncio.create_task(app.board.run(stop)),
+            asyncio.create_task(app.rehearsals.keep_clear(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)

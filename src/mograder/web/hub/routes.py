@@ -25,6 +25,7 @@ from mograder.web.hub.handlers import (
     marks,
     notebook_state,
     pages,
+    rehearsal,
     sessions,
     signin,
     sources,
@@ -352,6 +353,34 @@ ROUTES: tuple[Route, ...] = (
         "Help",
         models.HelpState,
         (404, 503),
+    ),
+    # Before a lecture
+    Route(
+        "GET",
+        "/rehearsal/{item}",
+        rehearsal.look,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalPlan,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/rehearsal/{item}",
+        rehearsal.start,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.Rehearsed,
+        (400, 404, 409, 413, 503),
+        _body({"students": {"type": "integer"}, "within": {"type": "number"}}),
+    ),
+    Route(
+        "DELETE",
+        "/rehearsal/{item}",
+        rehearsal.cancel,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalCancelled,
     ),
     # A student's copy
     Route(

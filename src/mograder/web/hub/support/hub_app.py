@@ -29,6 +29,7 @@ from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.marking.context import MarkingApp
@@ -65,6 +66,7 @@ class HubApp:
     board: ClassBoard
     client_wheels: ClientWheels
     updates: HubUpdates
+    rehearsals: Rehearsals
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
