@@ -132,7 +132,7 @@ class Thinning:
         if head is None or not rows:
             return Thinned()
         for plan in self._plans(head, rows, milliseconds(now)):
-            if len(plan.stay) == len(rows) or not plan.full or plan.bytes(rows) <= _MOST_LEFT:
+            if not plan.full or plan.bytes(rows) <= _MOST_LEFT:
                 break
         return self._change(head, rows, plan, now)
 
@@ -145,7 +145,8 @@ class Thinning:
                 continue
             links = self._linked_anew(head.copy, rows, stay)
             if links is None:
-                stay, links = {row.number for row in rows}, {}
+                yield _Plan({row.number for row in rows}, {}, full=False)
+                return
             yield _Plan(stay, links, full)
 
     def _linked_anew(
