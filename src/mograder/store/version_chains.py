@@ -39,7 +39,7 @@ def deepest(size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class StoredText:
     """A version's text as it is stored: compressed, with the version ``base`` as dictionary."""
 
     base: int
@@ -52,9 +52,9 @@ class Link:
         return {"base": self.base, "depth": self.depth, "data": self.data}
 
 
-def whole(text: bytes) -> Link:
+def whole(text: bytes) -> StoredText:
     """Return a text that needs no other version."""
-    return Link(0, 0, compress(text, b""))
+    return StoredText(0, 0, compress(text, b""))
 
 
 def read_text(connection: Connection, copy: int, number: int) -> bytes:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from mograder.core.log import get_logger
 from mograder.store.database import reading, writing
-from mograder.store.version_chains import Link, deepest, verified, whole
+from mograder.store.version_chains import StoredText, deepest, verified, whole
 from mograder.store.version_deltas import Damaged, compress, expand
 from mograder.store.version_tables import version_copies, versions
 from mograder.store.versions import (
@@ -70,7 +70,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class VersionMark:
     """What decides whether a version stays; ``saved`` is in milliseconds since 1970."""
 
     number: int
@@ -95,7 +95,7 @@ class _Plan:
     """
 
     stay: set[int]
-    links: Mapping[int, Link]
+    links: Mapping[int, StoredText]
     full: bool
 
     def bytes(self, rows: Sequence[Row[Any]]) -> int:
@@ -151,7 +151,7 @@ class Thinning:
 
     def _linked_anew(
         self, copy: int, rows: Sequence[Row[Any]], stay: set[int]
-    ) -> Mapping[int, Link] | None:
+    ) -> Mapping[int, StoredText] | None:
         """Return how those versions are stored whose base goes; None if one is damaged."""
         try:
             with reading(self._engine) as connection:
@@ -190,7 +190,7 @@ class Thinning:
         return Thinned(len(gone), freed)
 
 
-def staying(marks: Sequence[Mark], now: int, interval: int, most_replaced: int) -> set[int]:
+def staying(marks: Sequence[VersionMark], now: int, interval: int, most_replaced: int) -> set[int]:
     """Return the numbers of the versions that stay, of all versions of a copy, the oldest first.
 
     ``now`` is in milliseconds since 1970. Of each ``interval`` at most one stays, also of the last
@@ -211,10 +211,10 @@ def _step(age: int) -> int:
     return next((step for most, step in _AGES if age <= most), _DAY)
 
 
-def _marks(rows: Sequence[Row[Any]]) -> list[Mark]:
+def _marks(rows: Sequence[Row[Any]]) -> list[VersionMark]:
     following = [ORIGINS[row.origin] in REPLACING for row in rows[1:]]
     return [
-        Mark(row.number, row.saved, replaced)
+        VersionMark(row.number, row.saved, replaced)
         for row, replaced in zip(rows, [*following, False], strict=True)
     ]
 
@@ -258,7 +258,7 @@ _RELINK = (
 )
 
 
-def _new(link: Link) -> dict[str, Any]:
+def _new(link: StoredText) -> dict[str, Any]:
     return {"new_base": link.base, "new_depth": link.depth, "new_data": link.data}
 
 
@@ -266,7 +266,7 @@ def _links(
     rows: Sequence[Row[Any]],
     stay: set[int],
     texts: Callable[[int], Iterator[tuple[int, bytes]]],
-) -> Iterator[tuple[int, Link]]:
+) -> Iterator[tuple[int, StoredText]]:
     """Yield the number and the new link of each version that stays and whose base goes.
 
     ``texts`` yields the texts of all versions from one on that needs no other.
@@ -288,7 +288,7 @@ def _links(
 
 def _link_to(
     rows: Mapping[int, Row[Any]], number: int, text: bytes, before: tuple[int, bytes]
-) -> Link:
+) -> StoredText:
     """Return a version as the difference from the one before it.
 
     It must not become deeper than it was, since those that build on it keep their depths.
@@ -297,7 +297,7 @@ def _link_to(
     depth = rows[base].depth + 1 if base else 0
     if base == 0 or depth > min(rows[number].depth, deepest(max(len(text), len(base_text)))):
         return whole(text)
-    return Link(base, depth, compress(text, base_text))
+    return StoredText(base, depth, compress(text, base_text))
 
 
 def _texts(connection: Connection, copy: int, first: int) -> Iterator[tuple[int, bytes]]:

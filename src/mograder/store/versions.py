@@ -23,8 +23,8 @@ from mograder.core.log import get_logger
 from mograder.store.database import reading, writing
 from mograder.store.group_commit import GroupCommit
 from mograder.store.version_chains import (
-    Link,
     RecentTexts,
+    StoredText,
     deepest,
     hash_of,
     read_text,
@@ -165,9 +165,7 @@ class Versions:
                 wanted = copy.release if came_from is None else came_from
                 newest = self._row(copy.copy, copy.newest) if copy.newest else None
                 if newest is not None and newest.digest == digest:
-                    if wanted != newest.release:
-                        self._change_release(copy, wanted)
-                    return _version(self._row(copy.copy, copy.newest))
+                    return self._unchanged(copy, newest, wanted)
                 row = {
                     "number": copy.newest + 1,
                     "saved": milliseconds(now),
@@ -259,7 +257,7 @@ class Versions:
 
     def _link(
         self, copy: Row[Any], newest: Row[Any] | None, text: bytes, *, replaces: bool
-    ) -> Link:
+    ) -> StoredText:
         """Return the text as the difference from the version that will be before it."""
         if newest is None:
             return whole(text)
@@ -269,7 +267,7 @@ class Versions:
         if base == 0 or depth > deepest(max(len(text), newest.size)):
             return whole(text)
         try:
-            return Link(base, depth, compress(text, self._base_text(copy.copy, base)))
+            return StoredText(base, depth, compress(text, self._base_text(copy.copy, base)))
         except Damaged:
             _log.exception("version %s of %s/%s is damaged", base, copy.username, copy.item)
             return whole(text)
@@ -291,13 +289,17 @@ class Versions:
             for each in batch:
                 each.outcome = error
 
-    def _change_release(self, copy: Row[Any], release: int) -> None:
+    def _unchanged(self, copy: Row[Any], newest: Row[Any], release: int) -> Version:
+        """Return the newest version, which now comes from this release."""
+        if release == newest.release:
+            return _version(newest)
         c = versions.c
         same = version_copies.c.copy == copy.copy
         with writing(self._engine) as connection:
             connection.execute(update(version_copies).where(same).values(release=release))
-            newest = update(versions).where(c.copy == copy.copy, c.number == copy.newest)
-            connection.execute(newest.values(release=release))
+            now = update(versions).where(c.copy == copy.copy, c.number == copy.newest)
+            connection.execute(now.values(release=release))
+        return _version(self._row(copy.copy, copy.newest))
 
     def _release_number(self, digest: str) -> int:
         """Return the number of a release, given to it if it has none; 0 for ""."""

@@ -13,7 +13,7 @@ from mograder.store import version_thinning, versions
 from mograder.store.database import open_engine, reading, upgrade, writing
 from mograder.store.version_tables import version_copies
 from mograder.store.version_tables import versions as rows
-from mograder.store.version_thinning import Mark, Thinning, staying
+from mograder.store.version_thinning import Thinning, VersionMark, staying
 from mograder.store.versions import Origin, Versions, milliseconds
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -33,17 +33,19 @@ def engine(tmp_path: Path) -> Engine:
     return engine
 
 
-def every(step: timedelta, span: timedelta, before: timedelta = timedelta()) -> list[Mark]:
+def every(step: timedelta, span: timedelta, before: timedelta = timedelta()) -> list[VersionMark]:
     """Versions at regular times that end ``before`` now, the oldest first."""
     count = span // step
     first = milliseconds(NOW - before - span)
     return [
-        Mark(number + 1, first + number * (step // timedelta(milliseconds=1)), replaced=False)
+        VersionMark(
+            number + 1, first + number * (step // timedelta(milliseconds=1)), replaced=False
+        )
         for number in range(count)
     ]
 
 
-def kept_of(marks: list[Mark], interval: int = 1) -> list[Mark]:
+def kept_of(marks: list[VersionMark], interval: int = 1) -> list[VersionMark]:
     stay = staying(marks, milliseconds(NOW), interval, len(marks))
     return [mark for mark in marks if mark.number in stay]
 
@@ -71,7 +73,7 @@ def test_older_ones_become_fewer(before: timedelta, step: timedelta, left: timed
 
 def test_the_first_the_newest_and_the_replaced_ones_stay() -> None:
     marks = every(MINUTE, 2 * HOUR, before=100 * DAY)
-    marks[50] = Mark(marks[50].number, marks[50].saved, replaced=True)
+    marks[50] = VersionMark(marks[50].number, marks[50].saved, replaced=True)
     found = kept_of(marks)
     assert marks[0] in found
     assert marks[50] in found
