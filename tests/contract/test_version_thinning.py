@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, select
 
 from mograder.store import version_thinning, versions
-from mograder.store.database import open_engine, reading, upgrade, writing
+from mograder.store.database import reading, writing
 from mograder.store.version_tables import version_copies
 from mograder.store.version_tables import versions as rows
 from mograder.store.version_thinning import Thinning, VersionMark, staying
@@ -23,14 +22,6 @@ SECOND, MINUTE, HOUR, DAY = (
     timedelta(hours=1),
     timedelta(days=1),
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    """A new database."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
-    return engine
 
 
 def every(step: timedelta, span: timedelta, before: timedelta = timedelta()) -> list[VersionMark]:
