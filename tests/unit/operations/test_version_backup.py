@@ -28,7 +28,7 @@ def test_a_restored_course_has_every_version(tmp_path: Path) -> None:
     kept.record("anna", "A1", b"later\n", Origin.EDITOR, NOW + timedelta(hours=1))
     engine.dispose()
 
-    restore(target, tmp_path / "restored", lambda _: None)
+    restore(target, tmp_path / "restored", {}, lambda _: None)
 
     again = open_engine(f"sqlite:///{tmp_path / 'restored' / '.mograder' / 'hub.db'}")
     found = Versions(again)
