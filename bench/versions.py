@@ -27,7 +27,7 @@ from mograder.store.versions import Origin, Versions
 STUDENTS, ITEMS, SAVES = 300, 30, 200
 """The course that is meant."""
 
-_STUDENTS, _ITEMS = 8, 5
+_STUDENTS, _ITEMS = 5, 4
 """The part that is recorded."""
 
 _SOURCES = ("A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles")
@@ -107,12 +107,14 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 def _measure(path: Path, seed: int) -> list[Row]:
     engine = open_engine(f"sqlite:///{path}")
     upgrade(engine)
+    engine.dispose()
     empty, copies = _size(path), _STUDENTS * _ITEMS
     kept, seconds = Versions(engine), list[float]()
     work = [_Work(f"student{number // _ITEMS}", number % _ITEMS, seed) for number in range(copies)]
     for save in range(SAVES):
         with ThreadPoolExecutor(4) as threads:
             seconds += threads.map(lambda each: each.save(kept, save), work)  # noqa: B023
+    engine.dispose()  # which writes all into the database's file
     whole = _size(path) - empty
     data = count(engine).bytes / (copies * SAVES)
     thinning, later = Thinning(engine), _BEGIN + timedelta(days=60)
