@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -21,6 +19,7 @@ import pytest
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message
 
+from bench.support.session_proxy import new_database
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
@@ -35,19 +34,21 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
-from mograder.store.database import open_engine, upgrade
+from mograder.store.database import open_engine
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.sources import open_sources
+from mograder.store.versions import Versions
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities
@@ -353,16 +354,6 @@ class Hub:
         return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
 
 
-@cache
-def _new_database() -> bytes:
-    """Return a database as the migrations make it, which takes as long as most tests."""
-    with tempfile.TemporaryDirectory() as place:
-        engine = open_engine(f"sqlite:///{place}/hub.db")
-        upgrade(engine)
-        engine.dispose()
-        return Path(place, "hub.db").read_bytes()
-
-
 def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     """Build a hub on an empty course directory."""
     course.mkdir(parents=True, exist_ok=True)
@@ -370,7 +361,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     loaded = load_settings(course, environ={})
     clock = ManualClock()
     if not (course / "hub.db").exists():
-        (course / "hub.db").write_bytes(_new_database())
+        (course / "hub.db").write_bytes(new_database())
     engine = open_engine(f"sqlite:///{course / 'hub.db'}")
     state = HubState(engine)
     revocations = CachedRevocations(state, clock)
@@ -390,6 +381,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         grades=lambda item: [each for each in grades if each.assignment == item],
     )
     releases = Releases(course / "hub-release")
+    workspaces = Workspaces(course / "hub-notebooks", released=releases.get)
     services = Services(
         loaded=loaded,
         clock=clock,
@@ -398,7 +390,8 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         policy=policy,
         roster=Allowlist(course / "allowed_users.txt"),
         releases=releases,
-        workspaces=Workspaces(course / "hub-notebooks", released=releases.get),
+        workspaces=workspaces,
+        recorder=CopyRecorder(Versions(engine), workspaces, releases, clock),
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),

@@ -27,6 +27,7 @@ from mograder.notebook.cells import (
     CellKind,
     LineEdit,
     NotebookText,
+    guard_line,
     parse_cells,
     replace_lines,
 )
@@ -284,7 +285,7 @@ def _others(
 
 def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[GuardedCell]) -> str:
     """Return the text with the released cells; missing ones are put before the last cell."""
-    start = student.cells[0].first if student.cells else _guard_line(student)
+    start = student.cells[0].first if student.cells else guard_line(student)
     end = student.cells[-1].first if student.cells else start
     added: dict[int, list[str]] = {}
     for guarded in lost:  # a setup cell must be the first cell
@@ -295,13 +296,6 @@ def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[G
     ]
     merged += (LineEdit(place, place - 1, tuple(lines)) for place, lines in added.items())
     return replace_lines(student.lines, merged)
-
-
-def _guard_line(notebook: NotebookText) -> int:
-    """Return the line of ``if __name__``, below which marimo reads no cells."""
-    lines = enumerate(notebook.lines, start=1)
-    guards = (number for number, line in lines if line.startswith("if __name__"))
-    return next(guards, len(notebook.lines) + 1)
 
 
 def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:

@@ -5,14 +5,12 @@ Each row: method, path, handler, access; then its entry in the API's description
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping
 
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.handlers import (
     admin,
+    board,
     client,
     copies,
     copy_pages,
@@ -20,38 +18,26 @@ from mograder.web.hub.handlers import (
     course_pages,
     events,
     grading,
+    help_requests,
     home,
     item_pages,
     items,
     marks,
     notebook_state,
     pages,
+    rehearsal,
     sessions,
     signin,
     sources,
     validation,
 )
+from mograder.web.hub.route import Route
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route: its handler, the access that it demands, and its chapter in the documentation.
-
-    A route without a chapter is a page for people and not part of the described API.
-    """
-
-    method: str
-    path: str
-    handler: Callable[..., object]
-    access: Access
-    chapter: str = ""
-    answer: Any = None
-    problems: tuple[int, ...] = ()
-    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    status: int = 200
+__all__ = ["ROUTES", "Route"]
 
 
 def _form(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
@@ -99,7 +85,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/download/{a}", items.download, Access.MEMBER),
     Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
     Route("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
-    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
+    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.VISITOR),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     Route("GET", "/marks/{user}/{a}", marks.marks_page, Access.OWNER),
@@ -120,6 +106,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # The board of a class
+    Route("GET", "/board", board.boards, Access.HELPER),
+    Route("GET", "/board/{name}", board.board, Access.HELPER),
+    Route("GET", "/board/{name}/news", board.news, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/take", help_requests.take, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/close", help_requests.close, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/together", help_requests.together, Access.HELPER),
+    Route("POST", "/board/{name}/messages", board.send, Access.INSTRUCTOR),
+    Route("POST", "/board/{name}/messages/{number}", board.take_back, Access.INSTRUCTOR),
     # Marking
     *_MARKING,
     # Loaded by every page
@@ -170,6 +165,8 @@ ROUTES: tuple[Route, ...] = (
         "Items",
         models.Warmed,
     ),
+    # Updates of copies
+    *UPDATE_ROUTES,
     # Grading
     Route(
         "GET",
@@ -323,10 +320,67 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/standing/{user}/{a}",
         notebook_state.standing,
-        Access.OWNER,
+        Access.VISITOR,
         "Sessions",
         models.NotebookState,
         (404,),
+    ),
+    # Help
+    Route(
+        "GET",
+        "/help/{user}/{a}",
+        help_requests.state,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/help/{user}/{a}",
+        help_requests.ask,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (400, 404, 413, 503),
+        _body({"label": {"type": "string"}, "text": {"type": "string"}}),
+    ),
+    Route(
+        "DELETE",
+        "/help/{user}/{a}",
+        help_requests.withdraw,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (404, 503),
+    ),
+    # Before a lecture
+    Route(
+        "GET",
+        "/rehearsal/{item}",
+        rehearsal.look,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalPlan,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/rehearsal/{item}",
+        rehearsal.start,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.Rehearsed,
+        (400, 404, 409, 413, 503),
+        _body({"students": {"type": "integer"}, "within": {"type": "number"}}),
+    ),
+    Route(
+        "DELETE",
+        "/rehearsal/{item}",
+        rehearsal.cancel,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalCancelled,
     ),
     # A student's copy
     Route(

@@ -31,6 +31,7 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
 from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
@@ -44,6 +45,7 @@ from mograder.store.hubs import Hubs, may_be_several
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
+from mograder.store.versions import Versions
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hosting import Hosting, SessionMachines
@@ -78,6 +80,7 @@ class Services:
     roster: Allowlist
     releases: Releases
     workspaces: Workspaces
+    recorder: CopyRecorder
     state: HubState
     revocations: CachedRevocations
     environments: Environments
@@ -119,8 +122,11 @@ async def open_services(
         opening = open_hosting(Course(loaded, state, clock, secret, supervisor, membership))
         hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
+        recorder = CopyRecorder(Versions(state.engine), workspaces, releases, clock)
         spawner = _spawner(loaded, releases, workspaces, environments, state)
+        spawner.recorder = recorder
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
+        pool.after_end = recorder.session_ended
         validations = await asyncio.to_thread(_validations, loaded, hosting)
         stack.push_async_callback(validations.close)
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
@@ -136,6 +142,7 @@ async def open_services(
             roster=Allowlist(loaded.course_dir / "allowed_users.txt"),
             releases=releases,
             workspaces=workspaces,
+            recorder=recorder,
             state=state,
             revocations=revocations,
             environments=environments,
