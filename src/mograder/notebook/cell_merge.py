@@ -17,10 +17,10 @@ from mograder.notebook.cell_pairs import code_of
 from mograder.notebook.cell_states import CellStates, states_by_hashes, states_by_release
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
 from mograder.notebook.integrity import first_line
-from mograder.notebook.merge_decisions import Change, Decision, Texts, decide, drop_repeated
+from mograder.notebook.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
 from mograder.notebook.merge_faults import Unsettled, settle
 from mograder.notebook.merge_pieces import Piece, is_beside
-from mograder.notebook.points import labels_in
+from mograder.notebook.points import is_marks_cell, labels_in
 
 COPY = "the copy"
 _RELEASES = 4
@@ -74,7 +74,8 @@ def merge(base: str | None, new: str, mine: str) -> Merge:
     if base == new:
         _notebook(mine, COPY)
         return Merge(mine)
-    own, released = _notebook(mine, COPY), _release(new, "the new release")
+    own = _release(mine, COPY) if mine == base else _notebook(mine, COPY)
+    released = _release(new, "the new release")
     if len(own.cells) > _MOST_CELLS:
         raise NotMergeable(f"{COPY}: it has more than {_MOST_CELLS} cells.")
     cells, beside = _without_beside(own.cells)
@@ -99,6 +100,8 @@ def merge(base: str | None, new: str, mine: str) -> Merge:
 def describe(cell: Cell) -> str:
     """Return which cell it is, in words: the label of its check, its name, or its first words."""
     label = next((label for label, _ in labels_in(cell.code)), "")
+    if is_marks_cell(cell):
+        return "the marks"
     if label or cell.name.strip("_"):
         return label or cell.name
     lines = [line.strip() for line in code_of(cell).split("\n")]
@@ -186,18 +189,19 @@ def _rising(numbers: Sequence[int]) -> bool:
 def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) -> Merge:
     told = {
         change: tuple(_describe(each) for each in decisions if each.change is change)
-        for change in Change
+        for change in Outcome
     }
     written = _written(decisions, texts)
     text = new if _is_release(decisions, texts.new) else written.text
-    _check(text, written.pieces)
+    if text != new:
+        _check(text, written.pieces)
     if text == plain_text(mine):
         text = mine
     return Merge(
         text=text,
-        replaced=told[Change.REPLACED],
-        added=told[Change.ADDED],
-        removed=told[Change.REMOVED],
+        replaced=told[Outcome.REPLACED],
+        added=told[Outcome.ADDED],
+        removed=told[Outcome.REMOVED],
         conflicts=tuple(written.conflicts),
         changed=text != mine,
     )
@@ -228,7 +232,8 @@ def _written(decisions: Sequence[Decision], texts: Texts) -> _Written:
     new = texts.new
     first = new.cells[0].first if new.cells else len(new.lines) + 1
     out = [line.rstrip("\n") for line in new.lines[: first - 1]]
-    conflicts, pieces = [], []
+    conflicts: list[Conflict] = []
+    pieces: list[Piece] = []
     for decision, shown in _setup_first(decisions):
         for index, piece in enumerate(shown):
             if pieces:

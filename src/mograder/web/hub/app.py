@@ -194,6 +194,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             asyncio.create_task(app.board.run(stop)),
             asyncio.create_task(app.rehearsals.keep_clear(stop)),
             asyncio.create_task(_version_upkeep(app.services).keep_on(stop)),
+            asyncio.create_task(app.updates.keep_releases(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)

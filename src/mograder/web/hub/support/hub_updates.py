@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 
-from mograder.core.names import ItemName, Username
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
 from mograder.sessions.updates.copy_updates import CopyUpdates, UpdateStores
 from mograder.sessions.updates.offers import UpdateOffers
-from mograder.sessions.updates.ports import KeptText
 from mograder.sessions.updates.previews import UpdatePreviews
 from mograder.store.copy_facts import CopyListing
 from mograder.store.copy_updates import UpdateRows
-from mograder.store.releases import Releases
-from mograder.store.versions import Versions, digest_of
-from mograder.store.workspaces import Workspaces
+from mograder.store.kept_releases import KeptReleases
+from mograder.store.releases import Release, Releases
 from mograder.web.hub.support.notifier import Notifier, Part
+from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
 from mograder.web.hub.support.services import Services
+
+_LOOK_SECONDS = 60
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class HubUpdates:
-    """Updates of copies, their previews, and their offers."""
+    """Updates of copies, their previews and their offers, and the releases kept for merges."""
 
     copies: CopyUpdates
     previews: UpdatePreviews
     offers: UpdateOffers
+    kept: KeptReleases
+    releases: Releases
+    clock: Clock
+
+    def keep(self, release: Release) -> None:
+        """Keep a release that is being published, or replaced; blocks."""
+        self.kept.keep(release, self.clock.now())
+
+    async def keep_releases(self, stop: asyncio.Event) -> None:
+        """Keep the published releases, also those that were copied into the course by hand."""
+        while not stop.is_set():
+            await asyncio.to_thread(self._keep_all)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+
+    def _keep_all(self) -> None:
+        try:
+            self.kept.keep_all(self.releases.all(), self.clock.now())
+        except (MograderError, OSError) as error:
+            _log.warning("the releases were not kept: %s", error)
 
     async def close(self) -> None:
         """End previews, and wait until no copy is being changed."""
@@ -37,56 +62,16 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
     """Return the updates of a hub; instructors' pages hear of the progress of previews."""
     reserve = services.loaded.settings.limits.disk_reserve
     engine, pool, clock = services.state.engine, services.pool, services.clock
+    kept = KeptReleases(engine)
     stores = UpdateStores(
         workspaces=services.workspaces,
         versions=services.recorder.versions,
         rows=UpdateRows(engine),
-        history=_Published(services.releases, services.recorder.versions),
-        placement=_TextOnly(services.workspaces),
+        history=KeptHistory(services.releases, kept, services.recorder.versions, clock),
+        placement=MergePlacement(services.releases, kept, services.workspaces),
     )
     copies = CopyUpdates(pool, stores, clock, reserve=reserve)
     previews = UpdatePreviews(copies, listing, clock)
     previews.on_change = lambda _: notifier.notify_instructors(Part.COPIES)
-    return HubUpdates(copies, previews, UpdateOffers(copies, pool, clock))
-
-
-class _Published:
-    """The published releases, and those that stand in the copies' own versions."""
-
-    def __init__(self, releases: Releases, versions: Versions) -> None:
-        self._releases = releases
-        self._versions = versions
-
-    def present(self, item: ItemName, /) -> KeptText | None:
-        release = self._releases.get(item)
-        if release is None:
-            return None
-        text = release.notebook.read_bytes()
-        return KeptText(digest_of(text), text.decode())
-
-    def origin(self, user: Username, item: ItemName, mine: str, /) -> KeptText | None:
-        digest = self._versions.release_of(user, item)
-        for each in self._versions.all(user, item):
-            if digest and each.digest == digest:
-                return KeptText(digest, self._versions.text(user, item, each.number).decode())
-        return None
-
-
-class _TextOnly:
-    """Replaces the text and no files."""
-
-    def __init__(self, workspaces: Workspaces) -> None:
-        self._workspaces = workspaces
-
-    def put(
-        self,
-        user: Username,
-        item: ItemName,
-        text: bytes,
-        new: KeptText,
-        base: KeptText | None,
-        now: datetime,
-        /,
-    ) -> tuple[str, ...]:
-        self._workspaces.restore(user, item, text, now)
-        return ()
+    offers = UpdateOffers(copies, pool, clock)
+    return HubUpdates(copies, previews, offers, kept, services.releases, clock)
