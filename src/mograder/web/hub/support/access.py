@@ -107,6 +107,7 @@ class Access(StrEnum):
     ANYONE = "anyone"
     MEMBER = "member"
     OWNER = "owner"
+    SELF = "self"
     MARKER = "marker"
     INSTRUCTOR = "instructor"
     METRICS = "metrics"
@@ -145,6 +146,16 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
     return identity
 
 
+async def oneself(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Admit the user named in the path, and nobody else.
+
+    Raises: Forbidden.
+    """
+    if identity.username != unicodedata.normalize("NFC", request.path_params["user"]):
+        raise Forbidden("Cannot access another user's resources")
+    return identity
+
+
 async def marker(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
     """Admit instructors, and markers to the assignments that are open for marking.
 
@@ -179,6 +190,7 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.ANYONE: anyone,
         Access.MEMBER: member,
         Access.OWNER: owner,
+        Access.SELF: oneself,
         Access.MARKER: marker,
         Access.INSTRUCTOR: instructor,
         Access.METRICS: metrics_reader,
