@@ -38,6 +38,7 @@ from bench import (
     soak,
     start,
     validate,
+    versions,
     websocket,
 )
 from bench.options import Options
@@ -71,6 +72,7 @@ ROWS: dict[str, Measure] = {
     "node": node.measure,
     "help": command_line.measure,
     "light": command_line.measure_light,
+    "versions": versions.measure,
 }
 LONG: dict[str, Measure] = {
     "hall": hall.measure,

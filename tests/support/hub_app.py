@@ -354,15 +354,19 @@ class Hub:
         return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
 
 
+def _database(path: Path) -> Engine:
+    if not path.exists():
+        path.write_bytes(new_database())
+    return open_engine(f"sqlite:///{path}")
+
+
 def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     """Build a hub on an empty course directory."""
     course.mkdir(parents=True, exist_ok=True)
     (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
     loaded = load_settings(course, environ={})
     clock = ManualClock()
-    if not (course / "hub.db").exists():
-        (course / "hub.db").write_bytes(new_database())
-    engine = open_engine(f"sqlite:///{course / 'hub.db'}")
+    engine = _database(course / "hub.db")
     state = HubState(engine)
     revocations = CachedRevocations(state, clock)
     policy = AuthPolicy(

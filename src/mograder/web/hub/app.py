@@ -27,6 +27,7 @@ from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
+from mograder.store.version_thinning import Thinning
 from mograder.store.visibility import VisibilityRules
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
@@ -55,6 +56,7 @@ from mograder.web.hub.support.openapi import summary_of
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.hub.support.version_upkeep import VersionUpkeep
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
@@ -71,6 +73,7 @@ def create_app(
     app = _make_hub_app(services, metrics, notifier, book)
     if app.machines is not None:
         metrics.machines = app.machines.all
+    metrics.recording = services.recorder.tally
     services.pool.on_change = lambda key: notifier.notify_here(key.user, Part.SESSIONS)
     services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
@@ -181,6 +184,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         watching = [
             asyncio.create_task(keep_watch(app, stop)),
             asyncio.create_task(_exchange_news(app, stop)),
+            asyncio.create_task(_version_upkeep(app.services).keep_on(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)
@@ -219,6 +223,13 @@ async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
         if app.lti is not None:
             app.news.on_launch = app.lti.rosters.launched_elsewhere
         await app.news.run(stop)
+
+
+def _version_upkeep(services: Services) -> VersionUpkeep:
+    thinning, membership = Thinning(services.state.engine), services.membership
+    if membership is None:
+        return VersionUpkeep(thinning, services.clock)
+    return VersionUpkeep(thinning, services.clock, partial(membership.lease, "versions"))
 
 
 def _news(
