@@ -6,15 +6,19 @@ real: from the state of its page comes what was typed and never sent.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
-from bench.support.browser import People
+from bench.support.browser import People, insert, notebook
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions import Origin
@@ -58,14 +62,17 @@ def kept(scene: Framed) -> list[str]:
 
 async def stored(tab: Tab, count: int) -> None:
     """Wait until the browser keeps so many pieces of work."""
-    await tab.page.wait_for_function(f"{_STORED}.length === {count}")
+    # The page's policy refuses the string that Playwright's own waiting evaluates.
+    async with asyncio.timeout(20):
+        while await tab.page.evaluate(f"{_STORED}.length") != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def test_work_that_was_not_saved_when_the_session_ended_is_kept_and_told(
     scene: Framed, artifacts: Path
 ) -> None:
-    notebook = scene.hub.course / "hub-notebooks" / "alice" / ITEM / f"{ITEM}.py"
-    before = notebook.read_text()
+    copy = scene.hub.course / "hub-notebooks" / "alice" / ITEM / f"{ITEM}.py"
+    before = copy.read_text()
     tab = await scene.open()
     await save(tab, "mine = 4711", 503)
     await stored(tab, 1)
@@ -74,7 +81,7 @@ async def test_work_that_was_not_saved_when_the_session_ended_is_kept_and_told(
     await expect(told).to_contain_text("kept as a version. It is not in your notebook.")
     [text] = kept(scene)
     assert "mine = 4711" in text
-    assert notebook.read_text() == before
+    assert copy.read_text() == before
     await stored(tab, 0)
     wrong = []
     for width, scheme in ((1280, "light"), (390, "dark")):
@@ -89,7 +96,7 @@ async def test_work_that_was_not_saved_when_the_session_ended_is_kept_and_told(
     await expect(changes.get_by_text("mine = 4711")).to_be_visible()
     await changes.get_by_role("button", name="Put this whole version back").press("Enter")
     await expect(changes.get_by_role("status")).to_contain_text("is back.")
-    assert "mine = 4711" in notebook.read_text()
+    assert "mine = 4711" in copy.read_text()
 
 
 async def test_work_of_a_page_that_was_closed_is_sent_when_the_notebook_is_opened_again(
@@ -127,8 +134,8 @@ async def test_a_hub_that_is_away_gets_it_when_it_is_back(scene: Framed) -> None
     await save(tab, "later = 1", 503)
     away = True
 
-    async def refuse(route: object) -> None:
-        await (route.abort() if away else route.continue_())  # type: ignore[attr-defined]
+    async def refuse(route: Route) -> None:
+        await (route.abort() if away else route.continue_())
 
     await tab.page.route("**/unsaved/**", refuse)
     async with tab.page.expect_request("**/unsaved/**"):
@@ -157,3 +164,40 @@ async def test_a_hostile_frame_fills_nothing_and_reaches_no_other_copy(
         await expect(tab.page.locator("#kept")).to_contain_text("could not be kept")
         await stored(tab, 0)
     assert kept(scene) == []
+
+
+async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
+    people: People,
+    artifacts: Path,
+    start_hub: Callable[..., HubProcess],
+) -> None:
+    """With the real hub, supervisor and marimo; the save is held until after the end."""
+    hub, item = start_hub(), "A1-Measuring-Pi"
+    shutil.copytree(hub.course / "release" / item, hub.course / "hub-release" / item)
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/edit/{item}")
+    await page.wait_for_url(f"**/edit/user/alice/{item}/", timeout=200_000)
+    frame = await notebook(page)
+    await expect(frame.locator(".cm-content").first).to_be_visible(timeout=60_000)
+    over = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await over.wait()
+        await route.abort()
+
+    await page.route("**/api/kernel/save*", hold)
+    await frame.locator(".cm-content").last.click()
+    await insert(frame, "mine = 4711\n")
+    await expect(frame.locator(".cm-content").last).to_contain_text("mine = 4711")
+    with hub.client(from_proxy("alice")) as client:
+        assert client.post(f"/stop-edit/alice/{item}").json()["terminated"]
+        await expect(page.locator("#kept")).to_contain_text("kept as a version")
+        over.set()
+        found = client.get(f"/timeline/alice/{item}").json()
+        [number] = [each["number"] for each in found if each["origin"] == "unsaved"]
+        text = client.get(f"/timeline/alice/{item}/{number}").text
+        told = client.get(f"/timeline/alice/{item}/{number}/changes").json()
+    await page.screenshot(path=artifacts / "marimo-unsaved.png")
+    assert "mine = 4711" in text
+    assert [each["change"] for each in told["cells"]] == ["changed"], told
+    assert told["outside"] == []
