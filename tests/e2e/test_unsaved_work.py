@@ -186,9 +186,10 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
         await route.abort()
 
     await page.route("**/api/kernel/save*", hold)
-    await frame.locator(".cm-content").last.click()
+    answer = frame.locator(".cm-content", has_text="YOUR CODE HERE").first
+    await answer.click()
     await insert(frame, "mine = 4711\n")
-    await expect(frame.locator(".cm-content").last).to_contain_text("mine = 4711")
+    await expect(answer).to_contain_text("mine = 4711")
     with hub.client(from_proxy("alice")) as client:
         assert client.post(f"/stop-edit/alice/{item}").json()["terminated"]
         await expect(page.locator("#kept")).to_contain_text("kept as a version")
