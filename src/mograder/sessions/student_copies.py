@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.disk_reserve import DiskReserve
-from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.uninterrupted import to_its_end
@@ -271,13 +271,7 @@ class Copies:
             return await to_its_end(do)
 
     def _with_room(self, do: Callable[[], T]) -> T:
-        space = self._workspaces.space()
-        if space.free < self._reserve.of(space.total):
-            raise Busy(
-                "The hub's disk is nearly full, so nothing was changed.",
-                hint="Tell your instructor, who has to make room.",
-                retry_after=60,
-            )
+        self._reserve.demand_room(self._workspaces.space())
         return do()
 
 

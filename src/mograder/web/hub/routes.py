@@ -9,6 +9,7 @@ from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.copy_routes import TIMELINE_PAGES, TIMELINE_ROUTES
 from mograder.web.hub.handlers import (
     admin,
+    board,
     client,
     copies,
     copy_pages,
@@ -16,12 +17,14 @@ from mograder.web.hub.handlers import (
     course_pages,
     events,
     grading,
+    help_requests,
     home,
     item_pages,
     items,
     marks,
     notebook_state,
     pages,
+    rehearsal,
     sessions,
     signin,
     sources,
@@ -30,6 +33,7 @@ from mograder.web.hub.handlers import (
 from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
 __all__ = ["ROUTES", "Route"]
@@ -67,7 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/download/{a}", items.download, Access.MEMBER),
     Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
     *TIMELINE_PAGES,
-    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.OWNER),
+    Route("GET", "/look/{user}/{a}", copy_pages.look, Access.VISITOR),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     Route("GET", "/marks/{user}/{a}", marks.marks_page, Access.OWNER),
@@ -88,6 +92,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
+    # The board of a class
+    Route("GET", "/board", board.boards, Access.HELPER),
+    Route("GET", "/board/{name}", board.board, Access.HELPER),
+    Route("GET", "/board/{name}/news", board.news, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/take", help_requests.take, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/close", help_requests.close, Access.HELPER),
+    Route("POST", "/board/{name}/help/{user}/together", help_requests.together, Access.HELPER),
+    Route("POST", "/board/{name}/messages", board.send, Access.INSTRUCTOR),
+    Route("POST", "/board/{name}/messages/{number}", board.take_back, Access.INSTRUCTOR),
     # Marking
     *_MARKING,
     # Loaded by every page
@@ -138,6 +151,8 @@ ROUTES: tuple[Route, ...] = (
         "Items",
         models.Warmed,
     ),
+    # Updates of copies
+    *UPDATE_ROUTES,
     # Grading
     Route(
         "GET",
@@ -291,10 +306,67 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/standing/{user}/{a}",
         notebook_state.standing,
-        Access.OWNER,
+        Access.VISITOR,
         "Sessions",
         models.NotebookState,
         (404,),
+    ),
+    # Help
+    Route(
+        "GET",
+        "/help/{user}/{a}",
+        help_requests.state,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/help/{user}/{a}",
+        help_requests.ask,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (400, 404, 413, 503),
+        body_of({"label": {"type": "string"}, "text": {"type": "string"}}),
+    ),
+    Route(
+        "DELETE",
+        "/help/{user}/{a}",
+        help_requests.withdraw,
+        Access.OWNER,
+        "Help",
+        models.HelpState,
+        (404, 503),
+    ),
+    # Before a lecture
+    Route(
+        "GET",
+        "/rehearsal/{item}",
+        rehearsal.look,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalPlan,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/rehearsal/{item}",
+        rehearsal.start,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.Rehearsed,
+        (400, 404, 409, 413, 503),
+        body_of({"students": {"type": "integer"}, "within": {"type": "number"}}),
+    ),
+    Route(
+        "DELETE",
+        "/rehearsal/{item}",
+        rehearsal.cancel,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalCancelled,
     ),
     # A student's copy
     Route(

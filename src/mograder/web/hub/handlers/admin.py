@@ -62,7 +62,8 @@ async def _publish(
             release = await _replace(app, name, kind, uploads(form), report)
         await app.audit.record(request, caller, "publish", release.name)
         app.notifier.notify_all()
-        return Published(files=sorted(release.files), type=release.kind)
+        copies = (await app.copy_counts.look()).begun[str(release.name)]
+        return Published(files=sorted(release.files), type=release.kind, copies=copies)
 
     done, spinner = with_outcome("/course/items", "published", name), publishing_page(name)
     return await deliver(request, job, lambda _: done, spinner, lasting=True)
