@@ -20,6 +20,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
@@ -113,6 +114,9 @@ def _make_hub_app(
     reserve = services.loaded.settings.limits.disk_reserve
     pages = load_pages()
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
+    copies = Copies(
+        services.pool, services.workspaces, services.recorder, services.clock, reserve=reserve
+    )
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
     return HubApp(
@@ -123,9 +127,8 @@ def _make_hub_app(
         login_throttle=LoginThrottle(services.clock),
         visibility=VisibilityRules(release_dir / ".visibility.json"),
         metrics=metrics,
-        copies=Copies(
-            services.pool, services.workspaces, services.recorder, services.clock, reserve=reserve
-        ),
+        copies=copies,
+        timelines=CopyTimelines(copies, services.recorder, services.clock),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
         listing=listing,
         results=results,

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
@@ -57,6 +58,7 @@ class HubApp:
     visibility: VisibilityRules
     metrics: Metrics
     copies: Copies
+    timelines: CopyTimelines
     submissions: Submissions
     listing: CopyListing
     results: ValidationResults
