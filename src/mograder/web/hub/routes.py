@@ -5,8 +5,6 @@ Each row: method, path, handler, access; then its entry in the API's description
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.handlers import (
     admin,
@@ -28,20 +26,13 @@ from mograder.web.hub.handlers import (
     sources,
     validation,
 )
-from mograder.web.hub.route import Route
+from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
 from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
 __all__ = ["ROUTES", "Route"]
-
-
-def _form(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
-    """Return the description of a multipart form with one field."""
-    form = {"type": "object", "required": [field], "properties": {field: schema}}
-    content = {"multipart/form-data": {"schema": form}}
-    return {"requestBody": {"required": True, "content": content}, **more}
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -51,15 +42,9 @@ _TYPE = {
     "required": False,
     "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
 }
-_FILE = _form("file", _BINARY)
-_FILES = _form("files", {"type": "array", "items": _BINARY}, parameters=[_TYPE])
-_SOURCE = _form("files", {"type": "array", "items": _BINARY})
-
-
-def _body(properties: Mapping[str, object], *, required: bool = True) -> Mapping[str, object]:
-    """Return the description of a JSON body; the handler itself reads it within limits."""
-    content = {"application/json": {"schema": {"type": "object", "properties": dict(properties)}}}
-    return {"requestBody": {"required": required, "content": content}}
+_FILE = form_of("file", _BINARY)
+_FILES = form_of("files", {"type": "array", "items": _BINARY}, parameters=[_TYPE])
+_SOURCE = form_of("files", {"type": "array", "items": _BINARY})
 
 
 _DEMANDED = {Demands.MARKER: Access.MARKER, Demands.INSTRUCTOR: Access.INSTRUCTOR}
@@ -183,7 +168,7 @@ ROUTES: tuple[Route, ...] = (
         "Grading",
         models.GradingJob,
         (400, 404, 409, 413, 503),
-        _body(
+        body_of(
             {
                 "students": {"type": "array", "items": {"type": "string"}},
                 "force": {"type": "boolean"},
@@ -220,7 +205,7 @@ ROUTES: tuple[Route, ...] = (
         "Course",
         models.Synced,
         (400, 409, 413, 503),
-        _body({"users": {"type": "array", "items": {"type": "string"}}}),
+        body_of({"users": {"type": "array", "items": {"type": "string"}}}),
     ),
     Route(
         "GET",
@@ -239,7 +224,7 @@ ROUTES: tuple[Route, ...] = (
         "Course",
         models.Rules,
         (400, 409, 413, 503),
-        _body({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
+        body_of({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
     ),
     Route(
         "POST",
