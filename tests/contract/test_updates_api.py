@@ -272,11 +272,13 @@ async def test_the_pages_show_a_students_text_as_text(hub: Hub) -> None:
 async def test_a_form_offers_and_undoes_and_comes_back_to_the_page(hub: Hub) -> None:
     take_copy(hub, "alice", HALF)
     correct(hub)
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
     async with hub.client("prof", browser=True) as client:
-        begun = await client.post("/updates/A1/preview")
-        assert (begun.status_code, begun.headers["location"]) == (303, "/course/updates/A1")
+        assert "Offer the update" in (await client.get("/course/updates/A1")).text
         done = await client.post("/updates/A1")
         assert done.headers["location"] == "/course/updates/A1?done=offered&item=A1"
         assert "Undo the update" in (await client.get("/course/updates/A1")).text
         undone = await client.post("/course/undo-update/A1")
         assert undone.headers["location"] == "/course/updates/A1?done=undone&item=A1"
+        begun = await client.post("/updates/A1/preview")
+        assert (begun.status_code, begun.headers["location"]) == (303, "/course/updates/A1")
