@@ -133,7 +133,9 @@ async def _all_back(
     took = students.reopened_since(mark)
     cut = sum(each.cuts > mark[each.name][0] for each in students.students)
     passed = time.monotonic() - began
-    said = f"{cut} cut, reopened: {described(took)}; all at work {passed:.0f} s later"
+    outages = described(students.outages_since(mark))
+    said = f"{cut} cut, reopened: {described(took)}; from the cut: {outages}"
+    said += f"; all at work {passed:.0f} s later"
     print(f"{fault}: {said}")
     students.no_work_is_lost()
     assert took, f"{fault}: no student was there"

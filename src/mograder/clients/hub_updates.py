@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.clients.hub import HubClient
+from mograder.clients.hub import HubClient, messages
 from mograder.core.errors import RemoteFailed
 from mograder.core.single_flight import Progress
 
@@ -71,7 +71,9 @@ def preview(client: HubClient, item: str, progress: Progress) -> UpdateStatus:
     Raises:
         MograderError: The hub refused or could not be reached, as for all functions here.
     """
-    return _read(UpdateStatus, client.follow("POST", f"{_path(item)}/preview", progress), client)
+    return _read(
+        UpdateStatus, client.follow("POST", f"{_path(item)}/preview", messages(progress)), client
+    )
 
 
 def status(client: HubClient, item: str) -> UpdateStatus:
@@ -86,7 +88,7 @@ def offer(client: HubClient, item: str) -> UpdateStatus:
 
 def undo(client: HubClient, item: str, progress: Progress) -> Undone:
     """Withdraw the last offer; copies that were not edited since get their text back."""
-    return _read(Undone, client.follow("DELETE", _path(item), progress), client)
+    return _read(Undone, client.follow("DELETE", _path(item), messages(progress)), client)
 
 
 def _path(item: str) -> str:

@@ -30,6 +30,11 @@ LINE_LIMIT = 1 << 20
 LONGEST_SECONDS = 3600.0
 """The longest time for one run of a notebook, and for all checks of a submission."""
 
+LONGEST_REPORT = 2048
+"""The longest report of a check in bytes."""
+MOST_REPORTS = 200
+"""The most reports in one message: with each character escaped it is below the limit of a line."""
+
 
 class Mode(StrEnum):
     """How marimo serves a notebook: ``edit`` for assignments, ``run`` for lectures."""
@@ -89,7 +94,8 @@ class StartSession(NotebookRequest):
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
     (:data:`~mograder.core.features.FEATURES`) that the page may offer. ``asset_url`` is the URL
-    below which the page loads marimo's static files, "" for the supervisor's own.
+    below which the page loads marimo's static files, "" for the supervisor's own. ``awaited`` is
+    whether a person waits for it: only such a start is preferred to what runs.
     """
 
     op: Literal["start"] = "start"
@@ -97,6 +103,7 @@ class StartSession(NotebookRequest):
     base_url: str
     allow: tuple[str, ...] = ()
     asset_url: str = Field(default="", pattern=r"^(?:(?:https?://|\.\./|/)\S*)?$", max_length=500)
+    awaited: bool = True
 
 
 class StopSession(Message):
@@ -227,9 +234,13 @@ class Answered(Message):
 
 
 class Subscribe(Message):
-    """Request :class:`Arrived` and :class:`Measured` messages on this connection from now on."""
+    """Request :class:`Arrived` and :class:`Measured` messages on this connection from now on.
+
+    With ``checks`` also :class:`Checked`, which hubs of earlier releases do not know.
+    """
 
     op: Literal["subscribe"] = "subscribe"
+    checks: bool = False
 
 
 class Hello(Message):
@@ -420,8 +431,31 @@ class Measured(Message):
     runs: int = 0
 
 
-News = Arrived | Measured | NodeStatus
-SupervisorMessage = Output | Done | Failed | Ended | Arrived | Measured | NodeStatus
+class SessionChecks(Message):
+    """Reports of one session's checks, oldest first: lines that its student's code has written.
+
+    They are JSON if they come from ``mograder.runtime``, and may be anything else.
+    """
+
+    session_id: str
+    reports: tuple[Annotated[str, Field(max_length=LONGEST_REPORT)], ...] = Field(
+        max_length=MOST_REPORTS
+    )
+
+
+class Checked(Message):
+    """The sessions whose checks have run, sent at most five times a second.
+
+    A message has at most :data:`MOST_REPORTS` reports in all. ``node`` is as in :class:`Ended`.
+    """
+
+    kind: Literal["checked"] = "checked"
+    sessions: tuple[SessionChecks, ...] = Field(default=(), max_length=MOST_REPORTS)
+    node: str = ""
+
+
+News = Arrived | Measured | Checked | NodeStatus
+SupervisorMessage = Output | Done | Failed | Ended | Arrived | Measured | Checked | NodeStatus
 Answer = Annotated[SupervisorMessage, Field(discriminator="kind")]
 
 CALL: TypeAdapter[Call] = TypeAdapter(Call)

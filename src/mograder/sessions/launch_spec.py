@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.core.settings_model import ItemSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
@@ -33,6 +33,9 @@ Decisions = Mapping[str, ItemSettings]
 """The ``[items.NAME]`` settings, by item name."""
 
 NOTHING_DECIDED: Decisions = MappingProxyType({})
+
+_LEAST_WEIGHT = 1
+"""The processor weight of a rehearsal's sessions, which take what others leave."""
 
 _log = get_logger(__name__)
 
@@ -77,6 +80,9 @@ class Spawner:
         directory, script, uid_slot = await asyncio.to_thread(self._find, key)
         environment = await self._environments.prepare(script, progress)
         decided = self._decisions.get(key.item)
+        limits, awaited = limited(self._limits, script, decided), not is_rehearsal(key.user)
+        if not awaited:
+            limits = limits.model_copy(update={"cpu_weight": _LEAST_WEIGHT})
         return StartSession(
             session_id=session_id,
             mode=key.mode,
@@ -85,9 +91,10 @@ class Spawner:
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
             uid_slot=uid_slot,
-            limits=limited(self._limits, script, decided),
+            limits=limits,
             allow=allowed(script, decided),
             asset_url=self._asset_url,
+            awaited=awaited,
         )
 
     async def version(self, key: SessionKey) -> str:

@@ -21,11 +21,13 @@ from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.core.names import is_rehearsal
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.sandbox.protocol import Arrived, Ended, Endpoint, News, StartSession
+from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
 from mograder.sessions.background_runs import BackgroundRuns
 from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import LocalConnections
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History
@@ -38,7 +40,8 @@ from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler, stop_all
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.shared_rows import RowTaken, SharedRows
-from mograder.sessions.start_queue import StartQueue, Ticket
+from mograder.sessions.start_queue import StartQueue
+from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub_state import HubState, SessionRow, SessionState
 
@@ -57,7 +60,7 @@ class SessionManager:
     ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
     that no student waits for. ``on_change`` is called with the key of each session that started or
     ended, ``on_adopted`` with each session that another hub started, ``after_end`` in a thread when
-    a session's process has ended.
+    a session's process has ended. ``checks`` hears the checks.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class SessionManager:
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
-        self.pages_first = queue.pages_first
+        self.pages_first, self.rehearsed = queue.pages_first, queue.rehearsed
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
         self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
@@ -102,6 +105,7 @@ class SessionManager:
         self._numbers = itertools.count(1)
         self._written: dict[str, datetime] = {}
         self._closing: set[str] = set()
+        self.checks = CheckReports(self.by_id, clock)
         self._breaks = asyncio.Event()
         self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -311,7 +315,8 @@ class SessionManager:
             raise
         finally:
             self._queue.leave(ticket)
-        self.tally.started(live.usage.warm, self._clock.steady() - asked)
+        if not is_rehearsal(key.user):  # how long that waits says nothing of what students do
+            self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
@@ -414,6 +419,9 @@ class SessionManager:
         return session_ids if self._shared is None else await self._shared.orphans(session_ids)
 
     def _on_news(self, news: News) -> None:
+        if isinstance(news, Checked):
+            self.checks.hear(news)
+            return
         if isinstance(news, Arrived):
             self._ledger.arrived(news)
             if news.fallback:
@@ -421,7 +429,7 @@ class SessionManager:
             return
         if not isinstance(news, NodeStatus):
             self._ledger.measured(news.sessions, news.overhead, news.runs)
-        if len(self._queue) or len(self.background):
+        if len(self._queue) or len(self.background) or len(self.rehearsed):
             self._queue.reconsider(self.all(), self._expected)
 
     async def _handle_exits(self) -> None:

@@ -53,6 +53,10 @@ class _Hub(LazyGroup):
             "schedule": Lazy(
                 "mograder.cli.hub.course:schedule", "Open a hub's items by a schedule."
             ),
+            "rehearse": Lazy(
+                "mograder.cli.hub.rehearse:rehearse",
+                "See beforehand how a lecture will go on a hub.",
+            ),
             "lti": Lazy(
                 "mograder.cli.hub.lti:lti",
                 "Look after the learning platforms that open this hub by LTI 1.3.",

@@ -17,7 +17,12 @@ from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionResult, Outcome
-from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
+from mograder.sandbox.execution.unsandboxed import (
+    AuthorEnvironment,
+    OwnRun,
+    run_as_author,
+    run_own,
+)
 from mograder.store.course import read_notebook
 
 _LOG = 2000
@@ -80,6 +85,40 @@ Raises :class:`~mograder.core.errors.MograderError` if it cannot be judged at al
 """
 
 
+@dataclass(frozen=True, slots=True)
+class NotebookVariant:
+    """A text to run as an author's notebook ``name``, with a copy of the files in ``folder``."""
+
+    text: str
+    name: str
+    folder: Path
+    seconds: float
+
+
+RunVariant = Callable[[NotebookVariant, Progress], Awaitable[ExecutionResult]]
+"""Runs a variant of an author's notebook; raises as :data:`Run`."""
+
+
+def trusted_variants(environment: AuthorEnvironment) -> RunVariant:
+    """Return a function that runs variants without a sandbox, never a student's notebook."""
+
+    async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
+        python = await environment.command(read_script(variant.text), progress)
+        content = variant.text.encode("utf-8", "surrogatepass")
+        return await run_own(
+            OwnRun(
+                content,
+                variant.name,
+                variant.folder,
+                python,
+                environment.variables,
+                variant.seconds,
+            )
+        )
+
+    return run
+
+
 def trusted_run(environment: AuthorEnvironment, *, seconds: float) -> Run:
     """Return a function that runs an author's own notebook as opening it in marimo would.
 
@@ -109,6 +148,7 @@ class AuthorRuns:
 
     run: Run
     judging: AuthorJudging
+    run_variant: RunVariant
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:

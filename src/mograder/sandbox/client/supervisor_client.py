@@ -98,7 +98,7 @@ class SupervisorClient:
         self._connection = connection
         connection.watch(self._on_ended, self._on_lost, self._on_news)
         if "subscribe" in connection.hello.operations:
-            await connection.call(Subscribe())
+            await connection.call(Subscribe(checks=True))
         return connection
 
     def _opened(self, task: asyncio.Task[Connection]) -> None:
@@ -261,8 +261,9 @@ class SupervisorClient:
             except MograderError as error:
                 _log.warning("the supervisor could not be ended and may still run: %s", error)
         await connection.close()
-        if self.child is not None:
-            self.child.poll()  # it may have ended by itself, and its status is collected here
+        if self.child is not None and self.child.poll() is None:
+            self.child.terminate()  # the connection to it was lost, or it did not answer
+            await reap(self.child)
 
     async def _once(
         self,

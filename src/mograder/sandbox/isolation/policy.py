@@ -185,19 +185,22 @@ def session_plan(
     host: Host,
     inside: Inside,
     fd: int,
+    checks: int | None = None,
     *,
     assets: str = "",
 ) -> Plan:
     """Return the plan of one marimo session that listens on descriptor ``fd``.
 
+    Its checks report to the pipe with the write end ``checks``, unless that is None.
     ``roots`` are the directories of the environment's interpreter, bound at their own paths
     because the environment's links point there. ``assets`` names the set of static files that
     the hub serves for this environment, "" if the session serves its own.
     """
     edit = request.mode is Mode.EDIT
+    handed = {"fd": fd} if checks is None else {"fd": fd, "checks": checks}
     options = json.dumps(
         {
-            "fd": fd,
+            **handed,
             "rlimits": rlimits(request.limits),
             "config": first_configuration(request.allow),
             "caches": str(inside.environment / "caches"),
@@ -226,6 +229,7 @@ def session_plan(
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
+        descriptors=tuple(handed),
     )
 
 

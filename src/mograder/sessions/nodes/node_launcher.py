@@ -19,6 +19,7 @@ from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
     Arrived,
+    Checked,
     Ended,
     HangUp,
     ListSessions,
@@ -127,7 +128,7 @@ class NodeLauncher:
     async def _greet(self, node: ConnectedNode) -> None:
         try:
             await node.link.connection.greet()
-            await node.call(Subscribe())
+            await node.call(Subscribe(checks=True))
         except MograderError as error:
             _log.warning("node %s is not used: %s", node.name, error)
             await node.link.close()
@@ -334,6 +335,8 @@ class NodeLauncher:
             case Measured():
                 node.note_use(news)
                 self._on_news(self._total(node, news))
+            case Checked():
+                self._on_news(news.model_copy(update={"node": node.name}))
 
     def _total(self, node: ConnectedNode, news: Measured) -> Measured:
         """Return the use of a node's own sessions, with the overhead and the runs of all nodes.

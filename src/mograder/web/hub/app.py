@@ -21,6 +21,7 @@ from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
@@ -43,6 +44,8 @@ from mograder.web.hub.routes import ROUTES, Route
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import GUARDS, Access, admit
 from mograder.web.hub.support.audit import AuditTrail
+from mograder.web.hub.support.board.class_board import open_class_board
+from mograder.web.hub.support.board.line_html import line_renderer
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
@@ -52,6 +55,7 @@ from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.openapi import summary_of
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
@@ -71,7 +75,7 @@ def create_app(
     app = _make_hub_app(services, metrics, notifier, book)
     if app.machines is not None:
         metrics.machines = app.machines.all
-    services.pool.on_change = lambda key: notifier.notify_here(key.user, Part.SESSIONS)
+    services.pool.on_change = partial(_session_changed, app)
     services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
     proxy = SessionProxy(
@@ -80,6 +84,7 @@ def create_app(
         FramePages(app.pages, app.title, hub.collect, services.sandboxed, url),
         on_save=lambda user: notifier.notify(user, Part.COPIES),
         on_visit=app.audit.visited,
+        works_with=app.board.desk.works_with,
     )
     own = AppMiddleware(build_routes(app, proxy, book), app, admit)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
@@ -103,12 +108,13 @@ def _make_hub_app(
     hub = services.loaded.settings.hub
     release_dir = services.loaded.path(hub.release_dir)
     reserve = services.loaded.settings.limits.disk_reserve
+    pages = load_pages()
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
     return HubApp(
         services=services,
-        pages=load_pages(),
+        pages=pages,
         work=Work(),
         audit=AuditTrail(services.state, services.clock),
         login_throttle=LoginThrottle(services.clock),
@@ -123,8 +129,10 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         marking=hub_marking(services, book),
+        board=open_class_board(services, notifier, line_renderer(pages)),
         client_wheels=ClientWheels(services.loaded.course_dir),
         updates=open_updates(services, listing, notifier),
+        rehearsals=Rehearsals(services),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
@@ -180,6 +188,8 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         watching = [
             asyncio.create_task(keep_watch(app, stop)),
             asyncio.create_task(_exchange_news(app, stop)),
+            asyncio.create_task(app.board.run(stop)),
+            asyncio.create_task(app.rehearsals.keep_clear(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)
@@ -188,6 +198,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         _share_jobs(app)
         await app.services.grading.jobs.open()
         yield
+        app.board.boards.close()
         stop.set()
         await asyncio.gather(*watching)
         if app.lti is not None:
@@ -229,6 +240,11 @@ def _news(
     news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
     results.on_change, results.shared = news.tell_result, True
     return news
+
+
+def _session_changed(app: HubApp, key: SessionKey) -> None:
+    app.notifier.notify_here(key.user, Part.SESSIONS)
+    app.board.session_changed(key)
 
 
 def _users_on(pool: SessionManager, node: str) -> list[str]:

@@ -16,6 +16,7 @@ const LONGEST = 2000;
 
 // ---- what the hub says
 
+let in_class = null; // the module for help and messages, once there is something to say
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 
 // Requests go one after the other. `due` is reset when one begins, so news during it causes another.
@@ -44,6 +45,10 @@ async function look() {
   tell_saved(now);
   if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
   if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
+  if (now.help || now.messages || in_class) {
+    in_class ??= import("./frame-class.js");
+    in_class.then(({ tell }) => tell(now, order));
+  }
   if (now.state === "ended") end(now.title, now.text);
 }
 
@@ -142,6 +147,16 @@ function on(id, act) {
     button.ariaDisabled = "false";
   });
 }
+
+on("leave", async (button) => {
+  await post(button);
+  location.assign(document.querySelector(".back").href);
+});
+
+of("ask")?.addEventListener("click", () => {
+  in_class ??= import("./frame-class.js");
+  in_class.then(({ open_form }) => open_form(ask));
+});
 
 on("stop", async (button) => {
   await post(button);

@@ -31,7 +31,7 @@ export async function refresh() {
   }
 }
 
-function replace(part, other) {
+export function replace(part, other) {
   for (const filled of part.querySelectorAll("[data-filled]")) {
     other.querySelector(`#${CSS.escape(filled.id)}`)?.replaceWith(filled.cloneNode(true));
   }

@@ -48,7 +48,7 @@ async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, Non
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not subscriber.closed:
             news = await subscriber.news(KEEP_ALIVE_SECONDS)
-            if subscriber.closed or not _still(request, caller):
+            if subscriber.closed or not still_admitted(request, caller):
                 break
             if not news:
                 yield b": still here\n\n"
@@ -59,7 +59,7 @@ async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, Non
             yield b"event: end\ndata: -\n\n"
 
 
-def _still(request: Request, caller: Identity) -> bool:
+def still_admitted(request: Request, caller: Identity) -> bool:
     """Return whether this request would be admitted now: not if signed out, revoked or expired."""
     services = hub_app(request).services
     try:

@@ -14,20 +14,33 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
+from mograder.web.hub.handlers.help_requests import help_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import NotebookState, SessionMachine
+from mograder.web.hub.support.models import NotebookMessage, NotebookState, SessionMachine
+
+_HELPED = Explanation(
+    "You are not in this notebook any more.",
+    "The request for help has ended. What was typed is saved in the student's notebook.",
+)
 
 
 async def standing(
-    copy: KnownCopy, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT, session: str = ""
+    copy: KnownCopy,
+    app: CurrentApp,
+    caller: Caller,
+    mode: Mode = Mode.EDIT,
+    session: str = "",
+    together: bool = False,
 ) -> NotebookState:
     """Return whether a session runs or why it ended, and when the notebook was saved and submitted.
 
     ``session`` is the session that the page shows. If another session has taken its place, its
-    state is "replaced".
+    state is "replaced". With ``together`` the page is a helper's, and ends with the help.
     """
     key = SessionKey(copy.user, copy.item, mode)
+    if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
+        return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
     live = app.services.pool.find(key)
     saved = submitted = update = None
     if mode is Mode.EDIT:
@@ -40,11 +53,26 @@ async def standing(
             submitted=submitted,
             machine=_machine(app, live.endpoint.node),
             update=update,
+            help=help_of(app, copy) if mode is Mode.EDIT else None,
+            messages=_messages(app, copy.item),
         )
     words = _words(app, key, session)
     return NotebookState(
         state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
     )
+
+
+def _messages(app: HubApp, item: str) -> list[NotebookMessage]:
+    now = app.services.clock.now()
+    return [
+        NotebookMessage(
+            number=each.number,
+            text=each.text,
+            sender=each.sender,
+            seconds=max(1, int((each.until - now).total_seconds())),
+        )
+        for each in app.board.desk.messages(item)
+    ]
 
 
 def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.sessions.student_copies import CopyOf
@@ -92,12 +92,13 @@ async def stop_edit(
 
 
 def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
-    """Return the sessions that a person may see, sorted by user and item."""
+    """Return the sessions that a person may see, sorted by user and item; none of rehearsals."""
     everything = identity.role is Role.INSTRUCTOR
     sessions = [
         session
         for session in app.services.pool.all()
-        if everything or session.key.user == identity.username
+        if session.key.user == identity.username
+        or (everything and not is_rehearsal(session.key.user))
     ]
     return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
 

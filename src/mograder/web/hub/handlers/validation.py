@@ -47,7 +47,9 @@ async def validate(
         put = app.services.workspaces.put_report
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
         answer = answer_of(found, html_available=kept)
-        await app.results.put(owner, item, ValidationResult(app.services.clock.now(), answer))
+        now = app.services.clock.now()
+        await app.results.put(owner, item, ValidationResult(now, answer))
+        app.board.log.validated(owner, item, answer, now)
         return answer
 
     shown = page_of(user, a)

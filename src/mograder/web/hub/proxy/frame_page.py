@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
 from mograder.core.session_header_policy import SANDBOX_POLICY
 from mograder.core.session_url import SessionUrl
 from mograder.sandbox.protocol import Mode
@@ -64,15 +65,19 @@ class FramePages:
         context: RequestContext,
         *,
         opaque: bool,
+        helps: bool = False,
     ) -> tuple[str, HeaderList]:
         """Return the page's HTML and its headers.
 
         ``root`` is the address of marimo's page; ``opaque`` is whether its origin is opaque.
+        ``helps`` is whether the viewer works in the notebook together with its owner.
         """
         key, prefix = session.key, context.prefix
         copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
         mine = viewer.username == key.user
-        asked = urlencode({"mode": key.mode, "session": session.id})
+        asked = {"mode": key.mode, "session": session.id}
+        if helps:
+            asked["together"] = "yes"
         html = self.pages.render(
             "frame.html",
             prefix,
@@ -80,9 +85,11 @@ class FramePages:
             key=key,
             edits=key.mode is Mode.EDIT,
             mine=mine,
+            helps=helps,
+            instructs=viewer.role is Role.INSTRUCTOR,
             submits=mine and self.collects and key.mode is Mode.EDIT,
             copy=copy,
-            standing=f"{prefix}/standing/{copy}?{asked}",
+            standing=f"{prefix}/standing/{copy}?{urlencode(asked)}",
             offline=self.offline,
             node=bool(session.endpoint.node),
             root=root,

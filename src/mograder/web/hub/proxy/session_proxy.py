@@ -15,11 +15,11 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import may_open_work
+from mograder.auth.roles import Role, may_open_work
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession, spinner_of
+from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.fast_path import may_use_fast_path
@@ -71,7 +71,8 @@ class SessionProxy:
     ``answer_seconds`` limits how long a session's server may take until its headers arrive
     (compatibility-0.3.16.md 2.3: 60). ``on_save`` is called with the owner of a saved notebook,
     ``on_visit`` when a person opens another person's session; ``frames`` renders the page around a
-    session's own.
+    session's own. ``works_with`` returns whether a helper, who is no instructor, may be in the
+    session of a user and an item: its owner asked for help.
 
     Mutable state: ``_upstreams``, the clients of live sessions.
     """
@@ -86,6 +87,7 @@ class SessionProxy:
         allowances: Allowances = Allowances(),  # noqa: B008 - frozen
         on_save: Callable[[str], None] = lambda _: None,
         on_visit: Callable[[Event], Awaitable[None]] | None = None,
+        works_with: Callable[[str, str, str], bool] = lambda _helper, _user, _item: False,
     ) -> None:
         settings = services.loaded.settings
         self._services = services
@@ -98,6 +100,7 @@ class SessionProxy:
         self._on_save = on_save
         self._frames = frames
         self._on_visit = on_visit or _unheeded
+        self._works_with = works_with
 
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
@@ -151,7 +154,7 @@ class SessionProxy:
         if restricted(identity, self._services):
             raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
         owner = identity.username == path.user
-        if not may_open_work(identity.username, identity.role, path.user):
+        if not self._may_enter(identity.username, identity.role, path.key):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise ProxyReply(403, "403 Forbidden")
         if identity.method is not Method.BEARER:
@@ -159,6 +162,12 @@ class SessionProxy:
             if not owner and not self._sandbox:
                 raise ProxyReply(403, ONLY_OWNERS)
         return identity
+
+    def _may_enter(self, username: str, role: Role, key: SessionKey) -> bool:
+        """Return whether a person may be in a session: also the helper whom its owner asked."""
+        if may_open_work(username, role, key.user):
+            return True
+        return key.mode is Mode.EDIT and self._works_with(username, key.user, key.item)
 
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
@@ -237,7 +246,11 @@ class SessionProxy:
             root = self._frames.root(cap, capability, context)
         opaque = self._sandbox and self._frames.url is None
         query = query_of(exchange.scope)
-        html, headers = self._frames.render(session, viewer, root, query, context, opaque=opaque)
+        key = session.key
+        helps = self._works_with(viewer.username, key.user, key.item)
+        html, headers = self._frames.render(
+            session, viewer, root, query, context, opaque=opaque, helps=helps
+        )
         await send_text(exchange.send, 200, html, [*headers, *cookies])
 
     # ---- by capability: /s/<capability>/… ----
@@ -318,8 +331,13 @@ class SessionProxy:
             raise ended()
         session = self._pool.by_id(capability.session_id)
         # Removed from the roster during a session: the page ends with the access (B43).
-        if session is None or not services.roster.allows(capability.username, capability.role):
+        role = capability.role
+        if role is Role.STUDENT and capability.username in services.policy.markers:
+            role = Role.MARKER  # an earlier hub knows no such word, so it is not stored
+        if session is None or not services.roster.allows(capability.username, role):
             raise ended()
+        if not self._may_enter(capability.username, role, session.key):
+            raise ended()  # a helper whose help has ended
         return capability, session
 
     def runs(self, session_id: str) -> bool:

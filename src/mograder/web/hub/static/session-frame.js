@@ -173,6 +173,19 @@
     (cell.querySelector(".cm-content") ?? cell).focus({ preventScroll: true });
   };
 
+  // Another person will type here as well: marimo's page must be loaded again to learn of it, once
+  // what was typed is saved (marimo saves a second after each change).
+  const QUIET_MS = 2500, PATIENCE_MS = 15000;
+  let typed = 0, joining = 0;
+  addEventListener("keydown", () => (typed = performance.now()), true);
+  const shared = () => [...document.scripts].some(({ textContent }) => /"rtc_v2":\s*true/.test(textContent));
+  const join = () => {
+    const now = performance.now();
+    joining ||= now;
+    if (now - typed > QUIET_MS || now - joining > PATIENCE_MS) location.reload();
+    else setTimeout(join, 250);
+  };
+
   addEventListener("message", ({ source, origin, data }) => {
     if (source !== around || origin !== hub || typeof data !== "object" || data === null) return;
     if (data.mograder === "hello") {
@@ -182,5 +195,6 @@
       if (data.hash && !location.hash) location.replace(location.href + data.hash);
     } else if (data.mograder === "cell") show(data.name, data.index);
     else if (data.mograder === "print") print();
+    else if (data.mograder === "together" && !joining && !shared()) join();
   });
 })();

@@ -22,6 +22,7 @@ from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role, may_open_work
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
+from mograder.core.name_lookup import nfc
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.hub.support.hub_app import IDENTITY, hub_app, identity_of
@@ -109,6 +110,10 @@ class Access(StrEnum):
     OWNER = "owner"
     MARKER = "marker"
     INSTRUCTOR = "instructor"
+    HELPER = "helper"
+    """Instructors and markers: the people who help a class at work."""
+    VISITOR = "visitor"
+    """As ``OWNER``, and the helper who has taken the owner's request for help with the item."""
     METRICS = "metrics"
 
 
@@ -164,6 +169,28 @@ async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity
     return identity
 
 
+async def helper(identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Admit instructors and markers, whatever is open for marking.
+
+    Raises: Forbidden.
+    """
+    if identity.role not in (Role.INSTRUCTOR, Role.MARKER):
+        raise Forbidden("Marker access required")
+    return identity
+
+
+async def visitor(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Admit whom :func:`owner` admits, and the helper who took the owner's request for help.
+
+    Raises: Forbidden.
+    """
+    named, item = request.path_params["user"], request.path_params["a"]
+    desk = hub_app(request).board.desk
+    if identity.role is Role.MARKER and desk.took(identity.username, nfc(named), nfc(item)):
+        return identity
+    return await owner(request, identity)
+
+
 async def metrics_reader(request: Request) -> Identity | None:
     """Admit a metrics token, which is valid for nothing else, and instructors.
 
@@ -181,6 +208,8 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.OWNER: owner,
         Access.MARKER: marker,
         Access.INSTRUCTOR: instructor,
+        Access.HELPER: helper,
+        Access.VISITOR: visitor,
         Access.METRICS: metrics_reader,
     }
 )

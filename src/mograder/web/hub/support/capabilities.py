@@ -161,6 +161,14 @@ class Capabilities:
         """End every capability of a session, in memory only: the session's row deletes theirs."""
         self._drop(lambda capability: capability.session_id == session_id)
 
+    def forget_visitor(self, session_id: str, username: str) -> None:
+        """End, in memory, a person's capabilities of one session; another visit issues a new one.
+
+        A marker's are refused from then on (``web/hub/proxy/session_proxy.py``), also by a hub
+        that has started anew.
+        """
+        self._drop(lambda each: (each.session_id, each.username) == (session_id, username))
+
     def revoke_login(self, login_id: str) -> None:
         """End every capability of a login that signed out, and the connections under it."""
         if not login_id:

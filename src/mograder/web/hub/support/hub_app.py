@@ -22,12 +22,14 @@ from mograder.store.visibility import VisibilityRules
 from mograder.web.background import Work
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail
+from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.marking.context import MarkingApp
@@ -61,8 +63,10 @@ class HubApp:
     notifier: Notifier
     copy_counts: CopyCounts
     marking: MarkingApp
+    board: ClassBoard
     client_wheels: ClientWheels
     updates: HubUpdates
+    rehearsals: Rehearsals
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
@@ -83,7 +87,10 @@ class HubApp:
         """Return the values for every page: the person who is signed in."""
         who = identity_of(request)
         viewer = None if who is None else _viewer(who, machines=self.machines is not None)
-        return {"viewer": viewer}
+        waiting = 0
+        if viewer is not None and viewer.marks:
+            waiting = sum(not each.helper for each in self.board.desk.requests())
+        return {"viewer": viewer, "waiting": waiting}
 
 
 def _viewer(who: Identity, *, machines: bool) -> Viewer:

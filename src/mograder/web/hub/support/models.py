@@ -234,6 +234,37 @@ class SessionMachine(_Body):
     seconds: int | None = None
 
 
+class HelpAsked(_Body):
+    """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
+
+    ``label`` is the check that it is about, "" for none.
+    """
+
+    state: Literal["waiting", "taken", "together"]
+    label: str
+    helper: str
+
+
+class HelpState(_Body):
+    """The request for help with a copy, null without one, and the checks it may be about.
+
+    ``most`` is the number of characters that a student may write with it.
+    """
+
+    asked: HelpAsked | None
+    labels: list[str]
+    most: int
+
+
+class NotebookMessage(_Body):
+    """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
+
+    number: int
+    text: str
+    sender: str
+    seconds: int
+
+
 class NotebookState(_Body):
     """The state of an open page's session and notebook; the times are Unix times.
 
@@ -251,6 +282,10 @@ class NotebookState(_Body):
         None
     )
     """The node that runs the session; left out for a session on the hub's own machine."""
+    help: Annotated[HelpAsked | None, Field(exclude_if=lambda asked: asked is None)] = None
+    """The owner's request for help; left out without one."""
+    messages: Annotated[list[NotebookMessage], Field(exclude_if=lambda messages: not messages)] = []
+    """Messages that are shown now; left out if there are none."""
 
     update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
     """The author's update of the notebook; left out where there is nothing to say of one."""
@@ -395,3 +430,68 @@ class NodeChanged(_Body):
 
     status: Literal["ok"] = "ok"
     name: str
+
+
+class RehearsalPlan(_Body):
+    """What is known before a rehearsal: memory in bytes, ``seconds`` about how long it takes.
+
+    ``memory_each`` is what a session will probably use; ``fits`` of the students there is memory
+    for. ``running``: one runs at this hub at the moment.
+    """
+
+    item: str
+    students: int
+    memory_each: int
+    memory_total: int
+    memory_used: int
+    fits: int
+    seconds: float
+    running: bool
+
+
+class Durations(_Body):
+    """Seconds from the request to open the notebook, over all students of a rehearsal."""
+
+    median: float
+    p95: float
+    worst: float
+
+
+class Rehearsed(_Body):
+    """The result of a rehearsal of an item; memory is in bytes, times are in seconds.
+
+    Of ``students`` so many ``finished`` all cells (``warm`` of them started warm), ``failed``
+    (``failures``: how many for each reason), would ``wait`` in line because no memory was left, or
+    ``gave_way`` to students. ``memory_each`` is the median of a session's largest use,
+    ``memory_together`` the largest sum. ``holds`` is how many such sessions the memory for all is
+    enough for if nothing else runs, ``holds_now`` beside what runs. ``errors`` is how many cells
+    ended with an error, in the median notebook.
+    """
+
+    status: Literal["ok"] = "ok"
+    item: str
+    students: int
+    finished: int
+    warm: int
+    failed: int
+    failures: dict[str, int]
+    wait: int
+    gave_way: int
+    started: Durations | None
+    first_output: Durations | None
+    all_cells: Durations | None
+    memory_each: int
+    memory_largest: int
+    memory_together: int
+    memory_total: int
+    holds: int
+    holds_now: int
+    errors: int
+    seconds: float
+
+
+class RehearsalCancelled(_Body):
+    """The rehearsal has ended and is removed; ``cancelled`` is whether there was one."""
+
+    status: Literal["ok"] = "ok"
+    cancelled: bool

@@ -32,6 +32,8 @@ class Part(StrEnum):
     """Grading, its progress and its results, which concern instructors only."""
     MACHINES = "machines"
     """The nodes that run the sessions, which concern instructors only."""
+    HELP = "help"
+    """Requests for help, and messages to open notebooks."""
     COURSE = "course"
     """Items, their visibility, or the list of people, which concern every page."""
 

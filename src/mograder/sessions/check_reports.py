@@ -1,0 +1,113 @@
+"""What the checks of running notebooks say, as reported by the students' own code.
+
+A report is a claim: student code can send any, so it is good for a teacher's board and never for a
+mark. Reports are validated here, and concern the student's own session only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from mograder.core.clock import Clock
+from mograder.sandbox.protocol import Checked, Mode
+from mograder.sessions.session import LiveSession, SessionKey
+
+LONGEST_LABEL = 200
+"""The longest label of a check in characters; a report with a longer one is dropped."""
+MOST_LABELS = 200
+"""The number of different labels that one session may report; further ones are dropped."""
+MOST_WEIGHT = 1_000_000.0
+
+Status = Literal["success", "partial", "danger", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The result of one run of a check; ``earned`` and ``total`` are sums of weights.
+
+    ``label`` has no control characters, and at most :data:`LONGEST_LABEL` characters.
+    """
+
+    label: str
+    status: Status
+    earned: float
+    total: float
+
+
+CheckListener = Callable[[SessionKey, Sequence[CheckReport], datetime], None]
+"""Called on the event loop with the new reports of one session, oldest first, and the time.
+
+Where there are several hubs, each of them hears every report.
+"""
+
+_Weight = Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+
+
+class _Raw(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    label: str = Field(min_length=1, max_length=LONGEST_LABEL)
+    status: Status
+    earned: _Weight
+    total: _Weight
+
+
+_RAW: TypeAdapter[_Raw] = TypeAdapter(_Raw)
+
+
+class CheckReports:
+    """Passes the valid reports of editors' sessions to ``listener``; for the event loop only.
+
+    Mutable state: the labels that each running session has reported.
+    """
+
+    def __init__(self, by_id: Callable[[str], LiveSession | None], clock: Clock) -> None:
+        """``by_id`` returns the session with an id if it is known to run."""
+        self.listener: CheckListener = _ignore
+        self._by_id = by_id
+        self._clock = clock
+        self._labels: dict[str, set[str]] = {}
+
+    def hear(self, news: Checked) -> None:
+        """Pass on a message's valid reports; those of other machines' sessions are dropped."""
+        for each in news.sessions:
+            live = self._by_id(each.session_id)
+            if live is None or live.endpoint.node != news.node or live.key.mode is not Mode.EDIT:
+                continue
+            reports = self._accepted(live, each.reports)
+            if reports:
+                self.listener(live.key, reports, self._clock.now())
+
+    def _accepted(self, live: LiveSession, lines: Iterable[str]) -> tuple[CheckReport, ...]:
+        labels = self._labels.get(live.id)
+        if labels is None:
+            labels = self._labels[live.id] = set()
+            live.on_stop.append(lambda: self._labels.pop(live.id, None))
+        found = []
+        for report in filter(None, map(report_of, lines)):
+            if report.label not in labels and len(labels) >= MOST_LABELS:
+                continue
+            labels.add(report.label)
+            found.append(report)
+        return tuple(found)
+
+
+def report_of(line: str) -> CheckReport | None:
+    """Return the report in a line of JSON, or None if it is not valid."""
+    try:
+        raw = _RAW.validate_json(line)
+    except ValidationError:
+        return None
+    label = "".join(each if each.isprintable() else " " for each in raw.label).strip()
+    if not label or raw.earned > raw.total:
+        return None
+    return CheckReport(label, raw.status, raw.earned, raw.total)
+
+
+def _ignore(_key: SessionKey, _reports: Sequence[CheckReport], _now: datetime) -> None:
+    """Drop the reports: nothing shows them."""

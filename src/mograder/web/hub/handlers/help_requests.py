@@ -1,0 +1,121 @@
+"""Requests for help: asked and withdrawn by students, taken and closed by helpers."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import SessionKey
+from mograder.sessions.student_copies import CopyOf
+from mograder.store.board import HelpRow
+from mograder.web.hub.handlers.board import page_of
+from mograder.web.hub.handlers.copies import KnownCopy, known_copy
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.board.plain_words import plain_words
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.models import HelpAsked, HelpState
+from mograder.web.pages import with_outcome
+from mograder.web.request_body import read_json
+
+MOST_TEXT = 300
+"""Maximum characters that a student writes with a request."""
+
+_BODY = 8 * 1024
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(default="", max_length=200)
+    text: str = Field(default="", max_length=2000)
+
+
+async def state(copy: KnownCopy, app: CurrentApp, caller: Caller) -> HelpState:
+    """Return the request of a copy, and the checks that a request may be about."""
+    columns = await to_thread.run_sync(app.board.checks.of, copy.item)
+    asked = help_of(app, copy)
+    return HelpState(asked=asked, labels=[column.label for column in columns], most=MOST_TEXT)
+
+
+async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> HelpState:
+    """Ask for help with one's own copy; a request that is open already stays as it is."""
+    _demand_owner(copy, caller)
+    asked = await read_json(request, _Asked, _BODY)
+    columns = await to_thread.run_sync(app.board.checks.of, copy.item)
+    labels = [column.label for column in columns]
+    if asked.label and asked.label not in labels:
+        raise InvalidInput("There is no such question in this notebook.")
+    if app.services.pool.find(copy.key) is None:
+        raise NotFound("This notebook is not open.", hint="Open it, then ask.")
+    text = plain_words(asked.text, MOST_TEXT)
+    row = HelpRow(copy.item, copy.user, asked.label, text, app.services.clock.now())
+    if await app.board.desk.ask(row):
+        await app.audit.record(request, caller, "ask for help", f"{copy.user}/{copy.item}")
+    return HelpState(asked=help_of(app, copy), labels=labels, most=MOST_TEXT)
+
+
+async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> HelpState:
+    """End the request for help with one's own copy, and with it the work together."""
+    _demand_owner(copy, caller)
+    if await app.board.desk.end(copy.item, copy.user) is not None:
+        await app.audit.record(request, caller, "end help", f"{copy.user}/{copy.item}")
+    return HelpState(asked=None, labels=[], most=MOST_TEXT)
+
+
+async def take(name: str, user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Take a student's request."""
+    copy = known_copy(user, name)
+    await app.board.desk.take(copy.item, copy.user, caller.username)
+    await app.audit.record(request, caller, "take help request", f"{copy.user}/{copy.item}")
+    return go_to(request, page_of(copy.item))
+
+
+async def close(
+    name: str, user: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Close a request: one's own, or as an instructor any."""
+    copy = known_copy(user, name)
+    taken = app.board.desk.took(caller.username, copy.user, copy.item)
+    if not taken and caller.role is not Role.INSTRUCTOR:
+        raise Conflict("You have not taken this request, or it has ended.")
+    if await app.board.desk.end(copy.item, copy.user) is not None:
+        await app.audit.record(request, caller, "close help request", f"{copy.user}/{copy.item}")
+    return go_to(request, page_of(copy.item))
+
+
+async def together(
+    name: str, user: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Enter the session of a student whose request one has taken, to type in it together."""
+    copy = known_copy(user, name)
+    live = app.services.pool.find(SessionKey(copy.user, copy.item, Mode.EDIT))
+    if live is None:
+        raise Conflict(
+            f"{copy.user} does not have the notebook open.", hint="Read the copy, or wait."
+        )
+    await app.board.desk.join(copy.item, copy.user, caller.username)
+    await app.audit.record(request, caller, "work together", f"{copy.user}/{copy.item}")
+    shared = await app.board.share(live)
+    if not shared:
+        return go_to(request, with_outcome(page_of(copy.item), "not-shared", copy.user))
+    return go_to(request, f"/{live.key.url}")
+
+
+def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
+    """Return the open request of a copy, for its owner and for the helper."""
+    row = app.board.desk.of_copy(copy.user, copy.item)
+    if row is None:
+        return None
+    state = "together" if row.together else "taken" if row.helper else "waiting"
+    return HelpAsked(state=state, label=row.label, helper=row.helper)
+
+
+def _demand_owner(copy: CopyOf, caller: Identity) -> None:
+    if caller.username != copy.user:
+        raise Forbidden("Only the owner of a notebook asks for help with it.")

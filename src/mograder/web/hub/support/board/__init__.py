@@ -1,0 +1,1 @@
+"""The board: a class at work, its requests for help, and messages to its notebooks."""

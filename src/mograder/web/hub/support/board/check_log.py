@@ -1,0 +1,167 @@
+"""Collects the reports of checks and writes them to the database, a few times a second.
+
+Reports come from running notebooks, so a student's code can send any: they are no marks. What is
+kept is bounded by the checks of the release, and concerns the sender's own row only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.grading.validation.report_json import ValidationAnswer
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import SessionKey
+from mograder.store.board import Board, Seen
+from mograder.web.hub.support.board.item_checks import MOST_CHECKS, ItemChecks
+
+_WRITE_SECONDS = 0.2
+_MOST_WAITING = 50_000
+"""Checks with reports that are not written yet; further ones are dropped (the database hangs)."""
+
+_WAITS = "warn"
+_PASSED = "success"
+_log = get_logger(__name__)
+
+
+class Report(Protocol):
+    """What a check said; its values are a student's, bounded and of these types."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def earned(self) -> float: ...
+
+    @property
+    def total(self) -> float: ...
+
+
+class CheckLog:
+    """Collects reports on one event loop; :meth:`run` writes them.
+
+    ``on_write`` is called with the items of which something was written.
+
+    Mutable state: ``_waiting``, the reports that are not written, by item, user and label, and
+    ``_of_copy``, how many of them there are of each copy.
+    """
+
+    def __init__(
+        self, board: Board, checks: ItemChecks, *, on_write: Callable[[frozenset[str]], None]
+    ) -> None:
+        self._board = board
+        self._checks = checks
+        self._on_write = on_write
+        self._waiting: dict[tuple[str, str, str], Seen] = {}
+        self._of_copy: Counter[tuple[str, str]] = Counter()
+        self._some = asyncio.Event()
+
+    def heard(self, key: SessionKey, reports: Sequence[Report], at: datetime) -> None:
+        """Note the reports of a session; does not block."""
+        if key.mode is not Mode.EDIT:
+            return
+        for each in reports:
+            self._note(
+                _seen(key, each.label, each.status, (each.earned, each.total), at),
+            )
+
+    def validated(self, user: str, item: str, answer: ValidationAnswer, at: datetime) -> None:
+        """Note the results of a validation on the hub; does not block."""
+        key = SessionKey(user, item, Mode.EDIT)
+        for each in answer.checks:
+            weights = (each.earned or 0.0, each.available or 0.0)
+            self._note(_seen(key, each.label, each.status if each.ran else _WAITS, weights, at))
+
+    async def run(self, stop: asyncio.Event, seconds: float = _WRITE_SECONDS) -> None:
+        """Write what has come, until ``stop`` is set; then write the rest."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._some.wait(), 1.0)
+            if self._some.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), seconds)
+                await self.write()
+        await self.write()
+
+    async def write(self) -> None:
+        """Write what has come; after a failure it is tried again."""
+        self._some.clear()
+        waiting, self._waiting = self._waiting, {}
+        self._of_copy.clear()
+        if not waiting:
+            return
+        try:
+            items = await asyncio.to_thread(self._store, list(waiting.values()))
+        except MograderError as error:
+            _log.warning("reports of checks could not be written yet: %s", error)
+            newer, self._waiting = self._waiting, {}
+            self._of_copy.clear()
+            for each in (*waiting.values(), *newer.values()):
+                self._note(each)
+        except Exception:  # noqa: BLE001 - the loop must go on after an error
+            _log.exception("reports of checks could not be written")
+        else:
+            if items:
+                self._on_write(items)
+
+    def _note(self, seen: Seen) -> None:
+        place = (seen.item, seen.username, seen.label)
+        before = self._waiting.get(place)
+        if before is None:
+            copy = place[:2]
+            if self._of_copy[copy] >= MOST_CHECKS or len(self._waiting) >= _MOST_WAITING:
+                return
+            self._of_copy[copy] += 1
+            self._waiting[place] = seen
+        else:
+            self._waiting[place] = replace(
+                seen,
+                attempts=before.attempts + seen.attempts,
+                first_at=before.first_at,
+                passed_at=before.passed_at or seen.passed_at,
+            )
+        self._some.set()
+
+    def _store(self, seen: Iterable[Seen]) -> frozenset[str]:
+        """Write the reports about checks that the releases have; return the items; blocks."""
+        by_item: dict[str, list[Seen]] = {}
+        for each in seen:
+            by_item.setdefault(each.item, []).append(each)
+        known = _known(by_item, self._checks)
+        self._board.record(known)
+        return frozenset(each.item for each in known)
+
+
+def _known(by_item: Mapping[str, Sequence[Seen]], checks: ItemChecks) -> list[Seen]:
+    found: list[Seen] = []
+    for item, seen in by_item.items():
+        labels = {column.label for column in checks.of(item)}
+        found += (each for each in seen if each.label in labels)
+    return found
+
+
+def _seen(
+    key: SessionKey, label: str, status: str, weights: tuple[float, float], at: datetime
+) -> Seen:
+    return Seen(
+        item=key.item,
+        username=key.user,
+        label=label,
+        status=status,
+        earned=weights[0],
+        total=weights[1],
+        attempts=0 if status == _WAITS else 1,
+        first_at=at,
+        at=at,
+        passed_at=at if status == _PASSED else None,
+    )

@@ -1,0 +1,98 @@
+"""The parts of the board of one hub, put together, and connected with its pages and sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import LiveSession, SessionKey
+from mograder.sessions.shared_editing import share_editing
+from mograder.store.board import Board, HelpRow
+from mograder.web.hub.support.board.check_log import CheckLog
+from mograder.web.hub.support.board.help_desk import HelpDesk
+from mograder.web.hub.support.board.item_checks import ItemChecks
+from mograder.web.hub.support.board.live_board import Boards, Renderer
+from mograder.web.hub.support.notifier import Notifier, Part
+from mograder.web.hub.support.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBoard:
+    """The board's parts. ``log.heard`` is the listener of the sessions' reports."""
+
+    checks: ItemChecks
+    log: CheckLog
+    desk: HelpDesk
+    boards: Boards
+    shared: bool
+    share: Callable[[LiveSession], Awaitable[bool]]
+    """Lets several pages edit one session's notebook; returns whether its marimo can."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write reports and keep boards current until ``stop`` is set."""
+        await asyncio.to_thread(self.desk.load)
+        parts = [self.log.run(stop), self.boards.run(stop)]
+        if self.shared:
+            parts.append(self.desk.keep_looking(stop))
+        await asyncio.gather(*parts)
+
+    def session_changed(self, key: SessionKey) -> None:
+        """Note that a session has begun or ended."""
+        if key.mode is Mode.EDIT:
+            self.boards.note(key.item)
+
+
+def open_class_board(services: Services, notifier: Notifier, render: Renderer) -> ClassBoard:
+    """Return the board of a hub; nothing of it runs yet."""
+    board, checks = Board(services.state.engine), ItemChecks(services.releases)
+    desk = HelpDesk(board, services.clock)
+    shared = services.membership is not None
+    boards = Boards(
+        board,
+        checks,
+        desk,
+        services.pool,
+        services.clock,
+        secret=services.secret,
+        render=render,
+        shared=shared,
+    )
+    log = CheckLog(board, checks, on_write=partial(_each, boards.note))
+    desk.on_request = partial(_request_changed, notifier, boards)
+    desk.on_message = partial(_messages_changed, services, notifier, boards)
+    desk.on_leave = partial(_helper_leaves, services)
+    share = partial(_share, services)
+    return ClassBoard(checks, log, desk, boards, shared, share)
+
+
+async def _share(services: Services, live: LiveSession) -> bool:
+    return await share_editing(live.endpoint, live.base_url, services.connections)
+
+
+def _each(note: Callable[[str], None], items: frozenset[str]) -> None:
+    for item in items:
+        note(item)
+
+
+# All hubs notice these changes themselves, so the other hubs' pages are not notified from here.
+
+
+def _request_changed(notifier: Notifier, boards: Boards, user: str, item: str) -> None:
+    boards.note(item)
+    notifier.notify_here(user, Part.HELP)
+
+
+def _messages_changed(services: Services, notifier: Notifier, boards: Boards, item: str) -> None:
+    boards.note(item)
+    for user in {live.key.user for live in services.pool.all() if live.key.item == item}:
+        notifier.notify_here(user, Part.HELP)
+
+
+def _helper_leaves(services: Services, request: HelpRow) -> None:
+    """Close the helper's page of the student's session."""
+    live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
+    if live is not None:
+        services.capabilities.forget_visitor(live.id, request.helper)

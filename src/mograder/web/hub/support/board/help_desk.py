@@ -1,0 +1,143 @@
+"""The open requests for help and the messages of all items, as this hub knows them.
+
+The database decides; what is in memory is read by pages and by the proxy of sessions. Each change
+is read back at once, and those that other hubs made within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.store.board import Board, HelpRow, MessageRow
+
+_LOOK_SECONDS = 1.0
+T = TypeVar("T")
+_log = get_logger(__name__)
+
+
+class HelpDesk:
+    """Requests and messages; for one event loop.
+
+    ``on_request`` is called with the user and the item of a request that has changed or ended,
+    ``on_message`` with an item whose messages have changed, and ``on_leave`` with a request whose
+    helper may not be in the student's session any more.
+
+    Mutable state: ``_requests``, by user and item, the oldest first, and ``_messages``.
+    """
+
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self._board = board
+        self._clock = clock
+        self._requests: dict[tuple[str, str], HelpRow] = {}
+        self._messages: tuple[MessageRow, ...] = ()
+        self._turn = asyncio.Lock()
+        self.on_request: Callable[[str, str], None] = lambda _user, _item: None
+        self.on_message: Callable[[str], None] = lambda _item: None
+        self.on_leave: Callable[[HelpRow], None] = lambda _request: None
+
+    def load(self) -> None:
+        """Read all (at start)."""
+        now = self._clock.now()
+        self._board.forget_old(now)
+        self._requests = {(row.username, row.item): row for row in self._board.requests(now)}
+        self._messages = self._board.messages(now)
+
+    # ---- memory only
+
+    def of_copy(self, user: str, item: str) -> HelpRow | None:
+        """Return the open request of a copy."""
+        return self._requests.get((user, item))
+
+    def requests(self, item: str = "") -> tuple[HelpRow, ...]:
+        """Return the open requests of an item, or of all, the oldest first."""
+        return tuple(each for each in self._requests.values() if not item or each.item == item)
+
+    def messages(self, item: str) -> tuple[MessageRow, ...]:
+        """Return the messages to the notebooks of an item that are shown now."""
+        now = self._clock.now()
+        return tuple(each for each in self._messages if each.item == item and each.until > now)
+
+    def took(self, helper: str, user: str, item: str) -> bool:
+        """Return whether a person has taken the request of a copy, and so may read the copy."""
+        request = self.of_copy(user, item)
+        return request is not None and bool(helper) and request.helper == helper
+
+    def works_with(self, helper: str, user: str, item: str) -> bool:
+        """Return whether a helper may be in the session of a copy."""
+        request = self.of_copy(user, item)
+        return request is not None and request.together and self.took(helper, user, item)
+
+    # ---- changes
+
+    async def ask(self, request: HelpRow) -> bool:
+        """Add a request; return False if the copy has one already."""
+        return await self._do(partial(self._board.ask, request))
+
+    async def take(self, item: str, user: str, helper: str) -> None:
+        """Give a request to a helper. Raises: NotFound, Conflict."""
+        await self._do(partial(self._board.take, item, user, helper, self._clock.now()))
+
+    async def join(self, item: str, user: str, helper: str) -> None:
+        """Let the helper of a request enter the session. Raises: NotFound."""
+        await self._do(partial(self._board.join, item, user, helper))
+
+    async def end(self, item: str, user: str) -> HelpRow | None:
+        """End the request of a copy; return it, None if there was none."""
+        return await self._do(partial(self._board.end, item, user))
+
+    async def send(self, item: str, text: str, sender: str, until: datetime) -> int:
+        """Send a message to the open notebooks of an item; return its number. Raises: Conflict."""
+        message = MessageRow(0, item, text, sender, self._clock.now(), until)
+        return await self._do(partial(self._board.send, message))
+
+    async def take_back(self, item: str, number: int) -> bool:
+        """End a message; return whether there was one."""
+        return await self._do(partial(self._board.take_back, item, number))
+
+    async def look(self) -> None:
+        """Read all again, and tell what has changed."""
+        async with self._turn:
+            requests, messages = await asyncio.to_thread(self._read)
+            before, told = self._requests, self._messages
+            self._requests, self._messages = requests, messages
+        for place in before.keys() | requests.keys():
+            old, new = before.get(place), requests.get(place)
+            if old == new:
+                continue
+            if old is not None and old.together and not self.works_with(old.helper, *place):
+                self.on_leave(old)
+            self.on_request(*place)
+        for item in {each.item for each in {*told} ^ {*messages}}:
+            self.on_message(item)
+
+    async def keep_looking(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
+        """Look until ``stop`` is set: other hubs may have changed something."""
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), seconds)
+            try:
+                await self.look()
+            except MograderError as error:
+                _log.warning("requests for help could not be read: %s", error)
+            except Exception:  # noqa: BLE001 - the loop must go on after an error
+                _log.exception("requests for help could not be read")
+
+    async def _do(self, change: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(change)
+        finally:
+            with contextlib.suppress(MograderError):  # the next look reads it
+                await self.look()
+
+    def _read(self) -> tuple[dict[tuple[str, str], HelpRow], tuple[MessageRow, ...]]:
+        now = self._clock.now()
+        requests = {(row.username, row.item): row for row in self._board.requests(now)}
+        return requests, self._board.messages(now)

@@ -1,0 +1,68 @@
+"""The checks of an item's release: the columns of its board.
+
+A report about any other label is dropped, so that a student's code cannot add a column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mograder.core.errors import MograderError
+from mograder.core.names import ItemName
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.points import checks_in, key_of, marks_of
+from mograder.store.board_tables import MOST_LABEL
+from mograder.store.course import read_notebook
+from mograder.store.releases import Releases
+
+MOST_CHECKS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One check of a release; ``marked`` is whether its question has marks."""
+
+    label: str
+    marked: bool
+
+    @property
+    def key(self) -> str:
+        """The key of its question."""
+        return key_of(self.label)
+
+
+class ItemChecks:
+    """Reads releases, and remembers what was found; may be called from any thread.
+
+    Mutable state: ``_known``, the columns by item, with the version of the release.
+    """
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+        self._known: dict[str, tuple[str, tuple[Column, ...]]] = {}
+
+    def of(self, item: str) -> tuple[Column, ...]:
+        """Return the checks whose labels the release states, in its order; blocks.
+
+        None for an item that is not published or not a notebook.
+        """
+        name = ItemName.valid(item)
+        release = None if name is None else self._releases.get(name)
+        if release is None:
+            return ()
+        version, columns = self._known.get(item, ("", ()))
+        if version != release.version:
+            try:
+                columns = _columns(read_notebook(release.notebook), release.notebook.name)
+            except MograderError:  # publishing told why it cannot be read
+                columns = ()
+            self._known[item] = (release.version, columns)
+        return columns
+
+
+def _columns(text: str, filename: str) -> tuple[Column, ...]:
+    notebook = parse_cells(text, filename)
+    marks = marks_of(notebook) or {}
+    labels = dict.fromkeys(each.label for each in checks_in(notebook, renamed=True))
+    short = [label for label in labels if 0 < len(label) <= MOST_LABEL]
+    return tuple(Column(label, key_of(label) in marks) for label in short[:MOST_CHECKS])
