@@ -328,7 +328,7 @@ ROUTES: tuple[Route, ...] = (
         "Help",
         models.HelpState,
         (400, 404, 413, 503),
-        _body({"label": {"type": "string"}, "text": {"type": "string"}}),
+        body_of({"label": {"type": "string"}, "text": {"type": "string"}}),
     ),
     Route(
         "DELETE",
@@ -357,7 +357,7 @@ ROUTES: tuple[Route, ...] = (
         "Sessions",
         models.Rehearsed,
         (400, 404, 409, 413, 503),
-        _body({"students": {"type": "integer"}, "within": {"type": "number"}}),
+        body_of({"students": {"type": "integer"}, "within": {"type": "number"}}),
     ),
     Route(
         "DELETE",
