@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
@@ -16,7 +17,7 @@ from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor, student
 from tests.e2e.test_accessibility import look, violations
-from tests.support.shared_hub import HEADER, SharedCaches, module_hub, stop, workspace
+from tests.support.shared_hub import HEADER, SharedCaches, module_hub, start, stop, workspace
 from tests.support.updated_course import NEW, OLD, RIGHT, STAGES, WRONG
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 ITEM = "C1-Circles"
 PEOPLE = {f"student{n:02}": list(STAGES)[n % len(STAGES)] for n in range(30)}
 WORKING, OPENING = "student01", "student10"
+OPEN = {WORKING, OPENING}
 """Both half done: one has the notebook open when the update is offered, one opens it after."""
 
 
@@ -73,6 +75,62 @@ async def open_editor(people: People, hub: HubProcess, user: str) -> Page:
     return page
 
 
+def publish(hub: HubProcess) -> None:
+    """The author publishes the correction."""
+    with hub.client(instructor()) as client:
+        files = [("files", (f"{ITEM}.py", (HEADER + NEW).encode()))]
+        answer = client.post(f"/publish/{ITEM}", params={"type": "assignment"}, files=files)
+    assert answer.json()["status"] == "ok"
+
+
+async def preview(hub: HubProcess, page: Page) -> dict[str, dict[str, Any]]:
+    """The author computes a preview in the browser; returns its lines by student."""
+    await page.get_by_role("link", name="Update copies").click()
+    await page.get_by_role("button", name="Preview the update").click()
+    await expect(page.get_by_role("button", name="Offer the update")).to_be_visible()
+    with hub.client(instructor()) as client:
+        lines = client.get(f"/updates/{ITEM}").json()["preview"]["copies"]
+    return {line["student"]: line for line in lines}
+
+
+async def look_at_one(page: Page) -> None:
+    """The author looks at one student's result, cell by cell."""
+    await page.get_by_role("link", name=f"Look at the result for {WORKING}", exact=True).click()
+    await expect(page.locator("ins", has_text=RIGHT)).to_be_visible()
+    await expect(page.locator("del", has_text=WRONG)).to_be_visible()
+    await page.go_back()
+
+
+async def take_in_the_bar(page: Page) -> None:
+    """A student with the notebook open takes the update, and works on in the merged copy."""
+    bar = page.locator("#update")
+    await page.get_by_role("button", name="Take the update").click()
+    await expect(bar).to_contain_text("This closes the editor")
+    await page.get_by_role("button", name="Take it now").click()
+    await expect(bar).to_contain_text("This notebook has the author’s corrections.")
+    frame = await notebook(page)
+    await expect(frame.locator(".cm-content").first).to_be_visible()
+
+
+def take(hub: HubProcess, user: str, line: dict[str, Any]) -> None:
+    """A student takes the update without an editor; it does what the preview said."""
+    with hub.client(student(user)) as client:
+        answer = client.post(f"/update/{user}/{ITEM}").json()
+    assert answer["state"] == ("refused" if line["reason"] else "merged"), user
+    for kind in ("replaced", "added", "removed", "conflicts"):
+        assert len(answer[kind]) == line[kind], (user, kind)
+
+
+def check_merged(before: dict[str, str], after: dict[str, str]) -> None:
+    """Every copy has the correction and its student's answer, but those that do not parse."""
+    for user, text in after.items():
+        broken = PEOPLE[user] == "broken"
+        assert (text == before[user]) is broken, user
+        assert (RIGHT in text, WRONG in text) == (not broken, broken), user
+        if PEOPLE[user] not in ("untouched", "broken"):
+            assert "return 3.14159 * r * r" in text, user
+
+
 async def test_a_correction_reaches_thirty_copies_as_previewed_and_undo_brings_each_back(
     hub: HubProcess, people: People
 ) -> None:
@@ -80,73 +138,35 @@ async def test_a_correction_reaches_thirty_copies_as_previewed_and_undo_brings_e
         begin(hub, user, HEADER + STAGES[stage])
     before = texts(hub)
     working = await open_editor(people, hub, WORKING)
-    with hub.client(instructor()) as client:
-        files = [("files", (f"{ITEM}.py", (HEADER + NEW).encode()))]
-        published = client.post(f"/publish/{ITEM}", params={"type": "assignment"}, files=files)
-        assert published.json()["status"] == "ok"
-
-    # The author looks at a preview, which changes nothing.
+    publish(hub)
     prof = await people.person("prof", headers=instructor())
     page = await prof.open(f"{hub.url}/course/items/{ITEM}")
-    await page.get_by_role("link", name="Update copies").click()
-    await page.get_by_role("button", name="Preview the update").click()
-    await expect(page.get_by_role("button", name="Offer the update")).to_be_visible()
+    planned = await preview(hub, page)
     assert texts(hub) == before
-    with hub.client(instructor()) as client:
-        preview = client.get(f"/updates/{ITEM}").json()["preview"]
-    planned = {line["student"]: line for line in preview["copies"]}
     assert set(planned) == set(PEOPLE)
     assert {PEOPLE[user] for user, line in planned.items() if line["reason"]} == {"broken"}
     assert {PEOPLE[user] for user, line in planned.items() if line["conflicts"]} == {"text"}
-    await page.get_by_role("link", name="Look at the result for student01", exact=True).click()
-    await expect(page.locator("ins", has_text=RIGHT)).to_be_visible()
-    await expect(page.locator("del", has_text=WRONG)).to_be_visible()
-    await page.go_back()
+    await look_at_one(page)
 
-    # It is offered; a notebook that is open stays as it is until its student takes the update.
     await page.get_by_role("button", name="Offer the update").click()
     await expect(page.get_by_text("The update is offered.")).to_be_visible()
     bar = working.locator("#update")
     await expect(bar).to_contain_text("The author has corrected this notebook.")
     assert file_of(hub, WORKING).read_text() == before[WORKING]
     assert await violations(working, "the bar") == []
-    await working.get_by_role("button", name="Take the update").click()
-    await expect(bar).to_contain_text("This closes the editor")
-    await working.get_by_role("button", name="Take it now").click()
-    await expect(bar).to_contain_text("This notebook has the author’s corrections.")
-    frame = await notebook(working)
-    await expect(frame.locator(".cm-content").first).to_be_visible()
-
-    # The others open it, or take it.
+    await take_in_the_bar(working)
     await open_editor(people, hub, OPENING)
-    for user in sorted(PEOPLE.keys() - {WORKING, OPENING}):
-        with hub.client(student(user)) as client:
-            answer = client.post(f"/update/{user}/{ITEM}").json()
-        line = planned[user]
-        assert answer["state"] == ("refused" if line["reason"] else "merged"), user
-        for kind in ("replaced", "added", "removed", "conflicts"):
-            assert len(answer[kind]) == line[kind], (user, kind)
+    for user in sorted(PEOPLE.keys() - OPEN):
+        take(hub, user, planned[user])
     after = texts(hub)
-    for user, text in after.items():
-        broken = PEOPLE[user] == "broken"
-        assert (text == before[user]) is broken, user
-        assert (RIGHT in text) is not broken, user
-        assert (WRONG in text) is broken, user
-        if PEOPLE[user] not in ("untouched", "broken"):
-            assert "return 3.14159 * r * r" in text, user
+    check_merged(before, after)
 
-    # Undo: each copy that is closed goes back at once, the open ones at their next start.
     await page.get_by_role("button", name="Undo the update").click()
     await expect(page.get_by_text("The update is withdrawn.")).to_be_visible()
-    now = texts(hub)
-    assert {user for user in PEOPLE if now[user] != before[user]} == {WORKING, OPENING}
-    assert {user: now[user] for user in (WORKING, OPENING)} == {
-        user: after[user] for user in (WORKING, OPENING)
-    }
-    for user in (WORKING, OPENING):
+    assert texts(hub) == before | {user: after[user] for user in OPEN}
+    for user in OPEN:
         stop(hub, user, ITEM)
-        with hub.client(student(user)) as client:
-            client.post(f"/start-edit-deep/{ITEM}").raise_for_status()
+        start(hub, user, ITEM)
         stop(hub, user, ITEM)
     assert texts(hub) == before
 
