@@ -45,6 +45,7 @@ from mograder.store.database import open_engine
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
+from mograder.store.kept_releases import KeptReleases
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.sources import open_sources
@@ -392,6 +393,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         releases=releases,
         workspaces=workspaces,
         recorder=CopyRecorder(Versions(engine), workspaces, releases, clock),
+        kept=KeptReleases(engine),
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),

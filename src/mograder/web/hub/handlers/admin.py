@@ -117,14 +117,16 @@ async def _replace(
     report: Report,
 ) -> Release:
     report(f"Received {len(parts)} file{'' if len(parts) == 1 else 's'}")
-    async with staging(app.services.releases.stage, name, parts) as staged:
+    services = app.services
+    async with staging(services.releases.stage, name, parts) as staged:
         return await publish_release(
-            releases=app.services.releases,
-            environments=app.services.environments,
+            releases=services.releases,
+            environments=services.environments,
             name=name,
             kind=kind,
             staged=staged,
             progress=report,
+            keep=lambda release: services.kept.keep(release, services.clock.now()),
         )
 
 

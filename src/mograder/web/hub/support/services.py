@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,6 +42,7 @@ from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
 from mograder.store.hubs import Hubs, may_be_several
+from mograder.store.kept_releases import KeptReleases
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
@@ -81,6 +82,7 @@ class Services:
     releases: Releases
     workspaces: Workspaces
     recorder: CopyRecorder
+    kept: KeptReleases
     state: HubState
     revocations: CachedRevocations
     environments: Environments
@@ -132,7 +134,11 @@ async def open_services(
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, hosting.machines))
+        kept = KeptReleases(state.engine)
+        keeping = asyncio.to_thread(lambda: kept.keep_all(releases.all(), clock.now()))
+        await stack.enter_async_context(
+            _upkeep(loaded, releases, environments, hosting.machines, keeping)
+        )
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -143,6 +149,7 @@ async def open_services(
             releases=releases,
             workspaces=workspaces,
             recorder=recorder,
+            kept=kept,
             state=state,
             revocations=revocations,
             environments=environments,
@@ -334,14 +341,16 @@ async def _upkeep(
     releases: Releases,
     environments: Environments,
     machines: SessionMachines,
+    keeping: Coroutine[None, None, None],
 ) -> AsyncIterator[None]:
-    """Maintain the environments during the block."""
+    """Maintain the environments during the block, and keep the present releases once."""
+    kept = asyncio.create_task(keeping)
     task = asyncio.create_task(_keep_up(loaded, releases, environments, machines))
     try:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(task, kept, return_exceptions=True)
 
 
 def _lock(path: Path, *, shared: bool) -> int:
