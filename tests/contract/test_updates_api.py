@@ -139,6 +139,20 @@ async def test_a_copy_of_the_new_release_is_offered_nothing(hub: Hub) -> None:
     assert await state(hub, "alice") is None
 
 
+async def test_a_correction_of_a_data_file_alone_is_an_update_too(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n", "own.csv": b"1\n"})
+    notebook = take_copy(hub, "alice", HALF)
+    (notebook.parent / "own.csv").write_text("mine\n")
+    correct(hub, OLD, {"data.csv": b"2\n", "own.csv": b"2\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    assert await state(hub, "alice") == "offered"
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["files"] == ["You changed own.csv; the new release's is own.new.csv."]
+    assert notebook.read_text() == HALF
+    assert (notebook.parent / "data.csv").read_text() == "2\n"
+    assert (notebook.parent / "own.csv").read_text() == "mine\n"
+
+
 async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     take_copy(hub, "alice", TEXT_CHANGED)
     await offer(hub)

@@ -115,12 +115,13 @@ STAGES: Mapping[str, str] = {
 
 
 def publish(hub: Hub, text: str, files: Mapping[str, bytes] | None = None) -> None:
-    """Put a release of the item in place."""
+    """Put a release of the item in place, as the hub publishes it."""
     with hub.services.releases.stage(ItemName.parse(ITEM)) as staged:
         staged.add(f"{ITEM}.py", BytesIO(text.encode()))
         for name, content in (files or {}).items():
             staged.add(name, BytesIO(content))
-        staged.commit(ItemKind.ASSIGNMENT)
+        release = staged.commit(ItemKind.ASSIGNMENT)
+    hub.services.kept.keep(release, hub.clock.now())
 
 
 def take_copy(hub: Hub, user: str, text: str | None = None) -> Path:

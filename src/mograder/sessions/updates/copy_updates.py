@@ -33,6 +33,7 @@ from mograder.store.copy_updates import (
     UpdateState,
     stored_cells,
 )
+from mograder.store.releases import Releases
 from mograder.store.versions import Origin, Versions
 from mograder.store.workspaces import Workspaces
 
@@ -43,6 +44,7 @@ _log = get_logger(__name__)
 class UpdateStores:
     """The stores that updates read and write."""
 
+    releases: Releases
     workspaces: Workspaces
     versions: Versions
     rows: UpdateRows
@@ -209,9 +211,10 @@ class CopyUpdates:
         if offer is None:
             return CopyStanding(Standing.NONE)
         row = stores.rows.copy(user, item)
-        present = "" if offer.withdrawn else self._present_digest(item)
-        origin = "" if offer.withdrawn else stores.versions.release_of(user, item)
-        found = standing_of(offer, row, present=present, origin=origin)
+        if offer.withdrawn:
+            return standing_of(offer, row, present="", behind=False)
+        present = self._present_digest(item)
+        found = standing_of(offer, row, present=present, behind=self._behind(copy, present))
         if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
             return CopyStanding(Standing.NONE, offer)
         return found
@@ -219,6 +222,16 @@ class CopyUpdates:
     def _present_digest(self, item: ItemName) -> str:
         present = self._stores.history.present(item)
         return "" if present is None else present.digest
+
+    def _behind(self, copy: CopyOf, present: str) -> bool:
+        """Return whether a copy comes from another release than the present one.
+
+        One whose data files only have changed has the same digest, and is newer than the copy.
+        """
+        if self._stores.versions.release_of(copy.user, copy.item) != present:
+            return True
+        release = self._stores.releases.get(copy.item)
+        return release is not None and self._stores.workspaces.updated(copy.user, release)
 
     def _plan(self, copy: CopyOf) -> _Plan:
         rows, history = self._stores.rows, self._stores.history

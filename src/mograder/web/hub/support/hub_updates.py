@@ -33,6 +33,7 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
     reserve = services.loaded.settings.limits.disk_reserve
     engine, pool, clock = services.state.engine, services.pool, services.clock
     stores = UpdateStores(
+        releases=services.releases,
         workspaces=services.workspaces,
         versions=services.recorder.versions,
         rows=UpdateRows(engine),
