@@ -217,6 +217,15 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     assert ("prof", "undo update", "alice/A1", "ok") in log
 
 
+async def test_a_copy_that_the_editor_wrote_anew_is_not_edited(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice")
+    text = notebooks["alice"].read_text()
+    notebooks["alice"].write_text(text.replace("0.23.9", "0.25.2"))
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert answer["undone"] == ["alice"]
+    assert notebooks["alice"].read_text() == HALF
+
+
 async def test_a_student_who_edited_since_may_go_back_and_keeps_both_texts(hub: Hub) -> None:
     notebooks = await merged(hub, "alice")
     edited = notebooks["alice"].read_text().replace("3.14159", "3.1415926")

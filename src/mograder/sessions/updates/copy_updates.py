@@ -8,7 +8,6 @@ first, and stays one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, replace
 
 from mograder.core.clock import Clock
@@ -34,7 +33,7 @@ from mograder.store.copy_updates import (
     stored_cells,
 )
 from mograder.store.releases import Releases
-from mograder.store.versions import Origin, Versions
+from mograder.store.versions import Origin, Versions, digest_of
 from mograder.store.workspaces import Workspaces
 
 _log = get_logger(__name__)
@@ -174,8 +173,7 @@ class CopyUpdates:
                 raise Conflict(
                     f"No update was merged into this copy of {copy.item}.", hint="Reload this page."
                 )
-            row = standing.row
-            return await to_its_end(lambda: self._put_back(copy, row, edited=edited))
+            return await self._go_back(copy, standing.row, edited=edited)
 
     async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
         """Do what waits, once for all who open the copy at the same time."""
@@ -187,8 +185,7 @@ class CopyUpdates:
                 tell("Putting back what the author has withdrawn")
                 standing = await self.standing(copy)
                 assert standing.row is not None
-                row = standing.row
-                return await to_its_end(lambda: self._put_back(copy, row, edited=False))
+                return await self._go_back(copy, standing.row, edited=False)
             if not state.waits:
                 return None
             tell("Bringing the author's corrections into your notebook")
@@ -203,7 +200,32 @@ class CopyUpdates:
             return await to_its_end(self._refuse, plan, error.message)
         return await to_its_end(self._put, plan, merged)
 
+    async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
+        """Put the text from before into a copy that has no session; keep an edited one."""
+        if not edited and await self._is_edited(copy, row):
+            kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
+            await to_its_end(self._stores.rows.save, kept)
+            return kept
+        return await to_its_end(self._put_back, copy, row)
+
+    async def _is_edited(self, copy: CopyOf, row: CopyUpdateRow) -> bool:
+        """Return whether a copy has other cells than the merge has left, or than before it."""
+        present, texts = await asyncio.to_thread(self._around, copy, row)
+        if present in texts:
+            return False
+        return not any([await self._merger.same(present, text) for text in texts])
+
     # ---- in threads ----
+
+    def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
+        """Return a copy's text, and its texts from before a merge and right after it."""
+        versions = self._stores.versions
+        every = versions.all(copy.user, copy.item)
+        after = next((each.number for each in every if each.digest == row.after), 0)
+        numbers = [number for number in (row.before, after) if number]
+        found = [versions.text(copy.user, copy.item, number) for number in numbers]
+        present = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        return present, [text.decode() for text in found]
 
     def _standing(self, copy: CopyOf) -> CopyStanding:
         stores, user, item = self._stores, copy.user, copy.item
@@ -269,7 +291,7 @@ class CopyUpdates:
         stores.versions.record(user, item, text, Origin.MERGE, now, release=plan.new.digest)
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts, files)
         done = replace(
-            row, state=UpdateState.MERGED, after=_digest(text), cells=stored_cells(cells)
+            row, state=UpdateState.MERGED, after=digest_of(text), cells=stored_cells(cells)
         )
         stores.rows.save(done)
         return done
@@ -284,19 +306,14 @@ class CopyUpdates:
             at=self._clock.now(),
         )
 
-    def _put_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
+    def _put_back(self, copy: CopyOf, row: CopyUpdateRow) -> CopyUpdateRow:
         stores, user, item = self._stores, copy.user, copy.item
         now = self._clock.now()
         present = stores.workspaces.text(user, item, MAX_NOTEBOOK).encode()
         before = stores.versions.text(user, item, row.before)
-        same = present == before  # a merge that was cut short, or changed nothing
-        if not edited and not same and _digest(present) != row.after:
-            kept = replace(row, state=UpdateState.KEPT, at=now)
-            stores.rows.save(kept)
-            return kept
         came_from = _release_of(stores.versions, copy, row.before)
         stores.versions.record(user, item, present, Origin.FOUND, now)
-        if not same:
+        if present != before:  # else the merge was cut short, or changed nothing
             self._reserve.demand_room(stores.workspaces.space())
             stores.workspaces.restore(user, item, before, now)
         stores.versions.record(user, item, before, Origin.RESTORE, now, release=came_from)
@@ -309,7 +326,3 @@ def _release_of(versions: Versions, copy: CopyOf, number: int) -> str:
     """Return the release that a version came from, "" if that is not known."""
     every = versions.all(copy.user, copy.item)
     return next((each.release for each in every if each.number == number), "")
-
-
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()
