@@ -17,12 +17,14 @@ from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.node_messages import PrepareEnvironment
 from mograder.sandbox.protocol import (
     Arrived,
+    Checked,
     Ended,
     Execute,
     Failed,
     Measured,
     Mode,
     News,
+    SessionChecks,
     SessionUse,
     StartSession,
 )
@@ -385,6 +387,18 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: Rig) -> None:
     assert [info.node for info in await rig.launcher.sessions()] == ["honest"]
     assert await rig.launcher.stop("session-a")
     assert not honest.sessions
+
+
+async def test_reports_of_checks_come_with_the_name_of_the_node_that_has_sent_them(
+    rig: Rig,
+) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    assert await rig.start("a") == "one"
+    reports = (SessionChecks(session_id="session-a", reports=("{}",)),)
+    node.tell(Checked(sessions=reports, node="another"))
+    await until(lambda: any(isinstance(each, Checked) for each in rig.news))
+    assert rig.news[-1] == Checked(sessions=reports, node="one")
 
 
 async def test_numbers_that_no_machine_has_are_bounded(rig: Rig) -> None:
