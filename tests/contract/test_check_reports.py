@@ -1,4 +1,4 @@
-"""Checks report from real notebooks; a session's code can write to the pipe, no more (security.md)."""
+"""Checks report from notebooks; code can write to the pipe and do no more (security.md)."""
 
 from __future__ import annotations
 
