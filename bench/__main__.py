@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import (
     assets,
     autograde,
+    board,
     burst,
     cell,
     command_line,
@@ -69,6 +70,7 @@ ROWS: dict[str, Measure] = {
     "intake": intake.measure,
     "lti": lti.measure,
     "node": node.measure,
+    "board": board.measure,
     "help": command_line.measure,
     "light": command_line.measure_light,
 }

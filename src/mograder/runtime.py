@@ -27,7 +27,16 @@ from typing import Literal, Protocol, TypeAlias
 
 import marimo as mo
 
-from mograder.judging import Check, Outcome, Result, Status, judge, plain_text, write_sidecar
+from mograder.judging import (
+    Check,
+    Outcome,
+    Result,
+    Status,
+    judge,
+    plain_text,
+    report,
+    write_sidecar,
+)
 from mograder.marks import (
     Weights,
     marks_of_weight,
@@ -92,6 +101,7 @@ def check(label: str, checks: Sequence[Check]) -> mo.Html:
     """
     result = judge(label, checks)
     write_sidecar(result)
+    report(result)
     return _box(result, "danger" if result.status == "partial" else result.status)
 
 
@@ -121,6 +131,7 @@ class Grader(State):  # type: ignore[type-arg,unused-ignore]
         """
         result = judge(label, checks)
         write_sidecar(result)
+        report(result)
         self._remember(result)
         available = None if self._hides_marks else self.marks.get(result.key)
         marks = None if available is None else _Marks(available, self._results(result.key))

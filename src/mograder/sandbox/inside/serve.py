@@ -9,6 +9,9 @@ need not be polled.
 Usage: ``python serve.py JSON -- MARIMO-ARGUMENTS...`` with JSON
 ``{"fd": 7, "rlimits": {"RLIMIT_NPROC": 256}, "config": "...", "caches": "/path"}``.
 
+With ``"checks": 8``, the write end of a pipe, the notebook's checks report to it. They open it by
+its path in ``/proc``, which the environment names: marimo's kernel inherits no descriptors.
+
 With ``"host": "127.0.0.1"`` instead of ``fd`` it listens there on a free port itself, since Windows
 passes no sockets on, and writes ``{"port": 2718}`` as the only line of its standard output. With
 ``"owner": 4711`` it ends when that process has ended, with the processes that it has started.
@@ -52,6 +55,9 @@ def main(argv: list[str]) -> None:
         arguments[-1:-1] = ["--host", options["host"], "--port", str(port)]
     # The kernel and its children must not keep the listening socket open.
     listener.set_inheritable(False)
+    if "checks" in options:
+        os.set_inheritable(options["checks"], False)
+        os.environ["MOGRADER_CHECKS_PATH"] = f"/proc/{os.getpid()}/fd/{options['checks']}"
     _serve_on(listener)
     _save_whole()
     _edit_together()

@@ -185,31 +185,32 @@ def session_plan(
     host: Host,
     inside: Inside,
     fd: int,
+    checks: int | None = None,
     *,
     assets: str = "",
 ) -> Plan:
     """Return the plan of one marimo session that listens on descriptor ``fd``.
 
+    Its checks report to the pipe with the write end ``checks``, unless that is None.
     ``roots`` are the directories of the environment's interpreter, bound at their own paths
     because the environment's links point there. ``assets`` names the set of static files that
     the hub serves for this environment, "" if the session serves its own.
     """
     edit = request.mode is Mode.EDIT
-    options = json.dumps(
-        {
-            "fd": fd,
-            "rlimits": rlimits(request.limits),
-            "config": first_configuration(request.allow),
-            "caches": str(inside.environment / "caches"),
-        }
-    )
+    handed = {"fd": fd} if checks is None else {"fd": fd, "checks": checks}
+    told = {
+        **handed,
+        "rlimits": rlimits(request.limits),
+        "config": first_configuration(request.allow),
+        "caches": str(inside.environment / "caches"),
+    }
     flags = ("--skip-update-check",) if edit else ("--include-code",)
     where = ("--asset-url", f"{request.asset_url or host.asset_url}/{assets}") if assets else ()
     return Plan(
         argv=(
             _python(inside),
             str(inside.serve),
-            options,
+            json.dumps(told),
             "--",
             *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
             *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
@@ -226,6 +227,7 @@ def session_plan(
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
+        descriptors=tuple(handed),
     )
 
 

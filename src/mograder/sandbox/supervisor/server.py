@@ -56,6 +56,7 @@ from mograder.sandbox.protocol import (
     Call,
     CallId,
     CancelCall,
+    Checked,
     Done,
     Ended,
     Execute,
@@ -137,7 +138,7 @@ class Supervisor:
             HostLimits(groups, reserve, front),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
-        self._subscribers: set[asyncio.StreamWriter] = set()
+        self._subscribers: dict[asyncio.StreamWriter, Subscribe] = {}
         self._conversations: set[asyncio.Task[None]] = set()
         self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
         self._stopping = asyncio.Event()
@@ -201,7 +202,7 @@ class Supervisor:
             _log.debug("a hub has disconnected")
         finally:
             self._hubs.discard(writer)
-            self._subscribers.discard(writer)
+            self._subscribers.pop(writer, None)
             writer.close()
             self._expect_a_hub()
 
@@ -280,7 +281,7 @@ class Supervisor:
     ) -> None:
         match operation:
             case Subscribe():
-                self._subscribers.add(writer)
+                self._subscribers[writer] = operation
                 self._session_table.tell_all()
             case HoldLease():
                 self._session_table.lease.hold(operation.until)
@@ -369,7 +370,9 @@ class Supervisor:
             hub.write(encode(news))
 
     def _tell_news(self, news: News) -> None:
-        for hub in self._subscribers:
+        for hub, wish in self._subscribers.items():
+            if isinstance(news, Checked) and not wish.checks:
+                continue
             if hub.transport.get_write_buffer_size() < _UNREAD_BYTES or isinstance(news, Arrived):
                 hub.write(encode(news))
 

@@ -44,6 +44,7 @@ from mograder.sandbox.protocol import (
     SessionInfo,
     StartSession,
 )
+from mograder.sandbox.supervisor.check_pipes import CheckPipes
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sandbox.supervisor.lease import Lease
@@ -115,6 +116,7 @@ class SessionTable:
         self._beginning: dict[str, asyncio.Task[_Session]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._stopped = StoppedIds()
+        self._checks = CheckPipes(on_news)
         self.lease = Lease(self._kill_all)
         """The time for which sessions and runs may go on, if this is a node's supervisor."""
         self._groups = bounds.groups
@@ -159,7 +161,8 @@ class SessionTable:
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
         listener = _listen(path, self._front).detach()
-        return (await self._begin(request, (listener,), path, self._on_end)).info
+        checks = self._checks.open(request.session_id) if request.mode is Mode.EDIT else ()
+        return (await self._begin(request, (listener, *checks), path, self._on_end)).info
 
     async def execute(
         self, request: NotebookRun, descriptors: tuple[int, ...], on_end: Callable[[Ended], None]
@@ -431,6 +434,7 @@ class SessionTable:
     def _ended(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
         life.info.socket.unlink(missing_ok=True)
+        self._checks.close(session_id)
         self._session_table.pop(session_id, None)
         closing = asyncio.create_task(self._close(life, status))
         self._closing[session_id] = closing

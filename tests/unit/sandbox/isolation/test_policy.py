@@ -107,6 +107,14 @@ def test_a_session_sees_what_is_listed_and_nothing_else() -> None:
     }
 
 
+def test_a_session_with_a_pipe_for_its_checks_sees_no_more_than_one_without() -> None:
+    made = session_plan(session(), (ROOT,), HOST, SANDBOXED_SESSION, 9, 10)
+    assert json.loads(made.argv[2])["checks"] == 10
+    assert made.descriptors == ("fd", "checks")
+    assert replace(made, argv=plan().argv, descriptors=("fd",)) == plan()
+    assert "checks" not in json.loads(plan().argv[2])
+
+
 def test_a_build_sees_its_workshop_and_the_cache_and_nothing_of_the_course() -> None:
     """It runs packages of an instructor's choice."""
     bound = mounts(build())
