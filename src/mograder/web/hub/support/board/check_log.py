@@ -75,9 +75,9 @@ class CheckLog:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._some.wait(), _TURN_SECONDS)
             if self._some.is_set():
+                await self.write()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), seconds)
-                await self.write()
         await self.write()
 
     def wake(self) -> None:
