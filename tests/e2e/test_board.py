@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
-from bench.support.browser import People, Person, insert, notebook
+from bench.support.browser import People, Person, notebook
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
@@ -65,6 +65,8 @@ if __name__ == "__main__":
 )
 ANSWER = "sign = 0"
 LATEST_SECONDS = 1.0
+_IS_SHARED = """() => document.readyState === "complete"
+  && [...document.scripts].some((each) => /"rtc_v2":\\s*true/.test(each.textContent))"""
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +92,17 @@ async def work(hub: HubProcess, person: Person) -> tuple[Page, Frame]:
     page = await person.open(f"{hub.url}/edit/{ITEM}")
     await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=120_000)
     frame = await notebook(page)
-    await expect(frame.get_by_text("The sign is wrong.")).to_be_visible()
+    await expect(frame.locator("li", has_text="The sign is wrong.")).to_be_visible()
     return page, frame
 
 
-async def write(frame: Frame, old: str, new: str, *, run: bool = True) -> None:
+async def write(frame: Frame, old: str, new: str) -> None:
     """Replace the code of a cell, and run it."""
-    cell = frame.locator(".cm-content", has_text=old)
-    await cell.click()
-    await cell.press("ControlOrMeta+A")
-    await insert(frame, new)
-    if run:
-        await cell.press("ControlOrMeta+Enter")
+    await frame.locator(".cm-content", has_text=old).click()
+    keyboard = frame.page.keyboard
+    await keyboard.press("ControlOrMeta+a")
+    await keyboard.type(new)
+    await keyboard.press("Control+Enter")
 
 
 def line_of(board: Page, name: str) -> Locator:
@@ -155,10 +156,8 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
 async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -> None:
     """Have the helper type, then the student; each sees and runs what the other typed."""
     await expect(theirs.locator(".cm-content", has_text=ANSWER)).to_be_visible()
-    await alice.wait_for_function(
-        """() => document.querySelector("#notebook").contentWindow.length >= 0"""
-    )
     own = await notebook(alice)
+    await own.wait_for_function(_IS_SHARED)
     await expect(own.locator(".cm-content", has_text=ANSWER)).to_be_visible()
     await write(theirs, ANSWER, "sign = 1  # by the helper")
     await expect(own.locator(".cm-content", has_text="by the helper")).to_be_visible()

@@ -71,7 +71,7 @@ def test_the_time_of_a_check_is_that_from_the_one_before() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "under 1 min"), (59.9, "under 1 min"), (60, "1 min"), (5999, "99 min"), (7200, "2 h")],
+    [(59.9, "under 1 min"), (60, "about 1 min"), (5999, "about 99 min"), (7200, "about 2 h")],
 )
 def test_spans_in_words(seconds: float, words: str) -> None:
     assert span(seconds) == words
