@@ -35,6 +35,7 @@ from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.copy_recorder import CopyRecorder
+from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
@@ -120,7 +121,11 @@ class FakePool:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[str], None] = lambda _: None
     """Sends progress to waiting requests while a start is held back."""
+    checks: CheckReports = field(init=False)
     on_change: Callable[[SessionKey], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.checks = CheckReports(self.by_id, self.clock)  # type: ignore[arg-type]
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")

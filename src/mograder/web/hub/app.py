@@ -206,8 +206,8 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         _share_jobs(app)
         await app.services.grading.jobs.open()
         yield
-        app.board.boards.close()
         stop.set()
+        app.board.close()
         await asyncio.gather(*watching)
         if app.lti is not None:
             await app.lti.close()
