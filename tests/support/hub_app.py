@@ -39,6 +39,8 @@ from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.memory_estimate import MemoryLedger
+from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine, upgrade
@@ -54,6 +56,7 @@ from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hub_grading import make_grading
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
+from tests.support.session_pools import terms
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
@@ -121,6 +124,9 @@ class FakePool:
     """Sends progress to waiting requests while a start is held back."""
     on_change: Callable[[SessionKey], None] = lambda _: None
 
+    def __post_init__(self) -> None:
+        self.rehearsed = RehearsalStarts(terms(), MemoryLedger(self.clock), lambda: False)
+
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
         self.say = progress
@@ -168,6 +174,9 @@ class FakePool:
     def of_session(self, session_id: str) -> Ending | None:
         found = (each for each in self.ended.values() if each.session_id == session_id)
         return next(found, None)
+
+    async def forget(self, key: SessionKey) -> None:
+        self.ended.pop(key, None)
 
     def touch(self, session: FakeSession) -> None:
         """Nothing is put away here."""

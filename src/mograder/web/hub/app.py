@@ -27,6 +27,7 @@ from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.visibility import VisibilityRules
+from mograder.store.warm_times import WarmTimes
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
@@ -55,6 +56,7 @@ from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
@@ -106,13 +108,14 @@ def _make_hub_app(
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
+    visibility = VisibilityRules(release_dir / ".visibility.json")
     return HubApp(
         services=services,
         pages=load_pages(),
         work=Work(),
         audit=AuditTrail(services.state, services.clock),
         login_throttle=LoginThrottle(services.clock),
-        visibility=VisibilityRules(release_dir / ".visibility.json"),
+        visibility=visibility,
         metrics=metrics,
         copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
@@ -123,6 +126,7 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         client_wheels=ClientWheels(services.loaded.course_dir),
         rehearsals=Rehearsals(services),
+        warming=Warming(services, visibility, WarmTimes(release_dir / ".warm.json")),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
@@ -179,6 +183,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             asyncio.create_task(keep_watch(app, stop)),
             asyncio.create_task(_exchange_news(app, stop)),
             asyncio.create_task(app.rehearsals.keep_clear(stop)),
+            asyncio.create_task(app.warming.keep_warm(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)

@@ -31,6 +31,7 @@ from mograder.web.hub.handlers import (
     signin,
     sources,
     validation,
+    warming,
 )
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
@@ -356,6 +357,17 @@ ROUTES: tuple[Route, ...] = (
         Access.INSTRUCTOR,
         "Sessions",
         models.RehearsalCancelled,
+    ),
+    Route("GET", "/warm", warming.planned, Access.INSTRUCTOR, "Items", models.ItemWarmth),
+    Route(
+        "POST",
+        "/warm",
+        warming.warm,
+        Access.INSTRUCTOR,
+        "Items",
+        models.ItemWarmth,
+        (400, 404, 413, 503),
+        _body({"items": {"type": "array"}, "at": {"type": "string"}}),
     ),
     # A student's copy
     Route(
