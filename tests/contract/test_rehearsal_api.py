@@ -17,9 +17,11 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.rehearsal.run import Pace
 from mograder.store.visibility import Visibility, VisibilityRules
 from mograder.store.warm_times import WarmTimes
 from mograder.web.hub.handlers import rehearsal as handler
+from mograder.web.hub.support import rehearsals
 from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.warming import Warming
 from tests.support.hub_app import Hub, events, hub
@@ -28,6 +30,12 @@ from tests.support.session_pools import until
 __all__ = ["hub"]
 
 NDJSON = {"Accept": "application/x-ndjson"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, and measure for a moment."""
+    monkeypatch.setattr(rehearsals, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
 
 
 async def ask(hub: Hub, method: str, path: str, body: object = None) -> httpx.Response:
