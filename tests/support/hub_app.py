@@ -40,6 +40,8 @@ from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.memory_estimate import MemoryLedger
+from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine
@@ -56,6 +58,7 @@ from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hub_grading import make_grading
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
+from tests.support.session_pools import terms
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
@@ -126,6 +129,7 @@ class FakePool:
 
     def __post_init__(self) -> None:
         self.checks = CheckReports(self.by_id, self.clock)  # type: ignore[arg-type]
+        self.rehearsed = RehearsalStarts(terms(), MemoryLedger(self.clock), lambda: False)
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
@@ -174,6 +178,9 @@ class FakePool:
     def of_session(self, session_id: str) -> Ending | None:
         found = (each for each in self.ended.values() if each.session_id == session_id)
         return next(found, None)
+
+    async def forget(self, key: SessionKey) -> None:
+        self.ended.pop(key, None)
 
     def touch(self, session: FakeSession) -> None:
         """Nothing is put away here."""

@@ -30,6 +30,7 @@ from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
 from mograder.store.version_thinning import Thinning
 from mograder.store.visibility import VisibilityRules
+from mograder.store.warm_times import WarmTimes
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
@@ -62,6 +63,7 @@ from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.hub.support.version_upkeep import VersionUpkeep
+from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
@@ -119,13 +121,14 @@ def _make_hub_app(
     )
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
+    visibility = VisibilityRules(release_dir / ".visibility.json")
     return HubApp(
         services=services,
         pages=pages,
         work=Work(),
         audit=AuditTrail(services.state, services.clock),
         login_throttle=LoginThrottle(services.clock),
-        visibility=VisibilityRules(release_dir / ".visibility.json"),
+        visibility=visibility,
         metrics=metrics,
         copies=copies,
         timelines=CopyTimelines(copies, services.recorder, services.clock),
@@ -139,6 +142,7 @@ def _make_hub_app(
         client_wheels=ClientWheels(services.loaded.course_dir),
         updates=open_updates(services, listing, notifier),
         rehearsals=Rehearsals(services),
+        warming=Warming(services, visibility, WarmTimes(release_dir / ".warm.json")),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
@@ -198,6 +202,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             asyncio.create_task(app.rehearsals.keep_clear(stop)),
             asyncio.create_task(_version_upkeep(app.services).keep_on(stop)),
             asyncio.create_task(app.updates.keep_releases(stop)),
+            asyncio.create_task(app.warming.keep_warm(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)

@@ -29,6 +29,7 @@ from mograder.web.hub.handlers import (
     signin,
     sources,
     validation,
+    warming,
 )
 from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models
@@ -367,6 +368,17 @@ ROUTES: tuple[Route, ...] = (
         Access.INSTRUCTOR,
         "Sessions",
         models.RehearsalCancelled,
+    ),
+    Route("GET", "/warm", warming.planned, Access.INSTRUCTOR, "Items", models.ItemWarmth),
+    Route(
+        "POST",
+        "/warm",
+        warming.warm,
+        Access.INSTRUCTOR,
+        "Items",
+        models.ItemWarmth,
+        (400, 404, 413, 503),
+        _body({"items": {"type": "array"}, "at": {"type": "string"}}),
     ),
     # A student's copy
     Route(

@@ -33,6 +33,7 @@ from mograder.web.hub.support.notifier import Notifier
 from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
@@ -69,6 +70,7 @@ class HubApp:
     client_wheels: ClientWheels
     updates: HubUpdates
     rehearsals: Rehearsals
+    warming: Warming
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None

@@ -368,6 +368,15 @@ class Warmed(_Body):
     failed: dict[str, str] = {}
 
 
+class ItemWarmth(_Body):
+    """The items that were made ready now, the errors of others, and the times that are set."""
+
+    status: Literal["ok"] = "ok"
+    warmed: list[str] = []
+    failed: dict[str, str] = {}
+    planned: dict[str, list[str]] = {}
+
+
 class Held(_Body):
     """The files published under a name, with their SHA-256; ``type`` is null for an unused name.
 
