@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from mograder.notebook.release import make_release
 REPOSITORY = Path(__file__).parents[2]
 PLANTED = REPOSITORY / "tests" / "data" / "quality" / "planted_faults.py"
 EXAMPLES = REPOSITORY / "examples" / "course"
+Report = dict[str, Any]
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 
@@ -31,19 +33,17 @@ def course(tmp_path: Path, uv_cache: Path) -> Path:
     return tmp_path
 
 
-def examined(
-    capfd: pytest.CaptureFixture[str], *command: str
-) -> tuple[int, list[dict[str, object]]]:
+def examined(capfd: pytest.CaptureFixture[str], *command: str) -> tuple[int, list[Report]]:
     """Return the exit status and the reports."""
     capfd.readouterr()
     status = run(["quality", *command, "--json"])
     return status, json.loads(capfd.readouterr().out)["notebooks"]
 
 
-def texts_of(course: Path, report: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield fault and line of each finding, the line as text with the question's key before it."""
+def texts_of(course: Path, report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the fault of each finding, and the text of its line."""
     lines = (course / "source/F1/F1.py").read_text().splitlines()
-    for finding in report["findings"]:  # type: ignore[attr-defined]
+    for finding in report["findings"]:
         yield finding["fault"], lines[finding["line"] - 1].strip()
 
 
@@ -60,32 +60,20 @@ def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture
     status, (report,) = examined(capfd, *command)
     assert status == 1
     assert report["complete"]
-    found = set(texts_of(course, report))
-    for fault, line in {
+    found = list(texts_of(course, report))
+    for fault, fragment in (
         ("mutant", "if age < 18:"),
-        (
-            "junk",
-            '[] if evens is ... else [(lambda: all(n % 2 == 0 for n in evens), "even numbers only")],',
-        ),
-        ("empty", 'check("Empty: Colour", [(colour != "blue", "not blue")])'),
-        (
-            "order",
-            'check("Order: First sample", [] if first is ... else [(first == 1, "the smallest one")])',
-        ),
-        ("random", '"Random: Larger number",'),
-        ("machine", "_began = time.perf_counter()"),
-        (
-            "given away",
-            'check("Given: Another loan", [(lambda: round(grown(1000, 3, 12), 2) == 1425.76, "12 years")])',
-        ),
-        ("given away", 'check("Repeated: Loan", [(lambda: grown(200, 50, 1) == 300, "as above")])'),
-    }:
-        assert (fault, line) in found
-    messages = {
-        (each["fault"], each["message"].split("'")[1])
-        for each in report["findings"]
-        if "'" in each["message"]
-    }  # type: ignore[attr-defined]
+        ("junk", "if evens is ..."),
+        ("empty", "Empty: Colour"),
+        ("order", "Order: First sample"),
+        ("random", "Random: Larger number"),
+        ("machine", "time.perf_counter()"),
+        ("given away", "Given: Another loan"),
+        ("given away", "Repeated: Loan"),
+    ):
+        assert any(each == fault and fragment in line for each, line in found), (fault, found)
+    told = [(each["fault"], each["message"].split("'")) for each in report["findings"]]
+    messages = {(fault, parts[1]) for fault, parts in told if len(parts) > 1}
     for expected in (
         ("order", "Again: Stack"),
         ("date", "Date: Past years"),
@@ -110,5 +98,5 @@ def test_the_examples_are_clean(
     assert report["findings"] == []
     assert status == 0
     assert report["complete"]
-    tried = report["mutants"]["tried"]  # type: ignore[index]
+    tried = report["mutants"]["tried"]
     assert tried >= 12
