@@ -115,17 +115,17 @@ def quality(  # noqa: PLR0913  # one argument per option
         (path, options) = wanted[0]
         wanted = [(path, _with_submissions(loaded, items[0], options, submissions))]
     reports = [QualityReport(shown(path)) for path, _ in wanted]
-    with ExitStack() as stack:
-        watch = _Watch(stack, quiet=as_json)
-        try:
+    status = 0
+    try:
+        with ExitStack() as stack:
+            watch = _Watch(stack, quiet=as_json)
             asyncio.run(_examine(wanted, reports, opening, watch))
-            interrupted = False
-        except KeyboardInterrupt:
-            interrupted = True
-    _tell(reports, as_json=as_json)
-    if interrupted:
-        ctx.exit(_INTERRUPTED)
-    ctx.exit(_FOUND if any(each.findings or not each.complete for each in reports) else 0)
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    finally:  # also what was found before a mistake in a later notebook
+        _tell([each for each in reports if each.seconds], as_json=as_json)
+    found = any(each.findings or not each.complete for each in reports)
+    ctx.exit(status or (_FOUND if found else 0))
 
 
 def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:

@@ -90,7 +90,7 @@ def _variants(bench: GradingBench) -> RunVariant:
             variant.name,
             await bench.environment(variant.text, progress),
             bench.limits,
-            variant.seconds,
+            min(variant.seconds, LONGEST_SECONDS),
             folder=variant.folder,
             notebooks=True,
             outputs=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,30 @@ async def test_a_wrong_solution_that_does_not_end_is_noticed(tmp_path: Path) -> 
     report = await examined(tmp_path, Runs(passes, ends=ends))
     assert report.findings == []
     assert report.noticed == 4
+
+
+async def test_what_was_found_before_a_cancellation_is_kept(tmp_path: Path) -> None:
+    runs, waiting = Runs(passes), asyncio.Event()
+
+    async def endless(variant: NotebookVariant, progress: object) -> ExecutionResult:
+        if "age <= 18" in variant.text:
+            waiting.set()
+            await asyncio.Event().wait()
+        return await runs.run(variant, progress)
+
+    path = tmp_path / "A1.py"
+    path.write_text(SOURCE)
+    report = QualityReport("A1.py")
+    every = replace(runs.author_runs(), run_variant=endless)
+    options = QualityOptions(jobs=1)
+    task = asyncio.create_task(examine(path, every, options, QualityWatch(), report))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not report.complete
+    assert told(report) == {(Fault.MUTANT, "area = 2 * 3")}
+    assert "not finished, 1 finding so far" in report.summary()
 
 
 async def test_each_wrong_solution_runs_with_the_cells_that_its_checks_need(
