@@ -20,7 +20,7 @@ __all__ = ["served"]
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Rehearse without waiting."""
     monkeypatch.setattr(rehearsals, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
-    yield
+    return
 
 
 def test_a_rehearsal_tells_what_failed_and_ends_with_1(

@@ -34,8 +34,8 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.check_reports import CheckReports
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances

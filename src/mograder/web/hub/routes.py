@@ -378,7 +378,7 @@ ROUTES: tuple[Route, ...] = (
         "Items",
         models.ItemWarmth,
         (400, 404, 413, 503),
-        _body({"items": {"type": "array"}, "at": {"type": "string"}}),
+        body_of({"items": {"type": "array"}, "at": {"type": "string"}}),
     ),
     # A student's copy
     Route(
