@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 
 from mograder.store import version_thinning, versions
 from mograder.store.database import reading, writing
+from mograder.store.version_deltas import Damaged
 from mograder.store.version_tables import version_copies
 from mograder.store.version_tables import versions as rows
 from mograder.store.version_thinning import Thinning, VersionMark, staying
@@ -87,7 +88,8 @@ def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
     """Random edits over two months, thinned again and again as time goes by."""
     generator = random.Random(seed)
     kept, thinning = Versions(engine), Thinning(engine)
-    text, now, texts = b"", NOW, {}
+    text, now = b"", NOW
+    texts: dict[int, bytes] = {}
     for _ in range(300):
         now += generator.choice([SECOND, 10 * SECOND, MINUTE, HOUR, 8 * HOUR])
         text = generator.choice([*texts.values(), b""]) if generator.random() < 0.05 else text
@@ -185,7 +187,7 @@ def test_damaged_versions_are_reported_and_left(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(rows.update().where(rows.c.number == 3).values(data=b"damaged"))
     assert thinning.thin(1, NOW).removed == 0
-    with pytest.raises(versions.Damaged):
+    with pytest.raises(Damaged):
         kept.text("anna", "A1", 3)
     assert kept.text("anna", "A1", 2) == b"x = 1\n" * 50
     fresh = Versions(engine).record("anna", "A1", b"y = 1\n", Origin.EDITOR, NOW)
