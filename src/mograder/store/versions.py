@@ -8,7 +8,7 @@ when the files are removed. :mod:`.version_thinning` removes versions as they gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,7 +175,8 @@ class Versions:
                     "digest": digest,
                 }
                 if self._added(copy, newest, row, text):
-                    return _version(self._row(copy.copy, copy.newest + 1))
+                    known = "" if newest is None else newest.release_digest
+                    return _version_of(row, known if release is None else release)
         raise Busy("The notebook is being saved by several hubs.", retry_after=1)
 
     def all(self, user: str, item: str) -> tuple[Version, ...]:
@@ -401,15 +402,13 @@ def _named(user: str, item: str) -> tuple[Any, ...]:
     return version_copies.c.username == str(user), version_copies.c.item == str(item)
 
 
-def _version(row: Any) -> Version:
-    return Version(
-        row.number,
-        _EPOCH + row.saved * _MILLISECOND,
-        ORIGINS[row.origin],
-        bytes(row.digest).hex(),
-        row.size,
-        row.release_digest,
-    )
+def _version(row: Row[*tuple[Any, ...]]) -> Version:
+    return _version_of(row._mapping, row.release_digest)
+
+
+def _version_of(row: Mapping[str, Any], release: str) -> Version:
+    saved, origin = _EPOCH + row["saved"] * _MILLISECOND, ORIGINS[row["origin"]]
+    return Version(row["number"], saved, origin, bytes(row["digest"]).hex(), row["size"], release)
 
 
 def milliseconds(at: datetime) -> int:
