@@ -71,6 +71,17 @@ class CopyMerger:
         """Return a copy's merge, and how it differs from the copy. Raises: as :meth:`merge`."""
         return await self._apart.call(_propose, question, size=question.size)
 
+    async def same(self, one: str, other: str) -> bool:
+        """Return whether two texts have the same cells; marimo's version may differ.
+
+        The editor writes a notebook anew when it opens it, which is no edit of its student's.
+        """
+        size = len(one) + len(other)
+        try:
+            return await self._apart.call(_same, (one, other), size=size)
+        except InvalidInput:
+            return False
+
     async def outlines(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
         """Return what merging each copy would do, at low priority.
 
@@ -88,6 +99,10 @@ class CopyMerger:
 
 def _merge(question: MergeQuestion) -> Merge:
     return merge(question.base, question.new, question.mine)
+
+
+def _same(texts: tuple[str, str]) -> bool:
+    return version_difference(*texts).none
 
 
 def _propose(question: MergeQuestion) -> MergeProposal:

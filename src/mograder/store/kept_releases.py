@@ -131,13 +131,19 @@ class KeptReleases:
         return "" if found is None else digests[found]
 
     def known_files(self, item: ItemName, base: str) -> KnownFiles:
-        """Return the digests of an item's data files; ``base`` is the copy's release, or ""."""
+        """Return the digests of an item's data files; ``base`` is the copy's release, or "".
+
+        Of several releases with the notebook of ``base``, the newest is the one to be merged.
+        """
+        every = self.all(item)
+        bases = [each for each in every if each.digest == base]
+        bases = bases[1:] if len(bases) > 1 and bases[0] is every[0] else bases
         released: dict[str, set[str]] = {}
         origin: dict[str, set[str]] = {}
-        for each in self.all(item):
+        for each in every:
             for name, digest in each.files.items():
                 released.setdefault(name, set()).add(digest)
-                if each.digest == base:
+                if each in bases:
                     origin.setdefault(name, set()).add(digest)
         return KnownFiles(_frozen(released), _frozen(origin))
 

@@ -8,7 +8,6 @@ first, and stays one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, replace
 
 from mograder.core.clock import Clock
@@ -33,7 +32,8 @@ from mograder.store.copy_updates import (
     UpdateState,
     stored_cells,
 )
-from mograder.store.versions import Origin, Versions
+from mograder.store.releases import Releases
+from mograder.store.versions import Origin, Versions, digest_of
 from mograder.store.workspaces import Workspaces
 
 _log = get_logger(__name__)
@@ -43,6 +43,7 @@ _log = get_logger(__name__)
 class UpdateStores:
     """The stores that updates read and write."""
 
+    releases: Releases
     workspaces: Workspaces
     versions: Versions
     rows: UpdateRows
@@ -172,8 +173,7 @@ class CopyUpdates:
                 raise Conflict(
                     f"No update was merged into this copy of {copy.item}.", hint="Reload this page."
                 )
-            row = standing.row
-            return await to_its_end(lambda: self._put_back(copy, row, edited=edited))
+            return await self._go_back(copy, standing.row, edited=edited)
 
     async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
         """Do what waits, once for all who open the copy at the same time."""
@@ -185,8 +185,7 @@ class CopyUpdates:
                 tell("Putting back what the author has withdrawn")
                 standing = await self.standing(copy)
                 assert standing.row is not None
-                row = standing.row
-                return await to_its_end(lambda: self._put_back(copy, row, edited=False))
+                return await self._go_back(copy, standing.row, edited=False)
             if not state.waits:
                 return None
             tell("Bringing the author's corrections into your notebook")
@@ -201,7 +200,32 @@ class CopyUpdates:
             return await to_its_end(self._refuse, plan, error.message)
         return await to_its_end(self._put, plan, merged)
 
+    async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
+        """Put the text from before into a copy that has no session; keep an edited one."""
+        if not edited and await self._is_edited(copy, row):
+            kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
+            await to_its_end(self._stores.rows.save, kept)
+            return kept
+        return await to_its_end(self._put_back, copy, row)
+
+    async def _is_edited(self, copy: CopyOf, row: CopyUpdateRow) -> bool:
+        """Return whether a copy has other cells than the merge has left, or than before it."""
+        present, texts = await asyncio.to_thread(self._around, copy, row)
+        if present in texts:
+            return False
+        return not any([await self._merger.same(present, text) for text in texts])
+
     # ---- in threads ----
+
+    def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
+        """Return a copy's text, and its texts from before a merge and right after it."""
+        versions = self._stores.versions
+        every = versions.all(copy.user, copy.item)
+        after = next((each.number for each in every if each.digest == row.after), 0)
+        numbers = [number for number in (row.before, after) if number]
+        found = [versions.text(copy.user, copy.item, number) for number in numbers]
+        present = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        return present, [text.decode() for text in found]
 
     def _standing(self, copy: CopyOf) -> CopyStanding:
         stores, user, item = self._stores, copy.user, copy.item
@@ -209,9 +233,10 @@ class CopyUpdates:
         if offer is None:
             return CopyStanding(Standing.NONE)
         row = stores.rows.copy(user, item)
-        present = "" if offer.withdrawn else self._present_digest(item)
-        origin = "" if offer.withdrawn else stores.versions.release_of(user, item)
-        found = standing_of(offer, row, present=present, origin=origin)
+        if offer.withdrawn:
+            return standing_of(offer, row, present="", behind=False)
+        present = self._present_digest(item)
+        found = standing_of(offer, row, present=present, behind=self._behind(copy, present))
         if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
             return CopyStanding(Standing.NONE, offer)
         return found
@@ -219,6 +244,16 @@ class CopyUpdates:
     def _present_digest(self, item: ItemName) -> str:
         present = self._stores.history.present(item)
         return "" if present is None else present.digest
+
+    def _behind(self, copy: CopyOf, present: str) -> bool:
+        """Return whether a copy comes from another release than the present one.
+
+        One whose data files only have changed has the same digest, and is newer than the copy.
+        """
+        if self._stores.versions.release_of(copy.user, copy.item) != present:
+            return True
+        release = self._stores.releases.get(copy.item)
+        return release is not None and self._stores.workspaces.updated(copy.user, release)
 
     def _plan(self, copy: CopyOf) -> _Plan:
         rows, history = self._stores.rows, self._stores.history
@@ -256,7 +291,7 @@ class CopyUpdates:
         stores.versions.record(user, item, text, Origin.MERGE, now, release=plan.new.digest)
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts, files)
         done = replace(
-            row, state=UpdateState.MERGED, after=_digest(text), cells=stored_cells(cells)
+            row, state=UpdateState.MERGED, after=digest_of(text), cells=stored_cells(cells)
         )
         stores.rows.save(done)
         return done
@@ -271,19 +306,14 @@ class CopyUpdates:
             at=self._clock.now(),
         )
 
-    def _put_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
+    def _put_back(self, copy: CopyOf, row: CopyUpdateRow) -> CopyUpdateRow:
         stores, user, item = self._stores, copy.user, copy.item
         now = self._clock.now()
         present = stores.workspaces.text(user, item, MAX_NOTEBOOK).encode()
         before = stores.versions.text(user, item, row.before)
-        same = present == before  # a merge that was cut short, or changed nothing
-        if not edited and not same and _digest(present) != row.after:
-            kept = replace(row, state=UpdateState.KEPT, at=now)
-            stores.rows.save(kept)
-            return kept
         came_from = _release_of(stores.versions, copy, row.before)
         stores.versions.record(user, item, present, Origin.FOUND, now)
-        if not same:
+        if present != before:  # else the merge was cut short, or changed nothing
             self._reserve.demand_room(stores.workspaces.space())
             stores.workspaces.restore(user, item, before, now)
         stores.versions.record(user, item, before, Origin.RESTORE, now, release=came_from)
@@ -296,7 +326,3 @@ def _release_of(versions: Versions, copy: CopyOf, number: int) -> str:
     """Return the release that a version came from, "" if that is not known."""
     every = versions.all(copy.user, copy.item)
     return next((each.release for each in every if each.number == number), "")
-
-
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()

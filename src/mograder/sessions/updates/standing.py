@@ -72,13 +72,12 @@ _WITHDRAWN = {
 
 
 def standing_of(
-    offer: OfferRow | None, row: CopyUpdateRow | None, *, present: str, origin: str
+    offer: OfferRow | None, row: CopyUpdateRow | None, *, present: str, behind: bool
 ) -> CopyStanding:
     """Return the state of a copy; ``row`` is of the last update that was merged into it.
 
-    ``present`` is the digest of the item's release, "" without one, and ``origin`` that of the
-    release that the copy came from or was merged with last. An offer of a release that was replaced
-    since does not count.
+    ``present`` is the digest of the item's release, "" without one, and ``behind`` is whether the
+    copy comes from an earlier one. An offer of a release that was replaced since does not count.
     """
     if offer is None:
         return CopyStanding(Standing.NONE)
@@ -89,6 +88,6 @@ def standing_of(
         state = _OFFERED[own.state]
         stale = state is not Standing.MERGED and offer.release != present
         return CopyStanding(Standing.NONE if stale else state, offer, own)
-    if present != offer.release or origin == offer.release:
+    if present != offer.release or not behind:
         return CopyStanding(Standing.NONE, offer)
     return CopyStanding(_OFFERED[own.state] if own else Standing.OFFERED, offer, own)

@@ -1,4 +1,4 @@
-"""One route of the hub's tables."""
+"""One row of the table of the hub's routes, and what describes its request in the API."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ class Route:
     problems: tuple[int, ...] = ()
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     status: int = 200
+
+
+def form_of(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
+    """Return the description of a multipart form with one field."""
+    form = {"type": "object", "required": [field], "properties": {field: schema}}
+    content = {"multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}, **more}
+
+
+def body_of(properties: Mapping[str, object], *, required: bool = True) -> Mapping[str, object]:
+    """Return the description of a JSON body; the handler itself reads it within limits."""
+    content = {"application/json": {"schema": {"type": "object", "properties": dict(properties)}}}
+    return {"requestBody": {"required": required, "content": content}}

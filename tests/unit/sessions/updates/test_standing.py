@@ -21,10 +21,10 @@ def row(state: UpdateState, offer: int = 2) -> CopyUpdateRow:
 
 
 def state(
-    offer: OfferRow | None, done: CopyUpdateRow | None, present: str = "new", origin: str = "old"
+    offer: OfferRow | None, done: CopyUpdateRow | None, present: str = "new", *, behind: bool = True
 ) -> Standing:
     """The state of alice's copy."""
-    return standing_of(offer, done, present=present, origin=origin).state
+    return standing_of(offer, done, present=present, behind=behind).state
 
 
 def test_without_an_offer_there_is_nothing() -> None:
@@ -34,8 +34,7 @@ def test_without_an_offer_there_is_nothing() -> None:
 
 def test_an_offer_waits_for_a_copy_of_another_release() -> None:
     assert state(OFFER, None) is Standing.OFFERED
-    assert state(OFFER, None, origin="") is Standing.OFFERED
-    assert state(OFFER, None, origin="new") is Standing.NONE
+    assert state(OFFER, None, behind=False) is Standing.NONE
 
 
 def test_an_offer_of_a_release_that_was_replaced_does_not_count() -> None:

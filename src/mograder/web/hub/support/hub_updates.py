@@ -64,6 +64,7 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
     engine, pool, clock = services.state.engine, services.pool, services.clock
     kept = KeptReleases(engine)
     stores = UpdateStores(
+        releases=services.releases,
         workspaces=services.workspaces,
         versions=services.recorder.versions,
         rows=UpdateRows(engine),
