@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import (
     assets,
     autograde,
+    board,
     burst,
     cell,
     command_line,
@@ -34,10 +35,12 @@ from bench import (
     nodes,
     pages,
     proxy,
+    rehearsal,
     restart,
     soak,
     start,
     validate,
+    versions,
     websocket,
 )
 from bench.options import Options
@@ -59,6 +62,7 @@ ROWS: dict[str, Measure] = {
     "cell": cell.measure,
     "assets": assets.measure,
     "idle": idle.measure,
+    "rehearsal": rehearsal.measure,
     "restart": restart.measure,
     "pages": pages.measure,
     "marking": marking.measure,
@@ -69,8 +73,10 @@ ROWS: dict[str, Measure] = {
     "intake": intake.measure,
     "lti": lti.measure,
     "node": node.measure,
+    "board": board.measure,
     "help": command_line.measure,
     "light": command_line.measure_light,
+    "versions": versions.measure,
 }
 LONG: dict[str, Measure] = {
     "hall": hall.measure,

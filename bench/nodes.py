@@ -40,12 +40,13 @@ _LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """A hub with its nodes' sessions."""
+class NodeScene:
+    """A hub with its nodes' sessions; ``place`` is the directory that the nodes were given."""
 
     hub: HubProcess
     nodes: int
     users: tuple[str, ...]
+    place: Path
 
     async def asked(self, path: str) -> list[dict[str, object]]:
         """Return the JSON list at a path of the hub, as an instructor sees it."""
@@ -57,7 +58,7 @@ class _Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class _Watched:
+class Watched:
     """Per cent of a core that the hub used, and its memory in bytes after each part."""
 
     share: float
@@ -72,24 +73,24 @@ class _Watched:
 async def measure(stage: Stage, options: Options) -> list[Row]:
     """Open the sessions, watch the hub, open a page's WebSocket for each, and watch again."""
     few = 10 if options.quick else 1
-    with _hub_with_nodes(stage, _NODES // few) as hub:
-        users = tuple(f"idler{number}" for number in range(_SESSIONS // few))
-        scene = _Scene(hub, _NODES // few, users)
-        await _until_connected(scene)
+    users = tuple(f"idler{number}" for number in range(_SESSIONS // few))
+    with hub_with_nodes(stage, _NODES // few, users) as scene:
+        hub = scene.hub
+        await until_connected(scene)
         say(f"  opening {len(users)} sessions on {scene.nodes} nodes")
-        seconds, paths = await _start_all(scene)
+        seconds, paths = await start_all(scene)
         seconds_each = options.idle * 4 / _LOOKS
         say(f"  watching for {seconds_each * _LOOKS:.0f} s without pages, and again with them")
-        idle = await _watch(hub.pid, seconds_each)
+        idle = await watch_hub(hub.pid, seconds_each)
         pages = await _open_pages(scene, paths)
-        busy = await _watch(hub.pid, seconds_each)
+        busy = await watch_hub(hub.pid, seconds_each)
         for page in pages:
             page.close()
         there = len(await scene.asked("/sessions"))
     return _rows(scene, there, seconds, idle, busy)
 
 
-def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watched) -> list[Row]:
+def _rows(scene: NodeScene, there: int, seconds: float, idle: Watched, busy: Watched) -> list[Row]:
     what = f"nodes: {len(scene.users)} idle sessions on {scene.nodes} nodes"
     sizes = ", ".join(f"{size / MIB:.0f}" for size in (*idle.sizes, *busy.sizes))
     return [
@@ -124,8 +125,8 @@ def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watc
 
 
 @contextmanager
-def _hub_with_nodes(stage: Stage, count: int) -> Iterator[HubProcess]:
-    """Run a hub with the stage's environments, and nodes that join it."""
+def hub_with_nodes(stage: Stage, count: int, users: tuple[str, ...]) -> Iterator[NodeScene]:
+    """Run a hub with the stage's environments, and so many nodes that join it."""
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(dir=stage.directory))
         runtime = Path(tempfile.mkdtemp(prefix="mgn-", dir="/tmp"))
@@ -143,10 +144,11 @@ def _hub_with_nodes(stage: Stage, count: int) -> Iterator[HubProcess]:
         log = place / "hub.log"
         hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=settings)))
         stack.enter_context(fake_nodes(hub, count, runtime))
-        yield hub
+        yield NodeScene(hub, count, users, runtime)
 
 
-async def _until_connected(scene: _Scene) -> None:
+async def until_connected(scene: NodeScene) -> None:
+    """Wait until every node may run sessions."""
     async with asyncio.timeout(_JOIN_SECONDS):
         while True:
             ready = [each for each in await scene.asked("/nodes") if each["state"] == "ready"]
@@ -155,7 +157,7 @@ async def _until_connected(scene: _Scene) -> None:
             await asyncio.sleep(0.5)
 
 
-async def _start_all(scene: _Scene) -> tuple[float, dict[str, str]]:
+async def start_all(scene: NodeScene) -> tuple[float, dict[str, str]]:
     """Start everybody's session; return the seconds that it took, and the path of each."""
     paths: dict[str, str] = {}
     few = asyncio.Semaphore(_AT_ONCE)
@@ -172,7 +174,7 @@ async def _start_all(scene: _Scene) -> tuple[float, dict[str, str]]:
     return time.monotonic() - begun, paths
 
 
-async def _open_pages(scene: _Scene, paths: dict[str, str]) -> list[WebSocket]:
+async def _open_pages(scene: NodeScene, paths: dict[str, str]) -> list[WebSocket]:
     """Open the WebSocket that each page of marimo's has."""
     pages: list[WebSocket] = []
     few = asyncio.Semaphore(_AT_ONCE)
@@ -186,7 +188,7 @@ async def _open_pages(scene: _Scene, paths: dict[str, str]) -> list[WebSocket]:
     return pages
 
 
-async def _watch(pid: int, seconds: float) -> _Watched:
+async def watch_hub(pid: int, seconds: float) -> Watched:
     """Watch the hub for several parts of so many seconds each, after it has settled."""
     await asyncio.sleep(_SETTLE_SECONDS)
     shares, sizes = [], []
@@ -197,4 +199,4 @@ async def _watch(pid: int, seconds: float) -> _Watched:
         sizes.append(resident(pid))
     told = ", ".join(f"{share:.1f}" for share in shares)
     say(f"  shares {told} % (load {os.getloadavg()[0]:.1f})")
-    return _Watched(statistics.mean(shares), tuple(sizes))
+    return Watched(statistics.mean(shares), tuple(sizes))

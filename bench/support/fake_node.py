@@ -2,14 +2,15 @@
 
 ``python -m bench.support.fake_node TOKEN NAME DIRECTORY`` joins the hub of a token and serves until
 it is stopped, with the messages of a real node at work: a status every two seconds, and each second
-the use of a tenth of its sessions, as that of idle ones changes.
+the use of a tenth of its sessions, as that of idle ones changes. Each session runs its checks twice
+a minute while DIRECTORY has a file ``checks``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
+import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,7 @@ from mograder.sandbox.protocol import (
     CALL,
     Arrived,
     Call,
+    Checked,
     Done,
     Ended,
     Failed,
@@ -36,6 +38,7 @@ from mograder.sandbox.protocol import (
     Hello,
     ListSessions,
     Measured,
+    SessionChecks,
     SessionInfo,
     SessionUse,
     StartSession,
@@ -49,6 +52,11 @@ _MEASURED_SECONDS = 1.0
 _CHANGING = 10
 """One of so many sessions has used a hundredth of a second more each second."""
 _SESSION_MIB = 60
+_CHECKED_SECONDS, _CHECK_ROUND = 0.2, 150
+"""The pause between two messages about checks; after so many, each session has checked once."""
+LABELS = 10
+"""The checks of a notebook, which all run each time."""
+_STATUSES = ("success", "partial", "danger", "warn")
 _OPERATIONS = (
     *("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel"),
     *("hold lease", "grant lease", "prepare environment", "renew certificate"),
@@ -98,6 +106,16 @@ class FakeNode:
                 self.tell(self.status())
             self._measure()
             await asyncio.sleep(_MEASURED_SECONDS)
+
+    async def report_checks(self, wanted: Path) -> None:
+        """Report the checks of each session twice a minute while a file exists, until cancelled."""
+        for turn in itertools.count():
+            await asyncio.sleep(_CHECKED_SECONDS)
+            due = itertools.islice(self.sessions, turn % _CHECK_ROUND, None, _CHECK_ROUND)
+            found = tuple(_checks(each, turn) for each in due)
+            there = await asyncio.to_thread(wanted.exists)
+            if found and there:
+                self.tell(Checked(sessions=found))
 
     def status(self) -> NodeStatus:
         """Return the present status."""
@@ -165,6 +183,16 @@ class FakeNode:
                 return Done(id=call.id)
 
 
+def _checks(session_id: str, turn: int) -> SessionChecks:
+    """Return what a notebook's checks say, as the runtime writes it."""
+    lines = []
+    for number in range(LABELS):
+        status = _STATUSES[(turn + number) % len(_STATUSES)]
+        record = {"label": f"Q{number}: a question", "status": status, "earned": 0.5, "total": 2.0}
+        lines.append(json.dumps(record))
+    return SessionChecks(session_id=session_id, reports=tuple(lines))
+
+
 def _info(session_id: str) -> SessionInfo:
     return SessionInfo(session_id=session_id, socket=Path("/node") / f"{session_id}.sock")
 
@@ -211,11 +239,12 @@ async def run(token: str, name: str, directory: Path) -> None:
 
     dialer = NodeDialer(identity, node.serve, socket_of)
     dialer.connect_to(identity.hubs)
-    reporting = asyncio.create_task(node.report())
+    reports = (node.report(), node.report_checks(directory / "checks"))
+    reporting = [asyncio.create_task(each) for each in reports]
     await ended.wait()
-    reporting.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await reporting
+    for task in reporting:
+        task.cancel()
+    await asyncio.gather(*reporting, return_exceptions=True)
     await dialer.close()
     await close()
 

@@ -6,20 +6,21 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
+from mograder.store.board import Board
 from mograder.web.hub.handlers.board import MOST_MESSAGE
-from mograder.web.hub.support.board.live_board import View
-from mograder.web.hub.support.hub_app import HubApp
-from tests.support.hub_app import Hub, hub
+from tests.support.hub_app import SECRET, Hub, hub
+from tests.support.hub_pages import serving
 
 __all__ = ["hub"]
 
@@ -47,11 +48,292 @@ def _(check):
 """
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a check says."""
+@pytest.fixture
+def taught(hub: Hub) -> Hub:
+    """A hub with checks in A1, and three students at work."""
+    release = hub.course / "hub-release" / "A1" / "A1.py"
+    release.write_text(CHECKED)
+    for user in ("alice", "bob", "carol"):
+        hub.start(user, "A1")
+    return hub
 
-    label: str
-    status: str
-    earned: float = 0.0
-    total: float = 1.0
+
+def say(hub: Hub, user: str, *said: CheckReport, item: str = "A1") -> None:
+    """Have a notebook's checks report."""
+    key = SessionKey(user, item, Mode.EDIT)
+    hub.pool.checks.listener(key, said, hub.clock.now())
+
+
+def check(label: str, status: Status, earned: float = 0.0) -> CheckReport:
+    """What a check says."""
+    return CheckReport(label, status, earned, 1.0)
+
+
+SIGN, SIZE = "Q1: the sign", "Q2: the <b>size</b>"
+
+
+class BoardStream:
+    """The events of a board's stream."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._lines = answer.aiter_lines()
+
+    async def event(self) -> dict[str, Any]:
+        """Return the next event's data."""
+        async for line in self._lines:
+            if line.startswith("data: "):
+                found: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                return found
+        raise AssertionError("the stream has ended")
+
+
+@asynccontextmanager
+async def stream(hub: Hub, query: str = "", user: str = "prof") -> AsyncIterator[BoardStream]:
+    """Listen to the board of A1 on the hub that is served."""
+    async with serving(hub) as address:
+        token = make_token(SECRET, user, Role.INSTRUCTOR)
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        async with (
+            httpx.AsyncClient(base_url=address, headers=headers, trust_env=False) as client,
+            client.stream("GET", f"/board/A1/news{query}", timeout=20) as answer,
+        ):
+            yield BoardStream(answer)
+
+
+async def page(hub: Hub, query: str = "", user: str = "prof") -> str:
+    """Return the board's page, once what was reported is written."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role, browser=True) as client:
+        answer = await client.get(f"/board/A1{query}")
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+async def written(hub: Hub) -> None:
+    """Wait until the hub has written what was reported."""
+    board = Board(hub.engine)
+    before = board.checks("A1")
+    for _ in range(400):
+        if board.checks("A1") != before:
+            return
+        await asyncio.sleep(0.01)  # the hub writes a few times a second
+    raise AssertionError("nothing was written")
+
+
+async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub) -> None:
+    say(taught, "alice", check(SIGN, "danger"), check(SIGN, "partial"), check(SIZE, "warn"))
+    say(taught, "bob", check(SIGN, "success", 1.0))
+    await written(taught)
+    shown = await page(taught)
+    assert '<td class="partial" title="partial, 2 attempts">◐<small>2</small></td>' in shown
+    assert 'title="passed, 1 attempt">✓</td>' in shown
+    assert "1 of 3 passed" in shown
+    assert "<b>size</b>" not in shown
+    assert "Q2: the &lt;b&gt;size&lt;/b&gt;" in shown
+    assert shown.count("no marks") == 1
+    assert shown.index(">alice</a>") < shown.index(">carol</a>")
+
+
+async def test_a_label_that_the_release_does_not_have_is_shown_to_nobody(taught: Hub) -> None:
+    forged = [check(f"forged {n}", "success", 1.0) for n in range(500)]
+    say(taught, "alice", *forged, check(SIGN, "danger"))
+    say(taught, "bob", check(SIGN, "danger"))
+    await written(taught)
+    assert "forged" not in await page(taught)
+    assert {(row.username, row.label) for row in Board(taught.engine).checks("A1")} <= {
+        ("alice", SIGN),
+        ("bob", SIGN),
+    }
+
+
+async def test_without_names_the_page_and_its_news_hold_no_name(taught: Hub) -> None:
+    say(taught, "alice", check(SIGN, "danger"))
+    await written(taught)
+    await asks(taught)
+    shown = await page(taught, "?names=no")
+    async with stream(taught, "?names=no") as board:
+        shown += json.dumps(await board.event())
+    for name in ("alice", "bob", "carol", "I am lost"):
+        assert name not in shown
+    assert "<strong>1</strong> student asks for help" in shown
+
+
+async def test_an_open_board_gets_the_lines_that_change_and_no_others(taught: Hub) -> None:
+    async with stream(taught) as board:
+        first = await board.event()
+        assert first["all"]
+        assert len(first["lines"]) == 3
+        say(taught, "bob", check(SIGN, "success", 1.0))
+        news = await board.event()
+        assert not news["all"]
+        assert [">bob</a>" in line for line in news["lines"].values()] == [True]
+        assert "1 of 3 passed" in news["heads"]
+        assert "queue" not in news
+        await asks(taught)
+        assert "I am lost." in (await board.event())["queue"]
+
+
+async def test_a_stream_ends_with_the_login(taught: Hub) -> None:
+    async with stream(taught) as board:
+        await board.event()
+        async with taught.client("dean", role=Role.INSTRUCTOR) as client:
+            assert (await client.post("/revoke-token/prof")).status_code == 200
+        say(taught, "bob", check(SIGN, "success", 1.0))
+        with pytest.raises(AssertionError, match="ended"):
+            await board.event()
+
+
+async def test_a_validation_on_the_hub_counts_as_well(taught: Hub) -> None:
+    result = CheckResult(SIGN, "success", (), 1.0, 1.0, 1)
+    taught.runs.result = ExecutionResult(Outcome.FINISHED, checks=(result,))
+    async with taught.client("alice") as client:
+        await client.post("/download/A1", headers=FORM)
+        assert (await client.post("/validate/alice/A1")).status_code == 200
+    await written(taught)
+    assert "1 of 3 passed" in await page(taught)
+
+
+# Help --------------------------------------------------------------------------------------
+
+
+async def asks(hub: Hub, user: str = "alice", **more: str) -> httpx.Response:
+    """Have a student ask for help."""
+    async with hub.client(user) as client:
+        body = {"label": SIGN, "text": "I am lost.", **more}
+        return await client.post(f"/help/{user}/A1", json=body)
+
+
+async def act(hub: Hub, what: str, helper: str = "prof", user: str = "alice") -> httpx.Response:
+    """Have a helper do something with a student's request."""
+    role = Role.INSTRUCTOR if helper == "prof" else Role.STUDENT
+    async with hub.client(helper, role=role) as client:
+        return await client.post(f"/board/A1/help/{user}/{what}")
+
+
+async def standing(hub: Hub, user: str = "alice", query: str = "") -> dict[str, Any]:
+    """What the page around a notebook is told."""
+    async with hub.client(user) as client:
+        answer = await client.get(f"/standing/alice/A1?session=alice-A1{query}")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_a_request_is_shown_taken_and_closed(taught: Hub) -> None:
+    answer = await asks(taught, text="<i>I</i> am\u202e lost.\x07")
+    assert answer.json()["asked"] == {"state": "waiting", "label": SIGN, "helper": ""}
+    shown = await page(taught)
+    assert "&lt;i&gt;I&lt;/i&gt; am lost." in shown
+    assert "asks for help" in shown
+    assert (await standing(taught))["help"]["state"] == "waiting"
+    assert (await act(taught, "take", "marta")).status_code == 303
+    assert (await act(taught, "take", "prof")).status_code == 409
+    assert (await standing(taught))["help"] == {"state": "taken", "label": SIGN, "helper": "marta"}
+    assert "marta helps" in await page(taught)
+    assert (await act(taught, "close", "marta")).status_code == 303
+    assert "help" not in await standing(taught)
+    assert (await act(taught, "close", "marta")).status_code == 409
+    actions = [(who, what) for who, what, *_ in taught.audit() if "help" in what]
+    assert actions == [
+        ("alice", "ask for help"),
+        ("marta", "take help request"),
+        ("marta", "close help request"),
+    ]
+
+
+async def test_a_student_withdraws_and_asks_again_but_not_twice(taught: Hub) -> None:
+    await asks(taught)
+    assert (await asks(taught, label="", text="again")).json()["asked"]["label"] == SIGN
+    async with taught.client("alice") as client:
+        assert (await client.delete("/help/alice/A1")).json()["asked"] is None
+        found = (await client.get("/help/alice/A1")).json()
+    assert found == {"asked": None, "labels": [SIGN, SIZE], "most": 300}
+    assert (await asks(taught, label="", text="x" * 1999)).status_code == 200
+    assert len(Board(taught.engine).requests(taught.clock.now())[0].text) == 300
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [({"label": "Q9: forged"}, 400), ({"text": "x" * 2001}, 400), ({"helper": "alice"}, 400)],
+)
+async def test_a_request_is_about_a_question_of_the_release(
+    taught: Hub, more: dict[str, str], status: int
+) -> None:
+    assert (await asks(taught, **more)).status_code == status
+    assert Board(taught.engine).requests(taught.clock.now()) == ()
+
+
+async def test_nobody_asks_for_another_or_for_a_notebook_that_is_not_open(taught: Hub) -> None:
+    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
+        assert (await client.post("/help/alice/A1", json={})).status_code == 403
+        assert (await client.delete("/help/alice/A1")).status_code == 403
+    assert (await asks(taught, "dave")).status_code == 404
+
+
+async def test_a_marker_reads_the_copy_of_a_taken_request_and_no_other(taught: Hub) -> None:
+    async with taught.client("alice") as client:
+        await client.post("/download/A1", headers=FORM)
+    await asks(taught)
+    async with taught.client("marta", browser=True) as marta:
+        assert (await marta.get("/look/alice/A1")).status_code == 403
+        await act(taught, "take", "marta")
+        assert (await marta.get("/look/alice/A1")).status_code == 200
+        assert (await marta.get("/look/alice/A2")).status_code == 403
+        assert (await marta.get("/export/alice/A1")).status_code == 403
+        await act(taught, "close", "marta")
+        assert (await marta.get("/look/alice/A1")).status_code == 403
+
+
+async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taught: Hub) -> None:
+    await asks(taught)
+    assert (await act(taught, "together", "marta")).status_code == 404
+    desk = Board(taught.engine)
+    assert not desk.requests(taught.clock.now())[0].together
+    await act(taught, "take", "marta")
+    answer = await act(taught, "together", "marta")
+    assert answer.headers["location"] == "/board/A1?done=not-shared&item=alice"
+    assert desk.requests(taught.clock.now())[0].together
+    assert (await standing(taught))["help"]["state"] == "together"
+    helper = await standing(taught, "marta", "&together=yes")
+    assert helper["state"] == "running"
+    async with taught.client("alice") as client:
+        await client.delete("/help/alice/A1")
+    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
+        left = (await client.get("/standing/alice/A1?session=alice-A1&together=yes")).json()
+    assert (left["state"], left["title"]) == ("ended", "You are not in this notebook any more.")
+
+
+# Messages ----------------------------------------------------------------------------------
+
+
+async def send(hub: Hub, text: str, minutes: str = "5") -> httpx.Response:
+    """Have the instructor send a message to the notebooks of A1."""
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        return await client.post("/board/A1/messages", data={"text": text, "minutes": minutes})
+
+
+async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> None:
+    assert (await send(taught, "Read <b>this</b>.\r\nNow.\x00")).status_code == 303
+    [message] = (await standing(taught))["messages"]
+    assert message["text"] == "Read <b>this</b>.\nNow."
+    assert (message["sender"], message["seconds"]) == ("prof", 300)
+    assert "Read &lt;b&gt;this&lt;/b&gt;." in await page(taught)
+    taught.clock.advance(301)
+    assert "messages" not in await standing(taught)
+
+
+async def test_a_message_is_taken_back(taught: Hub) -> None:
+    await send(taught, "Wrong.")
+    [message] = (await standing(taught))["messages"]
+    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
+        await client.post(f"/board/A1/messages/{message['number']}")
+    assert "messages" not in await standing(taught)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [(" \n\x00 ", "5"), ("x", "0"), ("x", "721"), ("x", "9" * 5000), ("x", "²")],
+)
+async def test_a_message_is_plain_and_bounded(taught: Hub, text: str, minutes: str) -> None:
+    assert (await send(taught, text, minutes)).status_code == 400
+    await send(taught, "y" * 4000)
+    assert len((await standing(taught))["messages"][0]["text"]) == MOST_MESSAGE

@@ -6,20 +6,14 @@ sessions.md, "What a page can and cannot do": what must work there, and the shim
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Frame, Page, expect
 
-import mograder.sandbox.inside
 from bench.support.browser import People, Person
 from bench.support.browser import notebook as framed
 from bench.support.marimo import Address, open_editor
@@ -27,6 +21,7 @@ from bench.support.session_proxy import SECRET, Rig, bearer, running_rig
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
+from tests.support.plain_marimo import marimo_on
 
 pytestmark = pytest.mark.full
 
@@ -35,7 +30,6 @@ _PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cf500f000381018070d2f5f80000000049454e44ae426082"
 )
-_CONFIG = "[runtime]\nauto_instantiate = true\n"
 _NOTEBOOK = '''\
 import marimo
 
@@ -148,44 +142,6 @@ def _():
 if __name__ == "__main__":
     app.run()
 '''
-
-
-@contextmanager
-def marimo_on(directory: Path, base_url: str, mode: Mode = Mode.EDIT) -> Iterator[Path]:
-    """Serve ``A1.py`` of a directory by an unconfined marimo on a Unix socket."""
-    with tempfile.TemporaryDirectory(prefix="nb-") as home, socket.socket(socket.AF_UNIX) as listen:
-        path = Path(home) / "s.sock"
-        listen.bind(str(path))
-        listen.listen(64)
-        options = {
-            "fd": listen.fileno(),
-            "rlimits": {},
-            "config": _CONFIG,
-            "caches": f"{home}/none",
-        }
-        serve = Path(mograder.sandbox.inside.__file__).with_name("serve.py")
-        flags = ["--headless", "--no-token", "-p", "1", "--host", "127.0.0.1"]
-        where = ["--base-url", base_url, "A1.py"]
-        with (directory / "marimo.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, str(serve), json.dumps(options), "--", "-q", mode, *flags, *where],
-                cwd=directory,
-                env=_environment(home),
-                pass_fds=(listen.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield path
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _environment(home: str) -> dict[str, str]:
-    places = {"XDG_CONFIG_HOME": f"{home}/.config", "XDG_CACHE_HOME": f"{home}/.cache"}
-    return {"HOME": home, "PATH": "/usr/bin", **places}
 
 
 @pytest.fixture

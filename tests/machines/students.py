@@ -57,6 +57,7 @@ print("STEP", {number}, "OF", sandbox)"""
 class Student:
     """A student with one tab: opens the notebook, computes, saves, and opens it again after a cut.
 
+    ``moves`` is whether the student moves to another machine when the page asks for that.
     ``steps`` counts the kernel's answers, ``acknowledged`` is the last version that was confirmed
     as saved, ``sandboxes`` are those that answered, ``reopened`` the seconds from opening the
     notebook again, which is when the page offers it, to the kernel's first answer, ``outages``
@@ -66,6 +67,7 @@ class Student:
     hub: HubProcess
     name: str
     breath: float = _BREATH_SECONDS
+    moves: bool = True
     steps: int = 0
     sent: int = 0
     acknowledged: int = 0
@@ -115,7 +117,21 @@ class Student:
             self._opened(began)
             while True:
                 await asyncio.sleep(self.breath)
+                await self._move_if_asked()
                 await self._step(tab)
+
+    async def _move_if_asked(self) -> None:
+        """Press "Move now" if the page says that the notebook's machine will be shut down.
+
+        Raises: EditorFailed once the session has ended, as the page goes to the start of the next.
+        """
+        async with self._client(_ASK_SECONDS) as client:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await client.get(f"/standing/{self.name}/{ITEM}")
+                machine = answer.json().get("machine") if answer.is_success else None
+                if machine and machine["leaving"] and self.moves:
+                    await client.post(f"/stop-edit/{self.name}/{ITEM}")
+                    raise EditorFailed("moved to another machine")
 
     def saved(self) -> int:
         """The version on disk."""

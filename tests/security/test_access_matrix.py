@@ -57,6 +57,7 @@ MEMBERS = _verdicts(_S, _P, _P, _R, _P, _P)
 OWNERS = _verdicts(_S, _P, Verdict.FOREIGN, _R, _P, Verdict.FOREIGN)
 INSTRUCTORS = _verdicts(_S, _U, _U, _R, _P, _U)
 MARKERS = _verdicts(_S, _N, _N, _R, _P, _P)
+ONESELF = {**OWNERS, Who.INSTRUCTOR: Verdict.FOREIGN}
 FIRST_PAGE = {**OPEN, Who.STRANGER: _R}
 
 EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
@@ -81,6 +82,13 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/standing/{user}/{a}"): OWNERS,
     ("GET", "/reset/{user}/{a}"): OWNERS,
     ("GET", "/versions/{user}/{a}"): OWNERS,
+    ("GET", "/versions/{user}/{a}/{number}"): OWNERS,
+    ("GET", "/timeline/{user}/{a}"): OWNERS,
+    ("GET", "/timeline/{user}/{a}/{number}"): OWNERS,
+    ("GET", "/timeline/{user}/{a}/{number}/changes"): OWNERS,
+    ("POST", "/timeline/{user}/{a}/{number}/restore"): ONESELF,
+    ("POST", "/timeline/{user}/{a}/{number}/restore/{cell}"): ONESELF,
+    ("POST", "/unsaved/{user}/{a}"): ONESELF,
     ("GET", "/look/{user}/{a}"): OWNERS,
     ("GET", "/look/{user}/{a}/{archive}"): OWNERS,
     ("GET", "/validation/{user}/{a}"): OWNERS,
@@ -113,8 +121,24 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/course/people"): INSTRUCTORS,
     ("GET", "/course/problems"): INSTRUCTORS,
     ("GET", "/course/log"): INSTRUCTORS,
+    ("GET", "/board"): MARKERS,
+    ("GET", "/board/{name}"): MARKERS,
+    ("GET", "/board/{name}/news"): MARKERS,
+    ("POST", "/board/{name}/help/{user}/take"): MARKERS,
+    ("POST", "/board/{name}/help/{user}/close"): MARKERS,
+    ("POST", "/board/{name}/help/{user}/together"): MARKERS,
+    ("POST", "/board/{name}/messages"): INSTRUCTORS,
+    ("POST", "/board/{name}/messages/{number}"): INSTRUCTORS,
+    ("GET", "/help/{user}/{a}"): OWNERS,
+    ("POST", "/help/{user}/{a}"): OWNERS,
+    ("DELETE", "/help/{user}/{a}"): OWNERS,
     ("GET", "/release/{name}/{filename:path}"): MEMBERS,
     ("POST", "/publish/{name}"): INSTRUCTORS,
+    ("GET", "/rehearsal/{item}"): INSTRUCTORS,
+    ("POST", "/rehearsal/{item}"): INSTRUCTORS,
+    ("DELETE", "/rehearsal/{item}"): INSTRUCTORS,
+    ("GET", "/warm"): INSTRUCTORS,
+    ("POST", "/warm"): INSTRUCTORS,
     ("POST", "/warm-cache"): INSTRUCTORS,
     ("GET", "/source/{name}"): INSTRUCTORS,
     ("PUT", "/source/{name}"): INSTRUCTORS,
@@ -161,6 +185,7 @@ _VALUES = {
     "{user}": "alice",
     "{student}": "alice",
     "{number}": "1",
+    "{cell}": "0",
     "{name}": "A1",
     "{item}": "A1",
     "{version}": "v",

@@ -34,18 +34,20 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.memory_estimate import MemoryLedger
+from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
-from mograder.store.kept_releases import KeptReleases
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.sources import open_sources
@@ -56,6 +58,7 @@ from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hub_grading import make_grading
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
+from tests.support.session_pools import terms
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
@@ -121,7 +124,12 @@ class FakePool:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     say: Callable[[str], None] = lambda _: None
     """Sends progress to waiting requests while a start is held back."""
+    checks: CheckReports = field(init=False)
     on_change: Callable[[SessionKey], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.checks = CheckReports(self.by_id, self.clock)  # type: ignore[arg-type]
+        self.rehearsed = RehearsalStarts(terms(), MemoryLedger(self.clock), lambda: False)
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
@@ -170,6 +178,9 @@ class FakePool:
     def of_session(self, session_id: str) -> Ending | None:
         found = (each for each in self.ended.values() if each.session_id == session_id)
         return next(found, None)
+
+    async def forget(self, key: SessionKey) -> None:
+        self.ended.pop(key, None)
 
     def touch(self, session: FakeSession) -> None:
         """Nothing is put away here."""
@@ -355,15 +366,19 @@ class Hub:
         return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
 
 
+def _database(path: Path) -> Engine:
+    if not path.exists():
+        path.write_bytes(new_database())
+    return open_engine(f"sqlite:///{path}")
+
+
 def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     """Build a hub on an empty course directory."""
     course.mkdir(parents=True, exist_ok=True)
     (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
     loaded = load_settings(course, environ={})
     clock = ManualClock()
-    if not (course / "hub.db").exists():
-        (course / "hub.db").write_bytes(new_database())
-    engine = open_engine(f"sqlite:///{course / 'hub.db'}")
+    engine = _database(course / "hub.db")
     state = HubState(engine)
     revocations = CachedRevocations(state, clock)
     policy = AuthPolicy(
@@ -393,7 +408,6 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         releases=releases,
         workspaces=workspaces,
         recorder=CopyRecorder(Versions(engine), workspaces, releases, clock),
-        kept=KeptReleases(engine),
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),

@@ -28,7 +28,10 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
+from mograder.store.board import Board
 from mograder.store.gradebook import Gradebook
 from mograder.store.grading_jobs import JobState, KeptJobs
 from mograder.store.grading_records import MarkEntry, QuestionGrade, StudentGrade
@@ -177,6 +180,7 @@ async def live_through(hub: Hub, address: str) -> None:
         await prof.get("/course/students")
     hub.start("alice", "A1-Measuring-Pi")
     hub.start("alice", "L01-Random-Numbers", Mode.RUN)
+    await work(hub, address)
     for number in range(55):
         hub.start(f"student{number:03}", "A2-Cooling-Coffee")
     for number, session in enumerate(hub.pool.all()):
@@ -189,6 +193,33 @@ async def live_through(hub: Hub, address: str) -> None:
         name, detail = f"student{number:03}", "Killed" if reason is EndReason.CRASHED else ""
         row = EndingRow(name, "A2-Cooling-Coffee", "edit", f"id{number}", reason, now, detail)
         hub.services.state.save_ending(row, forget_before=now)
+
+
+async def work(hub: Hub, address: str) -> None:
+    """Have a class work on A1: reports of its checks, requests for help, and a message."""
+    item, now = "A1-Measuring-Pi", hub.clock.now()
+    words: tuple[Status, ...] = ("danger", "partial", "success", "warn")
+    labels = ("Q1: the estimate", "Q2: the error", "Q3: the plot")
+    for number in range(12):
+        name = f"student{number:03}"
+        hub.start(name, item)
+        said = [
+            CheckReport(each, words[(number + at) % 4], 0.5, 1.0) for at, each in enumerate(labels)
+        ]
+        at = now - timedelta(minutes=number)
+        hub.pool.checks.listener(SessionKey(name, item, Mode.EDIT), said[: 1 + number % 3], at)
+    for name in ("student001", "student002"):
+        async with _client(address, name) as client:
+            asked = {"label": labels[0], "text": "Why is my <b>estimate</b> below 3?"}
+            await client.post(f"/help/{name}/{item}", json=asked)
+    async with _client(address, "marta") as marta:
+        await marta.post(f"/board/{item}/help/student002/take")
+    async with _client(address, "prof", Role.INSTRUCTOR) as prof:
+        text = "Question 2 asks for the standard error, not for the variance."
+        await prof.post(f"/board/{item}/messages", data={"text": text, "minutes": "90"})
+    board = Board(hub.engine)
+    while len(board.checks(item)) < 24:  # noqa: ASYNC110 - the hub writes a few times a second
+        await asyncio.sleep(0.02)
 
 
 def grade(hub: Hub) -> None:

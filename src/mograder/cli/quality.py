@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,8 +21,10 @@ from mograder.grading.author.author_runs import AuthorRuns
 from mograder.grading.author.open_runs import open_runs
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
 from mograder.grading.quality.quality_report import QualityReport
+from mograder.grading.quality.trials import Submissions
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source, shown
+from mograder.store.submitted_files import submitted_files
 
 _INTERRUPTED = 130
 _FOUND = 1
@@ -50,6 +53,11 @@ _MANY_RUNS = 100
     "--seed", type=int, default=0, show_default=True, help="Chooses which ones, if there are more."
 )
 @click.option(
+    "--submissions",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Judge the submissions in this directory, too: who passes what.",
+)
+@click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
@@ -75,6 +83,7 @@ def quality(  # noqa: PLR0913  # one argument per option
     budget: float,
     mutants: int,
     seed: int,
+    submissions: Path | None,
     jobs: int | None,
     no_sandbox: bool,
     own_python: bool,
@@ -87,7 +96,8 @@ def quality(  # noqa: PLR0913  # one argument per option
     paths. Small mistakes are put into the solution, one at a time, and the checks run: a mistake
     that no check notices is a finding. So are checks that pass for junk or for the release without
     answers, and checks whose result depends on the order of cells, on random numbers, on the date
-    or on the machine, and hidden tests that the release gives away.
+    or on the machine, and hidden tests that the release gives away. With --submissions, checks
+    that nearly everybody or hardly anybody passes are told as well.
 
     Nothing is written. The exit status is 0 if there are no findings, and 1 if there are some.
     Ctrl+C ends it early and tells what was found until then.
@@ -97,38 +107,44 @@ def quality(  # noqa: PLR0913  # one argument per option
     offer_runtime(loaded.state_dir / "runtime")
     chosen = jobs or os.cpu_count() or 2
     opening = _opening(loaded, chosen, sandbox=not (no_sandbox or own_python), own=own_python)
-    wanted = [
-        (path, _options(loaded, item, chosen, budget, mutants, seed))
-        for item in items
-        for path in item.notebooks
-    ]
+    common = QualityOptions(mutants=mutants, seed=seed, jobs=chosen, budget=budget)
+    wanted = [(path, _options(loaded, item, common)) for item in items for path in item.notebooks]
+    if submissions is not None:
+        if len(wanted) > 1:
+            raise click.UsageError("--submissions belong to one notebook; name only that one.")
+        (path, options) = wanted[0]
+        wanted = [(path, _with_submissions(loaded, items[0], options, submissions))]
     reports = [QualityReport(shown(path)) for path, _ in wanted]
-    with ExitStack() as stack:
-        watch = _Watch(stack, quiet=as_json)
-        try:
+    status = 0
+    try:
+        with ExitStack() as stack:
+            watch = _Watch(stack, quiet=as_json)
             asyncio.run(_examine(wanted, reports, opening, watch))
-            interrupted = False
-        except KeyboardInterrupt:
-            interrupted = True
-    _tell(reports, as_json=as_json)
-    if interrupted:
-        ctx.exit(_INTERRUPTED)
-    ctx.exit(_FOUND if any(each.findings or not each.complete for each in reports) else 0)
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    finally:  # also what was found before a mistake in a later notebook
+        _tell([each for each in reports if each.seconds], as_json=as_json)
+    found = any(each.findings or not each.complete for each in reports)
+    ctx.exit(status or (_FOUND if found else 0))
 
 
-def _options(
-    loaded: LoadedSettings, item: SourceItem, jobs: int, budget: float, mutants: int, seed: int
-) -> QualityOptions:
+def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:
     settings = loaded.settings
     known = settings.items.get(item.name)
-    return QualityOptions(
-        mutants=mutants,
-        seed=seed,
-        jobs=jobs,
-        budget=budget,
+    return replace(
+        common,
         seconds=settings.defaults.timeout,
         unprotected=tuple(known.unprotected) if known is not None else (),
     )
+
+
+def _with_submissions(
+    loaded: LoadedSettings, item: SourceItem, options: QualityOptions, directory: Path
+) -> QualityOptions:
+    released = loaded.path(loaded.settings.dirs.release) / item.name
+    folder = released if released.is_dir() else item.directory
+    files = submitted_files(directory)
+    return replace(options, submissions=Submissions(files, folder.absolute()))
 
 
 def _opening(

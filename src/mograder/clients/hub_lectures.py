@@ -1,14 +1,17 @@
-"""An instructor's requests to a hub before a lecture: rehearse an item."""
+"""An instructor's requests to a hub before a lecture: rehearse an item, keep items warm."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.clients.hub import Event, HubClient
 from mograder.core.errors import RemoteFailed
+from mograder.core.single_flight import Progress
 
 A = TypeVar("A", bound="_Answer")
 _Count = Annotated[int, Field(ge=0)]
@@ -86,6 +89,38 @@ def cancel(client: HubClient, item: str) -> bool:
 
     answer = client.ask("DELETE", f"/rehearsal/{quote(item, safe='')}")
     return _read(Cancelled, answer, client).cancelled
+
+
+class Warmth(_Answer):
+    """Items that are ready, errors of others by item, and the times for which items are warm."""
+
+    warmed: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
+    planned: dict[str, tuple[AwareDatetime, ...]] = {}
+
+
+def warm(client: HubClient, items: Sequence[str], progress: Progress) -> Warmth:
+    """Prepare items now."""
+    body = {"items": list(items)}
+    answer = client.follow("/warm", body, lambda line: progress(str(line.get("message", ""))))
+    return _validated(Warmth, answer, client)
+
+
+def warm_at(client: HubClient, items: Sequence[str], moment: datetime) -> Warmth:
+    """Have items prepared before a time."""
+    body = {"items": list(items), "at": moment.isoformat()}
+    return _read(Warmth, client.ask("POST", "/warm", body), client)
+
+
+def forget_warm(client: HubClient, items: Sequence[str]) -> Warmth:
+    """Remove the times of items."""
+    body = {"items": list(items), "forget": True}
+    return _read(Warmth, client.ask("POST", "/warm", body), client)
+
+
+def warm_times(client: HubClient) -> Warmth:
+    """Return the times for which items are to be warm."""
+    return _read(Warmth, client.ask("GET", "/warm"), client)
 
 
 def _read(shape: type[A], answer: bytes, client: HubClient) -> A:

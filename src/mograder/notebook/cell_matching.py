@@ -30,6 +30,9 @@ _ALIKE = 0.5
 _SHORT = 400
 """Characters up to which two cells are compared character by character."""
 
+_TELLING = 5
+"""Characters from which a cell that is a part of another one's code is taken for what it was."""
+
 _NAMELESS = frozenset(("", "_", "__"))
 
 Pairs = dict[int, int]
@@ -164,7 +167,12 @@ def _alike(one: _Known, other: _Known, *, spell: bool) -> float:
         return 0.5 + len(one.names & other.names) / len(one.names | other.names) / 2
     total = one.lines.total() + other.lines.total()
     shared = 2 * (one.lines & other.lines).total() / total if total else 0.0
-    if shared >= _ALIKE or not spell or max(len(one.code), len(other.code)) > _SHORT:
+    if shared >= _ALIKE or not spell:
+        return shared
+    short, long = sorted((one.code, other.code), key=len)
+    if len(short) >= _TELLING and short in long:
+        return _ALIKE
+    if len(long) > _SHORT:
         return shared
     matcher = SequenceMatcher(None, one.code, other.code, autojunk=False)
     bound = min(matcher.real_quick_ratio(), matcher.quick_ratio())

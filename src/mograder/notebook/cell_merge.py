@@ -17,7 +17,7 @@ from mograder.notebook.cell_pairs import code_of
 from mograder.notebook.cell_states import CellStates, states_by_hashes, states_by_release
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
 from mograder.notebook.integrity import first_line
-from mograder.notebook.merge_decisions import Change, Decision, Texts, decide, drop_repeated
+from mograder.notebook.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
 from mograder.notebook.merge_faults import Unsettled, settle
 from mograder.notebook.merge_pieces import Piece, is_beside
 from mograder.notebook.points import is_marks_cell, labels_in
@@ -189,7 +189,7 @@ def _rising(numbers: Sequence[int]) -> bool:
 def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) -> Merge:
     told = {
         change: tuple(_describe(each) for each in decisions if each.change is change)
-        for change in Change
+        for change in Outcome
     }
     written = _written(decisions, texts)
     text = new if _is_release(decisions, texts.new) else written.text
@@ -199,9 +199,9 @@ def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) ->
         text = mine
     return Merge(
         text=text,
-        replaced=told[Change.REPLACED],
-        added=told[Change.ADDED],
-        removed=told[Change.REMOVED],
+        replaced=told[Outcome.REPLACED],
+        added=told[Outcome.ADDED],
+        removed=told[Outcome.REMOVED],
         conflicts=tuple(written.conflicts),
         changed=text != mine,
     )
@@ -232,7 +232,8 @@ def _written(decisions: Sequence[Decision], texts: Texts) -> _Written:
     new = texts.new
     first = new.cells[0].first if new.cells else len(new.lines) + 1
     out = [line.rstrip("\n") for line in new.lines[: first - 1]]
-    conflicts, pieces = [], []
+    conflicts: list[Conflict] = []
+    pieces: list[Piece] = []
     for decision, shown in _setup_first(decisions):
         for index, piece in enumerate(shown):
             if pieces:

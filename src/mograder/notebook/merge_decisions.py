@@ -23,7 +23,7 @@ CHECK_CHANGED = "This cell runs as it was released. Your version of it is beside
 AUTHOR_REMOVED = "The new release has no such cell any more. You changed it, so it stays."
 
 
-class Change(StrEnum):
+class Outcome(StrEnum):
     """What the merge changed of an author's cell."""
 
     NOTHING = "nothing"
@@ -41,13 +41,13 @@ class Decision:
 
     states: CellStates
     pieces: list[Piece] = field(default_factory=list)
-    change: Change = Change.NOTHING
+    change: Outcome = Outcome.NOTHING
     reason: str = ""
 
     @property
     def can_yield(self) -> bool:
         """Whether the author's cell can be put in as a comment instead."""
-        changes = (Change.REPLACED, Change.ADDED)
+        changes = (Outcome.REPLACED, Outcome.ADDED)
         return self.change in changes and not self.states.required
 
     def keep_own(self, texts: Texts, reason: str) -> None:
@@ -56,7 +56,7 @@ class Decision:
         self.pieces = [] if own is None else [own_piece(texts.mine, own)]
         if new is not None:
             self.pieces.append(beside_piece(new))
-        self.change, self.reason = Change.NOTHING, reason
+        self.change, self.reason = Outcome.NOTHING, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class _Deciding:
         if states.mine is None:
             return self._without_own()
         if states.same:
-            return self._released(Change.NOTHING)
+            return self._released(Outcome.NOTHING)
         if states.alone:
-            return self._released(Change.REPLACED)
+            return self._released(Outcome.REPLACED)
         if states.required:
             return self._required()
         if states.kept:
@@ -101,13 +101,13 @@ class _Deciding:
     def _without_new(self) -> Decision:
         states = self.states
         if states.alone and not (states.doubled and states.kept):
-            return Decision(states, [], Change.REMOVED)
+            return Decision(states, [], Outcome.REMOVED)
         return self._own(AUTHOR_REMOVED if states.base is not None and not states.alone else "")
 
     def _without_own(self) -> Decision:
         if self.states.kept and not self.states.required:
             return Decision(self.states)  # deleted by the student
-        return self._released(Change.ADDED)
+        return self._released(Outcome.ADDED)
 
     def _required(self) -> Decision:
         own, new, old = self.states.mine, self.states.new, self.states.old_guarded
@@ -115,7 +115,7 @@ class _Deciding:
             return self._without_own()
         if self.states.kept and old and only_imports_more(self.guarded[own.index], old):
             return self._own()
-        decision = self._released(Change.REPLACED)
+        decision = self._released(Outcome.REPLACED)
         remains = remains_of(own, old, new)
         if remains.code:
             decision.pieces.append(additions_piece(remains.code))
@@ -124,7 +124,7 @@ class _Deciding:
             decision.reason = CHECK_CHANGED
         return decision
 
-    def _released(self, change: Change) -> Decision:
+    def _released(self, change: Outcome) -> Decision:
         new = self.states.new
         pieces = [] if new is None else [released_piece(self.texts.new, new)]
         return Decision(self.states, pieces, change)
@@ -140,7 +140,7 @@ class _Deciding:
 def _keep_earlier(decisions: list[Decision], texts: Texts) -> None:
     """Keep the author's cells that earlier merges put beside cells, where they still say more."""
     for decision in decisions:
-        if decision.change is Change.REMOVED or any(each.beside for each in decision.pieces):
+        if decision.change is Outcome.REMOVED or any(each.beside for each in decision.pieces):
             continue
         for cell in decision.states.added_beside:
             decision.pieces.append(own_piece(texts.mine, cell))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mograder.notebook.cell_graph import CellGraph, GraphCell, graph_of
 from mograder.notebook.cell_pairs import code_of, names_in
 from mograder.notebook.cells import Cell, NotebookText, parse_python
-from mograder.notebook.merge_decisions import Change, Decision, Texts
+from mograder.notebook.merge_decisions import Decision, Outcome, Texts
 from mograder.notebook.merge_pieces import Piece, additions_piece, without_imports
 from mograder.notebook.parsing import CellNames
 from mograder.notebook.scopes import bound_names
@@ -29,7 +29,7 @@ class Unsettled(Exception):
 
 
 def settle(decisions: Sequence[Decision], texts: Texts) -> None:
-    """Change decisions until all cells run that ran in the copy, as far as names tell.
+    """Outcome decisions until all cells run that ran in the copy, as far as names tell.
 
     Raises:
         Unsettled: A cell that decides about marks, and one of the student's, exclude each other.
@@ -175,7 +175,7 @@ class _Settling:
             return False
         for decision in self._decisions:
             own = decision.states.mine
-            gone = decision.change in (Change.REMOVED, Change.REPLACED)
+            gone = decision.change in (Outcome.REMOVED, Outcome.REPLACED)
             if own is None or not gone or not decision.states.alone or decision.states.doubled:
                 continue
             needed = sorted(names_in(own).defined & wanted)
@@ -184,7 +184,7 @@ class _Settling:
         return False
 
     def _brought_back(self, decision: Decision, own: Cell, needed: list[str]) -> bool:
-        if decision.change is Change.REPLACED and not decision.can_yield:
+        if decision.change is Outcome.REPLACED and not decision.can_yield:
             return self._imports_kept(decision, own, needed)
         elsewhere = (piece for each, piece in self._live() if each is not decision)
         if any(piece.names.defined & names_in(own).defined for piece in elsewhere):

@@ -64,8 +64,9 @@ import os as _os
 import platform as _platform
 import socket as _socket
 import time as _time
-for _name in set(_os.environ) - {"PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "MPLBACKEND"}:
-    if not _name.startswith(("PYTHON", "MARIMO", "MOGRADER", "MPL", "XDG", "OPENBLAS", "OMP", "LD_")):
+_kept = ("PYTHON", "MARIMO", "MOGRADER", "MPL", "XDG", "OPENBLAS", "OMP", "LD_", "TMP")
+for _name in list(_os.environ):
+    if not _name.startswith((*_kept, "TEMP", "SYSTEMROOT", "PATH")):
         del _os.environ[_name]
 _os.environ.update(
     HOME="/nowhere", USER="another", LOGNAME="another", USERNAME="another", USERPROFILE="/nowhere"

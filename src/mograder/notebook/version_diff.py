@@ -164,7 +164,9 @@ def _removed_behind(
 
 
 def _kept(before: Cell, after: Cell, aligner: Aligner, *, moved: bool) -> CellDifference:
-    ours, theirs = _head(before) + _code(before), _head(after) + _code(after)
+    ours, theirs = _code(before), _code(after)
+    if _head(before) != _head(after):
+        ours, theirs = _head(before) + ours, _head(after) + theirs
     lines = _difference(ours, theirs, aligner)
     return CellDifference(
         change=Change.CHANGED if lines else Change.SAME,

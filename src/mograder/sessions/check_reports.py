@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mograder.core.clock import Clock
+from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.sandbox.protocol import Checked, Mode
 from mograder.sessions.session import LiveSession, SessionKey
 
@@ -22,6 +24,8 @@ LONGEST_LABEL = 200
 MOST_LABELS = 200
 """The number of different labels that one session may report; further ones are dropped."""
 MOST_WEIGHT = 1_000_000.0
+_OF_MACHINE = Rate(burst=2000, per_second=1000)
+"""The reports that are heard of one machine: a supervisor of ours sends no more."""
 
 Status = Literal["success", "partial", "danger", "warn"]
 
@@ -63,7 +67,7 @@ _RAW: TypeAdapter[_Raw] = TypeAdapter(_Raw)
 class CheckReports:
     """Passes the valid reports of editors' sessions to ``listener``; for the event loop only.
 
-    Mutable state: the labels that each running session has reported.
+    Mutable state: the labels that each running session has reported, and the machines' rates.
     """
 
     def __init__(self, by_id: Callable[[str], LiveSession | None], clock: Clock) -> None:
@@ -72,9 +76,13 @@ class CheckReports:
         self._by_id = by_id
         self._clock = clock
         self._labels: dict[str, set[str]] = {}
+        self._rates: dict[str, TokenBucket] = {}
 
     def hear(self, news: Checked) -> None:
         """Pass on a message's valid reports; those of other machines' sessions are dropped."""
+        count, now = sum(len(each.reports) for each in news.sessions), self._clock.steady()
+        if self._rates.setdefault(news.node, TokenBucket(_OF_MACHINE, now)).take(count, now):
+            return
         for each in news.sessions:
             live = self._by_id(each.session_id)
             if live is None or live.endpoint.node != news.node or live.key.mode is not Mode.EDIT:
@@ -87,7 +95,7 @@ class CheckReports:
         labels = self._labels.get(live.id)
         if labels is None:
             labels = self._labels[live.id] = set()
-            live.on_stop.append(lambda: self._labels.pop(live.id, None))
+            live.on_stop.append(partial(self._forget, live.id))
         found = []
         for report in filter(None, map(report_of, lines)):
             if report.label not in labels and len(labels) >= MOST_LABELS:
@@ -95,6 +103,9 @@ class CheckReports:
             labels.add(report.label)
             found.append(report)
         return tuple(found)
+
+    def _forget(self, session_id: str) -> None:
+        self._labels.pop(session_id, None)
 
 
 def report_of(line: str) -> CheckReport | None:

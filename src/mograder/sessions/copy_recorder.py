@@ -12,8 +12,6 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import SessionKey
 from mograder.store.releases import Releases
 from mograder.store.versions import Origin, Version, Versions, digest_of
 from mograder.store.workspaces import Workspaces
@@ -95,11 +93,6 @@ class CopyRecorder:
         except MograderError as error:
             self.tally.failed += 1
             _log.warning("the copy %s/%s could not be recorded: %s", user, item, error)
-
-    def session_ended(self, key: SessionKey) -> None:
-        """Record the copy of a session whose process has ended; never fails."""
-        if key.mode is Mode.EDIT:
-            self.look(Username(key.user), ItemName(key.item))
 
     def _text(self, user: Username, item: ItemName) -> bytes | None:
         try:

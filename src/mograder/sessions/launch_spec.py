@@ -66,7 +66,12 @@ class Spawner:
         self._decisions = decisions
         self._asset_url = asset_url
         self.recorder: CopyRecorder | None = None
-        """Records each copy before its session starts."""
+        """Records each copy before its session starts, and after it has ended."""
+
+    def ended(self, key: SessionKey) -> None:
+        """Record the copy of a session whose process has ended; blocks, and never fails."""
+        if self.recorder is not None and key.mode is Mode.EDIT:
+            self.recorder.look(Username(key.user), ItemName(key.item))
 
     async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         """Return the request that starts a session.

@@ -30,7 +30,7 @@ from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import LocalConnections
 from mograder.sessions.counters import Counters, kind_of
-from mograder.sessions.end_history import History
+from mograder.sessions.end_history import History, log_unasked_end
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
@@ -453,15 +453,7 @@ class SessionManager:
             self._shared.explain_later(live.id, live.key)
             return
         reason = reason or reason_of(gone)
-        _log.warning(
-            "%s of %s for %s ended by itself (%s) with status %s: %s",
-            live.key.mode.value,
-            live.key.item,
-            live.key.user,
-            reason.value,
-            gone.status,
-            gone.log_tail[-500:],
-        )
+        log_unasked_end(live.key, gone, reason)
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
         ending = self._record_end(live, reason, detail)
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))

@@ -39,22 +39,24 @@ async def share_editing(endpoint: Endpoint, base_url: str, via: Connections) -> 
     )
     try:
         async with client:
-            page = await _page(client, base)
-            if _SHARED.search(page):
-                return True
-            token = _TOKEN.search(page)
-            headers = {"Marimo-Server-Token": token[1].decode() if token else ""}
-            url = f"{base}/api/kernel/save_user_config"
-            async with client.post(
-                url, json=_CHANGE, headers=headers, allow_redirects=False
-            ) as answer:
-                if answer.status != 200:
-                    _log.info("a session refused to be shared: %d", answer.status)
-                    return False
-            return _SHARED.search(await _page(client, base)) is not None
+            return await _share(client, base)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         _log.info("a session could not be shared: %r", error)
         return False
+
+
+async def _share(client: aiohttp.ClientSession, base: str) -> bool:
+    page = await _page(client, base)
+    if _SHARED.search(page):
+        return True
+    token = _TOKEN.search(page)
+    headers = {"Marimo-Server-Token": token[1].decode() if token else ""}
+    url = f"{base}/api/kernel/save_user_config"
+    async with client.post(url, json=_CHANGE, headers=headers, allow_redirects=False) as answer:
+        if answer.status != 200:
+            _log.info("a session refused to be shared: %d", answer.status)
+            return False
+    return _SHARED.search(await _page(client, base)) is not None
 
 
 async def _page(client: aiohttp.ClientSession, base: str) -> bytes:

@@ -7,7 +7,7 @@ version (B57, B117). The contents of the folder are untrusted; ``store.workspace
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -154,6 +154,30 @@ class Copies:
         return await self._change(
             copy, lambda: self._workspaces.restore(user, item, text, now), origin
         )
+
+    async def rewrite(
+        self, copy: CopyOf, make: Callable[[bytes], Awaitable[bytes]], origin: Origin
+    ) -> str | None:
+        """Replace an existing copy by what ``make`` returns for its present text, as an edit.
+
+        ``make`` is called twice: before the copy's session is ended, so that nothing happens if it
+        raises, and with what was saved last after that. Return the name under which the present
+        notebook is kept.
+
+        Raises: as ``make`` and :meth:`upload`, :class:`NotFound` without a copy.
+        """
+        user, item = copy.user, copy.item
+        await make((await self.export(copy)).data)
+        async with self._pool.without_session(copy.key):
+            text = await make((await asyncio.to_thread(self._read, copy, copy.notebook)).data)
+            now = self._clock.now()
+            return await to_its_end(
+                lambda: self._with_room(
+                    lambda: self._record(
+                        copy, lambda: self._workspaces.restore(user, item, text, now), origin
+                    )
+                )
+            )
 
     async def take_back(self, copy: CopyOf) -> str | None:
         """Rename a renamed notebook back to the item's name; return its old name, or None.

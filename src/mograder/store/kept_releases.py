@@ -25,7 +25,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.release_origin import fitting_release
 from mograder.store.database import reading, writing
 from mograder.store.merged_files import KnownFiles
-from mograder.store.pinned_release import open_file, pinned
+from mograder.store.pinned_release import file_digest, open_file, pinned
 from mograder.store.published_release import Release, is_support
 from mograder.store.release_tables import kept_releases, kept_texts
 from mograder.store.version_deltas import compress, expand
@@ -86,7 +86,7 @@ class KeptReleases:
         return digest
 
     def keep_all(self, releases: Iterable[Release], now: datetime) -> None:
-        """Keep all published releases, as when the hub starts; failures are logged."""
+        """Keep all published releases; failures are logged."""
         for release in releases:
             try:
                 self.keep(release, now)
@@ -218,11 +218,8 @@ def _read(release: Release) -> tuple[bytes, dict[str, str], str]:
     try:
         with open_file(fd, current.notebook.name) as file:
             text = file.read(MAX_NOTEBOOK + 1)
-        files = {}
-        for name in current.files:
-            if is_support(current, name):
-                with open_file(fd, name) as file:
-                    files[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        names = [name for name in current.files if is_support(current, name)]
+        files = {name: file_digest(fd, name) for name in names}
     finally:
         os.close(fd)
     if len(text) > MAX_NOTEBOOK:

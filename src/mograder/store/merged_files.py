@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.pinned_release import open_file
+from mograder.store.pinned_release import file_digest, open_file
 from mograder.store.published_release import Release, is_support
 from mograder.store.untrusted_dir import NewFile, UntrustedDir
 
@@ -168,8 +168,7 @@ class _Placing:
         raise InvalidInput(f"There is no free name beside {name!r}.")
 
     def _released(self, name: str) -> str:
-        with open_file(self.directory, name) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(self.directory, name)
 
     def _digest(self, name: str) -> str:
         """Return the SHA-256 of a file in the student's folder, "" for a very large one."""

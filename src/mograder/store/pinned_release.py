@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from typing import BinaryIO
+from io import BufferedReader
 
 from mograder.core.errors import NotFound
 from mograder.store.published_release import Release, open_release, release_at, version_at
 
 
-def open_file(directory: int, path: str) -> BinaryIO:
+def open_file(directory: int, path: str) -> BufferedReader:
     """Open a file below a directory for reading; never through a link in its place."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, dir_fd=directory), "rb")
+
+
+def file_digest(directory: int, path: str) -> str:
+    """Return the SHA-256 of a file below a directory, in hex."""
+    with open_file(directory, path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pinned(release: Release) -> tuple[int, Release]:

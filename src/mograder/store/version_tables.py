@@ -38,6 +38,7 @@ version_copies = Table(
     Column("thinned", BigInteger, nullable=False),
     UniqueConstraint("username", "item"),
     Index(None, "thinned"),
+    sqlite_autoincrement=True,  # a number must not come back: texts are remembered by it
 )
 """A copy that has versions.
 

@@ -253,6 +253,7 @@ class Workspaces:
         Raises: as :meth:`upload`.
         """
         with self._lock(user, item):
+            self._make(user, item)
             self._take_back(user, item)
             kept = self._replace(user, item, io.BytesIO(data), now)
             if self._look(user, item, _UPLOADED) is None:

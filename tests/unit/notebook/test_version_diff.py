@@ -105,6 +105,7 @@ def test_a_moved_cell_is_the_one_that_moved() -> None:
         pytest.param(cell("x = 1"), cell("x = sum(range(20))\nprint(x)"), id="by what it defines"),
         pytest.param(PLOT, cell("print('a plot')\nprint('of nothing')"), id="by its lines"),
         pytest.param(cell("print(3)"), cell("print(4)"), id="by its characters"),
+        pytest.param(cell("1 + 1"), cell("1 + 1 + sum(range(100)) - abs(-5)"), id="as a part"),
         pytest.param(ANSWER, cell("print([n for n in range(9)])"), id="by its place"),
         pytest.param(
             cell("x = 1"), cell("x = 1", decorator="@app.cell(hide_code=True)"), id="hidden"

@@ -11,9 +11,29 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
+from mograder.sandbox.protocol import Checked, SessionChecks
 from mograder.sessions import manager as pool_module
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
 from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress, soon, until
+
+# --- reports of checks ----------------------------------------------------------------------
+
+
+async def test_the_listener_hears_what_a_running_editor_reports(rig: Rig) -> None:
+    told: list[tuple[SessionKey, list[str]]] = []
+    async with rig.pool() as pool:
+        pool.checks.listener = lambda key, reports, _: told.append(
+            (key, [each.label for each in reports])
+        )
+        live = await pool.get_or_start(ALICE, ignore_progress)
+        line = '{"label": "Q1", "status": "success", "earned": 1.0, "total": 1.0}'
+        news = SessionChecks(session_id=live.id, reports=(line, "junk"))
+        rig.launcher.tell(Checked(sessions=(news,)))
+        await pool.stop(ALICE)
+        rig.launcher.tell(Checked(sessions=(news,)))
+    assert told == [(ALICE, ["Q1"])]
+
 
 # --- starting -------------------------------------------------------------------------------
 

@@ -53,6 +53,10 @@ class _Hub(LazyGroup):
             "schedule": Lazy(
                 "mograder.cli.hub.course:schedule", "Open a hub's items by a schedule."
             ),
+            "warm": Lazy(
+                "mograder.cli.hub.warm_items:warm",
+                "Have a hub prepare items, so that their notebooks open at once.",
+            ),
             "rehearse": Lazy(
                 "mograder.cli.hub.rehearse:rehearse",
                 "See beforehand how a lecture will go on a hub.",

@@ -9,9 +9,10 @@ import click
 from mograder.cli.shared.options import json_option
 from mograder.cli.shared.progress_bars import counting
 from mograder.cli.shared.remote import Address, hub_address_options
-from mograder.clients import hub_lectures
+from mograder.clients import hub_course, hub_lectures
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_lectures import Durations, Plan, Rehearsed
+from mograder.core.name_lookup import find_or_new
 
 _MOST_STUDENTS = 1000
 _MOST_SECONDS = 3600
@@ -59,6 +60,7 @@ def rehearse(
             done = hub_lectures.cancel(client, item)
             click.echo("The rehearsal was cancelled." if done else "No rehearsal runs.")
             return
+        item = find_or_new(item, hub_course.items(client))
         expected = hub_lectures.plan(client, item, students, within)
         if not as_json:
             click.echo(_estimate(item, students, within, expected))

@@ -67,7 +67,8 @@ class AuthorTrial:
 
     ``folder`` has the files beside it, ``files`` what the judge has. The checks are tried with junk
     as well if no contract is in ``files``. ``interface`` and ``skip`` are as in
-    :class:`~mograder.sandbox.execution.judging.JudgingRequest`.
+    :class:`~mograder.sandbox.execution.judging.JudgingRequest`. ``header`` is the text whose header
+    says which packages are needed, if that is not ``text``: a student's header is never used.
     """
 
     text: str
@@ -76,6 +77,7 @@ class AuthorTrial:
     files: JudgeFiles
     interface: tuple[str, ...]
     skip: tuple[int | str, ...]
+    header: str = ""
 
 
 Judge = Callable[[AuthorTrial, Progress], Awaitable[JudgingResult]]
@@ -144,11 +146,15 @@ class AuthorJudging:
 
 @dataclass(frozen=True, slots=True)
 class AuthorRuns:
-    """The ways in which an author's notebooks are run and judged."""
+    """The ways in which an author's notebooks are run and judged.
+
+    ``protected`` is whether that is in sandboxes, so that a student's work may be judged, too.
+    """
 
     run: Run
     judging: AuthorJudging
     run_variant: RunVariant
+    protected: bool = False
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:

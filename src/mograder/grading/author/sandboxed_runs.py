@@ -61,7 +61,7 @@ async def enter_sandboxed_runs(
         return None
     seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
     judging = sandboxed_judging(bench, Deadlines(notebook=seconds), contracts_of(loaded))
-    return AuthorRuns(_run(bench, seconds=seconds), judging, _variants(bench))
+    return AuthorRuns(_run(bench, seconds=seconds), judging, _variants(bench), protected=True)
 
 
 def _run(bench: GradingBench, *, seconds: float) -> Run:
@@ -90,7 +90,7 @@ def _variants(bench: GradingBench) -> RunVariant:
             variant.name,
             await bench.environment(variant.text, progress),
             bench.limits,
-            variant.seconds,
+            min(variant.seconds, LONGEST_SECONDS),
             folder=variant.folder,
             notebooks=True,
             outputs=True,

@@ -7,27 +7,40 @@ many at a time as there are processors. What was found is in the report also aft
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.core.errors import SandboxUnavailable
 from mograder.grading.author.author_runs import AuthorRuns, RunReport
 from mograder.grading.author.release_checks import judge_source
 from mograder.grading.quality.circumstances import RUNS, Circumstances
 from mograder.grading.quality.judged_findings import judge_apart, report_of, tell_release
 from mograder.grading.quality.mutant_findings import MutantTrials
 from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
-from mograder.grading.quality.text_findings import text_findings
-from mograder.grading.quality.trials import ExaminedSource, Trials
+from mograder.grading.quality.text_findings import (
+    given_away_findings,
+    influence_findings,
+    influences,
+)
+from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading_review import review_grading
 from mograder.notebook.mutants import Mutant, choose, mutants_of
 from mograder.notebook.release import make_release
 from mograder.store.course import read_notebook, shown
 
-_OTHER_RUNS = 3
-"""The release, and judging source and release apart."""
+if sys.platform == "linux":
+    from mograder.grading.quality.submission_findings import tell_submissions
+
+_JUDGED = 2
+"""The source and its release are judged apart."""
+
+_JUNK_SECONDS = 8.0
+_OVERHEAD = 0.3
+"""Seconds for junk, and for starting and ending one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,7 @@ class QualityOptions:
 
     At most ``mutants`` wrong solutions are tried, chosen by ``seed``, ``jobs`` at a time. After
     ``budget`` seconds no further one is started. A run may take ``seconds``. ``unprotected`` are
-    keys of questions whose checks may run beside the answers.
+    keys of questions whose checks may run beside the answers. ``submissions`` are judged, too.
     """
 
     mutants: int = 200
@@ -45,6 +58,7 @@ class QualityOptions:
     budget: float = 600.0
     seconds: float = 300.0
     unprotected: tuple[str, ...] = ()
+    submissions: Submissions | None = None
 
 
 class QualityWatch:
@@ -71,7 +85,13 @@ async def examine(
 
     Raises:
         InvalidInput: It is no source, or cannot be read.
+        SandboxUnavailable: There are submissions, and no sandboxes.
     """
+    if options.submissions is not None and not runs.protected:
+        raise SandboxUnavailable(
+            "Submissions are strangers' programs, and are run in sandboxes only.",
+            hint="Leave out --submissions, or run this on Linux with bubblewrap.",
+        )
     started = time.monotonic()
     try:
         await _Examination(path, runs, options, watch, report, started).run()
@@ -112,9 +132,17 @@ class _Examination:
             self._report.complete = True
             return
         mutants = await asyncio.to_thread(self._mutants, source)
-        every = RUNS + _OTHER_RUNS + len(mutants)
-        self._watch.planned(source.filename, every, plain.seconds * every / self._options.jobs)
-        await self._examine(source, trials, own, mutants, plain.passed())
+        trial = await trials.run(source.release, self._options.seconds)  # the first was a cold one
+        release = await asyncio.to_thread(
+            report_of, source.release, source.filename, trial, self._options.seconds
+        )
+        await asyncio.to_thread(tell_release, source, release, self._report)
+        files = self._options.submissions.files if self._options.submissions else ()
+        every = RUNS + _JUDGED + len(mutants) + len(files)
+        each = min(plain.seconds, trial.seconds) + _OVERHEAD
+        told = each * every / self._options.jobs + _JUNK_SECONDS
+        self._watch.planned(source.filename, every, told)
+        await self._examine(source, trials, (own, release), mutants, plain.passed())
         self._report.complete = True
 
     def _read(self) -> ExaminedSource | None:
@@ -153,11 +181,12 @@ class _Examination:
             self._report.add(
                 QualityFinding(source.filename, each.line, Fault.SOLUTION, each.message, each.hint)
             )
-        found = text_findings(source.notebook, source.release, source.plan, source.filename)
-        for finding in found:
-            if failed or finding.fault is Fault.GIVEN_AWAY:
-                self._report.add(finding)
+        parts = source.notebook, source.plan, source.filename
+        for finding in given_away_findings(source.notebook, source.release, *parts[1:]):
+            self._report.add(finding)
         if failed:
+            for finding in influence_findings(influences(*parts), source.filename):
+                self._report.add(finding)
             self._report.notes.append("Nothing else was run, since the solution does not pass.")
         return not failed
 
@@ -170,17 +199,16 @@ class _Examination:
         self,
         source: ExaminedSource,
         trials: Trials,
-        own: RunReport,
+        plain: tuple[RunReport, RunReport],
         mutants: Sequence[Mutant],
         passed: frozenset[str],
     ) -> None:
+        """Run everything else; ``plain`` are the runs of the source and its release."""
         seconds = self._options.seconds
-        self._watch.say(source.filename, "Running it under other circumstances")
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._without_answers(source, trials, own))
+            group.create_task(self._judge(source, trials, plain))
             examined = Circumstances(source, trials, self._report, seconds=seconds)
             group.create_task(examined.run(passed))
-        self._watch.say(source.filename, "Trying wrong solutions")
         tried = MutantTrials(source, trials, self._report, seconds=seconds, over=self._over)
         await tried.run(mutants)
         left = self._report.mutants - self._report.tried
@@ -188,18 +216,23 @@ class _Examination:
             told = f"{left} of {self._report.mutants} wrong solutions were not tried"
             self._report.notes.append(f"{told}; `--mutants` and `--time` allow more.")
 
-    async def _without_answers(
-        self, source: ExaminedSource, trials: Trials, own: RunReport
+    async def _judge(
+        self, source: ExaminedSource, trials: Trials, plain: tuple[RunReport, RunReport]
     ) -> None:
-        trial = await trials.run(source.release, self._options.seconds)
-        release = await asyncio.to_thread(
-            report_of, source.release, source.filename, trial, self._options.seconds
-        )
-        await asyncio.to_thread(tell_release, source, release, self._report)
+        judging = self._runs.judging
         async with trials.room:
-            await judge_apart(source, (own, release), self._runs.judging, self._report)
-        self._watch.done()
-        self._watch.done()
+            contract = await judge_apart(source, plain, judging, self._report)
+        for _ in range(_JUDGED):
+            self._watch.done()
+        submissions = self._options.submissions
+        if submissions is None:
+            return
+        if not contract:
+            self._report.notes.append("Submissions were not judged: the solution was not, either.")
+            return
+        if sys.platform == "linux":  # elsewhere there are no sandboxes to run them in
+            done = self._watch.done
+            await tell_submissions(source, submissions, contract, judging, self._report, done)
 
     def _over(self) -> bool:
         return time.monotonic() > self._end

@@ -1,4 +1,4 @@
-"""Findings from a source's text alone: nothing runs, so `generate` tells them, too. Pure."""
+"""Findings from a source's text alone. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from mograder.grading.quality.quality_report import Fault, QualityFinding
 from mograder.notebook.cells import NotebookText
-from mograder.notebook.findings import Finding
+from mograder.notebook.checks_advice import Told, given_away_told, influence_told
 from mograder.notebook.given_away import given_away
 from mograder.notebook.grading_plan import GradingPlan
 from mograder.notebook.outside_influences import (
@@ -17,39 +17,6 @@ from mograder.notebook.outside_influences import (
 )
 
 _FAULTS = {Influence.DATE: Fault.DATE, Influence.MACHINE: Fault.MACHINE}
-_REMEDIES = {
-    "the date": "Write a fixed date, or pass the date as an argument.",
-    "the network": "Put the file beside the notebook, and read it from there.",
-    "a path of one machine": 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.',
-    "the speed of the machine": "Count steps or calls instead of seconds.",
-}
-_FIXED = "Write a fixed value instead."
-
-
-def text_findings(
-    notebook: NotebookText, release: str, plan: GradingPlan, filename: str
-) -> tuple[QualityFinding, ...]:
-    """Return the findings from a source and its release.
-
-    Raises:
-        InvalidInput: The markers in the source are wrong.
-    """
-    found = [
-        *influence_findings(influences(notebook, plan, filename), filename),
-        *_given_away(notebook, release, plan, filename),
-    ]
-    return tuple(sorted(found))
-
-
-def short_form(
-    notebook: NotebookText, release: str, plan: GradingPlan, filename: str
-) -> tuple[Finding, ...]:
-    """Return the findings as `generate` tells them; it has told absolute paths before."""
-    return tuple(
-        Finding(filename, each.line, each.message, each.remedy)
-        for each in text_findings(notebook, release, plan, filename)
-        if "a path of one machine" not in each.message
-    )
 
 
 def influences(notebook: NotebookText, plan: GradingPlan, filename: str) -> tuple[Found, ...]:
@@ -61,29 +28,22 @@ def influences(notebook: NotebookText, plan: GradingPlan, filename: str) -> tupl
 def influence_findings(found: Iterable[Found], filename: str) -> Iterator[QualityFinding]:
     """Yield findings for such places."""
     for each in found:
-        yield QualityFinding(
-            filename,
-            each.line,
-            _FAULTS[each.influence],
-            f"checks depend on {each.what}.",
-            _REMEDIES.get(each.what, _FIXED),
-            each.code,
-            each.cell + 1 if each.cell >= 0 else None,
-        )
+        told = influence_told(each)
+        yield _finding(filename, each.line, _FAULTS[each.influence], told, each.cell)
 
 
-def _given_away(
+def given_away_findings(
     notebook: NotebookText, release: str, plan: GradingPlan, filename: str
 ) -> Iterator[QualityFinding]:
+    """Yield findings for hidden tests that the release gives away.
+
+    Raises:
+        InvalidInput: The markers in the source are wrong.
+    """
     for each in given_away(notebook, release, plan, filename):
-        if each.value:
-            message = f"the release shows {each.value!r}, which this hidden test expects."
-            remedy = "Let the hidden test use another value."
-            example = f"line {each.release_line} of the release: {each.shown}"
-        else:
-            message = "this hidden test repeats a visible one."
-            remedy = "Let it test another case."
-            example = f"line {each.release_line}: {each.shown}"
-        yield QualityFinding(
-            filename, each.line, Fault.GIVEN_AWAY, message, remedy, example, each.cell + 1
-        )
+        yield _finding(filename, each.line, Fault.GIVEN_AWAY, given_away_told(each), each.cell)
+
+
+def _finding(filename: str, line: int, fault: Fault, told: Told, cell: int) -> QualityFinding:
+    index = cell + 1 if cell >= 0 else None
+    return QualityFinding(filename, line, fault, told.message, told.remedy, told.example, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mograder.notebook.answer_digests import read_digests
 from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading_plan import GradingPlan
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
+from mograder.store.submitted_files import SubmittedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class ExaminedSource:
     notebook: NotebookText
     plan: GradingPlan
     release: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submissions:
+    """Submissions of one assignment; ``folder`` has the files beside the release."""
+
+    files: Sequence[SubmittedFile]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)

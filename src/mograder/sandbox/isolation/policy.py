@@ -198,21 +198,19 @@ def session_plan(
     """
     edit = request.mode is Mode.EDIT
     handed = {"fd": fd} if checks is None else {"fd": fd, "checks": checks}
-    options = json.dumps(
-        {
-            **handed,
-            "rlimits": rlimits(request.limits),
-            "config": first_configuration(request.allow),
-            "caches": str(inside.environment / "caches"),
-        }
-    )
+    told = {
+        **handed,
+        "rlimits": rlimits(request.limits),
+        "config": first_configuration(request.allow),
+        "caches": str(inside.environment / "caches"),
+    }
     flags = ("--skip-update-check",) if edit else ("--include-code",)
     where = ("--asset-url", f"{request.asset_url or host.asset_url}/{assets}") if assets else ()
     return Plan(
         argv=(
             _python(inside),
             str(inside.serve),
-            options,
+            json.dumps(told),
             "--",
             *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
             *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),

@@ -23,6 +23,7 @@ _MOST_PAGE = 32 << 20
 _MOST_MESSAGE = 32 << 20
 """Bytes; marimo cuts an output at 8 MB."""
 
+_CLOSE_SECONDS = 0.5
 _TOKEN = re.compile(rb'"serverToken":\s*"([^"\\]{0,200})"')
 _OPERATION = re.compile(r'\{"op":\s?"([a-z-]{1,40})"')
 _OUTPUT = re.compile(r'"output":\s?\{')
@@ -70,11 +71,11 @@ class CellRun:
 
     async def close(self) -> None:
         """Close the page."""
-        if self._socket is not None:
-            await self._socket.close()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
+        if self._socket is not None:
+            await self._socket.close()
 
     async def _load(self) -> str:
         async with self._http.get(f"{self._url}/", allow_redirects=False) as answer:
@@ -89,7 +90,8 @@ class CellRun:
 
     async def _connect(self) -> None:
         url = f"{self._url}/ws?session_id={self._session}"
-        self._socket = await self._http.ws_connect(url, max_msg_size=_MOST_MESSAGE)
+        timeout = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)
+        self._socket = await self._http.ws_connect(url, max_msg_size=_MOST_MESSAGE, timeout=timeout)
         self._reader = asyncio.create_task(self._read(self._socket))
 
     async def _instantiate(self, token: str) -> None:

@@ -39,7 +39,6 @@ from mograder.store.rehearsal_copies import RehearsalCopies
 MOST_STUDENTS = 1000
 """Most students of a rehearsal: each has a number in the database, from which a uid is made."""
 
-_NEWS_SECONDS = 5.0
 _AT_ONCE = 8
 _log = get_logger(__name__)
 
@@ -57,12 +56,14 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds: between two looks at how far it is; of measuring once all cells have run; until the
-    last students no longer wait (:data:`STALLED_SECONDS`); that the cells of one may take."""
+    last students no longer wait (:data:`STALLED_SECONDS`); that the cells of one may take; until
+    the reason why a session has ended is known."""
 
     look: float = 1.0
     settle: float = 3.0
     stalled: float = STALLED_SECONDS
     patience: float = 600.0
+    news: float = 2.0
 
 
 class Rehearsal:
@@ -87,8 +88,9 @@ class Rehearsal:
         keys = (SessionKey(rehearsal_user(n), wish.release.name, wish.mode) for n in numbers)
         self.trials = [Trial(key) for key in keys]
         self._live: dict[SessionKey, LiveSession] = {}
+        self._gone: list[tuple[Trial, LiveSession]] = []
         self._together = 0
-        self._stopped = asyncio.Event()
+        self._stopped = False
 
     def counts(self) -> Mapping[str, int]:
         """Return how many students are how far, for a progress bar."""
@@ -112,6 +114,7 @@ class Rehearsal:
             await self._follow(tell)
             tell("Measuring the sessions")
             await self._measure_for(self._pace.settle)
+            self._demand_going_on()
             return self._outcome(began)
         finally:
             tell("Removing the sessions")
@@ -122,19 +125,21 @@ class Rehearsal:
 
     async def _follow(self, tell: Progress) -> None:
         """Wait until no student is under way any more."""
-        last = self._clock.steady()
         before: object = None
+        still = 0.0
         while not all(each.state in OVER for each in self.trials):
-            if self._stopped.is_set():
-                raise Conflict("The rehearsal was ended.", hint="Start it again when you like.")
+            self._demand_going_on()
             await self._measure_for(self._pace.look)
             states = [each.state for each in self.trials]
-            if states != before or not self._only_waiting(states):
-                before, last = states, self._clock.steady()
-            elif self._clock.steady() - last >= self._pace.stalled:
+            changed = states != before or not self._only_waiting(states)
+            before, still = states, 0.0 if changed else still + self._pace.look
+            if still >= self._pace.stalled:
                 self._give_up()
-                return
             tell(self._said())
+
+    def _demand_going_on(self) -> None:
+        if self._stopped:
+            raise Conflict("The rehearsal was ended.", hint="Start it again when you like.")
 
     def _only_waiting(self, states: Iterable[State]) -> bool:
         """Return whether all that are not over wait in line, and none has yet to come."""
@@ -199,40 +204,50 @@ class Rehearsal:
         """Wait a moment for the end of a session that is broken: its reason says more."""
         live = self._live.get(trial.key)
         if live is not None:
-            await ended(live, _NEWS_SECONDS)
+            await ended(live, self._pace.news)
 
     def _fail(self, trial: Trial, why: str) -> None:
         if trial.state not in OVER:
             trial.state, trial.failure = State.FAILED, why
 
     def _ended(self, trial: Trial, live: LiveSession) -> None:
-        """Note why a session has ended before the rehearsal was over."""
-        ending = self._pool.history.of_session(live.id)
-        reason = ending.reason if ending is not None else EndReason.LOST
+        """Note that a session has ended before the rehearsal was over."""
         self._live.pop(trial.key, None)
-        if reason is EndReason.STOPPED:
-            self._stopped.set()
-        elif reason is EndReason.PRESSURE:
-            trial.state = State.GAVE_WAY
-        else:
-            trial.state = State.FAILED
-            trial.failure = f"the session ended by itself ({reason.value})"
+        trial.state, trial.failure = State.FAILED, "the session ended by itself"
+        self._gone.append((trial, live))
+        self._explain()
+
+    def _explain(self) -> None:
+        """Note why sessions have ended; another hub tells its reason a little later."""
+        for trial, live in tuple(self._gone):
+            ending = self._pool.history.of_session(live.id)
+            if ending is None:
+                continue
+            self._gone.remove((trial, live))
+            if ending.reason is EndReason.STOPPED:
+                self._stopped = True
+            elif ending.reason is EndReason.PRESSURE:
+                trial.state, trial.failure = State.GAVE_WAY, ""
+            else:
+                trial.failure = f"the session ended by itself ({ending.reason.value})"
 
     async def _measure_for(self, seconds: float) -> None:
-        until = self._clock.steady() + seconds
-        while True:
-            now = 0
-            for trial in self.trials:
-                live = self._live.get(trial.key)
-                if live is not None:
-                    trial.warm = live.usage.warm
-                    trial.memory = max(trial.memory, live.usage.memory)
-                    now += live.usage.memory
-            self._together = max(self._together, now)
-            left = until - self._clock.steady()
-            if left <= 0:
-                return
+        left = seconds
+        while left > 0:
             await asyncio.sleep(min(left, self._pace.look))
+            left -= self._pace.look
+            self._measure()
+            self._explain()
+
+    def _measure(self) -> None:
+        together = 0
+        for trial in self.trials:
+            live = self._live.get(trial.key)
+            if live is not None:
+                trial.warm = live.usage.warm
+                trial.memory = max(trial.memory, live.usage.memory)
+                together += live.usage.memory
+        self._together = max(self._together, together)
 
     def _outcome(self, began: float) -> Outcome:
         rehearsed = self._pool.rehearsed

@@ -6,6 +6,7 @@ Each row: method, path, handler, access; then its entry in the API's description
 from __future__ import annotations
 
 from mograder.grading.validation.report_json import ValidationAnswer
+from mograder.web.hub.copy_routes import TIMELINE_PAGES, TIMELINE_ROUTES
 from mograder.web.hub.handlers import (
     admin,
     board,
@@ -28,6 +29,7 @@ from mograder.web.hub.handlers import (
     signin,
     sources,
     validation,
+    warming,
 )
 from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models
@@ -69,7 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
     Route("POST", "/download/{a}", items.download, Access.MEMBER),
     Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
-    Route("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
+    *TIMELINE_PAGES,
     Route("GET", "/look/{user}/{a}", copy_pages.look, Access.VISITOR),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
@@ -367,6 +369,17 @@ ROUTES: tuple[Route, ...] = (
         "Sessions",
         models.RehearsalCancelled,
     ),
+    Route("GET", "/warm", warming.planned, Access.INSTRUCTOR, "Items", models.ItemWarmth),
+    Route(
+        "POST",
+        "/warm",
+        warming.warm,
+        Access.INSTRUCTOR,
+        "Items",
+        models.ItemWarmth,
+        (400, 404, 413, 503),
+        body_of({"items": {"type": "array"}, "at": {"type": "string"}}),
+    ),
     # A student's copy
     Route(
         "GET",
@@ -456,6 +469,7 @@ ROUTES: tuple[Route, ...] = (
         models.Restored,
         _CHANGING,
     ),
+    *TIMELINE_ROUTES,
     Route(
         "POST",
         "/validate/{user}/{a}",

@@ -8,6 +8,7 @@ const TICK_MS = 10000;
 const of = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 let { news, seen } = main.dataset;
+const ahead = main.dataset.now - Date.now() / 1000; // of the hub's clock before the reader's
 let source = null;
 
 const part = (tag, html) => {
@@ -57,7 +58,7 @@ function sort(table) {
 
 function tick() {
   for (const place of document.querySelectorAll("[data-since]")) {
-    const minutes = Math.floor((Date.now() / 1000 - place.dataset.since) / 60);
+    const minutes = Math.floor((Date.now() / 1000 + ahead - place.dataset.since) / 60);
     const text = minutes < 1 ? word("moment") : minutes < 100 ? word("minutes", minutes) : word("hours", Math.round(minutes / 60));
     if (place.textContent !== text) place.textContent = text;
   }

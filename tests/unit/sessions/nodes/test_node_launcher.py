@@ -17,6 +17,7 @@ from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.node_messages import PrepareEnvironment
 from mograder.sandbox.protocol import (
     Arrived,
+    Checked,
     Ended,
     Execute,
     Failed,
@@ -376,12 +377,14 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: Rig) -> None:
     liar.tell(Ended(session_id="session-a", status=0, log_tail=""))
     liar.tell(Arrived(session_id="session-a", warm=False, fallback="lies"))
     liar.tell(Measured(sessions=(use,)))
+    liar.tell(Checked(node="honest"))
     liar.sessions["session-a"] = spec("a")
     liar.report()
     await until(lambda: "session-a" in rig.registry.get("liar").session_ids)
     assert not rig.ended
     assert not any(isinstance(each, Arrived) for each in rig.news)
     assert all(not each.sessions for each in rig.news if isinstance(each, Measured))
+    assert [each.node for each in rig.news if isinstance(each, Checked)] == ["liar"]
     assert [info.node for info in await rig.launcher.sessions()] == ["honest"]
     assert await rig.launcher.stop("session-a")
     assert not honest.sessions
@@ -390,8 +393,7 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: Rig) -> None:
 async def test_numbers_that_no_machine_has_are_bounded(rig: Rig) -> None:
     await rig.connect(FakeNode("vain", memory_mb=10**15, starts=-5))
     (load,) = rig.registry.loads()
-    assert load.memory == 1 << 44
-    assert load.starts == 0
+    assert (load.memory, load.starts) == (1 << 44, 0)
 
 
 async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(rig: Rig) -> None:

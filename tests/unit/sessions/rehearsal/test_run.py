@@ -34,7 +34,7 @@ from tests.support.session_pools import (
     until,
 )
 
-QUICK = Pace(look=0.01, settle=0.0, stalled=0.2, patience=20.0)
+QUICK = Pace(look=0.01, settle=0.02, stalled=0.2, patience=20.0, news=0.05)
 FIRST = SessionKey("__rehearsal-1", "A1", Mode.EDIT)
 
 
@@ -160,7 +160,7 @@ async def test_failures_are_told_and_end_nothing_else(rig: Rig, tmp_path: Path) 
         outcome = await here.run(2)
         assert outcome.failures == {"The notebook's server answered its page with 500.": 2}
         here.marimo.status, here.marimo.silent = 200, True
-        outcome = await here.run(1, Pace(look=0.01, settle=0.0, patience=0.1))
+        outcome = await here.run(1, Pace(look=0.01, settle=0.02, patience=0.1))
         assert list(outcome.failures) == ["the cells ran for more than 0 seconds"]
         rig.launcher.failure = SandboxUnavailable("No sandbox.")
         assert (await here.run(1)).failures == {"No sandbox.": 1}

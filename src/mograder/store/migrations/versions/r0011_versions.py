@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("thinned", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("copy", name="pk_version_copies"),
         sa.UniqueConstraint("username", "item", name="uq_version_copies_username_item"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_version_copies_thinned", "version_copies", ["thinned"], unique=False)
     op.create_table(

@@ -126,7 +126,7 @@ async def _replace(
             kind=kind,
             staged=staged,
             progress=report,
-            keep=lambda release: services.kept.keep(release, services.clock.now()),
+            keep=app.updates.keep,
         )
 
 

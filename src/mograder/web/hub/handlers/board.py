@@ -76,6 +76,7 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         item=item,
         names=view is not View.NAMELESS,
         seen=_mark(live),
+        now=int(app.services.clock.now().timestamp()),
         columns=live.columns,
         heads=Markup(_heads(app, live)),  # noqa: S704 - made by a template, as the next
         lines=lines,

@@ -167,7 +167,8 @@ class SessionProxy:
         """Return whether a person may be in a session: also the helper whom its owner asked."""
         if may_open_work(username, role, key.user):
             return True
-        return key.mode is Mode.EDIT and self._works_with(username, key.user, key.item)
+        helps = role is Role.MARKER and key.mode is Mode.EDIT
+        return helps and self._works_with(username, key.user, key.item)
 
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext

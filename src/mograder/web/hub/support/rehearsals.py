@@ -13,12 +13,13 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.single_flight import Progress
 from mograder.sessions.rehearsal.outcome import Outcome
-from mograder.sessions.rehearsal.run import Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
 from mograder.store.rehearsal_copies import RehearsalCopies
 from mograder.web.hub.support.services import Services
 
 _TASK = "rehearsal"
 _LOOK_SECONDS = 30.0
+_PACE = Pace()
 _log = get_logger(__name__)
 
 
@@ -37,7 +38,8 @@ class Rehearsals:
     def make(self, wish: Wish) -> Rehearsal:
         """Return a rehearsal for :meth:`run`."""
         services = self._services
-        return Rehearsal(services.pool, services.connections, self._copies, services.clock, wish)
+        pool, via, clock = services.pool, services.connections, services.clock
+        return Rehearsal(pool, via, self._copies, clock, wish, _PACE)
 
     async def run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
         """Run a rehearsal to its end.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,7 +42,6 @@ from mograder.store.database import database_url, open_engine, upgrade
 from mograder.store.files import remove_tree
 from mograder.store.hub_state import HubState
 from mograder.store.hubs import Hubs, may_be_several
-from mograder.store.kept_releases import KeptReleases
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
@@ -82,7 +81,6 @@ class Services:
     releases: Releases
     workspaces: Workspaces
     recorder: CopyRecorder
-    kept: KeptReleases
     state: HubState
     revocations: CachedRevocations
     environments: Environments
@@ -105,6 +103,8 @@ class Services:
     """This hub among several; None for a hub without nodes, which is the only one."""
     nodes: HubNodes | None = None
     """The nodes, where there are some."""
+    warm_later: Callable[[Path], None] = lambda _: None
+    """Prepares warm starts of an environment's sessions in the background."""
 
 
 @asynccontextmanager
@@ -120,25 +120,17 @@ async def open_services(
         clock, state = SystemClock(), await _open_state(loaded, stack)
         membership = await _join(loaded, state, stack)
         supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
-        releases, workspaces = _open_stores(loaded, clock)
+        releases, workspaces, recorder = _open_stores(loaded, state, clock)
         opening = open_hosting(Course(loaded, state, clock, secret, supervisor, membership))
         hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
-        recorder = CopyRecorder(Versions(state.engine), workspaces, releases, clock)
-        spawner = _spawner(loaded, releases, workspaces, environments, state)
-        spawner.recorder = recorder
+        spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
-        pool.after_end = recorder.session_ended
-        validations = await asyncio.to_thread(_validations, loaded, hosting)
-        stack.push_async_callback(validations.close)
+        validations = await _open_validations(loaded, hosting, stack)
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        kept = KeptReleases(state.engine)
-        keeping = asyncio.to_thread(lambda: kept.keep_all(releases.all(), clock.now()))
-        await stack.enter_async_context(
-            _upkeep(loaded, releases, environments, hosting.machines, keeping)
-        )
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, hosting.machines))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -149,7 +141,6 @@ async def open_services(
             releases=releases,
             workspaces=workspaces,
             recorder=recorder,
-            kept=kept,
             state=state,
             revocations=revocations,
             environments=environments,
@@ -166,6 +157,7 @@ async def open_services(
             connections=hosting.connections,
             membership=membership,
             nodes=hosting.nodes,
+            warm_later=hosting.machines.warm_later,
         )
 
 
@@ -209,18 +201,24 @@ def _spawner(
     workspaces: Workspaces,
     environments: Environments,
     state: HubState,
+    recorder: CopyRecorder,
 ) -> Spawner:
     limits, items = limits_of(loaded.settings.limits), loaded.settings.items
     assets = asset_url_of(loaded.settings.hub)
-    return Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
+    spawner = Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
+    spawner.recorder = recorder
+    return spawner
 
 
-def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
+def _open_stores(
+    loaded: LoadedSettings, state: HubState, clock: Clock
+) -> tuple[Releases, Workspaces, CopyRecorder]:
     hub, limits = loaded.settings.hub, loaded.settings.limits
     refuse_squashed_root(loaded.path(hub.release_dir), loaded.path(hub.notebooks_dir))
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
-    return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
+    workspaces = Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
+    return releases, workspaces, CopyRecorder(Versions(state.engine), workspaces, releases, clock)
 
 
 def _environments(
@@ -239,6 +237,14 @@ def _environments(
     )
     stack.push_async_callback(environments.close)
     return environments
+
+
+async def _open_validations(
+    loaded: LoadedSettings, hosting: Hosting, stack: AsyncExitStack
+) -> Validations:
+    validations = await asyncio.to_thread(_validations, loaded, hosting)
+    stack.push_async_callback(validations.close)
+    return validations
 
 
 def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
@@ -286,6 +292,7 @@ async def _open_pool(
         pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
     if hosting.nodes is not None:
         pool.culler.moving = hosting.nodes.drained
+    pool.after_end = spawner.ended
     await pool.open()
     stack.push_async_callback(pool.close)
     return pool
@@ -341,16 +348,14 @@ async def _upkeep(
     releases: Releases,
     environments: Environments,
     machines: SessionMachines,
-    keeping: Coroutine[None, None, None],
 ) -> AsyncIterator[None]:
-    """Maintain the environments during the block, and keep the present releases once."""
-    kept = asyncio.create_task(keeping)
+    """Maintain the environments during the block."""
     task = asyncio.create_task(_keep_up(loaded, releases, environments, machines))
     try:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, kept, return_exceptions=True)
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _lock(path: Path, *, shared: bool) -> int:

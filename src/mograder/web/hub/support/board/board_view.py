@@ -130,11 +130,11 @@ def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[He
 
 
 def span(seconds: float) -> str:
-    """Return a time span in words, as the board's script does for spans that grow."""
+    """Return a time span in words."""
     minutes = int(seconds // 60)
     if minutes < 1:
         return "under 1 min"
-    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
+    return f"about {minutes} min" if minutes < 100 else f"about {round(minutes / 60)} h"
 
 
 def _order(now: datetime, last: datetime | None, *, done: bool, running: bool) -> Order:

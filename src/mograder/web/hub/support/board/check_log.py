@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey
 from mograder.store.board import Board, Seen
 from mograder.web.hub.support.board.item_checks import MOST_CHECKS, ItemChecks
 
 _WRITE_SECONDS = 0.2
+_TURN_SECONDS = 1.0
 _MOST_WAITING = 50_000
 """Checks with reports that are not written yet; further ones are dropped (the database hangs)."""
 
@@ -31,29 +32,14 @@ _PASSED = "success"
 _log = get_logger(__name__)
 
 
-class Report(Protocol):
-    """What a check said; its values are a student's, bounded and of these types."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def status(self) -> str: ...
-
-    @property
-    def earned(self) -> float: ...
-
-    @property
-    def total(self) -> float: ...
-
-
 class CheckLog:
     """Collects reports on one event loop; :meth:`run` writes them.
 
-    ``on_write`` is called with the items of which something was written.
+    ``on_write`` is called with the items of which something was written. Each of several hubs hears
+    what notebooks report, and one of them notes it: ``turn`` returns whether this is the one.
 
-    Mutable state: ``_waiting``, the reports that are not written, by item, user and label, and
-    ``_of_copy``, how many of them there are of each copy.
+    Mutable state: ``_waiting``, the reports that are not written, by item, user and label,
+    ``_of_copy``, how many of them there are of each copy, and ``_mine``, what ``turn`` last said.
     """
 
     def __init__(
@@ -65,15 +51,15 @@ class CheckLog:
         self._waiting: dict[tuple[str, str, str], Seen] = {}
         self._of_copy: Counter[tuple[str, str]] = Counter()
         self._some = asyncio.Event()
+        self._mine, self._asked = True, float("-inf")
+        self.turn: Callable[[], Awaitable[bool]] | None = None
 
-    def heard(self, key: SessionKey, reports: Sequence[Report], at: datetime) -> None:
+    def heard(self, key: SessionKey, reports: Sequence[CheckReport], at: datetime) -> None:
         """Note the reports of a session; does not block."""
-        if key.mode is not Mode.EDIT:
+        if not self._mine:
             return
         for each in reports:
-            self._note(
-                _seen(key, each.label, each.status, (each.earned, each.total), at),
-            )
+            self._note(_seen(key, each.label, each.status, (each.earned, each.total), at))
 
     def validated(self, user: str, item: str, answer: ValidationAnswer, at: datetime) -> None:
         """Note the results of a validation on the hub; does not block."""
@@ -85,13 +71,28 @@ class CheckLog:
     async def run(self, stop: asyncio.Event, seconds: float = _WRITE_SECONDS) -> None:
         """Write what has come, until ``stop`` is set; then write the rest."""
         while not stop.is_set():
+            await self._ask_turn()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), 1.0)
+                await asyncio.wait_for(self._some.wait(), _TURN_SECONDS)
             if self._some.is_set():
+                await self.write()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), seconds)
-                await self.write()
         await self.write()
+
+    def wake(self) -> None:
+        """Have :meth:`run` notice that it is to stop."""
+        self._some.set()
+
+    async def _ask_turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.turn is None or now - self._asked < _TURN_SECONDS:
+            return
+        self._asked = now
+        try:
+            self._mine = await self.turn()
+        except MograderError:
+            self._mine = False  # another hub may have taken over
 
     async def write(self) -> None:
         """Write what has come; after a failure it is tried again."""

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.shared_editing import share_editing
@@ -17,6 +19,8 @@ from mograder.web.hub.support.board.item_checks import ItemChecks
 from mograder.web.hub.support.board.live_board import Boards, Renderer
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.services import Services
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,19 @@ class ClassBoard:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write reports and keep boards current until ``stop`` is set."""
-        await asyncio.to_thread(self.desk.load)
+        try:
+            await asyncio.to_thread(self.desk.load)
+        except MograderError as error:
+            _log.warning("requests for help could not be read: %s", error)
         parts = [self.log.run(stop), self.boards.run(stop)]
         if self.shared:
             parts.append(self.desk.keep_looking(stop))
         await asyncio.gather(*parts)
+
+    def close(self) -> None:
+        """End all streams, since the hub stops."""
+        self.boards.close()
+        self.log.wake()
 
     def session_changed(self, key: SessionKey) -> None:
         """Note that a session has begun or ended."""
@@ -61,6 +73,9 @@ def open_class_board(services: Services, notifier: Notifier, render: Renderer) -
         shared=shared,
     )
     log = CheckLog(board, checks, on_write=partial(_each, boards.note))
+    if services.membership is not None:
+        log.turn = partial(services.membership.lease, "reports of checks")
+    services.pool.checks.listener = log.heard
     desk.on_request = partial(_request_changed, notifier, boards)
     desk.on_message = partial(_messages_changed, services, notifier, boards)
     desk.on_leave = partial(_helper_leaves, services)

@@ -1,15 +1,15 @@
-"""Versions of copies: recording, reading, and what a version costs."""
+"""Versions of copies: recording and reading, on each database."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from mograder.core.errors import NotFound
-from mograder.store.database import open_engine, upgrade
+from mograder.store.database import open_engine
 from mograder.store.versions import Origin, Versions
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -17,10 +17,8 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Versions:
+def kept(engine: Engine) -> Versions:
     """The versions of a new database."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
     return Versions(engine)
 
 
@@ -78,6 +76,23 @@ def test_saves_of_many_threads_are_all_there(kept: Versions) -> None:
         assert [each.number for each in found] == list(range(20, 0, -1))
         texts = {kept.text(f"student{user}", "A1", each.number) for each in found}
         assert texts == {b"x = %d\n" % number for number in range(user, 60, 3)}
+
+
+def test_saves_by_two_hubs_are_all_there(engine: Engine, url: str) -> None:
+    """Both record versions of one copy at the same time, each with its own memory."""
+    other = open_engine(url)
+    hubs = [Versions(engine), Versions(other)]
+
+    def save(number: int) -> int:
+        text = b"x = %d\n" % number
+        return hubs[number % 2].record("anna", "A1", text, Origin.EDITOR, NOW).number
+
+    with ThreadPoolExecutor(6) as threads:
+        numbers = list(threads.map(save, range(40)))
+    assert sorted(numbers) == list(range(1, 41))
+    for number, at in enumerate(numbers):
+        assert hubs[1].text("anna", "A1", at) == b"x = %d\n" % number
+    other.dispose()
 
 
 def test_long_chains_of_differences_can_be_read(kept: Versions) -> None:

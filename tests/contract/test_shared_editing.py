@@ -1,0 +1,59 @@
+"""Two pages that edit one notebook: what a hub switches on, and what marimo then lets them do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.support.marimo import Address, EditorFailed, MarimoClient, open_editor
+from bench.support.session_proxy import served_on_unix
+from mograder.sandbox.protocol import Endpoint
+from mograder.sessions.connections import LocalConnections
+from mograder.sessions.shared_editing import share_editing
+from tests.support.hub_app import NOTEBOOK
+from tests.support.plain_marimo import marimo_on
+from tests.support.proxy_upstream import Upstream
+
+pytestmark = pytest.mark.full
+
+BASE = "/edit/user/alice/A1"
+
+
+@asynccontextmanager
+async def tab(socket: Path, *, run: bool = False) -> AsyncIterator[MarimoClient]:
+    """A page of the session."""
+    address = Address(base_url=f"http://session{BASE}", socket=socket)
+    async with open_editor(address, run=run) as client:
+        yield client
+
+
+async def test_both_pages_of_a_shared_session_run_and_save(tmp_path: Path) -> None:
+    (tmp_path / "A1.py").write_text(NOTEBOOK)
+    with marimo_on(tmp_path, BASE) as socket:
+        async with tab(socket, run=True) as student:
+            async with tab(socket) as refused:
+                with pytest.raises(EditorFailed, match="403"):
+                    await refused.edit(0, "1 + 2")
+            assert await share_editing(Endpoint(socket), BASE, LocalConnections())
+            assert await share_editing(Endpoint(socket), BASE, LocalConnections())
+            async with tab(socket) as helper:
+                assert "5" in (await helper.edit(0, "2 + 3")).data
+                await helper.save()
+                assert "2 + 3" in (tmp_path / "A1.py").read_text()
+                await student.edit(0, "3 + 4")
+        # The student's page is loaded again while the helper's, which came later, is open.
+        async with tab(socket) as helper, tab(socket) as again:
+            assert "11" in (await again.edit(0, "5 + 6")).data
+            await again.save()
+            assert "15" in (await helper.edit(0, "7 + 8")).data
+    assert "5 + 6" in (tmp_path / "A1.py").read_text()
+
+
+async def test_a_server_that_knows_no_such_setting_is_not_shared(tmp_path: Path) -> None:
+    async with served_on_unix(Upstream()) as socket:
+        assert not await share_editing(Endpoint(socket), BASE, LocalConnections())
+    nowhere = Endpoint(tmp_path / "no.sock")
+    assert not await share_editing(nowhere, BASE, LocalConnections())

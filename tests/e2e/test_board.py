@@ -1,0 +1,171 @@
+"""A class at work: the board, requests for help, one notebook for two, and messages.
+
+The hub, its supervisor, marimo, bubblewrap and Chromium are real.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Frame, Locator, Page, expect
+
+from bench.support.browser import People, Person, notebook
+from bench.support.course import put_release
+from bench.support.hub import HubProcess
+from bench.support.identity import from_proxy
+from tests.support.shared_hub import HEADER, SharedCaches, module_hub, workspace
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+
+ITEM = "A1-Signs"
+NOTEBOOK = (
+    HEADER
+    + """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    from mograder.runtime import Grader
+
+    _marks = {"Q1": 10, "Q2": 5}
+    grader = Grader(_marks)
+    check = grader.check
+    return (check,)
+
+
+@app.cell
+def _():
+    sign = 0
+    return (sign,)
+
+
+@app.cell
+def _(check, sign):
+    check("Q1: the sign", [(sign == 1, "The sign is wrong.")])
+    return
+
+
+@app.cell
+def _(check, sign):
+    check("Q2: the size", [(abs(sign) > 5, "It is too small.")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+)
+ANSWER = "sign = 0"
+LATEST_SECONDS = 1.0
+_IS_SHARED = """() => document.readyState === "complete"
+  && [...document.scripts].some((each) => /"rtc_v2":\\s*true/.test(each.textContent))"""
+
+
+@pytest.fixture(scope="module")
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    """A hub with an assignment of two checks; ``prof`` instructs, ``marta`` marks."""
+    settings = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
+    with module_hub(
+        "board",
+        SharedCaches(uv_cache, run_directory),
+        prepare=lambda course: put_release(course, ITEM, NOTEBOOK),
+        settings=settings,
+    ) as hub:
+        yield hub
+
+
+async def a_person(people: People, name: str) -> Person:
+    """A person who is signed in."""
+    return await people.person(name, headers=from_proxy(name))
+
+
+async def work(hub: HubProcess, person: Person) -> tuple[Page, Frame]:
+    """Open the notebook as its student, and wait until its checks have run."""
+    page = await person.open(f"{hub.url}/edit/{ITEM}")
+    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=120_000)
+    frame = await notebook(page)
+    await expect(frame.locator("li", has_text="The sign is wrong.")).to_be_visible()
+    return page, frame
+
+
+async def write(frame: Frame, old: str, new: str) -> None:
+    """Replace the code of a cell, and run it."""
+    await frame.locator(".cm-content", has_text=old).click()
+    keyboard = frame.page.keyboard
+    await keyboard.press("ControlOrMeta+a")
+    await keyboard.type(new)
+    await keyboard.press("Control+Enter")
+
+
+def line_of(board: Page, name: str) -> Locator:
+    """The line of a student on a board."""
+    return board.locator("#lines tr").filter(has_text=name)
+
+
+async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
+    hub: HubProcess, people: People, artifacts: Path
+) -> None:
+    students = [await a_person(people, name) for name in ("alice", "bob", "carol")]
+    pages = [await work(hub, each) for each in students]
+    prof = await a_person(people, "prof")
+    board = await prof.open(f"{hub.url}/board/{ITEM}")
+    for each in students:
+        await expect(line_of(board, each.name).locator("td.failed")).to_have_count(2)
+    await write(pages[1][1], ANSWER, "sign = 1")
+    await expect(pages[1][1].get_by_text("all checks passed")).to_be_visible()
+    began = time.monotonic()
+    await expect(line_of(board, "bob").locator("td.passed")).to_have_count(1)
+    assert time.monotonic() - began < LATEST_SECONDS
+    await expect(board.locator("#heads")).to_contain_text("1 of 3 passed")
+    # One asks for help, with the keyboard alone.
+    alice = pages[0][0]
+    await alice.get_by_role("button", name="Ask for help").press("Enter")
+    await expect(alice.get_by_label("What is it about?")).to_be_focused()
+    await alice.get_by_label("In a few words").fill("What is a <b>sign</b>?")
+    await alice.get_by_label("In a few words").press("Enter")
+    await expect(alice.get_by_text("You asked for help with Q1: the sign.")).to_be_visible()
+    await expect(board.locator("#queue")).to_contain_text("What is a <b>sign</b>?")
+    await board.screenshot(path=artifacts / "board.png", full_page=True)
+    # A helper takes it, and both type in one notebook.
+    await board.get_by_role("button", name="Take the request of alice").click()
+    await expect(alice.get_by_text("prof has seen that you ask for help")).to_be_visible()
+    async with prof.context.expect_page() as opened:
+        await board.get_by_role("button", name="Work in it together").click()
+    helping = await opened.value
+    await helping.wait_for_url(f"**/edit/user/alice/{ITEM}/")
+    theirs = await notebook(helping)
+    await expect(alice.get_by_text("prof is in your notebook")).to_be_visible()
+    await together(alice, theirs, helping, artifacts)
+    saved = workspace(hub, "alice", ITEM) / f"{ITEM}.py"
+    assert "sign = 7" in saved.read_text()
+    # The student ends it, and the queue is empty.
+    await alice.get_by_role("button", name="End it").click()
+    await expect(helping.get_by_text("You are not in this notebook any more.")).to_be_visible()
+    await expect(board.locator("#queue")).to_contain_text("Nobody asks for help.")
+    await expect(line_of(board, "alice").locator("td.passed")).to_have_count(2)
+
+
+async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -> None:
+    """Have the helper type, then the student; each sees and runs what the other typed."""
+    await expect(theirs.locator(".cm-content", has_text=ANSWER)).to_be_visible()
+    own = await notebook(alice)
+    await own.wait_for_function(_IS_SHARED)
+    await expect(own.locator(".cm-content", has_text=ANSWER)).to_be_visible()
+    await write(theirs, ANSWER, "sign = 1  # by the helper")
+    await expect(own.locator(".cm-content", has_text="by the helper")).to_be_visible()
+    await expect(theirs.get_by_text("all checks passed").first).to_be_visible()
+    await expect(own.get_by_text("all checks passed").first).to_be_visible()
+    await helping.screenshot(path=artifacts / "together-helper.png")
+    await alice.screenshot(path=artifacts / "together-student.png")
+    await write(own, "by the helper", "sign = 7  # by the student")
+    await expect(theirs.locator(".cm-content", has_text="by the student")).to_be_visible()
+    await expect(theirs.get_by_text("all checks passed")).to_have_count(1)
+    await expect(alice.locator("#saved")).to_contain_text(re.compile("Saved"))

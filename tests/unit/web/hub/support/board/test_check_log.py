@@ -1,0 +1,105 @@
+"""Collecting the reports of checks, and writing them in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from mograder.core.errors import Busy
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.check_reports import CheckReport, Status
+from mograder.sessions.session import SessionKey
+from mograder.store.board import Board, Seen
+from mograder.web.hub.support.board.check_log import CheckLog
+from mograder.web.hub.support.board.item_checks import MOST_CHECKS, Column, ItemChecks
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+ALICE = SessionKey("alice", "A1", Mode.EDIT)
+
+
+class Tables:
+    """The board's tables and the item's checks, in memory; ``busy`` makes a write fail."""
+
+    def __init__(self) -> None:
+        self.written: list[list[Seen]] = []
+        self.busy = False
+        self.told: list[frozenset[str]] = []
+
+    def record(self, seen: Sequence[Seen]) -> None:
+        if self.busy:
+            raise Busy("The database does not answer.")
+        self.written.append(list(seen))
+
+    def of(self, item: str) -> tuple[Column, ...]:
+        labels = ("Q1", "Q2") if item == "A1" else ()
+        return tuple(Column(label, marked=True) for label in labels)
+
+
+@pytest.fixture
+def tables() -> Tables:
+    """The tables, empty."""
+    return Tables()
+
+
+@pytest.fixture
+def log(tables: Tables) -> CheckLog:
+    """A log that writes to the tables."""
+    board, checks = cast(Board, tables), cast(ItemChecks, tables)
+    return CheckLog(board, checks, on_write=tables.told.append)
+
+
+def report(label: str, status: Status) -> CheckReport:
+    """What a check says."""
+    return CheckReport(label, status, 0.5, 1.0)
+
+
+async def test_reports_of_one_check_are_written_as_one(log: CheckLog, tables: Tables) -> None:
+    log.heard(ALICE, [report("Q1", "warn"), report("Q1", "danger")], NOW)
+    log.heard(ALICE, [report("Q1", "success")], NOW + SECOND)
+    log.heard(ALICE, [report("Q1", "partial"), report("forged", "success")], NOW + 2 * SECOND)
+    await log.write()
+    [[seen]] = tables.written
+    assert (seen.status, seen.attempts) == ("partial", 3)
+    assert (seen.first_at, seen.at, seen.passed_at) == (NOW, NOW + 2 * SECOND, NOW + SECOND)
+    assert tables.told == [frozenset({"A1"})]
+    await log.write()
+    assert len(tables.written) == 1
+
+
+async def test_a_write_that_fails_is_tried_again(log: CheckLog, tables: Tables) -> None:
+    log.heard(ALICE, [report("Q1", "danger")], NOW)
+    tables.busy = True
+    await log.write()
+    log.heard(ALICE, [report("Q1", "success")], NOW + SECOND)
+    tables.busy = False
+    await log.write()
+    [[seen]] = tables.written
+    assert (seen.status, seen.attempts, seen.first_at) == ("success", 2, NOW)
+
+
+async def test_a_copy_has_a_bounded_number_of_reports_and_takes_no_others_place(
+    log: CheckLog, tables: Tables
+) -> None:
+    flood = [report(f"forged {number}", "success") for number in range(2 * MOST_CHECKS)]
+    log.heard(ALICE, flood, NOW)
+    assert len(log._waiting) == MOST_CHECKS
+    log.heard(SessionKey("bob", "A1", Mode.EDIT), [report("Q2", "danger")], NOW)
+    await log.write()
+    assert [(each.username, each.label) for each in tables.written[0]] == [("bob", "Q2")]
+
+
+async def test_of_several_hubs_one_notes_what_notebooks_report(
+    log: CheckLog, tables: Tables
+) -> None:
+    async def not_mine() -> bool:
+        return False
+
+    log.turn = not_mine
+    await log._ask_turn()
+    log.heard(ALICE, [report("Q1", "danger")], NOW)
+    await log.write()
+    assert tables.written == []
