@@ -233,13 +233,16 @@ class SessionMachine(_Body):
     seconds: int | None = None
 
 
+HelpWord = Literal["waiting", "taken", "together"]
+
+
 class HelpAsked(_Body):
     """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
 
     ``label`` is the check that it is about, "" for none.
     """
 
-    state: Literal["waiting", "taken", "together"]
+    state: HelpWord
     label: str
     helper: str
 
