@@ -35,10 +35,12 @@ from bench import (
     nodes,
     pages,
     proxy,
+    rehearsal,
     restart,
     soak,
     start,
     validate,
+    versions,
     websocket,
 )
 from bench.options import Options
@@ -60,6 +62,7 @@ ROWS: dict[str, Measure] = {
     "cell": cell.measure,
     "assets": assets.measure,
     "idle": idle.measure,
+    "rehearsal": rehearsal.measure,
     "restart": restart.measure,
     "pages": pages.measure,
     "marking": marking.measure,
@@ -73,6 +76,7 @@ ROWS: dict[str, Measure] = {
     "board": board.measure,
     "help": command_line.measure,
     "light": command_line.measure_light,
+    "versions": versions.measure,
 }
 LONG: dict[str, Measure] = {
     "hall": hall.measure,

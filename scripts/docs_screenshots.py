@@ -2,7 +2,8 @@
 
 A copy of the example course is graded, marked in Chromium, given an extension and released, by
 the same commands and pages as in ``docs/how-to/mark-a-course.md``. Names and dates are invented.
-``--only sign-in`` takes those of signing in by other systems, ``--only marking`` the others.
+``--only sign-in`` takes those of signing in by other systems, ``--only timeline`` those of
+versions, ``--only marking`` the others.
 """
 
 from __future__ import annotations
@@ -90,15 +91,18 @@ def main() -> int:
     """Take the pictures into ``docs/images``, or where ``--into`` says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
-    parser.add_argument("--only", choices=("marking", "sign-in"), help="some of them only")
+    parser.add_argument(
+        "--only", choices=("marking", "sign-in", "timeline"), help="some of them only"
+    )
     given = parser.parse_args()
     into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
-    if given.only != "marking":
-        # A process of its own: the learning platform is the tests'.
-        command = [sys.executable, "-m", "tests.support.sign_in_pictures", str(into.resolve())]
-        subprocess.run(command, cwd=REPOSITORY, check=True)
-    if given.only != "sign-in":
+    # Processes of their own: the learning platform and the sessions' pages are the tests'.
+    for name, rig in (("sign-in", "sign_in_pictures"), ("timeline", "timeline_pictures")):
+        if given.only in (None, name):
+            command = [sys.executable, "-m", f"tests.support.{rig}", str(into.resolve())]
+            subprocess.run(command, cwd=REPOSITORY, check=True)
+    if given.only in (None, "marking"):
         _take_marking_pictures(into)
     return 0
 

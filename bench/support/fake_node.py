@@ -113,7 +113,8 @@ class FakeNode:
             await asyncio.sleep(_CHECKED_SECONDS)
             due = itertools.islice(self.sessions, turn % _CHECK_ROUND, None, _CHECK_ROUND)
             found = tuple(_checks(each, turn) for each in due)
-            if found and await asyncio.to_thread(wanted.exists):
+            there = await asyncio.to_thread(wanted.exists)
+            if found and there:
                 self.tell(Checked(sessions=found))
 
     def status(self) -> NodeStatus:

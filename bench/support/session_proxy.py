@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import cast
 
@@ -32,10 +32,15 @@ from mograder.core.settings import LoadedSettings, load_settings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
+from mograder.store.database import open_engine, upgrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import CapabilityRow
+from mograder.store.releases import Releases
+from mograder.store.versions import Versions
+from mograder.store.workspaces import Workspaces
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages
@@ -192,10 +197,30 @@ class RigServices:
     secret: str = SECRET
     connections: Connections = field(default_factory=LocalConnections)
 
+    @cached_property
+    def recorder(self) -> CopyRecorder:
+        """A real one, made when something is saved: it needs a database."""
+        place = self.loaded.course_dir
+        (place / "versions.db").write_bytes(new_database())
+        engine = open_engine(f"sqlite:///{place / 'versions.db'}")
+        workspaces, releases = Workspaces(place / "copies"), Releases(place / "releases")
+        return CopyRecorder(Versions(engine), workspaces, releases, SystemClock())
+
     @property
     def as_services(self) -> Services:
         """The same object, with the type that the proxy takes."""
         return cast(Services, self)
+
+
+@cache
+def new_database() -> bytes:
+    """Return an SQLite file with the hub's tables, which take as long to make as most tests."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "versions.db"
+        engine = open_engine(f"sqlite:///{path}")
+        upgrade(engine)
+        engine.dispose()
+        return path.read_bytes()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What a session's code can do with the pipe of its check reports (security.md): write, no more."""
+"""Checks report from notebooks; code can write to the pipe and do no more (security.md)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.marimo import open_editor
+from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.connection import connect
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import Checked, News, Subscribe
 from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sessions.check_reports import CheckReport, report_of
+from tests.support.check_news import Heard
+from tests.support.launchers import address_of, make_spec, open_local
 from tests.support.supervisors import (
     Sessions,
     make_config,
+    real_config,
+    real_environments,
     supervised,
     supervisor_process,
     until,
@@ -41,23 +48,51 @@ def json_quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-class Heard:
-    """The reports that a client hears, by session."""
+NOTEBOOK = """import marimo
 
-    def __init__(self, client: SupervisorClient) -> None:
-        self.messages: list[Checked] = []
-        client.watch(lambda _: None, lambda: None, self._hear)
+app = marimo.App()
 
-    def _hear(self, news: News) -> None:
-        if isinstance(news, Checked):
-            self.messages.append(news)
 
-    def lines(self, name: str) -> list[str]:
-        """The lines of one session, in order."""
-        found = [each for news in self.messages for each in news.sessions]
-        return [
-            line for each in found if each.session_id == f"session-{name}" for line in each.reports
-        ]
+@app.cell
+def _():
+    from mograder.runtime import Grader, check
+    check("Q1: the mean", [(True, "fine"), (False, "not yet", 2)])
+    return (Grader,)
+
+
+@app.cell
+def _(Grader):
+    Grader({"Q2": 5}).check("Q2", [(True, "fine")])
+    return
+"""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+async def test_both_kinds_of_check_report_from_marimo(
+    warm: bool, runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> None:
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": int(warm)})
+    async with open_local(config, tmp_path) as local:
+        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
+        script = Script(dependencies=("marimo", "mograder"))
+        environment = (await source.prepare(script, lambda _: None)).directory
+        if warm:
+            await local.warm(environment)
+        heard = Heard(local.launcher)
+        spec = make_spec("a", tmp_path, environment, notebook=NOTEBOOK)
+        endpoint = (await local.launcher.start(spec)).endpoint
+        async with open_editor(address_of(endpoint, spec)) as editor:
+            await until(lambda: len(heard.lines("a")) == 2)
+            assert {report_of(line) for line in heard.lines("a")} == {
+                CheckReport("Q1: the mean", "partial", 1, 3),
+                CheckReport("Q2", "success", 1, 1),
+            }
+            await editor.edit(1, 'Grader({"Q2": 5}).check("Q2", [(False, "not now")])')
+            await until(lambda: len(heard.lines("a")) == 3)
+        assert report_of(heard.lines("a")[-1]) == CheckReport("Q2", "danger", 0, 1)
+        assert ("warm" in await local.starts()) is warm
 
 
 async def test_a_session_reports_from_any_of_its_processes(

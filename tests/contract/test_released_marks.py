@@ -173,6 +173,19 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
 
 
+async def test_an_items_page_names_the_checks_that_all_or_no_students_pass(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    """Three students are too few to say anything."""
+    assert "Checks to look at" not in (await see(hub, "/course/items/A1", "prof")).text
+    for number in range(5):
+        course.grade(f"student{number}")
+    page = (await see(hub, "/course/items/A1", "prof")).text
+    assert "Checks to look at" in page
+    assert "Nearly every student passes." in page or "Hardly any student passes" in page
+    assert (await see(hub, "/course/items/A1")).status_code == 403
+
+
 async def test_marks_that_are_taken_back_leave_a_note(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     fields = {"action": "take-back", "for": "student:alice"}

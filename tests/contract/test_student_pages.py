@@ -75,7 +75,7 @@ async def test_b54_b57_before_a_reset_a_page_says_what_is_kept_and_where(hub: Hu
     await begin(hub)
     page = (await see(hub, "/reset/alice/A1")).text
     assert "<code>A1.bak.<i>time</i>.py</code>" in page
-    assert "Earlier versions" in page
+    assert "Under Versions" in page
     assert 'method="post" action="/reset/alice/A1"' in page
     assert kept(hub) == []
     answer = await post(hub, "/reset/alice/A1")
@@ -99,7 +99,7 @@ async def test_an_earlier_version_is_looked_at_and_put_back(hub: Hub) -> None:
     await begin(hub)
     await post(hub, "/reset/alice/A1")
     page = (await see(hub, "/versions/alice/A1")).text
-    look = re.search(r'href="(/look/alice/A1/[^"]+)"', page)
+    look = re.search(r'href="(/look/alice/A1/A1.bak[^"]+)"', page)
     back = re.search(r'action="(/restore/alice/A1/[^"]+)"', page)
     assert look is not None
     assert back is not None
@@ -109,8 +109,7 @@ async def test_an_earlier_version_is_looked_at_and_put_back(hub: Hub) -> None:
     assert (folder(hub) / "A1.py").read_text() == WORK
 
 
-async def test_a_copy_without_earlier_versions_says_so(hub: Hub) -> None:
-    await begin(hub)
+async def test_a_copy_that_never_was_has_no_versions_and_says_so(hub: Hub) -> None:
     assert "There are none." in (await see(hub, "/versions/alice/A1")).text
 
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests.machines.commands import attempt, run, until
 
 NETWORK = "10.99.0"
@@ -27,7 +29,7 @@ PREFIX = "mgt"
 """The beginning of all names of the rig, by which :mod:`.sweep` removes what was left."""
 
 SWITCH = f"{PREFIX}sw"
-_START_SECONDS = 60
+_START_SECONDS, _END_SECONDS = 60, 10
 _DISK = "12g"
 
 
@@ -180,15 +182,36 @@ def remove_network() -> None:
     attempt("ip", "link", "del", f"{PREFIX}host")
 
 
+def end_processes(name: str) -> None:
+    """Kill the processes in the cgroups of this name and below, and wait until they have ended."""
+    pids = {
+        int(pid)
+        for group in _cgroups(name)
+        for listed in group.rglob("cgroup.procs")
+        for pid in listed.read_text().split()
+    }
+    running = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            process.kill()
+            running.append(process)
+    psutil.wait_procs(running, _END_SECONDS)
+
+
 def remove_cgroups(name: str) -> None:
     """Remove the empty cgroups below those of this name, in each hierarchy."""
-    top = Path("/sys/fs/cgroup")
-    for group in (*top.glob(name), *top.glob(f"*/{name}")):
+    for group in _cgroups(name):
         for below in sorted((each for each in group.rglob("*") if each.is_dir()), reverse=True):
             with contextlib.suppress(OSError):
                 below.rmdir()
         with contextlib.suppress(OSError):
             group.rmdir()
+
+
+def _cgroups(name: str) -> tuple[Path, ...]:
+    top = Path("/sys/fs/cgroup")
+    return (*top.glob(name), *top.glob(f"*/{name}"))
 
 
 def _wire_bridge() -> None:

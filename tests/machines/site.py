@@ -29,7 +29,7 @@ HEADER = """\
 
 """
 DATABASE_PORT = 5433
-DRAIN_SECONDS = 20
+DRAIN_SECONDS = 60
 MEMORY_MB = 6000
 _SETTINGS = f"""\
 [hub]
@@ -88,11 +88,10 @@ class Site:
         """Wait until exactly these nodes take sessions."""
         until(lambda: self._ready() == names, seconds, lambda: (self.nodes(), self.swarm.told()))
 
-    def roll(self, image: str) -> None:
-        """Replace the version of hubs and nodes, as an administrator does."""
+    def roll(self, service: str, image: str) -> None:
+        """Replace the version of the hubs or of the nodes, as an administrator does."""
         self.variables["MOGRADER_IMAGE"] = image
-        self.swarm.deploy("hub.yml", self.variables)
-        self.swarm.deploy("nodes.yml", self.variables)
+        self.swarm.deploy({"hub": "hub.yml", "node": "nodes.yml"}[service], self.variables)
 
     def images(self, service: str) -> set[str]:
         """The images that a service runs from."""

@@ -14,10 +14,10 @@ import psutil
 
 from bench.support.process import ServerProcess
 from tests.machines.commands import attempt, run, until
-from tests.machines.docker_machine import PREFIX, remove_cgroups
+from tests.machines.docker_machine import PREFIX, end_processes, remove_cgroups
 from tests.support.processes import processes_now
 
-NODES = ("n1", "n2")
+NODES = (f"{PREFIX}n1", f"{PREFIX}n2")
 _CONTROLLER_PORT, _FIRST_PORT = 16817, 16818
 _START_SECONDS = 60
 _STEP_SECONDS = 40
@@ -40,8 +40,8 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
 NodeName=DEFAULT CPUs=2 RealMemory=6000
-NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{second}]
-PartitionName=p Nodes=n[1-2] Default=YES
+NodeName={prefix}n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{second}]
+PartitionName=p Nodes={prefix}n[1-2] Default=YES
 """
 _CGROUPS = """\
 CgroupPlugin={plugin}
@@ -126,7 +126,7 @@ class Cluster:
             until(lambda: not self._jobs(), 30, self._jobs)
 
     def stop(self) -> None:
-        """Cancel all jobs and stop the daemons; one that was killed has to end its own jobs."""
+        """Cancel all jobs and stop the daemons, after a restart of those that were killed."""
         for node in NODES:
             if f"slurmd-{node}" not in self.daemons:
                 with contextlib.suppress(AssertionError):
@@ -194,6 +194,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def remove_slurm_cgroups() -> None:
-    """Remove the empty cgroups that the compute daemons leave."""
+    """End the processes of jobs whose daemon was killed; remove the cgroups of all jobs."""
     for node in NODES:
+        end_processes(f"slurm_{node}")
         remove_cgroups(f"slurm_{node}")

@@ -29,8 +29,13 @@ WITNESS = "witness.log"
 WAITING = (502, 503, 504)
 """What a hub answers while a machine is lost and its lease is not over yet."""
 
-_BREATH_SECONDS = 8.0
+_BREATH_SECONDS = 20.0
+"""How long a student thinks before the next step."""
+
 _RETRY_SECONDS = 0.5
+_ASK_SECONDS = 1.5
+"""The pause between two questions of the page to the hub, as in ``static/frame.js``."""
+
 _PAGE_SECONDS = 60.0
 _SAID = re.compile(r"STEP (\d+) OF (\S+)")
 STEP = """\
@@ -52,37 +57,57 @@ print("STEP", {number}, "OF", sandbox)"""
 class Student:
     """A student with one tab: opens the notebook, computes, saves, and opens it again after a cut.
 
+    ``moves`` is whether the student moves to another machine when the page asks for that.
     ``steps`` counts the kernel's answers, ``acknowledged`` is the last version that was confirmed
     as saved, ``sandboxes`` are those that answered, ``reopened`` the seconds from opening the
-    notebook again to the kernel's first answer.
+    notebook again, which is when the page offers it, to the kernel's first answer, ``outages``
+    those from the cut to that answer.
     """
 
     hub: HubProcess
     name: str
     breath: float = _BREATH_SECONDS
+    moves: bool = True
     steps: int = 0
     sent: int = 0
     acknowledged: int = 0
     cuts: int = 0
     sandboxes: list[str] = field(default_factory=list)
     reopened: list[float] = field(default_factory=list)
+    outages: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    _cut_at: float = 0.0
 
     async def study(self) -> None:
         """Work until cancelled."""
-        began: float | None = time.monotonic()
-        while True:
-            began = began or time.monotonic()  # attempts that fail count as one opening
+        self._cut_at = began = time.monotonic()
+        while True:  # attempts that fail count as one opening
             opened = len(self.reopened)
             try:
                 await self._open(began)
             except CUT as cut:
                 self.cuts += 1
                 self.failures.append(f"{type(cut).__name__}: {cut}"[:200])
-                await asyncio.sleep(_RETRY_SECONDS)
-            if len(self.reopened) > opened:
-                began = None
+                if len(self.reopened) > opened:
+                    self._cut_at = time.monotonic()
+                    await self._until_offered()
+                    began = time.monotonic()
+                else:
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _until_offered(self) -> None:
+        """Wait until the page would offer to open the notebook again, or marimo connects again."""
+        standing = f"/standing/{self.name}/{ITEM}"
+        async with self._client(_ASK_SECONDS) as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    answer = await client.get(standing)
+                    if answer.is_success and answer.json()["state"] == "ended":
+                        return
+                    if (await client.get(f"/edit/user/{self.name}/{ITEM}/health")).is_success:
+                        return
+                await asyncio.sleep(_ASK_SECONDS)
 
     async def _open(self, began: float) -> None:
         """Open the notebook and work in it until the line breaks. Raises: one of ``CUT``."""
@@ -92,7 +117,21 @@ class Student:
             self._opened(began)
             while True:
                 await asyncio.sleep(self.breath)
+                await self._move_if_asked()
                 await self._step(tab)
+
+    async def _move_if_asked(self) -> None:
+        """Press "Move now" if the page says that the notebook's machine will be shut down.
+
+        Raises: EditorFailed once the session has ended, as the page goes to the start of the next.
+        """
+        async with self._client(_ASK_SECONDS) as client:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await client.get(f"/standing/{self.name}/{ITEM}")
+                machine = answer.json().get("machine") if answer.is_success else None
+                if machine and machine["leaving"] and self.moves:
+                    await client.post(f"/stop-edit/{self.name}/{ITEM}")
+                    raise EditorFailed("moved to another machine")
 
     def saved(self) -> int:
         """The version on disk."""
@@ -114,9 +153,7 @@ class Student:
 
     async def _start(self) -> None:
         """Ask for the session until it runs, as a click on "open it again" does."""
-        async with httpx.AsyncClient(
-            base_url=self.hub.url, headers=student(self.name), timeout=150, trust_env=False
-        ) as client:
+        async with self._client(150) as client:
             while True:
                 answer = await client.post(f"/start-edit-deep/{ITEM}")
                 if answer.status_code == httpx.codes.OK:
@@ -139,6 +176,7 @@ class Student:
     def _opened(self, began: float) -> None:
         """Note that the notebook that was opened at ``began`` has computed."""
         self.reopened.append(time.monotonic() - began)
+        self.outages.append(time.monotonic() - self._cut_at)
 
     def _answered(self, console: str, number: int) -> None:
         """Note the kernel's answer to a step. Raises: EditorFailed if it is not in the console."""
@@ -148,6 +186,11 @@ class Student:
         if said[-1][1] not in self.sandboxes:
             self.sandboxes.append(said[-1][1])
         self.steps += 1
+
+    def _client(self, seconds: float) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.hub.url, headers=student(self.name), timeout=seconds, trust_env=False
+        )
 
     def _address(self) -> Address:
         url = f"{self.hub.url}/edit/user/{self.name}/{ITEM}"
@@ -183,7 +226,7 @@ class StudentClass:
         return time.monotonic() - began
 
     def mark(self) -> dict[str, tuple[int, int]]:
-        """Note how far each is, for :meth:`reopened_since`."""
+        """Note how far each is, for :meth:`reopened_since` and :meth:`outages_since`."""
         return {each.name: (each.cuts, len(each.reopened)) for each in self.students}
 
     def reopened_since(self, mark: dict[str, tuple[int, int]]) -> list[float]:
@@ -191,6 +234,10 @@ class StudentClass:
         return [
             seconds for each in self.students for seconds in each.reopened[mark[each.name][1] :]
         ]
+
+    def outages_since(self, mark: dict[str, tuple[int, int]]) -> list[float]:
+        """The seconds from the cut to work again, of each opening since then."""
+        return [seconds for each in self.students for seconds in each.outages[mark[each.name][1] :]]
 
     def no_work_is_lost(self) -> None:
         """Every version that was confirmed as saved, or a later one, is on disk."""

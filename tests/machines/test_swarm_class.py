@@ -57,7 +57,10 @@ async def test_a_class_goes_on_whatever_happens_to_its_machines(
         )
         for name in names[:BROWSERS]
     ]
-    everyone += [Student(running_site.hub, name) for name in names[BROWSERS:]]
+    everyone += [
+        Student(running_site.hub, name, moves=number % 2 == 0)
+        for number, name in enumerate(names[BROWSERS:])
+    ]
     async with at_work(everyone, TOGETHER) as students:
         await _is_spread_over_all_nodes(running_site, students)
         await _power_is_cut(running_site, students, third)
@@ -99,16 +102,17 @@ async def _hub_is_killed(site: Site, students: StudentClass) -> None:
 
 
 async def _version_is_rolled(site: Site, students: StudentClass, image: Image) -> None:
-    """The same program under another name: Swarm replaces every container, one by one."""
+    """The same program under another name: Swarm replaces the hubs one by one, then the nodes."""
     following = f"{image.tag}-next"
     for machine in site.swarm.machines:
         await asyncio.to_thread(machine.docker, "tag", image.tag, following)
     mark, began = students.mark(), time.monotonic()
-    await asyncio.to_thread(site.roll, following)
-    while await asyncio.to_thread(_images, site) != {following}:
-        students.fail_if_one_broke()
-        assert time.monotonic() - began < 900, site.swarm.told()
-        await asyncio.sleep(1)
+    for service in ("hub", "node"):
+        await asyncio.to_thread(site.roll, service, following)
+        while await asyncio.to_thread(site.images, service) != {following}:
+            students.fail_if_one_broke()
+            assert time.monotonic() - began < 900, site.swarm.told()
+            await asyncio.sleep(1)
     await _all_back(students, mark, "new version", began)
     await asyncio.to_thread(site.wait_for_nodes, _names(site))
 
@@ -133,7 +137,9 @@ async def _all_back(
     took = students.reopened_since(mark)
     cut = sum(each.cuts > mark[each.name][0] for each in students.students)
     passed = time.monotonic() - began
-    said = f"{cut} cut, reopened: {described(took)}; all at work {passed:.0f} s later"
+    outages = described(students.outages_since(mark))
+    said = f"{cut} cut, reopened: {described(took)}; from the cut: {outages}"
+    said += f"; all at work {passed:.0f} s later"
     print(f"{fault}: {said}")
     students.no_work_is_lost()
     assert took, f"{fault}: no student was there"
@@ -142,7 +148,3 @@ async def _all_back(
 
 def _names(site: Site) -> set[str]:
     return {machine.name for machine in site.swarm.machines}
-
-
-def _images(site: Site) -> set[str]:
-    return site.images("hub") | site.images("node")

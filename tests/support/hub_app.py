@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -21,6 +19,7 @@ import pytest
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message
 
+from bench.support.session_proxy import new_database
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
@@ -36,25 +35,30 @@ from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.check_reports import CheckReports
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.memory_estimate import MemoryLedger
+from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.allowlist import Allowlist
-from mograder.store.database import open_engine, upgrade
+from mograder.store.database import open_engine
 from mograder.store.grading_records import StudentGrade
 from mograder.store.hub_state import HubState
 from mograder.store.hub_tables import SessionRow, SessionState
 from mograder.store.releases import ItemKind, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.sources import open_sources
+from mograder.store.versions import Versions
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hub_grading import make_grading
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
+from tests.support.session_pools import terms
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
@@ -125,6 +129,7 @@ class FakePool:
 
     def __post_init__(self) -> None:
         self.checks = CheckReports(self.by_id, self.clock)  # type: ignore[arg-type]
+        self.rehearsed = RehearsalStarts(terms(), MemoryLedger(self.clock), lambda: False)
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")
@@ -173,6 +178,9 @@ class FakePool:
     def of_session(self, session_id: str) -> Ending | None:
         found = (each for each in self.ended.values() if each.session_id == session_id)
         return next(found, None)
+
+    async def forget(self, key: SessionKey) -> None:
+        self.ended.pop(key, None)
 
     def touch(self, session: FakeSession) -> None:
         """Nothing is put away here."""
@@ -358,14 +366,10 @@ class Hub:
         return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
 
 
-@cache
-def _new_database() -> bytes:
-    """Return a database as the migrations make it, which takes as long as most tests."""
-    with tempfile.TemporaryDirectory() as place:
-        engine = open_engine(f"sqlite:///{place}/hub.db")
-        upgrade(engine)
-        engine.dispose()
-        return Path(place, "hub.db").read_bytes()
+def _database(path: Path) -> Engine:
+    if not path.exists():
+        path.write_bytes(new_database())
+    return open_engine(f"sqlite:///{path}")
 
 
 def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
@@ -374,9 +378,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
     (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
     loaded = load_settings(course, environ={})
     clock = ManualClock()
-    if not (course / "hub.db").exists():
-        (course / "hub.db").write_bytes(_new_database())
-    engine = open_engine(f"sqlite:///{course / 'hub.db'}")
+    engine = _database(course / "hub.db")
     state = HubState(engine)
     revocations = CachedRevocations(state, clock)
     policy = AuthPolicy(
@@ -395,6 +397,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         grades=lambda item: [each for each in grades if each.assignment == item],
     )
     releases = Releases(course / "hub-release")
+    workspaces = Workspaces(course / "hub-notebooks", released=releases.get)
     services = Services(
         loaded=loaded,
         clock=clock,
@@ -403,7 +406,8 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         policy=policy,
         roster=Allowlist(course / "allowed_users.txt"),
         releases=releases,
-        workspaces=Workspaces(course / "hub-notebooks", released=releases.get),
+        workspaces=workspaces,
+        recorder=CopyRecorder(Versions(engine), workspaces, releases, clock),
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),

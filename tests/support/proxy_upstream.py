@@ -66,6 +66,8 @@ class Upstream:
             "short": self._short,
             "big": self._big,
             "refused": self._refused,
+            "api/kernel/save": self._save,
+            "api/kernel/save_app_config": self._save,
         }
         await answers.get(rest, self._echo)(scope, receive, send)
 
@@ -86,6 +88,16 @@ class Upstream:
 
     async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, b'{"error":"Invalid server token"}', [], status=401)
+
+    async def _save(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the body, as marimo does with the notebook's text; the query is the status.
+
+        With a query of ``gzip`` it says that the body is compressed.
+        """
+        body = b"".join([chunk async for chunk in _body(receive)])
+        query = scope["query_string"].decode()
+        headers = [(b"content-encoding", b"gzip")] if query == "gzip" else []
+        await _answer(send, body, headers, status=int(query) if query.isdigit() else 200)
 
     async def _echo(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b"".join([chunk async for chunk in _body(receive)])

@@ -68,6 +68,7 @@ class _Root(LazyGroup):
         {
             "new": Lazy("mograder.cli.new:new", "Start a course, or an item in one."),
             "generate": Lazy("mograder.cli.generate:generate", "Make releases of sources."),
+            "quality": Lazy("mograder.cli.quality:quality", "Check the checks of sources."),
             "validate": Lazy(
                 "mograder.cli.validate:validate_command", "Run notebooks against their checks."
             ),

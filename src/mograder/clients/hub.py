@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -48,14 +48,26 @@ _HOW_TO_GET_ONE = (
     "`mograder hub generate-token --role instructor NAME`."
 )
 
+Event = Callable[[Mapping[str, object]], None]
+"""Is called with a line of progress: its ``message``, and further fields of some requests."""
+
+
+def messages(progress: Progress) -> Event:
+    """Return what passes on the messages of lines of progress."""
+    return lambda line: progress(str(line.get("message", "")))
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published release; ``warmed``: its environment is prepared as well."""
+    """A published release; ``warmed``: its environment is prepared as well.
+
+    ``copies`` is how many students have a copy of the item, 0 from an older hub.
+    """
 
     files: tuple[str, ...]
     kind: str
     warmed: bool
+    copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +174,7 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        headers = {"Accept": _STREAM}
-        with self._server.errors():
-            request = self._client.build_request("POST", f"{self.url}/warm-cache", headers=headers)
-            with self._sent(request) as response:
-                answer = self._result(response, progress)
+        answer = self.follow("POST", "/warm-cache", messages(progress))
         return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
 
     def held(self, name: str, files: Sequence[str]) -> Held:
@@ -233,6 +241,24 @@ class HubClient(Closing):
                 self._answer(response)
         raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
 
+    def follow(
+        self, method: str, path: str, progress: Event, body: object = None
+    ) -> dict[str, object]:
+        """Send a request for long work, and return its result.
+
+        ``progress`` is called with each line of progress. Closing the connection, as an exception
+        of ``progress`` does, ends work that the hub does for this connection alone.
+
+        Raises:
+            MograderError: The hub refused or could not be reached.
+        """
+        headers = {"Accept": _STREAM}
+        with self._server.errors():
+            url = f"{self.url}{path}"
+            request = self._client.build_request(method, url, json=body, headers=headers)
+            with self._sent(request) as response:
+                return self._follow(response, progress)
+
     def _digest(self, url: str) -> str:
         """Return the SHA-256 of the file at a URL, "" if there is none."""
         digest = hashlib.sha256()
@@ -256,9 +282,13 @@ class HubClient(Closing):
     def _published(self, response: httpx.Response, progress: Progress) -> Published:
         answer = self._result(response, progress)
         warmed = _media_type(response) == _STREAM
-        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed)
+        copies = _count(answer.get("copies"))
+        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed, copies)
 
     def _result(self, response: httpx.Response, progress: Progress) -> dict[str, object]:
+        return self._follow(response, messages(progress))
+
+    def _follow(self, response: httpx.Response, progress: Event) -> dict[str, object]:
         """Return the answer, from the end of a stream of progress or from a plain body."""
         if _media_type(response) != _STREAM:
             return self._answer(response)
@@ -266,7 +296,7 @@ class HubClient(Closing):
             answer = _object(line, self.url)
             event = answer.get("event")
             if event == "progress":
-                progress(str(answer.get("message", "")))
+                progress(answer)
             elif event == "done":
                 return answer
             elif event == "error":

@@ -18,6 +18,7 @@ from mograder.core.errors import InvalidInput
 INSTRUCTOR = "__instructor__"
 """The reserved user of 0.3.16's instructor tokens (compatibility-0.3.16.md 1)."""
 
+_REHEARSAL = "__rehearsal-"
 _MAX_CHARACTERS = 100
 _MAX_BYTES = 200
 
@@ -104,6 +105,19 @@ class Username(_Name):
         Raises: :class:`InvalidInput` as :meth:`parse` does. Not for names in a trusted header.
         """
         return cls(text) if text == INSTRUCTOR else cls.parse(text)
+
+
+def rehearsal_user(number: int) -> Username:
+    """Return the name of a user of a rehearsal, whose sessions no person opens.
+
+    No person can have this name, and none can sign in with it: :meth:`Username.parse` refuses it.
+    """
+    return Username(f"{_REHEARSAL}{number}")
+
+
+def is_rehearsal(user: str) -> bool:
+    """Return whether a name is that of a user of a rehearsal."""
+    return user.startswith(_REHEARSAL)
 
 
 class ItemName(_Name):

@@ -276,6 +276,9 @@ class HubSettings(Section):
     unused_environments_mb: Count = 4096
     """Disk space for environments that no item needs, in MiB. Above it the hub removes the least
     recently used ones; `mograder hub prune` removes all of them."""
+    warm_minutes: Count = 10
+    """Minutes before an item opens, or before a time of `mograder hub warm --at`, from which it is
+    kept warm: its packages installed, a process ready from which sessions are forked. 0: never."""
     runtime_dir: str = ""
     """A short path for sockets; empty: chosen automatically."""
     supervisor_socket: str = ""

@@ -173,6 +173,13 @@ def replace_lines(lines: Sequence[str], edits: Sequence[LineEdit]) -> str:
     return "".join([*out, *rest])
 
 
+def guard_line(notebook: NotebookText) -> int:
+    """Return the line of ``if __name__``, below which marimo reads no cells."""
+    lines = enumerate(notebook.lines, start=1)
+    guards = (number for number, line in lines if line.startswith("if __name__"))
+    return next(guards, len(notebook.lines) + 1)
+
+
 def indent_of(line: str) -> str:
     """Return the spaces and tabs that a line begins with."""
     return line[: len(line) - len(line.lstrip(" \t"))]

@@ -16,12 +16,10 @@ too.
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 from mograder.notebook.cell_diff import compare
 from mograder.notebook.cells import (
@@ -29,25 +27,26 @@ from mograder.notebook.cells import (
     CellKind,
     LineEdit,
     NotebookText,
+    guard_line,
     parse_cells,
-    parse_python,
     replace_lines,
 )
 from mograder.notebook.findings import Finding
+from mograder.notebook.guarded_cells import (
+    CHECKERS,
+    MARKS_LABEL,
+    SOURCE_LABEL,
+    GuardedCell,
+    guarded_cells,
+    only_imports_more,
+)
 from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import is_marks_cell, key_of, labels_in
-from mograder.notebook.scopes import bound_names
 
-_MARKS_LABEL = "the marks"
-_SOURCE_LABEL = "the import of the checks"
 _HASHES = "mograder-cell-hashes"
-_RUNTIME = "mograder"
 _SHOWN = 60
-_CHECKERS = frozenset(("check", "grader", "Grader"))
-_CODES = 512
-"""Cells' codes of which is remembered what they bind: most of a submission's are the release's."""
 
 
 class Level(StrEnum):
@@ -86,26 +85,6 @@ UNTOUCHED = Tampering((), marks=False)
 """Nothing was changed, or there is no release to compare with."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Guarded:
-    """A cell with the labels of its checks, its lines without ends, and its public names."""
-
-    labels: tuple[str, ...]
-    cell: Cell
-    lines: tuple[str, ...]
-    names: frozenset[str]
-
-    @property
-    def name(self) -> str:
-        """The first label of the cell, for messages."""
-        return self.labels[0] if self.labels else "no check"
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """The question keys of its checks."""
-        return frozenset(map(key_of, self.labels))
-
-
 def check_integrity(student: str, release: str | None, filename: str) -> IntegrityReport:
     """Compare a student's notebook with its release, or without one with its own hashes.
 
@@ -140,8 +119,8 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     ``marks``, and ``cell: modified: …`` or ``cell: missing: …`` with the first line of another
     released cell (compatibility-0.3.16.md 9). Answers, and imports that were added, are no changes.
     """
-    theirs = list(_known(own))
-    fixed = [each for each in _known(released) if not is_editable(each.cell)]
+    theirs = list(guarded_cells(own))
+    fixed = [each for each in guarded_cells(released) if not is_editable(each.cell)]
     pairs = _match(theirs, fixed)
     paired = {each.cell.index for each, _ in pairs}
     kept = {id(ours) for _, ours in pairs}
@@ -152,12 +131,12 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     return tuple(sorted(found, key=lambda word: (word.startswith("cell:"), word)))
 
 
-def _unchanged(own: _Guarded, ours: _Guarded) -> bool:
-    return _same(own, ours) or _only_imports_more(own, ours)
+def _unchanged(own: GuardedCell, ours: GuardedCell) -> bool:
+    return _same(own, ours) or only_imports_more(own, ours)
 
 
-def _words_for(guarded: _Guarded, how: str) -> Iterator[str]:
-    labels = [label for label in guarded.labels if label not in (_MARKS_LABEL, _SOURCE_LABEL)]
+def _words_for(guarded: GuardedCell, how: str) -> Iterator[str]:
+    labels = [label for label in guarded.labels if label not in (MARKS_LABEL, SOURCE_LABEL)]
     if is_marks_cell(guarded.cell):
         yield "marks"
     elif labels:
@@ -183,8 +162,10 @@ def _by_hashes(text: str, filename: str) -> IntegrityReport:
 
 
 def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
-    released = [each for each in _known(release) if each.labels and not is_editable(each.cell)]
-    theirs = list(_known(student))
+    released = [
+        each for each in guarded_cells(release) if each.labels and not is_editable(each.cell)
+    ]
+    theirs = list(guarded_cells(student))
     pairs = _match(theirs, released)
     findings: list[Finding] = []
     edits: list[LineEdit] = []
@@ -215,64 +196,11 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
     return IntegrityReport(Level.SOURCE, tuple(sorted(findings)), restored, counted)
 
 
-def _known(notebook: NotebookText) -> Iterator[_Guarded]:
-    """Yield all cells with the labels of their checks; marks and such imports have labels too."""
-    for cell in notebook.cells:
-        labels, names = _of_code(cell.code)
-        if is_marks_cell(cell):
-            labels = (_MARKS_LABEL, *labels)
-        lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
-        public = frozenset(name for name in names if not name.startswith("_"))
-        yield _Guarded(labels, cell, tuple(lines), public)
-
-
-@lru_cache(_CODES)
-def _of_code(code: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the labels of the checks in a cell's code, and the names that it binds.
-
-    An import of the checks has a label too.
-    """
-    tree = parse_python(code)
-    labels = tuple(label for label, _ in labels_in(code))
-    names = frozenset[str]() if tree is None else bound_names(tree.body)
-    nodes = () if tree is None else ast.walk(tree)
-    if not names.isdisjoint(_CHECKERS) or any(map(_imports_runtime, nodes)):
-        labels = (*labels, _SOURCE_LABEL)
-    return labels, names
-
-
-def _imports_runtime(node: ast.AST) -> bool:
-    match node:
-        case ast.ImportFrom(module=str(module)):
-            return module.split(".")[0] == _RUNTIME
-        case ast.Import():
-            return any(alias.name.split(".")[0] == _RUNTIME for alias in node.names)
-    return False
-
-
-def _only_imports_more(own: _Guarded, ours: _Guarded) -> bool:
-    """Whether the only change is added imports that rebind no released name: allowed."""
-    alike = own.cell.kind is ours.cell.kind and is_marks_cell(own.cell) == is_marks_cell(ours.cell)
-    if not alike or any(labels_in(own.cell.code)):
-        return False
-    theirs, released = parse_python(own.cell.code), parse_python(ours.cell.code)
-    if theirs is None or released is None:
-        return False
-    expected = [ast.dump(node) for node in released.body]
-    taken = ours.names | {"*"}
-    for node in theirs.body:
-        if expected and ast.dump(node) == expected[0]:
-            expected.pop(0)
-            continue
-        imports = isinstance(node, ast.Import | ast.ImportFrom) and not _imports_runtime(node)
-        if not imports or not bound_names([node]).isdisjoint(taken):
-            return False
-    return not expected
-
-
-def _match(theirs: list[_Guarded], released: list[_Guarded]) -> list[tuple[_Guarded, _Guarded]]:
+def _match(
+    theirs: list[GuardedCell], released: list[GuardedCell]
+) -> list[tuple[GuardedCell, GuardedCell]]:
     """Pair cells with released ones: identical first, then by label, question and bound names."""
-    pairs: list[tuple[_Guarded, _Guarded]] = []
+    pairs: list[tuple[GuardedCell, GuardedCell]] = []
     free = list(released)
     left = list(theirs)
     for alike in _LIKENESSES:
@@ -286,26 +214,26 @@ def _match(theirs: list[_Guarded], released: list[_Guarded]) -> list[tuple[_Guar
     return pairs
 
 
-def _same(own: _Guarded, ours: _Guarded) -> bool:
+def _same(own: GuardedCell, ours: GuardedCell) -> bool:
     return own.cell.kind is ours.cell.kind and own.cell.code.strip() == ours.cell.code.strip()
 
 
-def _of_one_label(own: _Guarded, ours: _Guarded) -> bool:
+def _of_one_label(own: GuardedCell, ours: GuardedCell) -> bool:
     return not set(own.labels).isdisjoint(ours.labels)
 
 
-def _of_one_question(own: _Guarded, ours: _Guarded) -> bool:
+def _of_one_question(own: GuardedCell, ours: GuardedCell) -> bool:
     return not own.keys.isdisjoint(ours.keys)
 
 
-def _of_one_name(own: _Guarded, ours: _Guarded) -> bool:
+def _of_one_name(own: GuardedCell, ours: GuardedCell) -> bool:
     if own.cell.kind is CellKind.SETUP and ours.cell.kind is CellKind.SETUP:
         return True
     shared = own.names & ours.names
-    return bool(shared & _CHECKERS) or 2 * len(shared) > len(ours.names)
+    return bool(shared & CHECKERS) or 2 * len(shared) > len(ours.names)
 
 
-_LIKENESSES: tuple[Callable[[_Guarded, _Guarded], bool], ...] = (
+_LIKENESSES: tuple[Callable[[GuardedCell, GuardedCell], bool], ...] = (
     _same,
     _of_one_label,
     _of_one_question,
@@ -314,12 +242,12 @@ _LIKENESSES: tuple[Callable[[_Guarded, _Guarded], bool], ...] = (
 
 
 def _foreign(
-    theirs: Sequence[_Guarded], paired: set[int], release: NotebookText
-) -> Iterator[_Guarded]:
+    theirs: Sequence[GuardedCell], paired: set[int], release: NotebookText
+) -> Iterator[GuardedCell]:
     """Yield unpaired cells with checks or marks, except checks of the release's editable cells."""
     open_labels = _open_labels(release)
     for own in theirs:
-        labels = set(own.labels) - {_SOURCE_LABEL}
+        labels = set(own.labels) - {SOURCE_LABEL}
         if own.cell.index not in paired and labels and not labels <= open_labels:
             yield own
 
@@ -334,7 +262,7 @@ def _labels(cell: Cell) -> frozenset[str]:
 
 
 def _moved(
-    pairs: Sequence[tuple[_Guarded, _Guarded]], released: Sequence[_Guarded], filename: str
+    pairs: Sequence[tuple[GuardedCell, GuardedCell]], released: Sequence[GuardedCell], filename: str
 ) -> Iterator[Finding]:
     """Yield findings for check cells in another order, which marimo ignores."""
     places = {id(each): place for place, each in enumerate(released)}
@@ -349,15 +277,15 @@ def _others(
     student: NotebookText, release: NotebookText, paired: set[int], filename: str
 ) -> list[Finding]:
     """Return findings about released cells without checks; these are not restored."""
-    known = [each for each in _known(release) if not each.labels]
+    known = [each for each in guarded_cells(release) if not each.labels]
     expected = [cell_hash(each.cell.code) for each in known if not is_editable(each.cell)]
     free = (cell for cell in student.cells if cell.index not in paired)
     return compare(expected, [c for c in free if not any(labels_in(c.code))], filename)
 
 
-def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[_Guarded]) -> str:
+def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[GuardedCell]) -> str:
     """Return the text with the released cells; missing ones are put before the last cell."""
-    start = student.cells[0].first if student.cells else _guard_line(student)
+    start = student.cells[0].first if student.cells else guard_line(student)
     end = student.cells[-1].first if student.cells else start
     added: dict[int, list[str]] = {}
     for guarded in lost:  # a setup cell must be the first cell
@@ -368,13 +296,6 @@ def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[_
     ]
     merged += (LineEdit(place, place - 1, tuple(lines)) for place, lines in added.items())
     return replace_lines(student.lines, merged)
-
-
-def _guard_line(notebook: NotebookText) -> int:
-    """Return the line of ``if __name__``, below which marimo reads no cells."""
-    lines = enumerate(notebook.lines, start=1)
-    guards = (number for number, line in lines if line.startswith("if __name__"))
-    return next(guards, len(notebook.lines) + 1)
 
 
 def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:

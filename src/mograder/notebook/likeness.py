@@ -49,6 +49,11 @@ def is_rather(text: str, one: str, other: str) -> bool:
     return text != other and _part(_lines(one), lines) > _part(_lines(other), lines)
 
 
+def shared_lines(text: str, release: str) -> float:
+    """Return the share (0 to 1) of a release's own lines in a text."""
+    return _part(_lines(release), _lines(text))
+
+
 def _assignment(text: str) -> str:
     found = _ASSIGNMENT.search(text)
     return found[1].strip() if found else ""

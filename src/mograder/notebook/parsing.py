@@ -33,7 +33,7 @@ _ALONE = threading.Lock()
 _PYTHON_FAILS = (ValueError, RecursionError, MemoryError, OverflowError, SystemError)
 """Besides ``SyntaxError``: for null bytes, lone surrogates, deep nesting and long integers."""
 
-_MARIMO_FAILS = (
+MARIMO_FAILS = (
     *(MarimoFileError, SyntaxError, tokenize.TokenError, *_PYTHON_FAILS),
     *(AssertionError, LookupError, TypeError, AttributeError, NotImplementedError),
 )
@@ -59,7 +59,7 @@ def parse_python(text: str, filename: str = "<text>") -> ast.Module:
         NotPython: The text cannot be parsed as Python.
     """
     try:
-        with _quiet_parser():
+        with quiet_parser():
             return ast.parse(text, filename=filename)
     except SyntaxError as error:
         raise NotPython(filename, error.lineno or 1, error.msg) from error
@@ -76,10 +76,10 @@ def parse_marimo(text: str, filename: str) -> NotebookSerialization:
         InvalidInput: The text is not a marimo notebook, or marimo cannot read it.
     """
     try:
-        with _quiet_parser():
+        with quiet_parser():
             notebook = parse_notebook(text, filename)
             script = notebook is not None and is_non_marimo_python_script(notebook)
-    except _MARIMO_FAILS as error:
+    except MARIMO_FAILS as error:
         reason = str(error) or "marimo cannot read this file."
         raise InvalidInput(f"{filename}:1: {reason}", hint=HOW_TO_MAKE) from error
     if notebook is None or script or not notebook.valid:
@@ -113,7 +113,7 @@ def cell_names(code: str, filename: str = "<cell>") -> CellNames:
     tree = parse_python(code, filename)
     visitor = ScopedVisitor(ignore_local=True)  # private names keep their spelling
     try:
-        with _quiet_parser():
+        with quiet_parser():
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             compile(tree, filename, "exec", flags=flags, dont_inherit=True)
             visitor.visit(tree)
@@ -122,7 +122,7 @@ def cell_names(code: str, filename: str = "<cell>") -> CellNames:
         line = int(told[1]) if told else error.lineno or 1
         reason = error.msg[told.end() if told else 0 :].rstrip(".")
         raise NotPython(filename, line, reason) from error
-    except _MARIMO_FAILS as error:
+    except MARIMO_FAILS as error:
         raise NotPython(filename, 1, str(error) or "marimo cannot read this cell") from error
     return CellNames(
         defined=frozenset(name for name in visitor.defs if not is_local(name)),
@@ -138,7 +138,7 @@ def not_marimo(filename: str) -> InvalidInput:
 
 
 @contextmanager
-def _quiet_parser() -> Iterator[None]:
+def quiet_parser() -> Iterator[None]:
     """Hold the parser lock, and silence warnings about invalid escapes.
 
     CPython 3.11 keeps the recursion depth of AST conversion per interpreter; a thread switch during
@@ -154,5 +154,5 @@ def is_guard(node: ast.stmt) -> bool:
     """Whether a node is ``if __name__ == "__main__":`` by marimo's rule, which parses it again."""
     if not isinstance(node, ast.If):
         return False
-    with _quiet_parser():
+    with quiet_parser():
         return is_run_guard(node)

@@ -46,6 +46,7 @@ from mograder.operations.service_checks import (
     volume_line,
 )
 from mograder.operations.share_checks import share_lines
+from mograder.operations.version_checks import version_lines
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.connection import connect_to
 from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
@@ -99,6 +100,7 @@ async def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
         *kernel_lines(loaded),
         *await environment_lines(loaded),
         *await asyncio.to_thread(lambda: tuple(backup_lines(loaded))),
+        *await asyncio.to_thread(version_lines, loaded),
         *await asyncio.to_thread(lambda: tuple(external_lines(loaded, environ))),
         *await asyncio.to_thread(lambda: tuple(share_lines(loaded))),
         version_line(),

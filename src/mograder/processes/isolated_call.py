@@ -37,10 +37,14 @@ R = TypeVar("R")
 
 
 class IsolatedCall:
-    """Calls functions on large texts, at most two at the same time; further calls wait."""
+    """Calls functions on large texts, at most two at the same time; further calls wait.
 
-    def __init__(self) -> None:
+    ``seconds`` is the processor time of a call; ``niceness`` lowers the priority of its process.
+    """
+
+    def __init__(self, *, seconds: int = _SECONDS, niceness: int = 0) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._words = (str(seconds), str(niceness))
 
     async def call(self, function: Callable[[A], R], argument: A, *, size: int) -> R:
         """Return ``function(argument)``, for a text of ``size`` characters.
@@ -54,7 +58,7 @@ class IsolatedCall:
         if size <= _SHORT or SYSTEM != "linux":
             return await asyncio.to_thread(function, argument)
         async with self._turns:
-            said = await _ask(pickle.dumps((function, argument)))
+            said = await _ask(pickle.dumps((function, argument)), self._words)
         try:
             # Pickled by our own code, which has parsed the text but not executed it.
             result: tuple[MograderError | None, R] = pickle.loads(said)  # noqa: S301
@@ -70,9 +74,9 @@ class IsolatedCall:
         return returned
 
 
-async def _ask(request: bytes) -> bytes:
+async def _ask(request: bytes, words: tuple[str, str]) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", __name__),
+        *(sys.executable, "-I", "-m", __name__, *words),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -94,7 +98,9 @@ async def _ask(request: bytes) -> bytes:
 def main() -> None:
     """Read a function and its argument from standard input, and write the error and the result."""
     if sys.platform == "linux":  # other systems have no such process
-        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+        seconds, niceness = map(int, sys.argv[1:])
+        os.nice(niceness)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     function, argument = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves

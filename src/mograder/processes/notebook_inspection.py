@@ -1,13 +1,16 @@
-"""Inspection of untrusted notebooks, in an isolated process (:mod:`.isolated_call`)."""
+"""Inspection and change of untrusted notebooks, in an isolated process (:mod:`.isolated_call`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mograder.notebook.cell_put_back import PutBack, put_back_cell
 from mograder.notebook.denied_code import DEFAULT_DENIED, Denied
 from mograder.notebook.integrity import Tampering, find_tampering
+from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
 from mograder.notebook.screening import Screening, screen_submission
 from mograder.notebook.syntax import check_notebook
+from mograder.notebook.version_diff import VersionDifference, version_difference
 from mograder.processes.isolated_call import IsolatedCall
 
 _MOST_FINDINGS = 50
@@ -39,6 +42,32 @@ class Inspector:
         question = _Question(text, filename, release)
         return await self._apart.call(_compare, question, size=question.size)
 
+    async def difference(self, before: str, after: str) -> VersionDifference:
+        """Return how a text differs from an earlier one; neither has to be a notebook."""
+        question = _Question(before, "", after)
+        return await self._apart.call(_difference, question, size=question.size)
+
+    async def put_back_cell(self, present: str, earlier: str, cell: int, filename: str) -> PutBack:
+        """Return the present text with one cell of an earlier one.
+
+        Raises: as :func:`~mograder.notebook.cell_put_back.put_back_cell`.
+        """
+        question = _PutBackQuestion(present, earlier, cell, filename)
+        size = len(present) + len(earlier)
+        return await self._apart.call(_put_back_cell, question, size=size)
+
+    async def write(self, saved: SavedCells) -> str:
+        """Return the text of cells that marimo's page could not save."""
+        return await self._apart.call(text_of_saved_cells, saved, size=saved.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _PutBackQuestion:
+    present: str
+    earlier: str
+    cell: int
+    filename: str
+
 
 @dataclass(frozen=True, slots=True)
 class _Question:
@@ -68,3 +97,11 @@ def _screen(question: _Question) -> Screening:
 def _compare(question: _Question) -> Tampering:
     _check(question)
     return find_tampering(question.text, question.release or "", question.filename)
+
+
+def _difference(question: _Question) -> VersionDifference:
+    return version_difference(question.text, question.release or "")
+
+
+def _put_back_cell(question: _PutBackQuestion) -> PutBack:
+    return put_back_cell(question.present, question.earlier, question.cell, question.filename)

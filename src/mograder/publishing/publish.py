@@ -7,11 +7,12 @@ leaves the old release unchanged, and the author gets the reason (B96).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.errors import InvalidInput, MograderError, TooLarge
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.portable_names import changed_problems
 from mograder.core.single_flight import Progress
@@ -19,6 +20,8 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook
 from mograder.store.releases import ItemKind, Release, Releases, ReleaseUpload
+
+_log = get_logger(__name__)
 
 
 class Preparer(Protocol):
@@ -36,11 +39,13 @@ async def publish_release(
     kind: ItemKind | None,
     staged: ReleaseUpload,
     progress: Progress,
+    keep: Callable[[Release], object] = lambda _: None,
 ) -> Release:
     """Replace an item's release by a staged upload, if it is valid and its environment builds.
 
     ``kind`` is the kind that the publisher requested; None means the notebook's ``mograder-type``,
-    else an assignment (B90, B91).
+    else an assignment (B90, B91). ``keep`` gets the release before and the new one, to keep them
+    for merges into copies; a failure of it is logged.
 
     Raises:
         InvalidInput: The notebook is missing, does not parse, or its header is malformed; or not
@@ -55,7 +60,18 @@ async def publish_release(
         progress(f"{name} was published as {current.kind.value} and becomes {kind.value}.")
     progress("Preparing the environment…")
     await environments.prepare(script, progress)
-    return await asyncio.to_thread(staged.commit, kind)
+    if current is not None:
+        await asyncio.to_thread(_keep, keep, current)
+    published = await asyncio.to_thread(staged.commit, kind)
+    await asyncio.to_thread(_keep, keep, published)
+    return published
+
+
+def _keep(keep: Callable[[Release], object], release: Release) -> None:
+    try:
+        keep(release)
+    except MograderError as error:
+        _log.warning("the release of %s was not kept: %s", release.name, error)
 
 
 def check_upload(name: ItemName, directory: Path) -> Script:

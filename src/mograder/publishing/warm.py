@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
@@ -14,6 +16,7 @@ from mograder.notebook.pep723 import Script, read_script
 from mograder.publishing.publish import Preparer
 from mograder.store.releases import Releases
 
+_LATE = timedelta(minutes=10)
 _log = get_logger(__name__)
 
 
@@ -25,14 +28,31 @@ class Warmth:
     failed: Mapping[str, str]
 
 
-async def warm_releases(releases: Releases, environments: Preparer, progress: Progress) -> Warmth:
+def due(times: Iterable[tuple[str, datetime]], now: datetime, lead: timedelta) -> list[str]:
+    """Return the items that are to be warm now, sorted: from ``lead`` before each time to it.
+
+    For some minutes after that they are kept warm as well: who comes late must not wait longer.
+    """
+    wanted = {item for item, moment in times if moment - lead <= now < moment + _LATE}
+    return sorted(wanted) if lead else []
+
+
+async def warm_releases(
+    releases: Releases,
+    environments: Preparer,
+    progress: Progress,
+    only: Collection[str] | None = None,
+) -> Warmth:
     """Prepare every item's environment and return which of them are ready (B96, B129).
 
-    A failure is logged and returned, and does not stop the others.
+    With ``only``, those of these items. A failure is logged and returned, and does not stop the
+    others.
     """
     warmed: list[str] = []
     failed: dict[str, str] = {}
     for release in await asyncio.to_thread(releases.all):
+        if only is not None and release.name not in only:
+            continue
         progress(f"Preparing the environment of {release.name}")
         try:
             script = await asyncio.to_thread(_script, release.notebook)
@@ -41,9 +61,14 @@ async def warm_releases(releases: Releases, environments: Preparer, progress: Pr
             _log.warning("the environment of %s cannot be prepared: %s", release.name, error)
             failed[release.name] = str(error)
         else:
-            _log.info("the environment of %s is ready", release.name)
+            _log.log(_level(only), "the environment of %s is ready", release.name)
             warmed.append(release.name)
     return Warmth(tuple(warmed), failed)
+
+
+def _level(only: Collection[str] | None) -> int:
+    """Return the log level of a success: what is repeated each minute is no news."""
+    return logging.INFO if only is None else logging.DEBUG
 
 
 def read_notebook_script(notebook: Path) -> Script:

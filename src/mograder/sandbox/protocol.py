@@ -94,7 +94,8 @@ class StartSession(NotebookRequest):
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
     (:data:`~mograder.core.features.FEATURES`) that the page may offer. ``asset_url`` is the URL
-    below which the page loads marimo's static files, "" for the supervisor's own.
+    below which the page loads marimo's static files, "" for the supervisor's own. ``awaited`` is
+    whether a person waits for it: only such a start is preferred to what runs.
     """
 
     op: Literal["start"] = "start"
@@ -102,6 +103,7 @@ class StartSession(NotebookRequest):
     base_url: str
     allow: tuple[str, ...] = ()
     asset_url: str = Field(default="", pattern=r"^(?:(?:https?://|\.\./|/)\S*)?$", max_length=500)
+    awaited: bool = True
 
 
 class StopSession(Message):

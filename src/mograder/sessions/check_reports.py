@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -94,7 +95,7 @@ class CheckReports:
         labels = self._labels.get(live.id)
         if labels is None:
             labels = self._labels[live.id] = set()
-            live.on_stop.append(lambda: self._labels.pop(live.id, None))
+            live.on_stop.append(partial(self._forget, live.id))
         found = []
         for report in filter(None, map(report_of, lines)):
             if report.label not in labels and len(labels) >= MOST_LABELS:
@@ -102,6 +103,9 @@ class CheckReports:
             labels.add(report.label)
             found.append(report)
         return tuple(found)
+
+    def _forget(self, session_id: str) -> None:
+        self._labels.pop(session_id, None)
 
 
 def report_of(line: str) -> CheckReport | None:

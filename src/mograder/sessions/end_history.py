@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.sandbox.protocol import Mode
+from mograder.sandbox.protocol import Ended, Mode
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub_state import EndingRow, HubState
@@ -21,6 +21,19 @@ KEPT = timedelta(days=30)
 
 _KEPT_IN_MEMORY = 5000
 """Number of endings, the newest; a page that was open asks for its session's ending soon."""
+
+
+def log_unasked_end(key: SessionKey, gone: Ended, reason: EndReason) -> None:
+    """Log that a session ended though no hub had asked for it, with the end of its output."""
+    _log.warning(
+        "%s of %s for %s ended by itself (%s) with status %s: %s",
+        key.mode.value,
+        key.item,
+        key.user,
+        reason.value,
+        gone.status,
+        gone.log_tail[-500:],
+    )
 
 
 class History:

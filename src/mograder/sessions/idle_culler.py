@@ -15,12 +15,14 @@ from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.core.names import is_rehearsal
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_rules import (
     attend,
     idle,
     page_known,
     pressed,
+    rehearsed,
     relief,
 )
 from mograder.sessions.memory_estimate import rest
@@ -125,10 +127,16 @@ class IdleCuller:
     async def _make_room(self) -> bool:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
         self._take_stock()
-        chosen = relief(await self._selected(pressed), self._queue.shortage())
-        await self._end_all(chosen, EndReason.PRESSURE, pressed)
+        ended = await self._relieve(rehearsed) + await self._relieve(pressed)
         self._queue.pump()
-        return bool(chosen)
+        return ended > 0
+
+    async def _relieve(self, rule: _Rule) -> int:
+        """End sessions that a rule selects, as far as memory is short; return how many."""
+        shortage = self._queue.shortage()
+        chosen = relief(await self._selected(rule), shortage) if shortage > 0 else []
+        await self._end_all(chosen, EndReason.PRESSURE, rule)
+        return len(chosen)
 
     async def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
         """Return the sessions that a rule selects by the activity that all hubs have seen."""
@@ -165,7 +173,9 @@ class IdleCuller:
         server that is short of processor time must not lose its student's page.
         """
         under_pressure = reason is not EndReason.IDLE
-        if live.connections or (under_pressure and page_known(live, self._clock.now())):
+        if live.connections or is_rehearsal(live.key.user):  # no person looks at a rehearsal's
+            return
+        if under_pressure and page_known(live, self._clock.now()):
             return
         pages = await self._census(live.endpoint, live.base_url)
         if under_pressure if pages is None else pages > 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from mograder.core.names import is_rehearsal
 from mograder.sessions.session import LiveSession
 
 FORGOTTEN = 4
@@ -42,6 +43,12 @@ def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]
     request is less than :data:`QUIET` ago.
     """
     return _oldest_first(each for each in sessions if _may_go(each, now))
+
+
+def rehearsed(sessions: Iterable[LiveSession], _now: datetime) -> list[LiveSession]:
+    """Return the sessions of rehearsals, the newest first: they end before any student's."""
+    found = (each for each in sessions if is_rehearsal(each.key.user))
+    return sorted(found, key=lambda live: live.started_at, reverse=True)
 
 
 def relief(candidates: Iterable[LiveSession], shortage: int) -> list[LiveSession]:

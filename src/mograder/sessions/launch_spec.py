@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.core.settings_model import ItemSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
@@ -23,6 +23,7 @@ from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import limited
 from mograder.sandbox.protocol import Limits, Mode, StartSession
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.session import SessionKey
 from mograder.store.hub_state import HubState
 from mograder.store.releases import Release, Releases
@@ -32,6 +33,9 @@ Decisions = Mapping[str, ItemSettings]
 """The ``[items.NAME]`` settings, by item name."""
 
 NOTHING_DECIDED: Decisions = MappingProxyType({})
+
+_LEAST_WEIGHT = 1
+"""The processor weight of a rehearsal's sessions, which take what others leave."""
 
 _log = get_logger(__name__)
 
@@ -61,6 +65,13 @@ class Spawner:
         self._limits = limits
         self._decisions = decisions
         self._asset_url = asset_url
+        self.recorder: CopyRecorder | None = None
+        """Records each copy before its session starts, and after it has ended."""
+
+    def ended(self, key: SessionKey) -> None:
+        """Record the copy of a session whose process has ended; blocks, and never fails."""
+        if self.recorder is not None and key.mode is Mode.EDIT:
+            self.recorder.look(Username(key.user), ItemName(key.item))
 
     async def request(self, key: SessionKey, session_id: str, progress: Progress) -> StartSession:
         """Return the request that starts a session.
@@ -74,6 +85,9 @@ class Spawner:
         directory, script, uid_slot = await asyncio.to_thread(self._find, key)
         environment = await self._environments.prepare(script, progress)
         decided = self._decisions.get(key.item)
+        limits, awaited = limited(self._limits, script, decided), not is_rehearsal(key.user)
+        if not awaited:
+            limits = limits.model_copy(update={"cpu_weight": _LEAST_WEIGHT})
         return StartSession(
             session_id=session_id,
             mode=key.mode,
@@ -82,9 +96,10 @@ class Spawner:
             environment=environment.directory,
             base_url=f"/{key.url.rstrip('/')}",
             uid_slot=uid_slot,
-            limits=limited(self._limits, script, decided),
+            limits=limits,
             allow=allowed(script, decided),
             asset_url=self._asset_url,
+            awaited=awaited,
         )
 
     async def version(self, key: SessionKey) -> str:
@@ -105,6 +120,8 @@ class Spawner:
         else:
             directory = self._workspaces.directory(user, item)
             _check_size(self._workspaces.notebook_size(user, item))
+            if self.recorder is not None:
+                self.recorder.look(user, item)
         return directory, script_of(release), self._slots.slot_of(key.user)
 
 

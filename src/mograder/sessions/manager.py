@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.core.names import is_rehearsal
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
@@ -29,7 +30,7 @@ from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import LocalConnections
 from mograder.sessions.counters import Counters, kind_of
-from mograder.sessions.end_history import History
+from mograder.sessions.end_history import History, log_unasked_end
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
@@ -39,7 +40,8 @@ from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler, stop_all
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.shared_rows import RowTaken, SharedRows
-from mograder.sessions.start_queue import StartQueue, Ticket
+from mograder.sessions.start_queue import StartQueue
+from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub_state import HubState, SessionRow, SessionState
 
@@ -57,7 +59,8 @@ class SessionManager:
 
     ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
     that no student waits for. ``on_change`` is called with the key of each session that started or
-    ended, ``on_adopted`` with each session that another hub started. ``checks`` hears the checks.
+    ended, ``on_adopted`` with each session that another hub started, ``after_end`` in a thread when
+    a session's process has ended. ``checks`` hears the checks.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class SessionManager:
         self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
         self.on_adopted: Callable[[LiveSession], None] = lambda _: None
+        self.after_end: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
         self._shared: SharedRows | None = None
         self._starter = Starter(launcher, rows, probe, limits.start_timeout)
@@ -88,7 +92,7 @@ class SessionManager:
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
-        self.pages_first = queue.pages_first
+        self.pages_first, self.rehearsed = queue.pages_first, queue.rehearsed
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
         self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
@@ -311,7 +315,8 @@ class SessionManager:
             raise
         finally:
             self._queue.leave(ticket)
-        self.tally.started(live.usage.warm, self._clock.steady() - asked)
+        if not is_rehearsal(key.user):  # how long that waits says nothing of what students do
+            self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
@@ -424,7 +429,7 @@ class SessionManager:
             return
         if not isinstance(news, NodeStatus):
             self._ledger.measured(news.sessions, news.overhead, news.runs)
-        if len(self._queue) or len(self.background):
+        if len(self._queue) or len(self.background) or len(self.rehearsed):
             self._queue.reconsider(self.all(), self._expected)
 
     async def _handle_exits(self) -> None:
@@ -448,15 +453,7 @@ class SessionManager:
             self._shared.explain_later(live.id, live.key)
             return
         reason = reason or reason_of(gone)
-        _log.warning(
-            "%s of %s for %s ended by itself (%s) with status %s: %s",
-            live.key.mode.value,
-            live.key.item,
-            live.key.user,
-            reason.value,
-            gone.status,
-            gone.log_tail[-500:],
-        )
+        log_unasked_end(live.key, gone, reason)
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
         ending = self._record_end(live, reason, detail)
         await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))
@@ -474,10 +471,12 @@ class SessionManager:
         try:
             if self._shared is not None:
                 await self._shared.conclude(ending, alive=alive)
+                await asyncio.to_thread(self.after_end, ending.key)
                 return
             if alive:
                 with suppress(MograderError):
                     await self._launcher.stop(ending.session_id)
+            await asyncio.to_thread(self.after_end, ending.key)
         finally:
             self._closing.discard(ending.session_id)
             self._ledger.close(ending.session_id)

@@ -13,17 +13,18 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
-from mograder.core.single_flight import Progress
+from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.counters import Counters
 from mograder.sessions.memory_estimate import MemoryLedger
+from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import LiveSession, SessionKey, Usage
+from mograder.sessions.start_ticket import Ticket
 
 _PLACE_SECONDS = 15.0
 """How long an unanswered start counts against the concurrent starts. A cold start on a busy
@@ -45,27 +46,6 @@ class Obstacle(Enum):
     MACHINES = "no machine is ready yet."
     PLACES = "many notebooks are starting at the moment."
     MEMORY = "the server's memory is in use, and places get free as others finish."
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One start that waits or was admitted; tickets are ordered by ``number``.
-
-    ``expected`` is in bytes. ``admitted`` resolves to the start's entry in the ledger.
-    ``last_text`` is the last text that was passed to ``tell``. ``timer`` runs while the start
-    counts as in progress.
-    """
-
-    number: int
-    key: SessionKey
-    session_id: str
-    expected: int
-    tell: Progress
-    admitted: asyncio.Future[Usage] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    last_text: str = ""
-    timer: asyncio.TimerHandle | None = None
 
 
 def obstacle(
@@ -103,7 +83,8 @@ class StartQueue:
     Mutable state: ``_waiting``, in the order of their numbers, and ``_starting``, a count.
     ``pressed`` is set while the first one waits for memory. ``_calm`` is cleared when starts wait
     for a place, and set again once none is waiting or in progress. Call :meth:`pump` when memory
-    may have become free. ``when_none_waits`` is called then if no start waits.
+    may have become free. ``when_none_waits`` is called then if no start waits. The starts of
+    ``rehearsed`` are in no line with these, and count for no rule here.
     """
 
     def __init__(
@@ -125,6 +106,7 @@ class StartQueue:
         self._starting = 0
         self._admissions: deque[float] = deque(maxlen=_PACES)
         self._telling: asyncio.TimerHandle | None = None
+        self.rehearsed = RehearsalStarts(limits, ledger, self._disturbed)
         self.when_none_waits: Callable[[], None] = lambda: None
         self.pressed = asyncio.Event()
         self._calm = asyncio.Event()
@@ -154,6 +136,8 @@ class StartQueue:
 
         Raises: :class:`Busy` when the queue is full, :class:`Conflict` after :meth:`dismiss`.
         """
+        if is_rehearsal(ticket.key.user):
+            return await self.rehearsed.enter(ticket)
         self.demand_room()
         bisect.insort(self._waiting, ticket, key=lambda each: each.number)
         self.pump()
@@ -170,7 +154,8 @@ class StartQueue:
 
     def dismiss(self, key: SessionKey) -> bool:
         """Remove the waiting start of a key; return false if there is none."""
-        ticket = next((each for each in self._waiting if each.key == key), None)
+        waiting = (each for each in self._waiting if each.key == key)
+        ticket = next(waiting, None) or self.rehearsed.find(key)
         if ticket is None or ticket.admitted.done():
             return False
         ticket.admitted.set_exception(
@@ -194,7 +179,7 @@ class StartQueue:
 
         for live in running:
             live.usage.expected = min(live.usage.expected, by_now(live.key))
-        for ticket in self._waiting:
+        for ticket in (*self._waiting, *self.rehearsed.waiting):
             ticket.expected = by_now(ticket.key)
         self.pump()
 
@@ -208,6 +193,7 @@ class StartQueue:
             self.pressed.clear()
         self._changed()
         if not self._waiting:
+            self.rehearsed.admit()
             self.when_none_waits()
 
     async def pages_first(self, live: LiveSession) -> None:
@@ -238,11 +224,16 @@ class StartQueue:
             ticket.timer = None
             self._starting -= 1
             self.pump()
+        else:
+            self.rehearsed.leave(ticket)
 
     def close(self) -> None:
         """Stop reporting places; the owner cancels the waiting starts."""
         if self._telling is not None:
             self._telling.cancel()
+
+    def _disturbed(self) -> bool:
+        return bool(self._waiting or self._starting)
 
     def _obstacle(self) -> Obstacle | None:
         return obstacle(
@@ -264,7 +255,7 @@ class StartQueue:
         if ticket in self._waiting:
             self._waiting.remove(ticket)
             self.pump()
-        elif _let_in(ticket.admitted):  # cancelled after its admission, before its task ran
+        elif ticket.let_in:  # cancelled after its admission, before its task ran
             self._ledger.close(ticket.session_id)
             self._starting -= 1
             self.pump()
@@ -290,7 +281,3 @@ class StartQueue:
         if text != ticket.last_text:
             ticket.last_text = text
             ticket.tell(text)
-
-
-def _let_in(admitted: asyncio.Future[Usage]) -> bool:
-    return admitted.done() and not admitted.cancelled() and admitted.exception() is None

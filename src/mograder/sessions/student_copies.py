@@ -7,13 +7,14 @@ version (B57, B117). The contents of the folder are untrusted; ``store.workspace
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.disk_reserve import DiskReserve
-from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.uninterrupted import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
@@ -23,14 +24,17 @@ from mograder.notebook.integrity import Tampering
 from mograder.notebook.screening import Screening
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.store.earlier_versions import parse_archive
 from mograder.store.published_release import Release
 from mograder.store.renamed_notebooks import printable
+from mograder.store.versions import Origin
 from mograder.store.workspaces import Saved, Workspaces
 
 T = TypeVar("T")
+_log = get_logger(__name__)
 
 MAX_REPORT = 8_000_000
 """Largest validation report that is read, in bytes."""
@@ -61,14 +65,22 @@ class CopyOf:
 class Copies:
     """Changes and reads copies; for one event loop. Files are accessed in threads.
 
-    ``reserve`` is the disk space that uploads must leave free.
+    ``reserve`` is the disk space that uploads must leave free. ``recorder`` records a text before
+    it is replaced, and the new one.
     """
 
     def __init__(
-        self, pool: SessionManager, workspaces: Workspaces, clock: Clock, *, reserve: DiskReserve
+        self,
+        pool: SessionManager,
+        workspaces: Workspaces,
+        recorder: CopyRecorder,
+        clock: Clock,
+        *,
+        reserve: DiskReserve,
     ) -> None:
         self._pool = pool
         self._workspaces = workspaces
+        self._recorder = recorder
         self._clock = clock
         self._reserve = reserve
         self._inspector = Inspector()
@@ -100,7 +112,7 @@ class Copies:
         text = decode_notebook(data, copy.notebook)
         now, user, item = self._clock.now(), copy.user, copy.item
         return await self._change(
-            copy, lambda: self._workspaces.upload(user, item, text.encode(), now)
+            copy, lambda: self._workspaces.upload(user, item, text.encode(), now), Origin.UPLOAD
         )
 
     async def reset(self, copy: CopyOf, release: Release) -> str | None:
@@ -122,7 +134,50 @@ class Copies:
             earlier = self._workspaces.read(user, item, parse_archive(archive, item), MAX_NOTEBOOK)
             return self._workspaces.restore(user, item, earlier.data, now)
 
-        return await self._change(copy, put_back)
+        return await self._change(copy, put_back, Origin.RESTORE)
+
+    async def put_back(self, copy: CopyOf, number: int) -> str | None:
+        """Put a version of the timeline back; return the name under which the present one is kept.
+
+        Raises: :class:`NotFound` when there is no such version, else as :meth:`upload`.
+        """
+        versions = self._recorder.versions
+        text = await asyncio.to_thread(versions.text, copy.user, copy.item, number)
+        return await self.put(copy, text, Origin.RESTORE)
+
+    async def put(self, copy: CopyOf, text: bytes, origin: Origin) -> str | None:
+        """Replace an existing copy by a text that comes from its own versions, as an edit.
+
+        Return the name under which the present one is kept. Raises: as :meth:`upload`.
+        """
+        user, item, now = copy.user, copy.item, self._clock.now()
+        return await self._change(
+            copy, lambda: self._workspaces.restore(user, item, text, now), origin
+        )
+
+    async def rewrite(
+        self, copy: CopyOf, make: Callable[[bytes], Awaitable[bytes]], origin: Origin
+    ) -> str | None:
+        """Replace an existing copy by what ``make`` returns for its present text, as an edit.
+
+        ``make`` is called twice: before the copy's session is ended, so that nothing happens if it
+        raises, and with what was saved last after that. Return the name under which the present
+        notebook is kept.
+
+        Raises: as ``make`` and :meth:`upload`, :class:`NotFound` without a copy.
+        """
+        user, item = copy.user, copy.item
+        await make((await self.export(copy)).data)
+        async with self._pool.without_session(copy.key):
+            text = await make((await asyncio.to_thread(self._read, copy, copy.notebook)).data)
+            now = self._clock.now()
+            return await to_its_end(
+                lambda: self._with_room(
+                    lambda: self._record(
+                        copy, lambda: self._workspaces.restore(user, item, text, now), origin
+                    )
+                )
+            )
 
     async def take_back(self, copy: CopyOf) -> str | None:
         """Rename a renamed notebook back to the item's name; return its old name, or None.
@@ -184,12 +239,31 @@ class Copies:
     async def _renew(self, copy: CopyOf, release: Release, *, only_replace: bool) -> str | None:
         now, renew = self._clock.now(), self._workspaces.renew
         return await self._change(
-            copy, lambda: renew(copy.user, release, now, only_replace=only_replace)
+            copy, lambda: renew(copy.user, release, now, only_replace=only_replace), Origin.RESET
         )
 
-    async def _change(self, copy: CopyOf, do: Callable[[], T]) -> T:
-        """Call ``do`` while no session has the files open, if the disk has enough space."""
-        return await self._alone(copy, lambda: self._with_room(do))
+    async def _change(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
+        """Call ``do`` while no session has the files open, if the disk has enough space.
+
+        Raises: :class:`Busy` if the present text cannot be recorded first; nothing is changed then.
+        """
+        return await self._alone(
+            copy, lambda: self._with_room(lambda: self._record(copy, do, origin))
+        )
+
+    def _record(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
+        recorder, user, item = self._recorder, copy.user, copy.item
+        before = recorder.found(user, item)
+        done = do()
+        try:
+            if origin is Origin.RESET:
+                new = Origin.RELEASE if before is None else Origin.RESET
+                recorder.renewed(user, item, new)
+            else:
+                recorder.found(user, item, origin)
+        except MograderError as error:  # it will be found, and recorded, when it is next opened
+            _log.warning("the new text of %s/%s was not recorded: %s", user, item, error)
+        return done
 
     async def _alone(self, copy: CopyOf, do: Callable[[], T]) -> T:
         """Call ``do`` in a thread while the copy has no session; once begun, it is completed."""
@@ -197,13 +271,7 @@ class Copies:
             return await to_its_end(do)
 
     def _with_room(self, do: Callable[[], T]) -> T:
-        space = self._workspaces.space()
-        if space.free < self._reserve.of(space.total):
-            raise Busy(
-                "The hub's disk is nearly full, so nothing was changed.",
-                hint="Tell your instructor, who has to make room.",
-                retry_after=60,
-            )
+        self._reserve.demand_room(self._workspaces.space())
         return do()
 
 

@@ -102,6 +102,12 @@ class Hubs:
         except Conflict:  # another hub took it at the same moment
             return False
 
+    def release(self, name: str, hub_id: str) -> None:
+        """Give a task back that this hub has taken over; does nothing if another hub has it."""
+        c = hub_leases.c
+        with writing(self._engine) as connection:
+            connection.execute(delete(hub_leases).where(c.name == name, c.hub_id == hub_id))
+
     def tell(self, hub_id: str, text: str) -> None:
         """Add news for the other hubs; remove old ones."""
         c = hub_news.c

@@ -30,14 +30,10 @@ from mograder.store.earlier_versions import (
     archive_names,
     archive_of,
 )
+from mograder.store.merged_files import FileChange, KnownFiles, place_files
 from mograder.store.openat2 import Resolver
-from mograder.store.published_release import (
-    Release,
-    is_support,
-    open_release,
-    release_at,
-    version_at,
-)
+from mograder.store.pinned_release import gone, open_file, pinned
+from mograder.store.published_release import Release, is_support
 from mograder.store.renamed_notebooks import Released, Renamed
 from mograder.store.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 
@@ -257,6 +253,7 @@ class Workspaces:
         Raises: as :meth:`upload`.
         """
         with self._lock(user, item):
+            self._make(user, item)
             self._take_back(user, item)
             kept = self._replace(user, item, io.BytesIO(data), now)
             if self._look(user, item, _UPLOADED) is None:
@@ -279,13 +276,55 @@ class Workspaces:
             if only_replace and not self._anything(user, release.name):
                 return None
             self._make(user, release.name)
-            fd, current = _pinned(release)
+            fd, current = pinned(release)
             try:
                 return self._renew(user, current, fd, now)
             except FileNotFoundError as error:
-                raise _gone(release) from error
+                raise gone(release) from error
             finally:
                 os.close(fd)
+
+    def merge(
+        self, user: Username, release: Release, text: bytes, known: KnownFiles, now: datetime
+    ) -> tuple[FileChange, ...]:
+        """Put a text in place that has the release merged into it, and the release's data files.
+
+        The text comes last: after a crash the old or the new one is there, and calling this again
+        completes it. The replaced text is kept beside it. Return what was done to the files.
+
+        Raises: :class:`Conflict` if the item has been published again, else as :meth:`upload`.
+        """
+        item = release.name
+        with self._lock(user, item):
+            self._take_back(user, item)
+            fd, current = pinned(release)
+            try:
+                if current.version != release.version:
+                    raise Conflict(f"{item} has just been published again.", hint="Try again.")
+                changes = place_files(self._below, _path(user, item), current, fd, known)
+            except FileNotFoundError as error:
+                raise gone(release) from error
+            finally:
+                os.close(fd)
+            self._put_merged(user, release, text, now)
+        return changes
+
+    def _put_merged(self, user: Username, release: Release, text: bytes, now: datetime) -> None:
+        """Replace the text by a merged one; a copy that was not edited still counts as such."""
+        item = release.name
+        untouched = self.file_status(user, item) is FileStatus.UPLOADED
+        marked = max(int(now.timestamp() * 1e9), int(release.updated.timestamp() * 1e9) + 1)
+        with suppress(NotFound, InvalidInput):
+            if self._below.read(_path(user, item, f"{item}.py"), len(text)) == text:
+                self._mark(user, item, _FETCHED, modified_ns=marked)
+                return
+        how = NewFile(modified_ns=marked) if untouched else _PLAIN
+        self._replace(user, item, io.BytesIO(text), now, how)
+        if untouched:
+            self._mark(user, item, _UPLOADED, modified_ns=marked)
+        elif self._look(user, item, _UPLOADED) is None:
+            self._mark(user, item, _UPLOADED, modified_ns=0)
+        self._mark(user, item, _FETCHED, modified_ns=marked)
 
     def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
         """Record an export of the notebook: as of now, or of its version ``modified_ns`` (B122).
@@ -314,7 +353,7 @@ class Workspaces:
         for path in release.files:
             if is_support(release, path):
                 self._copy_support(user, release.name, path, fd)
-        with _open_at(fd, release.notebook.name) as source:
+        with open_file(fd, release.notebook.name) as source:
             modified = os.fstat(source.fileno()).st_mtime_ns
             how = NewFile(modified_ns=modified)
             kept = self._replace(user, release.name, source, now, how)
@@ -409,7 +448,7 @@ class Workspaces:
         return self._below.look(_path(user, item, name))
 
     def _copy_release(self, user: Username, release: Release) -> None:
-        fd, current = _pinned(release)
+        fd, current = pinned(release)
         try:
             self._below.remove(_path(user, current.name, _EXPORTED))
             for marker in (_UPLOADED, _FETCHED):
@@ -419,13 +458,13 @@ class Workspaces:
             for path in current.files:
                 if is_support(current, path):
                     self._copy_support(user, current.name, path, fd)
-            with _open_at(fd, current.notebook.name) as source:
+            with open_file(fd, current.notebook.name) as source:
                 # The release's time, but not later than the markers', which would mean "edited".
                 modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
                 how = NewFile(modified_ns=modified, replace=False)
                 self._below.copy(_path(user, current.name, current.notebook.name), source, how)
         except FileNotFoundError as error:
-            raise _gone(release) from error
+            raise gone(release) from error
         finally:
             os.close(fd)
 
@@ -433,38 +472,9 @@ class Workspaces:
         parent = path.rpartition("/")[0]
         if parent:
             self._below.make_directory(_path(user, item, parent))
-        with _open_at(release, path) as source:
+        with open_file(release, path) as source:
             self._below.copy(_path(user, item, path), source, NewFile(replace=False))
 
 
 def _path(*parts: str) -> str:
     return "/".join(parts)
-
-
-def _open_at(directory: int, path: str) -> BinaryIO:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, dir_fd=directory), "rb")
-
-
-def _pinned(release: Release) -> tuple[int, Release]:
-    """Open the release's directory and return the release in it, read again if it was replaced.
-
-    Reading through the descriptor never mixes files of two releases.
-    """
-    fd = open_release(release.directory)
-    if fd is None:
-        raise _gone(release)
-    try:
-        if version_at(fd, release.name) == release.version:
-            return fd, release
-        current = release_at(fd, release.directory, release.name)
-        if current is None:
-            raise _gone(release)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, current
-
-
-def _gone(release: Release) -> NotFound:
-    return NotFound(f"{release.name} is not published any more.")

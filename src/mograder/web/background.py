@@ -146,16 +146,18 @@ async def progress_lines(
     *,
     statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
     absent: float | None = None,
+    figures: Callable[[], Mapping[str, object]] = dict,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the lines of the progress protocol; the last one is the result or the error.
 
-    ``shown`` returns the last line's fields for a result. When the client disconnects before that,
+    ``shown`` returns the last line's fields for a result, ``figures`` further fields of each line
+    of progress. When the client disconnects before that,
     the work is cancelled after ``absent`` seconds; a reloaded page has asked again by then. None:
     the work continues without a client.
     """
     try:
         async for message in running.news():
-            yield _line("progress", message=message)
+            yield _line("progress", message=message, **figures())
     finally:
         if absent is not None and not running.task.done():
             running.abandon(absent)
@@ -177,10 +179,16 @@ def progress_response(
     *,
     statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
     absent: float | None = None,
+    figures: Callable[[], Mapping[str, object]] = dict,
 ) -> StreamingResponse:
     """Return the response with :func:`progress_lines`, which no proxy may hold back."""
     lines = progress_lines(
-        running, request_context(request).request_id, shown, statuses=statuses, absent=absent
+        running,
+        request_context(request).request_id,
+        shown,
+        statuses=statuses,
+        absent=absent,
+        figures=figures,
     )
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines, media_type=NDJSON, headers=headers)

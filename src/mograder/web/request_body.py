@@ -76,6 +76,14 @@ async def read_json(request: Request, shape: type[B], limit: int) -> B:
         raise InvalidInput(f"{place or 'The body'}: {first['msg']}"[:500]) from error
 
 
+async def read_text(request: Request, limit: int) -> str:
+    """Return a body of at most ``limit`` bytes as text. Raises: TooLarge, InvalidInput."""
+    try:
+        return (await _read(request, limit)).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The body is not UTF-8.") from error
+
+
 async def _read(request: Request, limit: int) -> bytes:
     body = bytearray()
     try:

@@ -10,7 +10,8 @@ from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.counters import Counters
 from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import SessionKey, Usage
-from mograder.sessions.start_queue import StartQueue, Ticket
+from mograder.sessions.start_queue import StartQueue
+from mograder.sessions.start_ticket import Ticket
 from tests.support.clock import ManualClock
 
 FEW_STEPS = 8

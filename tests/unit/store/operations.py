@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.store.allowlist import Allowlist
+from mograder.store.merged_files import KnownFiles
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.submissions import Submissions
 from mograder.store.visibility import Visibility, VisibilityRules
@@ -92,6 +94,28 @@ def _copy_became(new: bytes) -> Callable[[Path], str]:
         assert now in (WORK, new), f"half a notebook: {now!r}"
         return "old" if now == WORK else "new"
 
+    return state
+
+
+def _published_anew(home: Path) -> None:
+    _worked(home)
+    _publish(home, SECOND)
+
+
+def _merge(home: Path, disk: Disk) -> None:
+    digest = hashlib.sha256(FIRST["data.csv"]).hexdigest()
+    known = KnownFiles({"data.csv": frozenset({digest})})
+    _spaces(home, disk).merge(ALICE, _release(home), SENT, known, NOW)
+
+
+def _merged(home: Path) -> str:
+    """The text comes last: a merged one has all data files."""
+    state = _copy_became(SENT)(home)
+    folder = home / "hub-notebooks" / "alice" / "A1"
+    assert (folder / "data.csv").read_bytes() in (FIRST["data.csv"], SECOND["data.csv"])
+    if state == "new":
+        found = {name: (folder / name).read_bytes() for name in ("data.csv", "more.csv")}
+        assert found == {name: SECOND[name] for name in found}
     return state
 
 
@@ -209,6 +233,7 @@ OPERATIONS = (
         lambda home, disk: _ignore(_spaces(home, disk).restore(ALICE, A1, EARLIER, NOW)),
         _copy_became(EARLIER),
     ),
+    Operation("merge", _published_anew, _merge, _merged),
     Operation(
         "export",
         _worked,

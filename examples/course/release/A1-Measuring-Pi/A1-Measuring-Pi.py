@@ -7,7 +7,7 @@
 #     "numpy",
 # ]
 # mograder-assignment = "A1-Measuring-Pi"
-# mograder-cell-hashes = "63247c45,0dce6ca9,971394c8,ba30030a,3afecbb9,f2679981,63b44528,151664e7,c3e03a29,886e09ea,22974695,e0c104e6,85525531,da0443eb,273f0ad3,88138001,45ce656e,b5f5459d"
+# mograder-cell-hashes = "63247c45,0dce6ca9,971394c8,ba30030a,3afecbb9,f2679981,63b44528,151664e7,c3e03a29,e102b26f,22974695,e0c104e6,85525531,da0443eb,273f0ad3,88138001,45ce656e,b5f5459d"
 # ///
 
 import marimo
@@ -169,7 +169,7 @@ def estimate_pi(points):
 @app.cell(hide_code=True)
 def _(check, np, points, unanswered):
     _corner = np.array([[0.9, 0.9]])
-    _half = np.array([[0.1, 0.1], [0.9, 0.9]])
+    _half = np.array([[0.0, 1.0], [0.9, 0.9]])
     check(
         "Q2: Estimating pi",
         []

@@ -8,7 +8,7 @@
 # ]
 # mograder-assignment = "A2-Cooling-Coffee"
 # mograder-hidden-tests = true
-# mograder-cell-hashes = "a27a9181,a360e589,3cb59350,738dcb30,482f9920,38d5923c,2f009aaf,bb8295be,2b865132,1c3e4b7a,a7416846,62e1557c,11cd97ab,695114a1,b5be17ff,8f9be94b,f5ab4397,b5f5459d"
+# mograder-cell-hashes = "a27a9181,a360e589,3cb59350,738dcb30,482f9920,38d5923c,2f009aaf,bb8295be,2b865132,1c3e4b7a,a7416846,62e1557c,11cd97ab,695114a1,de452bbb,4272ef99,f5ab4397,b5f5459d"
 # ///
 
 import marimo
@@ -273,8 +273,8 @@ def _(mo):
     Coffee burns the tongue above 60 °C. Write a function
     `waiting_time(target, k, start, room)` that returns after how many minutes the coffee
     has cooled to `target`, by solving Newton's law for $t$. Coffee that is cool enough
-    already takes `0` minutes, and a target that is not above the temperature of the room
-    is never reached: return `math.inf` for it.
+    already takes `0` minutes. Any other target that is not above the temperature of the
+    room is never reached: return `math.inf` for it.
     """)
     return
 
@@ -302,7 +302,10 @@ def _(check, math, unanswered, waiting_time):
                 "at a rate of $\\log 2$ the difference to the room halves in one minute",
                 2,
             ),
-            (lambda: waiting_time(60.0, 0.042, 55.0, 20.0) == 0, "55 °C is cool enough already"),
+            (
+                lambda: waiting_time(60.0, 0.042, 55.0, 20.0) == 0 == waiting_time(20, 1, 20, 20),
+                "55 °C is cool enough already, and for 20 °C, coffee at 20 °C",
+            ),
         ],
     )
     return

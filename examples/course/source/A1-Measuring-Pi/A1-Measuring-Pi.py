@@ -168,7 +168,7 @@ def estimate_pi(points):
 @app.cell(hide_code=True)
 def _(check, np, points, unanswered):
     _corner = np.array([[0.9, 0.9]])
-    _half = np.array([[0.1, 0.1], [0.9, 0.9]])
+    _half = np.array([[0.0, 1.0], [0.9, 0.9]])
     check(
         "Q2: Estimating pi",
         []

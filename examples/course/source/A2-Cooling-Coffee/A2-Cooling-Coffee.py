@@ -280,8 +280,8 @@ def _(mo):
     Coffee burns the tongue above 60 °C. Write a function
     `waiting_time(target, k, start, room)` that returns after how many minutes the coffee
     has cooled to `target`, by solving Newton's law for $t$. Coffee that is cool enough
-    already takes `0` minutes, and a target that is not above the temperature of the room
-    is never reached: return `math.inf` for it.
+    already takes `0` minutes. Any other target that is not above the temperature of the
+    room is never reached: return `math.inf` for it.
     """)
     return
 
@@ -314,7 +314,10 @@ def _(check, math, unanswered, waiting_time):
                 "at a rate of $\\log 2$ the difference to the room halves in one minute",
                 2,
             ),
-            (lambda: waiting_time(60.0, 0.042, 55.0, 20.0) == 0, "55 °C is cool enough already"),
+            (
+                lambda: waiting_time(60.0, 0.042, 55.0, 20.0) == 0 == waiting_time(20, 1, 20, 20),
+                "55 °C is cool enough already, and for 20 °C, coffee at 20 °C",
+            ),
         ],
     )
     return

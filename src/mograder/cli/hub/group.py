@@ -36,6 +36,10 @@ class _Hub(LazyGroup):
             "publish": Lazy(
                 "mograder.cli.hub.publish:publish", "Publish an assignment or a lecture to a hub."
             ),
+            "update": Lazy(
+                "mograder.cli.hub.update:update",
+                "Bring a new release into the copies that students have.",
+            ),
             "warm-cache": Lazy(
                 "mograder.cli.hub.warm:warm_cache", "Prepare the environments of notebooks."
             ),
@@ -48,6 +52,14 @@ class _Hub(LazyGroup):
             ),
             "schedule": Lazy(
                 "mograder.cli.hub.course:schedule", "Open a hub's items by a schedule."
+            ),
+            "warm": Lazy(
+                "mograder.cli.hub.warm_items:warm",
+                "Have a hub prepare items, so that their notebooks open at once.",
+            ),
+            "rehearse": Lazy(
+                "mograder.cli.hub.rehearse:rehearse",
+                "See beforehand how a lecture will go on a hub.",
             ),
             "lti": Lazy(
                 "mograder.cli.hub.lti:lti",

@@ -261,6 +261,12 @@ def _send(
         report("Sending the files…")
         published = client.publish(release.name, kind.value, release.files, report)
     say(f"Published {len(release.files)} files to hub.")
+    if published.copies and kind is ItemKind.ASSIGNMENT:
+        have = "1 student has" if published.copies == 1 else f"{published.copies} students have"
+        say(
+            f"{have} a copy of an earlier release. What an update would do to them: "
+            f"mograder hub update {release.name} --preview"
+        )
     if not published.warmed and warm:
         say("Warming uv cache...")
         ready = client.warm_cache().ready

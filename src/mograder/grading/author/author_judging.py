@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mograder.core.single_flight import Progress
 from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
+from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import GradingBench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.grading_plan import parse_plan
@@ -42,9 +44,14 @@ def sandboxed_judging(
 ) -> AuthorJudging:
     """Return how to judge a notebook as `mograder autograde` does."""
 
+    slots = SandboxSlots()
+
     async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
-        environment = await bench.environment(trial.text, progress)
-        return await bench.judges.judge(_request(trial, environment, bench.limits, deadlines))
+        environment = await bench.environment(trial.header or trial.text, progress)
+        request = _request(trial, environment, bench.limits, deadlines)
+        with slots.pair() as (worker, judge):
+            numbered = replace(request, uid_slot=worker, judge_slot=judge)
+            return await bench.judges.judge(numbered)
 
     async def keep(trial: AuthorTrial, contract: str) -> None:
         recording = Recording(

@@ -17,7 +17,12 @@ from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionResult, Outcome
-from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
+from mograder.sandbox.execution.unsandboxed import (
+    AuthorEnvironment,
+    OwnRun,
+    run_as_author,
+    run_own,
+)
 from mograder.store.course import read_notebook
 
 _LOG = 2000
@@ -62,7 +67,8 @@ class AuthorTrial:
 
     ``folder`` has the files beside it, ``files`` what the judge has. The checks are tried with junk
     as well if no contract is in ``files``. ``interface`` and ``skip`` are as in
-    :class:`~mograder.sandbox.execution.judging.JudgingRequest`.
+    :class:`~mograder.sandbox.execution.judging.JudgingRequest`. ``header`` is the text whose header
+    says which packages are needed, if that is not ``text``: a student's header is never used.
     """
 
     text: str
@@ -71,6 +77,7 @@ class AuthorTrial:
     files: JudgeFiles
     interface: tuple[str, ...]
     skip: tuple[int | str, ...]
+    header: str = ""
 
 
 Judge = Callable[[AuthorTrial, Progress], Awaitable[JudgingResult]]
@@ -78,6 +85,40 @@ Judge = Callable[[AuthorTrial, Progress], Awaitable[JudgingResult]]
 
 Raises :class:`~mograder.core.errors.MograderError` if it cannot be judged at all.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookVariant:
+    """A text to run as an author's notebook ``name``, with a copy of the files in ``folder``."""
+
+    text: str
+    name: str
+    folder: Path
+    seconds: float
+
+
+RunVariant = Callable[[NotebookVariant, Progress], Awaitable[ExecutionResult]]
+"""Runs a variant of an author's notebook; raises as :data:`Run`."""
+
+
+def trusted_variants(environment: AuthorEnvironment) -> RunVariant:
+    """Return a function that runs variants without a sandbox, never a student's notebook."""
+
+    async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
+        python = await environment.command(read_script(variant.text), progress)
+        content = variant.text.encode("utf-8", "surrogatepass")
+        return await run_own(
+            OwnRun(
+                content,
+                variant.name,
+                variant.folder,
+                python,
+                environment.variables,
+                variant.seconds,
+            )
+        )
+
+    return run
 
 
 def trusted_run(environment: AuthorEnvironment, *, seconds: float) -> Run:
@@ -105,10 +146,15 @@ class AuthorJudging:
 
 @dataclass(frozen=True, slots=True)
 class AuthorRuns:
-    """The ways in which an author's notebooks are run and judged."""
+    """The ways in which an author's notebooks are run and judged.
+
+    ``protected`` is whether that is in sandboxes, so that a student's work may be judged, too.
+    """
 
     run: Run
     judging: AuthorJudging
+    run_variant: RunVariant
+    protected: bool = False
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:

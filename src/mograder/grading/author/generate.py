@@ -34,6 +34,8 @@ from mograder.grading.author.release_checks import (
 from mograder.grading.author.release_names import check_names
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.author_advice import without_mark
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.checks_advice import advise_checks
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading_plan import GradingPlan
 from mograder.notebook.grading_review import review_grading
@@ -171,7 +173,7 @@ class _Generator:
             refuse(planned.errors)
             for finding in (
                 *(*release.advice, *self._objections(text, filename)),
-                *planned.advice,
+                *(*planned.advice, *_advice_on_checks(text, filename, release, planned.plan)),
             ):
                 self._tell(Step.ADVICE, str(finding))
             self._lines += [*missing_files(self._item, source, text), *packages(source, text)]
@@ -318,6 +320,15 @@ class _Generator:
 
     def _tell(self, step: Step, text: str) -> None:
         self._lines.append(Line(step, text))
+
+
+def _advice_on_checks(
+    text: str, filename: str, release: ReleaseText, plan: GradingPlan | None
+) -> Sequence[Finding]:
+    """Return what `mograder quality` tells of the checks without running them."""
+    if plan is None:
+        return ()
+    return advise_checks(parse_cells(text, filename), release.text, plan, filename)
 
 
 def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:

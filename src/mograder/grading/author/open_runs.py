@@ -9,7 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
-from mograder.grading.author.author_runs import AuthorJudging, AuthorRuns, AuthorTrial, trusted_run
+from mograder.grading.author.author_runs import (
+    AuthorJudging,
+    AuthorRuns,
+    AuthorTrial,
+    trusted_run,
+    trusted_variants,
+)
 from mograder.grading.runs.local_runner import UNPROTECTED
 from mograder.grading.runs.workbench import demand_no_sandbox, own_variables
 from mograder.sandbox.execution.judging import Deadlines, JudgingResult
@@ -56,7 +62,11 @@ async def open_runs(
         environment = AuthorEnvironment(wheels, own_variables(environ), own=own_python)
         stack.push_async_callback(environment.close)
         seconds = loaded.settings.defaults.timeout
-        yield AuthorRuns(trusted_run(environment, seconds=seconds), _judging(environment, seconds))
+        yield AuthorRuns(
+            trusted_run(environment, seconds=seconds),
+            _judging(environment, seconds),
+            trusted_variants(environment),
+        )
 
 
 def _judging(environment: AuthorEnvironment, seconds: float) -> AuthorJudging:

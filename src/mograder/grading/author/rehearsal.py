@@ -65,13 +65,13 @@ def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
         told = f"the checks could not be judged apart from the answers: {why.rstrip('.')}."
         finding = Finding(solution.filename, 1, told)
         return Findings(advice=(finding,))
-    found = [*_differences(solution, result)]
+    found = [*judged_otherwise(solution, result)]
     if result.rehearsal is not None:
-        found += _unsteady(solution, result.rehearsal)
+        found += unsteady_labels(solution, result.rehearsal)
     errors = [finding for key, finding in found if _has_marks(solution.plan, key)]
     advice = [finding for key, finding in found if not _has_marks(solution.plan, key)]
     if result.rehearsal is not None:
-        advice += _junk(solution, result.rehearsal)
+        advice += junk_passes(solution, result.rehearsal)
         advice += _cut_short(solution, result.rehearsal)
     return Findings(tuple(sorted(set(errors))), tuple(sorted(set(advice))))
 
@@ -128,7 +128,7 @@ def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, Jud
             yield lines.get((check.cell, label.label), check.line), label
 
 
-def _differences(solution: Solution, result: JudgingResult) -> Iterator[tuple[str, Finding]]:
+def judged_otherwise(solution: Solution, result: JudgingResult) -> Iterator[tuple[str, Finding]]:
     """Yield the labels, by their keys, that differ from the notebook's own run."""
     own = {each.label: each for each in solution.report.checks}
     parts = {part.cell: part for part in solution.plan.checks}
@@ -169,7 +169,8 @@ def _apart(solution: Solution, part: Part, line: int, label: str, why: str) -> F
     return Finding(solution.filename, line, message, hint)
 
 
-def _unsteady(solution: Solution, report: RehearsalReport) -> Iterator[tuple[str, Finding]]:
+def unsteady_labels(solution: Solution, report: RehearsalReport) -> Iterator[tuple[str, Finding]]:
+    """Yield the labels, by their keys, that other random numbers give another result."""
     labels = answers_of_labels(solution.plan)
     for each in report.unsteady:
         info = labels.get((each.cell, each.label))
@@ -184,7 +185,7 @@ def _line_of(plan: GradingPlan, cell: int) -> int:
     return next((part.line for part in plan.judged if part.cell == cell), 1)
 
 
-def _junk(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+def junk_passes(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
     """Yield the labels that junk passes, once for each answer.
 
     If a label depends on several answers, others may have to find the junk: it is told only where

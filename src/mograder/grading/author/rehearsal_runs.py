@@ -67,14 +67,14 @@ async def rehearse(subject: Subject, judging: AuthorJudging, progress: Progress)
 
 async def _rehearse(subject: Subject, judging: AuthorJudging, progress: Progress) -> Rehearsed:
     plan = subject.plan
-    trial = await asyncio.to_thread(_trial, subject, subject.source)
+    trial = await asyncio.to_thread(trial_of, subject, subject.source)
     own = await judging.judge(trial, progress)
     solution = Solution(subject.filename, plan, subject.source.report)
     found = await asyncio.to_thread(judge_solution, solution, own)
     answers = own.rehearsal.answers if own.rehearsal is not None else {}
     if found.errors or not own.contract:
         return Rehearsed(found.errors, found.advice, answers)
-    release = await asyncio.to_thread(_trial, subject, subject.release, own.contract)
+    release = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
     result = await judging.judge(release, progress)
     empty = judge_empty(solution, subject.release.report, result)
     if not empty.errors and not contract_problems(subject.filename, plan, own):
@@ -83,7 +83,8 @@ async def _rehearse(subject: Subject, judging: AuthorJudging, progress: Progress
     return Rehearsed(empty.errors, advice, answers)
 
 
-def _trial(subject: Subject, version: Version, contract: str | None = None) -> AuthorTrial:
+def trial_of(subject: Subject, version: Version, contract: str | None = None) -> AuthorTrial:
+    """Return a version of an item to judge; without a contract, the solution is recorded."""
     plan, checks = subject.plan, check_digests(subject.source.text, subject.plan)
     if contract is not None:  # a form to submit may have been added, so cells have other indexes
         checks |= check_digests(version.text, plan_source(version.text, version.name).plan)

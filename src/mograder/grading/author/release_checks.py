@@ -55,6 +55,23 @@ def advise_release(
     return in_source(source, release, filename, _partly(release, filename, report))
 
 
+def passing_too_soon(
+    source: str, release: str, filename: str, report: RunReport
+) -> tuple[Finding, ...]:
+    """Return the checks that pass, all or in part, for the release's run, at the source's lines."""
+    found = (*_early(release, filename, report), *_partly(release, filename, report))
+    return in_source(source, release, filename, found)
+
+
+def shown_by_release(
+    source: str, release: str, filename: str, report: RunReport
+) -> tuple[Finding, ...]:
+    """Return what the release's outputs show and should not, at the source's lines."""
+    hidden = hidden_values(source, release, filename)
+    leaks = find_leaks(release, filename, outputs=report.outputs, hidden=hidden)
+    return in_source(source, release, filename, leaks)
+
+
 def in_source(
     source: str, release: str, filename: str, findings: Iterable[Finding]
 ) -> tuple[Finding, ...]:

@@ -12,12 +12,19 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.grading.author.author_judging import sandboxed_judging
-from mograder.grading.author.author_runs import AuthorRuns, Run, RunReport, run_report
+from mograder.grading.author.author_runs import (
+    AuthorRuns,
+    NotebookVariant,
+    Run,
+    RunReport,
+    RunVariant,
+    run_report,
+)
 from mograder.grading.runs.grading_tools import contracts_of
 from mograder.grading.runs.sandboxed_runner import open_sandboxed
 from mograder.grading.runs.workbench import GradingBench
 from mograder.sandbox.execution.judging import Deadlines
-from mograder.sandbox.execution.report import ExecutionRequest
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.protocol import LONGEST_SECONDS
 from mograder.store.course import read_notebook
 
@@ -54,7 +61,7 @@ async def enter_sandboxed_runs(
         return None
     seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
     judging = sandboxed_judging(bench, Deadlines(notebook=seconds), contracts_of(loaded))
-    return AuthorRuns(_run(bench, seconds=seconds), judging)
+    return AuthorRuns(_run(bench, seconds=seconds), judging, _variants(bench), protected=True)
 
 
 def _run(bench: GradingBench, *, seconds: float) -> Run:
@@ -63,19 +70,31 @@ def _run(bench: GradingBench, *, seconds: float) -> Run:
     Mistakes that show only on a hub are found before students meet them.
     """
 
+    run_variant = _variants(bench)
+
     async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
         text = await asyncio.to_thread(read_notebook, notebook)
+        variant = NotebookVariant(text, notebook.name, support, seconds)
+        result = await run_variant(variant, progress)
+        return await asyncio.to_thread(run_report, text, str(notebook), result, seconds)
+
+    return run
+
+
+def _variants(bench: GradingBench) -> RunVariant:
+    """Return a function that runs variants of a notebook in sandboxes."""
+
+    async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
         request = ExecutionRequest(
-            text,
-            notebook.name,
-            await bench.environment(text, progress),
+            variant.text,
+            variant.name,
+            await bench.environment(variant.text, progress),
             bench.limits,
-            seconds,
-            folder=support,
+            min(variant.seconds, LONGEST_SECONDS),
+            folder=variant.folder,
             notebooks=True,
             outputs=True,
         )
-        result = await bench.executor.execute(request)
-        return await asyncio.to_thread(run_report, text, str(notebook), result, seconds)
+        return await bench.executor.execute(request)
 
     return run

@@ -360,8 +360,17 @@ def _collect(child: subprocess.Popen[str]) -> None:
 
 
 async def _connect_to_new(config: SupervisorConfig) -> tuple[Connection, Child]:
-    child = await asyncio.to_thread(_spawn, config)
-    return await connect_to(config), child
+    """Start a supervisor and connect to it; it is ended if this is cancelled or cannot connect."""
+    spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, config))
+    try:
+        child = await asyncio.shield(spawning)
+        return await connect_to(config), child
+    except BaseException:
+        await asyncio.wait({spawning})  # a thread cannot be stopped
+        if not spawning.cancelled() and spawning.exception() is None:
+            spawning.result().terminate()
+            await reap(spawning.result())
+        raise
 
 
 def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:

@@ -261,8 +261,9 @@ class SupervisorClient:
             except MograderError as error:
                 _log.warning("the supervisor could not be ended and may still run: %s", error)
         await connection.close()
-        if self.child is not None:
-            self.child.poll()  # it may have ended by itself, and its status is collected here
+        if self.child is not None and self.child.poll() is None:
+            self.child.terminate()  # the connection to it was lost, or it did not answer
+            await reap(self.child)
 
     async def _once(
         self,

@@ -235,7 +235,6 @@ ALLOWED: Numbers = {
     "setreuid": (113, 145),
     "setrlimit": (160, 164),
     "setsid": (112, 157),
-    "setsockopt": (54, 208),
     "setuid": (105, 146),
     "setxattr": (188, 5),
     "setxattrat": (463, 463),
@@ -284,6 +283,7 @@ CHECKED: Numbers = {
     "clone": (56, 220),
     "fallocate": (285, 47),
     "ioctl": (16, 29),
+    "setsockopt": (54, 208),
     "socket": (41, 198),
     "socketpair": (53, 199),
 }

@@ -23,7 +23,7 @@ from mograder.sandbox.isolation.allowed_syscalls import ALLOWED, CHECKED, FORBID
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
-_NUMBER, _ARCHITECTURE, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data
+_NUMBER, _ARCHITECTURE, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32  # offsets in struct seccomp_data
 
 _NEW_NAMESPACES = 0x7E020080
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}, as in the flags of ``clone``."""
@@ -32,6 +32,7 @@ _FAMILIES = (1, 2, 10, 16)
 """AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK (libc lists the network interfaces with it)."""
 
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_SOL_SOCKET, _SO_LINGER = 1, 13
 
 _JOINING = ("setns",)
 
@@ -149,6 +150,22 @@ def _no_terminal_injection() -> list[bytes]:
     ]
 
 
+def _no_lingering() -> list[bytes]:
+    """Ignore ``SO_LINGER``, which makes the last close of a socket wait.
+
+    A session can send the descriptor of such a socket over its Unix socket to the hub, and the hub
+    would do that close: it would stand still for as long as the sender likes.
+    """
+    return [
+        _op(_LOAD, _ARG1),
+        _op(_JUMP_EQ, _SOL_SOCKET, 0, 3),
+        _op(_LOAD, _ARG2),
+        _op(_JUMP_EQ, _SO_LINGER, 0, 1),
+        _op(_RETURN, _ERRNO),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
 def _no_reserved_room() -> list[bytes]:
     """Refuse ``fallocate``, which fills a disk faster than the monitor can notice.
 
@@ -163,6 +180,7 @@ _CHECKS = {
     "socketpair": _pairs_of_unix_sockets,
     "ioctl": _no_terminal_injection,
     "fallocate": _no_reserved_room,
+    "setsockopt": _no_lingering,
 }
 
 

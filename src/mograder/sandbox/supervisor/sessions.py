@@ -216,9 +216,9 @@ class SessionTable:
             await asyncio.to_thread(self._make_ready, request)
             group = await self._make_group(request)
             if group is not None:
-                waited_for = isinstance(request, StartSession)  # no student waits for a run
+                awaited = isinstance(request, StartSession) and request.awaited
                 weight = request.limits.cpu_weight
-                self._processors.add(request.session_id, group, weight, boost=waited_for)
+                self._processors.add(request.session_id, group, weight, boost=awaited)
             start = Start(
                 self._plan(request, descriptors),
                 request.uid_slot,

@@ -20,6 +20,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
@@ -27,7 +28,9 @@ from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
 from mograder.store.submissions import Submissions
 from mograder.store.validation_results import KeptResults
+from mograder.store.version_thinning import Thinning
 from mograder.store.visibility import VisibilityRules
+from mograder.store.warm_times import WarmTimes
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
@@ -50,13 +53,17 @@ from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.hub_news import HubNewsExchange
+from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.openapi import summary_of
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.hub.support.version_upkeep import VersionUpkeep
+from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
@@ -73,6 +80,7 @@ def create_app(
     app = _make_hub_app(services, metrics, notifier, book)
     if app.machines is not None:
         metrics.machines = app.machines.all
+    metrics.recording = services.recorder.tally
     services.pool.on_change = partial(_session_changed, app)
     services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
     url = session_url(hub.session_url, hub.public_url)
@@ -108,17 +116,22 @@ def _make_hub_app(
     reserve = services.loaded.settings.limits.disk_reserve
     pages = load_pages()
     listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
+    copies = Copies(
+        services.pool, services.workspaces, services.recorder, services.clock, reserve=reserve
+    )
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
+    visibility = VisibilityRules(release_dir / ".visibility.json")
     return HubApp(
         services=services,
         pages=pages,
         work=Work(),
         audit=AuditTrail(services.state, services.clock),
         login_throttle=LoginThrottle(services.clock),
-        visibility=VisibilityRules(release_dir / ".visibility.json"),
+        visibility=visibility,
         metrics=metrics,
-        copies=Copies(services.pool, services.workspaces, services.clock, reserve=reserve),
+        copies=copies,
+        timelines=CopyTimelines(copies, services.recorder, services.clock),
         submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
         listing=listing,
         results=results,
@@ -127,6 +140,9 @@ def _make_hub_app(
         marking=hub_marking(services, book),
         board=open_class_board(services, notifier, line_renderer(pages)),
         client_wheels=ClientWheels(services.loaded.course_dir),
+        updates=open_updates(services, listing, notifier),
+        rehearsals=Rehearsals(services),
+        warming=Warming(services, visibility, WarmTimes(release_dir / ".warm.json")),
         oidc=oidc_of(services),
         lti=lti_service(services),
         news=_news(services, notifier, results),
@@ -183,6 +199,10 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             asyncio.create_task(keep_watch(app, stop)),
             asyncio.create_task(_exchange_news(app, stop)),
             asyncio.create_task(app.board.run(stop)),
+            asyncio.create_task(app.rehearsals.keep_clear(stop)),
+            asyncio.create_task(_version_upkeep(app.services).keep_on(stop)),
+            asyncio.create_task(app.updates.keep_releases(stop)),
+            asyncio.create_task(app.warming.keep_warm(stop)),
         ]
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)
@@ -200,6 +220,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         app.notifier.close()
         await app.copy_counts.close()
         await app.work.close()
+        await app.updates.close()
         await asyncio.to_thread(book.close)
         await proxy.aclose()
 
@@ -222,6 +243,13 @@ async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
         if app.lti is not None:
             app.news.on_launch = app.lti.rosters.launched_elsewhere
         await app.news.run(stop)
+
+
+def _version_upkeep(services: Services) -> VersionUpkeep:
+    thinning, membership = Thinning(services.state.engine), services.membership
+    if membership is None:
+        return VersionUpkeep(thinning, services.clock)
+    return VersionUpkeep(thinning, services.clock, partial(membership.lease, "versions"))
 
 
 def _news(

@@ -5,12 +5,8 @@ Each row: method, path, handler, access; then its entry in the API's description
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
-
 from mograder.grading.validation.report_json import ValidationAnswer
+from mograder.web.hub.copy_routes import TIMELINE_PAGES, TIMELINE_ROUTES
 from mograder.web.hub.handlers import (
     admin,
     board,
@@ -28,39 +24,20 @@ from mograder.web.hub.handlers import (
     marks,
     notebook_state,
     pages,
+    rehearsal,
     sessions,
     signin,
     sources,
     validation,
+    warming,
 )
+from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route: its handler, the access that it demands, and its chapter in the documentation.
-
-    A route without a chapter is a page for people and not part of the described API.
-    """
-
-    method: str
-    path: str
-    handler: Callable[..., object]
-    access: Access
-    chapter: str = ""
-    answer: Any = None
-    problems: tuple[int, ...] = ()
-    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    status: int = 200
-
-
-def _form(field: str, schema: Mapping[str, object], **more: object) -> Mapping[str, object]:
-    """Return the description of a multipart form with one field."""
-    form = {"type": "object", "required": [field], "properties": {field: schema}}
-    content = {"multipart/form-data": {"schema": form}}
-    return {"requestBody": {"required": True, "content": content}, **more}
+__all__ = ["ROUTES", "Route"]
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -70,15 +47,9 @@ _TYPE = {
     "required": False,
     "schema": {"type": "string", "enum": ["assignment", "lecture", "demo"]},
 }
-_FILE = _form("file", _BINARY)
-_FILES = _form("files", {"type": "array", "items": _BINARY}, parameters=[_TYPE])
-_SOURCE = _form("files", {"type": "array", "items": _BINARY})
-
-
-def _body(properties: Mapping[str, object], *, required: bool = True) -> Mapping[str, object]:
-    """Return the description of a JSON body; the handler itself reads it within limits."""
-    content = {"application/json": {"schema": {"type": "object", "properties": dict(properties)}}}
-    return {"requestBody": {"required": required, "content": content}}
+_FILE = form_of("file", _BINARY)
+_FILES = form_of("files", {"type": "array", "items": _BINARY}, parameters=[_TYPE])
+_SOURCE = form_of("files", {"type": "array", "items": _BINARY})
 
 
 _DEMANDED = {Demands.MARKER: Access.MARKER, Demands.INSTRUCTOR: Access.INSTRUCTOR}
@@ -100,7 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/run/{lecture}/", pages.run_spinner, Access.MEMBER),
     Route("POST", "/download/{a}", items.download, Access.MEMBER),
     Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, Access.OWNER),
-    Route("GET", "/versions/{user}/{a}", copy_pages.versions, Access.OWNER),
+    *TIMELINE_PAGES,
     Route("GET", "/look/{user}/{a}", copy_pages.look, Access.VISITOR),
     Route("GET", "/look/{user}/{a}/{archive}", copy_pages.look_back, Access.OWNER),
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
@@ -181,6 +152,8 @@ ROUTES: tuple[Route, ...] = (
         "Items",
         models.Warmed,
     ),
+    # Updates of copies
+    *UPDATE_ROUTES,
     # Grading
     Route(
         "GET",
@@ -209,7 +182,7 @@ ROUTES: tuple[Route, ...] = (
         "Grading",
         models.GradingJob,
         (400, 404, 409, 413, 503),
-        _body(
+        body_of(
             {
                 "students": {"type": "array", "items": {"type": "string"}},
                 "force": {"type": "boolean"},
@@ -246,7 +219,7 @@ ROUTES: tuple[Route, ...] = (
         "Course",
         models.Synced,
         (400, 409, 413, 503),
-        _body({"users": {"type": "array", "items": {"type": "string"}}}),
+        body_of({"users": {"type": "array", "items": {"type": "string"}}}),
     ),
     Route(
         "GET",
@@ -265,7 +238,7 @@ ROUTES: tuple[Route, ...] = (
         "Course",
         models.Rules,
         (400, 409, 413, 503),
-        _body({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
+        body_of({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
     ),
     Route(
         "POST",
@@ -357,7 +330,7 @@ ROUTES: tuple[Route, ...] = (
         "Help",
         models.HelpState,
         (400, 404, 413, 503),
-        _body({"label": {"type": "string"}, "text": {"type": "string"}}),
+        body_of({"label": {"type": "string"}, "text": {"type": "string"}}),
     ),
     Route(
         "DELETE",
@@ -367,6 +340,45 @@ ROUTES: tuple[Route, ...] = (
         "Help",
         models.HelpState,
         (404, 503),
+    ),
+    # Before a lecture
+    Route(
+        "GET",
+        "/rehearsal/{item}",
+        rehearsal.look,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalPlan,
+        (404,),
+    ),
+    Route(
+        "POST",
+        "/rehearsal/{item}",
+        rehearsal.start,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.Rehearsed,
+        (400, 404, 409, 413, 503),
+        body_of({"students": {"type": "integer"}, "within": {"type": "number"}}),
+    ),
+    Route(
+        "DELETE",
+        "/rehearsal/{item}",
+        rehearsal.cancel,
+        Access.INSTRUCTOR,
+        "Sessions",
+        models.RehearsalCancelled,
+    ),
+    Route("GET", "/warm", warming.planned, Access.INSTRUCTOR, "Items", models.ItemWarmth),
+    Route(
+        "POST",
+        "/warm",
+        warming.warm,
+        Access.INSTRUCTOR,
+        "Items",
+        models.ItemWarmth,
+        (400, 404, 413, 503),
+        body_of({"items": {"type": "array"}, "at": {"type": "string"}}),
     ),
     # A student's copy
     Route(
@@ -457,6 +469,7 @@ ROUTES: tuple[Route, ...] = (
         models.Restored,
         _CHANGING,
     ),
+    *TIMELINE_ROUTES,
     Route(
         "POST",
         "/validate/{user}/{a}",

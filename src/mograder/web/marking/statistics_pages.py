@@ -45,7 +45,7 @@ async def statistics_page(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show how an assignment's questions and checks did."""
-    found = await _statistics(marking, a)
+    found = await statistics_of(marking, a)
     if found is None:
         return working_page(request, a, "statistics")
     return page(
@@ -92,7 +92,11 @@ def bars(marks: Distribution) -> Iterator[Bar]:
         yield Bar(_LEFT + at * step + 3, top, step - 6, height, first, last, count)
 
 
-async def _statistics(marking: MarkingApp, a: str) -> ItemStatistics | None:
+async def statistics_of(marking: MarkingApp, a: str) -> ItemStatistics | None:
+    """Return the statistics of an assignment; None while they are still being computed.
+
+    Raises: NotFound if the gradebook has no such assignment.
+    """
     path = marking.loaded.gradebook_path
     files = (path, path.with_name(f"{path.name}-wal"))
     await to_thread.run_sync(lambda: demand_assignment(marking.book(), a))

@@ -44,11 +44,14 @@ async function look() {
   if (now.state === "replaced") return reload();
   tell_saved(now);
   if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
+  if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
   if (now.help || now.messages || in_class) {
     in_class ??= import("./frame-class.js");
     in_class.then(({ tell }) => tell(now, order));
   }
   if (now.state === "ended") end(now.title, now.text);
+  if (older || (now.state === "ended" && holds())) keeper().then(({ send }) => send());
+  older = false;
 }
 
 function tell_saved({ saved, submitted }) {
@@ -88,6 +91,20 @@ function reload() {
   if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
 }
 
+// ---- work that is not saved
+
+const keeper = () => import("./frame-unsaved.js"); // most pages need it never
+
+function holds() {
+  try {
+    return Boolean(at.unsaved) && localStorage.getItem(`mograder-unsaved:${at.unsaved}`) !== null;
+  } catch {
+    return false;
+  }
+}
+
+let older = holds(); // left by a page that was closed before
+
 // ---- what the notebook's page asks
 
 const short = (value, start = "") => typeof value === "string" && value.length <= LONGEST && (!value || value.startsWith(start));
@@ -99,6 +116,7 @@ const asks = new Map([
   ["refused", reload],
   ["kept-name", () => say(word("name"))],
   ["offline", () => at.offline !== undefined && say(word("offline"))],
+  ["unsaved", ({ body: text }) => at.unsaved && keeper().then(({ keep }) => keep(text))],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
     if (!short(search, "?") || !short(hash, "#")) return;
@@ -119,7 +137,7 @@ addEventListener("message", ({ source, origin: from, data }) => {
 });
 
 const order = (kind, rest) => frame.contentWindow?.postMessage({ mograder: kind, ...rest }, "*");
-const greet = () => order("hello", { hash: fragment }); // lost if the frame has no page yet
+const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }); // lost if the frame has no page yet
 
 // ---- the buttons
 

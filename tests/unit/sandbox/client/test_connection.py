@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -200,6 +201,16 @@ async def test_a_supervisor_that_never_becomes_ready_is_ended_and_said_so(
     with short_directory() as runtime, expected:
         await connect_or_spawn(make_config(runtime, tmp_path))
     assert psutil.Process().children() == before
+
+
+@pytest.mark.full
+async def test_a_supervisor_that_was_started_for_nothing_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: subprocess.Popen[str]
+) -> None:
+    monkeypatch.setattr(connection_module, "_spawn", lambda _: child)  # it never listens
+    with short_directory() as runtime, pytest.raises(RemoteFailed):
+        await connect_or_spawn(make_config(runtime, tmp_path))
+    assert child.returncode == -signal.SIGTERM
 
 
 async def heard(supervisor: Supervisor) -> Call:

@@ -138,6 +138,15 @@ async def test_a_flood_is_read_more_slowly_and_only_its_own_student_loses(rig: R
     assert flood(loud) == 0, "it is full, and nobody reads it for now"
 
 
+async def test_a_pipe_that_its_session_has_enlarged_is_read_no_faster(rig: Rig) -> None:
+    end = rig.open()
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 1 << 20)
+    assert flood(end) * len(LINE) > 1 << 19
+    await rig.hear(100)
+    assert len(rig.lines()) <= 125
+    assert all(sum(len(each.reports) for each in news.sessions) <= 200 for news in rig.told)
+
+
 async def test_many_sessions_fill_no_message_beyond_its_bound(rig: Rig) -> None:
     ends = {f"session-{n}": rig.open(f"session-{n}") for n in range(30)}
     for end in ends.values():

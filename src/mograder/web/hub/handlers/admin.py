@@ -62,7 +62,8 @@ async def _publish(
             release = await _replace(app, name, kind, uploads(form), report)
         await app.audit.record(request, caller, "publish", release.name)
         app.notifier.notify_all()
-        return Published(files=sorted(release.files), type=release.kind)
+        copies = (await app.copy_counts.look()).begun[str(release.name)]
+        return Published(files=sorted(release.files), type=release.kind, copies=copies)
 
     done, spinner = with_outcome("/course/items", "published", name), publishing_page(name)
     return await deliver(request, job, lambda _: done, spinner, lasting=True)
@@ -116,14 +117,16 @@ async def _replace(
     report: Report,
 ) -> Release:
     report(f"Received {len(parts)} file{'' if len(parts) == 1 else 's'}")
-    async with staging(app.services.releases.stage, name, parts) as staged:
+    services = app.services
+    async with staging(services.releases.stage, name, parts) as staged:
         return await publish_release(
-            releases=app.services.releases,
-            environments=app.services.environments,
+            releases=services.releases,
+            environments=services.environments,
             name=name,
             kind=kind,
             staged=staged,
             progress=report,
+            keep=app.updates.keep,
         )
 
 

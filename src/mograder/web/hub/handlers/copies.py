@@ -99,7 +99,7 @@ async def export(copy: KnownCopy, request: Request, app: CurrentApp, caller: Cal
             await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
         app.notifier.notify(copy.user, Part.COPIES)
     await app.audit.record_foreign(request, caller, copy.user, "export", _what(copy))
-    return _attachment(saved, copy.notebook)
+    return send_notebook(saved, copy.notebook)
 
 
 async def mark_exported(
@@ -125,7 +125,7 @@ async def reset(copy: KnownCopy, request: Request, app: CurrentApp, caller: Call
         archive = await app.copies.reset(copy, release)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, caller, copy.user, "reset", _what(copy))
-        return Reset(file_status=await _file_status(app, copy), archive=archive)
+        return Reset(file_status=await file_status(app, copy), archive=archive)
 
     next_page = back_from(request, caller, copy.user, "reset", copy.item)
     return await deliver(request, job, next_page)
@@ -160,7 +160,7 @@ async def archive(
     """Send an earlier version."""
     saved = await app.copies.archive(copy, archive)
     await app.audit.record_foreign(request, caller, copy.user, "export", f"{copy.user}/{archive}")
-    return _attachment(saved, archive)
+    return send_notebook(saved, archive)
 
 
 async def restore(
@@ -175,7 +175,7 @@ async def restore(
         await app.audit.record_foreign(
             request, caller, copy.user, "restore", f"{copy.user}/{archive}"
         )
-        return Restored(file_status=await _file_status(app, copy), archive=kept)
+        return Restored(file_status=await file_status(app, copy), archive=kept)
 
     next_page = back_from(request, caller, copy.user, "restored", copy.item)
     return await deliver(request, job, next_page)
@@ -332,12 +332,13 @@ async def _sent(form: FormData) -> bytes:
     return await part.read()
 
 
-async def _file_status(app: HubApp, copy: CopyOf) -> FileStatus:
+async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
+    """Return the state of a copy."""
     look = app.services.workspaces.file_status
     return await to_thread.run_sync(look, copy.user, copy.item)
 
 
-def _attachment(saved: Saved, filename: str) -> Response:
+def send_notebook(saved: Saved, filename: str) -> Response:
     """Return a student's file, always as a download and never as a page."""
     headers = {
         "Content-Disposition": attachment(filename),

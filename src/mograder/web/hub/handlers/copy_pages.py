@@ -1,4 +1,4 @@
-"""Pages about one copy: resetting it, its earlier versions, its text, its validation result.
+"""Pages about one copy: resetting it, its text, its validation result.
 
 Each works without scripts, for the owner and for instructors; an instructor's access to another
 person's copy is in the audit log. A notebook is shown as plain text: none of its code runs and its
@@ -16,6 +16,7 @@ from starlette.responses import Response
 from mograder.core.errors import MograderError, NotFound
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import Release
+from mograder.store.versions import Version
 from mograder.store.workspaces import Saved
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.items import find_release
@@ -23,7 +24,7 @@ from mograder.web.hub.handlers.validation import page_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.responses import failure_page, kept_work
-from mograder.web.pages import outcome, page
+from mograder.web.pages import page
 
 _LINES = 400
 _CHARACTERS = 24_000
@@ -67,23 +68,6 @@ async def reset_page(
     )
 
 
-async def versions(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """List a copy's earlier versions, to view, download or restore one."""
-    found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
-    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
-    done, _ = outcome(request)
-    return page(
-        request,
-        "versions.html",
-        copy=copy,
-        facts=facts,
-        archives=found,
-        mine=copy.user == caller.username,
-        running=app.services.pool.find(copy.key) is not None,
-        done=done,
-    )
-
-
 async def look(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a copy's text as last saved."""
     saved = await app.copies.export(copy)
@@ -94,7 +78,9 @@ async def look(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
 async def look_back(
     copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show an earlier version's text."""
+    """Show the text of a version of the timeline, by its number, or of one in the folder."""
+    if archive.isascii() and archive.isdigit():
+        return await _look_at_version(copy, archive, request, app, caller)
     saved = await app.copies.archive(copy, archive)
     await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{archive}")
     return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
@@ -148,7 +134,27 @@ def extract(text: str, first: int) -> Extract:
     return Extract("\n".join(shown), start, last, len(lines), before, following)
 
 
-def _shown(request: Request, copy: CopyOf, saved: Saved, archive: str, *, mine: bool) -> Response:
+async def _look_at_version(
+    copy: CopyOf, number: str, request: Request, app: HubApp, caller: Caller
+) -> Response:
+    timeline = await app.timelines.of(copy)
+    version = timeline.find(int(number) if len(number) < 10 else 0)
+    saved = await app.timelines.text(copy, version)
+    what = f"{copy.user}/{copy.item} version {version.number}"
+    await app.audit.record_foreign(request, caller, copy.user, "read", what)
+    mine = copy.user == caller.username
+    return _shown(request, copy, saved, "", mine=mine, version=version)
+
+
+def _shown(
+    request: Request,
+    copy: CopyOf,
+    saved: Saved,
+    archive: str,
+    *,
+    mine: bool,
+    version: Version | None = None,
+) -> Response:
     text = saved.data.decode("utf-8", "replace")
     asked = request.query_params.get("from", "1")
     first = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
@@ -157,6 +163,7 @@ def _shown(request: Request, copy: CopyOf, saved: Saved, archive: str, *, mine: 
         "look.html",
         copy=copy,
         archive=archive,
+        version=version,
         modified=saved.modified,
         extract=extract(text, first),
         mine=mine,

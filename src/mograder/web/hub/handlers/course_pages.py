@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.names import INSTRUCTOR, Username
+from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession
@@ -119,13 +119,16 @@ def publishing_page(name: str) -> str:
 async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the running sessions with their memory, and offer to stop them."""
     by_memory = request.query_params.get("order") == "memory"
-    live = sorted(app.services.pool.all(), key=_by_memory if by_memory else _by_name)
+    found = app.services.pool.all()
+    shown = (each for each in found if not is_rehearsal(each.key.user))
+    live = sorted(shown, key=_by_memory if by_memory else _by_name)
     done, item = outcome(request)
     return page(
         request,
         "sessions.html",
         here="sessions",
         sheet=sheet_of(live, request),
+        rehearsed=len(found) - len(live),
         by_memory=by_memory,
         states=app.services.pool.states(),
         now=app.services.clock.now(),
@@ -140,7 +143,8 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
     wanted = request.query_params.get("q", "").strip()[:100]
     count = await app.copy_counts.look()
     listed = await to_thread.run_sync(app.services.roster.listed)
-    running = [live.key.user for live in app.services.pool.all()]
+    everybody = (live.key.user for live in app.services.pool.all())
+    running = [user for user in everybody if not is_rehearsal(user)]
     courses = await to_thread.run_sync(_platform_courses, app)
     called = {
         each.users[member.subject]: member.display_name

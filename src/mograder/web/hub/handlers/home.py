@@ -99,6 +99,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
         sessions=sessions,
         leaving=_leaving(app, sessions),
+        offered=await to_thread.run_sync(_offered, app),
         now=app.services.clock.now(),
         ended=_ended(app, visitor, frozenset(view.name for view in views)),
         preview=preview,
@@ -133,6 +134,12 @@ async def view_as(request: Request, caller: Caller) -> Response:
         moment = parse_moment(text[:_LONGEST], parse_zone(DEFAULT_ZONE))
         query["at"] = moment.isoformat()
     return go_to(request, f"/?{urlencode(query)}")
+
+
+def _offered(app: HubApp) -> frozenset[str]:
+    """Return the items with an update that is merged into copies."""
+    offers = app.updates.copies.stores.rows.offers()
+    return frozenset(item for item, offer in offers.items() if not offer.withdrawn)
 
 
 def _look(

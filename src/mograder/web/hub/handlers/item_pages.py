@@ -15,6 +15,7 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
+from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.store.mark_release import MarkReleases
 from mograder.store.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
@@ -23,6 +24,7 @@ from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
+from mograder.web.marking.statistics_pages import statistics_of
 from mograder.web.pages import outcome, page
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         changed=await to_thread.run_sync(_changed, app, parsed),
         trouble=trouble,
         scores=await _scores(app, parsed),
+        noticed=await _noticed_checks(app, parsed),
         limits=app.services.loaded.settings.limits,
         done=done,
         done_item=done_item,
@@ -92,6 +95,18 @@ async def graded(
 async def _scores(app: HubApp, item: ItemName) -> ItemScores | None:
     """Return what learning platforms have of an item's marks; None without such a platform."""
     return None if app.lti is None else await to_thread.run_sync(app.lti.scores.of_item, item)
+
+
+async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
+    """Return the checks that nearly all or hardly any of the submissions pass."""
+    if not app.services.loaded.gradebook_path.is_file():
+        return []
+    try:
+        found = await statistics_of(app.marking, item)
+    except MograderError:
+        return []  # nothing is graded yet, or the page says why the gradebook cannot be read
+    questions = () if found is None else found.questions  # the next load of the page has them
+    return [check for question in questions for check in question.checks if check.advice]
 
 
 def _changed(app: HubApp, item: ItemName) -> int:

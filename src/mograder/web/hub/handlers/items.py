@@ -150,7 +150,7 @@ async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release
         return release, None
     user = person(identity)
     renamed = await app.copies.take_back(CopyOf(user, release.name))
-    await to_thread.run_sync(app.services.workspaces.ensure, user, release)
+    await to_thread.run_sync(_ensure, app, user, release)
     return release, renamed
 
 
@@ -162,8 +162,14 @@ def _begin(app: HubApp, identity: Identity, name: str) -> tuple[Release, bool]:
         demand_visible(app, identity, release.name)
     if workspaces.renamed(user, release.name) is not None:
         return release, False
-    workspaces.ensure(user, release)
+    _ensure(app, user, release)
     return release, True
+
+
+def _ensure(app: HubApp, user: Username, release: Release) -> None:
+    """Make the copy if there is none, and record its first version."""
+    app.services.workspaces.ensure(user, release)
+    app.services.recorder.look(user, release.name)
 
 
 def _find_file(app: HubApp, identity: Identity, name: str, filename: str) -> Path:

@@ -12,6 +12,7 @@ from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
+from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.handlers.help_requests import help_of
 from mograder.web.hub.support.access import Caller
@@ -41,15 +42,17 @@ async def standing(
     if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
         return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
     live = app.services.pool.find(key)
-    saved = submitted = None
+    saved = submitted = update = None
     if mode is Mode.EDIT:
         saved, submitted = await to_thread.run_sync(_times, app, copy)
+        update = in_bar(await app.updates.copies.standing(copy))
     if live is not None:
         return NotebookState(
             state="running" if live.id == session else "replaced",
             saved=saved,
             submitted=submitted,
             machine=_machine(app, live.endpoint.node),
+            update=update,
             help=help_of(app, copy) if mode is Mode.EDIT else None,
             messages=_messages(app, copy.item),
         )

@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
-from mograder.core.names import INSTRUCTOR
+from mograder.core.names import INSTRUCTOR, is_rehearsal
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.support.hub_app import HubApp
@@ -27,7 +27,8 @@ async def end_removed(app: HubApp) -> int:
     """End the sessions of people who are no longer enrolled; return how many."""
     roster = app.services.roster
     seen = await to_thread.run_sync(app.services.capabilities.instructed)
-    sessions = [(live, _role(app, live, seen)) for live in app.services.pool.all()]
+    people = (live for live in app.services.pool.all() if not is_rehearsal(live.key.user))
+    sessions = [(live, _role(app, live, seen)) for live in people]
 
     def removed() -> list[LiveSession]:
         return [live for live, role in sessions if not roster.allows(live.key.user, role)]

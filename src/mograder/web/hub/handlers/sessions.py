@@ -15,13 +15,14 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases import ItemKind, Release
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.handlers.copy_update import settle
 from mograder.web.hub.handlers.items import demand_visible, find_release, mode_of, person, take_copy
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
@@ -42,8 +43,9 @@ async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Cal
     async def job(report: Report) -> Started:
         report("Getting your copy ready")
         release, renamed = await take_copy(app, caller, a)
-        key = SessionKey(person(caller), release.name, Mode.EDIT)
-        return await _start(app, key, report, renamed)
+        copy = CopyOf(person(caller), release.name)
+        await settle(app, request, caller, copy, report)
+        return await _start(app, copy.key, report, renamed)
 
     return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
 
@@ -56,7 +58,9 @@ async def start_edit(
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, app, user, a)
         await app.audit.record_foreign(request, caller, key.user, "start session", _what(key))
-        renamed = await app.copies.take_back(CopyOf(Username(key.user), ItemName(key.item)))
+        copy = CopyOf(Username(key.user), ItemName(key.item))
+        renamed = await app.copies.take_back(copy)
+        await settle(app, request, caller, copy, report)
         return await _start(app, key, report, renamed)
 
     return await deliver(request, job, page_of)
@@ -88,12 +92,13 @@ async def stop_edit(
 
 
 def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
-    """Return the sessions that a person may see, sorted by user and item."""
+    """Return the sessions that a person may see, sorted by user and item; none of rehearsals."""
     everything = identity.role is Role.INSTRUCTOR
     sessions = [
         session
         for session in app.services.pool.all()
-        if everything or session.key.user == identity.username
+        if session.key.user == identity.username
+        or (everything and not is_rehearsal(session.key.user))
     ]
     return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
 

@@ -22,6 +22,7 @@ from mograder.web.hub.proxy.headers import (
     response_headers,
     session_headers,
 )
+from mograder.web.hub.proxy.save_recording import Save
 
 FRAMES = frozenset({"iframe", "frame", "embed", "object"})
 """Sec-Fetch-Dest values of a request whose response is shown within a page."""
@@ -40,7 +41,8 @@ class Visit:
     that base for this client; ``page`` returns the addresses that are written into documents (it
     may issue a capability first), None when they are not changed. ``cookies`` are Set-Cookie
     headers for the response. ``on_revoke`` registers a callback for the capability's end.
-    ``ancestors`` is the policy source of pages that may frame this one.
+    ``ancestors`` is the policy source of pages that may frame this one. ``save`` says that the
+    request changes the copy, and how its new text is recorded.
     """
 
     session: LiveSession
@@ -55,6 +57,7 @@ class Visit:
     cookies: HeaderList
     on_revoke: Callable[[Callable[[], None]], Callable[[], None]]
     ancestors: str = ""
+    save: Save | None = None
 
     @property
     def target(self) -> str:
@@ -84,9 +87,13 @@ class Visit:
 
     @property
     def whole(self) -> bool:
-        """Whether the hub may write into the response, so it must be complete and unencoded."""
+        """Whether the hub reads or changes the response, so it must be complete and unencoded."""
         frame = self.fenced and self.destination in FRAMES
-        return frame or (self.page is not None and (self.as_document or not self.rest))
+        return (
+            frame
+            or self.save is not None
+            or (self.page is not None and (self.as_document or not self.rest))
+        )
 
     @property
     def noun(self) -> str:

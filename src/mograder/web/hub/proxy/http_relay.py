@@ -1,7 +1,8 @@
 """Relays one HTTP exchange between a client and a session, streaming both ways.
 
-No body is held in memory as a whole; only a page's start is, up to its ``<head>``. The end of the
-client, the server, the session or the capability ends the exchange.
+No body is held in memory as a whole, except the answer to a save (:mod:`.save_recording`); of a
+page, its start is, up to its ``<head>``. The end of the client, the server, the session or the
+capability ends the exchange.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.web.hub.proxy import page_injection
 from mograder.web.hub.proxy.answer_rules import Shape, Visit, shape_answer
 from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
+from mograder.web.hub.proxy.save_recording import Change, Save
 from mograder.web.hub.proxy.upstream import Body, Upstream
 from mograder.web.hub.support.metrics import ProxyCounters
 
@@ -161,6 +164,12 @@ class _Relay:
             start = await _start_of_frame(content, shape.prepend)
             self._timeout.expect_within(None)
             added += len(shape.prepend)
+        elif visit.save is not None and response.status == 200:
+            try:
+                start = await self._recorded(visit.save, response)
+            except MograderError as error:
+                await self._unrecorded(error)
+                return
         await self._start(shape, added)
         rate_limit = self._upstream.rate_limits.stream
         while not content.at_eof():
@@ -169,6 +178,33 @@ class _Relay:
                 await rate_limit.passed(len(start))
             start = await content.readany()
         await self._part(start + shape.append, more=False)
+
+    async def _recorded(self, save: Save, response: aiohttp.ClientResponse) -> bytes:
+        """Return the beginning of the answer to a save, once that is recorded.
+
+        A text that is too large to be opened again is not recorded.
+        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
+        """
+        content, held = response.content, b""
+        self._timeout.expect_within(self._limits.answer_seconds)
+        async with save.turns.turn():
+            if save.change is Change.TEXT and not response.headers.get("Content-Encoding"):
+                held = await _at_most(content, MAX_NOTEBOOK + 1)
+                if len(held) <= MAX_NOTEBOOK:
+                    await save.record(held)
+                else:
+                    save.recorder.tally.too_large += 1
+            else:
+                await save.record(None)
+        self._timeout.expect_within(None)
+        return held
+
+    async def _unrecorded(self, error: MograderError) -> None:
+        """Answer a save that was not recorded: the page shows an error, and saves again later."""
+        _log.warning("a save of %s was not recorded: %s", self._visit.session.key, error)
+        self._started = True
+        text = f"The hub could not record this version: {error}"
+        await send_text(self._send, 503, text, self._visit.own_headers())
 
     async def _start(self, shape: Shape, added: int = 0) -> None:
         headers = shape.headers
@@ -268,6 +304,15 @@ class _Upload:
         self.answered = True
         if not self.writing:
             self._timeout.expect_within(None)
+
+
+async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
+    """Read the whole body, or only so many bytes and the rest of what has arrived with them."""
+    parts, size = [], 0
+    while size < most and not content.at_eof():
+        parts.append(await content.readany())
+        size += len(parts[-1])
+    return b"".join(parts)
 
 
 async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
@@ -21,7 +22,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
-from mograder.web.hub.proxy.fast_path import SAVE, may_use_fast_path
+from mograder.web.hub.proxy.fast_path import may_use_fast_path
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
@@ -51,7 +52,8 @@ from mograder.web.hub.proxy.replies import (
     to_slash,
     whose_frame,
 )
-from mograder.web.hub.proxy.upstream import Upstreams
+from mograder.web.hub.proxy.save_recording import Save, change_by
+from mograder.web.hub.proxy.upstream import Upstream, Upstreams
 from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
 from mograder.web.hub.support.access import RESTRICTED_PAGE, identify, login_headers, restricted
 from mograder.web.hub.support.audit import Event
@@ -404,9 +406,22 @@ class SessionProxy:
             await self.answer(exchange, ProxyReply(405, "Method not allowed"), shared=shared)
             return
         await self._note(visit, scope)
+        save = self._save(visit, scope["method"], upstream)
+        if save is not None:
+            visit = replace(visit, save=save)
         await relay_http(visit, exchange, upstream, self._limits, self._traffic)
-        if visit.rest == SAVE:
+        if save is not None:
             self._on_save(visit.session.key.user)
+
+    def _save(self, visit: Visit, method: str, upstream: Upstream) -> Save | None:
+        """Return how to record what a request may change in the copy; None if it changes none."""
+        key = visit.session.key
+        if method in ("GET", "HEAD", "OPTIONS") or key.mode is not Mode.EDIT:
+            return None
+        change = change_by(visit.rest)
+        if change is None:
+            return None
+        return Save(change, key, self._services.recorder, upstream.saves)
 
     async def answer(
         self,

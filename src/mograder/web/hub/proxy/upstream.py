@@ -22,6 +22,7 @@ from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
+from mograder.web.hub.proxy.save_recording import SaveTurns
 
 READ_BYTES = 256 * 1024
 """Bytes of a body that are read at once; with 64 KB a 10 MB response takes a third more time."""
@@ -40,7 +41,8 @@ Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
 class Upstream:
     """The HTTP clients of one session's server, and the callbacks that cut its exchanges.
 
-    ``rate_limits`` are shared by all exchanges, so that more connections do not raise the rate.
+    ``rate_limits`` and ``saves`` are shared by all exchanges, so that more connections do not raise
+    the rate.
     Mutable state: ``_cuts``, the callbacks of everything open. ``GET`` and ``HEAD`` reuse
     connections (aiohttp repeats them once on a stale one); all other methods open their own, since
     marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
@@ -51,6 +53,7 @@ class Upstream:
         self, endpoint: Endpoint, allowances: Allowances, connections: Connections
     ) -> None:
         self.rate_limits = RateLimits(allowances)
+        self.saves = SaveTurns()
         reused = connections.connector(endpoint, limit=_CONNECTIONS, keepalive=_IDLE_SECONDS)
         self._pooled = _client(reused)
         self._single = self._pooled

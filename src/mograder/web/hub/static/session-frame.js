@@ -69,13 +69,103 @@
     /name resolution|Name or service not known|nodename nor servname|Network is unreachable|NameResolutionError|getaddrinfo failed|Could not (?:resolve host|establish connection)|couldn't connect to 'https?:/i;
   const longest = 200000; // characters of a message that are looked through
 
+  // Work that is not saved is handed to the page around, which keeps it in the browser: the newest
+  // body of marimo's own save, from its request or, where marimo sends none because its connection
+  // is closed, from the state of its page. Only if the page around asks for it: in one's own notebook.
+  const work = { wanted: false, saved: null, told: "", source: null, due: 0, tries: 20 };
+  const most = 2000000; // characters
+  const soon = 300; // milliseconds after a key
+
+  const codesOf = (body) => {
+    try {
+      return JSON.stringify(JSON.parse(body).codes);
+    } catch {
+      return null;
+    }
+  };
+
+  const savedBy = ([what, how]) => {
+    const address = what instanceof Request ? what.url : String(what);
+    if (!work.wanted || !ours(address) || !/\/api\/kernel\/save$/.test(new URL(address, document.baseURI).pathname)) return null;
+    const body = what instanceof Request ? what.clone().text() : Promise.resolve(how?.body);
+    return body.then((text) => (typeof text === "string" ? text : ""), () => "");
+  };
+
+  const unsaved = (body) => {
+    if (!work.wanted || body === work.told || body.length > most) return;
+    tell("unsaved", { body: (work.told = body) });
+  };
+
+  const isSaved = (body) => {
+    work.saved = codesOf(body);
+    if (!handOver()) unsaved("");
+  };
+
+  // marimo's notebook as its page holds it: a value of the atoms that React's components use.
+  const look = () => {
+    if (work.source) return work.source[1].get(work.source[2]);
+    if (!work.tries--) return ((work.tries = 0), null);
+    for (const element of document.querySelectorAll("body > *")) {
+      const key = Object.keys(element).find((name) => name.startsWith("__reactContainer$"));
+      const root = key && element[key].stateNode?.current;
+      const left = root ? [root] : [];
+      for (let count = 0; left.length && count < 200000; count++) {
+        const fiber = left.pop();
+        if (fiber.sibling) left.push(fiber.sibling);
+        if (fiber.child) left.push(fiber.child);
+        for (let hook = fiber.memoizedState; hook?.next !== undefined; hook = hook.next) {
+          const value = hook.memoizedState;
+          if (!Array.isArray(value) || !value[0]?.cellData || !value[0].cellIds?.inOrderIds) continue;
+          if (typeof value[1]?.get === "function" && value[2]) return (work.source = value)[0];
+        }
+      }
+    }
+    return null;
+  };
+
+  const bodyNow = () => {
+    try {
+      const now = look();
+      const cells = now?.cellIds.inOrderIds.map((id) => now.cellData[id]) ?? [];
+      if (!cells.length || cells.some((cell) => typeof cell?.code !== "string")) return null;
+      const [codes, names, configs] = ["code", "name", "config"].map((name) => cells.map((cell) => cell[name]));
+      return JSON.stringify({ codes, names, configs });
+    } catch {
+      return null;
+    }
+  };
+
+  // Returns whether the page's state could be read.
+  const handOver = () => {
+    const body = work.wanted ? bodyNow() : null;
+    if (body === null) return false;
+    if (work.saved !== null) unsaved(codesOf(body) === work.saved ? "" : body);
+    return true;
+  };
+
+  part("keeping what is not saved", () => {
+    const before = () => {
+      if (work.wanted && work.saved === null) work.saved = codesOf(bodyNow() ?? "");
+    };
+    const after = () => {
+      clearTimeout(work.due);
+      if (work.wanted) work.due = setTimeout(handOver, soon);
+    };
+    for (const kind of ["keydown", "pointerdown", "paste", "drop"]) addEventListener(kind, before, true);
+    for (const kind of ["keyup", "input", "pointerup", "paste", "drop"]) addEventListener(kind, after, true);
+    addEventListener("beforeunload", handOver);
+  });
+
   part("knowing how its session is", () => {
     const Native = window.WebSocket;
     class Watched extends Native {
       constructor(...given) {
         super(...given);
         if (!ours(this.url)) return;
-        this.addEventListener("close", () => tell("lost"));
+        this.addEventListener("close", () => {
+          handOver();
+          tell("lost");
+        });
         this.addEventListener("message", ({ data }) => {
           if (typeof data !== "string" || data.length > longest || !unreachable.test(data)) return;
           // Only a cell's output counts, not its code.
@@ -89,7 +179,12 @@
   part("knowing what its session answers", () => {
     const native = window.fetch.bind(window);
     define(window, "fetch", async (...request) => {
-      const answer = await native(...request);
+      const save = savedBy(request);
+      const answer = await native(...request).catch(async (error) => {
+        if (save) unsaved(await save);
+        throw error;
+      });
+      if (save) (answer.ok ? isSaved : unsaved)(await save);
       if (!ours(answer.url)) return answer;
       // A restarted marimo refuses the token of the one before; loading the page again helps.
       if (answer.status === 401) tell("refused");
@@ -189,6 +284,7 @@
   addEventListener("message", ({ source, origin, data }) => {
     if (source !== around || origin !== hub || typeof data !== "object" || data === null) return;
     if (data.mograder === "hello") {
+      work.wanted = data.keep === true;
       title = "";
       tellTitle();
       // The frame's own address has no fragment, since the hub is not told of the tab's.

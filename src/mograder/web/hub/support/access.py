@@ -108,6 +108,7 @@ class Access(StrEnum):
     ANYONE = "anyone"
     MEMBER = "member"
     OWNER = "owner"
+    SELF = "self"
     MARKER = "marker"
     INSTRUCTOR = "instructor"
     HELPER = "helper"
@@ -146,6 +147,16 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
     """
     named = unicodedata.normalize("NFC", request.path_params["user"])
     if not may_open_work(identity.username, identity.role, named):
+        raise Forbidden("Cannot access another user's resources")
+    return identity
+
+
+async def oneself(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Admit the user named in the path, and nobody else.
+
+    Raises: Forbidden.
+    """
+    if identity.username != unicodedata.normalize("NFC", request.path_params["user"]):
         raise Forbidden("Cannot access another user's resources")
     return identity
 
@@ -206,6 +217,7 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.ANYONE: anyone,
         Access.MEMBER: member,
         Access.OWNER: owner,
+        Access.SELF: oneself,
         Access.MARKER: marker,
         Access.INSTRUCTOR: instructor,
         Access.HELPER: helper,

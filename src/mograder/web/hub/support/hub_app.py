@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.copy_facts import CopyListing
@@ -25,11 +26,14 @@ from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.hub_news import HubNewsExchange
+from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
+from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
@@ -55,6 +59,7 @@ class HubApp:
     visibility: VisibilityRules
     metrics: Metrics
     copies: Copies
+    timelines: CopyTimelines
     submissions: Submissions
     listing: CopyListing
     results: ValidationResults
@@ -63,6 +68,9 @@ class HubApp:
     marking: MarkingApp
     board: ClassBoard
     client_wheels: ClientWheels
+    updates: HubUpdates
+    rehearsals: Rehearsals
+    warming: Warming
     oidc: OidcSignIn | None = None
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None

@@ -80,6 +80,10 @@ class HubMembership:
         """Return whether this hub is the one that does a task for all; it is while it lives."""
         return await asyncio.to_thread(self.hubs.lease, name, self.hub_id, self._alive_seconds)
 
+    async def release(self, name: str) -> None:
+        """Give a task back, so that another hub may do it."""
+        await asyncio.to_thread(self.hubs.release, name, self.hub_id)
+
     def _beat(self) -> None:
         while not self._ends.wait(self._beat_seconds):
             try:

@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from mograder.sessions.copy_recorder import RecordingCounters
 from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
@@ -64,6 +65,7 @@ class Metrics:
         self.traffic = ProxyCounters()
         self.machines: Callable[[], Iterable[Machine]] | None = None
         """Returns the nodes; None on a hub that has none."""
+        self.recording = RecordingCounters()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_HubCollector(pool, self, adopted=len(pool.all())))
         ProcessCollector(registry=self._registry)
@@ -87,6 +89,7 @@ class _HubCollector(Collector):
         yield from _starts(self._pool.tally)
         yield from _sessions(self._pool, self._adopted)
         yield from _proxied(self._metrics.traffic)
+        yield _recorded(self._metrics.recording)
         if self._metrics.machines is not None:
             yield from _of_nodes(self._metrics.machines())
 
@@ -180,6 +183,18 @@ def _proxied(traffic: ProxyCounters) -> Iterator[Metric]:
         "WebSockets that are open at the moment.",
         traffic.open_websockets,
     )
+
+
+def _recorded(recording: RecordingCounters) -> Metric:
+    saves = CounterMetricFamily(
+        "mograder_recorded_saves",
+        "Saves of notebooks, by whether they were recorded as versions.",
+        labels=("outcome",),
+    )
+    saves.add_metric(("ok",), recording.recorded)
+    saves.add_metric(("failed",), recording.failed)
+    saves.add_metric(("too_large",), recording.too_large)
+    return saves
 
 
 def _of_nodes(machines: Iterable[Machine]) -> Iterator[Metric]:

@@ -17,10 +17,13 @@ from pydantic import (
     model_serializer,
 )
 
+from mograder.notebook.version_diff import Change, LineChange
 from mograder.sandbox.protocol import Mode
 from mograder.store.grading_jobs import JobState
 from mograder.store.releases import ItemKind
+from mograder.store.versions import Origin
 from mograder.store.workspaces import FileStatus
+from mograder.web.hub.support.update_models import NotebookUpdate
 
 
 class _Body(BaseModel):
@@ -167,6 +170,73 @@ class Restored(_Body):
     archive: str | None
 
 
+class VersionEntry(_Body):
+    """A version of a copy; ``saved`` is a Unix time, ``size`` in bytes.
+
+    ``origin`` is what saved it, ``present`` whether it is the copy's text now.
+    """
+
+    number: int
+    saved: float
+    origin: Origin
+    digest: str
+    size: int
+    present: bool
+
+
+class LineEntry(_Body):
+    """A line of a difference; the text of a folded one is the number of unchanged lines."""
+
+    change: LineChange
+    text: str
+
+
+class CellChanges(_Body):
+    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions."""
+
+    change: Change
+    moved: bool
+    name: str
+    before: int | None
+    after: int | None
+    lines: list[LineEntry]
+
+
+class VersionChanges(_Body):
+    """The difference between two versions: cells that differ, and lines outside of cells.
+
+    ``problem`` says why the texts were compared by lines only, or is "". ``cut`` is whether there
+    are more lines than are told here.
+    """
+
+    earlier: int
+    later: int
+    cells: list[CellChanges]
+    outside: list[LineEntry]
+    problem: str
+    cut: bool
+
+
+class CellRestored(_Body):
+    """One cell of a version is in the notebook again; ``archive`` is the file with the one before.
+
+    ``replaced`` is whether it took a present cell's place, ``twice`` are the names that two cells
+    define now.
+    """
+
+    status: Literal["ok"] = "ok"
+    archive: str | None
+    replaced: bool
+    twice: list[str]
+
+
+class Unsaved(_Body):
+    """Work that could not be saved is the version ``number`` now; None if nothing was lost."""
+
+    status: Literal["ok"] = "ok"
+    number: int | None
+
+
 class Synced(_Body):
     """The list was replaced; it has ``count`` names."""
 
@@ -289,6 +359,9 @@ class NotebookState(_Body):
     messages: Annotated[list[NotebookMessage], Field(exclude_if=lambda messages: not messages)] = []
     """Messages that are shown now; left out if there are none."""
 
+    update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
+    """The author's update of the notebook; left out where there is nothing to say of one."""
+
 
 class Warmed(_Body):
     """The environments that are ready, by item, and the errors of the others."""
@@ -296,6 +369,15 @@ class Warmed(_Body):
     status: Literal["ok"] = "ok"
     warmed: list[str]
     failed: dict[str, str] = {}
+
+
+class ItemWarmth(_Body):
+    """The items that were made ready now, the errors of others, and the times that are set."""
+
+    status: Literal["ok"] = "ok"
+    warmed: list[str] = []
+    failed: dict[str, str] = {}
+    planned: dict[str, list[str]] = {}
 
 
 class Held(_Body):
@@ -312,11 +394,15 @@ class Held(_Body):
 
 
 class Published(_Body):
-    """A release was replaced; ``files`` are its files, sorted."""
+    """A release was replaced; ``files`` are its files, sorted.
+
+    ``copies`` is how many students have a copy of the item, as counted lately.
+    """
 
     status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
+    copies: int = 0
 
 
 class HeldSource(_Body):
@@ -425,3 +511,68 @@ class NodeChanged(_Body):
 
     status: Literal["ok"] = "ok"
     name: str
+
+
+class RehearsalPlan(_Body):
+    """What is known before a rehearsal: memory in bytes, ``seconds`` about how long it takes.
+
+    ``memory_each`` is what a session will probably use; ``fits`` of the students there is memory
+    for. ``running``: one runs at this hub at the moment.
+    """
+
+    item: str
+    students: int
+    memory_each: int
+    memory_total: int
+    memory_used: int
+    fits: int
+    seconds: float
+    running: bool
+
+
+class Durations(_Body):
+    """Seconds from the request to open the notebook, over all students of a rehearsal."""
+
+    median: float
+    p95: float
+    worst: float
+
+
+class Rehearsed(_Body):
+    """The result of a rehearsal of an item; memory is in bytes, times are in seconds.
+
+    Of ``students`` so many ``finished`` all cells (``warm`` of them started warm), ``failed``
+    (``failures``: how many for each reason), would ``wait`` in line because no memory was left, or
+    ``gave_way`` to students. ``memory_each`` is the median of a session's largest use,
+    ``memory_together`` the largest sum. ``holds`` is how many such sessions the memory for all is
+    enough for if nothing else runs, ``holds_now`` beside what runs. ``errors`` is how many cells
+    ended with an error, in the median notebook.
+    """
+
+    status: Literal["ok"] = "ok"
+    item: str
+    students: int
+    finished: int
+    warm: int
+    failed: int
+    failures: dict[str, int]
+    wait: int
+    gave_way: int
+    started: Durations | None
+    first_output: Durations | None
+    all_cells: Durations | None
+    memory_each: int
+    memory_largest: int
+    memory_together: int
+    memory_total: int
+    holds: int
+    holds_now: int
+    errors: int
+    seconds: float
+
+
+class RehearsalCancelled(_Body):
+    """The rehearsal has ended and is removed; ``cancelled`` is whether there was one."""
+
+    status: Literal["ok"] = "ok"
+    cancelled: bool

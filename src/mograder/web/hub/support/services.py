@@ -31,6 +31,7 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
 from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
@@ -44,6 +45,7 @@ from mograder.store.hubs import Hubs, may_be_several
 from mograder.store.releases import Limits, Releases
 from mograder.store.revocations import CachedRevocations
 from mograder.store.session_locks import SessionLocks
+from mograder.store.versions import Versions
 from mograder.store.workspaces import Workspaces
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hosting import Hosting, SessionMachines
@@ -78,6 +80,7 @@ class Services:
     roster: Allowlist
     releases: Releases
     workspaces: Workspaces
+    recorder: CopyRecorder
     state: HubState
     revocations: CachedRevocations
     environments: Environments
@@ -100,6 +103,8 @@ class Services:
     """This hub among several; None for a hub without nodes, which is the only one."""
     nodes: HubNodes | None = None
     """The nodes, where there are some."""
+    warm_later: Callable[[Path], None] = lambda _: None
+    """Prepares warm starts of an environment's sessions in the background."""
 
 
 @asynccontextmanager
@@ -115,14 +120,13 @@ async def open_services(
         clock, state = SystemClock(), await _open_state(loaded, stack)
         membership = await _join(loaded, state, stack)
         supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
-        releases, workspaces = _open_stores(loaded, clock)
+        releases, workspaces, recorder = _open_stores(loaded, state, clock)
         opening = open_hosting(Course(loaded, state, clock, secret, supervisor, membership))
         hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
-        spawner = _spawner(loaded, releases, workspaces, environments, state)
+        spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)
         pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
-        validations = await asyncio.to_thread(_validations, loaded, hosting)
-        stack.push_async_callback(validations.close)
+        validations = await _open_validations(loaded, hosting, stack)
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
@@ -136,6 +140,7 @@ async def open_services(
             roster=Allowlist(loaded.course_dir / "allowed_users.txt"),
             releases=releases,
             workspaces=workspaces,
+            recorder=recorder,
             state=state,
             revocations=revocations,
             environments=environments,
@@ -152,6 +157,7 @@ async def open_services(
             connections=hosting.connections,
             membership=membership,
             nodes=hosting.nodes,
+            warm_later=hosting.machines.warm_later,
         )
 
 
@@ -195,18 +201,24 @@ def _spawner(
     workspaces: Workspaces,
     environments: Environments,
     state: HubState,
+    recorder: CopyRecorder,
 ) -> Spawner:
     limits, items = limits_of(loaded.settings.limits), loaded.settings.items
     assets = asset_url_of(loaded.settings.hub)
-    return Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
+    spawner = Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
+    spawner.recorder = recorder
+    return spawner
 
 
-def _open_stores(loaded: LoadedSettings, clock: Clock) -> tuple[Releases, Workspaces]:
+def _open_stores(
+    loaded: LoadedSettings, state: HubState, clock: Clock
+) -> tuple[Releases, Workspaces, CopyRecorder]:
     hub, limits = loaded.settings.hub, loaded.settings.limits
     refuse_squashed_root(loaded.path(hub.release_dir), loaded.path(hub.notebooks_dir))
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
-    return releases, Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
+    workspaces = Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
+    return releases, workspaces, CopyRecorder(Versions(state.engine), workspaces, releases, clock)
 
 
 def _environments(
@@ -225,6 +237,14 @@ def _environments(
     )
     stack.push_async_callback(environments.close)
     return environments
+
+
+async def _open_validations(
+    loaded: LoadedSettings, hosting: Hosting, stack: AsyncExitStack
+) -> Validations:
+    validations = await asyncio.to_thread(_validations, loaded, hosting)
+    stack.push_async_callback(validations.close)
+    return validations
 
 
 def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
@@ -272,6 +292,7 @@ async def _open_pool(
         pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
     if hosting.nodes is not None:
         pool.culler.moving = hosting.nodes.drained
+    pool.after_end = spawner.ended
     await pool.open()
     stack.push_async_callback(pool.close)
     return pool

@@ -1,0 +1,219 @@
+"""``mograder quality``: what the checks of a source do not notice, and what they depend on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.progress_bars import counting
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.grading.author.author_runs import AuthorRuns
+from mograder.grading.author.open_runs import open_runs
+from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
+from mograder.grading.quality.quality_report import QualityReport
+from mograder.grading.quality.trials import Submissions
+from mograder.sandbox.environments.runtime_wheel import offer_runtime
+from mograder.store.course import SourceItem, find_source, shown
+from mograder.store.submitted_files import submitted_files
+
+_INTERRUPTED = 130
+_FOUND = 1
+_MANY_RUNS = 100
+
+
+@click.command("quality")
+@click.argument("assignments", nargs=-1, required=True)
+@click.option(
+    "--time",
+    "budget",
+    type=click.FloatRange(1),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long wrong solutions are tried, for each notebook.",
+)
+@click.option(
+    "--mutants",
+    type=click.IntRange(0),
+    default=200,
+    show_default=True,
+    help="How many wrong solutions are tried at most.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Chooses which ones, if there are more."
+)
+@click.option(
+    "--submissions",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Judge the submissions in this directory, too: who passes what.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=None,
+    help="How many notebooks run at a time.  [default: one for each processor]",
+)
+@click.option(
+    "--no-sandbox", is_flag=True, help="Run without a sandbox: with the network, and no limits."
+)
+@click.option(
+    "--own-python",
+    is_flag=True,
+    help="Run with mograder's own Python and packages, without a sandbox.",
+)
+@json_option
+@course_dir_option
+@click.pass_context
+def quality(  # noqa: PLR0913  # one argument per option
+    ctx: click.Context,
+    /,
+    assignments: tuple[str, ...],
+    *,
+    budget: float,
+    mutants: int,
+    seed: int,
+    submissions: Path | None,
+    jobs: int | None,
+    no_sandbox: bool,
+    own_python: bool,
+    as_json: bool,
+    course_dir: Path | None,
+) -> None:
+    """Check the checks of sources.
+
+    ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
+    paths. Small mistakes are put into the solution, one at a time, and the checks run: a mistake
+    that no check notices is a finding. So are checks that pass for junk or for the release without
+    answers, and checks whose result depends on the order of cells, on random numbers, on the date
+    or on the machine, and hidden tests that the release gives away. With --submissions, checks
+    that nearly everybody or hardly anybody passes are told as well.
+
+    Nothing is written. The exit status is 0 if there are no findings, and 1 if there are some.
+    Ctrl+C ends it early and tells what was found until then.
+    """
+    loaded = load_course(Given(), course_dir)
+    items = [find_source(each, loaded.path(loaded.settings.dirs.source)) for each in assignments]
+    offer_runtime(loaded.state_dir / "runtime")
+    chosen = jobs or os.cpu_count() or 2
+    opening = _opening(loaded, chosen, sandbox=not (no_sandbox or own_python), own=own_python)
+    common = QualityOptions(mutants=mutants, seed=seed, jobs=chosen, budget=budget)
+    wanted = [(path, _options(loaded, item, common)) for item in items for path in item.notebooks]
+    if submissions is not None:
+        if len(wanted) > 1:
+            raise click.UsageError("--submissions belong to one notebook; name only that one.")
+        (path, options) = wanted[0]
+        wanted = [(path, _with_submissions(loaded, items[0], options, submissions))]
+    reports = [QualityReport(shown(path)) for path, _ in wanted]
+    status = 0
+    try:
+        with ExitStack() as stack:
+            watch = _Watch(stack, quiet=as_json)
+            asyncio.run(_examine(wanted, reports, opening, watch))
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    finally:  # also what was found before a mistake in a later notebook
+        _tell([each for each in reports if each.seconds], as_json=as_json)
+    found = any(each.findings or not each.complete for each in reports)
+    ctx.exit(status or (_FOUND if found else 0))
+
+
+def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:
+    settings = loaded.settings
+    known = settings.items.get(item.name)
+    return replace(
+        common,
+        seconds=settings.defaults.timeout,
+        unprotected=tuple(known.unprotected) if known is not None else (),
+    )
+
+
+def _with_submissions(
+    loaded: LoadedSettings, item: SourceItem, options: QualityOptions, directory: Path
+) -> QualityOptions:
+    released = loaded.path(loaded.settings.dirs.release) / item.name
+    folder = released if released.is_dir() else item.directory
+    files = submitted_files(directory)
+    return replace(options, submissions=Submissions(files, folder.absolute()))
+
+
+def _opening(
+    loaded: LoadedSettings, jobs: int, *, sandbox: bool, own: bool
+) -> AbstractAsyncContextManager[AuthorRuns]:
+    return open_runs(
+        *(loaded, read_environ(), _warn),
+        runs=_MANY_RUNS,
+        jobs=jobs,
+        sandbox=sandbox,
+        own_python=own,
+    )
+
+
+def _warn(message: str) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
+async def _examine(
+    wanted: Sequence[tuple[Path, QualityOptions]],
+    reports: Sequence[QualityReport],
+    opening: AbstractAsyncContextManager[AuthorRuns],
+    watch: QualityWatch,
+) -> None:
+    """Examine the notebooks one after the other, since the runs of each use all processors."""
+    async with opening as runs:
+        for (path, options), report in zip(wanted, reports, strict=True):
+            await examine(path, runs, options, watch, report)
+
+
+class _Watch(QualityWatch):
+    """Shows the estimate as a line, and the progress as a bar."""
+
+    def __init__(self, stack: ExitStack, *, quiet: bool) -> None:
+        self._stack = stack
+        self._quiet = quiet
+        self._advance: Callable[[], None] | None = None
+
+    def say(self, filename: str, message: str) -> None:
+        if not self._quiet and self._advance is None:
+            click.echo(f"  {filename}: {message}", err=True)
+
+    def planned(self, filename: str, runs: int, seconds: float) -> None:
+        if not self._quiet:
+            told = f"{runs} runs, about {_duration(seconds)}; Ctrl+C ends it early"
+            click.echo(f"  {filename}: {told}", err=True)
+        self._stack.close()  # the bar of the notebook before
+        self._advance = self._stack.enter_context(counting(runs, filename, quiet=self._quiet))
+
+    def done(self) -> None:
+        if self._advance is not None:
+            self._advance()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"
+
+
+def _tell(reports: Sequence[QualityReport], *, as_json: bool) -> None:
+    if as_json:
+        told = [each.as_data() for each in reports]
+        click.echo(json.dumps({"notebooks": told}, ensure_ascii=False, indent=1))
+        return
+    for report in reports:
+        for finding in sorted(report.findings):
+            for line in finding.lines():
+                click.echo(plain(line))
+        for note in report.notes:
+            click.echo(plain(f"{report.filename}: {note}"))
+        click.echo(plain(report.summary()))

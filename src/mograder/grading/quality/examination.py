@@ -1,0 +1,238 @@
+"""The examination of a source's checks: the solution and wrong ones are run, and compared.
+
+First the solution runs once; that tells how long everything takes. Then all other runs are made, as
+many at a time as there are processors. What was found is in the report also after a cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.grading.author.author_runs import AuthorRuns, RunReport
+from mograder.grading.author.release_checks import judge_source
+from mograder.grading.quality.circumstances import RUNS, Circumstances
+from mograder.grading.quality.judged_findings import judge_apart, report_of, tell_release
+from mograder.grading.quality.mutant_findings import MutantTrials
+from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
+from mograder.grading.quality.text_findings import (
+    given_away_findings,
+    influence_findings,
+    influences,
+)
+from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.grading_review import review_grading
+from mograder.notebook.mutants import Mutant, choose, mutants_of
+from mograder.notebook.release import make_release
+from mograder.store.course import read_notebook, shown
+
+if sys.platform == "linux":
+    from mograder.grading.quality.submission_findings import tell_submissions
+
+_JUDGED = 2
+"""The source and its release are judged apart."""
+
+_JUNK_SECONDS = 8.0
+_OVERHEAD = 0.3
+"""Seconds for junk, and for starting and ending one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityOptions:
+    """Options of an examination.
+
+    At most ``mutants`` wrong solutions are tried, chosen by ``seed``, ``jobs`` at a time. After
+    ``budget`` seconds no further one is started. A run may take ``seconds``. ``unprotected`` are
+    keys of questions whose checks may run beside the answers. ``submissions`` are judged, too.
+    """
+
+    mutants: int = 200
+    seed: int = 0
+    jobs: int = 2
+    budget: float = 600.0
+    seconds: float = 300.0
+    unprotected: tuple[str, ...] = ()
+    submissions: Submissions | None = None
+
+
+class QualityWatch:
+    """The progress of an examination; the methods do nothing unless overridden."""
+
+    def planned(self, filename: str, runs: int, seconds: float) -> None:
+        """Handle the estimate: the number of runs to come, and how long they take together."""
+
+    def say(self, filename: str, message: str) -> None:
+        """Handle a message about the step that begins."""
+
+    def done(self) -> None:
+        """Handle the end of one run."""
+
+
+async def examine(
+    path: Path,
+    runs: AuthorRuns,
+    options: QualityOptions,
+    watch: QualityWatch,
+    report: QualityReport,
+) -> None:
+    """Examine the checks of a source; findings are added to ``report``.
+
+    Raises:
+        InvalidInput: It is no source, or cannot be read.
+        SandboxUnavailable: There are submissions, and no sandboxes.
+    """
+    if options.submissions is not None and not runs.protected:
+        raise SandboxUnavailable(
+            "Submissions are strangers' programs, and are run in sandboxes only.",
+            hint="Leave out --submissions, or run this on Linux with bubblewrap.",
+        )
+    started = time.monotonic()
+    try:
+        await _Examination(path, runs, options, watch, report, started).run()
+    finally:
+        report.seconds = time.monotonic() - started
+
+
+class _Examination:
+    def __init__(
+        self,
+        path: Path,
+        runs: AuthorRuns,
+        options: QualityOptions,
+        watch: QualityWatch,
+        report: QualityReport,
+        started: float,
+    ) -> None:
+        self._path = path
+        self._runs = runs
+        self._options = options
+        self._watch = watch
+        self._report = report
+        self._end = started + options.budget
+
+    async def run(self) -> None:
+        source = await asyncio.to_thread(self._read)
+        if source is None:
+            self._report.complete = True
+            return
+        trials = Trials(source, self._runs, jobs=self._options.jobs, done=self._watch.done)
+        self._watch.say(source.filename, "Running it with its solutions")
+        plain = await trials.run(source.notebook.text, self._options.seconds)
+        own = await asyncio.to_thread(
+            report_of, source.notebook.text, source.filename, plain, self._options.seconds
+        )
+        self._report.labels = len(plain.checks)
+        if not await asyncio.to_thread(self._passes, source, own):
+            self._report.complete = True
+            return
+        mutants = await asyncio.to_thread(self._mutants, source)
+        trial = await trials.run(source.release, self._options.seconds)  # the first was a cold one
+        release = await asyncio.to_thread(
+            report_of, source.release, source.filename, trial, self._options.seconds
+        )
+        await asyncio.to_thread(tell_release, source, release, self._report)
+        files = self._options.submissions.files if self._options.submissions else ()
+        every = RUNS + _JUDGED + len(mutants) + len(files)
+        each = min(plain.seconds, trial.seconds) + _OVERHEAD
+        told = each * every / self._options.jobs + _JUNK_SECONDS
+        self._watch.planned(source.filename, every, told)
+        await self._examine(source, trials, (own, release), mutants, plain.passed())
+        self._report.complete = True
+
+    def _read(self) -> ExaminedSource | None:
+        """Return the source, None if it has nothing to examine."""
+        text, filename = read_notebook(self._path), shown(self._path)
+        release = make_release(text, filename=filename, assignment=self._path.stem)
+        if release is None:
+            self._report.notes.append("It has no solution block, so nothing was looked at.")
+            return None
+        reviewed = review_grading(text, filename, self._options.unprotected)
+        notebook = parse_cells(text, filename)
+        for each in (*reviewed.errors, *reviewed.advice):
+            cell = notebook.cell_at(each.line)
+            index = None if cell is None else cell.index + 1
+            self._report.add(
+                QualityFinding(
+                    *(filename, each.line, Fault.CONDITION, each.message, each.hint, "", index)
+                )
+            )
+        if reviewed.plan is None or not (reviewed.plan.checks or reviewed.plan.beside):
+            self._report.notes.append("It has no checks that can be judged.")
+            return None
+        return ExaminedSource(
+            filename,
+            self._path.name,
+            self._path.absolute().parent,
+            notebook,
+            reviewed.plan,
+            release.text,
+        )
+
+    def _passes(self, source: ExaminedSource, own: RunReport) -> bool:
+        """Whether the solution passes its checks; if not, that is what has to be corrected."""
+        failed = judge_source(source.notebook.text, source.filename, own)
+        for each in failed:
+            self._report.add(
+                QualityFinding(source.filename, each.line, Fault.SOLUTION, each.message, each.hint)
+            )
+        parts = source.notebook, source.plan, source.filename
+        for finding in given_away_findings(source.notebook, source.release, *parts[1:]):
+            self._report.add(finding)
+        if failed:
+            for finding in influence_findings(influences(*parts), source.filename):
+                self._report.add(finding)
+            self._report.notes.append("Nothing else was run, since the solution does not pass.")
+        return not failed
+
+    def _mutants(self, source: ExaminedSource) -> Sequence[Mutant]:
+        found = mutants_of(source.notebook, source.plan, source.filename)
+        self._report.mutants = len(found)
+        return choose(found, self._options.mutants, self._options.seed)
+
+    async def _examine(
+        self,
+        source: ExaminedSource,
+        trials: Trials,
+        plain: tuple[RunReport, RunReport],
+        mutants: Sequence[Mutant],
+        passed: frozenset[str],
+    ) -> None:
+        """Run everything else; ``plain`` are the runs of the source and its release."""
+        seconds = self._options.seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._judge(source, trials, plain))
+            examined = Circumstances(source, trials, self._report, seconds=seconds)
+            group.create_task(examined.run(passed))
+        tried = MutantTrials(source, trials, self._report, seconds=seconds, over=self._over)
+        await tried.run(mutants)
+        left = self._report.mutants - self._report.tried
+        if left:
+            told = f"{left} of {self._report.mutants} wrong solutions were not tried"
+            self._report.notes.append(f"{told}; `--mutants` and `--time` allow more.")
+
+    async def _judge(
+        self, source: ExaminedSource, trials: Trials, plain: tuple[RunReport, RunReport]
+    ) -> None:
+        judging = self._runs.judging
+        async with trials.room:
+            contract = await judge_apart(source, plain, judging, self._report)
+        for _ in range(_JUDGED):
+            self._watch.done()
+        submissions = self._options.submissions
+        if submissions is None:
+            return
+        if not contract:
+            self._report.notes.append("Submissions were not judged: the solution was not, either.")
+            return
+        if sys.platform == "linux":  # elsewhere there are no sandboxes to run them in
+            done = self._watch.done
+            await tell_submissions(source, submissions, contract, judging, self._report, done)
+
+    def _over(self) -> bool:
+        return time.monotonic() > self._end

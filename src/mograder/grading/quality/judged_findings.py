@@ -1,0 +1,111 @@
+"""Findings from judging the source apart from its checks, as grading does: junk that passes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mograder.core.errors import MograderError
+from mograder.grading.author.author_runs import AuthorJudging, RunReport, run_report
+from mograder.grading.author.rehearsal import (
+    Solution,
+    judge_empty,
+    judged_otherwise,
+    junk_passes,
+    unsteady_labels,
+)
+from mograder.grading.author.rehearsal_runs import Subject, Version, trial_of
+from mograder.grading.author.release_checks import passing_too_soon, shown_by_release
+from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
+from mograder.grading.quality.trials import ExaminedSource, Trial
+from mograder.notebook.findings import Finding
+from mograder.sandbox.execution.judging import JudgingResult
+
+
+def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunReport:
+    """Return a trial's report for authors."""
+    if trial.result is None:
+        return RunReport(problem=trial.problem)
+    return run_report(text, filename, trial.result, seconds)
+
+
+def tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) -> None:
+    """Add what is wrong with the release's own run, in which nothing is answered."""
+    text, release, filename = source.notebook.text, source.release, source.filename
+    if run.problem:
+        message = f"without its solutions it did not run: {run.problem}"
+        report.add(QualityFinding(filename, 1, Fault.SOLUTION, message, ""))
+        return
+    for error in run.cell_errors:
+        message = f"without the solutions, a cell fails: {error.message}"
+        report.add(QualityFinding(filename, 1, Fault.SOLUTION, message, error.hint))
+    for finding in passing_too_soon(text, release, filename, run):
+        _add(source, report, Fault.EMPTY, finding)
+    for finding in shown_by_release(text, release, filename, run):
+        fault = Fault.GIVEN_AWAY if "hidden test" in finding.message else Fault.MACHINE
+        _add(source, report, fault, finding)
+
+
+async def judge_apart(
+    source: ExaminedSource,
+    runs: tuple[RunReport, RunReport],
+    judging: AuthorJudging,
+    report: QualityReport,
+) -> str:
+    """Judge the solution, junk and the release; return the contract, empty if there is none.
+
+    ``runs`` are the plain runs of the source and its release.
+    """
+    text = source.notebook.text
+    subject = Subject(
+        source.filename,
+        source.plan,
+        Version(text, source.name, source.folder, runs[0]),
+        Version(source.release, source.name, source.folder, runs[1]),
+    )
+    try:
+        trial = await asyncio.to_thread(trial_of, subject, subject.source)
+        own = await judging.judge(trial, lambda _: None)
+        solution = Solution(source.filename, source.plan, runs[0])
+        await asyncio.to_thread(_tell_solution, source, solution, own, report)
+        if not own.contract:
+            return ""
+        empty = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
+        result = await judging.judge(empty, lambda _: None)
+    except MograderError as error:
+        report.notes.append(f"Junk was not tried: {error}")
+        return ""
+    found = await asyncio.to_thread(judge_empty, solution, runs[1], result)
+    for finding in (*found.errors, *found.advice):
+        _add(source, report, Fault.EMPTY, finding)
+    return own.contract
+
+
+def _tell_solution(
+    source: ExaminedSource, solution: Solution, own: JudgingResult, report: QualityReport
+) -> None:
+    if own.problem:
+        why = own.problem.splitlines()[0]
+        report.notes.append(f"Junk was not tried: {why}")
+        return
+    for _, finding in judged_otherwise(solution, own):
+        _add(source, report, Fault.SOLUTION, finding)
+    if own.rehearsal is None:
+        report.notes.append("Junk was not tried.")
+        return
+    for _, finding in unsteady_labels(solution, own.rehearsal):
+        _add(source, report, Fault.RANDOM, finding)
+    for finding in junk_passes(solution, own.rehearsal):
+        _add(source, report, Fault.JUNK, finding)
+    done, trials = own.rehearsal.done, own.rehearsal.trials
+    if done < trials:
+        report.notes.append(f"Only {done} of {trials} kinds of junk were tried; time was over.")
+
+
+def _add(source: ExaminedSource, report: QualityReport, fault: Fault, finding: Finding) -> None:
+    cell = source.notebook.cell_at(finding.line)
+    index = None if cell is None else cell.index + 1
+    report.add(
+        QualityFinding(
+            source.filename, finding.line, fault, finding.message, finding.hint, "", index
+        )
+    )

@@ -1,0 +1,195 @@
+"""The pairs of cells of two notebooks that are the same cell in two states.
+
+Cells have no identity in a file. So identical cells are paired first, in order, then cells of one
+check label, one name, mostly the same variables, one question, mostly the same words, and at last
+cells at the same place between paired ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from mograder.notebook.cells import Cell, CellKind
+from mograder.notebook.hashes import is_editable
+from mograder.notebook.parsing import CellNames, NotPython, cell_names
+from mograder.notebook.points import key_of, labels_in
+
+Pairs = dict[int, int]
+"""Positions in the second sequence of cells, by those in the first."""
+
+_WORD = re.compile(r"\w+")
+_LONGEST = 4_000
+"""Largest number of a cell's characters whose words are compared."""
+
+_MOST_COMPARED = 10_000
+"""Largest number of pairs whose words are compared: students control how many cells there are."""
+
+_ALIKE = 0.6
+_ALIKE_IN_PLACE = 0.25
+"""Smallest shares of common words, anywhere and at the same place."""
+
+_REMEMBERED = 2_000
+_NO_NAMES = CellNames()
+
+
+def pair_cells(
+    first: Sequence[Cell],
+    second: Sequence[Cell],
+    may: Callable[[Cell, Cell], bool] = lambda one, other: True,
+) -> Pairs:
+    """Return the pairs of cells; ``may`` refuses pairs of cells that are not identical."""
+    return _Pairing(first, second, may).pairs()
+
+
+def same_code(one: Cell, other: Cell) -> bool:
+    """Whether cells have the same code, as their hashes tell; how marimo writes them is ignored."""
+    return code_of(one) == code_of(other)
+
+
+def code_of(cell: Cell) -> str:
+    """Return a cell's code without the empty lines around it."""
+    return cell.code.strip()
+
+
+def names_in(cell: Cell) -> CellNames:
+    """Return the names of a cell; none where marimo cannot run it."""
+    return _NO_NAMES if cell.kind is CellKind.UNPARSABLE else names_of(cell.code)
+
+
+@lru_cache(_REMEMBERED)
+def names_of(code: str) -> CellNames:
+    """Return the names of a cell's code; none where marimo cannot run it."""
+    try:
+        return cell_names(code)
+    except NotPython:
+        return _NO_NAMES
+
+
+class _Pairing:
+    def __init__(
+        self, first: Sequence[Cell], second: Sequence[Cell], may: Callable[[Cell, Cell], bool]
+    ) -> None:
+        self._first = first
+        self._second = second
+        self._may = may
+        self._found: Pairs = {}
+        self._left = dict.fromkeys(range(len(first)))
+        self._right = dict.fromkeys(range(len(second)))
+
+    def pairs(self) -> Pairs:
+        self._by_key(lambda cell: [code_of(cell)], identical=True)
+        for keys in (_setup, _labels, _own_name):
+            self._by_key(keys)
+        self._by_names()
+        self._by_key(lambda cell: map(key_of, _labels(cell)))
+        self._by_words()
+        self._by_place()
+        return self._found
+
+    def _pair(self, one: int, other: int) -> None:
+        self._found[one] = other
+        del self._left[one]
+        del self._right[other]
+
+    def _by_key(
+        self, keys: Callable[[Cell], Iterable[Hashable]], *, identical: bool = False
+    ) -> None:
+        """Pair the first free cells that have a key in common."""
+        having: dict[Hashable, dict[int, None]] = {}
+        for other in self._right:
+            for key in keys(self._second[other]):
+                having.setdefault(key, {})[other] = None
+        for one in tuple(self._left):
+            wanted = (each for key in keys(self._first[one]) for each in having.get(key, ()))
+            free = (each for each in wanted if each in self._right)
+            found = next((each for each in free if identical or self._fits(one, each)), None)
+            if found is not None:
+                self._pair(one, found)
+                for key in keys(self._second[found]):
+                    having[key].pop(found, None)
+
+    def _by_names(self) -> None:
+        """Pair cells that define most of a cell's variables."""
+        having: dict[str, list[int]] = {}
+        for other in self._right:
+            for name in names_in(self._second[other]).defined:
+                having.setdefault(name, []).append(other)
+        for one in tuple(self._left):
+            names = names_in(self._first[one]).defined
+            count = Counter(each for name in sorted(names) for each in having.get(name, ()))
+            free = [each for each in count if each in self._right and self._fits(one, each)]
+            best = max(free, key=lambda each: (count[each], -each), default=None)
+            if best is not None and 2 * count[best] > len(names):
+                self._pair(one, best)
+
+    def _by_words(self) -> None:
+        """Pair cells of mostly the same words, the most alike first."""
+        if len(self._left) * len(self._right) > _MOST_COMPARED:
+            return
+        alike = [
+            (-share, one, other)
+            for one in self._left
+            for other in self._right
+            if (share := _share(self._first[one], self._second[other])) >= _ALIKE
+            and self._fits(one, other)
+        ]
+        for _, one, other in sorted(alike):
+            if one in self._left and other in self._right:
+                self._pair(one, other)
+
+    def _by_place(self) -> None:
+        """Pair cells between the same paired ones: a little alike ones, and an answer with any."""
+        for missing, found in list(self._gaps()):
+            for one in missing:
+                free = [each for each in found if each in self._right and self._fits(one, each)]
+                shares = {each: _share(self._first[one], self._second[each]) for each in free}
+                best = max(free, key=lambda each: (shares[each], -each), default=None)
+                if best is None:
+                    continue
+                only = len(missing) == len(free) == 1 and is_editable(self._first[one])
+                if only or shares[best] >= _ALIKE_IN_PLACE:
+                    self._pair(one, best)
+
+    def _gaps(self) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield unpaired neighbours of the first cells, with those at their place in the second."""
+        missing: list[int] = []
+        before = -1
+        for one in range(len(self._first) + 1):
+            if one in self._left:
+                missing.append(one)
+                continue
+            behind = self._found.get(one, len(self._second))
+            found = [each for each in range(before + 1, behind) if each in self._right]
+            if missing and 0 < len(missing) * len(found) <= _MOST_COMPARED:
+                yield missing, found
+            missing, before = [], behind
+
+    def _fits(self, one: int, other: int) -> bool:
+        return self._may(self._first[one], self._second[other])
+
+
+def _setup(cell: Cell) -> tuple[str, ...]:
+    return ("setup",) if cell.kind is CellKind.SETUP else ()
+
+
+def _labels(cell: Cell) -> tuple[str, ...]:
+    return tuple(label for label, _ in labels_in(cell.code))
+
+
+def _own_name(cell: Cell) -> tuple[str, ...]:
+    return (cell.name,) if cell.name.strip("_") and cell.kind is not CellKind.SETUP else ()
+
+
+def _share(one: Cell, other: Cell) -> float:
+    """Return the share (0 to 1) of words that two cells have in common."""
+    first, second = _words(one.code[:_LONGEST]), _words(other.code[:_LONGEST])
+    total = first.total() + second.total()
+    return 2 * (first & second).total() / total if total else 0.0
+
+
+@lru_cache(_REMEMBERED)
+def _words(code: str) -> Counter[str]:
+    return Counter(_WORD.findall(code))

@@ -1,0 +1,94 @@
+"""The cells that decide about marks: checks, the marks, and the import of the checks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mograder.notebook.cells import Cell, NotebookText, parse_python
+from mograder.notebook.points import is_marks_cell, key_of, labels_in
+from mograder.notebook.scopes import bound_names
+
+MARKS_LABEL = "the marks"
+SOURCE_LABEL = "the import of the checks"
+CHECKERS = frozenset(("check", "grader", "Grader"))
+_RUNTIME = "mograder"
+_CODES = 512
+"""Cells' codes of which is remembered what they bind: most of a submission's are the release's."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedCell:
+    """A cell with the labels of its checks, its lines without ends, and its public names."""
+
+    labels: tuple[str, ...]
+    cell: Cell
+    lines: tuple[str, ...]
+    names: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The first label of the cell, for messages."""
+        return self.labels[0] if self.labels else "no check"
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The question keys of its checks."""
+        return frozenset(map(key_of, self.labels))
+
+
+def guarded_cells(notebook: NotebookText) -> Iterator[GuardedCell]:
+    """Yield all cells with the labels of their checks; marks and such imports have labels too."""
+    for cell in notebook.cells:
+        labels, names = _of_code(cell.code)
+        if is_marks_cell(cell):
+            labels = (MARKS_LABEL, *labels)
+        lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
+        public = frozenset(name for name in names if not name.startswith("_"))
+        yield GuardedCell(labels, cell, tuple(lines), public)
+
+
+@lru_cache(_CODES)
+def _of_code(code: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the labels of the checks in a cell's code, and the names that it binds.
+
+    An import of the checks has a label too.
+    """
+    tree = parse_python(code)
+    labels = tuple(label for label, _ in labels_in(code))
+    names = frozenset[str]() if tree is None else bound_names(tree.body)
+    nodes = () if tree is None else ast.walk(tree)
+    if not names.isdisjoint(CHECKERS) or any(map(_imports_runtime, nodes)):
+        labels = (*labels, SOURCE_LABEL)
+    return labels, names
+
+
+def _imports_runtime(node: ast.AST) -> bool:
+    match node:
+        case ast.ImportFrom(module=str(module)):
+            return module.split(".")[0] == _RUNTIME
+        case ast.Import():
+            return any(alias.name.split(".")[0] == _RUNTIME for alias in node.names)
+    return False
+
+
+def only_imports_more(own: GuardedCell, ours: GuardedCell) -> bool:
+    """Whether the only change is added imports that rebind no released name: allowed."""
+    alike = own.cell.kind is ours.cell.kind and is_marks_cell(own.cell) == is_marks_cell(ours.cell)
+    if not alike or any(labels_in(own.cell.code)):
+        return False
+    theirs, released = parse_python(own.cell.code), parse_python(ours.cell.code)
+    if theirs is None or released is None:
+        return False
+    expected = [ast.dump(node) for node in released.body]
+    taken = ours.names | {"*"}
+    for node in theirs.body:
+        if expected and ast.dump(node) == expected[0]:
+            expected.pop(0)
+            continue
+        imports = isinstance(node, ast.Import | ast.ImportFrom) and not _imports_runtime(node)
+        if not imports or not bound_names([node]).isdisjoint(taken):
+            return False
+    return not expected

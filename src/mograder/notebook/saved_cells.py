@@ -1,0 +1,114 @@
+"""A notebook's text from the cells that marimo's page sends when it saves.
+
+It is for work that the page could not save. The student's browser hands it in, so nothing in it is
+believed: types and sizes are checked, and marimo's own code generation writes the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.parsing import parse_marimo
+from mograder.notebook.writing import CellToWrite, write_marimo
+
+_MOST_CELLS = 5000
+_OPTIONS = {"column": int, "disabled": bool, "hide_code": bool, "expand_output": bool}
+_COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_NOT_SAVED = "This is not what marimo's page saves."
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCells:
+    """The cells of a save; ``present`` is the copy's text, from which come header and options."""
+
+    body: str
+    present: str
+    filename: str
+
+    @property
+    def size(self) -> int:
+        """The number of characters to read."""
+        return len(self.body) + len(self.present)
+
+
+def text_of_saved_cells(saved: SavedCells) -> str:
+    """Return the notebook's text that marimo would have saved.
+
+    Raises:
+        InvalidInput: The body is not that of a save, or marimo cannot write its cells.
+        TooLarge: The notebook would be larger than one may be.
+    """
+    cells = _cells(saved.body)
+    header, options = _frame(saved.present, saved.filename)
+    text = write_marimo(cells, header, options, saved.filename)
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_NOTEBOOK:
+        raise TooLarge(f"A notebook may have at most {MAX_NOTEBOOK // 1_000_000} MB.")
+    if not _is_unicode(text):
+        raise InvalidInput("The cells hold characters that are no text.")
+    return text
+
+
+def _cells(body: str) -> list[CellToWrite]:
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(_NOT_SAVED) from error
+    if not isinstance(read, dict):
+        raise InvalidInput(_NOT_SAVED)
+    codes, names, configs = (_list(read, key) for key in ("codes", "names", "configs"))
+    if not len(codes) == len(names) == len(configs) or len(codes) > _MOST_CELLS:
+        raise InvalidInput(_NOT_SAVED)
+    return [
+        CellToWrite(_text(code), _name(_text(name)), _options(config))
+        for code, name, config in zip(codes, names, configs, strict=True)
+    ]
+
+
+def _list(read: Mapping[str, object], key: str) -> list[object]:
+    found = read.get(key)
+    if not isinstance(found, list):
+        raise InvalidInput(_NOT_SAVED)
+    return found
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(_NOT_SAVED)
+    return value
+
+
+def _name(name: str) -> str:
+    """Return a cell's name, and that of a nameless cell for one that Python would not accept."""
+    return name if name.isidentifier() else "_"
+
+
+def _options(config: object) -> dict[str, object]:
+    found = config if isinstance(config, dict) else {}
+    return {key: found[key] for key, kind in _OPTIONS.items() if type(found.get(key)) is kind}
+
+
+def _frame(present: str, filename: str) -> tuple[str, dict[str, object]]:
+    """Return the header and the options of the present text, which the page does not know.
+
+    Of a text that cannot be parsed, only the comments at its beginning are known.
+    """
+    try:
+        parsed = parse_marimo(present, filename)
+    except InvalidInput:
+        found = _COMMENTS.match(present)
+        return (found[0] if found else ""), {}
+    header = parsed.header.value if parsed.header else ""
+    return header, dict(parsed.app.options) if parsed.app else {}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""Merging of releases into students' copies, in processes with limits on time and memory.
+
+Previews merge hundreds of copies, many to a process, since starting one takes longer than a merge.
+A copy on which a process fails costs its own line only: the others of its batch are merged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cell_merge import Merge, merge
+from mograder.notebook.version_diff import VersionDifference, version_difference
+from mograder.processes.isolated_call import IsolatedCall
+
+_SECONDS = 6
+_TOO_COMPLEX = "it is too large or too complex to be merged."
+
+
+@dataclass(frozen=True, slots=True)
+class MergeQuestion:
+    """A copy to merge, ``mine``; ``base`` is the release that it came from, None if unknown."""
+
+    base: str | None
+    new: str
+    mine: str
+
+    @property
+    def size(self) -> int:
+        """The number of characters to parse."""
+        return len(self.mine) + len(self.new) + len(self.base or "")
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOutline:
+    """What a merge would do, without the text; ``reason`` is why it cannot be done, else ""."""
+
+    replaced: int = 0
+    added: int = 0
+    removed: int = 0
+    conflicts: int = 0
+    changed: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeProposal:
+    """A merge that was computed to be looked at, and its difference from the copy."""
+
+    merge: Merge
+    difference: VersionDifference
+
+
+class CopyMerger:
+    """Merges copies, at most two processes at the same time."""
+
+    def __init__(self) -> None:
+        self._apart = IsolatedCall()
+        self._gently = IsolatedCall(seconds=_SECONDS, niceness=10)
+
+    async def merge(self, question: MergeQuestion) -> Merge:
+        """Return the merge of one copy.
+
+        Raises: :class:`~mograder.notebook.cell_merge.NotMergeable`, :class:`InvalidInput` when it
+        takes too much time or memory.
+        """
+        return await self._apart.call(_merge, question, size=question.size)
+
+    async def propose(self, question: MergeQuestion) -> MergeProposal:
+        """Return a copy's merge, and how it differs from the copy. Raises: as :meth:`merge`."""
+        return await self._apart.call(_propose, question, size=question.size)
+
+    async def same(self, one: str, other: str) -> bool:
+        """Return whether two texts have the same cells; marimo's version may differ.
+
+        The editor writes a notebook anew when it opens it, which is no edit of its student's.
+        """
+        size = len(one) + len(other)
+        try:
+            return await self._apart.call(_same, (one, other), size=size)
+        except InvalidInput:
+            return False
+
+    async def outlines(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
+        """Return what merging each copy would do, at low priority.
+
+        The questions should be about one release: a text that several have in common counts once.
+        """
+        size = sum(len(each.mine) for each in questions)
+        try:
+            return await self._gently.call(_outlines, tuple(questions), size=size)
+        except InvalidInput:
+            if len(questions) == 1:
+                return (MergeOutline(reason=_TOO_COMPLEX),)
+        found = [await self.outlines((each,)) for each in questions]
+        return tuple(outline for (outline,) in found)
+
+
+def _merge(question: MergeQuestion) -> Merge:
+    return merge(question.base, question.new, question.mine)
+
+
+def _same(texts: tuple[str, str]) -> bool:
+    return version_difference(*texts).none
+
+
+def _propose(question: MergeQuestion) -> MergeProposal:
+    found = _merge(question)
+    return MergeProposal(found, version_difference(question.mine, found.text))
+
+
+def _outlines(questions: tuple[MergeQuestion, ...]) -> tuple[MergeOutline, ...]:
+    return tuple(map(_outline, questions))
+
+
+def _outline(question: MergeQuestion) -> MergeOutline:
+    try:
+        found = _merge(question)
+    except InvalidInput as error:
+        return MergeOutline(reason=error.message)
+    return MergeOutline(
+        len(found.replaced),
+        len(found.added),
+        len(found.removed),
+        len(found.conflicts),
+        found.changed,
+    )

@@ -1,0 +1,198 @@
+"""The timeline of a copy: its versions, their differences, and what is put back of them.
+
+``sessions.copy_recorder`` records the versions and ``sessions.student_copies`` replaces the copy;
+this module says which version is the present text, and compares. For one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mograder.core.clock import Clock
+from mograder.core.errors import NotFound
+from mograder.notebook.cell_put_back import PutBack
+from mograder.notebook.decoding import decode_notebook
+from mograder.notebook.saved_cells import SavedCells
+from mograder.notebook.version_diff import VersionDifference, lines_changed
+from mograder.processes.notebook_inspection import Inspector
+from mograder.sessions.copy_recorder import CopyRecorder
+from mograder.sessions.student_copies import Copies, CopyOf
+from mograder.store.versions import Origin, Version
+from mograder.store.workspaces import Saved
+
+_MOST_COUNTED = 200_000
+"""Bytes of a version up to which its changed lines are counted for a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A copy's versions, the newest first; ``present`` is the copy's, None without a copy.
+
+    A state that was found again after a text was handed in later is not listed twice.
+    """
+
+    versions: tuple[Version, ...]
+    present: Version | None
+
+    def find(self, number: int) -> Version:
+        """Return a version by its number. Raises: :class:`NotFound`."""
+        found = next((each for each in self.versions if each.number == number), None)
+        if found is None:
+            raise NotFound("There is no such version.")
+        return found
+
+    def before(self, version: Version) -> Version | None:
+        """Return the state that a version followed: the newest older one that the copy had."""
+        older = (each for each in self.versions if each.number < version.number)
+        return next((each for each in older if each.origin is not Origin.UNSAVED), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two versions and their difference; ``later`` is what ``earlier`` became."""
+
+    earlier: Version
+    later: Version
+    difference: VersionDifference
+
+
+@dataclass(frozen=True, slots=True)
+class CellPutBack:
+    """What became of one cell that was put back.
+
+    ``archive`` is the name under which the replaced notebook is kept in the folder.
+    """
+
+    archive: str | None
+    put_back: PutBack
+
+
+class CopyTimelines:
+    """The timelines of all copies."""
+
+    def __init__(self, copies: Copies, recorder: CopyRecorder, clock: Clock) -> None:
+        self._copies = copies
+        self._recorder = recorder
+        self._clock = clock
+        self._inspector = Inspector()
+
+    async def of(self, copy: CopyOf) -> Timeline:
+        """Return the timeline of a copy; its file is recorded first if it is not as last recorded.
+
+        Raises: :class:`~mograder.core.errors.Busy` when the database does not answer.
+        """
+        return await asyncio.to_thread(self._of, copy)
+
+    async def text(self, copy: CopyOf, version: Version) -> Saved:
+        """Return a version's text, as of the time when it was saved."""
+        data = await asyncio.to_thread(self._text, copy, version.number)
+        return Saved(data, int(version.saved.timestamp() * 1e9))
+
+    async def changes(
+        self, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
+    ) -> Mapping[int, tuple[int, int]]:
+        """Return how many lines each of these versions added and removed, by number.
+
+        It is left out for a version that followed none, and for large ones.
+        """
+        return await asyncio.to_thread(self._changes, copy, timeline, shown)
+
+    async def compare(self, copy: CopyOf, earlier: Version, later: Version) -> Compared:
+        """Return the difference between two versions."""
+        old, new = [(await self.text(copy, each)).data for each in (earlier, later)]
+        difference = await self._inspector.difference(_shown(old), _shown(new))
+        return Compared(earlier, later, difference)
+
+    async def put_back_cell(self, copy: CopyOf, number: int, cell: int) -> CellPutBack:
+        """Put one cell of a version into the present notebook; its session is ended first.
+
+        Raises: :class:`NotFound` when there is no such version, cell or copy, :class:`Conflict`
+        when the cell is as it was, :class:`InvalidInput` when a text is not a notebook, else as
+        :meth:`Copies.upload`.
+        """
+        earlier = await asyncio.to_thread(self._text, copy, number)
+        then = decode_notebook(earlier, copy.notebook)
+        made: list[PutBack] = []
+
+        async def make(present: bytes) -> bytes:
+            now = decode_notebook(present, copy.notebook)
+            made.append(await self._inspector.put_back_cell(now, then, cell, copy.notebook))
+            return made[-1].text.encode()
+
+        archive = await self._copies.rewrite(copy, make, Origin.RESTORE)
+        return CellPutBack(archive, made[-1])
+
+    async def keep_unsaved(self, copy: CopyOf, body: str) -> Version | None:
+        """Record work that marimo's page could not save, from the body of its request.
+
+        Return None if it is the copy's present text. The copy itself is not changed.
+
+        Raises: :class:`InvalidInput` when it is no such body, :class:`NotFound` when there neither
+        is nor was such a copy.
+        """
+        timeline = await self.of(copy)
+        latest = timeline.present or next(iter(timeline.versions), None)
+        if latest is None:
+            raise NotFound("Notebook not found")
+        present = _shown((await self.text(copy, latest)).data)
+        text = (await self._inspector.write(SavedCells(body, present, copy.notebook))).encode()
+        if _lines(text) == _lines(present.encode()):
+            return None
+        record = self._recorder.versions.record
+        now = self._clock.now()
+        return await asyncio.to_thread(record, copy.user, copy.item, text, Origin.UNSAVED, now)
+
+    def _of(self, copy: CopyOf) -> Timeline:
+        newest = self._recorder.found(copy.user, copy.item)
+        versions = _without_repeats(self._recorder.versions.all(copy.user, copy.item))
+        if newest is None:
+            return Timeline(versions, None)
+        present = next((each for each in versions if each.digest == newest.digest), None)
+        return Timeline(versions, present)
+
+    def _text(self, copy: CopyOf, number: int) -> bytes:
+        return self._recorder.versions.text(copy.user, copy.item, number)
+
+    def _changes(
+        self, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
+    ) -> dict[int, tuple[int, int]]:
+        found: dict[int, tuple[int, int]] = {}
+        texts: dict[int, str] = {}
+        for version in shown:
+            before = timeline.before(version)
+            if before is None or max(version.size, before.size) > _MOST_COUNTED:
+                continue
+            for each in (version, before):
+                if each.number not in texts:
+                    texts[each.number] = _shown(self._text(copy, each.number))
+            found[version.number] = lines_changed(texts[before.number], texts[version.number])
+        return found
+
+
+def _without_repeats(versions: Sequence[Version]) -> tuple[Version, ...]:
+    """Return versions without states that were only found again after a text was handed in.
+
+    A text that is handed in later is a version but never the file's, so the file is found to
+    differ from the newest version when it is next looked at.
+    """
+    kept: list[Version] = []
+    state = ""
+    for version in reversed(versions):
+        again = version.origin in (Origin.FOUND, Origin.EDITOR) and version.digest == state
+        if not again:
+            kept.append(version)
+        if version.origin is not Origin.UNSAVED:
+            state = version.digest
+    return tuple(reversed(kept))
+
+
+def _shown(data: bytes) -> str:
+    """Return a text to compare or show; what is not UTF-8 is replaced."""
+    return data.decode("utf-8", "replace")
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Return a notebook's lines without the version of marimo that wrote it."""
+    return [line for line in text.splitlines() if not line.startswith(b"__generated_with")]

@@ -1,0 +1,1 @@
+"""Rehearsals: sessions of an item that the hub opens itself, to see how a lecture will go."""

@@ -1,0 +1,301 @@
+"""A rehearsal: throw-away users open an item as students would, one after the other.
+
+Their sessions are real: the same queue, the same sandboxes, the same cells. They are preferred to
+nothing (:mod:`~mograder.sessions.rehearsal_starts`), stay open until the last of them has run all
+cells, so that their memory counts together, and are then removed with everything of theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from mograder.core.clock import Clock
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.core.names import Username, is_rehearsal, rehearsal_user
+from mograder.core.single_flight import Progress
+from mograder.core.uninterrupted import to_its_end
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.connections import Connections
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.rehearsal.cell_runs import CellRun, opened
+from mograder.sessions.rehearsal.outcome import (
+    OVER,
+    STALLED_SECONDS,
+    Outcome,
+    State,
+    Trial,
+    summary,
+)
+from mograder.sessions.session import LiveSession, SessionKey, ended
+from mograder.store.published_release import Release
+from mograder.store.rehearsal_copies import RehearsalCopies
+
+MOST_STUDENTS = 1000
+"""Most students of a rehearsal: each has a number in the database, from which a uid is made."""
+
+_AT_ONCE = 8
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A rehearsal to run: ``students`` open an item, spread over ``within`` seconds."""
+
+    release: Release
+    mode: Mode
+    students: int
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds: between two looks at how far it is; of measuring once all cells have run; until the
+    last students no longer wait (:data:`STALLED_SECONDS`); that the cells of one may take; until
+    the reason why a session has ended is known."""
+
+    look: float = 1.0
+    settle: float = 3.0
+    stalled: float = STALLED_SECONDS
+    patience: float = 600.0
+    news: float = 2.0
+
+
+class Rehearsal:
+    """One rehearsal, for one event loop."""
+
+    def __init__(
+        self,
+        pool: SessionManager,
+        connections: Connections,
+        copies: RehearsalCopies,
+        clock: Clock,
+        wish: Wish,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._pool = pool
+        self._via = connections
+        self._copies = copies
+        self._clock = clock
+        self._wish = wish
+        self._pace = pace
+        numbers = range(1, wish.students + 1)
+        keys = (SessionKey(rehearsal_user(n), wish.release.name, wish.mode) for n in numbers)
+        self.trials = [Trial(key) for key in keys]
+        self._live: dict[SessionKey, LiveSession] = {}
+        self._gone: list[tuple[Trial, LiveSession]] = []
+        self._together = 0
+        self._stopped = False
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many students are how far, for a progress bar."""
+        states = Counter(each.state for each in self.trials)
+        return {
+            "students": len(self.trials),
+            "over": sum(states[state] for state in OVER),
+            "finished": states[State.FINISHED],
+            "running": states[State.RUNNING],
+            "waiting": states[State.WAITING] + states[State.STARTING],
+        }
+
+    async def run(self, tell: Progress) -> Outcome:
+        """Run it to its end, and remove everything of it.
+
+        Raises: :class:`~mograder.core.errors.Conflict` when it was ended from elsewhere.
+        """
+        began = self._clock.steady()
+        visits = [asyncio.create_task(self._visit(*each)) for each in enumerate(self.trials)]
+        try:
+            await self._follow(tell)
+            tell("Measuring the sessions")
+            await self._measure_for(self._pace.settle)
+            self._demand_going_on()
+            return self._outcome(began)
+        finally:
+            tell("Removing the sessions")
+            for visit in visits:
+                visit.cancel()
+            await asyncio.gather(*visits, return_exceptions=True)
+            await clear(self._pool, (each.key for each in self.trials), self._copies)
+
+    async def _follow(self, tell: Progress) -> None:
+        """Wait until no student is under way any more."""
+        before: object = None
+        still = 0.0
+        while not all(each.state in OVER for each in self.trials):
+            self._demand_going_on()
+            await self._measure_for(self._pace.look)
+            states = [each.state for each in self.trials]
+            changed = states != before or not self._only_waiting(states)
+            before, still = states, 0.0 if changed else still + self._pace.look
+            if still >= self._pace.stalled:
+                self._give_up()
+            tell(self._said())
+
+    def _demand_going_on(self) -> None:
+        if self._stopped:
+            raise Conflict("The rehearsal was ended.", hint="Start it again when you like.")
+
+    def _only_waiting(self, states: Iterable[State]) -> bool:
+        """Return whether all that are not over wait in line, and none has yet to come."""
+        lined_up = {ticket.key for ticket in self._pool.rehearsed.waiting}
+        waiting = {each.key for each in self.trials if each.state is State.WAITING}
+        return set(states) <= OVER | {State.WAITING} and waiting <= lined_up
+
+    def _give_up(self) -> None:
+        """End the waiting of those for whom there is no memory, or no time because of students."""
+        for ticket in self._pool.rehearsed.waiting:
+            short = self._pool.rehearsed.lacks_memory(ticket.expected)
+            for each in self.trials:
+                if each.key == ticket.key:
+                    each.state = State.NO_ROOM if short else State.GAVE_WAY
+
+    def _said(self) -> str:
+        counts = self.counts()
+        return (
+            f"{counts['over']} of {counts['students']} are done, {counts['running']} run their "
+            f"cells, {counts['waiting']} wait for their start"
+        )
+
+    async def _visit(self, number: int, trial: Trial) -> None:
+        """Be one student, whose page stays open until this is cancelled; failures are noted."""
+        await asyncio.sleep(self._wish.within * number / len(self.trials))
+        trial.asked, trial.state = self._clock.steady(), State.WAITING
+        try:
+            live = await self._open(trial)
+            trial.started, trial.state = self._clock.steady(), State.RUNNING
+            self._live[trial.key] = live
+            live.on_stop.append(partial(self._ended, trial, live))
+            opening = opened(self._via, live.endpoint, live.base_url, self._clock.steady)
+            async with opening as page:
+                await self._run_cells(trial, page)
+                await asyncio.Event().wait()
+        except TimeoutError:
+            self._fail(trial, f"the cells ran for more than {self._pace.patience:.0f} seconds")
+        except MograderError as error:
+            await self._ending_of(trial)
+            self._fail(trial, error.message)
+        except Exception as error:  # noqa: BLE001 - one student's fault must not end the others
+            _log.exception("one student of a rehearsal failed")
+            self._fail(trial, f"{type(error).__name__}: {error}"[:300])
+
+    async def _run_cells(self, trial: Trial, page: CellRun) -> None:
+        try:
+            async with asyncio.timeout(self._pace.patience):
+                await page.run_all()
+        finally:
+            trial.first_output, trial.all_cells = page.first_output, page.all_cells
+            trial.errors = page.errors
+        if trial.state is State.RUNNING:
+            trial.state = State.FINISHED
+
+    async def _open(self, trial: Trial) -> LiveSession:
+        if self._wish.mode is Mode.EDIT:
+            user = Username(trial.key.user)
+            await to_its_end(self._copies.make, user, self._wish.release)
+        return await self._pool.get_or_start(trial.key, lambda _: None)
+
+    async def _ending_of(self, trial: Trial) -> None:
+        """Wait a moment for the end of a session that is broken: its reason says more."""
+        live = self._live.get(trial.key)
+        if live is not None:
+            await ended(live, self._pace.news)
+
+    def _fail(self, trial: Trial, why: str) -> None:
+        if trial.state not in OVER:
+            trial.state, trial.failure = State.FAILED, why
+
+    def _ended(self, trial: Trial, live: LiveSession) -> None:
+        """Note that a session has ended before the rehearsal was over."""
+        self._live.pop(trial.key, None)
+        trial.state, trial.failure = State.FAILED, "the session ended by itself"
+        self._gone.append((trial, live))
+        self._explain()
+
+    def _explain(self) -> None:
+        """Note why sessions have ended; another hub tells its reason a little later."""
+        for trial, live in tuple(self._gone):
+            ending = self._pool.history.of_session(live.id)
+            if ending is None:
+                continue
+            self._gone.remove((trial, live))
+            if ending.reason is EndReason.STOPPED:
+                self._stopped = True
+            elif ending.reason is EndReason.PRESSURE:
+                trial.state, trial.failure = State.GAVE_WAY, ""
+            else:
+                trial.failure = f"the session ended by itself ({ending.reason.value})"
+
+    async def _measure_for(self, seconds: float) -> None:
+        left = seconds
+        while left > 0:
+            await asyncio.sleep(min(left, self._pace.look))
+            left -= self._pace.look
+            self._measure()
+            self._explain()
+
+    def _measure(self) -> None:
+        together = 0
+        for trial in self.trials:
+            live = self._live.get(trial.key)
+            if live is not None:
+                trial.warm = live.usage.warm
+                trial.memory = max(trial.memory, live.usage.memory)
+                together += live.usage.memory
+        self._together = max(self._together, together)
+
+    def _outcome(self, began: float) -> Outcome:
+        rehearsed = self._pool.rehearsed
+        ours = sum(live.usage.memory for live in self._live.values())
+        return summary(
+            self.trials,
+            together=self._together,
+            total=rehearsed.memory,
+            used=max(0, rehearsed.used() - ours),
+            seconds=self._clock.steady() - began,
+        )
+
+
+async def clear(pool: SessionManager, keys: Iterable[SessionKey], copies: RehearsalCopies) -> None:
+    """End sessions of a rehearsal, and remove their copies; also if the caller is cancelled."""
+    await _to_the_end(_clear(pool, tuple(keys), copies))
+
+
+def left_over(pool: SessionManager) -> tuple[SessionKey, ...]:
+    """Return the keys of the sessions of rehearsals that run."""
+    return tuple(live.key for live in pool.all() if is_rehearsal(live.key.user))
+
+
+async def _clear(
+    pool: SessionManager, keys: tuple[SessionKey, ...], copies: RehearsalCopies
+) -> None:
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def end(key: SessionKey) -> None:
+        async with few:
+            try:
+                async with pool.without_session(key):  # waits for a start that cannot be cancelled
+                    await pool.history.forget(key)
+            except MograderError as error:
+                _log.warning("the session %s of a rehearsal was not ended: %s", key.url, error)
+
+    await asyncio.gather(*map(end, keys))
+    try:
+        await asyncio.to_thread(copies.remove_all)
+    except (MograderError, OSError) as error:
+        _log.warning("the copies of a rehearsal could not be removed: %s", error)
+
+
+async def _to_the_end(work: Awaitable[None]) -> None:
+    """Wait for work that goes on when the caller is cancelled, and is then waited for as well."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

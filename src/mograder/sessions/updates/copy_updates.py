@@ -1,0 +1,328 @@
+"""Updates of copies: an offered release is merged into a copy, and the merge can be undone.
+
+No text is replaced under anybody's hands: a copy is merged when it is opened and has no session, or
+when its student asks for it, which ends the session. The text from before is a version of the copy
+first, and stays one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from mograder.core.clock import Clock
+from mograder.core.disk_reserve import DiskReserve
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.log import get_logger
+from mograder.core.names import ItemName
+from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.uninterrupted import to_its_end
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.cell_merge import Merge
+from mograder.processes.copy_merging import CopyMerger, MergeProposal, MergeQuestion
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.updates.ports import KeptText, Placement, ReleaseHistory
+from mograder.sessions.updates.standing import CopyStanding, Standing, standing_of
+from mograder.store.copy_updates import (
+    CopyUpdateRow,
+    MergedCells,
+    OfferRow,
+    UpdateRows,
+    UpdateState,
+    stored_cells,
+)
+from mograder.store.releases import Releases
+from mograder.store.versions import Origin, Versions, digest_of
+from mograder.store.workspaces import Workspaces
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStores:
+    """The stores that updates read and write."""
+
+    releases: Releases
+    workspaces: Workspaces
+    versions: Versions
+    rows: UpdateRows
+    history: ReleaseHistory
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A copy that is to be merged: its text, the releases, and what was done before."""
+
+    copy: CopyOf
+    offer: OfferRow
+    mine: str
+    new: KeptText
+    base: KeptText | None
+    begun: CopyUpdateRow | None
+
+    @property
+    def question(self) -> MergeQuestion:
+        """The texts to merge."""
+        base = None if self.base is None else self.base.text
+        return MergeQuestion(base, self.new.text, self.mine)
+
+
+class CopyUpdates:
+    """Merges updates into copies and undoes them; for one event loop. Files and SQL are in threads.
+
+    ``reserve`` is the disk space that must stay free.
+    """
+
+    def __init__(
+        self, pool: SessionManager, stores: UpdateStores, clock: Clock, *, reserve: DiskReserve
+    ) -> None:
+        self._pool = pool
+        self._stores = stores
+        self._clock = clock
+        self._reserve = reserve
+        self._merger = CopyMerger()
+        self._settling: SingleFlight[CopyOf, CopyUpdateRow | None] = SingleFlight()
+
+    @property
+    def stores(self) -> UpdateStores:
+        """The stores, for previews."""
+        return self._stores
+
+    @property
+    def merger(self) -> CopyMerger:
+        """The processes that merge, for previews."""
+        return self._merger
+
+    async def close(self) -> None:
+        """Wait until no copy is being changed."""
+        await self._settling.settle()
+
+    # ---- looking ----
+
+    async def standing(self, copy: CopyOf) -> CopyStanding:
+        """Return what the last update means for a copy."""
+        return await asyncio.to_thread(self._standing, copy)
+
+    async def propose(self, copy: CopyOf) -> MergeProposal:
+        """Return what merging the item's present release into a copy would give.
+
+        Raises: :class:`NotFound` without a copy or a release, :class:`InvalidInput` with the reason
+        why it cannot be merged.
+        """
+        return await self._merger.propose(await asyncio.to_thread(self.question, copy))
+
+    def question(self, copy: CopyOf, present: KeptText | None = None) -> MergeQuestion:
+        """Return the texts of a copy's merge with the item's present release; blocks.
+
+        Raises: as :meth:`propose`.
+        """
+        new = present or self._stores.history.present(copy.item)
+        if new is None:
+            raise NotFound(f"{copy.item} is not published any more.")
+        mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        base = self._stores.history.origin(copy.user, copy.item, mine)
+        return MergeQuestion(None if base is None else base.text, new.text, mine)
+
+    # ---- changing ----
+
+    async def settle(self, copy: CopyOf, report: Progress) -> CopyUpdateRow | None:
+        """Do what waits for a copy that is about to be opened; return what was done, or None.
+
+        Nothing is done to a copy with a session. Failures are logged and told, and change nothing:
+        the notebook opens as it is.
+        """
+        try:
+            if await self._pool.fetch(copy.key) is not None:
+                return None
+            standing = await self.standing(copy)
+            if not standing.state.waits:
+                return None
+            return await self._settling.get(copy, lambda tell: self._settle(copy, tell), report)
+        except MograderError as error:
+            _log.warning("%s of %s was not updated: %s", copy.item, copy.user, error)
+            report(f"The notebook opens as it was: {error.message}")
+            return None
+
+    async def take(self, copy: CopyOf) -> CopyUpdateRow:
+        """Merge the offered update into a copy; its session is ended first.
+
+        Returns the row with the outcome, which may be that the copy cannot be merged.
+
+        Raises: :class:`Conflict` if there is no update for this copy, :class:`Busy`.
+        """
+        async with self._pool.without_session(copy.key):
+            standing = await self.standing(copy)
+            if not standing.state.takeable:
+                raise Conflict(
+                    f"There is no update of {copy.item} to take.", hint="Reload this page."
+                )
+            return await self._merge(copy)
+
+    async def put_back(self, copy: CopyOf, *, edited: bool = True) -> CopyUpdateRow:
+        """Give a copy its text from before the update again; its session is ended first.
+
+        Without ``edited`` a copy that was edited since is left alone, and is then ``KEPT``.
+
+        Raises: :class:`Conflict` if no update was merged into it, :class:`Busy`.
+        """
+        async with self._pool.without_session(copy.key):
+            standing = await self.standing(copy)
+            if standing.row is None or not standing.state.undoable:
+                raise Conflict(
+                    f"No update was merged into this copy of {copy.item}.", hint="Reload this page."
+                )
+            return await self._go_back(copy, standing.row, edited=edited)
+
+    async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
+        """Do what waits, once for all who open the copy at the same time."""
+        if await self._pool.fetch(copy.key) is not None:
+            return None
+        async with self._pool.without_session(copy.key):
+            state = (await self.standing(copy)).state
+            if state is Standing.WITHDRAWN:
+                tell("Putting back what the author has withdrawn")
+                standing = await self.standing(copy)
+                assert standing.row is not None
+                return await self._go_back(copy, standing.row, edited=False)
+            if not state.waits:
+                return None
+            tell("Bringing the author's corrections into your notebook")
+            return await self._merge(copy)
+
+    async def _merge(self, copy: CopyOf) -> CopyUpdateRow:
+        """Merge the offer into a copy that has no session."""
+        plan = await asyncio.to_thread(self._plan, copy)
+        try:
+            merged = await self._merger.merge(plan.question)
+        except InvalidInput as error:
+            return await to_its_end(self._refuse, plan, error.message)
+        return await to_its_end(self._put, plan, merged)
+
+    async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
+        """Put the text from before into a copy that has no session; keep an edited one."""
+        if not edited and await self._is_edited(copy, row):
+            kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
+            await to_its_end(self._stores.rows.save, kept)
+            return kept
+        return await to_its_end(self._put_back, copy, row)
+
+    async def _is_edited(self, copy: CopyOf, row: CopyUpdateRow) -> bool:
+        """Return whether a copy has other cells than the merge has left, or than before it."""
+        present, texts = await asyncio.to_thread(self._around, copy, row)
+        if present in texts:
+            return False
+        return not any([await self._merger.same(present, text) for text in texts])
+
+    # ---- in threads ----
+
+    def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
+        """Return a copy's text, and its texts from before a merge and right after it."""
+        versions = self._stores.versions
+        every = versions.all(copy.user, copy.item)
+        after = next((each.number for each in every if each.digest == row.after), 0)
+        numbers = [number for number in (row.before, after) if number]
+        found = [versions.text(copy.user, copy.item, number) for number in numbers]
+        present = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        return present, [text.decode() for text in found]
+
+    def _standing(self, copy: CopyOf) -> CopyStanding:
+        stores, user, item = self._stores, copy.user, copy.item
+        offer = stores.rows.offer(item)
+        if offer is None:
+            return CopyStanding(Standing.NONE)
+        row = stores.rows.copy(user, item)
+        if offer.withdrawn:
+            return standing_of(offer, row, present="", behind=False)
+        present = self._present_digest(item)
+        found = standing_of(offer, row, present=present, behind=self._behind(copy, present))
+        if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
+            return CopyStanding(Standing.NONE, offer)
+        return found
+
+    def _present_digest(self, item: ItemName) -> str:
+        present = self._stores.history.present(item)
+        return "" if present is None else present.digest
+
+    def _behind(self, copy: CopyOf, present: str) -> bool:
+        """Return whether a copy comes from another release than the present one.
+
+        One whose data files only have changed has the same digest, and is newer than the copy.
+        """
+        if self._stores.versions.release_of(copy.user, copy.item) != present:
+            return True
+        release = self._stores.releases.get(copy.item)
+        return release is not None and self._stores.workspaces.updated(copy.user, release)
+
+    def _plan(self, copy: CopyOf) -> _Plan:
+        rows, history = self._stores.rows, self._stores.history
+        offer, new = rows.offer(copy.item), history.present(copy.item)
+        if offer is None or offer.withdrawn or new is None or new.digest != offer.release:
+            raise Conflict(f"The update of {copy.item} has just been withdrawn or replaced.")
+        mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        last = rows.copy(copy.user, copy.item)
+        begun = last is not None and last.state is UpdateState.MERGING
+        cut_short = last if begun and last and last.offer == offer.number else None
+        base = history.origin(copy.user, copy.item, mine)
+        return _Plan(copy, offer, mine, new, base, cut_short)
+
+    def _refuse(self, plan: _Plan, reason: str) -> CopyUpdateRow:
+        row = replace(self._row(plan), state=UpdateState.REFUSED, reason=reason)
+        self._stores.rows.save(row)
+        return row
+
+    def _put(self, plan: _Plan, merged: Merge) -> CopyUpdateRow:
+        """Put a merge in place. A crash leaves the old or the new text, and a row that says so.
+
+        The row of a merge that was cut short keeps the version from before it: merging once more
+        changes nothing if the new text was in place already.
+        """
+        stores, user, item = self._stores, plan.copy.user, plan.copy.item
+        self._reserve.demand_room(stores.workspaces.space())
+        now, text = self._clock.now(), merged.text.encode()
+        mine = plan.mine.encode()
+        before = stores.versions.record(user, item, mine, Origin.FOUND, now).number
+        if plan.begun is not None:
+            before = plan.begun.before
+        row = replace(self._row(plan), before=before)
+        stores.rows.save(row)
+        files = stores.placement.put(user, item, text, plan.new, plan.base, now)
+        stores.versions.record(user, item, text, Origin.MERGE, now, release=plan.new.digest)
+        cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts, files)
+        done = replace(
+            row, state=UpdateState.MERGED, after=digest_of(text), cells=stored_cells(cells)
+        )
+        stores.rows.save(done)
+        return done
+
+    def _row(self, plan: _Plan) -> CopyUpdateRow:
+        return CopyUpdateRow(
+            item=str(plan.copy.item),
+            username=str(plan.copy.user),
+            offer=plan.offer.number,
+            release=plan.offer.release,
+            state=UpdateState.MERGING,
+            at=self._clock.now(),
+        )
+
+    def _put_back(self, copy: CopyOf, row: CopyUpdateRow) -> CopyUpdateRow:
+        stores, user, item = self._stores, copy.user, copy.item
+        now = self._clock.now()
+        present = stores.workspaces.text(user, item, MAX_NOTEBOOK).encode()
+        before = stores.versions.text(user, item, row.before)
+        came_from = _release_of(stores.versions, copy, row.before)
+        stores.versions.record(user, item, present, Origin.FOUND, now)
+        if present != before:  # else the merge was cut short, or changed nothing
+            self._reserve.demand_room(stores.workspaces.space())
+            stores.workspaces.restore(user, item, before, now)
+        stores.versions.record(user, item, before, Origin.RESTORE, now, release=came_from)
+        undone = replace(row, state=UpdateState.UNDONE, at=now)
+        stores.rows.save(undone)
+        return undone
+
+
+def _release_of(versions: Versions, copy: CopyOf, number: int) -> str:
+    """Return the release that a version came from, "" if that is not known."""
+    every = versions.all(copy.user, copy.item)
+    return next((each.release for each in every if each.number == number), "")

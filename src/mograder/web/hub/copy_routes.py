@@ -1,0 +1,81 @@
+"""The routes of copies' timelines: their versions, what is put back of them, and unsaved work."""
+
+from __future__ import annotations
+
+from mograder.web.hub.handlers import timeline
+from mograder.web.hub.route import Route, body_of
+from mograder.web.hub.support import models
+from mograder.web.hub.support.access import Access
+
+_CHANGING = (400, 404, 409, 413, 503)
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+_CELLS = body_of(
+    {
+        "codes": _STRINGS,
+        "names": _STRINGS,
+        "configs": {"type": "array", "items": {"type": "object"}},
+    }
+)
+
+TIMELINE_PAGES = (
+    Route("GET", "/versions/{user}/{a}", timeline.versions_page, Access.OWNER),
+    Route("GET", "/versions/{user}/{a}/{number}", timeline.changes_page, Access.OWNER),
+)
+
+TIMELINE_ROUTES = (
+    Route(
+        "GET",
+        "/timeline/{user}/{a}",
+        timeline.list_versions,
+        Access.OWNER,
+        "Copies",
+        list[models.VersionEntry],
+        (404, 503),
+    ),
+    Route(
+        "GET",
+        "/timeline/{user}/{a}/{number}",
+        timeline.send_version,
+        Access.OWNER,
+        "Copies",
+        problems=(400, 404, 503),
+    ),
+    Route(
+        "GET",
+        "/timeline/{user}/{a}/{number}/changes",
+        timeline.changes,
+        Access.OWNER,
+        "Copies",
+        models.VersionChanges,
+        (400, 404, 503),
+    ),
+    Route(
+        "POST",
+        "/timeline/{user}/{a}/{number}/restore",
+        timeline.restore,
+        Access.SELF,
+        "Copies",
+        models.Restored,
+        _CHANGING,
+    ),
+    Route(
+        "POST",
+        "/timeline/{user}/{a}/{number}/restore/{cell}",
+        timeline.restore_cell,
+        Access.SELF,
+        "Copies",
+        models.CellRestored,
+        _CHANGING,
+    ),
+    Route(
+        "POST",
+        "/unsaved/{user}/{a}",
+        timeline.keep_unsaved,
+        Access.SELF,
+        "Copies",
+        models.Unsaved,
+        (400, 404, 409, 413, 503),
+        _CELLS,
+    ),
+)
+"""Reading is for instructors too; only the copy's owner puts something back."""

@@ -1,0 +1,135 @@
+"""An update of one copy, for its student: what it changes, taking it, and going back."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.core.errors import InvalidInput
+from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.updates.standing import CopyStanding, Standing
+from mograder.store.copy_updates import CopyUpdateRow, UpdateState, cells_in
+from mograder.web.background import Report
+from mograder.web.hub.handlers.copies import KnownCopy
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.support.update_models import CopyUpdated, NotebookUpdate, UpdateConflict
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.templating import path_segment
+
+_STATES = {
+    UpdateState.MERGING: Standing.OFFERED,
+    UpdateState.MERGED: Standing.MERGED,
+    UpdateState.REFUSED: Standing.REFUSED,
+    UpdateState.UNDONE: Standing.UNDONE,
+    UpdateState.KEPT: Standing.KEPT,
+}
+
+
+async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show a student what the author's update changes, or what it has changed."""
+    found = await app.updates.copies.standing(copy)
+    problem, proposal = "", None
+    if found.state.takeable:
+        try:
+            proposal = await app.updates.copies.propose(copy)
+        except InvalidInput as error:
+            problem = error.message
+    mine = copy.user == caller.username
+    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    done, _ = outcome(request)
+    return page(
+        request,
+        "copy_update.html",
+        copy=copy,
+        found=found,
+        cells=cells_in(found.row) if found.row else None,
+        proposal=proposal,
+        problem=problem,
+        mine=mine,
+        running=app.services.pool.find(copy.key) is not None,
+        done=done,
+    )
+
+
+async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Merge the offered update into a copy; its session is ended first."""
+
+    async def job(report: Report) -> CopyUpdated:
+        report("Stopping the editor and merging the author's corrections")
+        row = await app.updates.copies.take(copy)
+        await note_update(app, request, caller, copy, row)
+        return updated(row)
+
+    return await deliver(request, job, lambda done: _page(copy, done.state))
+
+
+async def put_back(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Give a copy its text from before the update again; its session is ended first."""
+
+    async def job(report: Report) -> CopyUpdated:
+        report("Stopping the editor and putting your text back")
+        row = await app.updates.copies.put_back(copy)
+        await note_update(app, request, caller, copy, row)
+        return updated(row)
+
+    return await deliver(request, job, lambda done: _page(copy, done.state))
+
+
+async def settle(
+    app: HubApp, request: Request, caller: Identity, copy: CopyOf, report: Report
+) -> None:
+    """Do what waits for a student's copy before its session starts; another person's is left."""
+    if caller.username != copy.user:
+        return
+    row = await app.updates.copies.settle(copy, report)
+    if row is not None:
+        await note_update(app, request, caller, copy, row)
+
+
+async def note_update(
+    app: HubApp, request: Request, caller: Identity, copy: CopyOf, row: CopyUpdateRow
+) -> None:
+    """Record a change of a copy by an update in the audit log; its last validation is stale."""
+    actions = {UpdateState.MERGED: "take update", UpdateState.UNDONE: "undo update"}
+    if row.state in actions:
+        await app.results.forget(copy.user, copy.item)
+        what = f"{copy.user}/{copy.item}"
+        await app.audit.record(request, caller, actions[row.state], what)
+
+
+def in_bar(found: CopyStanding) -> NotebookUpdate | None:
+    """Return what the bar above a notebook says of its update; None if there is nothing to say."""
+    if found.offer is None or found.state in (Standing.NONE, Standing.UNDONE):
+        return None
+    cells = cells_in(found.row) if found.row else None
+    if found.state is Standing.MERGED and (cells is None or cells.nothing):
+        return None
+    return NotebookUpdate(
+        state=found.state,
+        number=found.offer.number,
+        conflicts=len(cells.conflicts) if cells else 0,
+    )
+
+
+def updated(row: CopyUpdateRow) -> CopyUpdated:
+    """Return the JSON of what was done to a copy."""
+    cells = cells_in(row)
+    return CopyUpdated(
+        state=_STATES[row.state],
+        reason=row.reason,
+        replaced=list(cells.replaced),
+        added=list(cells.added),
+        removed=list(cells.removed),
+        conflicts=[
+            UpdateConflict(cell=c.cell, line=c.line, reason=c.reason) for c in cells.conflicts
+        ],
+        files=list(cells.files),
+    )
+
+
+def _page(copy: CopyOf, state: Standing) -> str:
+    path = f"/update/{path_segment(copy.user)}/{path_segment(copy.item)}"
+    return with_outcome(path, state.value, copy.item)

@@ -1,0 +1,298 @@
+"""A copy's timeline: its versions, what changed between them, and what is put back of them.
+
+An instructor reads the timeline of a student, each look being in the audit log; only the student
+puts something back. Whatever stands in a version is a student's text: it is shown escaped, a
+bounded part of it, and none of it runs (security.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Path, Query, Request
+from starlette.responses import Response
+
+from mograder.core.errors import Conflict, NotFound
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.version_diff import CellDifference, Line
+from mograder.sessions.copy_timeline import Compared, Timeline
+from mograder.sessions.student_copies import CopyOf
+from mograder.store.versions import Version
+from mograder.web.background import Report
+from mograder.web.hub.handlers.copies import KnownCopy, file_status, send_notebook
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import (
+    CellChanges,
+    CellRestored,
+    LineEntry,
+    Restored,
+    Unsaved,
+    VersionChanges,
+    VersionEntry,
+)
+from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.support.responses import deliver
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import read_text
+
+_ON_A_PAGE = 40
+_CHARACTERS = 60_000
+"""Most characters of a difference that are told, which bounds the page's size."""
+
+_LONGEST_LINE = 2000
+_STOPPING = "Stopping the editor and keeping your work"
+
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+CellIndex = Annotated[int, Path(ge=0, lt=2**31)]
+Other = Literal["before", "now"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A version in a list; ``added`` and ``removed`` are lines, None where none were counted."""
+
+    version: Version
+    present: bool
+    added: int | None = None
+    removed: int | None = None
+
+
+async def versions_page(
+    copy: KnownCopy,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    below: Annotated[int, Query(ge=1, lt=2**31)] = 2**31 - 1,
+) -> Response:
+    """Show a copy's timeline and the earlier versions in its folder.
+
+    ``below``: list versions with a smaller number only.
+    """
+    timeline = await app.timelines.of(copy)
+    archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
+    older = [each for each in timeline.versions if each.number < below]
+    await _record_look(app, request, caller, copy, "versions")
+    done, done_item = outcome(request)
+    return page(
+        request,
+        "versions.html",
+        copy=copy,
+        rows=await _rows(app, copy, timeline, older[:_ON_A_PAGE]),
+        total=len(timeline.versions),
+        older=older[_ON_A_PAGE - 1].number if len(older) > _ON_A_PAGE else 0,
+        newest=len(older) == len(timeline.versions),
+        archives=archives,
+        mine=copy.user == caller.username,
+        running=app.services.pool.find(copy.key) is not None,
+        done=done,
+        done_item=done_item or copy.item,
+    )
+
+
+async def changes_page(
+    copy: KnownCopy,
+    number: Number,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    to: Other = "before",
+) -> Response:
+    """Show what a version changed, or what changed since, cell by cell."""
+    timeline = await app.timelines.of(copy)
+    version = timeline.find(number)
+    pair = _pair(timeline, version, to)
+    compared = None if pair is None else await app.timelines.compare(copy, *pair)
+    await _record_look(app, request, caller, copy, f"version {number}")
+    return page(
+        request,
+        "changes.html",
+        copy=copy,
+        version=version,
+        present=timeline.present is not None and timeline.present.number == number,
+        possible=timeline.present is not None,
+        to=to,
+        compared=compared,
+        changes=None if compared is None else _told(compared),
+        mine=copy.user == caller.username,
+        running=app.services.pool.find(copy.key) is not None,
+    )
+
+
+async def list_versions(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> list[VersionEntry]:
+    """List the versions of a copy, the newest first."""
+    timeline = await app.timelines.of(copy)
+    await _record_look(app, request, caller, copy, "versions")
+    return [
+        VersionEntry(
+            number=each.number,
+            saved=each.saved.timestamp(),
+            origin=each.origin,
+            digest=each.digest,
+            size=each.size,
+            present=each == timeline.present,
+        )
+        for each in timeline.versions
+    ]
+
+
+async def send_version(
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Send a version of a copy."""
+    timeline = await app.timelines.of(copy)
+    saved = await app.timelines.text(copy, timeline.find(number))
+    what = f"{copy.user}/{copy.item} version {number}"
+    await app.audit.record_foreign(request, caller, copy.user, "export", what)
+    return send_notebook(saved, f"{copy.item}.version-{number}.py")
+
+
+async def changes(
+    copy: KnownCopy,
+    number: Number,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    to: Other = "before",
+) -> VersionChanges:
+    """Return what a version changed (``before``), or what changed since (``now``)."""
+    timeline = await app.timelines.of(copy)
+    pair = _pair(timeline, timeline.find(number), to)
+    if pair is None:
+        raise NotFound("There is nothing to compare this version with.")
+    compared = await app.timelines.compare(copy, *pair)
+    await _record_look(app, request, caller, copy, f"version {number}")
+    return _told(compared)
+
+
+async def restore(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
+    """Put a version back; the present notebook is kept, and its editor is closed."""
+
+    async def job(report: Report) -> Restored:
+        timeline = await app.timelines.of(copy)
+        if timeline.find(number) == timeline.present:
+            raise Conflict("This version is your notebook as it is now.")
+        report(_STOPPING)
+        kept = await app.copies.put_back(copy, number)
+        await app.results.forget(copy.user, copy.item)
+        return Restored(file_status=await file_status(app, copy), archive=kept)
+
+    return await deliver(request, job, lambda _: with_outcome(_page_of(copy), "restored"))
+
+
+async def restore_cell(
+    copy: KnownCopy, number: Number, cell: CellIndex, request: Request, app: CurrentApp
+) -> Response:
+    """Put one cell of a version into the present notebook, whose editor is closed."""
+
+    async def job(report: Report) -> CellRestored:
+        report(_STOPPING)
+        found = await app.timelines.put_back_cell(copy, number, cell)
+        await app.results.forget(copy.user, copy.item)
+        put_back = found.put_back
+        return CellRestored(
+            archive=found.archive, replaced=put_back.replaced, twice=list(put_back.twice)
+        )
+
+    def next_page(result: CellRestored) -> str:
+        if result.twice:
+            return with_outcome(_page_of(copy), "cell-twice", ", ".join(result.twice))
+        return with_outcome(_page_of(copy), "cell-restored")
+
+    return await deliver(request, job, next_page)
+
+
+async def keep_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Unsaved:
+    """Keep work that the editor's page could not save as a version; the copy is not changed.
+
+    The body is the one that marimo's page sends to save.
+    """
+    body = await read_text(request, MAX_NOTEBOOK)
+    made = await app.timelines.keep_unsaved(copy, body)
+    if made is None:
+        return Unsaved(number=None)
+    app.notifier.notify(copy.user, Part.COPIES)
+    return Unsaved(number=made.number)
+
+
+async def _rows(
+    app: HubApp, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
+) -> list[Row]:
+    counted = await app.timelines.changes(copy, timeline, shown)
+    return [
+        Row(each, each == timeline.present, *counted.get(each.number, (None, None)))
+        for each in shown
+    ]
+
+
+def _pair(timeline: Timeline, version: Version, to: Other) -> tuple[Version, Version] | None:
+    """Return the two versions to compare, the earlier one first; None if one is missing."""
+    if to == "now":
+        return None if timeline.present is None else (version, timeline.present)
+    before = timeline.before(version)
+    return None if before is None else (before, version)
+
+
+def _told(compared: Compared) -> VersionChanges:
+    """Return a difference as it is told: the cells that differ, with a bounded number of lines."""
+    room = _Room(_CHARACTERS)
+    difference = compared.difference
+    return VersionChanges(
+        earlier=compared.earlier.number,
+        later=compared.later.number,
+        outside=room.lines(difference.outside),
+        cells=[_cell(each, room) for each in difference.differing],
+        problem=difference.problem,
+        cut=room.cut,
+    )
+
+
+def _cell(cell: CellDifference, room: _Room) -> CellChanges:
+    return CellChanges(
+        change=cell.change,
+        moved=cell.moved,
+        name=cell.name,
+        before=cell.before,
+        after=cell.after,
+        lines=room.lines(cell.lines),
+    )
+
+
+@dataclass(slots=True)
+class _Room:
+    """The characters that may still be told; ``cut`` is whether there were more."""
+
+    left: int
+    cut: bool = False
+
+    def lines(self, lines: Sequence[Line]) -> list[LineEntry]:
+        """Return as many of the lines as there is room for, none of them too long."""
+        told: list[LineEntry] = []
+        for line in lines:
+            text = line.text
+            if len(text) > _LONGEST_LINE:
+                text, self.cut = f"{text[:_LONGEST_LINE]} …", True
+            self.left -= len(text) + 1
+            if self.left < 0:
+                self.cut = True
+                break
+            told.append(LineEntry(change=line.change, text=text))
+        return told
+
+
+async def _record_look(
+    app: HubApp, request: Request, caller: Caller, copy: CopyOf, what: str
+) -> None:
+    """Record in the audit log that an instructor looks at a student's timeline."""
+    looked_at = f"{copy.user}/{copy.item} {what}"
+    await app.audit.record_foreign(request, caller, copy.user, "read", looked_at)
+
+
+def _page_of(copy: CopyOf) -> str:
+    return f"/versions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"

@@ -1,0 +1,78 @@
+"""The hub's updates of copies: everything that the handlers need of them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.sessions.updates.copy_updates import CopyUpdates, UpdateStores
+from mograder.sessions.updates.offers import UpdateOffers
+from mograder.sessions.updates.previews import UpdatePreviews
+from mograder.store.copy_facts import CopyListing
+from mograder.store.copy_updates import UpdateRows
+from mograder.store.kept_releases import KeptReleases
+from mograder.store.releases import Release, Releases
+from mograder.web.hub.support.notifier import Notifier, Part
+from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
+from mograder.web.hub.support.services import Services
+
+_LOOK_SECONDS = 60
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HubUpdates:
+    """Updates of copies, their previews and their offers, and the releases kept for merges."""
+
+    copies: CopyUpdates
+    previews: UpdatePreviews
+    offers: UpdateOffers
+    kept: KeptReleases
+    releases: Releases
+    clock: Clock
+
+    def keep(self, release: Release) -> None:
+        """Keep a release that is being published, or replaced; blocks."""
+        self.kept.keep(release, self.clock.now())
+
+    async def keep_releases(self, stop: asyncio.Event) -> None:
+        """Keep the published releases, also those that were copied into the course by hand."""
+        while not stop.is_set():
+            await asyncio.to_thread(self._keep_all)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+
+    def _keep_all(self) -> None:
+        try:
+            self.kept.keep_all(self.releases.all(), self.clock.now())
+        except (MograderError, OSError) as error:
+            _log.warning("the releases were not kept: %s", error)
+
+    async def close(self) -> None:
+        """End previews, and wait until no copy is being changed."""
+        await self.previews.close()
+        await self.copies.close()
+
+
+def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -> HubUpdates:
+    """Return the updates of a hub; instructors' pages hear of the progress of previews."""
+    reserve = services.loaded.settings.limits.disk_reserve
+    engine, pool, clock = services.state.engine, services.pool, services.clock
+    kept = KeptReleases(engine)
+    stores = UpdateStores(
+        releases=services.releases,
+        workspaces=services.workspaces,
+        versions=services.recorder.versions,
+        rows=UpdateRows(engine),
+        history=KeptHistory(services.releases, kept, services.recorder.versions, clock),
+        placement=MergePlacement(services.releases, kept, services.workspaces),
+    )
+    copies = CopyUpdates(pool, stores, clock, reserve=reserve)
+    previews = UpdatePreviews(copies, listing, clock)
+    previews.on_change = lambda _: notifier.notify_instructors(Part.COPIES)
+    offers = UpdateOffers(copies, pool, clock)
+    return HubUpdates(copies, previews, offers, kept, services.releases, clock)

@@ -1,0 +1,65 @@
+"""Thinning the versions of copies while the hub runs: slowly, and at one hub of several."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.store.version_thinning import Thinned, Thinning
+
+_LOOK_SECONDS = 60.0
+_AT_ONCE = 50
+_IDLE_TIMES = 9
+"""It rests so many times as long as it worked: students come first."""
+
+_log = get_logger(__name__)
+
+
+async def _alone() -> bool:
+    return True
+
+
+class VersionUpkeep:
+    """Thins versions now and then; ``turn`` returns whether this hub may do it."""
+
+    def __init__(
+        self, thinning: Thinning, clock: Clock, turn: Callable[[], Awaitable[bool]] = _alone
+    ) -> None:
+        self._thinning = thinning
+        self._clock = clock
+        self._turn = turn
+
+    async def round(self, stop: asyncio.Event) -> Thinned:
+        """Thin the copies that are due, some at most; ``stop`` ends it early."""
+        removed = freed = 0
+        for copy in await asyncio.to_thread(self._thinning.due, self._clock.now(), _AT_ONCE):
+            begun = time.monotonic()
+            thinned = await asyncio.to_thread(self._thinning.thin, copy, self._clock.now())
+            removed, freed = removed + thinned.removed, freed + thinned.freed
+            if await _set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
+                break
+        return Thinned(removed, freed)
+
+    async def keep_on(self, stop: asyncio.Event) -> None:
+        """Do it until ``stop`` is set."""
+        while not await _set_within(stop, _LOOK_SECONDS):
+            try:
+                thinned = await self.round(stop) if await self._turn() else Thinned()
+            except MograderError as error:
+                _log.warning("old versions could not be removed: %s", error)
+                continue
+            if thinned.removed:
+                _log.info("removed %d old versions of copies", thinned.removed)
+
+
+async def _set_within(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event; return whether it was set within so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    return stop.is_set()

@@ -1,0 +1,102 @@
+"""`mograder quality` in real sandboxes: planted faults are found, and sound items are clean."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.settings import load_settings
+from mograder.notebook.release import make_release
+
+REPOSITORY = Path(__file__).parents[2]
+PLANTED = REPOSITORY / "tests" / "data" / "quality" / "planted_faults.py"
+EXAMPLES = REPOSITORY / "examples" / "course"
+Report = dict[str, Any]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def course(tmp_path: Path, uv_cache: Path) -> Path:
+    """A course with the planted faults."""
+    place = tmp_path / "source" / "F1"
+    place.mkdir(parents=True)
+    year = str(datetime.now(UTC).year + 1)  # a year that has not come yet, but soon
+    (place / "F1.py").write_text(PLANTED.read_text().replace("2999", year))
+    (tmp_path / "mograder.toml").write_text(f'[hub]\nuv_cache_dir = "{uv_cache}"\n')
+    return tmp_path
+
+
+def examined(capfd: pytest.CaptureFixture[str], *command: str) -> tuple[int, list[Report]]:
+    """Return the exit status and the reports."""
+    capfd.readouterr()
+    status = run(["quality", *command, "--json"])
+    return status, json.loads(capfd.readouterr().out)["notebooks"]
+
+
+def texts_of(course: Path, report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the fault of each finding, and the text of its line."""
+    lines = (course / "source/F1/F1.py").read_text().splitlines()
+    for finding in report["findings"]:
+        yield finding["fault"], lines[finding["line"] - 1].strip()
+
+
+def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    submissions = course / "submissions"
+    submissions.mkdir()
+    text = (course / "source/F1/F1.py").read_text()
+    release = make_release(text, filename="F1.py", assignment="F1")
+    assert release is not None
+    for name in ("anna", "ben", "cleo", "dan", "eve"):
+        answered = release.text.replace("price = ...", "price = 2 if age < 18 else 4")
+        (submissions / f"{name}.py").write_text(answered)
+    command = ["F1", "-C", str(course), "--submissions", str(submissions)]
+    status, (report,) = examined(capfd, *command)
+    assert status == 1
+    assert report["complete"]
+    found = list(texts_of(course, report))
+    for fault, fragment in (
+        ("mutant", "if age < 18:"),
+        ("junk", "if evens is ..."),
+        ("empty", "Empty: Colour"),
+        ("order", "Order: First sample"),
+        ("random", "Random: Larger number"),
+        ("machine", "time.perf_counter()"),
+        ("given away", "Given: Another loan"),
+        ("given away", "Repeated: Loan"),
+    ):
+        assert any(each == fault and fragment in line for each, line in found), (fault, found)
+    told = [(each["fault"], each["message"].split("'")) for each in report["findings"]]
+    messages = {(fault, parts[1]) for fault, parts in told if len(parts) > 1}
+    for expected in (
+        ("order", "Again: Stack"),
+        ("date", "Date: Past years"),
+        ("machine", "Zone: Minute"),
+        ("everybody passes", "Mutant: Fare"),
+        ("nobody passes", "Sound: Doubled"),
+    ):
+        assert expected in messages
+    sound = {each for each in messages if each[1] == "Sound: Doubled"}
+    assert sound == {("nobody passes", "Sound: Doubled")}
+
+
+@pytest.mark.parametrize("name", ["A1", "A2", "A3"])
+def test_the_examples_are_clean(
+    tmp_path: Path, uv_cache: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "course")
+    with (tmp_path / "course" / "mograder.toml").open("a") as settings:
+        settings.write(f'uv_cache_dir = "{uv_cache}"\n')
+    assert load_settings(tmp_path / "course", environ={}).settings.hub.uv_cache_dir == uv_cache
+    status, (report,) = examined(capfd, name, "-C", str(tmp_path / "course"))
+    assert report["findings"] == []
+    assert status == 0
+    assert report["complete"]
+    tried = report["mutants"]["tried"]
+    assert tried >= 12

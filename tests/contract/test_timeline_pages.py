@@ -1,0 +1,311 @@
+"""A copy's timeline by HTTP: its pages and its JSON, what is put back, and who may what."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from tests.support.hub_app import NOTEBOOK, Hub, open_hub
+from tests.support.hub_copies import FORM, ask, begin, folder
+
+BAD = "<script>alert('x')</script>"
+SECOND = """
+
+@app.cell
+def _():
+    y = 2
+    return
+"""
+
+
+def text(code: str, *, second: bool = False) -> str:
+    """A notebook with this code, and with a second cell if wanted."""
+    made = NOTEBOOK.replace("1 + 1", code)
+    return made.replace("    return\n", f"    return\n{SECOND}", 1) if second else made
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    async with open_hub(tmp_path / "course") as opened:
+        yield opened
+
+
+async def see(hub: Hub, path: str, user: str = "alice") -> str:
+    """A page as a browser gets it."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role, browser=True) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+async def press(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
+    """Press a button of a page."""
+    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    async with hub.client(user, role=role) as client:
+        return await client.post(path, headers=FORM)
+
+
+async def lived(hub: Hub, *texts: str) -> Path:
+    """Alice's notebook after these states, each of which the hub saw."""
+    notebook = await begin(hub, texts[0])
+    for each in texts:
+        notebook.write_text(each)
+        await ask(hub, "GET", "/timeline/alice/A1")
+        hub.clock.advance(60)
+    return notebook
+
+
+async def numbers(hub: Hub) -> list[tuple[int, str, bool]]:
+    """The timeline: number, origin, and whether it is the present text."""
+    found = (await ask(hub, "GET", "/timeline/alice/A1")).json()
+    return [(each["number"], each["origin"], each["present"]) for each in found]
+
+
+async def test_the_timeline_lists_what_changed_and_marks_the_present_version(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"), text("2 + 2"), text("2 + 2", second=True))
+    assert await numbers(hub) == [(3, "found", True), (2, "found", False), (1, "release", False)]
+    page = await see(hub, "/versions/alice/A1")
+    assert page.count("as it is now") == 1
+    assert '<span class="plus">+1</span> <span class="minus">−1</span>' in page
+    assert 'action="/timeline/alice/A1/2/restore"' in page
+    assert 'action="/timeline/alice/A1/3/restore"' not in page
+
+
+async def test_a_versions_changes_are_shown_cell_by_cell_and_inert(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"), text(f"1 + 1  # {BAD}", second=True))
+    page = await see(hub, "/versions/alice/A1/2")
+    assert "<del>- 1 + 1</del>" in page
+    assert "<ins>+ 1 + 1  # &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;</ins>" in page
+    assert BAD not in page
+    assert "added" in page
+    now = await see(hub, "/versions/alice/A1/1?to=now")
+    assert 'action="/timeline/alice/A1/1/restore/0"' in now
+    told = (await ask(hub, "GET", "/timeline/alice/A1/1/changes?to=now")).json()
+    assert [(each["change"], each["before"], each["after"]) for each in told["cells"]] == [
+        ("changed", 0, 0),
+        ("added", None, 1),
+    ]
+
+
+async def test_the_first_version_has_nothing_before_it(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"))
+    assert "nothing to compare it with" in await see(hub, "/versions/alice/A1/1")
+    assert (await ask(hub, "GET", "/timeline/alice/A1/1/changes")).status_code == 404
+
+
+async def test_a_version_is_put_back_and_its_editor_is_closed(hub: Hub) -> None:
+    notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
+    hub.start("alice", "A1")
+    assert "Putting a version back closes its editor first" in await see(hub, "/versions/alice/A1")
+    answer = await press(hub, "/timeline/alice/A1/1/restore")
+    assert notebook.read_text() == text("1 + 1")
+    assert hub.pool.running == {}
+    assert "is back." in await see(hub, answer.headers["location"])
+    assert await numbers(hub) == [
+        (3, "restore", True),
+        (2, "found", False),
+        (1, "release", False),
+    ]
+
+
+async def test_the_present_version_is_not_put_back_and_closes_no_editor(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"), text("2 + 2"))
+    hub.start("alice", "A1")
+    assert (await ask(hub, "POST", "/timeline/alice/A1/2/restore")).status_code == 409
+    assert len(hub.pool.running) == 1
+
+
+async def test_versions_outlive_the_folder_and_come_back_into_it(hub: Hub) -> None:
+    notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
+    for each in folder(hub).iterdir():
+        each.unlink()
+    folder(hub).rmdir()
+    assert [present for _, _, present in await numbers(hub)] == [False, False]
+    assert (await ask(hub, "POST", "/timeline/alice/A1/2/restore")).status_code == 200
+    assert notebook.read_text() == text("2 + 2")
+
+
+async def test_one_cell_is_put_back_into_what_was_saved_last(hub: Hub) -> None:
+    notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
+    notebook.write_text(text("2 + 2", second=True))
+    answer = await press(hub, "/timeline/alice/A1/1/restore/0")
+    assert notebook.read_text() == text("1 + 1", second=True)
+    assert "The cell is back." in await see(hub, answer.headers["location"])
+    assert [number for number, _, _ in await numbers(hub)] == [4, 3, 2, 1]
+    kept = (await ask(hub, "GET", "/timeline/alice/A1/3")).text
+    assert kept == text("2 + 2", second=True)
+
+
+@pytest.mark.parametrize(("cell", "status"), [(0, 409), (1, 404), (10**12, 400)])
+async def test_a_cell_that_cannot_be_put_back_changes_nothing(
+    hub: Hub, cell: int, status: int
+) -> None:
+    notebook = await lived(hub, text("1 + 1"), text("1 + 1", second=True))
+    hub.start("alice", "A1")
+    answer = await ask(hub, "POST", f"/timeline/alice/A1/1/restore/{cell}")
+    assert answer.status_code == status
+    assert notebook.read_text() == text("1 + 1", second=True)
+    assert len(hub.pool.running) == 1
+
+
+async def test_a_broken_notebook_gets_no_single_cell_and_says_why(hub: Hub) -> None:
+    notebook = await lived(hub, text("1 + 1"), text("(1 + "))
+    answer = await ask(hub, "POST", "/timeline/alice/A1/1/restore/0")
+    assert answer.status_code in (400, 409)
+    assert "A1.py:" in answer.json()["detail"]
+    assert notebook.read_text() == text("(1 + ")
+    assert "compared line by line" in await see(hub, "/versions/alice/A1/2")
+
+
+async def test_a_version_is_read_and_downloaded(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"), text(f"1 + 1  # {BAD}"))
+    page = await see(hub, "/look/alice/A1/2")
+    assert "&lt;script&gt;" in page
+    assert BAD not in page
+    answer = await ask(hub, "GET", "/timeline/alice/A1/2")
+    assert answer.text == text(f"1 + 1  # {BAD}")
+    assert answer.headers["content-disposition"] == 'attachment; filename="A1.version-2.py"'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/look/alice/A1/99",
+        "/look/alice/A1/" + "9" * 40,
+        "/versions/alice/A1/99",
+        "/timeline/alice/A1/99",
+        "/timeline/alice/A1/99/changes",
+    ],
+)
+async def test_a_version_that_never_was_is_not_found(hub: Hub, path: str) -> None:
+    await lived(hub, text("1 + 1"))
+    assert (await ask(hub, "GET", path)).status_code == 404
+
+
+async def test_an_instructor_reads_and_each_look_is_in_the_log(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"), text("2 + 2"))
+    page = await see(hub, "/versions/alice/A1", "prof")
+    assert "<form" not in page[page.index("<main") :]
+    await see(hub, "/versions/alice/A1/2?to=before", "prof")
+    await see(hub, "/look/alice/A1/1", "prof")
+    await ask(hub, "GET", "/timeline/alice/A1/1", "prof")
+    log = (await ask(hub, "GET", "/audit", "prof")).json()
+    assert [(each["action"], each["what"]) for each in log if each["who"] == "prof"][::-1] == [
+        ("read", "alice/A1 versions"),
+        ("read", "alice/A1 version 2"),
+        ("read", "alice/A1 version 1"),
+        ("export", "alice/A1 version 1"),
+    ]
+
+
+@pytest.mark.parametrize("user", ["prof", "bob"])
+async def test_only_the_owner_puts_something_back(hub: Hub, user: str) -> None:
+    notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
+    body = saved("9 + 9")
+    for path in ("/timeline/alice/A1/1/restore", "/timeline/alice/A1/1/restore/0"):
+        assert (await ask(hub, "POST", path, user)).status_code == 403
+    answer = await ask(hub, "POST", "/unsaved/alice/A1", user, content=body)
+    assert answer.status_code == 403
+    assert notebook.read_text() == text("2 + 2")
+    assert len(await numbers(hub)) == 2
+
+
+async def test_a_long_timeline_comes_in_pages(hub: Hub) -> None:
+    await lived(hub, *(text(f"{number} + 1") for number in range(1, 43)))
+    first = await see(hub, "/versions/alice/A1")
+    older = re.search(r'href="(/versions/alice/A1\?below=\d+)"', first)
+    assert older is not None
+    second = await see(hub, older[1])
+    shown = [re.findall(r'href="/look/alice/A1/(\d+)"', page) for page in (first, second)]
+    assert shown == [[str(n) for n in range(42, 2, -1)], ["2", "1"]]
+    assert "Newest" in second
+
+
+def saved(*codes: str) -> str:
+    """The body of a save by marimo's page."""
+    return json.dumps(
+        {
+            "cellIds": [str(n) for n in range(len(codes))],
+            "codes": codes,
+            "names": ["_"] * len(codes),
+            "configs": [{"hide_code": False}] * len(codes),
+            "filename": "/home/student/work/A1.py",
+        }
+    )
+
+
+MANY = json.dumps({"codes": [""] * 5001, "names": ["_"] * 5001, "configs": [{}] * 5001})
+"""More cells than a notebook may have, which are read in a process of their own."""
+
+
+async def hand_in(hub: Hub, body: str) -> httpx.Response:
+    """Send work that could not be saved."""
+    return await ask(hub, "POST", "/unsaved/alice/A1", content=body)
+
+
+async def test_unsaved_work_is_a_version_and_not_in_the_notebook(hub: Hub) -> None:
+    header = '# /// script\n# dependencies = ["marimo"]\n# ///\n\n'
+    notebook = await lived(hub, header + text("1 + 1"))
+    assert (await hand_in(hub, saved("1 + 1", "3 + 3"))).json() == {"status": "ok", "number": 2}
+    assert notebook.read_text() == header + text("1 + 1")
+    kept = (await ask(hub, "GET", "/timeline/alice/A1/2")).text
+    assert kept.startswith(header)
+    assert "    3 + 3\n" in kept
+    assert await numbers(hub) == [(2, "unsaved", False), (1, "found", True)]
+    page = await see(hub, "/versions/alice/A1")
+    assert "could not be saved" in page
+    assert (await ask(hub, "POST", "/timeline/alice/A1/2/restore")).status_code == 200
+    assert "3 + 3" in notebook.read_text()
+
+
+async def test_unsaved_work_that_is_in_the_notebook_makes_no_version(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"))
+    assert (await hand_in(hub, saved("1 + 1"))).json()["number"] is None
+    assert len(await numbers(hub)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("", 400),
+        ("[]", 400),
+        ("{}", 400),
+        ('{"codes": ["x"], "names": [], "configs": []}', 400),
+        ('{"codes": [3], "names": ["_"], "configs": [{}]}', 400),
+        ('{"codes": ["\\ud800"], "names": ["_"], "configs": [{}]}', 400),
+        pytest.param(MANY, 400, marks=pytest.mark.full),
+        ("[" * 20_000, 400),
+        ("x" * 17_000_000, 413),
+    ],
+    ids=range(9),
+)
+async def test_what_no_page_of_marimo_saves_is_refused(hub: Hub, body: str, status: int) -> None:
+    await lived(hub, text("1 + 1"))
+    assert (await hand_in(hub, body)).status_code == status
+    assert len(await numbers(hub)) == 1
+
+
+async def test_unsaved_work_of_a_notebook_that_never_was_is_refused(hub: Hub) -> None:
+    assert (await hand_in(hub, saved("1"))).status_code == 404
+
+
+async def test_code_in_unsaved_work_stays_in_its_cell(hub: Hub) -> None:
+    """Names, codes and settings that would end the cell or the string that they are written in."""
+    await lived(hub, text("1 + 1"))
+    hostile = {
+        "codes": ['"""\n)\nimport os\nos.abort()\n("""', "x = (", "def f():\n  return"],
+        "names": ["_():\n    import os\nx", "class", "\u0130\n"],
+        "configs": [{"hide_code": "1);import os"}, {"column": 1e9}, ["disabled"]],
+    }
+    assert (await hand_in(hub, json.dumps(hostile))).status_code == 200
+    kept = (await ask(hub, "GET", "/timeline/alice/A1/2")).text
+    outside = re.sub(r'r?"""\n.*?\n    """|"""\n.*?\n"""', "", kept, flags=re.DOTALL)
+    assert "os.abort" not in outside
+    assert "import os" not in outside

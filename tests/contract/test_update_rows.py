@@ -1,0 +1,125 @@
+"""Updates in the hub's database, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, update
+
+from mograder.core.errors import Conflict
+from mograder.notebook.cell_merge import Conflict as CellConflict
+from mograder.store.copy_updates import (
+    CopyUpdateRow,
+    MergedCells,
+    PreviewLine,
+    PreviewState,
+    UpdateRows,
+    UpdateState,
+    cells_in,
+    lines_in,
+    stored_cells,
+)
+from mograder.store.database import writing
+from mograder.store.update_tables import update_previews
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+LINES = (
+    PreviewLine("alice", 2, 1, 0, 1, changed=True),
+    PreviewLine("böb", reason="the copy: line 3 is no Python."),
+)
+
+
+@pytest.fixture
+def rows(engine: Engine) -> UpdateRows:
+    """The tables, empty."""
+    return UpdateRows(engine)
+
+
+def row(user: str = "alice", offer: int = 1) -> CopyUpdateRow:
+    """A copy that was merged."""
+    return CopyUpdateRow("A1", user, offer, "new", UpdateState.MERGED, NOW, 7, "f" * 64)
+
+
+def test_offers_count_up_and_one_can_be_withdrawn_once(rows: UpdateRows) -> None:
+    assert rows.offer("A1") is None
+    assert not rows.withdraw("A1")
+    assert rows.make_offer("A1", "first", "prof", NOW).number == 1
+    assert rows.withdraw("A1")
+    assert not rows.withdraw("A1")
+    again = rows.make_offer("A1", "first", "prof", NOW)
+    assert (again.number, again.withdrawn) == (2, False)
+    assert rows.offer("A1") == again
+    rows.make_offer("A2", "other", "prof", NOW)
+    assert {item: offer.release for item, offer in rows.offers().items()} == {
+        "A1": "first",
+        "A2": "other",
+    }
+
+
+def test_a_copy_has_the_last_row_that_was_stored(rows: UpdateRows) -> None:
+    cells = MergedCells(("the checks",), (), (), (CellConflict("area", 12, "changed by both"),))
+    rows.save(replace(row(), state=UpdateState.MERGING))
+    rows.save(replace(row(), cells=stored_cells(cells)))
+    rows.save(row("bob"))
+    rows.save(row("carol", offer=2))
+    found = rows.copy("alice", "A1")
+    assert found is not None
+    assert found.state is UpdateState.MERGED
+    assert cells_in(found) == cells
+    assert [each.username for each in rows.copies("A1", 1)] == ["alice", "bob"]
+    assert rows.copy("alice", "A2") is None
+
+
+def test_long_and_strange_texts_are_stored_within_bounds(rows: UpdateRows) -> None:
+    many = tuple(f"cell {number}" for number in range(1000))
+    stored = stored_cells(MergedCells(many, many))
+    rows.save(replace(row(), reason="x\0\ud800" * 2000, cells=stored))
+    found = rows.copy("alice", "A1")
+    assert found is not None
+    assert len(found.reason) <= 1000
+    assert len(cells_in(found).replaced) == 200
+
+
+def test_cells_that_cannot_be_read_are_none(rows: UpdateRows) -> None:
+    assert cells_in(replace(row(), cells="no JSON")) == MergedCells()
+
+
+def test_a_preview_is_computed_by_one_run_at_a_time(rows: UpdateRows) -> None:
+    run = rows.begin_preview("A1", "new", 2, NOW)
+    with pytest.raises(Conflict, match="computed already"):
+        rows.begin_preview("A1", "new", 2, NOW)
+    assert rows.count_preview("A1", run, 1)
+    found = rows.preview("A1")
+    assert found is not None
+    assert (found.state, found.completed, found.total) == (PreviewState.RUNNING, 1, 2)
+    assert rows.end_preview("A1", run, PreviewState.DONE, LINES)
+    found = rows.preview("A1")
+    assert found is not None
+    assert (found.state, found.completed) == (PreviewState.DONE, 2)
+    assert lines_in(found) == LINES
+    assert rows.begin_preview("A1", "newer", 2, NOW) != run
+
+
+def test_a_cancelled_preview_stays_cancelled(rows: UpdateRows) -> None:
+    assert not rows.cancel_preview("A1")
+    run = rows.begin_preview("A1", "new", 2, NOW)
+    assert rows.cancel_preview("A1")
+    assert not rows.count_preview("A1", run, 1)
+    assert not rows.end_preview("A1", run, PreviewState.DONE, LINES)
+    found = rows.preview("A1")
+    assert found is not None
+    assert found.state is PreviewState.CANCELLED
+
+
+def test_a_preview_of_a_hub_that_was_killed_has_failed(rows: UpdateRows, engine: Engine) -> None:
+    run = rows.begin_preview("A1", "new", 2, NOW)
+    with writing(engine) as connection:
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        connection.execute(update(update_previews).values(until=past))
+    found = rows.preview("A1")
+    assert found is not None
+    assert found.state is PreviewState.FAILED
+    rows.begin_preview("A1", "new", 2, NOW)
+    assert not rows.count_preview("A1", run, 1)

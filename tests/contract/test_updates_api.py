@@ -1,0 +1,307 @@
+"""Updates of copies over HTTP: preview, offer, taking it, undoing it, and who hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.hub_app import Hub, open_hub
+from tests.support.hub_copies import ask
+from tests.support.updated_course import (
+    BROKEN,
+    DONE,
+    HALF,
+    NEW,
+    OLD,
+    RIGHT,
+    STAGES,
+    TEXT_CHANGED,
+    WRONG,
+    correct,
+    publish,
+    take_copy,
+)
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """A hub with the item in its first release."""
+    async with open_hub(tmp_path / "course") as opened:
+        publish(opened, OLD)
+        yield opened
+
+
+async def offer(hub: Hub) -> None:
+    """Publish the correction and offer it."""
+    correct(hub)
+    assert (await ask(hub, "POST", "/updates/A1", user="prof")).status_code == 200
+
+
+async def state(hub: Hub, user: str) -> str | None:
+    """What the bar above a student's notebook says of the update."""
+    hub.start(user, "A1")
+    path = f"/standing/{user}/A1?session={user}-A1"
+    answer = (await ask(hub, "GET", path, user=user)).json()
+    hub.pool.running.clear()
+    update = answer.get("update")
+    return None if update is None else update["state"]
+
+
+# ---- preview ----
+
+
+async def test_a_preview_says_what_becomes_of_each_copy_and_changes_nothing(hub: Hub) -> None:
+    notebooks = {name: take_copy(hub, name, text) for name, text in STAGES.items()}
+    correct(hub)
+    answer = await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    preview = answer.json()["preview"]
+    assert (preview["state"], preview["total"], preview["completed"]) == ("done", 9, 9)
+    lines = {line["student"]: line for line in preview["copies"]}
+    assert lines["broken"]["reason"].startswith("the copy:")
+    assert {name for name, line in lines.items() if line["reason"]} == {"broken"}
+    assert {name for name, line in lines.items() if line["conflicts"]} == {"text"}
+    assert lines["untouched"]["changed"]
+    assert (lines["half"]["replaced"], lines["half"]["conflicts"]) == (2, 0)
+    assert {name: path.read_text() for name, path in notebooks.items()} == STAGES
+
+
+async def test_a_preview_of_nothing_is_refused(hub: Hub) -> None:
+    assert (await ask(hub, "POST", "/updates/A9/preview", user="prof")).status_code == 404
+
+
+async def test_a_preview_of_an_earlier_release_is_not_shown_for_the_next(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF)
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    correct(hub)
+    assert (await ask(hub, "GET", "/updates/A1", user="prof")).json()["preview"] is None
+
+
+# ---- offering and taking ----
+
+
+async def test_without_an_offer_a_new_release_changes_no_copy(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    correct(hub)
+    assert await state(hub, "alice") is None
+    assert (await ask(hub, "POST", "/start-edit-deep/A1")).status_code == 200
+    assert notebook.read_text() == HALF
+    assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 409
+
+
+async def test_an_offered_update_is_merged_at_the_next_start(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    await offer(hub)
+    assert notebook.read_text() == HALF
+    assert await state(hub, "alice") == "offered"
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    text = notebook.read_text()
+    assert RIGHT in text
+    assert WRONG not in text
+    assert "return 3.14159 * r * r" in text
+    assert await state(hub, "alice") == "merged"
+    assert ("alice", "take update", "alice/A1", "ok") in hub.audit()
+
+
+async def test_a_copy_with_a_session_is_left_alone_until_its_student_takes_it(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    hub.start("alice", "A1")
+    await offer(hub)
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert notebook.read_text() == HALF
+    answer = await ask(hub, "POST", "/update/alice/A1")
+    assert answer.json()["state"] == "merged"
+    assert hub.pool.running == {}
+    assert RIGHT in notebook.read_text()
+
+
+async def test_an_instructor_who_opens_a_copy_merges_nothing(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    await offer(hub)
+    assert (await ask(hub, "POST", "/start-edit/alice/A1", user="prof")).status_code == 200
+    assert notebook.read_text() == HALF
+
+
+async def test_two_tabs_merge_once_and_share_the_session(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF)
+    await offer(hub)
+    answers = await asyncio.gather(*(ask(hub, "POST", "/start-edit-deep/A1") for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(hub.pool.started) == 1
+    assert [line[1] for line in hub.audit()].count("take update") >= 1
+
+
+async def test_a_copy_of_the_new_release_is_offered_nothing(hub: Hub) -> None:
+    await offer(hub)
+    take_copy(hub, "alice")
+    assert await state(hub, "alice") is None
+
+
+async def test_a_correction_of_a_data_file_alone_is_an_update_too(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n", "own.csv": b"1\n"})
+    notebook = take_copy(hub, "alice", HALF)
+    (notebook.parent / "own.csv").write_text("mine\n")
+    correct(hub, OLD, {"data.csv": b"2\n", "own.csv": b"2\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    assert await state(hub, "alice") == "offered"
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["files"] == ["You changed own.csv; the new release's is own.new.csv."]
+    assert notebook.read_text() == HALF
+    assert (notebook.parent / "data.csv").read_text() == "2\n"
+    assert (notebook.parent / "own.csv").read_text() == "mine\n"
+
+
+async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED)
+    await offer(hub)
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert [each["line"] > 0 for each in answer["conflicts"]] == [True]
+    async with hub.client("alice", browser=True) as client:
+        page = (await client.get("/update/alice/A1")).text
+    assert "1 place to look at" in page
+    assert "Put my text from before back" in page
+
+
+async def test_a_copy_that_does_not_parse_opens_as_it_is_and_merges_when_it_is_mended(
+    hub: Hub,
+) -> None:
+    notebook = take_copy(hub, "alice", BROKEN)
+    await offer(hub)
+    assert (await ask(hub, "POST", "/start-edit-deep/A1")).status_code == 200
+    assert notebook.read_text() == BROKEN
+    assert await state(hub, "alice") == "refused"
+    status = (await ask(hub, "GET", "/updates/A1", user="prof")).json()
+    assert [(each["state"], bool(each["reason"])) for each in status["copies"]] == [
+        ("refused", True)
+    ]
+    notebook.write_text(HALF)
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert RIGHT in notebook.read_text()
+
+
+async def test_the_same_release_is_not_offered_twice(hub: Hub) -> None:
+    await offer(hub)
+    assert (await ask(hub, "POST", "/updates/A1", user="prof")).status_code == 409
+    assert ("prof", "offer update", "A1", "ok") in hub.audit()
+
+
+# ---- undo ----
+
+
+async def merged(hub: Hub, *users: str) -> dict[str, Path]:
+    """Students whose copies have the update."""
+    notebooks = {user: take_copy(hub, user, HALF) for user in users}
+    await offer(hub)
+    for user in users:
+        assert (await ask(hub, "POST", f"/update/{user}/A1", user=user)).status_code == 200
+    return notebooks
+
+
+async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice", "bob", "carol")
+    edited = notebooks["bob"].read_text().replace("3.14159", "3.1415926")
+    notebooks["bob"].write_text(edited)
+    hub.start("carol", "A1")
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["undone"], answer["kept"], answer["waiting"]) == (["alice"], ["bob"], ["carol"])
+    assert notebooks["alice"].read_text() == HALF
+    assert notebooks["bob"].read_text() == edited
+    assert RIGHT in notebooks["carol"].read_text()
+    hub.pool.running.clear()
+    await ask(hub, "POST", "/start-edit-deep/A1", user="carol")
+    assert notebooks["carol"].read_text() == HALF
+    log = hub.audit()
+    assert ("prof", "undo update", "A1", "ok") in log
+    assert ("prof", "undo update", "alice/A1", "ok") in log
+
+
+async def test_a_copy_that_the_editor_wrote_anew_is_not_edited(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice")
+    text = notebooks["alice"].read_text()
+    notebooks["alice"].write_text(text.replace("0.23.9", "0.25.2"))
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert answer["undone"] == ["alice"]
+    assert notebooks["alice"].read_text() == HALF
+
+
+async def test_a_student_who_edited_since_may_go_back_and_keeps_both_texts(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice")
+    edited = notebooks["alice"].read_text().replace("3.14159", "3.1415926")
+    notebooks["alice"].write_text(edited)
+    await ask(hub, "DELETE", "/updates/A1", user="prof")
+    assert await state(hub, "alice") == "kept"
+    assert (await ask(hub, "POST", "/update/alice/A1/undo")).json()["state"] == "undone"
+    assert notebooks["alice"].read_text() == HALF
+    versions = hub.services.recorder.versions
+    texts = [versions.text("alice", "A1", each.number) for each in versions.all("alice", "A1")]
+    assert edited.encode() in texts
+    assert await state(hub, "alice") is None
+
+
+async def test_an_undone_update_can_be_offered_again(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice")
+    await ask(hub, "DELETE", "/updates/A1", user="prof")
+    assert notebooks["alice"].read_text() == HALF
+    assert (await ask(hub, "POST", "/updates/A1", user="prof")).status_code == 200
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert RIGHT in notebooks["alice"].read_text()
+
+
+async def test_a_student_who_goes_back_is_not_merged_again_unless_they_say_so(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice")
+    await ask(hub, "POST", "/update/alice/A1/undo")
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert notebooks["alice"].read_text() == HALF
+    hub.pool.running.clear()
+    assert (await ask(hub, "POST", "/update/alice/A1")).json()["state"] == "merged"
+    assert RIGHT in notebooks["alice"].read_text()
+
+
+async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
+    assert (await ask(hub, "DELETE", "/updates/A1", user="prof")).status_code == 404
+    assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409
+
+
+async def test_the_next_release_is_merged_into_a_merged_copy(hub: Hub) -> None:
+    notebooks = await merged(hub, "alice")
+    correct(hub, NEW.replace("6.283", "6.28318"))
+    assert (await ask(hub, "POST", "/updates/A1", user="prof")).status_code == 200
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert "6.28318" in notebooks["alice"].read_text()
+
+
+# ---- pages ----
+
+
+async def test_the_pages_show_a_students_text_as_text(hub: Hub) -> None:
+    take_copy(
+        hub,
+        "alice",
+        DONE.replace("return 3.14159", "'<script>alert(1)</script>'\n        return 3.14159"),
+    )
+    take_copy(hub, "bob", TEXT_CHANGED.replace("my circle", "<script>alert(2)</script>"))
+    correct(hub)
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    async with hub.client("prof", browser=True) as client:
+        for path in ("/course/updates/A1", "/course/updates/A1/alice", "/course/updates/A1/bob"):
+            page = await client.get(path)
+            assert page.status_code == 200
+            assert "<script>alert" not in page.text
+    assert ("prof", "read", "bob/A1", "ok") in hub.audit()
+
+
+async def test_a_form_offers_and_undoes_and_comes_back_to_the_page(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF)
+    correct(hub)
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    async with hub.client("prof", browser=True) as client:
+        assert "Offer the update" in (await client.get("/course/updates/A1")).text
+        done = await client.post("/updates/A1")
+        assert done.headers["location"] == "/course/updates/A1?done=offered&item=A1"
+        assert "Undo the update" in (await client.get("/course/updates/A1")).text
+        undone = await client.post("/course/undo-update/A1")
+        assert undone.headers["location"] == "/course/updates/A1?done=undone&item=A1"
+        begun = await client.post("/updates/A1/preview")
+        assert (begun.status_code, begun.headers["location"]) == (303, "/course/updates/A1")

@@ -1,0 +1,192 @@
+"""Thinning: which versions stay, and that what stays can be read back whatever was removed."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, select
+
+from mograder.store import version_thinning, versions
+from mograder.store.database import reading, writing
+from mograder.store.version_tables import version_copies
+from mograder.store.version_tables import versions as rows
+from mograder.store.version_thinning import Thinning, VersionMark, staying
+from mograder.store.versions import Origin, Versions, milliseconds
+
+NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+SECOND, MINUTE, HOUR, DAY = (
+    timedelta(seconds=1),
+    timedelta(minutes=1),
+    timedelta(hours=1),
+    timedelta(days=1),
+)
+
+
+def every(step: timedelta, span: timedelta, before: timedelta = timedelta()) -> list[VersionMark]:
+    """Versions at regular times that end ``before`` now, the oldest first."""
+    count = span // step
+    first = milliseconds(NOW - before - span)
+    return [
+        VersionMark(
+            number + 1, first + number * (step // timedelta(milliseconds=1)), replaced=False
+        )
+        for number in range(count)
+    ]
+
+
+def kept_of(marks: list[VersionMark], interval: int = 1) -> list[VersionMark]:
+    stay = staying(marks, milliseconds(NOW), interval, len(marks))
+    return [mark for mark in marks if mark.number in stay]
+
+
+def test_all_of_the_last_day_stay() -> None:
+    marks = every(10 * SECOND, DAY)
+    assert kept_of(marks) == marks
+
+
+@pytest.mark.parametrize(
+    ("before", "step", "left"),
+    [
+        (2 * DAY, MINUTE, 10 * MINUTE),
+        (8 * DAY, MINUTE, HOUR),
+        (40 * DAY, 10 * MINUTE, DAY),
+    ],
+)
+def test_older_ones_become_fewer(before: timedelta, step: timedelta, left: timedelta) -> None:
+    span = 4 * left
+    found = kept_of(every(step, span, before))
+    assert span // left <= len(found) <= span // left + 3
+    again = kept_of(found)
+    assert again == found
+
+
+def test_the_first_the_newest_and_the_replaced_ones_stay() -> None:
+    marks = every(MINUTE, 2 * HOUR, before=100 * DAY)
+    marks[50] = VersionMark(marks[50].number, marks[50].saved, replaced=True)
+    found = kept_of(marks)
+    assert marks[0] in found
+    assert marks[50] in found
+    assert marks[-1] in found
+    assert len(found) <= 5
+
+
+def text_of(generator: random.Random, before: bytes) -> bytes:
+    """An edit of a text."""
+    lines = before.splitlines(keepends=True)
+    at = generator.randrange(len(lines) + 1)
+    if lines and generator.random() < 0.3:
+        del lines[at - 1 : at + generator.randrange(3)]
+    lines.insert(at, b"x%d = %d\n" % (generator.randrange(100), generator.randrange(10**9)))
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
+    """Random edits over two months, thinned again and again as time goes by."""
+    generator = random.Random(seed)
+    kept, thinning = Versions(engine), Thinning(engine)
+    text, now, texts = b"", NOW, {}
+    for _ in range(300):
+        now += generator.choice([SECOND, 10 * SECOND, MINUTE, HOUR, 8 * HOUR])
+        text = generator.choice([*texts.values(), b""]) if generator.random() < 0.05 else text
+        text = text_of(generator, text)
+        origin = generator.choice([Origin.EDITOR] * 20 + [Origin.RESTORE])
+        made = kept.record("anna", "A1", text, origin, now)
+        texts[made.number] = text
+        if generator.random() < 0.05:
+            for copy in thinning.due(now, 10):
+                thinning.thin(copy, now)
+    left = kept.all("anna", "A1")
+    assert 10 < len(left) < 300
+    assert left[0].number == 300
+    assert left[-1].number == 1
+    for each in left:
+        assert kept.text("anna", "A1", each.number) == texts[each.number]
+    with reading(engine) as connection:
+        head = connection.execute(select(version_copies)).one()
+        data = connection.execute(select(rows.c.data)).scalars().all()
+    assert head.kept == len(left) == len(data)
+    assert head.bytes == sum(map(len, data))
+
+
+def test_a_copy_that_changes_meanwhile_is_left_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, thinning = Versions(engine), Thinning(engine)
+    for number in range(10):
+        at = NOW - 10 * DAY + number * SECOND
+        kept.record("anna", "A1", b"x = %d\n" % number, Origin.EDITOR, at)
+    look = version_thinning.Thinning._linked_anew
+
+    def late(*given: object) -> object:
+        kept.record("anna", "A1", b"new\n", Origin.EDITOR, NOW)
+        return look(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(version_thinning.Thinning, "_linked_anew", late)
+    assert thinning.thin(1, NOW).removed == 0
+    monkeypatch.undo()
+    assert len(kept.all("anna", "A1")) == 11
+    assert thinning.thin(1, NOW).removed == 8
+    assert kept.text("anna", "A1", 11) == b"new\n"
+
+
+def test_a_flood_costs_bounded_room_and_only_middle_versions(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is thinned in time or not; what was saved before the flood stays readable."""
+    for module in (versions, version_thinning):
+        monkeypatch.setattr(module, "MOST_VERSIONS", 50)
+    kept, thinning = Versions(engine), Thinning(engine)
+    honest = [b"honest %d\n" % number for number in range(5)]
+    for number, text in enumerate(honest):
+        kept.record("anna", "A1", text, Origin.EDITOR, NOW + number * HOUR)
+    begin = NOW + 5 * HOUR
+    for number in range(300):
+        at = begin + number * timedelta(milliseconds=10)
+        kept.record("anna", "A1", b"flood %d\n" % number, Origin.EDITOR, at)
+    found = kept.all("anna", "A1")
+    assert len(found) == 100
+    assert kept.text("anna", "A1", found[0].number) == b"flood 299\n"
+    assert thinning.due(begin + MINUTE, 10) == (1,)
+    assert thinning.thin(1, begin + MINUTE).removed > 50
+    left = kept.all("anna", "A1")
+    assert [kept.text("anna", "A1", each.number) for each in left[-5:]] == honest[::-1]
+    assert kept.text("anna", "A1", left[0].number) == b"flood 299\n"
+    assert thinning.due(begin + 2 * MINUTE, 10) == ()
+
+
+def test_large_texts_cost_bounded_room(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (versions, version_thinning):
+        monkeypatch.setattr(module, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(version_thinning, "_MOST_LEFT", 75_000)
+    generator = random.Random(1)
+    kept, thinning = Versions(engine), Thinning(engine)
+    last = b""
+    for number in range(60):
+        last = generator.randbytes(20_000)
+        kept.record("anna", "A1", last, Origin.RESTORE, NOW + number * SECOND)
+    with reading(engine) as connection:
+        stored = connection.execute(select(version_copies.c.bytes)).scalar_one()
+    assert stored <= 100_000 * 3 + 30_000
+    thinning.thin(1, NOW + HOUR)
+    with reading(engine) as connection:
+        stored = connection.execute(select(version_copies.c.bytes)).scalar_one()
+    assert stored <= 75_000
+    assert kept.text("anna", "A1", 60) == last
+
+
+def test_damaged_versions_are_reported_and_left(engine: Engine) -> None:
+    kept, thinning = Versions(engine), Thinning(engine)
+    for number in range(10):
+        at = NOW - 10 * DAY + number * SECOND
+        kept.record("anna", "A1", b"x = %d\n" % number * 50, Origin.EDITOR, at)
+    with writing(engine) as connection:
+        connection.execute(rows.update().where(rows.c.number == 3).values(data=b"damaged"))
+    assert thinning.thin(1, NOW).removed == 0
+    with pytest.raises(versions.Damaged):
+        kept.text("anna", "A1", 3)
+    assert kept.text("anna", "A1", 2) == b"x = 1\n" * 50
+    fresh = Versions(engine).record("anna", "A1", b"y = 1\n", Origin.EDITOR, NOW)
+    assert kept.text("anna", "A1", fresh.number) == b"y = 1\n"

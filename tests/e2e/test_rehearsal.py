@@ -1,0 +1,106 @@
+"""A rehearsal on a real hub: real sandboxes, real marimo, and nothing left, also after a crash."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.support.hub import MOGRADER, Answer, HubProcess, outside, run_mograder
+from bench.support.identity import SECRET, instructor_token
+from tests.support.shared_hub import TINY, SharedCaches
+from tests.support.shipped_hub import shipped_hub
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+    """A hub whose supervisor is a service, so that sessions outlive it."""
+    settings = {"limits.warm_environments": 8}
+    with shipped_hub("rehearsal", SharedCaches(uv_cache, run_directory), settings) as (hub, _):
+        yield hub
+
+
+def token(hub: HubProcess) -> dict[str, str]:
+    """The environment of an instructor's command."""
+    return {
+        "MOGRADER_HUB_URL": hub.url,
+        "MOGRADER_HUB_INSTRUCTOR_TOKEN": instructor_token(SECRET),
+    }
+
+
+def rehearse(hub: HubProcess, *options: str) -> Answer:
+    return run_mograder("hub", "rehearse", TINY, *options, env=token(hub), cwd=hub.course.parent)
+
+
+def folders(hub: HubProcess) -> list[str]:
+    """The folders of a rehearsal's users."""
+    root = hub.course / "hub-notebooks"
+    return [each.name for each in root.iterdir() if "rehearsal" in each.name]
+
+
+def sockets(hub: HubProcess) -> list[Path]:
+    """The sockets of all sessions."""
+    return list((hub.course.parent / "run" / "s").rglob("*.sock"))
+
+
+def wait(happened: Callable[[], bool]) -> None:
+    """Wait by polling."""
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_all_students_run_all_cells_and_nothing_is_left(hub: HubProcess) -> None:
+    done = rehearse(hub, "--students", "3", "--within", "0", "--json")
+    assert done.status == 0, done.errors
+    told = json.loads(done.output)
+    assert (told["finished"], told["failures"], told["errors"]) == (3, {}, 0)
+    assert 0 < told["started"]["median"] <= told["first_output"]["median"]
+    assert told["first_output"]["median"] <= told["all_cells"]["worst"]
+    assert told["memory_together"] >= told["memory_each"] > 10 << 20
+    assert told["holds"] >= told["holds_now"] > 3
+    assert (folders(hub), sockets(hub)) == ([], [])
+
+
+def test_it_says_before_what_it_will_take_and_after_what_it_took(hub: HubProcess) -> None:
+    done = rehearse(hub, "--students", "1", "--within", "0")
+    first, second, *lines = done.output.splitlines()
+    assert first.startswith(f"{TINY}: 1 students within 0 s. This takes about ")
+    assert "1 of 1 fit." in first
+    assert second.startswith("1 of 1 ran all cells")
+    assert lines[0].startswith("  until the session answers")
+    assert lines[1].startswith("  until the first output")
+    assert rehearse(hub, "--cancel").output == "No rehearsal runs.\n"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_ending_the_command_ends_the_rehearsal(hub: HubProcess, ending: signal.Signals) -> None:
+    command = [str(MOGRADER), "hub", "rehearse", TINY, "--students", "40", "--within", "60"]
+    env = {**outside(), "HOME": str(hub.course.parent), **token(hub)}
+    with subprocess.Popen(command, env=env, cwd=hub.course.parent) as process:
+        wait(lambda: bool(sockets(hub)))
+        process.send_signal(ending)
+        process.wait(60)
+    wait(lambda: not sockets(hub) and not folders(hub))
+    if ending is signal.SIGINT:
+        assert process.returncode not in {0, None}
+
+
+def test_the_next_hub_removes_what_a_killed_one_left(hub: HubProcess) -> None:
+    command = [str(MOGRADER), "hub", "rehearse", TINY, "--students", "40", "--within", "60"]
+    env = {**outside(), "HOME": str(hub.course.parent), **token(hub)}
+    with subprocess.Popen(command, env=env, cwd=hub.course.parent) as process:
+        wait(lambda: bool(sockets(hub)))
+        hub.kill()
+        process.wait(60)
+    assert folders(hub)
+    hub.restart()
+    wait(lambda: not sockets(hub) and not folders(hub))

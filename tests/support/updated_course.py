@@ -1,0 +1,144 @@
+"""An assignment that its author corrects, and copies of it in all stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+
+from mograder.core.names import ItemName, Username
+from mograder.store.releases import ItemKind
+from tests.support.hub_app import Hub
+
+ITEM = "A1"
+OLD = """import marimo
+
+__generated_with = "0.23.9"
+app = marimo.App()
+
+
+@app.cell(hide_code=True)
+def _():
+    import marimo as mo
+    mo.md("# Circles")
+    return (mo,)
+
+
+@app.cell(hide_code=True)
+def _(mo):
+    mo.md("Compute the area of a circle of radius 2.")
+    return
+
+
+@app.cell
+def _():
+    from mograder.runtime import check
+    return (check,)
+
+
+@app.cell
+def _():
+    def area(r):
+        # YOUR ANSWER
+        return 0
+    return (area,)
+
+
+@app.cell
+def _(area, check):
+    check("Q1: the area", [(area(2) == 12, "The area is wrong.")])
+    return
+
+
+@app.cell
+def _():
+    def around(r):
+        # YOUR ANSWER
+        return 0
+    return (around,)
+
+
+@app.cell
+def _(around, check):
+    check("Q2: the circumference", [(abs(around(1) - 6.283) < 0.01, "It is wrong.")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+WRONG, RIGHT = "area(2) == 12", "abs(area(2) - 12.566) < 0.01"
+NEW = OLD.replace(WRONG, RIGHT).replace("of a circle of radius 2", "of a disc of radius 2")
+HALF = OLD.replace(
+    "def area(r):\n        # YOUR ANSWER\n        return 0",
+    "def area(r):\n        return 3.14159 * r * r",
+)
+DONE = HALF.replace("# YOUR ANSWER\n        return 0", "return 2 * 3.14159 * r")
+BROKEN = HALF.replace("return 3.14159", "return (3.14159")
+TEXT_CHANGED = HALF.replace("Compute the area of a circle", "Compute the area of my circle")
+
+
+def _cells(text: str) -> tuple[str, list[str], str]:
+    head, *cells = text.split("@app.cell")
+    body, foot = cells[-1].split("\n\n\nif __name__")
+    return (
+        head,
+        [f"@app.cell{each}" for each in (*cells[:-1], f"{body}\n\n\n")],
+        f"if __name__{foot}",
+    )
+
+
+def with_cells(text: str, change: Callable[[list[str]], list[str]]) -> str:
+    """Return a notebook with its cells in another order or number."""
+    head, cells, foot = _cells(text)
+    return head + "".join(change(cells)) + foot
+
+
+MOVED = with_cells(HALF, lambda cells: [*cells[:3], *cells[5:7], *cells[3:5]])
+DUPLICATED = with_cells(HALF, lambda cells: [*cells[:2], cells[1], *cells[2:]])
+DELETED = with_cells(HALF, lambda cells: [*cells[:1], *cells[2:]])
+OWN_CELL = with_cells(
+    HALF,
+    lambda cells: [*cells[:4], "@app.cell\ndef _():\n    mine = 42\n    return\n\n\n", *cells[4:]],
+)
+STAGES: Mapping[str, str] = {
+    "untouched": OLD,
+    "half": HALF,
+    "done": DONE,
+    "broken": BROKEN,
+    "text": TEXT_CHANGED,
+    "moved": MOVED,
+    "duplicated": DUPLICATED,
+    "deleted": DELETED,
+    "own": OWN_CELL,
+}
+
+
+def publish(hub: Hub, text: str, files: Mapping[str, bytes] | None = None) -> None:
+    """Put a release of the item in place, as the hub publishes it."""
+    with hub.services.releases.stage(ItemName.parse(ITEM)) as staged:
+        staged.add(f"{ITEM}.py", BytesIO(text.encode()))
+        for name, content in (files or {}).items():
+            staged.add(name, BytesIO(content))
+        release = staged.commit(ItemKind.ASSIGNMENT)
+    hub.services.kept.keep(release, hub.clock.now())
+
+
+def take_copy(hub: Hub, user: str, text: str | None = None) -> Path:
+    """Give a student a copy of the published release, perhaps edited; return the notebook."""
+    name, item = Username(user), ItemName(ITEM)
+    release = hub.services.releases.get(item)
+    assert release is not None
+    hub.services.workspaces.ensure(name, release)
+    hub.services.recorder.look(name, item)
+    notebook = hub.services.workspaces.notebook(name, item)
+    if text is not None and text != notebook.read_text():
+        notebook.write_text(text)
+        hub.services.recorder.look(name, item)
+    return notebook
+
+
+def correct(hub: Hub, text: str = NEW, files: Mapping[str, bytes] | None = None) -> None:
+    """Publish the corrected release, some time after the copies were made."""
+    hub.clock.advance(3600)
+    publish(hub, text, files)

@@ -1,0 +1,290 @@
+"""grading.quality.examination: what is told of a source, by what its variants' runs give."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.grading.author.author_runs import (
+    AuthorJudging,
+    AuthorRuns,
+    AuthorTrial,
+    NotebookVariant,
+    RunReport,
+)
+from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
+from mograder.grading.quality.quality_report import Fault, QualityReport
+from mograder.grading.quality.trials import Submissions
+from mograder.sandbox.execution.judging import JudgingResult
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    ExecutionResult,
+    Outcome,
+)
+
+SOURCE = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import datetime
+    from mograder.runtime import Grader
+
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 1, "Q2": 1}
+    check = Grader(_marks).check
+    return check, datetime
+
+
+@app.cell
+def _():
+    ### BEGIN SOLUTION
+    area = 2 * 3
+    ### END SOLUTION
+    return (area,)
+
+
+@app.cell
+def _(area, check):
+    check("Q1: Area", [(lambda: area == 6, "six")])
+    return
+
+
+@app.function
+def young(age):
+    ### BEGIN SOLUTION
+    found = age < 18
+    ### END SOLUTION
+    return found
+
+
+@app.cell
+def _(check, datetime):
+    _now = datetime.datetime.now()
+    check("Q2: Young", [(lambda: young(17), "seventeen"), (lambda: not young(18), "eighteen")])
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+LABELS = {"Q1: Area": 'check("Q1', "Q2: Young": 'check("Q2'}
+Rule = Callable[[str, str], str]
+"""The status that a check has in a run, by the notebook's text and the label."""
+
+
+def waits(text: str) -> bool:
+    """Whether a text is the release."""
+    return "YOUR CODE HERE" in text
+
+
+class Runs:
+    """Runs nothing: a rule tells what each check says; ``texts`` are those that were run."""
+
+    def __init__(self, rule: Rule, *, ends: Callable[[str], Outcome] | None = None) -> None:
+        self.texts: list[str] = []
+        self._rule = rule
+        self._ends = ends or (lambda text: Outcome.FINISHED)
+
+    async def run(self, variant: NotebookVariant, _: object) -> ExecutionResult:
+        text = variant.text
+        self.texts.append(text)
+        checks = []
+        for label, call in LABELS.items():
+            if call in text:
+                status = "warn" if waits(text) else self._rule(text, label)
+                checks.append(CheckResult(label, status, ("why",), 0.0, 1.0, 1))  # type: ignore[arg-type]
+        printed = f'mograder digests: {{"area": "{"other" if "2 / 3" in text else "6"}"}}\n'
+        cell = CellResult(0, "", CellStatus.OK, output_tail=printed)
+        return ExecutionResult(self._ends(text), (cell,), tuple(checks), seconds=0.1)
+
+    def author_runs(self) -> AuthorRuns:
+        async def judge(trial: AuthorTrial, _: object) -> JudgingResult:
+            raise SandboxUnavailable("There is no judge.")
+
+        async def keep(trial: AuthorTrial, contract: str) -> None:
+            raise AssertionError
+
+        async def plain(*_: object) -> RunReport:
+            raise AssertionError
+
+        return AuthorRuns(plain, AuthorJudging(judge, keep), self.run)
+
+
+def passes(text: str, label: str) -> str:
+    """Notice each mistake but these: another boundary, and ``2 + 3`` is never tried."""
+    if "found = age" in text and "found = age < 18" not in text and "<= 18" not in text:
+        return "danger" if label.startswith("Q2") else "success"
+    return "success"
+
+
+async def examined(place: Path, runs: Runs, text: str = SOURCE, **options: object) -> QualityReport:
+    """Return the report on a source."""
+    path = place / "A1.py"
+    path.write_text(text)
+    report = QualityReport("A1.py")
+    chosen = QualityOptions(**options)  # type: ignore[arg-type]
+    await examine(path, runs.author_runs(), chosen, QualityWatch(), report)
+    return report
+
+
+def told(report: QualityReport) -> set[tuple[Fault, str]]:
+    """Return the findings by fault, with the text of their lines."""
+    lines = SOURCE.splitlines()
+    return {(each.fault, lines[each.line - 1].strip()) for each in report.findings}
+
+
+async def test_a_wrong_solution_is_told_unless_it_is_noticed_or_gives_the_same_answers(
+    tmp_path: Path,
+) -> None:
+    report = await examined(tmp_path, Runs(passes))
+    assert told(report) == {
+        (Fault.MUTANT, "found = age < 18"),
+        (Fault.MUTANT, "area = 2 * 3"),
+    }
+    area, young = sorted(report.findings)
+    assert area.example == "- area = 2 * 3\n+ area = 2 / 3"
+    assert young.example == "- found = age < 18\n+ found = age <= 18"
+    assert young.remedy == "Add a condition with a value exactly at the boundary."
+    assert "'Q2: Young' still passes" in young.message
+    assert (report.tried, report.mutants, report.complete) == (6, 6, True)
+    assert (report.noticed, report.same) == (2, 2)
+    assert report.notes == ["Junk was not tried: There is no judge."]
+    assert report.summary().endswith(
+        "2 findings; 2 checks; 2 of 6 wrong solutions noticed, 2 gave the same answers"
+    )
+
+
+async def test_a_wrong_solution_that_does_not_end_is_noticed(tmp_path: Path) -> None:
+    def ends(text: str) -> Outcome:
+        return Outcome.TIMED_OUT if "<= 18" in text or "2 / 3" in text else Outcome.FINISHED
+
+    report = await examined(tmp_path, Runs(passes, ends=ends))
+    assert report.findings == []
+    assert report.noticed == 4
+
+
+async def test_what_was_found_before_a_cancellation_is_kept(tmp_path: Path) -> None:
+    runs, waiting = Runs(passes), asyncio.Event()
+
+    async def endless(variant: NotebookVariant, progress: object) -> ExecutionResult:
+        if "age <= 18" in variant.text:
+            waiting.set()
+            await asyncio.Event().wait()
+        return await runs.run(variant, progress)
+
+    path = tmp_path / "A1.py"
+    path.write_text(SOURCE)
+    report = QualityReport("A1.py")
+    every = replace(runs.author_runs(), run_variant=endless)
+    options = QualityOptions(jobs=1)
+    task = asyncio.create_task(examine(path, every, options, QualityWatch(), report))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not report.complete
+    assert told(report) == {(Fault.MUTANT, "area = 2 * 3")}
+    assert "not finished, 1 finding so far" in report.summary()
+
+
+async def test_each_wrong_solution_runs_with_the_cells_that_its_checks_need(
+    tmp_path: Path,
+) -> None:
+    runs = Runs(passes)
+    await examined(tmp_path, runs)
+    (text,) = [each for each in runs.texts if "age <= 18" in each]
+    assert "Q2: Young" in text
+    assert "Q1: Area" not in text
+    assert "area" not in text
+
+
+async def test_when_time_is_over_nothing_more_is_tried_and_that_is_told(tmp_path: Path) -> None:
+    report = await examined(tmp_path, Runs(passes), budget=0.0)
+    assert report.tried == 0
+    assert "6 of 6 wrong solutions were not tried; `--mutants` and `--time` allow more." in (
+        report.notes
+    )
+    few = await examined(tmp_path, Runs(passes), mutants=2)
+    assert (few.tried, few.mutants) == (2, 6)
+
+
+@pytest.mark.parametrize(
+    ("sign", "fault"),
+    [
+        ("_random.seed(2)", Fault.RANDOM),
+        ("86400 * _days", Fault.DATE),
+        ("another-machine", Fault.MACHINE),
+    ],
+)
+async def test_a_check_that_fails_under_other_circumstances_is_told(
+    tmp_path: Path, sign: str, fault: Fault
+) -> None:
+    def rule(text: str, label: str) -> str:
+        fails = label == "Q2: Young" and sign in text
+        return "danger" if fails else passes(text, label)
+
+    report = await examined(tmp_path, Runs(rule), mutants=0)
+    (found,) = report.findings
+    line = SOURCE.splitlines().index(
+        '    check("Q2: Young", [(lambda: young(17), "seventeen"), (lambda: not young(18), '
+        '"eighteen")])'
+    )
+    assert (found.fault, found.line, found.cell) == (fault, line + 1, 5)
+    causes = ["why", "line 41: datetime.datetime.now()"]
+    assert found.example.splitlines() == (causes if fault is Fault.DATE else ["why"])
+
+
+async def test_the_order_of_cells_and_a_second_run_are_tried(tmp_path: Path) -> None:
+    def reversed_fails(text: str, label: str) -> str:
+        return "danger" if text.index("Q2: Young") < text.index("area = 2") else "success"
+
+    def again_fails(text: str, label: str) -> str:
+        return "danger" if label in text and text.count(LABELS[label]) > 1 else "success"
+
+    for rule, words in (
+        (reversed_fails, "when independent cells run in another order"),
+        (again_fails, "when its cell runs a second time"),
+    ):
+        report = await examined(tmp_path, Runs(rule), mutants=0)
+        assert {each.fault for each in report.findings} == {Fault.ORDER}
+        assert all(words in each.message for each in report.findings)
+
+
+async def test_what_fails_once_and_not_again_is_told_as_chance(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def rule(text: str, label: str) -> str:
+        if label == "Q1: Area" and "86400 * _days" in text:
+            seen.append(text)
+            return "danger" if len(seen) == 1 else "success"
+        return "success"
+
+    report = await examined(tmp_path, Runs(rule), mutants=0)
+    assert len(seen) == 2
+    assert report.findings == []
+
+
+async def test_a_solution_that_does_not_pass_is_all_that_is_told(tmp_path: Path) -> None:
+    runs = Runs(lambda text, label: "danger" if label == "Q1: Area" else "success")
+    report = await examined(tmp_path, runs)
+    assert len(runs.texts) == 1
+    assert {each.fault for each in report.findings} == {Fault.SOLUTION, Fault.DATE}
+    assert report.notes == ["Nothing else was run, since the solution does not pass."]
+
+
+async def test_submissions_are_never_run_without_a_sandbox(tmp_path: Path) -> None:
+    runs = Runs(passes)
+    with pytest.raises(SandboxUnavailable, match="strangers' programs"):
+        await examined(tmp_path, runs, submissions=Submissions((), tmp_path))
+    assert runs.texts == []

@@ -1,0 +1,99 @@
+"""The text of cells that marimo's page could not save: as marimo would have saved them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
+from mograder.notebook.syntax import check_notebook
+from tests.unit.notebook.strategies import TEXTS
+
+HEADER = '# /// script\n# dependencies = ["marimo"]\n#\n# [tool.mograder]\n# x = 1\n# ///\n\n'
+PRESENT = f"""{HEADER}import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium")
+
+
+@app.cell
+def _():
+    x = 1
+    return (x,)
+
+
+@app.cell(hide_code=True)
+def shown(x):
+    x + 1
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def body(codes: list[str], names: list[str] | None = None, configs: object = None) -> str:
+    """The body of a save."""
+    names = ["_"] * len(codes) if names is None else names
+    configs = [{}] * len(codes) if configs is None else configs
+    return json.dumps({"codes": codes, "names": names, "configs": configs})
+
+
+def written(sent: str, present: str = PRESENT) -> str:
+    """The text that is made of it."""
+    return text_of_saved_cells(SavedCells(sent, present, "A1.py"))
+
+
+def test_the_cells_that_are_there_make_the_text_that_is_there() -> None:
+    sent = body(["x = 1", "x + 1"], ["_", "shown"], [{"column": None}, {"hide_code": True}])
+    assert written(sent) == PRESENT
+
+
+def test_it_is_what_marimo_itself_writes() -> None:
+    codes = ["import math", "x = math.pi\ny = (", "def f(a):\n    return a", "print('é')"]
+    text = written(body(codes, ["_", "b", "f", "_"]))
+    check_notebook(text, "A1.py")
+    assert [cell.code.strip() for cell in parse_cells(text, "A1.py").cells] == codes
+
+
+def test_header_and_options_come_from_the_present_text() -> None:
+    assert written(body(["1"])).startswith(HEADER)
+    assert 'marimo.App(width="medium")' in written(body(["1"]))
+
+
+def test_of_a_broken_text_the_comments_at_its_beginning_stay() -> None:
+    text = written(body(["1"]), f"{HEADER}x = (\n# not this\n")
+    assert text.startswith(HEADER)
+    assert "not this" not in text
+
+
+@pytest.mark.parametrize("name", ["a b", "x():\n    import os\ndef y", "", "1a", "a-b"])
+def test_a_name_that_python_does_not_accept_is_left_out(name: str) -> None:
+    assert [cell.name for cell in parse_cells(written(body(["1"], [name])), "A1.py").cells] == ["_"]
+
+
+@pytest.mark.parametrize(
+    "config", [None, 7, [], {"column": "1)"}, {"hide_code": 1}, {"disabled": "x"}, {"other": 1}]
+)
+def test_settings_of_another_type_are_left_out(config: object) -> None:
+    [cell] = parse_cells(written(body(["1"], None, [config])), "A1.py").cells
+    assert (cell.hidden, cell.disabled) == (False, False)
+
+
+@given(st.lists(TEXTS, max_size=4), st.one_of(TEXTS, st.just(PRESENT)))
+def test_any_codes_make_a_text_with_as_many_cells_or_are_refused(
+    codes: list[str], present: str
+) -> None:
+    try:
+        text = written(body(codes), present)
+    except InvalidInput:
+        return
+    text.encode()
+    if present == PRESENT:
+        compile(text, "A1.py", "exec")  # whatever a cell holds, it stays in its cell

@@ -1,0 +1,230 @@
+"""Rehearsals in a real pool, with sandboxes in memory: students come first, and nothing stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from mograder.core.clock import SystemClock
+from mograder.core.errors import Conflict, SandboxUnavailable
+from mograder.core.names import ItemName, Username, is_rehearsal, rehearsal_user
+from mograder.sandbox.protocol import Measured, Mode, SessionUse
+from mograder.sessions.capacity import MEGABYTE, CapacityLimits
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.rehearsal.outcome import Outcome, State
+from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.session import SessionKey
+from mograder.store.rehearsal_copies import RehearsalCopies
+from mograder.store.releases import Releases
+from mograder.store.workspaces import Workspaces
+from tests.support.fake_marimo import FakeMarimo, fake_marimo
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    Rig,
+    ignore_progress,
+    owner,
+    soon,
+    terms,
+    until,
+)
+
+QUICK = Pace(look=0.01, settle=0.02, stalled=0.2, patience=20.0, news=0.05)
+FIRST = SessionKey("__rehearsal-1", "A1", Mode.EDIT)
+
+
+@dataclass
+class Stage:
+    """A pool, its sessions' server, and the students' folders."""
+
+    rig: Rig
+    pool: SessionManager
+    marimo: FakeMarimo
+    root: Path
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        directory = self.root.parent / "release" / "A1"
+        directory.mkdir(parents=True)
+        (directory / "A1.py").write_text("import marimo\napp = marimo.App()\n")
+        release = Releases(directory.parent).get(ItemName("A1"))
+        assert release is not None
+        self.release = release
+        self.workspaces = Workspaces(self.root)
+        self.copies = RehearsalCopies(self.root, self.workspaces)
+
+    def rehearsal(self, students: int, pace: Pace = QUICK, mode: Mode = Mode.EDIT) -> Rehearsal:
+        wish = Wish(self.release, mode, students, within=0.0)
+        return Rehearsal(self.pool, self.marimo, self.copies, SystemClock(), wish, pace)
+
+    async def run(self, students: int, pace: Pace = QUICK, mode: Mode = Mode.EDIT) -> Outcome:
+        async with asyncio.timeout(20):
+            return await self.rehearsal(students, pace, mode).run(self.said.append)
+
+    def nothing_is_left(self) -> bool:
+        """Whether no session, row, ending or folder of a rehearsal is there."""
+        folders = [each for each in self.root.iterdir() if is_rehearsal(each.name)]
+        endings = [FIRST] if self.pool.history.of_key(FIRST) else []
+        rows = [each for each in self.rig.rows() if is_rehearsal(each[0])]
+        return not (folders or endings or rows or left_over(self.pool))
+
+
+@asynccontextmanager
+async def stage(
+    rig: Rig, directory: Path, on: CapacityLimits | None = None
+) -> AsyncIterator[Stage]:
+    (directory / "hub-notebooks").mkdir()
+    async with fake_marimo(directory) as marimo, rig.pool(on or terms()) as pool:
+        yield Stage(rig, pool, marimo, directory / "hub-notebooks")
+
+
+async def test_all_run_their_cells_at_once_and_nothing_is_left(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path) as here:
+        most = 0
+
+        def count(_: str) -> None:
+            nonlocal most
+            most = max(most, len(here.marimo.open))
+
+        here.marimo.joined = count
+        outcome = await here.run(5)
+        assert outcome.states == {State.FINISHED: 5}
+        assert most == 5, "their sessions stay open until all are through"
+        assert outcome.all_cells is not None
+        assert outcome.all_cells.median < 20
+        assert rig.launcher.requests == {}
+        assert here.nothing_is_left()
+        assert here.pool.tally.starts == {}, "no student has started anything"
+
+
+async def test_each_has_a_copy_or_runs_the_lecture(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path) as here:
+        seen: list[list[str]] = []
+        here.marimo.joined = lambda _: seen.append([path.name for path in here.root.iterdir()])
+        await here.run(1)
+        await here.run(1, mode=Mode.RUN)
+        assert [[each for each in names if each[0] != "."] for names in seen] == [
+            ["__rehearsal-1"],
+            [],
+        ]
+        assert here.marimo.pages == ["/edit/user/__rehearsal-1/A1/", "/run/user/__rehearsal-1/A1/"]
+
+
+async def test_those_without_memory_would_wait(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path, terms(memory_mb=800, starts=1)) as here:
+        outcome = await here.run(6)
+        # A quarter of what there is stays free for students: 4 * 150 MB.
+        assert outcome.states == {State.FINISHED: 4, State.NO_ROOM: 2}
+        assert here.nothing_is_left()
+
+
+async def test_a_student_who_comes_is_not_kept_waiting(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path, terms(memory_mb=800, starts=1)) as here:
+        rehearsal = here.rehearsal(4, Pace(look=0.01, settle=30.0))
+        running = asyncio.create_task(rehearsal.run(ignore_progress))
+        await until(lambda: all(each.state is State.FINISHED for each in rehearsal.trials))
+        keys = (SessionKey(f"student-{number}", "A1", Mode.EDIT) for number in range(5))
+        for key in keys:
+            await soon(here.pool.get_or_start(key, ignore_progress))
+        assert [each.state for each in rehearsal.trials].count(State.GAVE_WAY) == 4
+        assert len(here.pool.all()) == 5
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        assert here.nothing_is_left()
+
+
+async def test_no_start_of_a_rehearsal_is_before_a_students(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path, terms(starts=1)) as here:
+        rig.server.up.clear()
+        first = asyncio.create_task(here.pool.get_or_start(ALICE, ignore_progress))
+        await soon(rig.server.asked.wait())
+        running = asyncio.create_task(here.run(2))
+        await until(lambda: len(here.pool.rehearsed) == 2)
+        second = asyncio.create_task(here.pool.get_or_start(BOB, ignore_progress))
+        await until(lambda: here.pool.states()["waiting"] == 1)
+        rig.server.up.set()
+        await asyncio.gather(first, second)
+        assert [owner(each) for each in rig.launcher.requests.values()][:2] == ["alice", "bob"]
+        assert (await running).states == {State.FINISHED: 2}
+
+
+async def test_failures_are_told_and_end_nothing_else(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path) as here:
+        here.marimo.status = 500
+        outcome = await here.run(2)
+        assert outcome.failures == {"The notebook's server answered its page with 500.": 2}
+        here.marimo.status, here.marimo.silent = 200, True
+        outcome = await here.run(1, Pace(look=0.01, settle=0.02, patience=0.1))
+        assert list(outcome.failures) == ["the cells ran for more than 0 seconds"]
+        rig.launcher.failure = SandboxUnavailable("No sandbox.")
+        assert (await here.run(1)).failures == {"No sandbox.": 1}
+        assert here.nothing_is_left()
+
+
+async def test_a_session_that_is_ended_for_its_memory_has_failed(rig: Rig, tmp_path: Path) -> None:
+    async with stage(rig, tmp_path) as here:
+        here.marimo.silent = True
+        rehearsal = here.rehearsal(1)
+        running = asyncio.create_task(rehearsal.run(ignore_progress))
+        await until(lambda: bool(here.marimo.open))
+        (session_id,) = rig.launcher.requests
+        use = SessionUse(session_id=session_id, memory=700 * MEGABYTE, cpu=1.0, processes=3)
+        rig.launcher.tell(Measured(sessions=(use,)))
+        await until(lambda: rehearsal.trials[0].memory > 0)
+        rig.launcher.die(session_id, reason="memory")
+        outcome = await running
+        assert outcome.failures == {"the session ended by itself (memory)": 1}
+        assert outcome.memory_largest == 700 * MEGABYTE
+
+
+async def test_cancelling_it_removes_everything_also_what_is_starting(
+    rig: Rig, tmp_path: Path
+) -> None:
+    async with stage(rig, tmp_path) as here:
+        rig.server.up.clear()
+        running = asyncio.create_task(here.run(3))
+        await until(lambda: len(rig.launcher.requests) == 3)
+        running.cancel()
+        await until(lambda: here.pool.busy(FIRST))
+        rig.server.up.set()
+        with suppress(asyncio.CancelledError):
+            await running
+        assert running.cancelled()
+        assert rig.launcher.requests == {}
+        assert here.nothing_is_left()
+
+
+async def test_stopping_one_of_its_sessions_from_elsewhere_ends_it(
+    rig: Rig, tmp_path: Path
+) -> None:
+    async with stage(rig, tmp_path) as here:
+        here.marimo.silent = True
+        running = asyncio.create_task(here.run(2))
+        await until(lambda: len(here.marimo.open) == 2)
+        await here.pool.stop(FIRST)
+        with pytest.raises(Conflict, match="was ended"):
+            await running
+        assert here.nothing_is_left()
+
+
+async def test_what_a_killed_hub_left_is_removed_and_nothing_of_students(
+    rig: Rig, tmp_path: Path
+) -> None:
+    async with stage(rig, tmp_path) as here:
+        await here.pool.get_or_start(FIRST, ignore_progress)
+        await here.pool.get_or_start(ALICE, ignore_progress)
+        here.workspaces.ensure(rehearsal_user(1), here.release)
+        here.workspaces.ensure(Username("alice"), here.release)
+    async with rig.pool() as next_pool:
+        assert left_over(next_pool) == (FIRST,)
+        await clear(next_pool, left_over(next_pool), here.copies)
+        assert [live.key for live in next_pool.all()] == [ALICE]
+        assert next_pool.history.of_key(FIRST) is None
+        assert (here.root / "alice" / "A1" / "A1.py").is_file()
+        assert not (here.root / "__rehearsal-1").exists()
