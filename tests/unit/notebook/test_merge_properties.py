@@ -67,7 +67,7 @@ def faults_of(text: str) -> set[str]:
                 made = CellId_t(name)
                 graph.register_cell(made, compile_cell(cell.code, cell_id=made))
     return {
-        getattr(error, "name", "") or f"{error.type}: {graph.cells[cell].code.strip()}"
+        getattr(error, "name", "") or f"{type(error).__name__}: {graph.cells[cell].code.strip()}"
         for cell, errors in check_for_errors(graph).items()
         for error in errors
     }
