@@ -99,14 +99,14 @@ async def test_work_that_was_not_saved_when_the_session_ended_is_kept_and_told(
     assert "mine = 4711" in copy.read_text()
 
 
-async def test_work_of_a_page_that_was_closed_is_sent_when_the_notebook_is_opened_again(
+async def test_work_of_a_page_that_was_left_is_sent_when_the_notebook_is_opened_again(
     scene: Framed,
 ) -> None:
     tab = await scene.open()
     await save(tab, "first = 1", 503)
     await save(tab, "second = 2", 502)
     await stored(tab, 1)
-    await tab.page.close()
+    await tab.page.goto("about:blank")
     assert kept(scene) == []
     again = await scene.show(tab.person, f"/edit/user/alice/{ITEM}/")
     await expect(again.page.locator("#kept")).to_be_visible()

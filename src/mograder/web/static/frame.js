@@ -13,6 +13,7 @@ const ASK_MS = 1500; // between two questions to the hub
 const AWAY_MS = 30000; // between two of them at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
+const HAND_OVER_MS = 200;
 
 // ---- what the hub says
 
@@ -49,8 +50,11 @@ async function look() {
     in_class ??= import("./frame-class.js");
     in_class.then(({ tell }) => tell(now, order));
   }
-  if (now.state === "ended") end(now.title, now.text);
-  if (older || (now.state === "ended" && holds())) keeper().then(({ send }) => send());
+  if (now.state === "ended") {
+    await take_over();
+    end(now.title, now.text);
+  }
+  if (older || now.state === "ended") keeping.then(() => holds() && keeper().then(({ send }) => send()));
   older = false;
 }
 
@@ -103,7 +107,15 @@ function holds() {
   }
 }
 
+// The frame is removed at the end, so what it holds is asked for before.
+async function take_over() {
+  if (!at.unsaved || !frame.isConnected) return;
+  order("hand-over");
+  await new Promise((done) => setTimeout(done, HAND_OVER_MS));
+}
+
 let older = holds(); // left by a page that was closed before
+let keeping = Promise.resolve();
 
 // ---- what the notebook's page asks
 
@@ -116,7 +128,7 @@ const asks = new Map([
   ["refused", reload],
   ["kept-name", () => say(word("name"))],
   ["offline", () => at.offline !== undefined && say(word("offline"))],
-  ["unsaved", ({ body: text }) => at.unsaved && keeper().then(({ keep }) => keep(text))],
+  ["unsaved", ({ body: text }) => at.unsaved && (keeping = keeper().then(({ keep }) => keep(text)))],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
     if (!short(search, "?") || !short(hash, "#")) return;
