@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 from mograder.core.names import ItemName, Username
+from mograder.store.kept_releases import KeptReleases
 from mograder.store.releases import ItemKind
 from tests.support.hub_app import Hub
 
@@ -122,7 +123,7 @@ def publish(hub: Hub, text: str, files: Mapping[str, bytes] | None = None) -> No
         for name, content in (files or {}).items():
             staged.add(name, BytesIO(content))
         release = staged.commit(ItemKind.ASSIGNMENT)
-    hub.services.kept.keep(release, hub.clock.now())
+    KeptReleases(hub.engine).keep(release, hub.clock.now())
 
 
 def take_copy(hub: Hub, user: str, text: str | None = None) -> Path:

@@ -20,10 +20,7 @@ _log = get_logger(__name__)
 
 
 class KeptHistory:
-    """The published releases and the kept ones; implements ``ReleaseHistory``.
-
-    Mutable state: ``_present``, the published releases as last read, with their version.
-    """
+    """The published releases and the kept ones; implements ``ReleaseHistory``."""
 
     def __init__(
         self, releases: Releases, kept: KeptReleases, versions: Versions, clock: Clock
@@ -32,7 +29,6 @@ class KeptHistory:
         self._kept = kept
         self._versions = versions
         self._clock = clock
-        self._present: dict[ItemName, tuple[str, KeptText]] = {}
 
     def present(self, item: ItemName, /) -> KeptText | None:
         """Return the published release of an item; None if it is not published.
@@ -42,15 +38,9 @@ class KeptHistory:
         release = self._releases.get(item)
         if release is None:
             return None
-        version, known = self._present.get(item, ("", None))
-        if known is not None and version == release.version:
-            return known  # keeping it reads all of its files, and open notebooks ask for it often
         digest = self._kept.keep(release, self._clock.now())
         text = self._kept.text(digest) if digest else None
-        if text is None:
-            return None
-        self._present[item] = release.version, KeptText(digest, text)
-        return KeptText(digest, text)
+        return None if text is None else KeptText(digest, text)
 
     def origin(self, user: Username, item: ItemName, mine: str, /) -> KeptText | None:
         """Return the release that a copy came from, None if it cannot be told.
