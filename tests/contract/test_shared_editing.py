@@ -30,13 +30,18 @@ async def tab(socket: Path, *, run: bool = False) -> AsyncIterator[MarimoClient]
         yield client
 
 
+async def is_refused(socket: Path) -> None:
+    """Check that marimo by itself takes a second page for a reader."""
+    async with tab(socket) as second:
+        with pytest.raises(EditorFailed, match="403"):
+            await second.edit(0, "1 + 2")
+
+
 async def test_both_pages_of_a_shared_session_run_and_save(tmp_path: Path) -> None:
     (tmp_path / "A1.py").write_text(NOTEBOOK)
     with marimo_on(tmp_path, BASE) as socket:
         async with tab(socket, run=True) as student:
-            async with tab(socket) as refused:
-                with pytest.raises(EditorFailed, match="403"):
-                    await refused.edit(0, "1 + 2")
+            await is_refused(socket)
             assert await share_editing(Endpoint(socket), BASE, LocalConnections())
             assert await share_editing(Endpoint(socket), BASE, LocalConnections())
             async with tab(socket) as helper:

@@ -72,11 +72,15 @@ _IS_SHARED = """() => document.readyState === "complete"
 @pytest.fixture(scope="module")
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     """A hub with an assignment of two checks; ``prof`` instructs, ``marta`` marks."""
+
+    def prepare(course: Path) -> None:
+        put_release(course, ITEM, NOTEBOOK)
+
     settings = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
     with module_hub(
         "board",
         SharedCaches(uv_cache, run_directory),
-        prepare=lambda course: put_release(course, ITEM, NOTEBOOK),
+        prepare=prepare,
         settings=settings,
     ) as hub:
         yield hub

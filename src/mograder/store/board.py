@@ -209,4 +209,5 @@ def _adding(connection: Connection) -> Insert:
         "last_at": given.last_at,
         "passed_at": func.coalesce(c.passed_at, given.passed_at),
     }
-    return added.on_conflict_do_update(["item", "username", "label"], set_=values)
+    place = ["item", "username", "label"]
+    return added.on_conflict_do_update(index_elements=place, set_=values)

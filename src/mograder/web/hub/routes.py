@@ -34,6 +34,7 @@ from mograder.web.hub.handlers import (
 from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models
 from mograder.web.hub.support.access import Access
+from mograder.web.hub.support.help_models import HelpState
 from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
@@ -319,7 +320,7 @@ ROUTES: tuple[Route, ...] = (
         help_requests.state,
         Access.OWNER,
         "Help",
-        models.HelpState,
+        HelpState,
         (404,),
     ),
     Route(
@@ -328,7 +329,7 @@ ROUTES: tuple[Route, ...] = (
         help_requests.ask,
         Access.OWNER,
         "Help",
-        models.HelpState,
+        HelpState,
         (400, 404, 413, 503),
         body_of({"label": {"type": "string"}, "text": {"type": "string"}}),
     ),
@@ -338,7 +339,7 @@ ROUTES: tuple[Route, ...] = (
         help_requests.withdraw,
         Access.OWNER,
         "Help",
-        models.HelpState,
+        HelpState,
         (404, 503),
     ),
     # Before a lecture

@@ -18,8 +18,8 @@ from mograder.web.hub.handlers.board import page_of
 from mograder.web.hub.handlers.copies import KnownCopy, known_copy
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.board.plain_words import plain_words
+from mograder.web.hub.support.help_models import HelpAsked, HelpState, HelpWord
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.models import HelpAsked, HelpState
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json
 
@@ -112,7 +112,7 @@ def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
     row = app.board.desk.of_copy(copy.user, copy.item)
     if row is None:
         return None
-    state = "together" if row.together else "taken" if row.helper else "waiting"
+    state: HelpWord = "together" if row.together else "taken" if row.helper else "waiting"
     return HelpAsked(state=state, label=row.label, helper=row.helper)
 
 

@@ -16,8 +16,9 @@ from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.handlers.help_requests import help_of
 from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.help_models import NotebookMessage
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import NotebookMessage, NotebookState, SessionMachine
+from mograder.web.hub.support.models import NotebookState, SessionMachine
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",

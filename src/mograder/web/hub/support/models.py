@@ -23,6 +23,7 @@ from mograder.store.grading_jobs import JobState
 from mograder.store.releases import ItemKind
 from mograder.store.versions import Origin
 from mograder.store.workspaces import FileStatus
+from mograder.web.hub.support.help_models import HelpAsked, NotebookMessage
 from mograder.web.hub.support.update_models import NotebookUpdate
 
 
@@ -301,37 +302,6 @@ class SessionMachine(_Body):
 
     leaving: bool
     seconds: int | None = None
-
-
-class HelpAsked(_Body):
-    """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
-
-    ``label`` is the check that it is about, "" for none.
-    """
-
-    state: Literal["waiting", "taken", "together"]
-    label: str
-    helper: str
-
-
-class HelpState(_Body):
-    """The request for help with a copy, null without one, and the checks it may be about.
-
-    ``most`` is the number of characters that a student may write with it.
-    """
-
-    asked: HelpAsked | None
-    labels: list[str]
-    most: int
-
-
-class NotebookMessage(_Body):
-    """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
-
-    number: int
-    text: str
-    sender: str
-    seconds: int
 
 
 class NotebookState(_Body):

@@ -1,0 +1,115 @@
+"""Help and messages in the bar above a notebook, in Chromium: by keyboard, on a phone, in the dark.
+
+The hub is the real app; the session's server is the test's (``framed_session``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from bench.support.browser import People
+from mograder.auth.roles import Role
+from tests.e2e.test_accessibility import violations
+from tests.support.framed_session import ITEM, Framed, Tab, framed
+
+pytestmark = pytest.mark.full
+
+LABEL = "Q1: the estimate"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def alices(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
+    """A hub on which alice has the notebook open."""
+    async with framed(tmp_path, people) as found:
+        yield found
+
+
+async def as_prof(alices: Framed, path: str, **data: str) -> httpx.Response:
+    """Send one of the board's forms."""
+    async with alices.hub.client("prof", role=Role.INSTRUCTOR) as client:
+        return await client.post(path, data=data)
+
+
+async def looked_at(page: Page, artifacts: Path, name: str) -> None:
+    """Look at the page wide, on a phone, and in the dark."""
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await violations(page, f"{name}-{width}-{scheme}") == []
+    await page.set_viewport_size({"width": 1280, "height": 800})
+
+
+async def asks(tab: Tab, words: str = "") -> None:
+    """Ask for help with the first question, by the keyboard alone."""
+    await tab.page.get_by_role("button", name="Ask for help").press("Enter")
+    await expect(tab.page.get_by_label("What is it about?")).to_be_focused()
+    await tab.page.keyboard.press("Tab")
+    await tab.page.keyboard.type(words)
+    await tab.page.keyboard.press("Enter")
+
+
+async def test_a_student_asks_reads_who_comes_and_withdraws(
+    alices: Framed, artifacts: Path
+) -> None:
+    tab = await alices.open()
+    ask = tab.page.get_by_role("button", name="Ask for help")
+    await ask.click()
+    await looked_at(tab.page, artifacts, "help-form")
+    await tab.page.keyboard.press("Escape")
+    await expect(ask).to_be_focused()
+    await asks(tab, "<img src=x onerror=alert(1)>")
+    await expect(tab.page.get_by_text(f"You asked for help with {LABEL}. Waiting.")).to_be_visible()
+    await expect(tab.page.get_by_role("button", name="Withdraw")).to_be_focused()
+    await expect(ask).to_be_hidden()
+    await as_prof(alices, f"/board/{ITEM}/help/alice/take")
+    await expect(tab.page.get_by_text("prof has seen that you ask for help")).to_be_visible()
+    await looked_at(tab.page, artifacts, "help-taken")
+    await tab.page.get_by_role("button", name="Withdraw").click()
+    await expect(ask).to_be_focused()
+    async with alices.hub.client("alice") as client:
+        assert (await client.get(f"/help/alice/{ITEM}")).json()["asked"] is None
+
+
+async def test_a_message_is_shown_at_once_in_later_pages_and_until_it_is_dismissed(
+    alices: Framed, artifacts: Path
+) -> None:
+    tab = await alices.open()
+    text = "Read <b>question 2</b> again."
+    await as_prof(alices, f"/board/{ITEM}/messages", text=text, minutes="5")
+    shown = tab.page.get_by_role("status").filter(has_text=f"Message from prof: {text}")
+    await expect(shown).to_be_visible()
+    await looked_at(tab.page, artifacts, "message")
+    await tab.page.reload()
+    await expect(shown).to_be_visible()
+    await tab.page.get_by_role("button", name="Dismiss").click()
+    await expect(shown).to_have_count(0)
+    await as_prof(alices, f"/board/{ITEM}/messages", text="Second.", minutes="5")
+    second = tab.page.get_by_text("Second.")
+    await expect(second).to_be_visible()
+    await expect(shown).to_have_count(0)
+    await as_prof(alices, f"/board/{ITEM}/messages/2")
+    await expect(second).to_have_count(0)
+
+
+async def test_a_hostile_page_reads_no_help_and_sends_none(alices: Framed) -> None:
+    """What the frame may ask of the page around it is as before."""
+    tab = await alices.open()
+    await tab.frame.evaluate(
+        """() => {
+          for (const mograder of ["help", "ask", "together", "message"])
+            parent.postMessage({ mograder, label: "Q1", text: "forged" }, "*");
+        }"""
+    )
+    await tab.frame.evaluate("parent.postMessage({ mograder: 'title', text: 'told' }, '*')")
+    await expect(tab.page).to_have_title("told")
+    assert await tab.page.locator(".class-line, #help-form").count() == 0
+    async with alices.hub.client("alice") as client:
+        assert (await client.get(f"/help/alice/{ITEM}")).json()["asked"] is None
