@@ -5,6 +5,7 @@ The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
@@ -149,12 +150,21 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     await expect(alice.get_by_text("prof is in your notebook")).to_be_visible()
     await together(alice, theirs, helping, artifacts)
     saved = workspace(hub, "alice", ITEM) / f"{ITEM}.py"
-    assert "sign = 7" in saved.read_text()
+    await saves(saved, "sign = 7")
     # The student ends it, and the queue is empty.
     await alice.get_by_role("button", name="End it").click()
     await expect(helping.get_by_text("You are not in this notebook any more.")).to_be_visible()
     await expect(board.locator("#queue")).to_contain_text("Nobody asks for help.")
     await expect(line_of(board, "alice").locator("td.passed")).to_have_count(2)
+
+
+async def saves(copy: Path, text: str) -> None:
+    """Wait until a copy on disk has a text: marimo saves a second after each change."""
+    for _ in range(600):
+        if text in await asyncio.to_thread(copy.read_text):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it was not saved")
 
 
 async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -> None:
