@@ -3,7 +3,7 @@
 A copy of the example course is graded, marked in Chromium, given an extension and released, by
 the same commands and pages as in ``docs/how-to/mark-a-course.md``. Names and dates are invented.
 ``--only sign-in`` takes those of signing in by other systems, ``--only timeline`` those of
-versions, ``--only marking`` the others.
+versions, ``--only board`` that of a board, ``--only marking`` the others.
 """
 
 from __future__ import annotations
@@ -92,13 +92,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
     parser.add_argument(
-        "--only", choices=("marking", "sign-in", "timeline"), help="some of them only"
+        "--only", choices=("marking", "sign-in", "timeline", "board"), help="some of them only"
     )
     given = parser.parse_args()
     into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
     # Processes of their own: the learning platform and the sessions' pages are the tests'.
-    for name, rig in (("sign-in", "sign_in_pictures"), ("timeline", "timeline_pictures")):
+    for name, rig in (
+        ("sign-in", "sign_in_pictures"),
+        ("timeline", "timeline_pictures"),
+        ("board", "board_pictures"),
+    ):
         if given.only in (None, name):
             command = [sys.executable, "-m", f"tests.support.{rig}", str(into.resolve())]
             subprocess.run(command, cwd=REPOSITORY, check=True)
