@@ -1,8 +1,9 @@
 """The board: processor time of a hub whose 300 sessions run their checks twice a minute.
 
 The hub is real, the node that has the sessions is not (``bench.support.fake_node``), so what is
-measured is the hub alone: what it hears, keeps and shows. The supervisor's own part, the reading of
-the sessions' pipes, is measured in this process, the writing included.
+measured is the hub alone: what it hears, keeps and shows, first without and then with a board open.
+The supervisor's own part, the reading of the sessions' pipes, is measured in this process, the
+writing included.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import json
 import os
 import statistics
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
 
 from bench.nodes import NodeScene, hub_with_nodes, start_all, until_connected, watch_hub
 from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
-from bench.stage import Stage
+from bench.stage import ITEM, Stage
 from bench.support.fake_node import LABELS
+from bench.support.identity import instructor
 from mograder.sandbox.protocol import Checked
 from mograder.sandbox.supervisor.check_pipes import CheckPipes
 
@@ -27,32 +33,47 @@ _PERIOD_SECONDS = 30.0
 _PARTS = 4
 _SHARE = 3
 """Per cent of one core."""
+_CELLS = "@app.cell\ndef _():\n    from mograder.runtime import check\n    return (check,)\n\n\n"
+_CELLS += "".join(
+    f'@app.cell\ndef _(check):\n    check("{label}", [(True, "fine")])\n    return\n\n\n'
+    for label in LABELS
+)
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
-    """Watch the hub while the sessions do nothing, and while they check, twice in turn."""
+    """Watch the hub before and after the sessions check, while they do, and with a board open."""
     users = tuple(f"checker{number}" for number in range(_SESSIONS))
     seconds = options.idle / _PARTS
-    idle, busy = [], []
-    with hub_with_nodes(stage, 1, users) as scene:
+    with hub_with_nodes(stage, 1, users, _CELLS) as scene:
         await until_connected(scene)
         say(f"  opening {_SESSIONS} sessions")
         await start_all(scene)
-        for _ in range(2):
-            idle.append((await watch_hub(scene.hub.pid, seconds)).share)
-            busy.append(await _watch_checks(scene, seconds))
-    added = statistics.mean(busy) - statistics.mean(idle)
-    what = f"board: {_SESSIONS} sessions run their {LABELS} checks twice a minute"
-    told = ", ".join(f"{each:.1f}" for each in (*idle, *busy))
+        idle = [(await watch_hub(scene.hub.pid, seconds)).share]
+        busy = await _watch_checks(scene, seconds)
+        async with _open_board(scene) as changes:
+            shown = await _watch_checks(scene, seconds)
+        idle.append((await watch_hub(scene.hub.pid, seconds)).share)
+    before = statistics.mean(idle)
+    what = f"board: {_SESSIONS} sessions run their {len(LABELS)} checks twice a minute"
+    told = ", ".join(f"{each:.1f}" for each in idle)
     return [
         Row(
             f"{what}: what the hub needs for it",
             "% of a core",
             "",
-            (added,),
+            (busy - before,),
             (),
             Budget(_SHARE, unit="% of a core"),
-            f"the hub idle twice, then with checks twice: {told} %",
+            f"the hub without checks, before and after: {told} %",
+        ),
+        Row(
+            f"{what}: the same with a board open",
+            "% of a core",
+            "",
+            (shown - before,),
+            (),
+            None,
+            f"{changes.qsize()} changes were sent to it",
         ),
         Row(
             f"{what}: what the supervisor needs",
@@ -64,6 +85,34 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             "with the writing, which sessions do",
         ),
     ]
+
+
+@asynccontextmanager
+async def _open_board(scene: NodeScene) -> AsyncIterator[asyncio.Queue[str]]:
+    """Read the stream of the item's board, as an instructor's page does; give what was sent."""
+    changes: asyncio.Queue[str] = asyncio.Queue()
+
+    async def read() -> None:
+        headers = {**instructor(), "Accept": "text/event-stream"}
+        async with (
+            httpx.AsyncClient(timeout=None, trust_env=False) as client,
+            client.stream("GET", f"{scene.hub.url}/board/{ITEM}/news", headers=headers) as answer,
+        ):
+            answer.raise_for_status()
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    changes.put_nowait(line)
+
+    reading = asyncio.create_task(read())
+    try:
+        yield changes
+    finally:
+        reading.cancel()
+        (ended,) = await asyncio.gather(reading, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended
+    if changes.qsize() <= 1:
+        raise RuntimeError("no report has reached the board")
 
 
 async def _watch_checks(scene: NodeScene, seconds: float) -> float:
@@ -85,9 +134,9 @@ async def _read_pipes(seconds: float) -> float:
     begun, before, count = time.monotonic(), time.process_time(), 0
     while time.monotonic() - begun < seconds * _PARTS:
         for end in ends.values():
-            for _ in range(LABELS):
+            for _ in LABELS:
                 os.write(end, line)
-            count += LABELS
+            count += len(LABELS)
             await asyncio.sleep(_PERIOD_SECONDS / _SESSIONS)
     used = time.process_time() - before
     share = 100 * used / (time.monotonic() - begun)

@@ -125,15 +125,20 @@ def _rows(scene: NodeScene, there: int, seconds: float, idle: Watched, busy: Wat
 
 
 @contextmanager
-def hub_with_nodes(stage: Stage, count: int, users: tuple[str, ...]) -> Iterator[NodeScene]:
-    """Run a hub with the stage's environments, and so many nodes that join it."""
+def hub_with_nodes(
+    stage: Stage, count: int, users: tuple[str, ...], cells: str = ""
+) -> Iterator[NodeScene]:
+    """Run a hub with the stage's environments, and so many nodes that join it.
+
+    The stage's notebook is published with more ``cells``, which no session runs.
+    """
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(dir=stage.directory))
         runtime = Path(tempfile.mkdtemp(prefix="mgn-", dir="/tmp"))
         stack.callback(shutil.rmtree, runtime, ignore_errors=True)
         course = place / "course"
         course.mkdir()
-        put_release(course, ITEM, notebook_text())
+        put_release(course, ITEM, notebook_text(cells))
         settings: dict[str, object] = {
             "hub.uv_cache_dir": str(CACHE),
             "hub.runtime_dir": str(runtime),

@@ -3,7 +3,8 @@
 A copy of the example course is graded, marked in Chromium, given an extension and released, by
 the same commands and pages as in ``docs/how-to/mark-a-course.md``. Names and dates are invented.
 ``--only sign-in`` takes those of signing in by other systems, ``--only timeline`` those of
-versions, ``--only updates`` those of updates, ``--only marking`` the others.
+versions, ``--only updates`` those of updates, ``--only board`` that of a board, ``--only marking``
+the others.
 """
 
 from __future__ import annotations
@@ -92,13 +93,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
     parser.add_argument(
-        "--only", choices=("marking", "sign-in", "timeline", "updates"), help="some of them only"
+        "--only",
+        choices=("marking", "sign-in", "timeline", "updates", "board"),
+        help="some of them only",
     )
     given = parser.parse_args()
     into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
     # Processes of their own: the learning platform and the sessions' pages are the tests'.
-    rigs = ("sign-in", "sign_in"), ("timeline", "timeline"), ("updates", "update")
+    rigs = (
+        ("sign-in", "sign_in"),
+        ("timeline", "timeline"),
+        ("updates", "update"),
+        ("board", "board"),
+    )
     for name, rig in rigs:
         if given.only in (None, name):
             command = [sys.executable, "-m", f"tests.support.{rig}_pictures", str(into.resolve())]

@@ -54,7 +54,7 @@ _CHANGING = 10
 _SESSION_MIB = 60
 _CHECKED_SECONDS, _CHECK_ROUND = 0.2, 150
 """The pause between two messages about checks; after so many, each session has checked once."""
-LABELS = 10
+LABELS = tuple(f"Q{number}: a question" for number in range(10))
 """The checks of a notebook, which all run each time."""
 _STATUSES = ("success", "partial", "danger", "warn")
 _OPERATIONS = (
@@ -186,9 +186,9 @@ class FakeNode:
 def _checks(session_id: str, turn: int) -> SessionChecks:
     """Return what a notebook's checks say, as the runtime writes it."""
     lines = []
-    for number in range(LABELS):
+    for number, label in enumerate(LABELS):
         status = _STATUSES[(turn + number) % len(_STATUSES)]
-        record = {"label": f"Q{number}: a question", "status": status, "earned": 0.5, "total": 2.0}
+        record = {"label": label, "status": status, "earned": 0.5, "total": 2.0}
         lines.append(json.dumps(record))
     return SessionChecks(session_id=session_id, reports=tuple(lines))
 

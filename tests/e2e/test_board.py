@@ -5,19 +5,22 @@ The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
 from bench.support.browser import People, Person, notebook
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy
-from tests.support.shared_hub import HEADER, SharedCaches, module_hub, workspace
+from bench.support.identity import from_proxy, instructor
+from bench.support.marimo import open_editor
+from tests.support.shared_hub import HEADER, SharedCaches, editor, module_hub, start, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -149,12 +152,21 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     await expect(alice.get_by_text("prof is in your notebook")).to_be_visible()
     await together(alice, theirs, helping, artifacts)
     saved = workspace(hub, "alice", ITEM) / f"{ITEM}.py"
-    assert "sign = 7" in saved.read_text()
+    await saves(saved, "sign = 7")
     # The student ends it, and the queue is empty.
     await alice.get_by_role("button", name="End it").click()
     await expect(helping.get_by_text("You are not in this notebook any more.")).to_be_visible()
     await expect(board.locator("#queue")).to_contain_text("Nobody asks for help.")
-    await expect(line_of(board, "alice").locator("td.passed")).to_have_count(2)
+    await expect(line_of(board, "alice").locator("td.passed")).to_have_count(1)
+
+
+async def saves(copy: Path, text: str) -> None:
+    """Wait until a copy on disk has a text: marimo saves a second after each change."""
+    for _ in range(600):
+        if text in await asyncio.to_thread(copy.read_text):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it was not saved")
 
 
 async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -> None:
@@ -173,3 +185,49 @@ async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -
     await expect(theirs.locator(".cm-content", has_text="by the student")).to_be_visible()
     await expect(theirs.get_by_text("all checks passed")).to_have_count(1)
     await expect(alice.locator("#saved")).to_contain_text(re.compile("Saved"))
+
+
+LIES = """
+import json, os
+_end = os.open(os.environ["MOGRADER_CHECKS_PATH"], os.O_WRONLY | os.O_NONBLOCK)
+_lies = [
+    {"label": "Q1: the sign", "status": "success", "earned": 1, "total": 1, "username": "honest"},
+    {"label": "<b>forged</b>", "status": "success", "earned": 1, "total": 1},
+    {"label": "Q2: the size", "status": "<script>", "earned": 1e308, "total": -1},
+]
+for _n in range(20_000):
+    try:
+        os.write(_end, json.dumps(_lies[_n % 3]).encode() + b"\\n")
+    except BlockingIOError:
+        pass
+sign = 1
+"""
+
+
+async def test_a_flood_of_lies_shows_nothing_but_its_own_line(hub: HubProcess) -> None:
+    """The course goes on: another student's check is on the board while the flood lasts."""
+    for name in ("honest", "mallory"):
+        start(hub, name, ITEM)
+    async with (
+        open_editor(editor(hub, "mallory", ITEM)) as mallory,
+        open_editor(editor(hub, "honest", ITEM)) as honest,
+    ):
+        await mallory.edit(1, LIES)
+        await honest.edit(1, "sign = -1")
+        with hub.client(instructor()) as prof:
+            line = await shown(prof, "honest", "failed, 2 attempts")
+            assert line.count('class="failed"') == 2
+            assert 'class="passed"' in await shown(prof, "mallory", "passed")
+            answer = await asyncio.to_thread(prof.get, f"/board/{ITEM}")
+            assert "forged" not in answer.text
+
+
+async def shown(prof: httpx.Client, name: str, words: str) -> str:
+    """Wait until the line of a student has these words, and return it."""
+    for _ in range(400):
+        answer = await asyncio.to_thread(prof.get, f"/board/{ITEM}")
+        lines = [each for each in answer.text.split("<tr ") if f">{name}</a>" in each]
+        if lines and words in lines[0]:
+            return lines[0]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{name} has no {words}")

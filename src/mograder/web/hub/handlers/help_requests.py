@@ -10,6 +10,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
@@ -113,7 +114,12 @@ def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
     if row is None:
         return None
     state: HelpWord = "together" if row.together else "taken" if row.helper else "waiting"
-    return HelpAsked(state=state, label=row.label, helper=row.helper)
+    return HelpAsked(state=state, label=row.label, helper=shown_name(row.helper))
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a helper or sender as students read it."""
+    return "Your instructor" if name == INSTRUCTOR else name
 
 
 def _demand_owner(copy: CopyOf, caller: Identity) -> None:

@@ -14,7 +14,7 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
-from mograder.web.hub.handlers.help_requests import help_of
+from mograder.web.hub.handlers.help_requests import help_of, shown_name
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.help_models import NotebookMessage
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
@@ -69,7 +69,7 @@ def _messages(app: HubApp, item: str) -> list[NotebookMessage]:
         NotebookMessage(
             number=each.number,
             text=each.text,
-            sender=each.sender,
+            sender=shown_name(each.sender),
             seconds=max(1, int((each.until - now).total_seconds())),
         )
         for each in app.board.desk.messages(item)

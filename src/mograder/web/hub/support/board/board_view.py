@@ -7,6 +7,7 @@ time that a check took is the time from the progress before it to its own succes
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,6 +76,14 @@ class Head:
     median: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a student adds to the heads: the checks tried, and the seconds that passed ones took."""
+
+    tried: frozenset[str]
+    took: Mapping[str, float]
+
+
 Reports = Mapping[str, CheckRow]
 """What is known of one student's checks, by label."""
 
@@ -107,15 +116,19 @@ def line_of(
     )
 
 
-def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[Head, ...]:
+def share_of(reports: Reports) -> Share:
+    """Return what a student adds to the numbers of the checks."""
+    tried = frozenset(label for label, row in reports.items() if row.attempts)
+    return Share(tried, _took(reports))
+
+
+def heads_of(columns: Sequence[Column], shares: Iterable[Share]) -> tuple[Head, ...]:
     """Return the checks with the numbers of all students."""
     took: dict[str, list[float]] = {column.label: [] for column in columns}
-    tried: dict[str, int] = dict.fromkeys(took, 0)
-    for reports in students:
-        for label in took:
-            row = reports.get(label)
-            tried[label] += row is not None and row.attempts > 0
-        for label, seconds in _took(reports).items():
+    tried: Counter[str] = Counter()
+    for share in shares:
+        tried.update(share.tried)
+        for label, seconds in share.took.items():
             if label in took:
                 took[label].append(seconds)
     return tuple(

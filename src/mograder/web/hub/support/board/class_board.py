@@ -108,6 +108,8 @@ def _messages_changed(services: Services, notifier: Notifier, boards: Boards, it
 
 def _helper_leaves(services: Services, request: HelpRow) -> None:
     """Close the helper's page of the student's session."""
+    if request.helper == request.username:  # an instructor who tries it alone
+        return
     live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
     if live is not None:
         services.capabilities.forget_visitor(live.id, request.helper)

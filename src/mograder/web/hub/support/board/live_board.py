@@ -25,7 +25,7 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.store.board import Board, CheckRow
-from mograder.web.hub.support.board.board_view import Head, Line, heads_of, line_of
+from mograder.web.hub.support.board.board_view import Head, Line, Share, heads_of, line_of, share_of
 from mograder.web.hub.support.board.help_desk import HelpDesk
 from mograder.web.hub.support.board.item_checks import Column, ItemChecks
 
@@ -37,8 +37,11 @@ _LEAST_SECONDS = 0.3
 _LOOK_SECONDS, _SHARED_SECONDS = 10.0, 0.5
 """The time between two readings without news: of a hub that is alone, and of one of several."""
 
-_AGAIN = timedelta(seconds=10)
-"""Reports are read again for this long: clocks differ, and transactions end out of order."""
+_AGAIN, _AGAIN_SHARED = timedelta(seconds=1), timedelta(seconds=10)
+"""Reports are read again for this long, since those of one time may be written later.
+
+Where several hubs write, their clocks differ, and transactions end out of order.
+"""
 
 _WHOLE = timedelta(seconds=20)
 """How often all lines are made again, since a student becomes quiet by time alone."""
@@ -100,6 +103,7 @@ class LiveBoard:
     item: str
     secret: bytes
     render: Renderer
+    again: timedelta = _AGAIN
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))
     version: int = 0
     _next: int = 1
@@ -114,6 +118,7 @@ class LiveBoard:
     _reports: defaultdict[str, dict[str, CheckRow]] = field(
         default_factory=lambda: defaultdict(dict)
     )
+    _shares: dict[str, Share] = field(default_factory=dict)
     _shown: dict[str, Shown] = field(default_factory=dict)
     _gone: dict[str, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -149,12 +154,14 @@ class LiveBoard:
             self.run_id = secrets.token_hex(6)
             self.columns, self._read_until, self._whole_at = columns, None, None
             self._reports.clear()
+            self._shares.clear()
             self._shown.clear()
-        since = None if self._read_until is None else self._read_until - _AGAIN
+        since = None if self._read_until is None else self._read_until - self.again
         changed = self._take_reports(board.checks(self.item, since), facts.now)
         news = self._take_lines(changed, facts)
         if changed or not self.version:
-            heads = heads_of(columns, self._reports.values())
+            self._shares.update({user: share_of(self._reports[user]) for user in changed})
+            heads = heads_of(columns, self._shares.values())
             if heads != self.heads:
                 self.heads, self._heads_at, news = heads, self._next, True
         if facts.queue != self._queue:
@@ -243,6 +250,7 @@ class Boards:
         self._secret = hmac.digest(secret.encode(), b"lines of a board", hashlib.sha256)
         self._render = render
         self._seconds = _SHARED_SECONDS if shared else _LOOK_SECONDS
+        self._again = _AGAIN_SHARED if shared else _AGAIN
         self._live: dict[str, LiveBoard] = {}
         self._stale: set[str] = set()
         self._news = asyncio.Event()
@@ -257,7 +265,8 @@ class Boards:
 
     async def look(self, item: str) -> LiveBoard:
         """Return the board of an item as it is now."""
-        live = self._live.pop(item, None) or LiveBoard(item, self._secret, self._render)
+        live = self._live.pop(item, None)
+        live = live or LiveBoard(item, self._secret, self._render, self._again)
         self._live[item] = live
         if live.viewers == 0 or not live.version:
             await self._update(live)

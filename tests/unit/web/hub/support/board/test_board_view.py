@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mograder.store.board_tables import CheckRow
-from mograder.web.hub.support.board.board_view import QUIET, Order, heads_of, line_of, span
+from mograder.web.hub.support.board.board_view import (
+    QUIET,
+    Order,
+    heads_of,
+    line_of,
+    share_of,
+    span,
+)
 from mograder.web.hub.support.board.item_checks import Column
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -63,7 +70,7 @@ def test_the_time_of_a_check_is_that_from_the_one_before() -> None:
     alice = of(passed("Q1: sign", 4), passed("Q2: size", 10))
     bob = of(passed("Q1: sign", 2, "bob"), replace(FAILED, label="Q2: size", username="bob"))
     waits = replace(FAILED, status="warn", attempts=0)
-    first, second = heads_of(COLUMNS, [alice, bob, of(waits)])
+    first, second = heads_of(COLUMNS, map(share_of, [alice, bob, of(waits)]))
     assert (first.passed, first.tried, first.median) == (2, 2, 180.0)
     assert (second.passed, second.tried, second.median) == (1, 2, 360.0)
     assert heads_of(COLUMNS, [])[0].median is None

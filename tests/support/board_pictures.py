@@ -1,0 +1,42 @@
+"""The screenshot of a board in the guides.
+
+``python -m tests.support.board_pictures DIRECTORY`` writes it, as the script
+``scripts.docs_screenshots`` does with ``--only board``. That of two people in one notebook is
+an artefact of ``tests/e2e/test_board.py``, where marimo is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from bench.support.browser import People, chromium
+from bench.support.identity import from_proxy
+from tests.support.hub_pages import course, serving, work
+
+_ITEM = "A1-Measuring-Pi"
+
+
+async def take_picture(into: Path) -> None:
+    """Write the picture into a directory."""
+    with tempfile.TemporaryDirectory(prefix="mograder-pictures-", dir="/var/tmp") as place:
+        hub = await course(Path(place) / "course")
+        async with serving(hub) as address, chromium() as browser:
+            await work(hub, address)
+            people = People(browser)
+            prof = await people.person("prof", headers=from_proxy("prof"))
+            page = await prof.context.new_page()
+            await page.set_viewport_size({"width": 1120, "height": 1300})
+            await page.goto(f"{address}/board/{_ITEM}")
+            await expect(page.locator("#lines tr")).to_have_count(12)
+            await page.screenshot(path=into / "board.png")
+            await people.close()
+        hub.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(take_picture(Path(sys.argv[1])))
