@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from mograder.auth.roles import Role
 from mograder.core.names import is_rehearsal
@@ -118,7 +121,7 @@ async def test_it_ends_when_the_program_that_started_it_has_gone(
     app, gone = hub.app, asyncio.Event()
     sent: list[bytes] = []
 
-    async def receive() -> dict[str, object]:
+    async def receive() -> Message:
         if not sent:
             sent.append(b"body")
             return {"type": "http.request", "body": b'{"students": 2, "within": 0}'}
@@ -146,10 +149,11 @@ async def test_it_ends_when_the_program_that_started_it_has_gone(
         "server": ("hub.test", 80),
     }
 
-    async def send(message: object) -> None:
+    async def send(_: Message) -> None:
         """Nobody reads it."""
 
-    asking = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+    answering = cast(Coroutine[None, None, None], app(scope, receive, send))
+    asking = asyncio.create_task(answering)
     await until(lambda: sum(hub.pool.starting.values()) == 2)
     gone.set()
     await asking

@@ -260,7 +260,7 @@ async def test_unsaved_work_is_a_version_and_not_in_the_notebook(hub: Hub) -> No
     assert "    3 + 3\n" in kept
     assert await numbers(hub) == [(2, "unsaved", False), (1, "found", True)]
     page = await see(hub, "/versions/alice/A1")
-    assert "could not be saved" in page
+    assert "Could not be saved" in page
     assert (await ask(hub, "POST", "/timeline/alice/A1/2/restore")).status_code == 200
     assert "3 + 3" in notebook.read_text()
 

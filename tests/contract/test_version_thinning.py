@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 
 from mograder.store import version_thinning, versions
 from mograder.store.database import reading, writing
+from mograder.store.version_deltas import Damaged
 from mograder.store.version_tables import version_copies
 from mograder.store.version_tables import versions as rows
 from mograder.store.version_thinning import Thinning, VersionMark, staying
@@ -82,13 +83,14 @@ def text_of(generator: random.Random, before: bytes) -> bytes:
     return b"".join(lines)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
     """Random edits over two months, thinned again and again as time goes by."""
     generator = random.Random(seed)
     kept, thinning = Versions(engine), Thinning(engine)
-    text, now, texts = b"", NOW, {}
-    for _ in range(300):
+    text, now = b"", NOW
+    texts: dict[int, bytes] = {}
+    for _ in range(150):
         now += generator.choice([SECOND, 10 * SECOND, MINUTE, HOUR, 8 * HOUR])
         text = generator.choice([*texts.values(), b""]) if generator.random() < 0.05 else text
         text = text_of(generator, text)
@@ -99,8 +101,8 @@ def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
             for copy in thinning.due(now, 10):
                 thinning.thin(copy, now)
     left = kept.all("anna", "A1")
-    assert 10 < len(left) < 300
-    assert left[0].number == 300
+    assert 10 < len(left) < 150
+    assert left[0].number == 150
     assert left[-1].number == 1
     for each in left:
         assert kept.text("anna", "A1", each.number) == texts[each.number]
@@ -137,23 +139,23 @@ def test_a_flood_costs_bounded_room_and_only_middle_versions(
 ) -> None:
     """Whether it is thinned in time or not; what was saved before the flood stays readable."""
     for module in (versions, version_thinning):
-        monkeypatch.setattr(module, "MOST_VERSIONS", 50)
+        monkeypatch.setattr(module, "MOST_VERSIONS", 20)
     kept, thinning = Versions(engine), Thinning(engine)
     honest = [b"honest %d\n" % number for number in range(5)]
     for number, text in enumerate(honest):
         kept.record("anna", "A1", text, Origin.EDITOR, NOW + number * HOUR)
     begin = NOW + 5 * HOUR
-    for number in range(300):
+    for number in range(100):
         at = begin + number * timedelta(milliseconds=10)
         kept.record("anna", "A1", b"flood %d\n" % number, Origin.EDITOR, at)
     found = kept.all("anna", "A1")
-    assert len(found) == 100
-    assert kept.text("anna", "A1", found[0].number) == b"flood 299\n"
+    assert len(found) == 40
+    assert kept.text("anna", "A1", found[0].number) == b"flood 99\n"
     assert thinning.due(begin + MINUTE, 10) == (1,)
-    assert thinning.thin(1, begin + MINUTE).removed > 50
+    assert thinning.thin(1, begin + MINUTE).removed > 20
     left = kept.all("anna", "A1")
     assert [kept.text("anna", "A1", each.number) for each in left[-5:]] == honest[::-1]
-    assert kept.text("anna", "A1", left[0].number) == b"flood 299\n"
+    assert kept.text("anna", "A1", left[0].number) == b"flood 99\n"
     assert thinning.due(begin + 2 * MINUTE, 10) == ()
 
 
@@ -185,7 +187,7 @@ def test_damaged_versions_are_reported_and_left(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(rows.update().where(rows.c.number == 3).values(data=b"damaged"))
     assert thinning.thin(1, NOW).removed == 0
-    with pytest.raises(versions.Damaged):
+    with pytest.raises(Damaged):
         kept.text("anna", "A1", 3)
     assert kept.text("anna", "A1", 2) == b"x = 1\n" * 50
     fresh = Versions(engine).record("anna", "A1", b"y = 1\n", Origin.EDITOR, NOW)

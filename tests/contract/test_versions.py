@@ -27,6 +27,7 @@ def test_each_version_can_be_read_back_and_the_newest_is_first(kept: Versions) -
     for number, text in enumerate(texts):
         made = kept.record("anna", "A1", text, Origin.EDITOR, NOW + number * SECOND)
         assert made.number == number + 1
+        assert made == kept.newest("anna", "A1")
 
     found = kept.all("anna", "A1")
     assert [each.number for each in found] == [4, 3, 2, 1]
@@ -48,8 +49,10 @@ def test_a_copy_remembers_the_release_that_it_came_from(kept: Versions) -> None:
     assert edited.release == "r1"
     merged = kept.record("anna", "A1", b"a = 2\n", Origin.MERGE, NOW, release="r2")
     assert (merged.number, merged.release) == (2, "r2")
+    assert kept.record("anna", "A1", b"a = 3\n", Origin.EDITOR, NOW).release == "r2"
+    assert kept.newest("anna", "A1") == kept.all("anna", "A1")[0]
     assert kept.release_of("anna", "A1") == "r2"
-    assert [each.release for each in kept.all("anna", "A1")] == ["r2", "r1"]
+    assert [each.release for each in kept.all("anna", "A1")] == ["r2", "r2", "r1"]
     assert kept.release_of("bert", "A1") == ""
 
 

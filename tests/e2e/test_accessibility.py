@@ -195,11 +195,12 @@ async def test_the_whole_student_journey_of_pages_works_without_scripts(
     await page.get_by_role("link", name="Reset A1-Measuring-Pi").click()
     await page.get_by_role("button", name="Keep mine aside and begin anew").click()
     await expect(page.get_by_role("status").filter(has_text="begins anew")).to_be_visible()
-    await page.get_by_role("link", name="Earlier versions of A1-Measuring-Pi").click()
+    await page.get_by_role("link", name="Versions of A1-Measuring-Pi").click()
     await page.get_by_role("button", name="Put back").first.click()
     await expect(
         page.get_by_text("The earlier version of A1-Measuring-Pi is back.")
     ).to_be_visible()
+    await page.get_by_role("link", name="Back", exact=True).click()
     await page.get_by_role("button", name="Submit A1-Measuring-Pi").click()
     await expect(page.get_by_text("A1-Measuring-Pi was submitted")).to_be_visible()
 

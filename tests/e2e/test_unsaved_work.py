@@ -186,8 +186,8 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
         await route.abort()
 
     await page.route("**/api/kernel/save*", hold)
-    answer = frame.locator(".cm-content", has_text="YOUR CODE HERE").first
-    await answer.click()
+    answer = frame.locator(".cm-content", has_text="# YOUR CODE HERE").first
+    await answer.focus()
     await insert(frame, "mine = 4711\n")
     await expect(answer).to_contain_text("mine = 4711")
     with hub.client(from_proxy("alice")) as client:

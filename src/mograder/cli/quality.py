@@ -115,17 +115,25 @@ def quality(  # noqa: PLR0913  # one argument per option
         (path, options) = wanted[0]
         wanted = [(path, _with_submissions(loaded, items[0], options, submissions))]
     reports = [QualityReport(shown(path)) for path, _ in wanted]
-    status = 0
+    ctx.exit(_run(wanted, reports, opening, as_json=as_json))
+
+
+def _run(
+    wanted: Sequence[tuple[Path, QualityOptions]],
+    reports: Sequence[QualityReport],
+    opening: AbstractAsyncContextManager[AuthorRuns],
+    *,
+    as_json: bool,
+) -> int:
+    """Examine the notebooks, print the reports, and return the exit status."""
     try:
         with ExitStack() as stack:
-            watch = _Watch(stack, quiet=as_json)
-            asyncio.run(_examine(wanted, reports, opening, watch))
+            asyncio.run(_examine(wanted, reports, opening, _Watch(stack, quiet=as_json)))
     except KeyboardInterrupt:
-        status = _INTERRUPTED
+        return _INTERRUPTED
     finally:  # also what was found before a mistake in a later notebook
         _tell([each for each in reports if each.seconds], as_json=as_json)
-    found = any(each.findings or not each.complete for each in reports)
-    ctx.exit(status or (_FOUND if found else 0))
+    return _FOUND if any(each.findings or not each.complete for each in reports) else 0
 
 
 def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from mograder.clients.hub import Event, HubClient
+from mograder.clients.hub import Event, HubClient, messages
 from mograder.core.errors import RemoteFailed
 from mograder.core.single_flight import Progress
 
@@ -102,7 +102,7 @@ class Warmth(_Answer):
 def warm(client: HubClient, items: Sequence[str], progress: Progress) -> Warmth:
     """Prepare items now."""
     body = {"items": list(items)}
-    answer = client.follow("/warm", body, lambda line: progress(str(line.get("message", ""))))
+    answer = client.follow("POST", "/warm", messages(progress), body)
     return _validated(Warmth, answer, client)
 
 

@@ -71,6 +71,26 @@ def merge(base: str | None, new: str, mine: str) -> Merge:
         NotMergeable: A text is not a notebook, or a cell of the student's and one that decides
             about marks would keep each other from running.
     """
+    try:
+        return _merge(base, new, mine)
+    except RecursionError as error:
+        raise NotMergeable(f"{COPY}: its code is nested too deeply.") from error
+
+
+def describe(cell: Cell) -> str:
+    """Return which cell it is, in words: the label of its check, its name, or its first words."""
+    label = next((label for label, _ in labels_in(cell.code)), "")
+    if is_marks_cell(cell):
+        return "the marks"
+    if label or cell.name.strip("_"):
+        return label or cell.name
+    lines = [line.strip() for line in code_of(cell).split("\n")]
+    if lines[0].startswith("mo.md(") and len(lines) > 1:
+        return next(filter(None, lines[1:]), lines[0])[:60]
+    return first_line(cell) or "an empty cell"
+
+
+def _merge(base: str | None, new: str, mine: str) -> Merge:
     if base == new:
         _notebook(mine, COPY)
         return Merge(mine)
@@ -91,23 +111,10 @@ def merge(base: str | None, new: str, mine: str) -> Merge:
     except Unsettled as error:
         raise NotMergeable(
             f"{COPY}:{error.line}: {error.reason}.",
-            hint="Rename it, or begin its name with an underscore; then the update can be made.",
+            hint=error.hint,
         ) from error
     drop_repeated(decisions)
     return _result(decisions, texts, new, mine)
-
-
-def describe(cell: Cell) -> str:
-    """Return which cell it is, in words: the label of its check, its name, or its first words."""
-    label = next((label for label, _ in labels_in(cell.code)), "")
-    if is_marks_cell(cell):
-        return "the marks"
-    if label or cell.name.strip("_"):
-        return label or cell.name
-    lines = [line.strip() for line in code_of(cell).split("\n")]
-    if lines[0].startswith("mo.md(") and len(lines) > 1:
-        return next(filter(None, lines[1:]), lines[0])[:60]
-    return first_line(cell) or "an empty cell"
 
 
 def _notebook(text: str, what: str) -> NotebookText:

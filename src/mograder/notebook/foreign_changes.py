@@ -33,16 +33,18 @@ class ForeignChange:
 def foreign_changes(notebook: NotebookText, plan: GradingPlan) -> tuple[ForeignChange, ...]:
     """Return the changes of other cells' objects, in the order of the file."""
     tree = parse_python(plain_text(notebook.text))
-    cells = {cell.index: cell for cell in notebook.cells}
-    found = set()
-    for planned in plan.cells:
-        cell, foreign = cells[planned.index], frozenset(planned.uses)
-        for statement in tree.body:
-            if cell.first <= statement.lineno <= cell.last:
-                for line, name in _changes(statement):
-                    if name in foreign:
-                        found.add(ForeignChange(line, cell.index, name))
-    return tuple(sorted(found))
+    changes = [found for statement in tree.body for found in _changes(statement)]
+    foreign = {cell.index: frozenset(cell.uses) for cell in plan.cells}
+    return tuple(
+        sorted(
+            {
+                ForeignChange(line, cell.index, name)
+                for cell in notebook.cells
+                for line, name in changes
+                if cell.first <= line <= cell.last and name in foreign[cell.index]
+            }
+        )
+    )
 
 
 def _changes(statement: ast.stmt) -> Iterator[tuple[int, str]]:

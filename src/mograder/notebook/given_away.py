@@ -54,24 +54,28 @@ def given_away(
     visible = _visible_conditions(plan, spans)
     answers = frozenset(answer.name for answer in plan.answers)
     found = set()
-    for part in plan.checks:
-        for node in ast.walk(parse_python(part.code)):
-            if not isinstance(node, ast.expr) or not _inside(part, node, spans):
-                continue
-            line = part.line + node.lineno - 1
-            if _is_condition(node) and (repeated := visible.get(ast.dump(node))):
-                found.add(_repeats(notebook, part, line, repeated))
-            for value in _expected(node, answers):
-                for number in _places(value, lines):
-                    text = lines[number - 1].strip()[:_SHOWN]
-                    found.add(GivenAway(line, part.cell, value, number, text))
-                    break
+    for part, node in _conditions(plan, spans, hidden=True):
+        line = part.line + node.lineno - 1
+        if _is_condition(node) and (repeated := visible.get(ast.dump(node))):
+            found.add(_shown(line, part, "", repeated, notebook.lines))
+        for value in _expected(node, answers):
+            if number := next(_places(value, lines), 0):
+                found.add(_shown(line, part, value, number, lines))
     return tuple(sorted(found))
 
 
-def _repeats(notebook: NotebookText, part: Part, line: int, repeated: int) -> GivenAway:
-    text = notebook.lines[repeated - 1].strip()[:_SHOWN]
-    return GivenAway(line, part.cell, "", repeated, text)
+def _conditions(
+    plan: GradingPlan, spans: list[tuple[int, int]], *, hidden: bool
+) -> Iterator[tuple[Part, ast.expr]]:
+    """Yield the expressions in the hidden tests of checks, or in all other code of checks."""
+    for part in plan.checks:
+        for node in ast.walk(parse_python(part.code)):
+            if isinstance(node, ast.expr) and _inside(part, node, spans) == hidden:
+                yield part, node
+
+
+def _shown(line: int, part: Part, value: str, place: int, lines: tuple[str, ...]) -> GivenAway:
+    return GivenAway(line, part.cell, value, place, lines[place - 1].strip()[:_SHOWN])
 
 
 def _inside(part: Part, node: ast.expr, spans: list[tuple[int, int]]) -> bool:
@@ -82,12 +86,9 @@ def _inside(part: Part, node: ast.expr, spans: list[tuple[int, int]]) -> bool:
 def _visible_conditions(plan: GradingPlan, spans: list[tuple[int, int]]) -> dict[str, int]:
     """Return the conditions of visible checks as dumped trees, with their lines in the source."""
     found: dict[str, int] = {}
-    for part in plan.checks:
-        for node in ast.walk(parse_python(part.code)):
-            if not isinstance(node, ast.expr) or _inside(part, node, spans):
-                continue
-            if _is_condition(node):
-                found.setdefault(ast.dump(node), part.line + node.lineno - 1)
+    for part, node in _conditions(plan, spans, hidden=False):
+        if _is_condition(node):
+            found.setdefault(ast.dump(node), part.line + node.lineno - 1)
     return found
 
 

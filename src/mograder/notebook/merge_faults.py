@@ -22,10 +22,11 @@ from mograder.notebook.scopes import bound_names
 class Unsettled(Exception):
     """A student's cell that cannot run beside the new release's; ``line`` is in the copy."""
 
-    def __init__(self, line: int, reason: str) -> None:
+    def __init__(self, line: int, reason: str, hint: str) -> None:
         super().__init__(reason)
         self.line = line
         self.reason = reason
+        self.hint = f"{hint}; then the update can be made."
 
 
 def settle(decisions: Sequence[Decision], texts: Texts) -> None:
@@ -96,9 +97,8 @@ class _Settling:
                     decision.keep_own(self._texts, _collision(name))
                     return True
             line = next((piece.cell.first for _, piece in own if piece.cell is not None), 1)
-            raise Unsettled(
-                line, f"this cell defines {name!r}, which a cell of the new release defines too"
-            )
+            reason = f"this cell defines {name!r}, which a cell of the new release defines too"
+            raise Unsettled(line, reason, "Rename it, or begin its name with an underscore")
         return False
 
     def _shared(self) -> Mapping[str, list[tuple[Decision, Piece]]]:
@@ -142,7 +142,8 @@ class _Settling:
                 decision.keep_own(self._texts, _IN_CYCLE)
                 return True
         line = next((p.cell.first for _, p in inside if p.cell is not None and not p.released), 1)
-        raise Unsettled(line, "this cell needs names of a new cell that needs its own")
+        reason = "this cell needs names of a new cell that needs its own"
+        raise Unsettled(line, reason, "Define what the new cell needs without them")
 
     def _free_setup(self) -> bool:
         """Let no setup cell use names of other cells, and let there be one setup cell only."""
@@ -158,7 +159,8 @@ class _Settling:
                 decision.keep_own(self._texts, _SETUP)
                 return True
         line = next((p.cell.first for _, p in setups if p.cell is not None and not p.released), 1)
-        raise Unsettled(line, "the setup cell cannot stand beside the new release's")
+        reason = "the setup cell cannot stand beside the new release's"
+        raise Unsettled(line, reason, "Move what you need of it into another cell")
 
     def _lost(self) -> frozenset[str]:
         """Return the names that the copy defines and the result does not."""

@@ -54,11 +54,10 @@ def mutants_of(notebook: NotebookText, plan: GradingPlan, filename: str) -> tupl
         if planned.role is not Role.STUDENT or not checks_below(plan, planned.index):
             continue
         cell = cells[planned.index]
-        for statement in _relevant(_statements(tree, cell), cell, names):
-            for change in _within(statement, spans):
-                mutant = texts.mutant(cell.index, change)
-                if mutant is not None:
-                    found.setdefault(mutant.text, mutant)
+        statements = _relevant(_statements(tree, cell), cell, names)
+        changes = (change for each in statements for change in _within(each, spans))
+        for mutant in filter(None, (texts.mutant(cell.index, change) for change in changes)):
+            found.setdefault(mutant.text, mutant)
     return tuple(found.values())
 
 

@@ -218,7 +218,9 @@ class UpdateRows:
 def stored_cells(cells: MergedCells) -> str:
     """Return the JSON of a merge's cells for a row: of each kind, at most 200."""
     kept = MergedCells(
-        *(names[:_MOST_CELLS] for names in (cells.replaced, cells.added, cells.removed)),
+        cells.replaced[:_MOST_CELLS],
+        cells.added[:_MOST_CELLS],
+        cells.removed[:_MOST_CELLS],
         cells.conflicts[:_MOST_CELLS],
         cells.files[:_MOST_CELLS],
     )

@@ -59,7 +59,8 @@ def whole(text: bytes) -> StoredText:
 
 def read_text(connection: Connection, copy: int, number: int) -> bytes:
     """Return a version's text. Raises: :class:`NotFound`, :class:`Damaged`."""
-    pieces, at = [], number
+    pieces: list[Any] = []
+    at = number
     while at > 0 and len(pieces) <= _DEEPEST:
         row = connection.execute(_PIECE, {"which": copy, "at": at}).one_or_none()
         if row is None and not pieces:

@@ -30,7 +30,7 @@ def compress(text: bytes, base: bytes) -> bytes:
     """Return the text compressed with the dictionary ``base``, which may be empty."""
     large = len(text) > _LARGE
     window = (len(text) + len(base)).bit_length()
-    options = {
+    options: dict[int, int] = {
         zstd.CompressionParameter.compression_level: _QUICK_LEVEL if large else _LEVEL,
         zstd.CompressionParameter.enable_long_distance_matching: int(large),
         zstd.CompressionParameter.window_log: min(max(window, _SMALLEST_WINDOW), _LARGEST_WINDOW),
@@ -43,7 +43,7 @@ def expand(data: bytes, base: bytes, size: int) -> bytes:
 
     Raises: :class:`Damaged`.
     """
-    options = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW}
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW}
     reader = zstd.ZstdDecompressor(zstd_dict=_prefix(base), options=options)
     try:
         text = reader.decompress(data, max_length=size + 1)

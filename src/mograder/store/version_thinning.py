@@ -98,7 +98,7 @@ class _Plan:
     links: Mapping[int, StoredText]
     full: bool
 
-    def bytes(self, rows: Sequence[Row[Any]]) -> int:
+    def bytes(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> int:
         """Return the bytes of the data that are left."""
         left = {row.number: row.length for row in rows if row.number in self.stay}
         return sum((left | {at: len(link.data) for at, link in self.links.items()}).values())
@@ -136,7 +136,9 @@ class Thinning:
                 break
         return self._change(head, rows, plan, now)
 
-    def _plans(self, head: Row[Any], rows: Sequence[Row[Any]], now: int) -> Iterator[_Plan]:
+    def _plans(
+        self, head: Row[*tuple[Any, ...]], rows: Sequence[Row[*tuple[Any, ...]]], now: int
+    ) -> Iterator[_Plan]:
         """Yield what may be done to a copy, one after the other more drastic where it is full."""
         full = head.kept > MOST_VERSIONS or head.bytes > MOST_BYTES
         for interval, replaced in ((1, len(rows)), *(_COARSER if full else ())):
@@ -150,7 +152,7 @@ class Thinning:
             yield _Plan(stay, links, full)
 
     def _linked_anew(
-        self, copy: int, rows: Sequence[Row[Any]], stay: set[int]
+        self, copy: int, rows: Sequence[Row[*tuple[Any, ...]]], stay: set[int]
     ) -> Mapping[int, StoredText] | None:
         """Return how those versions are stored whose base goes; None if one is damaged."""
         try:
@@ -162,8 +164,8 @@ class Thinning:
 
     def _change(
         self,
-        head: Row[Any],
-        rows: Sequence[Row[Any]],
+        head: Row[*tuple[Any, ...]],
+        rows: Sequence[Row[*tuple[Any, ...]]],
         plan: _Plan,
         now: datetime,
     ) -> Thinned:
@@ -211,7 +213,7 @@ def _step(age: int) -> int:
     return next((step for most, step in _AGES if age <= most), _DAY)
 
 
-def _marks(rows: Sequence[Row[Any]]) -> list[VersionMark]:
+def _marks(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[VersionMark]:
     following = [ORIGINS[row.origin] in REPLACING for row in rows[1:]]
     return [
         VersionMark(row.number, row.saved, replaced)
@@ -263,7 +265,7 @@ def _new(link: StoredText) -> dict[str, Any]:
 
 
 def _links(
-    rows: Sequence[Row[Any]],
+    rows: Sequence[Row[*tuple[Any, ...]]],
     stay: set[int],
     texts: Callable[[int], Iterator[tuple[int, bytes]]],
 ) -> Iterator[tuple[int, StoredText]]:
@@ -287,7 +289,7 @@ def _links(
 
 
 def _link_to(
-    rows: Mapping[int, Row[Any]], number: int, text: bytes, before: tuple[int, bytes]
+    rows: Mapping[int, Row[*tuple[Any, ...]]], number: int, text: bytes, before: tuple[int, bytes]
 ) -> StoredText:
     """Return a version as the difference from the one before it.
 

@@ -8,7 +8,7 @@ when the files are removed. :mod:`.version_thinning` removes versions as they gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,7 +175,8 @@ class Versions:
                     "digest": digest,
                 }
                 if self._added(copy, newest, row, text):
-                    return _version(self._row(copy.copy, copy.newest + 1))
+                    known = "" if newest is None else newest.release_digest
+                    return _version_of(row, known if release is None else release)
         raise Busy("The notebook is being saved by several hubs.", retry_after=1)
 
     def all(self, user: str, item: str) -> tuple[Version, ...]:
@@ -221,7 +222,7 @@ class Versions:
             connection.execute(delete(version_copies).where(which))
         return total
 
-    def _copy(self, user: str, item: str) -> Row[Any]:
+    def _copy(self, user: str, item: str) -> Row[*tuple[Any, ...]]:
         wanted = select(version_copies).where(*_named(user, item))
         with reading(self._engine) as connection:
             row = connection.execute(wanted).one_or_none()
@@ -236,13 +237,17 @@ class Versions:
         with reading(self._engine) as connection:
             return connection.execute(wanted).one()
 
-    def _row(self, copy: int, number: int) -> Row[Any]:
+    def _row(self, copy: int, number: int) -> Row[*tuple[Any, ...]]:
         wanted = _LISTED.where(versions.c.copy == copy, versions.c.number == number)
         with reading(self._engine) as connection:
             return connection.execute(wanted).one()
 
     def _added(
-        self, copy: Row[Any], newest: Row[Any] | None, row: dict[str, Any], text: bytes
+        self,
+        copy: Row[*tuple[Any, ...]],
+        newest: Row[*tuple[Any, ...]] | None,
+        row: dict[str, Any],
+        text: bytes,
     ) -> bool:
         """Add a version; return False if another hub has added one meanwhile."""
         replaces = newest is not None and _replaces(copy, newest.number, row["origin"])
@@ -256,7 +261,12 @@ class Versions:
         return addition.outcome
 
     def _link(
-        self, copy: Row[Any], newest: Row[Any] | None, text: bytes, *, replaces: bool
+        self,
+        copy: Row[*tuple[Any, ...]],
+        newest: Row[*tuple[Any, ...]] | None,
+        text: bytes,
+        *,
+        replaces: bool,
     ) -> StoredText:
         """Return the text as the difference from the version that will be before it."""
         if newest is None:
@@ -289,7 +299,9 @@ class Versions:
             for each in batch:
                 each.outcome = error
 
-    def _unchanged(self, copy: Row[Any], newest: Row[Any], release: int) -> Version:
+    def _unchanged(
+        self, copy: Row[*tuple[Any, ...]], newest: Row[*tuple[Any, ...]], release: int
+    ) -> Version:
         """Return the newest version, which now comes from this release."""
         if release == newest.release:
             return _version(newest)
@@ -378,7 +390,7 @@ def _insert(connection: Connection, addition: _Addition) -> bool:
     return True
 
 
-def _replaces(copy: Row[Any], newest: int, origin: int) -> bool:
+def _replaces(copy: Row[*tuple[Any, ...]], newest: int, origin: int) -> bool:
     """Return whether a new version takes the newest one's place: there are far too many."""
     over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
     if ORIGINS[origin] in REPLACING:  # the text before it stays, unless this is a flood as well
@@ -390,15 +402,13 @@ def _named(user: str, item: str) -> tuple[Any, ...]:
     return version_copies.c.username == str(user), version_copies.c.item == str(item)
 
 
-def _version(row: Any) -> Version:
-    return Version(
-        row.number,
-        _EPOCH + row.saved * _MILLISECOND,
-        ORIGINS[row.origin],
-        bytes(row.digest).hex(),
-        row.size,
-        row.release_digest,
-    )
+def _version(row: Row[*tuple[Any, ...]]) -> Version:
+    return _version_of(dict(row._mapping), row.release_digest)
+
+
+def _version_of(row: Mapping[str, Any], release: str) -> Version:
+    saved, origin = _EPOCH + row["saved"] * _MILLISECOND, ORIGINS[row["origin"]]
+    return Version(row["number"], saved, origin, bytes(row["digest"]).hex(), row["size"], release)
 
 
 def milliseconds(at: datetime) -> int:

@@ -60,7 +60,7 @@ def rehearse(
             done = hub_lectures.cancel(client, item)
             click.echo("The rehearsal was cancelled." if done else "No rehearsal runs.")
             return
-        item = find_or_new(item, hub_course.items(client))
+        item = find_or_new(item, tuple(hub_course.items(client)))
         expected = hub_lectures.plan(client, item, students, within)
         if not as_json:
             click.echo(_estimate(item, students, within, expected))

@@ -62,10 +62,10 @@ class MutantTrials:
             by_checks[checks_below(self._source.plan, mutant.cell)].append(mutant)
         bases = [await self._base(checks) for checks in by_checks]
         try:
+            pairs = zip(bases, by_checks.values(), strict=True)
             async with asyncio.TaskGroup() as group:
-                for base, some in zip(bases, by_checks.values(), strict=True):
-                    for mutant in some:
-                        group.create_task(self._try(mutant, base))
+                for base, mutant in ((base, each) for base, some in pairs for each in some):
+                    group.create_task(self._try(mutant, base))
         finally:
             for finding in _findings(self._survivors, self._source.filename):
                 self._report.add(finding)
