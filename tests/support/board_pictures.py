@@ -30,7 +30,7 @@ async def take_picture(into: Path) -> None:
             people = People(browser)
             prof = await people.person("prof", headers=from_proxy("prof"))
             page = await prof.context.new_page()
-            await page.set_viewport_size({"width": 1120, "height": 1300})
+            await page.set_viewport_size({"width": 1000, "height": 1140})
             await page.goto(f"{address}/board/{_ITEM}")
             await expect(page.locator("#lines tr")).to_have_count(12)
             await page.screenshot(path=into / "board.png")

@@ -210,7 +210,7 @@ async def work(hub: Hub, address: str) -> None:
         hub.pool.checks.listener(SessionKey(name, item, Mode.EDIT), said[: 1 + number % 3], at)
     for name in ("student001", "student002"):
         async with _client(address, name) as client:
-            asked = {"label": labels[0], "text": "Why is my <b>estimate</b> below 3?"}
+            asked = {"label": labels[0], "text": "Why is my estimate < 3?"}
             await client.post(f"/help/{name}/{item}", json=asked)
     async with _client(address, "marta") as marta:
         await marta.post(f"/board/{item}/help/student002/take")
