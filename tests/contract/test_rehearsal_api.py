@@ -27,7 +27,7 @@ from mograder.web.hub.handlers import rehearsal as handler
 from mograder.web.hub.support import rehearsals
 from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.warming import Warming
-from tests.support.hub_app import Hub, events, hub
+from tests.support.hub_app import FakeEnvironments, Hub, events, hub
 from tests.support.session_pools import until
 
 __all__ = ["hub"]
@@ -175,15 +175,15 @@ async def test_a_hub_removes_what_a_killed_one_left(hub: Hub) -> None:
 
 
 async def test_rehearsals_are_in_no_list_of_people_and_survive_the_roster(hub: Hub) -> None:
-    (hub.course / "allowed_users.txt").write_text("alice\n")
     hub.start("__rehearsal-4", "A1")
+    hub.start("bob", "A1")
+    await ask(hub, "POST", "/sync-users", {"users": ["alice"]})
     assert (await ask(hub, "GET", "/sessions")).json() == []
     async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
         people = (await client.get("/course/students")).text
         sessions = (await client.get("/course/sessions")).text
     assert "__rehearsal" not in people + sessions
     assert "1 session of a rehearsal" in sessions
-    await asyncio.sleep(0)
     assert [key.user for key in hub.pool.running] == ["__rehearsal-4"]
 
 
@@ -194,6 +194,7 @@ async def test_items_are_warmed_now_with_the_error_of_each_that_cannot_be(hub: H
     answer = (await ask(hub, "POST", "/warm", {"items": ["A1", "L01"]})).json()
     assert (answer["warmed"], answer["failed"]) == (["A1", "L01"], {})
     assert hub.audit()[-1] == ("prof", "warm", "A1, L01", "ok")
+    assert len(cast(FakeEnvironments, hub.services.environments).announced) == 2
 
 
 async def test_times_are_set_listed_and_removed(hub: Hub) -> None:

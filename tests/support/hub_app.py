@@ -224,6 +224,10 @@ class FakeEnvironments:
     def __init__(self) -> None:
         self.problems: dict[Script, str] = {}
         self.known: dict[Script, Environment] = {}
+        self.announced: list[Environment] = []
+
+    def announce(self, environment: Environment) -> None:
+        self.announced.append(environment)
 
     async def prepare(self, script: Script, progress: Callable[[str], None]) -> Environment:
         progress("Resolving")

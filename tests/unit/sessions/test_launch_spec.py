@@ -94,6 +94,20 @@ async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
     assert await place.spawner.version(ALICE) == ""
 
 
+async def test_a_rehearsal_is_preferred_to_nothing(place: Place) -> None:
+    release = place.publish("A1", ItemKind.ASSIGNMENT)
+    keys = (ALICE, SessionKey("__rehearsal-1", "A1", Mode.EDIT))
+    for key in keys:
+        place.workspaces.ensure(Username(key.user), release)
+    student, rehearsal = [
+        await place.spawner.request(key, "session-id", ignore_progress) for key in keys
+    ]
+    assert (student.limits.cpu_weight, student.awaited) == (100, True)
+    assert (rehearsal.limits.cpu_weight, rehearsal.awaited) == (1, False)
+    same = {"cpu_weight": 100}
+    assert rehearsal.limits.model_copy(update=same) == student.limits
+
+
 async def test_a_lecture_is_the_release_itself(place: Place) -> None:
     release = place.publish("L01", ItemKind.LECTURE)
     key = SessionKey("alice", "L01", Mode.RUN)

@@ -100,6 +100,10 @@ class Environments:
         self._troubles.pop(script, None)
         return found
 
+    def announce(self, environment: Environment) -> None:
+        """Say once more that an environment is ready, so that its sessions start warm."""
+        self._on_ready(environment.directory)
+
     def building(self, script: Script) -> bool:
         """Return whether the environment is being prepared."""
         return self._builds.busy(script)

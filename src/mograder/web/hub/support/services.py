@@ -103,8 +103,6 @@ class Services:
     """This hub among several; None for a hub without nodes, which is the only one."""
     nodes: HubNodes | None = None
     """The nodes, where there are some."""
-    warm_later: Callable[[Path], None] = lambda _: None
-    """Prepares warm starts of an environment's sessions in the background."""
 
 
 @asynccontextmanager
@@ -157,7 +155,6 @@ async def open_services(
             connections=hosting.connections,
             membership=membership,
             nodes=hosting.nodes,
-            warm_later=hosting.machines.warm_later,
         )
 
 

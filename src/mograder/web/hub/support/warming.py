@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
@@ -30,14 +29,13 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Forking:
-    """Prepares an environment, and then has warm starts of its sessions prepared by ``fork``."""
+    """Prepares an environment, and warm starts of its sessions also if it was ready before."""
 
     environments: Environments
-    fork: Callable[[Path], None]
 
     async def prepare(self, script: Script, progress: Progress, /) -> object:
         environment = await self.environments.prepare(script, progress)
-        self.fork(environment.directory)
+        self.environments.announce(environment)
         return environment
 
 
@@ -53,7 +51,7 @@ class Warming:
     async def warm(self, items: Collection[str], progress: Progress) -> Warmth:
         """Prepare the environments of items now, and the processes that fork their sessions."""
         services = self._services
-        forking = _Forking(services.environments, services.warm_later)
+        forking = _Forking(services.environments)
         return await warm_releases(services.releases, forking, progress, items)
 
     async def keep_warm(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
