@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import replace
@@ -16,15 +17,17 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.progress_bars import counting
+from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns
 from mograder.grading.author.open_runs import open_runs
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
 from mograder.grading.quality.quality_report import QualityReport
-from mograder.grading.quality.trials import Submissions
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course import SourceItem, find_source, shown
-from mograder.store.submitted_files import submitted_files
+
+if sys.platform == "linux":
+    from mograder.grading.quality.submission_findings import submissions_in
 
 _INTERRUPTED = 130
 _FOUND = 1
@@ -149,10 +152,12 @@ def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -
 def _with_submissions(
     loaded: LoadedSettings, item: SourceItem, options: QualityOptions, directory: Path
 ) -> QualityOptions:
-    released = loaded.path(loaded.settings.dirs.release) / item.name
-    folder = released if released.is_dir() else item.directory
-    files = submitted_files(directory)
-    return replace(options, submissions=Submissions(files, folder.absolute()))
+    if sys.platform == "linux":
+        released = loaded.path(loaded.settings.dirs.release) / item.name
+        folder = released if released.is_dir() else item.directory
+        return replace(options, submissions=submissions_in(directory, folder.absolute()))
+    else:  # noqa: RET505 - mypy takes no other form for a choice by system
+        raise SandboxUnavailable("Submissions are run in sandboxes, which only Linux has.")
 
 
 def _opening(

@@ -10,11 +10,12 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
 from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
-from mograder.grading.quality.trials import ExaminedSource, Submissions
+from mograder.grading.quality.trials import ExaminedSource, Submission, Submissions
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.grading.submissions.contract_recording import check_digests, interface_of
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
@@ -22,7 +23,7 @@ from mograder.notebook.grading_plan import render_plan
 from mograder.notebook.grading_split import plan_source
 from mograder.notebook.label_answers import answers_of_labels
 from mograder.sandbox.execution.judging import JudgeFiles
-from mograder.store.submitted_files import SubmittedFile
+from mograder.store.submitted_files import submitted_files
 
 assert sys.platform == "linux"  # submissions are opened without following links
 
@@ -30,6 +31,16 @@ _REMEDIES = {
     Fault.NOBODY: "Ask whether the task is clear, and the check right.",
     Fault.EVERYBODY: "Add a case that tells apart who has understood it, if that is wanted.",
 }
+
+
+def submissions_in(directory: Path, folder: Path) -> Submissions:
+    """Return the submissions in a directory that may be read; ``folder`` is the release's.
+
+    Raises:
+        InvalidInput: The directory cannot be read.
+    """
+    found = (each for each in submitted_files(directory) if not each.problem)
+    return Submissions(tuple(Submission(each.student, each.path) for each in found), folder)
 
 
 async def tell_submissions(
@@ -45,7 +56,7 @@ async def tell_submissions(
     passed: Counter[str] = Counter()
     judged: Counter[str] = Counter()
 
-    async def judge(file: SubmittedFile) -> None:
+    async def judge(file: Submission) -> None:
         try:
             labels = await _judged(source, submissions, file, contract, digests, judging)
         except MograderError as error:
@@ -92,14 +103,12 @@ def _skipped(source: ExaminedSource) -> tuple[str, ...]:
 async def _judged(
     source: ExaminedSource,
     submissions: Submissions,
-    file: SubmittedFile,
+    file: Submission,
     contract: str,
     skip: tuple[str, ...],
     judging: AuthorJudging,
 ) -> Mapping[str, bool]:
     """Return which labels pass for a submission; nothing if it has no result."""
-    if file.problem:
-        return {}
     data = await asyncio.to_thread(read_submission, file.path)
     trial = AuthorTrial(
         text=decode_submission(data, file.path.name),

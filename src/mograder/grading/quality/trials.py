@@ -13,7 +13,6 @@ from mograder.notebook.answer_digests import read_digests
 from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading_plan import GradingPlan
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
-from mograder.store.submitted_files import SubmittedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,18 @@ class ExaminedSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """A student's submission: the file to read."""
+
+    student: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Submissions:
     """Submissions of one assignment; ``folder`` has the files beside the release."""
 
-    files: Sequence[SubmittedFile]
+    files: Sequence[Submission]
     folder: Path
 
 

@@ -187,7 +187,7 @@ async def test_what_was_found_before_a_cancellation_is_kept(tmp_path: Path) -> N
     report = QualityReport("A1.py")
     every = replace(runs.author_runs(), run_variant=endless)
     task = asyncio.create_task(examine(path, every, QualityOptions(), QualityWatch(), report))
-    while report.tried < 5:  # noqa: ASYNC110 - all but the endless one
+    while report.tried < 5:  # noqa: ASYNC110 - all but the endless one; a report has no event
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
