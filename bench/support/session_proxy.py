@@ -188,6 +188,7 @@ class RigServices:
     """The part of the hub's services that the proxy sees."""
 
     loaded: LoadedSettings
+    policy: AuthPolicy
     authenticator: Authenticator
     roster: FakeRoster
     revocations: FakeRevocations
@@ -289,6 +290,7 @@ def services(
     clock = SystemClock()
     return RigServices(
         loaded=load_settings(directory, overrides=overrides or {}, environ={}),
+        policy=policy,
         authenticator=Authenticator(policy, revocations, clock),
         roster=FakeRoster(),
         revocations=revocations,

@@ -98,16 +98,17 @@ class Student:
 
     async def _until_offered(self) -> None:
         """Wait until the page would offer to open the notebook again, or marimo connects again."""
-        standing = f"/standing/{self.name}/{ITEM}"
         async with self._client(_ASK_SECONDS) as client:
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    answer = await client.get(standing)
-                    if answer.is_success and answer.json()["state"] == "ended":
-                        return
-                    if (await client.get(f"/edit/user/{self.name}/{ITEM}/health")).is_success:
-                        return
+            while not await self._is_offered(client):  # noqa: ASYNC110 - another program
                 await asyncio.sleep(_ASK_SECONDS)
+
+    async def _is_offered(self, client: httpx.AsyncClient) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            answer = await client.get(f"/standing/{self.name}/{ITEM}")
+            if answer.is_success and answer.json()["state"] == "ended":
+                return True
+            return (await client.get(f"/edit/user/{self.name}/{ITEM}/health")).is_success
+        return False
 
     async def _open(self, began: float) -> None:
         """Open the notebook and work in it until the line breaks. Raises: one of ``CUT``."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText, plain_text, split_lines
 from mograder.notebook.grading_plan import GradingPlan, Role
-from mograder.notebook.mutation_rules import Change, changes_of
+from mograder.notebook.mutation_rules import Mutation, changes_of
 from mograder.notebook.needed_cells import checks_below, needed_names
 from mograder.notebook.parsing import NotPython, parse_python
 from mograder.notebook.scopes import bound_names
@@ -139,7 +139,7 @@ def _read(node: ast.AST) -> frozenset[str]:
     )
 
 
-def _within(statement: ast.stmt, spans: Iterable[tuple[int, int]]) -> Iterator[Change]:
+def _within(statement: ast.stmt, spans: Iterable[tuple[int, int]]) -> Iterator[Mutation]:
     """Yield the changes of a statement that stand within solution blocks."""
     places = list(spans)
     for change in changes_of(statement):
@@ -154,7 +154,7 @@ class _Texts:
     def __init__(self, plain: str) -> None:
         self._lines = [line.encode("utf-8", "surrogatepass") for line in split_lines(plain)]
 
-    def mutant(self, cell: int, change: Change) -> Mutant | None:
+    def mutant(self, cell: int, change: Mutation) -> Mutant | None:
         """Return a mutant, None if the changed text is no Python or the same."""
         (first, begin), (last, end) = change.start, change.end
         lines = self._lines[first - 1 : last]

@@ -106,7 +106,7 @@ _MANY = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Mutation:
     """A change of code: the positions (line from 1, column in bytes) from ``start`` to ``end``.
 
     What stands there becomes ``text``. ``kind`` is a word for the kind of change.
@@ -120,12 +120,12 @@ class Change:
     """If not empty, only this text's first occurrence between the positions is replaced."""
 
 
-def changes_of(statement: ast.stmt) -> Iterator[Change]:
+def changes_of(statement: ast.stmt) -> Iterator[Mutation]:
     """Yield the changes of one statement, also of those within it."""
     yield from _changes(statement)
 
 
-def removal(statement: ast.stmt) -> Change | None:
+def removal(statement: ast.stmt) -> Mutation | None:
     """Return the removal of a statement; None where nothing would be left to notice."""
     match statement:
         case ast.AugAssign() | ast.Raise() | ast.Delete():
@@ -134,10 +134,10 @@ def removal(statement: ast.stmt) -> Change | None:
             pass
         case _:
             return None
-    return Change("removed statement", _start(statement), _end(statement), "pass")
+    return Mutation("removed statement", _start(statement), _end(statement), "pass")
 
 
-def _changes(node: ast.AST) -> Iterator[Change]:
+def _changes(node: ast.AST) -> Iterator[Mutation]:
     """Yield the changes of a node and of those below it."""
     if isinstance(node, ast.stmt) and (gone := removal(node)) is not None:
         yield gone
@@ -163,16 +163,16 @@ def _parts(node: ast.AST) -> Iterable[ast.AST]:
     return ast.iter_child_nodes(node)
 
 
-def _call(node: ast.Call) -> Iterator[Change]:
+def _call(node: ast.Call) -> Iterator[Mutation]:
     name = _name_of(node.func)
     if name in _SEEDS or _is_talk(node.func):
         return
     if name in _FUNCTIONS:
         end = _end(node.func)
         start = (end[0], end[1] - len(name.encode()))
-        yield Change("call", start, end, _FUNCTIONS[name])
+        yield Mutation("call", start, end, _FUNCTIONS[name])
     if name == "abs" and len(node.args) == 1 and isinstance(node.func, ast.Name):
-        yield Change("call", _start(node.func), _end(node.func), "")
+        yield Mutation("call", _start(node.func), _end(node.func), "")
     if isinstance(node.func, ast.Attribute):
         yield from _changes(node.func.value)
     for given in node.args:
@@ -183,71 +183,71 @@ def _call(node: ast.Call) -> Iterator[Change]:
             yield from _changes(keyword.value)
 
 
-def _negation(node: ast.UnaryOp) -> Iterator[Change]:
+def _negation(node: ast.UnaryOp) -> Iterator[Mutation]:
     if isinstance(node.op, ast.Not):
-        yield Change("condition", _start(node), _start(node.operand), "", "not")
+        yield Mutation("condition", _start(node), _start(node.operand), "", "not")
 
 
-def _filter(node: ast.comprehension) -> Iterator[Change]:
+def _filter(node: ast.comprehension) -> Iterator[Mutation]:
     for test in node.ifs:
-        yield Change("condition", _start(test), _end(test), "True")
+        yield Mutation("condition", _start(test), _end(test), "True")
 
 
-def _returned(node: ast.Return) -> Iterator[Change]:
+def _returned(node: ast.Return) -> Iterator[Mutation]:
     if node.value is not None and not _is_none(node.value):
-        yield Change("return", _start(node.value), _end(node.value), "None")
+        yield Mutation("return", _start(node.value), _end(node.value), "None")
 
 
-def _arithmetic(node: ast.BinOp) -> Iterator[Change]:
+def _arithmetic(node: ast.BinOp) -> Iterator[Mutation]:
     before, after = _OPERATORS.get(type(node.op)), _ARITHMETIC.get(type(node.op))
     text = isinstance(node.left, ast.Constant | ast.JoinedStr) and _is_text(node.left)
     if before and after and not text:
-        yield Change("operator", _end(node.left), _start(node.right), after, before)
+        yield Mutation("operator", _end(node.left), _start(node.right), after, before)
 
 
-def _augmented(node: ast.AugAssign) -> Iterator[Change]:
+def _augmented(node: ast.AugAssign) -> Iterator[Mutation]:
     before, after = _OPERATORS.get(type(node.op)), _ARITHMETIC.get(type(node.op))
     if before and after:
         place = _end(node.target), _start(node.value)
-        yield Change("operator", *place, f"{after}=", f"{before}=")
+        yield Mutation("operator", *place, f"{after}=", f"{before}=")
 
 
-def _comparisons(node: ast.Compare) -> Iterator[Change]:
+def _comparisons(node: ast.Compare) -> Iterator[Mutation]:
     ends = [node.left, *node.comparators]
     for number, operator in enumerate(node.ops):
         before = _COMPARED[type(operator)]
         place = _end(ends[number]), _start(ends[number + 1])
-        yield Change("comparison", *place, _OPPOSITES[before], before)
+        yield Mutation("comparison", *place, _OPPOSITES[before], before)
         if before in _BOUNDARIES:
-            yield Change("boundary", *place, _BOUNDARIES[before], before)
+            yield Mutation("boundary", *place, _BOUNDARIES[before], before)
 
 
-def _connective(node: ast.BoolOp) -> Iterator[Change]:
+def _connective(node: ast.BoolOp) -> Iterator[Mutation]:
     before, after = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
     place = _end(node.values[0]), _start(node.values[1])
-    yield Change("condition", *place, after, before)
+    yield Mutation("condition", *place, after, before)
 
 
-def _condition(node: ast.If | ast.IfExp) -> Iterator[Change]:
+def _condition(node: ast.If | ast.IfExp) -> Iterator[Mutation]:
     for value in ("True", "False"):
         if not isinstance(node.test, ast.Constant):
-            yield Change("condition", _start(node.test), _end(node.test), value)
+            yield Mutation("condition", _start(node.test), _end(node.test), value)
 
 
-def _constant(node: ast.Constant) -> Iterator[Change]:
+def _constant(node: ast.Constant) -> Iterator[Mutation]:
     place = _start(node), _end(node)
     match node.value:
         case bool(value):
-            yield Change("constant", *place, str(not value))
+            yield Mutation("constant", *place, str(not value))
         case int(value):
-            yield Change("constant", *place, str(value + 1))
+            yield Mutation("constant", *place, str(value + 1))
         case float(value) if abs(value) >= _TOLERANCE or value == 0:
-            yield Change("constant", *place, repr(value + 1))
+            yield Mutation("constant", *place, repr(value + 1))
         case str(value) if value and node.lineno == node.end_lineno:
-            yield Change("constant", *place, repr(f"{value}?"))
+            yield Mutation("constant", *place, repr(f"{value}?"))
 
 
-_OF_NODES: Mapping[type[ast.AST], Callable[[Any], Iterator[Change]]] = {
+_OF_NODES: Mapping[type[ast.AST], Callable[[Any], Iterator[Mutation]]] = {
     ast.BinOp: _arithmetic,
     ast.AugAssign: _augmented,
     ast.Compare: _comparisons,

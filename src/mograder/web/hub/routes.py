@@ -32,7 +32,7 @@ from mograder.web.hub.handlers import (
     warming,
 )
 from mograder.web.hub.route import Route, body_of, form_of
-from mograder.web.hub.support import models
+from mograder.web.hub.support import models, rehearsal_models
 from mograder.web.hub.support.access import Access
 from mograder.web.hub.support.help_models import HelpState
 from mograder.web.hub.update_routes import UPDATE_ROUTES
@@ -349,7 +349,7 @@ ROUTES: tuple[Route, ...] = (
         rehearsal.look,
         Access.INSTRUCTOR,
         "Sessions",
-        models.RehearsalPlan,
+        rehearsal_models.RehearsalPlan,
         (404,),
     ),
     Route(
@@ -358,7 +358,7 @@ ROUTES: tuple[Route, ...] = (
         rehearsal.start,
         Access.INSTRUCTOR,
         "Sessions",
-        models.Rehearsed,
+        rehearsal_models.Rehearsed,
         (400, 404, 409, 413, 503),
         body_of({"students": {"type": "integer"}, "within": {"type": "number"}}),
     ),
@@ -368,7 +368,7 @@ ROUTES: tuple[Route, ...] = (
         rehearsal.cancel,
         Access.INSTRUCTOR,
         "Sessions",
-        models.RehearsalCancelled,
+        rehearsal_models.RehearsalCancelled,
     ),
     Route("GET", "/warm", warming.planned, Access.INSTRUCTOR, "Items", models.ItemWarmth),
     Route(

@@ -22,7 +22,7 @@ from mograder.web.background import Report, progress_response
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import (
+from mograder.web.hub.support.rehearsal_models import (
     Durations,
     RehearsalCancelled,
     RehearsalPlan,

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from mograder.web.hub.support.body_model import Body
 
 HelpWord = Literal["waiting", "taken", "together"]
 
 
-class HelpAsked(_Body):
+class HelpAsked(Body):
     """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
 
     ``label`` is the check that it is about, "" for none.
@@ -25,7 +20,7 @@ class HelpAsked(_Body):
     helper: str
 
 
-class HelpState(_Body):
+class HelpState(Body):
     """The request for help with a copy, null without one, and the checks it may be about.
 
     ``most`` is the number of characters that a student may write with it.
@@ -36,7 +31,7 @@ class HelpState(_Body):
     most: int
 
 
-class NotebookMessage(_Body):
+class NotebookMessage(Body):
     """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
 
     number: int

@@ -9,47 +9,40 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     RootModel,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
 
-from mograder.notebook.version_diff import Change, LineChange
 from mograder.sandbox.protocol import Mode
 from mograder.store.grading_jobs import JobState
 from mograder.store.releases import ItemKind
-from mograder.store.versions import Origin
 from mograder.store.workspaces import FileStatus
+from mograder.web.hub.support.body_model import Body
 from mograder.web.hub.support.help_models import HelpAsked, NotebookMessage
 from mograder.web.hub.support.update_models import NotebookUpdate
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Problem(_Body):
+class Problem(Body):
     """Every failure: one sentence with the reason, and a hint."""
 
     detail: str
 
 
-class Health(_Body):
+class Health(Body):
     """The hub answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class Ready(_Body):
+class Ready(Body):
     """Students can work."""
 
     status: Literal["ready"] = "ready"
 
 
-class ServerStatus(_Body):
+class ServerStatus(Body):
     """The status of a marimo server in run mode; the hub has no session of its own."""
 
     status: Literal["ok"] = "ok"
@@ -57,7 +50,7 @@ class ServerStatus(_Body):
     sessions: Literal[0] = 0
 
 
-class Done(_Body):
+class Done(Body):
     """The request was successful."""
 
     status: Literal["ok"] = "ok"
@@ -69,7 +62,7 @@ does not have the field.
 """
 
 
-class AssignmentEntry(_Body):
+class AssignmentEntry(Body):
     """An assignment in a person's list."""
 
     name: str
@@ -83,7 +76,7 @@ class AssignmentEntry(_Body):
     renamed: Renamed = None
 
 
-class LectureEntry(_Body):
+class LectureEntry(Body):
     """A lecture in a person's list; its copy has no status."""
 
     name: str
@@ -101,7 +94,7 @@ Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
 """One line of ``GET /assignments``."""
 
 
-class SessionEntry(_Body):
+class SessionEntry(Body):
     """A running session; ``url`` has no leading slash, ``port`` is always 0."""
 
     username: str
@@ -113,7 +106,7 @@ class SessionEntry(_Body):
     last_seen: float
 
 
-class CopyStatus(_Body):
+class CopyStatus(Body):
     """The state of a copy; an unknown item is reported like one that was not started."""
 
     file_status: FileStatus
@@ -122,14 +115,14 @@ class CopyStatus(_Body):
     renamed: Renamed = None
 
 
-class Uploaded(_Body):
+class Uploaded(Body):
     """The notebook replaced the copy; ``path`` is where the hub stores it."""
 
     status: Literal["ok"] = "ok"
     path: str
 
 
-class Reset(_Body):
+class Reset(Body):
     """The copy is the release again; ``archive`` is the file with the previous copy."""
 
     status: Literal["ok"] = "ok"
@@ -137,7 +130,7 @@ class Reset(_Body):
     archive: str | None
 
 
-class Taken(_Body):
+class Taken(Body):
     """The release was copied; ``archive`` is the file with the previous copy."""
 
     status: Literal["ok"] = "ok"
@@ -145,7 +138,7 @@ class Taken(_Body):
     archive: str | None
 
 
-class Submitted(_Body):
+class Submitted(Body):
     """It was submitted; the other fields name checks and marks that differ from the release."""
 
     status: Literal["ok"] = "ok"
@@ -154,7 +147,7 @@ class Submitted(_Body):
     tampered_marks: bool
 
 
-class ArchiveEntry(_Body):
+class ArchiveEntry(Body):
     """An earlier version; ``kept`` and ``modified`` are Unix times, as ``last_seen`` is."""
 
     name: str
@@ -163,7 +156,7 @@ class ArchiveEntry(_Body):
     modified: float
 
 
-class Restored(_Body):
+class Restored(Body):
     """An earlier version is the copy again; ``archive`` is the file with the previous copy."""
 
     status: Literal["ok"] = "ok"
@@ -171,81 +164,14 @@ class Restored(_Body):
     archive: str | None
 
 
-class VersionEntry(_Body):
-    """A version of a copy; ``saved`` is a Unix time, ``size`` in bytes.
-
-    ``origin`` is what saved it, ``present`` whether it is the copy's text now.
-    """
-
-    number: int
-    saved: float
-    origin: Origin
-    digest: str
-    size: int
-    present: bool
-
-
-class LineEntry(_Body):
-    """A line of a difference; the text of a folded one is the number of unchanged lines."""
-
-    change: LineChange
-    text: str
-
-
-class CellChanges(_Body):
-    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions."""
-
-    change: Change
-    moved: bool
-    name: str
-    before: int | None
-    after: int | None
-    lines: list[LineEntry]
-
-
-class VersionChanges(_Body):
-    """The difference between two versions: cells that differ, and lines outside of cells.
-
-    ``problem`` says why the texts were compared by lines only, or is "". ``cut`` is whether there
-    are more lines than are told here.
-    """
-
-    earlier: int
-    later: int
-    cells: list[CellChanges]
-    outside: list[LineEntry]
-    problem: str
-    cut: bool
-
-
-class CellRestored(_Body):
-    """One cell of a version is in the notebook again; ``archive`` is the file with the one before.
-
-    ``replaced`` is whether it took a present cell's place, ``twice`` are the names that two cells
-    define now.
-    """
-
-    status: Literal["ok"] = "ok"
-    archive: str | None
-    replaced: bool
-    twice: list[str]
-
-
-class Unsaved(_Body):
-    """Work that could not be saved is the version ``number`` now; None if nothing was lost."""
-
-    status: Literal["ok"] = "ok"
-    number: int | None
-
-
-class Synced(_Body):
+class Synced(Body):
     """The list was replaced; it has ``count`` names."""
 
     status: Literal["ok"] = "ok"
     count: int
 
 
-class VisibilityEntry(_Body):
+class VisibilityEntry(Body):
     """Whether students see an item: never while ``hidden``, else from a time on."""
 
     hidden: bool = False
@@ -261,14 +187,14 @@ class Rules(RootModel[dict[str, VisibilityEntry]]):
     """The rules that are set, by item."""
 
 
-class Revoked(_Body):
+class Revoked(Body):
     """All earlier tokens and logins are void; ``epoch`` counts the revocations."""
 
     status: Literal["ok"] = "ok"
     epoch: int
 
 
-class AuditEntry(_Body):
+class AuditEntry(Body):
     """One line of the audit log; ``at`` is Unix time, ``where`` the client's address."""
 
     number: int
@@ -280,7 +206,7 @@ class AuditEntry(_Body):
     outcome: str
 
 
-class Started(_Body):
+class Started(Body):
     """A session runs and answers below ``url`` (no leading slash, percent-encoded names)."""
 
     status: Literal["ok"] = "ok"
@@ -290,21 +216,21 @@ class Started(_Body):
     """The notebook's former path, if this start renamed it back to the item's name."""
 
 
-class Stopped(_Body):
+class Stopped(Body):
     """The session has ended; ``terminated`` is whether there was one."""
 
     status: Literal["ok"] = "ok"
     terminated: bool
 
 
-class SessionMachine(_Body):
+class SessionMachine(Body):
     """Whether the machine of a session will be shut down, and in how many seconds, if known."""
 
     leaving: bool
     seconds: int | None = None
 
 
-class NotebookState(_Body):
+class NotebookState(Body):
     """The state of an open page's session and notebook; the times are Unix times.
 
     ``state`` is "replaced" if another session of the same notebook runs now. ``title`` and ``text``
@@ -323,31 +249,33 @@ class NotebookState(_Body):
     """The node that runs the session; left out for a session on the hub's own machine."""
     help: Annotated[HelpAsked | None, Field(exclude_if=lambda asked: asked is None)] = None
     """The owner's request for help; left out without one."""
-    messages: Annotated[list[NotebookMessage], Field(exclude_if=lambda messages: not messages)] = []
+    messages: list[NotebookMessage] = Field(
+        default_factory=list, exclude_if=lambda messages: not messages
+    )
     """Messages that are shown now; left out if there are none."""
 
     update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
     """The author's update of the notebook; left out where there is nothing to say of one."""
 
 
-class Warmed(_Body):
+class Warmed(Body):
     """The environments that are ready, by item, and the errors of the others."""
 
     status: Literal["ok"] = "ok"
     warmed: list[str]
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = Field(default_factory=dict)
 
 
-class ItemWarmth(_Body):
+class ItemWarmth(Body):
     """The items that were made ready now, the errors of others, and the times that are set."""
 
     status: Literal["ok"] = "ok"
-    warmed: list[str] = []
-    failed: dict[str, str] = {}
-    planned: dict[str, list[str]] = {}
+    warmed: list[str] = Field(default_factory=list)
+    failed: dict[str, str] = Field(default_factory=dict)
+    planned: dict[str, list[str]] = Field(default_factory=dict)
 
 
-class Held(_Body):
+class Held(Body):
     """The files published under a name, with their SHA-256; ``type`` is null for an unused name.
 
     ``most_mb`` (of 2**20 bytes) and ``most_files`` are the limits of a release.
@@ -360,7 +288,7 @@ class Held(_Body):
     most_files: int
 
 
-class Published(_Body):
+class Published(Body):
     """A release was replaced; ``files`` are its files, sorted.
 
     ``copies`` is how many students have a copy of the item, as counted lately.
@@ -372,7 +300,7 @@ class Published(_Body):
     copies: int = 0
 
 
-class HeldSource(_Body):
+class HeldSource(Body):
     """The files that an instructor sent as an item's source, with their SHA-256, never their text.
 
     ``own``: the hub has a source in its course directory and takes no other. ``most_mb`` and
@@ -386,14 +314,14 @@ class HeldSource(_Body):
     most_files: int
 
 
-class SourceKept(_Body):
+class SourceKept(Body):
     """A source was replaced; ``files`` are its files, sorted."""
 
     status: Literal["ok"] = "ok"
     files: list[str]
 
 
-class GradedStudent(_Body):
+class GradedStudent(Body):
     """The result of one student: ``mark`` of ``max_mark``, null while there is none.
 
     ``state`` is how the marks came about. ``problem`` says why there is no mark, or what a teacher
@@ -407,7 +335,7 @@ class GradedStudent(_Body):
     problem: str
 
 
-class GradingJob(_Body):
+class GradingJob(Body):
     """The last grading job of an item; the times are Unix times.
 
     ``completed`` of ``total`` submissions are graded, of which ``attention`` have no result.
@@ -430,7 +358,7 @@ class GradingJob(_Body):
     ended: float | None
 
 
-class Grading(_Body):
+class Grading(Body):
     """The grading of an item: its last job, null before the first, and the students' results.
 
     ``source`` is where the hub has the item's source from: its own course directory, or an
@@ -443,14 +371,14 @@ class Grading(_Body):
     students: list[GradedStudent]
 
 
-class GradingCancelled(_Body):
+class GradingCancelled(Body):
     """The job has ended; ``cancelled`` is whether there was one. Its results stay."""
 
     status: Literal["ok"] = "ok"
     cancelled: bool
 
 
-class NodeEntry(_Body):
+class NodeEntry(Body):
     """A node: ``memory`` is what its sessions may use, ``used`` what they use, in bytes.
 
     ``load`` is its load average. ``seen`` is when it was last connected, null for never; ``ends``
@@ -473,73 +401,8 @@ class NodeEntry(_Body):
     ends: float | None
 
 
-class NodeChanged(_Body):
+class NodeChanged(Body):
     """The node is drained, or no longer, or removed: the hub that it is connected to acts on it."""
 
     status: Literal["ok"] = "ok"
     name: str
-
-
-class RehearsalPlan(_Body):
-    """What is known before a rehearsal: memory in bytes, ``seconds`` about how long it takes.
-
-    ``memory_each`` is what a session will probably use; ``fits`` of the students there is memory
-    for. ``running``: one runs at this hub at the moment.
-    """
-
-    item: str
-    students: int
-    memory_each: int
-    memory_total: int
-    memory_used: int
-    fits: int
-    seconds: float
-    running: bool
-
-
-class Durations(_Body):
-    """Seconds from the request to open the notebook, over all students of a rehearsal."""
-
-    median: float
-    p95: float
-    worst: float
-
-
-class Rehearsed(_Body):
-    """The result of a rehearsal of an item; memory is in bytes, times are in seconds.
-
-    Of ``students`` so many ``finished`` all cells (``warm`` of them started warm), ``failed``
-    (``failures``: how many for each reason), would ``wait`` in line because no memory was left, or
-    ``gave_way`` to students. ``memory_each`` is the median of a session's largest use,
-    ``memory_together`` the largest sum. ``holds`` is how many such sessions the memory for all is
-    enough for if nothing else runs, ``holds_now`` beside what runs. ``errors`` is how many cells
-    ended with an error, in the median notebook.
-    """
-
-    status: Literal["ok"] = "ok"
-    item: str
-    students: int
-    finished: int
-    warm: int
-    failed: int
-    failures: dict[str, int]
-    wait: int
-    gave_way: int
-    started: Durations | None
-    first_output: Durations | None
-    all_cells: Durations | None
-    memory_each: int
-    memory_largest: int
-    memory_together: int
-    memory_total: int
-    holds: int
-    holds_now: int
-    errors: int
-    seconds: float
-
-
-class RehearsalCancelled(_Body):
-    """The rehearsal has ended and is removed; ``cancelled`` is whether there was one."""
-
-    status: Literal["ok"] = "ok"
-    cancelled: bool

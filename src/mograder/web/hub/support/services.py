@@ -111,8 +111,8 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open all services, and close them in reverse order at the end.
 
-    Raises: :class:`~mograder.core.errors.SandboxUnavailable` where student code could not be
-    confined, :class:`Conflict` when another hub runs on this course, and errors of the database.
+    Raises: :class:`SandboxUnavailable` where student code could not be confined, :class:`Conflict`
+    when another hub runs on this course, and errors of the database.
     """
     async with AsyncExitStack() as stack:
         clock, state = SystemClock(), await _open_state(loaded, stack)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from mograder.sessions.updates.standing import Standing
 from mograder.store.copy_updates import PreviewState, UpdateState
+from mograder.web.hub.support.body_model import Body
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class UpdateLine(_Body):
+class UpdateLine(Body):
     """What an update would do to one student's copy.
 
     ``replaced``, ``added`` and ``removed`` count the author's cells. ``reason`` is why the copy
@@ -30,7 +27,7 @@ class UpdateLine(_Body):
     reason: str
 
 
-class UpdatePreview(_Body):
+class UpdatePreview(Body):
     """The last preview of the published release; ``at`` is a Unix time."""
 
     state: PreviewState
@@ -40,7 +37,7 @@ class UpdatePreview(_Body):
     copies: list[UpdateLine]
 
 
-class UpdatedCopy(_Body):
+class UpdatedCopy(Body):
     """What the last offer has done to one student's copy; ``at`` is a Unix time."""
 
     student: str
@@ -50,7 +47,7 @@ class UpdatedCopy(_Body):
     reason: str
 
 
-class UpdateStatus(_Body):
+class UpdateStatus(Body):
     """An item's update: whether the published release is offered, and what became of it.
 
     ``by`` offered it ``at`` a Unix time; ``withdrawn`` is whether the last offer was withdrawn.
@@ -66,7 +63,7 @@ class UpdateStatus(_Body):
     copies: list[UpdatedCopy]
 
 
-class UpdateUndone(_Body):
+class UpdateUndone(Body):
     """What undoing an update did, by student.
 
     ``undone`` have their text from before. ``kept`` have worked on the merged copy since, and keep
@@ -80,13 +77,13 @@ class UpdateUndone(_Body):
     failed: dict[str, str]
 
 
-class PreviewCancelled(_Body):
+class PreviewCancelled(Body):
     """Whether a preview was being computed."""
 
     cancelled: bool
 
 
-class UpdateConflict(_Body):
+class UpdateConflict(Body):
     """A place that the student has to look at, by its line in the notebook."""
 
     cell: str
@@ -94,20 +91,20 @@ class UpdateConflict(_Body):
     reason: str
 
 
-class CopyUpdated(_Body):
+class CopyUpdated(Body):
     """What was done to a copy; the lists describe the author's cells."""
 
     status: Literal["ok"] = "ok"
     state: Standing
     reason: str = ""
-    replaced: list[str] = []
-    added: list[str] = []
-    removed: list[str] = []
-    conflicts: list[UpdateConflict] = []
-    files: list[str] = []
+    replaced: list[str] = Field(default_factory=list)
+    added: list[str] = Field(default_factory=list)
+    removed: list[str] = Field(default_factory=list)
+    conflicts: list[UpdateConflict] = Field(default_factory=list)
+    files: list[str] = Field(default_factory=list)
 
 
-class NotebookUpdate(_Body):
+class NotebookUpdate(Body):
     """What the bar above a notebook says of an update; ``number`` tells offers apart."""
 
     state: Standing
