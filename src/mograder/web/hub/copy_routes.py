@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mograder.web.hub.handlers import timeline
 from mograder.web.hub.route import Route, body_of
-from mograder.web.hub.support import models
+from mograder.web.hub.support import models, timeline_models
 from mograder.web.hub.support.access import Access
 
 _CHANGING = (400, 404, 409, 413, 503)
@@ -29,7 +29,7 @@ TIMELINE_ROUTES = (
         timeline.list_versions,
         Access.OWNER,
         "Copies",
-        list[models.VersionEntry],
+        list[timeline_models.VersionEntry],
         (404, 503),
     ),
     Route(
@@ -46,7 +46,7 @@ TIMELINE_ROUTES = (
         timeline.changes,
         Access.OWNER,
         "Copies",
-        models.VersionChanges,
+        timeline_models.VersionChanges,
         (400, 404, 503),
     ),
     Route(
@@ -64,7 +64,7 @@ TIMELINE_ROUTES = (
         timeline.restore_cell,
         Access.SELF,
         "Copies",
-        models.CellRestored,
+        timeline_models.CellRestored,
         _CHANGING,
     ),
     Route(
@@ -73,7 +73,7 @@ TIMELINE_ROUTES = (
         timeline.keep_unsaved,
         Access.SELF,
         "Copies",
-        models.Unsaved,
+        timeline_models.Unsaved,
         (400, 404, 409, 413, 503),
         _CELLS,
     ),

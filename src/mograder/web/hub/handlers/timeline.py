@@ -26,17 +26,17 @@ from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import KnownCopy, file_status, send_notebook
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import (
+from mograder.web.hub.support.models import Restored
+from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.support.timeline_models import (
     CellChanges,
     CellRestored,
     LineEntry,
-    Restored,
     Unsaved,
     VersionChanges,
     VersionEntry,
 )
-from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
 

@@ -1,0 +1,81 @@
+"""The JSON of copies' timelines, beside ``support.models``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mograder.notebook.version_diff import CellChange, LineChange
+from mograder.store.versions import Origin
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VersionEntry(_Body):
+    """A version of a copy; ``saved`` is a Unix time, ``size`` in bytes.
+
+    ``origin`` is what saved it, ``present`` whether it is the copy's text now.
+    """
+
+    number: int
+    saved: float
+    origin: Origin
+    digest: str
+    size: int
+    present: bool
+
+
+class LineEntry(_Body):
+    """A line of a difference; the text of a folded one is the number of unchanged lines."""
+
+    change: LineChange
+    text: str
+
+
+class CellChanges(_Body):
+    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions."""
+
+    change: CellChange
+    moved: bool
+    name: str
+    before: int | None
+    after: int | None
+    lines: list[LineEntry]
+
+
+class VersionChanges(_Body):
+    """The difference between two versions: cells that differ, and lines outside of cells.
+
+    ``problem`` says why the texts were compared by lines only, or is "". ``cut`` is whether there
+    are more lines than are told here.
+    """
+
+    earlier: int
+    later: int
+    cells: list[CellChanges]
+    outside: list[LineEntry]
+    problem: str
+    cut: bool
+
+
+class CellRestored(_Body):
+    """One cell of a version is in the notebook again; ``archive`` is the file with the one before.
+
+    ``replaced`` is whether it took a present cell's place, ``twice`` are the names that two cells
+    define now.
+    """
+
+    status: Literal["ok"] = "ok"
+    archive: str | None
+    replaced: bool
+    twice: list[str]
+
+
+class Unsaved(_Body):
+    """Work that could not be saved is the version ``number`` now; None if nothing was lost."""
+
+    status: Literal["ok"] = "ok"
+    number: int | None
