@@ -23,7 +23,7 @@ _OPENINGS = {CellKind.SETUP: "setup"}
 _NAMELESS = frozenset(("", "_", "__"))
 
 
-class Change(StrEnum):
+class CellChange(StrEnum):
     """What became of a cell."""
 
     SAME = "same"
@@ -58,7 +58,7 @@ class CellDifference:
     is there. ``moved`` is whether its place among the cells that stayed is another one.
     """
 
-    change: Change
+    change: CellChange
     before: int | None
     after: int | None
     name: str
@@ -87,9 +87,11 @@ class VersionDifference:
     @property
     def differing(self) -> tuple[CellDifference, ...]:
         """The cells that were changed, moved, added or removed."""
-        return tuple(each for each in self.cells if each.change is not Change.SAME or each.moved)
+        return tuple(
+            each for each in self.cells if each.change is not CellChange.SAME or each.moved
+        )
 
-    def count(self, change: Change) -> int:
+    def count(self, change: CellChange) -> int:
         """Return the number of cells with this change."""
         return sum(each.change is change for each in self.cells)
 
@@ -142,7 +144,7 @@ def _cells(
         if before is None:
             lines = _difference((), _code(cell), aligner)
             yield CellDifference(
-                Change.ADDED, None, cell.index, cell_title(cell), cell.first, lines=lines
+                CellChange.ADDED, None, cell.index, cell_title(cell), cell.first, lines=lines
             )
         else:
             yield _kept(old.cells[before], cell, aligner, moved=before in moved)
@@ -169,7 +171,7 @@ def _kept(before: Cell, after: Cell, aligner: Aligner, *, moved: bool) -> CellDi
         ours, theirs = _head(before) + ours, _head(after) + theirs
     lines = _difference(ours, theirs, aligner)
     return CellDifference(
-        change=Change.CHANGED if lines else Change.SAME,
+        change=CellChange.CHANGED if lines else CellChange.SAME,
         before=before.index,
         after=after.index,
         name=cell_title(after),
@@ -182,7 +184,7 @@ def _kept(before: Cell, after: Cell, aligner: Aligner, *, moved: bool) -> CellDi
 def _removed(cell: Cell, aligner: Aligner) -> CellDifference:
     lines = _difference(_code(cell), (), aligner)
     return CellDifference(
-        Change.REMOVED, cell.index, None, cell_title(cell), cell.first, lines=lines
+        CellChange.REMOVED, cell.index, None, cell_title(cell), cell.first, lines=lines
     )
 
 

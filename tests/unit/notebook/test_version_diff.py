@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mograder.notebook.cell_matching import match_cells, moved_cells
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.version_diff import (
+    CellChange,
     CellDifference,
-    Change,
     LineChange,
     VersionDifference,
     lines_changed,
@@ -69,7 +69,7 @@ def test_a_changed_line_is_shown_between_its_neighbours() -> None:
     later = cell("a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nf = 6\ng = 8")
     [found] = version_difference(notebook(earlier), notebook(later)).cells
     assert shown(found) == ["~3", " d = 4", " e = 5", " f = 6", "-g = 7", "+g = 8"]
-    assert (found.change, found.line) == (Change.CHANGED, 6)
+    assert (found.change, found.line) == (CellChange.CHANGED, 6)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_moved_cell_is_the_one_that_moved() -> None:
         ("", False),
         ("first", True),
     ]
-    assert (found.moved, found.count(Change.SAME), len(found.differing)) == (1, 3, 1)
+    assert (found.moved, found.count(CellChange.SAME), len(found.differing)) == (1, 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_cell_is_known_again(earlier: str, later: str) -> None:
 def test_a_cell_that_is_changed_and_moved_is_both() -> None:
     later = cell("def mean(xs):\n    return 0", "first")
     found = version_difference(notebook(MEAN, PLOT, TEXT), notebook(PLOT, TEXT, later))
-    [changed] = [each for each in found.cells if each.change is Change.CHANGED]
+    [changed] = [each for each in found.cells if each.change is CellChange.CHANGED]
     assert (changed.before, changed.after, changed.moved) == (0, 2, True)
 
 
@@ -165,8 +165,8 @@ def test_lines_are_counted_without_order() -> None:
 def test_any_two_texts_have_a_difference_that_holds_every_line(before: str, after: str) -> None:
     found = version_difference(before, after)
     for each in found.cells:
-        assert (each.before is None) == (each.change is Change.ADDED)
-        assert (each.after is None) == (each.change is Change.REMOVED)
+        assert (each.before is None) == (each.change is CellChange.ADDED)
+        assert (each.after is None) == (each.change is CellChange.REMOVED)
     if not found.problem:
         old, new = parse_cells(before, "a").cells, parse_cells(after, "b").cells
         assert sorted(e.before for e in found.cells if e.before is not None) == [

@@ -1,10 +1,10 @@
-"""The JSON of the routes about the versions of copies."""
+"""The JSON of copies' timelines, beside ``support.models``."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from mograder.notebook.version_diff import Change, LineChange
+from mograder.notebook.version_diff import CellChange, LineChange
 from mograder.store.versions import Origin
 from mograder.web.hub.support.body_model import Body
 
@@ -33,7 +33,7 @@ class LineEntry(Body):
 class CellChanges(Body):
     """What became of one cell; ``before`` and ``after`` are its indexes in the two versions."""
 
-    change: Change
+    change: CellChange
     moved: bool
     name: str
     before: int | None
