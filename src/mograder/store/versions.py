@@ -403,7 +403,7 @@ def _named(user: str, item: str) -> tuple[Any, ...]:
 
 
 def _version(row: Row[*tuple[Any, ...]]) -> Version:
-    return _version_of(row._mapping, row.release_digest)
+    return _version_of(dict(row._mapping), row.release_digest)
 
 
 def _version_of(row: Mapping[str, Any], release: str) -> Version:
