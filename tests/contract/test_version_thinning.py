@@ -113,6 +113,17 @@ def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
     assert head.bytes == sum(map(len, data))
 
 
+def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
+    """The file is found again right after it, so it is not the last of its ten minutes."""
+    kept, thinning = Versions(engine), Thinning(engine)
+    for number, origin in enumerate([Origin.RELEASE, Origin.UNSAVED, *[Origin.EDITOR] * 8]):
+        at = NOW - 10 * DAY + number * SECOND
+        kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
+    assert thinning.thin(1, NOW).removed == 7
+    assert [each.number for each in kept.all("anna", "A1")] == [10, 2, 1]
+    assert kept.text("anna", "A1", 2) == b"x = 1\n"
+
+
 def test_a_copy_that_changes_meanwhile_is_left_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,8 @@
 """Thinning: removing versions as they grow old, and from copies that have far too many.
 
 All of the last day stay, then one of ten minutes for a week, of an hour for a month, of a day
-after that. The first and the newest always stay, and each that was replaced by a reset, a restored
-version, an upload or a merge, as long as there is room.
+after that. The first and the newest always stay. As long as there is room, each stays that was
+replaced by a reset, a restored version, an upload or a merge, or that a page handed in later.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from mograder.store.versions import (
     MOST_VERSIONS,
     ORIGINS,
     REPLACING,
+    Origin,
     milliseconds,
 )
 
@@ -76,7 +77,7 @@ class VersionMark:
     number: int
     saved: int
     replaced: bool
-    """Whether the version after it is one of :data:`REPLACING`."""
+    """Whether it was replaced (:data:`REPLACING`), or never was the file's text (``UNSAVED``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def _step(age: int) -> int:
 def _marks(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[VersionMark]:
     following = [ORIGINS[row.origin] in REPLACING for row in rows[1:]]
     return [
-        VersionMark(row.number, row.saved, replaced)
+        VersionMark(row.number, row.saved, replaced or ORIGINS[row.origin] is Origin.UNSAVED)
         for row, replaced in zip(rows, [*following, False], strict=True)
     ]
 
