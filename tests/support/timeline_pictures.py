@@ -11,8 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import Page
-
 from bench.support.browser import People, chromium
 from bench.support.identity import from_proxy
 from mograder.core.names import ItemName, Username
@@ -72,17 +70,19 @@ async def take_pictures(into: Path) -> None:
             people = People(browser)
             async with framed(Path(place), people) as scene:
                 live_through(scene)
-                alice = await people.person("alice", headers=from_proxy("alice"))
-                address = f"{scene.address}/versions/alice/{ITEM}"
-                await _take(await alice.open(address), into / "versions.png")
-                await _take(await alice.open(f"{address}/3?to=now"), into / "version-changes.png")
+                await _take(scene, people, into)
             await people.close()
 
 
-async def _take(page: Page, into: Path) -> None:
-    await page.set_viewport_size({"width": 960, "height": 800})
-    await page.wait_for_load_state("load")
-    await page.locator("main").screenshot(path=into, animations="disabled", caret="hide")
+async def _take(scene: Framed, people: People, into: Path) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    address = f"{scene.address}/versions/alice/{ITEM}"
+    for name, path in (("versions", ""), ("version-changes", "/3?to=now")):
+        page = await alice.open(address + path)
+        await page.set_viewport_size({"width": 960, "height": 800})
+        await page.wait_for_load_state("load")
+        picture = page.locator("main")
+        await picture.screenshot(path=into / f"{name}.png", animations="disabled", caret="hide")
 
 
 if __name__ == "__main__":
