@@ -27,7 +27,7 @@ from tests.unit.notebook.merge_strategies import corrected, edited, releases, wr
 from tests.unit.notebook.strategies import TEXTS, damaged, notebooks
 
 pytestmark = pytest.mark.timeout(1800)
-SOME = settings(max_examples=max(60, settings().max_examples // 2))
+SOME = settings(max_examples=max(40, settings().max_examples // 5))
 
 
 @st.composite
