@@ -2,8 +2,8 @@
 
 ``python -m bench.support.fake_node TOKEN NAME DIRECTORY`` joins the hub of a token and serves until
 it is stopped, with the messages of a real node at work: a status every two seconds, and each second
-the use of a tenth of its sessions, as that of idle ones changes. Each session runs its checks twice
-a minute while DIRECTORY has a file ``checks``.
+the use of a tenth of its sessions, as that of idle ones changes. Each session checks twice a minute
+while DIRECTORY has a file ``checks`` with a number: so many checks run each time.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _SESSION_MIB = 60
 _CHECKED_SECONDS, _CHECK_ROUND = 0.2, 150
 """The pause between two messages about checks; after so many, each session has checked once."""
 LABELS = tuple(f"Q{number}: a question" for number in range(10))
-"""The checks of a notebook, which all run each time."""
+"""The checks of a notebook."""
 _STATUSES = ("success", "partial", "danger", "warn")
 _OPERATIONS = (
     *("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel"),
@@ -112,9 +112,9 @@ class FakeNode:
         for turn in itertools.count():
             await asyncio.sleep(_CHECKED_SECONDS)
             due = itertools.islice(self.sessions, turn % _CHECK_ROUND, None, _CHECK_ROUND)
-            found = tuple(_checks(each, turn) for each in due)
-            there = await asyncio.to_thread(wanted.exists)
-            if found and there:
+            count = await asyncio.to_thread(_number_in, wanted)
+            found = tuple(_checks(each, turn, count) for each in due if count)
+            if found:
                 self.tell(Checked(sessions=found))
 
     def status(self) -> NodeStatus:
@@ -183,10 +183,20 @@ class FakeNode:
                 return Done(id=call.id)
 
 
-def _checks(session_id: str, turn: int) -> SessionChecks:
-    """Return what a notebook's checks say, as the runtime writes it."""
+def _number_in(path: Path) -> int:
+    """Return the number in a file, 0 without a file."""
+    try:
+        return int(path.read_text())
+    except FileNotFoundError:
+        return 0
+
+
+def _checks(session_id: str, turn: int, count: int) -> SessionChecks:
+    """Return what ``count`` checks of a notebook say, as the runtime writes it."""
     lines = []
-    for number, label in enumerate(LABELS):
+    first = turn // _CHECK_ROUND
+    for number in range(first, first + count):
+        label = LABELS[number % len(LABELS)]
         status = _STATUSES[(turn + number) % len(_STATUSES)]
         record = {"label": label, "status": status, "earned": 0.5, "total": 2.0}
         lines.append(json.dumps(record))
