@@ -189,6 +189,7 @@ class RigServices:
 
     loaded: LoadedSettings
     authenticator: Authenticator
+    policy: AuthPolicy
     roster: FakeRoster
     revocations: FakeRevocations
     pool: FakePool
@@ -290,6 +291,7 @@ def services(
     return RigServices(
         loaded=load_settings(directory, overrides=overrides or {}, environ={}),
         authenticator=Authenticator(policy, revocations, clock),
+        policy=policy,
         roster=FakeRoster(),
         revocations=revocations,
         pool=FakePool(),
