@@ -190,6 +190,7 @@ class RigServices:
     loaded: LoadedSettings
     policy: AuthPolicy
     authenticator: Authenticator
+    policy: AuthPolicy
     roster: FakeRoster
     revocations: FakeRevocations
     pool: FakePool
@@ -292,6 +293,7 @@ def services(
         loaded=load_settings(directory, overrides=overrides or {}, environ={}),
         policy=policy,
         authenticator=Authenticator(policy, revocations, clock),
+        policy=policy,
         roster=FakeRoster(),
         revocations=revocations,
         pool=FakePool(),
