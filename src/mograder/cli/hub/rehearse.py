@@ -49,11 +49,11 @@ def rehearse(
     address: Address,
     as_json: bool,
 ) -> None:
-    """Let throw-away users open an item on a hub, and tell how that went.
+    """See beforehand how a lecture will go on a hub.
 
-    Their sessions are real: each starts in its sandbox and runs all cells of the release. The hub
-    may be in use: students come first, and what the rehearsal made is removed at its end. It ends
-    with 1 unless all of them have run all cells.
+    Throw-away users open ITEM. Their sessions are real: each starts in its sandbox and runs all
+    cells of the release. The hub may be in use: students come first, and what the rehearsal made is
+    removed at its end. It ends with 1 unless all of them have run all cells.
     """
     with address.client() as client:
         if cancel:
