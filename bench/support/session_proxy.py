@@ -190,7 +190,6 @@ class RigServices:
     loaded: LoadedSettings
     policy: AuthPolicy
     authenticator: Authenticator
-    policy: AuthPolicy
     roster: FakeRoster
     revocations: FakeRevocations
     pool: FakePool
@@ -293,7 +292,6 @@ def services(
         loaded=load_settings(directory, overrides=overrides or {}, environ={}),
         policy=policy,
         authenticator=Authenticator(policy, revocations, clock),
-        policy=policy,
         roster=FakeRoster(),
         revocations=revocations,
         pool=FakePool(),
