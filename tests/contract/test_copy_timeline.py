@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Busy, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, rehearsal_user
 from mograder.sessions.student_copies import Copies, CopyOf
 from mograder.store.versions import Origin, digest_of
 from tests.support.hub_app import NOTEBOOK, Hub, open_hub
@@ -51,6 +51,14 @@ async def test_a_new_copy_begins_with_its_release(hub: Hub) -> None:
     released = take(hub).read_bytes()
     assert timeline(hub) == [(Origin.RELEASE, released)]
     assert hub.services.recorder.versions.release_of("anna", "A1") == digest_of(released)
+
+
+async def test_the_copies_of_a_rehearsals_users_are_not_recorded(hub: Hub) -> None:
+    user, release = rehearsal_user(1), hub.services.releases.get(ANNA.item)
+    assert release is not None
+    hub.services.workspaces.ensure(user, release)
+    hub.services.recorder.look(user, ANNA.item)
+    assert hub.services.recorder.versions.newest(user, ANNA.item) is None
 
 
 async def test_an_older_copy_begins_with_what_is_found(hub: Hub) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mograder.core.clock import Clock
+from mograder.core.names import is_rehearsal
 from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.sandbox.protocol import Checked, Mode
 from mograder.sessions.session import LiveSession, SessionKey
@@ -85,7 +86,7 @@ class CheckReports:
             return
         for each in news.sessions:
             live = self._by_id(each.session_id)
-            if live is None or live.endpoint.node != news.node or live.key.mode is not Mode.EDIT:
+            if live is None or live.endpoint.node != news.node or not _reports(live.key):
                 continue
             reports = self._accepted(live, each.reports)
             if reports:
@@ -106,6 +107,11 @@ class CheckReports:
 
     def _forget(self, session_id: str) -> None:
         self._labels.pop(session_id, None)
+
+
+def _reports(key: SessionKey) -> bool:
+    """Return whether the checks of a session are a student's, and not a rehearsal's."""
+    return key.mode is Mode.EDIT and not is_rehearsal(key.user)
 
 
 def report_of(line: str) -> CheckReport | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mograder.core.names import rehearsal_user
 from mograder.sandbox.protocol import (
     LINE_LIMIT,
     LONGEST_REPORT,
@@ -81,6 +83,14 @@ def test_a_report_reaches_the_listener_with_the_key_of_its_session_and_the_time(
         ),
         heard.clock.now(),
     )
+
+
+def test_a_rehearsals_users_are_not_on_the_board() -> None:
+    heard = Heard()
+    user = rehearsal_user(1)
+    heard.live["editor-1"] = replace(heard.live["editor-1"], key=SessionKey(user, "A1", Mode.EDIT))
+    heard.hear("editor-1", line())
+    assert heard.told == []
 
 
 @pytest.mark.parametrize("session_id", ["lecture-1", "unknown-1"])
