@@ -111,8 +111,8 @@ class FakeNode:
         """Report the checks of each session twice a minute while a file exists, until cancelled."""
         for turn in itertools.count():
             await asyncio.sleep(_CHECKED_SECONDS)
-            due = itertools.islice(self.sessions, turn % _CHECK_ROUND, None, _CHECK_ROUND)
             count = await asyncio.to_thread(_number_in, wanted)
+            due = itertools.islice(self.sessions, turn % _CHECK_ROUND, None, _CHECK_ROUND)
             found = tuple(_checks(each, turn, count) for each in due if count)
             if found:
                 self.tell(Checked(sessions=found))
