@@ -291,13 +291,14 @@ class Held(Body):
 class Published(Body):
     """A release was replaced; ``files`` are its files, sorted.
 
-    ``copies`` is how many students have a copy of the item, as counted lately.
+    ``copies`` is how many students have a copy of the item, as counted lately; it is left out if
+    there is none.
     """
 
     status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
-    copies: int = 0
+    copies: int = Field(default=0, exclude_if=lambda copies: not copies)
 
 
 class HeldSource(Body):
