@@ -23,7 +23,7 @@ from mograder.store.copy_updates import PreviewLine, PreviewState
 
 _AT_ONCE = 2
 _BATCH = 20
-_BATCH_BYTES = 4_000_000
+_BATCH_BYTES = 400_000
 """Most copies, and most bytes of them, that one process merges."""
 
 _log = get_logger(__name__)
