@@ -1,4 +1,4 @@
-"""kill -9 at any moment of editing and resetting: each acknowledged save is in the timeline.
+"""kill -9 while copies are edited, reset and merged: each acknowledged save is in the timeline.
 
 The moments are random; ``make test-long`` prints the seed, so that a run that fails can be repeated
 with ``MOGRADER_TEST_SEED``.
@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +21,14 @@ import psutil
 import pytest
 
 from bench.support.hub import HubProcess
-from bench.support.identity import student
+from bench.support.identity import instructor, student
 from bench.support.marimo import MarimoClient
 from bench.support.uids import uid_of
 from mograder.store.database import open_engine
 from mograder.store.versions import Origin, Version, Versions
 from tests.e2e.test_durability import supervisor_of
 from tests.support.sandbox_processes import parts_of
-from tests.support.shared_hub import TINY, SharedCaches, module_hub
+from tests.support.shared_hub import TINY, SharedCaches, module_hub, notebook
 from tests.support.student_workers import CUT, Worker
 
 pytestmark = [
@@ -36,15 +37,16 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="the parts are told apart by their uids"),
 ]
 
-HUB, SUPERVISOR, SERVER, KERNEL, RESET, STOP = (
+HUB, SUPERVISOR, SERVER, KERNEL, RESET, MERGE, STOP = (
     "hub",
     "supervisor",
     "server",
     "kernel",
     "reset",
+    "merge",
     "stop",
 )
-KINDS = (HUB, SERVER, RESET, KERNEL, HUB, STOP, SERVER, RESET, SUPERVISOR)
+KINDS = (HUB, SERVER, RESET, KERNEL, MERGE, STOP, SERVER, RESET, SUPERVISOR, MERGE)
 _SAVED = re.compile(rb"saved = (\d+)")
 
 
@@ -76,12 +78,20 @@ class Saver(Worker):
 
     async def reset(self) -> None:
         """Put the release in the copy's place, as the button does."""
+        self.resets += await self._press("reset")
+        self.clear_away()
+
+    async def take_update(self) -> None:
+        """Have the offered release merged into the copy, as the button does."""
+        with contextlib.suppress(*CUT):
+            await self._press("update")
+
+    async def _press(self, button: str) -> bool:
         async with httpx.AsyncClient(
             base_url=self.hub.url, headers=student(self.name), timeout=60, trust_env=False
         ) as client:
-            answer = await client.post(f"/reset/{self.name}/{self.item}")
-        self.resets += answer.status_code == httpx.codes.OK
-        self.clear_away()
+            answer = await client.post(f"/{button}/{self.name}/{self.item}")
+        return answer.status_code == httpx.codes.OK
 
     def clear_away(self) -> None:
         """Remove the earlier versions in the folder, which have a bound of their own."""
@@ -99,7 +109,7 @@ async def test_each_acknowledged_save_is_in_the_timeline(
         for number in range(rounds):
             await _saves_again(saver, saving)
             await asyncio.sleep(chance.uniform(0, 1.2))
-            await _strike(KINDS[number % len(KINDS)], saver)
+            await _strike(KINDS[number % len(KINDS)], saver, chance)
         await _saves_again(saver, saving)
     finally:
         saving.cancel()
@@ -110,7 +120,8 @@ async def test_each_acknowledged_save_is_in_the_timeline(
     lost = sorted(set(saver.confirmed) - recorded)
     assert lost == [], f"{len(lost)} of {len(saver.confirmed)} saves are not in the timeline"
     assert saver.resets > 0
-    assert {each.origin for each, _ in timeline} >= {Origin.RELEASE, Origin.EDITOR, Origin.RESET}
+    causes = {Origin.RELEASE, Origin.EDITOR, Origin.RESET, Origin.MERGE}
+    assert {each.origin for each, _ in timeline} >= causes
     print(f"{len(saver.confirmed)} saves confirmed, {len(timeline)} versions")
 
 
@@ -133,14 +144,40 @@ async def _saves_again(saver: Saver, saving: asyncio.Task[None]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _strike(kind: str, saver: Saver) -> None:
+def correct(hub: HubProcess) -> None:
+    """Publish a corrected release, with a further cell, and offer it to those with a copy."""
+    cell = f"@app.cell\ndef _():\n    'corrected at {time.monotonic_ns()}'\n    return\n\n\n"
+    text = notebook().replace("if __name__ ==", f"{cell}if __name__ ==")
+    with hub.client(instructor()) as client:
+        files = [("files", (f"{TINY}.py", text.encode()))]
+        published = client.post(f"/publish/{TINY}", params={"type": "assignment"}, files=files)
+        assert published.json()["status"] == "ok"
+        assert client.post(f"/updates/{TINY}").is_success
+
+
+async def _kill_hub(hub: HubProcess) -> None:
+    await asyncio.to_thread(hub.kill)
+    await asyncio.to_thread(hub.restart)
+
+
+async def _merge(saver: Saver, chance: random.Random) -> None:
+    """Kill the hub while it merges a correction into the copy; the next start goes on with it."""
+    await asyncio.to_thread(correct, saver.hub)
+    taking = asyncio.create_task(saver.take_update())
+    await asyncio.sleep(chance.uniform(0, 0.5))
+    await _kill_hub(saver.hub)
+    await taking
+
+
+async def _strike(kind: str, saver: Saver, chance: random.Random) -> None:
     """Kill a part, or end the session in another way."""
     hub = saver.hub
     if kind == HUB:
-        await asyncio.to_thread(hub.kill)
-        await asyncio.to_thread(hub.restart)
+        await _kill_hub(hub)
     elif kind == RESET:
         await saver.reset()
+    elif kind == MERGE:
+        await _merge(saver, chance)
     elif kind == STOP:
         await saver.stop()
     elif kind == SUPERVISOR:
