@@ -12,7 +12,7 @@ import click
 
 from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import Given, course_dir_option, sandbox_options
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings, read_environ
@@ -60,14 +60,7 @@ _LONGEST_JOBS = 64
     show_default=True,
     help="How many notebooks run at a time.",
 )
-@click.option(
-    "--no-sandbox", is_flag=True, help="Run without a sandbox: with the network, and no limits."
-)
-@click.option(
-    "--own-python",
-    is_flag=True,
-    help="Run with mograder's own Python and packages, without a sandbox.",
-)
+@sandbox_options
 @course_dir_option
 @click.pass_context
 def generate(  # noqa: PLR0913  # one argument per option

@@ -15,7 +15,7 @@ import click
 
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option, json_option, sandbox_options
 from mograder.cli.shared.progress_bars import counting
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
@@ -67,14 +67,7 @@ _MANY_RUNS = 100
     default=None,
     help="How many notebooks run at a time.  [default: one for each processor]",
 )
-@click.option(
-    "--no-sandbox", is_flag=True, help="Run without a sandbox: with the network, and no limits."
-)
-@click.option(
-    "--own-python",
-    is_flag=True,
-    help="Run with mograder's own Python and packages, without a sandbox.",
-)
+@sandbox_options
 @json_option
 @course_dir_option
 @click.pass_context

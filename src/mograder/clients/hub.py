@@ -372,11 +372,16 @@ def _object(content: bytes, url: str) -> dict[str, object]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise RemoteFailed(
-            f"What answers at {url} is not a mograder hub.",
-            hint="Give the hub's own address, not that of a sign-in page in front of it.",
-        )
+        raise no_hub(url)
     return answer
+
+
+def no_hub(url: str) -> RemoteFailed:
+    """Return the error for an answer that no hub gives."""
+    return RemoteFailed(
+        f"What answers at {url} is not a mograder hub, or it is of another version.",
+        hint="Give the hub's own address, not that of a sign-in page in front of it.",
+    )
 
 
 def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from mograder.clients.hub import HubClient
-from mograder.core.errors import RemoteFailed
+from mograder.clients.hub import HubClient, no_hub
 
 T = TypeVar("T")
 
@@ -87,7 +86,4 @@ def _read(shape: TypeAdapter[T], answer: bytes, client: HubClient) -> T:
     try:
         return shape.validate_json(answer)
     except ValidationError as error:
-        raise RemoteFailed(
-            f"What answers at {client.url} is not a mograder hub.",
-            hint="Give the hub's own address, not that of a sign-in page in front of it.",
-        ) from error
+        raise no_hub(client.url) from error

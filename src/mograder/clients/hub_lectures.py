@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from mograder.clients.hub import Event, HubClient, messages
-from mograder.core.errors import RemoteFailed
+from mograder.clients.hub import Event, HubClient, messages, no_hub
 from mograder.core.single_flight import Progress
 
 A = TypeVar("A", bound="_Answer")
@@ -127,18 +126,11 @@ def _read(shape: type[A], answer: bytes, client: HubClient) -> A:
     try:
         return shape.model_validate_json(answer)
     except ValidationError as error:
-        raise _no_hub(client) from error
+        raise no_hub(client.url) from error
 
 
 def _validated(shape: type[A], answer: dict[str, object], client: HubClient) -> A:
     try:
         return shape.model_validate(answer)
     except ValidationError as error:
-        raise _no_hub(client) from error
-
-
-def _no_hub(client: HubClient) -> RemoteFailed:
-    return RemoteFailed(
-        f"What answers at {client.url} is not a mograder hub.",
-        hint="Give the hub's own address, not that of a sign-in page in front of it.",
-    )
+        raise no_hub(client.url) from error

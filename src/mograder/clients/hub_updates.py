@@ -7,8 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.clients.hub import HubClient, messages
-from mograder.core.errors import RemoteFailed
+from mograder.clients.hub import HubClient, messages, no_hub
 from mograder.core.single_flight import Progress
 
 M = TypeVar("M", bound=BaseModel)
@@ -99,6 +98,4 @@ def _read(shape: type[M], answer: dict[str, object], client: HubClient) -> M:
     try:
         return shape.model_validate(answer)
     except ValidationError as error:
-        raise RemoteFailed(
-            f"What answers at {client.url} is not a mograder hub, or it is of another version."
-        ) from error
+        raise no_hub(client.url) from error

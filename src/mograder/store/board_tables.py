@@ -10,10 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, Text, false
 
-from mograder.store.hub_tables import UtcDateTime, metadata
-
-_NAME = String(200)
-_WORD = String(20)
+from mograder.store.hub_tables import NAME, WORD, UtcDateTime, metadata
 
 MOST_LABEL = 200
 """Maximum characters of a check's label on the board."""
@@ -21,10 +18,10 @@ MOST_LABEL = 200
 board_checks = Table(
     "board_checks",
     metadata,
-    Column("item", _NAME, primary_key=True),
-    Column("username", _NAME, primary_key=True),
+    Column("item", NAME, primary_key=True),
+    Column("username", NAME, primary_key=True),
     Column("label", String(MOST_LABEL), primary_key=True),
-    Column("status", _WORD, nullable=False),
+    Column("status", WORD, nullable=False),
     Column("earned", Float, nullable=False),
     Column("total", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -38,12 +35,12 @@ board_checks = Table(
 help_requests = Table(
     "help_requests",
     metadata,
-    Column("item", _NAME, primary_key=True),
-    Column("username", _NAME, primary_key=True),
+    Column("item", NAME, primary_key=True),
+    Column("username", NAME, primary_key=True),
     Column("label", String(MOST_LABEL), nullable=False),
     Column("text", Text, nullable=False),
     Column("asked_at", UtcDateTime(), nullable=False),
-    Column("helper", _NAME, nullable=False, server_default=""),
+    Column("helper", NAME, nullable=False, server_default=""),
     Column("taken_at", UtcDateTime()),
     Column("together", Boolean, nullable=False, server_default=false()),
 )
@@ -52,9 +49,9 @@ item_messages = Table(
     "item_messages",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("item", _NAME, nullable=False),
+    Column("item", NAME, nullable=False),
     Column("text", Text, nullable=False),
-    Column("sender", _NAME, nullable=False),
+    Column("sender", NAME, nullable=False),
     Column("sent_at", UtcDateTime(), nullable=False),
     Column("until", UtcDateTime(), nullable=False),
     Index(None, "until"),

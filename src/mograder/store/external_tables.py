@@ -18,24 +18,20 @@ from sqlalchemy import (
     false,
 )
 
-from mograder.store.hub_tables import UtcDateTime, metadata
+from mograder.store.hub_tables import HASH, NAME, TEXT, WORD, UtcDateTime, metadata
 
 _ADDRESS = String(500)
 _ID = String(255)
-_NAME = String(200)
-_HASH = String(128)
-_WORD = String(20)
-_TEXT = String(1000)
 
 external_people = Table(
     "external_people",
     metadata,
     Column("issuer", _ADDRESS, primary_key=True),
     Column("subject", _ID, primary_key=True),
-    Column("username", _NAME, nullable=False),
-    Column("display_name", _NAME, nullable=False, server_default=""),
+    Column("username", NAME, nullable=False),
+    Column("display_name", NAME, nullable=False, server_default=""),
     Column("linked_at", UtcDateTime(), nullable=False),
-    Column("linked_by", _NAME, nullable=False),
+    Column("linked_by", NAME, nullable=False),
     UniqueConstraint("issuer", "username"),
 )
 """The user of this hub for a subject of an issuer; ``linked_by`` is empty for the first sign-in."""
@@ -43,7 +39,7 @@ external_people = Table(
 used_states = Table(
     "used_states",
     metadata,
-    Column("hash", _HASH, primary_key=True),
+    Column("hash", HASH, primary_key=True),
     Column("until", UtcDateTime(), nullable=False),
 )
 """Values that may be used once: states, nonces, ids of tokens, handles; rows expire."""
@@ -51,7 +47,7 @@ used_states = Table(
 provider_logins = Table(
     "provider_logins",
     metadata,
-    Column("login_id", _HASH, primary_key=True),
+    Column("login_id", HASH, primary_key=True),
     Column("issuer", _ADDRESS, nullable=False),
     Column("subject", _ID, nullable=False),
     Column("sid", _ID, nullable=False),
@@ -63,7 +59,7 @@ provider_logins = Table(
 lti_keys = Table(
     "lti_keys",
     metadata,
-    Column("kid", _HASH, primary_key=True),
+    Column("kid", HASH, primary_key=True),
     Column("private_key", Text, nullable=False),
     Column("created_at", UtcDateTime(), nullable=False),
     Column("retired_at", UtcDateTime()),
@@ -83,7 +79,7 @@ lti_platforms = Table(
 lti_registrations = Table(
     "lti_registrations",
     metadata,
-    Column("code_hash", _HASH, primary_key=True),
+    Column("code_hash", HASH, primary_key=True),
     Column("settings", Text, nullable=False),
     Column("expires", UtcDateTime(), nullable=False),
 )
@@ -97,10 +93,10 @@ lti_links = Table(
     Column("deployment", _ID, primary_key=True),
     Column("context", _ID, primary_key=True),
     Column("resource_link", _ID, primary_key=True),
-    Column("item", _NAME, nullable=False),
-    Column("title", _TEXT, nullable=False),
-    Column("lineitem", _TEXT, nullable=False),
-    Column("lineitems", _TEXT, nullable=False),
+    Column("item", NAME, nullable=False),
+    Column("title", TEXT, nullable=False),
+    Column("lineitem", TEXT, nullable=False),
+    Column("lineitems", TEXT, nullable=False),
     Column("seen_at", UtcDateTime(), nullable=False),
     Index(None, "item"),
 )
@@ -112,10 +108,10 @@ lti_rosters = Table(
     Column("issuer", _ADDRESS, primary_key=True),
     Column("client_id", _ID, primary_key=True),
     Column("context", _ID, primary_key=True),
-    Column("memberships_url", _TEXT, nullable=False),
+    Column("memberships_url", TEXT, nullable=False),
     Column("read_at", UtcDateTime()),
     Column("tried_at", UtcDateTime()),
-    Column("error", _TEXT, nullable=False, server_default=""),
+    Column("error", TEXT, nullable=False, server_default=""),
 )
 """Where a course's members are read; ``read_at`` is the last complete reading."""
 
@@ -126,9 +122,9 @@ lti_members = Table(
     Column("client_id", _ID, primary_key=True),
     Column("context", _ID, primary_key=True),
     Column("subject", _ID, primary_key=True),
-    Column("username", _NAME, nullable=False),
-    Column("display_name", _NAME, nullable=False),
-    Column("roles", _TEXT, nullable=False),
+    Column("username", NAME, nullable=False),
+    Column("display_name", NAME, nullable=False),
+    Column("roles", TEXT, nullable=False),
 )
 """The members of the last complete reading; ``username`` is empty if the platform tells none."""
 
@@ -138,22 +134,22 @@ lti_scores = Table(
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("issuer", _ADDRESS, nullable=False),
     Column("client_id", _ID, nullable=False),
-    Column("lineitem", _TEXT, nullable=False),
+    Column("lineitem", TEXT, nullable=False),
     Column("subject", _ID, nullable=False),
-    Column("username", _NAME, nullable=False),
-    Column("item", _NAME, nullable=False),
+    Column("username", NAME, nullable=False),
+    Column("item", NAME, nullable=False),
     Column("given", Float),
     Column("maximum", Float),
     Column("comment", Text, nullable=False),
-    Column("digest", _HASH, nullable=False),
-    Column("state", _WORD, nullable=False),
-    Column("detail", _TEXT, nullable=False, server_default=""),
+    Column("digest", HASH, nullable=False),
+    Column("state", WORD, nullable=False),
+    Column("detail", TEXT, nullable=False, server_default=""),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("next_at", UtcDateTime(), nullable=False),
     Column("stamp", UtcDateTime()),
     Column("sent_at", UtcDateTime()),
-    Column("sent_digest", _HASH, nullable=False, server_default=""),
-    Column("ours", _TEXT, nullable=False, server_default="[]"),
+    Column("sent_digest", HASH, nullable=False, server_default=""),
+    Column("ours", TEXT, nullable=False, server_default="[]"),
     Column("overwrite", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("lineitem", "subject"),
     Index(None, "item"),

@@ -28,10 +28,11 @@ from sqlalchemy import (
 
 from mograder.auth.roles import Role
 
-_NAME = String(200)
-_HASH = String(128)
-_TEXT = String(1000)
-_WORD = String(20)
+# The types of columns that the tables share.
+NAME = String(200)
+HASH = String(128)
+TEXT = String(1000)
+WORD = String(20)
 
 
 class SessionState(StrEnum):
@@ -103,7 +104,7 @@ metadata = MetaData(
 users = Table(
     "users",
     metadata,
-    Column("username", _NAME, primary_key=True),
+    Column("username", NAME, primary_key=True),
     Column("slot", Integer, unique=True),
     Column("epoch", Integer, nullable=False, server_default="0"),
 )
@@ -111,22 +112,22 @@ users = Table(
 counters = Table(
     "counters",
     metadata,
-    Column("name", _NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("value", Integer, nullable=False),
 )
 
 revoked_logins = Table(
     "revoked_logins",
     metadata,
-    Column("login_id", _HASH, primary_key=True),
+    Column("login_id", HASH, primary_key=True),
     Column("until", UtcDateTime(), nullable=False),
 )
 
 links = Table(
     "links",
     metadata,
-    Column("code_hash", _HASH, primary_key=True),
-    Column("username", _NAME, nullable=False),
+    Column("code_hash", HASH, primary_key=True),
+    Column("username", NAME, nullable=False),
     Column("role", _word_of(Role), nullable=False),
     Column("expires", UtcDateTime(), nullable=False),
 )
@@ -134,31 +135,31 @@ links = Table(
 sessions = Table(
     "sessions",
     metadata,
-    Column("session_id", _HASH, primary_key=True),
-    Column("username", _NAME, nullable=False),
-    Column("item", _NAME, nullable=False),
-    Column("mode", _WORD, nullable=False),
+    Column("session_id", HASH, primary_key=True),
+    Column("username", NAME, nullable=False),
+    Column("item", NAME, nullable=False),
+    Column("mode", WORD, nullable=False),
     Column("state", _word_of(SessionState), nullable=False),
-    Column("socket", _TEXT, nullable=False),
-    Column("version", _HASH, nullable=False),
-    Column("environment", _TEXT, nullable=False),
+    Column("socket", TEXT, nullable=False),
+    Column("version", HASH, nullable=False),
+    Column("environment", TEXT, nullable=False),
     Column("started_at", UtcDateTime(), nullable=False),
     Column("last_seen", UtcDateTime(), nullable=False),
-    Column("node", _NAME, nullable=False, server_default=""),
-    Column("hub", _WORD, nullable=False, server_default=""),
+    Column("node", NAME, nullable=False, server_default=""),
+    Column("hub", WORD, nullable=False, server_default=""),
     UniqueConstraint("username", "item", "mode"),
 )
 
 capabilities = Table(
     "capabilities",
     metadata,
-    Column("cap_hash", _HASH, primary_key=True),
+    Column("cap_hash", HASH, primary_key=True),
     Column(
-        "session_id", _HASH, ForeignKey("sessions.session_id", ondelete="CASCADE"), nullable=False
+        "session_id", HASH, ForeignKey("sessions.session_id", ondelete="CASCADE"), nullable=False
     ),
-    Column("username", _NAME, nullable=False),
+    Column("username", NAME, nullable=False),
     Column("role", _word_of(Role), nullable=False),
-    Column("login_id", _HASH, nullable=False),
+    Column("login_id", HASH, nullable=False),
     Column("created", UtcDateTime(), nullable=False),
     Index(None, "session_id"),
     Index(None, "login_id"),
@@ -169,32 +170,32 @@ audit = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("at", UtcDateTime(), nullable=False),
-    Column("who", _NAME, nullable=False),
-    Column("action", _NAME, nullable=False),
-    Column("what", _TEXT, nullable=False),
-    Column("origin", _NAME, nullable=False),
-    Column("outcome", _NAME, nullable=False),
+    Column("who", NAME, nullable=False),
+    Column("action", NAME, nullable=False),
+    Column("what", TEXT, nullable=False),
+    Column("origin", NAME, nullable=False),
+    Column("outcome", NAME, nullable=False),
 )
 
 
 endings = Table(
     "endings",
     metadata,
-    Column("username", _NAME, primary_key=True),
-    Column("item", _NAME, primary_key=True),
-    Column("mode", _WORD, primary_key=True),
-    Column("session_id", _HASH, nullable=False),
-    Column("reason", _WORD, nullable=False),
+    Column("username", NAME, primary_key=True),
+    Column("item", NAME, primary_key=True),
+    Column("mode", WORD, primary_key=True),
+    Column("session_id", HASH, nullable=False),
+    Column("reason", WORD, nullable=False),
     Column("ended_at", UtcDateTime(), nullable=False),
-    Column("detail", _TEXT, nullable=False),
+    Column("detail", TEXT, nullable=False),
     Index(None, "ended_at"),
 )
 
 results = Table(
     "results",
     metadata,
-    Column("username", _NAME, primary_key=True),
-    Column("item", _NAME, primary_key=True),
+    Column("username", NAME, primary_key=True),
+    Column("item", NAME, primary_key=True),
     Column("at", UtcDateTime(), nullable=False),
     Column("answer", Text, nullable=False),
     Index(None, "at"),
@@ -204,9 +205,9 @@ grading_jobs = Table(
     "grading_jobs",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("item", _NAME, nullable=False),
+    Column("item", NAME, nullable=False),
     Column("state", _word_of(JobState), nullable=False),
-    Column("who", _NAME, nullable=False),
+    Column("who", NAME, nullable=False),
     Column("students", Text, nullable=False),
     Column("force", Boolean, nullable=False),
     Column("failed_only", Boolean, nullable=False),
@@ -214,7 +215,7 @@ grading_jobs = Table(
     Column("completed", Integer, nullable=False),
     Column("attention", Integer, nullable=False),
     Column("problems", Text, nullable=False),
-    Column("error", _TEXT, nullable=False),
+    Column("error", TEXT, nullable=False),
     Column("asked_at", UtcDateTime(), nullable=False),
     Column("started_at", UtcDateTime()),
     Column("ended_at", UtcDateTime()),

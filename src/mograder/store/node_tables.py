@@ -10,30 +10,27 @@ from datetime import datetime
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, false
 
-from mograder.store.hub_tables import UtcDateTime, metadata
+from mograder.store.hub_tables import HASH, NAME, WORD, UtcDateTime, metadata
 
 _ADDRESS = String(500)
-_NAME = String(200)
-_HASH = String(128)
-_WORD = String(20)
 
 nodes = Table(
     "nodes",
     metadata,
-    Column("name", _NAME, primary_key=True),
-    Column("fingerprint", _HASH, nullable=False),
+    Column("name", NAME, primary_key=True),
+    Column("fingerprint", HASH, nullable=False),
     Column("joined_at", UtcDateTime(), nullable=False),
     Column("certificate_until", UtcDateTime(), nullable=False),
     Column("lease_until", UtcDateTime()),
     Column("draining", Boolean, nullable=False, server_default=false()),
-    Column("version", _NAME, nullable=False, server_default=""),
+    Column("version", NAME, nullable=False, server_default=""),
     Column("status", Text, nullable=False, server_default=""),
 )
 
 node_tokens = Table(
     "node_tokens",
     metadata,
-    Column("token_hash", _HASH, primary_key=True),
+    Column("token_hash", HASH, primary_key=True),
     Column("expires", UtcDateTime(), nullable=False),
     Column("uses", Integer, nullable=False),
 )
@@ -49,7 +46,7 @@ node_authority = Table(
 hubs = Table(
     "hubs",
     metadata,
-    Column("hub_id", _WORD, primary_key=True),
+    Column("hub_id", WORD, primary_key=True),
     Column("address", _ADDRESS, nullable=False),
     Column("started_at", UtcDateTime(), nullable=False),
     Column("alive_until", UtcDateTime(), nullable=False),
@@ -58,8 +55,8 @@ hubs = Table(
 hub_leases = Table(
     "hub_leases",
     metadata,
-    Column("name", _NAME, primary_key=True),
-    Column("hub_id", _WORD, nullable=False),
+    Column("name", NAME, primary_key=True),
+    Column("hub_id", WORD, nullable=False),
     Column("until", UtcDateTime(), nullable=False),
 )
 
@@ -67,7 +64,7 @@ hub_news = Table(
     "hub_news",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("hub_id", _WORD, nullable=False),
+    Column("hub_id", WORD, nullable=False),
     Column("at", UtcDateTime(), nullable=False),
     Column("text", Text, nullable=False),
     Index(None, "at"),

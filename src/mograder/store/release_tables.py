@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Integer, LargeBinary, Table, Text, UniqueConstraint
 
-from mograder.store.hub_tables import UtcDateTime, metadata
-
-_NAME = String(200)
-_HASH = String(128)
+from mograder.store.hub_tables import HASH, NAME, UtcDateTime, metadata
 
 kept_texts = Table(
     "kept_texts",
     metadata,
-    Column("digest", _HASH, primary_key=True),
+    Column("digest", HASH, primary_key=True),
     Column("size", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
@@ -25,9 +22,9 @@ kept_releases = Table(
     "kept_releases",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("item", _NAME, nullable=False),
-    Column("digest", _HASH, nullable=False),
-    Column("files_digest", _HASH, nullable=False),
+    Column("item", NAME, nullable=False),
+    Column("digest", HASH, nullable=False),
+    Column("files_digest", HASH, nullable=False),
     Column("files", Text, nullable=False),
     Column("published", UtcDateTime(), nullable=False),
     UniqueConstraint("item", "digest", "files_digest"),

@@ -9,14 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Boolean, Column, Enum, Index, Integer, String, Table, Text, false
+from sqlalchemy import Boolean, Column, Enum, Index, Integer, Table, Text, false
 
-from mograder.store.hub_tables import UtcDateTime, metadata
-
-_NAME = String(200)
-_HASH = String(128)
-_TEXT = String(1000)
-_WORD = String(20)
+from mograder.store.hub_tables import HASH, NAME, TEXT, WORD, UtcDateTime, metadata
 
 
 class UpdateState(StrEnum):
@@ -57,26 +52,26 @@ def _word_of(kind: type[StrEnum]) -> Enum:
 update_offers = Table(
     "update_offers",
     metadata,
-    Column("item", _NAME, primary_key=True),
+    Column("item", NAME, primary_key=True),
     Column("number", Integer, nullable=False),
-    Column("release", _HASH, nullable=False),
+    Column("release", HASH, nullable=False),
     Column("offered_at", UtcDateTime(), nullable=False),
-    Column("offered_by", _NAME, nullable=False),
+    Column("offered_by", NAME, nullable=False),
     Column("withdrawn", Boolean, nullable=False, server_default=false()),
 )
 
 copy_updates = Table(
     "copy_updates",
     metadata,
-    Column("item", _NAME, primary_key=True),
-    Column("username", _NAME, primary_key=True),
+    Column("item", NAME, primary_key=True),
+    Column("username", NAME, primary_key=True),
     Column("offer", Integer, nullable=False),
-    Column("release", _HASH, nullable=False),
+    Column("release", HASH, nullable=False),
     Column("state", _word_of(UpdateState), nullable=False),
     Column("at", UtcDateTime(), nullable=False),
     Column("before", Integer, nullable=False),
-    Column("after", _HASH, nullable=False),
-    Column("reason", _TEXT, nullable=False),
+    Column("after", HASH, nullable=False),
+    Column("reason", TEXT, nullable=False),
     Column("cells", Text, nullable=False),
     Index(None, "username"),
 )
@@ -84,9 +79,9 @@ copy_updates = Table(
 update_previews = Table(
     "update_previews",
     metadata,
-    Column("item", _NAME, primary_key=True),
-    Column("run", _WORD, nullable=False),
-    Column("release", _HASH, nullable=False),
+    Column("item", NAME, primary_key=True),
+    Column("run", WORD, nullable=False),
+    Column("release", HASH, nullable=False),
     Column("state", _word_of(PreviewState), nullable=False),
     Column("total", Integer, nullable=False),
     Column("completed", Integer, nullable=False),

@@ -14,22 +14,18 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
-    String,
     Table,
     UniqueConstraint,
 )
 
-from mograder.store.hub_tables import metadata
-
-_NAME = String(200)
-_HASH = String(128)
+from mograder.store.hub_tables import HASH, NAME, metadata
 
 version_copies = Table(
     "version_copies",
     metadata,
     Column("copy", Integer, primary_key=True, autoincrement=True),
-    Column("username", _NAME, nullable=False),
-    Column("item", _NAME, nullable=False),
+    Column("username", NAME, nullable=False),
+    Column("item", NAME, nullable=False),
     Column("release", Integer, nullable=False),
     Column("newest", Integer, nullable=False),
     Column("kept", Integer, nullable=False),
@@ -79,7 +75,7 @@ version_releases = Table(
     "version_releases",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("digest", _HASH, nullable=False),
+    Column("digest", HASH, nullable=False),
     UniqueConstraint("digest"),
 )
 """The digests of the releases that copies came from."""

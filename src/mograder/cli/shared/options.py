@@ -48,6 +48,24 @@ def json_option(command: _F) -> _F:
     )
 
 
+def sandbox_options(command: _F) -> _F:
+    """Add ``--no-sandbox`` and ``--own-python``, for commands that run an author's notebooks."""
+    for add in (
+        click.option(
+            "--own-python",
+            is_flag=True,
+            help="Run with mograder's own Python and packages, without a sandbox.",
+        ),
+        click.option(
+            "--no-sandbox",
+            is_flag=True,
+            help="Run without a sandbox: with the network, and no limits.",
+        ),
+    ):
+        command = add(command)
+    return command
+
+
 def what_to_fetch(command: _F) -> _F:
     """Add the arguments and options of ``fetch``, the same for every kind of server."""
     directory = click.Path(file_okay=False, path_type=Path)

@@ -37,14 +37,14 @@ _LEAST_SECONDS = 0.3
 _LOOK_SECONDS, _SHARED_SECONDS = 10.0, 0.5
 """The time between two readings without news: of a hub that is alone, and of one of several."""
 
-_AGAIN, _AGAIN_SHARED = timedelta(seconds=1), timedelta(seconds=10)
-"""Reports are read again for this long, since those of one time may be written later.
+_AGAIN = timedelta(seconds=1)
+"""Reports are read again for this long, since those of one time may be written later."""
 
-Where several hubs write, their clocks differ, and transactions end out of order.
+_WHOLE, _WHOLE_AGAIN = timedelta(seconds=10), timedelta(seconds=20)
+"""How often all lines are made again, since a student becomes quiet by time alone.
+
+Reports are then read again for longer: the clock of another hub that writes them may be behind.
 """
-
-_WHOLE = timedelta(seconds=20)
-"""How often all lines are made again, since a student becomes quiet by time alone."""
 
 _log = get_logger(__name__)
 
@@ -103,7 +103,6 @@ class LiveBoard:
     item: str
     secret: bytes
     render: Renderer
-    again: timedelta = _AGAIN
     run_id: str = field(default_factory=lambda: secrets.token_hex(6))
     version: int = 0
     _next: int = 1
@@ -156,9 +155,12 @@ class LiveBoard:
             self._reports.clear()
             self._shares.clear()
             self._shown.clear()
-        since = None if self._read_until is None else self._read_until - self.again
+        whole = self._whole_at is None or facts.now - self._whole_at >= _WHOLE
+        if whole:
+            self._whole_at = facts.now
+        since = self._read_until and self._read_until - (_WHOLE_AGAIN if whole else _AGAIN)
         changed = self._take_reports(board.checks(self.item, since), facts.now)
-        news = self._take_lines(changed, facts)
+        news = self._take_lines(changed, facts, whole=whole)
         if changed or not self.version:
             self._shares.update({user: share_of(self._reports[user]) for user in changed})
             heads = heads_of(columns, self._shares.values())
@@ -170,6 +172,10 @@ class LiveBoard:
             return False
         self.version = self._next  # the last step: pages may read meanwhile
         return True
+
+    def read_all_next(self) -> None:
+        """Have the next update read all reports: some may be written long after their time."""
+        self._read_until = None
 
     def _take_reports(self, read: Iterable[CheckRow], now: datetime) -> set[str]:
         """Remember reports; return the users who have different ones now."""
@@ -183,15 +189,12 @@ class LiveBoard:
         self._read_until = min(now, newest)
         return changed
 
-    def _take_lines(self, changed: Set[str], facts: _Facts) -> bool:
-        """Make the lines of those that have changed; now and then those that time changes.
+    def _take_lines(self, changed: Set[str], facts: _Facts, *, whole: bool) -> bool:
+        """Make the lines of those that have changed; with ``whole`` all, as time changes them too.
 
         Return whether any line differs.
         """
         users = self._reports.keys() | facts.running | facts.asks.keys()
-        whole = self._whole_at is None or facts.now - self._whole_at >= _WHOLE
-        if whole:
-            self._whole_at = facts.now
         news = False
         for user in users:
             running, asks = user in facts.running, facts.asks.get(user, "")
@@ -250,7 +253,6 @@ class Boards:
         self._secret = hmac.digest(secret.encode(), b"lines of a board", hashlib.sha256)
         self._render = render
         self._seconds = _SHARED_SECONDS if shared else _LOOK_SECONDS
-        self._again = _AGAIN_SHARED if shared else _AGAIN
         self._live: dict[str, LiveBoard] = {}
         self._stale: set[str] = set()
         self._news = asyncio.Event()
@@ -266,7 +268,7 @@ class Boards:
     async def look(self, item: str) -> LiveBoard:
         """Return the board of an item as it is now."""
         live = self._live.pop(item, None)
-        live = live or LiveBoard(item, self._secret, self._render, self._again)
+        live = live or LiveBoard(item, self._secret, self._render)
         self._live[item] = live
         if live.viewers == 0 or not live.version:
             await self._update(live)
@@ -315,6 +317,7 @@ class Boards:
         try:
             await self._update(live)
         except MograderError as error:
+            live.read_all_next()
             _log.warning("the board of %s could not be read: %s", live.item, error)
         except Exception:  # noqa: BLE001 - the loop must go on after an error
             _log.exception("the board of %s could not be read", live.item)
