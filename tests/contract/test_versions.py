@@ -106,3 +106,14 @@ def test_long_chains_of_differences_can_be_read(kept: Versions) -> None:
     assert kept.text("anna", "A1", 100) == text
     assert b"changed 42\n" in kept.text("anna", "A1", 43)
     assert b"changed 43\n" not in kept.text("anna", "A1", 43)
+
+
+def test_several_texts_are_read_at_once(kept: Versions) -> None:
+    texts = {number: b"x = 1\n" * number for number in range(1, 61)}
+    for number, text in texts.items():
+        kept.record("anna", "A1", text, Origin.EDITOR, NOW + number * SECOND)
+    wanted = (3, 60, 41, 42, 7)
+    assert kept.texts("anna", "A1", wanted) == {number: texts[number] for number in wanted}
+    assert kept.texts("anna", "A1", ()) == {}
+    with pytest.raises(NotFound):
+        kept.texts("anna", "A1", (3, 61))

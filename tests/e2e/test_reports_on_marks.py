@@ -29,10 +29,9 @@ _LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
-    """30 students with marks, of whom three handed in copies; no page says that it waits."""
+    """30 students with marks, of whom three handed in copies."""
     students, _ = a_class(30, 3)
     async with open_marking_course(tmp_path / "course", *students) as course:
-        course.hub.services.reports.patience_seconds = 60
         (course.hub.course / "submitted" / A).mkdir(parents=True)
         with course.book() as book:
             for number, (student, text) in enumerate(students.items()):

@@ -373,7 +373,11 @@ async def test_40_no_file_of_the_course_or_of_another_student_is_there(
     contract = await rig.contract(SOURCE, folder)
     text = submission(f"PLACE = {str(tmp_path)!r}\n{PEEK}", PEEKS)
     text = text.replace("Zx9hidden7canary", "none")
-    result = await rig.runner.judge(rig.request(SOURCE, text, contract=contract, folder=folder))
+    request = rig.request(SOURCE, text, contract=contract, folder=folder)
+    patient = Deadlines(call=90.0, check=180.0, submission=300.0, notebook=100.0)
+    result = await rig.runner.judge(
+        replace(request, deadlines=patient)
+    )  # each call reads all files
     assert gained(result) == UNHARMED, of(result, "Q2")
     assert [each.output_tail for each in result.worker.cells][1] == "looked ['decoy']\n"
 

@@ -42,6 +42,8 @@ _ANSWER_SECONDS = 60.0
 """Seconds that the body of an answer may take; a stream of progress may take longer."""
 _MAX_ANSWER = 1_000_000
 _NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_NOTHING_THERE = ("", "Not Found", "There is nothing at this address.")
+"""What a hub of 0.3.16 and ours say at an address that they do not have."""
 _MAX_DETAIL = 20_000
 _HOW_TO_GET_ONE = (
     "Make an instructor token where the hub runs: "
@@ -313,7 +315,10 @@ class HubClient(Closing):
         if status == HTTPStatus.OK:
             return _object(body, self.url)
         self._server.refuse_redirect(response)
-        raise _refusal(status, _said(_media_type(response), body), self.url)
+        media_type = _media_type(response)
+        if status == HTTPStatus.NOT_FOUND and media_type != "application/json":  # not the hub's
+            raise _refusal(status, "", self.url)
+        raise _refusal(status, _said(media_type, body), self.url)
 
 
 def _refusal(status: int, detail: str, url: str) -> MograderError:
@@ -322,11 +327,13 @@ def _refusal(status: int, detail: str, url: str) -> MograderError:
     match status:
         case 401 | 403:
             return _forbidden(detail)
+        case 404 if detail not in _NOTHING_THERE:
+            return NotFound(said)
         case 404:
             hint = f"Is {url} the hub's address, with its path prefix?"
             return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
         case 409:
-            return Conflict(said, hint="Publish again in a moment.")
+            return Conflict(said)
         case 413:
             return TooLarge(said)
         case 503:

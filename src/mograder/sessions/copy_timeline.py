@@ -158,17 +158,17 @@ class CopyTimelines:
     def _changes(
         self, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
     ) -> dict[int, tuple[int, int]]:
-        found: dict[int, tuple[int, int]] = {}
-        texts: dict[int, str] = {}
-        for version in shown:
-            before = timeline.before(version)
-            if before is None or max(version.size, before.size) > _MOST_COUNTED:
-                continue
-            for each in (version, before):
-                if each.number not in texts:
-                    texts[each.number] = _shown(self._text(copy, each.number))
-            found[version.number] = lines_changed(texts[before.number], texts[version.number])
-        return found
+        pairs = {
+            version.number: before.number
+            for version in shown
+            if (before := timeline.before(version)) is not None
+            and max(version.size, before.size) <= _MOST_COUNTED
+        }
+        read = self._recorder.versions.texts(copy.user, copy.item, {*pairs, *pairs.values()})
+        texts = {number: _shown(data) for number, data in read.items()}
+        return {
+            number: lines_changed(texts[before], texts[number]) for number, before in pairs.items()
+        }
 
 
 def _without_repeats(versions: Sequence[Version]) -> tuple[Version, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,11 +58,19 @@ def whole(text: bytes) -> StoredText:
     return StoredText(0, 0, compress(text, b""))
 
 
-def read_text(connection: Connection, copy: int, number: int) -> bytes:
-    """Return a version's text. Raises: :class:`NotFound`, :class:`Damaged`."""
+def read_text(
+    connection: Connection, copy: int, number: int, known: Mapping[int, bytes] | None = None
+) -> bytes:
+    """Return a version's text; ``known`` are texts of the copy that need not be read again.
+
+    Raises: :class:`NotFound`, :class:`Damaged`.
+    """
+    known = known or {}
+    if number in known:
+        return known[number]
     pieces: list[Any] = []
     at = number
-    while at > 0 and len(pieces) <= _DEEPEST:
+    while at > 0 and at not in known and len(pieces) <= _DEEPEST:
         row = connection.execute(_PIECE, {"which": copy, "at": at}).one_or_none()
         if row is None and not pieces:
             break
@@ -71,9 +80,9 @@ def read_text(connection: Connection, copy: int, number: int) -> bytes:
         at = row.base
     if not pieces:
         raise NotFound("There is no such version.")
-    if at > 0:
+    if at > 0 and at not in known:
         raise Damaged(f"The version {number} cannot be read: its parts are without end.")
-    text = b""
+    text = known.get(at, b"")
     for row in reversed(pieces):
         text = expand(row.data, text, row.size)
     return verified(text, pieces[0].digest)

@@ -8,7 +8,7 @@ when the files are removed. :mod:`.version_thinning` removes versions as they gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -198,10 +198,17 @@ class Versions:
         Raises: :class:`~mograder.core.errors.NotFound`, and :class:`Damaged` if it cannot be read
         back.
         """
+        return self.texts(user, item, (number,))[number]
+
+    def texts(self, user: str, item: str, numbers: Collection[int]) -> Mapping[int, bytes]:
+        """Return the texts of several versions by number. Raises: as :meth:`text`."""
         which = select(version_copies.c.copy).where(*_named(user, item))
+        found: dict[int, bytes] = {}
         with reading(self._engine) as connection:
-            copy = connection.execute(which).scalar_one_or_none()
-            return read_text(connection, 0 if copy is None else copy, number)
+            copy = connection.execute(which).scalar_one_or_none() or 0
+            for number in sorted(numbers):  # each is stored as its difference from an older one
+                found[number] = read_text(connection, copy, number, found)
+        return found
 
     def release_of(self, user: str, item: str) -> str:
         """Return the digest of the release that a copy last came from, "" if unknown."""

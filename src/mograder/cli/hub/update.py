@@ -36,16 +36,19 @@ def update(
     update. Each copy gets it when its student opens it next, or takes it in the editor; a notebook
     that is open is never changed.
 
+    With --json nothing is asked, and nothing offered without --yes.
+
     --undo gives each copy its text from before, unless it was edited since. It ends with 1 if a
     copy cannot be merged, or could not be put back.
     """
     if preview and undo:
         raise click.UsageError("Give one of --preview and --undo.")
+    only_preview = preview or (as_json and not yes)  # a script is not asked
     with address.client() as client:
         ok = (
             _undo(client, item, as_json=as_json)
             if undo
-            else _update(client, item, only_preview=preview, yes=yes or as_json, as_json=as_json)
+            else _update(client, item, only_preview=only_preview, yes=yes, as_json=as_json)
         )
     if not ok:
         click.get_current_context().exit(1)
