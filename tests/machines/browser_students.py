@@ -30,6 +30,7 @@ class BrowserStudent(Student):
     async def _open(self, began: float) -> None:
         try:
             page = await self._arrive()
+            self._note("the page is open")
             await self._compute(page)
             self._opened(began)
             while True:
@@ -45,8 +46,10 @@ class BrowserStudent(Student):
         else:
             again = self._page.get_by_role("alert").get_by_role("link", name="Open it again")
             if await again.count():
+                self._note("opens it again by the link")
                 await again.click()
             else:  # no page of ours: the hub in front of it is away
+                self._note("opens it again by its address")
                 await self._page.goto(f"{self.hub.url}/edit/{ITEM}")
         await self._page.wait_for_url(f"**/edit/user/{self.name}/{ITEM}/**", timeout=_PAGE_MS)
         frame = await notebook(self._page)

@@ -76,7 +76,7 @@ class Student:
     reopened: list[float] = field(default_factory=list)
     outages: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
+    diary: list[str] = field(default_factory=list)
     _cut_at: float = 0.0
 
     async def study(self) -> None:
@@ -88,11 +88,13 @@ class Student:
                 await self._open(began)
             except CUT as cut:
                 self.cuts += 1
-                self.failures.append(f"{type(cut).__name__}: {cut}"[:200])
                 if len(self.reopened) > opened:
                     self._cut_at = time.monotonic()
+                self._note(f"{type(cut).__name__}: {cut}"[:200])
+                if len(self.reopened) > opened:
                     await self._until_offered()
                     began = time.monotonic()
+                    self._note("offered")
                 else:
                     await asyncio.sleep(_RETRY_SECONDS)
 
@@ -113,7 +115,9 @@ class Student:
     async def _open(self, began: float) -> None:
         """Open the notebook and work in it until the line breaks. Raises: one of ``CUT``."""
         await self._start()
+        self._note("started")
         async with open_editor(self._address(), run=False) as tab:
+            self._note("the page is open")
             await self._step(tab)
             self._opened(began)
             while True:
@@ -149,8 +153,12 @@ class Student:
         """The history, for a failure's message."""
         return (
             f"{self.name}: {self.steps} steps, {self.cuts} cuts, {self.sandboxes},"
-            f" {dict(self.answers)}, {self.failures[-3:]}"
+            f" {dict(self.answers)}, {self.diary[-12:]}"
         )
+
+    def _note(self, what: str) -> None:
+        """Add to the history, with the seconds since the last cut."""
+        self.diary.append(f"{time.monotonic() - self._cut_at:.1f} s: {what}")
 
     async def _start(self) -> None:
         """Ask for the session until it runs, as a click on "open it again" does."""
@@ -229,6 +237,14 @@ class StudentClass:
     def mark(self) -> dict[str, tuple[int, int]]:
         """Note how far each is, for :meth:`reopened_since` and :meth:`outages_since`."""
         return {each.name: (each.cuts, len(each.reopened)) for each in self.students}
+
+    def slow_since(self, mark: dict[str, tuple[int, int]], seconds: float) -> list[str]:
+        """The histories of those whose notebook took longer to open again."""
+        return [
+            each.told()
+            for each in self.students
+            if max(each.reopened[mark[each.name][1] :], default=0.0) > seconds
+        ]
 
     def reopened_since(self, mark: dict[str, tuple[int, int]]) -> list[float]:
         """The seconds that each opening since then took."""
