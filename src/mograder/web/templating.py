@@ -73,6 +73,7 @@ def load_pages() -> Pages:
         loader=PackageLoader("mograder.web"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # the package does not change while it runs
         trim_blocks=True,
         lstrip_blocks=True,
     )
