@@ -169,6 +169,11 @@ async def saves(copy: Path, text: str) -> None:
     raise AssertionError("it was not saved")
 
 
+def cursor_of(person: str) -> str:
+    """The selector of another person's cursor, which marimo labels with the name."""
+    return f""".loro-cursor[style*='"{person}"']"""
+
+
 async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -> None:
     """Have the helper type, then the student; each sees and runs what the other typed."""
     await expect(theirs.locator(".cm-content", has_text=ANSWER)).to_be_visible()
@@ -177,6 +182,7 @@ async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -
     await expect(own.locator(".cm-content", has_text=ANSWER)).to_be_visible()
     await write(theirs, ANSWER, "sign = 1  # by the helper")
     await expect(own.locator(".cm-content", has_text="by the helper")).to_be_visible()
+    await expect(own.locator(cursor_of("prof"))).not_to_have_count(0)
     await expect(theirs.get_by_text("all checks passed").first).to_be_visible()
     await expect(own.get_by_text("all checks passed").first).to_be_visible()
     await helping.screenshot(path=artifacts / "together-helper.png")

@@ -50,11 +50,13 @@ class Page:
 
     ``address`` is the address that a tab shows for it; relative links are resolved from there.
     ``opaque`` is whether the page has an opaque origin without storage, ``based`` whether it needs
-    a ``<base>``.
+    a ``<base>``. ``viewer`` is the name of the person who looks at it, "" if the notebook's code
+    must not know it.
     """
 
     root: str
     address: str
+    viewer: str
     opaque: bool
     based: bool
 
@@ -68,7 +70,7 @@ def page_insert(page: Page, rest: str) -> bytes:
     insert += STORAGE
     if page.opaque:
         insert += _script(_SHIM, page=page.address)
-    return insert + _script(_FRAMED, root=f"{page.root}/", page=page.address)
+    return insert + _script(_FRAMED, root=f"{page.root}/", page=page.address, viewer=page.viewer)
 
 
 def base_for(public_base: str, rest: str) -> str:

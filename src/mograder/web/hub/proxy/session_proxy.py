@@ -170,6 +170,11 @@ class SessionProxy:
         helps = role is Role.MARKER and key.mode is Mode.EDIT
         return helps and self._works_with(username, key.user, key.item)
 
+    def _name_for_page(self, username: str, key: SessionKey) -> str:
+        """Return the name that a page's own code may learn: the owner's, or the helper's."""
+        known = username == key.user or self._works_with(username, key.user, key.item)
+        return username if known else ""
+
     def _session(
         self, path: UserPath, viewer: Identity, scope: Scope, context: RequestContext
     ) -> LiveSession:
@@ -216,13 +221,15 @@ class SessionProxy:
 
     async def _page(self, session: LiveSession, viewer: Identity, context: RequestContext) -> Page:
         """Return the addresses of a page that is about to be shown."""
+        name = self._name_for_page(viewer.username, session.key)
         own = context.prefix + session.base_url
         if not self._sandbox:
-            return Page(own, f"{own}/", opaque=False, based=True)
+            return Page(own, f"{own}/", name, opaque=False, based=True)
         # Only when a page is shown: a client with a trusted header and without cookies makes a new
         # login with each request.
         cap = await self._issued(session, viewer)
-        return Page(f"{context.prefix}/s/{cap}", f"{own}/", opaque=True, based=True)
+        root = f"{context.prefix}/s/{cap}"
+        return Page(root, f"{own}/", name, opaque=True, based=True)
 
     async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities = self._services.capabilities
@@ -361,7 +368,8 @@ class SessionProxy:
             own = f"{context.scheme}://{context.host}{own}"
 
         async def page() -> Page:
-            return Page(base, f"{own}/", opaque=opaque, based=opaque)
+            name = self._name_for_page(capability.username, session.key)
+            return Page(base, f"{own}/", name, opaque=opaque, based=opaque)
 
         return Visit(
             session=session,

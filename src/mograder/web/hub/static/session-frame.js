@@ -8,7 +8,7 @@
   "use strict";
   const around = window.parent;
   if (around === window) return;
-  const { root, page } = document.currentScript.dataset;
+  const { root, page, viewer } = document.currentScript.dataset;
   const rootUrl = new URL(root, location.href).href;
   // The address of the tab: relative links of a notebook are meant from there.
   const pageUrl = new URL(page, location.href).href;
@@ -49,6 +49,11 @@
       const kinds = { childList: true, subtree: true, characterData: true };
       new MutationObserver(tellTitle).observe(document.head, kinds);
     });
+  });
+
+  part("the name beside the cursor", () => {
+    // What marimo shows to others who edit the notebook at the same time, else "Anonymous".
+    if (viewer) localStorage.setItem("marimo:rtc:username", JSON.stringify(viewer));
   });
 
   part("its address", () => {

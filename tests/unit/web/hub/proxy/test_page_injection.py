@@ -56,7 +56,7 @@ def test_a_page_keeps_its_own_directory(rest: str, base: str) -> None:
 
 
 def page(root: str = "/s/c", *, opaque: bool = True, based: bool = True) -> Page:
-    return Page(root, "/edit/user/alice/A1/", opaque=opaque, based=based)
+    return Page(root, "/edit/user/alice/A1/", "alice", opaque=opaque, based=based)
 
 
 def test_an_address_cannot_leave_its_attribute() -> None:
@@ -70,6 +70,7 @@ def test_the_three_scripts_are_inlined_whole() -> None:
     insert = page_insert(page(), "")
     assert insert.count(b"<script") == insert.count(b"</script>") == 3
     assert insert.count(b'data-page="/edit/user/alice/A1/"') == 2
+    assert insert.count(b'data-viewer="alice"') == 1
     assert b"eval(" not in insert
 
 
