@@ -17,7 +17,7 @@ from bench.support.browser import notebook as framed
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.traffic import Traffic
-from tests.support.shared_hub import TALK, notebook
+from tests.support.shared_hub import ORIGIN_EACH, TALK, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
@@ -25,10 +25,6 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_grou
 BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")
 SAME_ORIGIN = {"hub.session_isolation": "same-origin"}
-ORIGIN_EACH = {
-    "hub.public_url": "http://127.0.0.1:{port}",
-    "hub.session_url": "http://{session}.sessions.localhost:{port}",
-}
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
 """Console messages of marimo's page in an opaque origin, and of a page that was left."""
 

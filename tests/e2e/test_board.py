@@ -20,7 +20,17 @@ from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor
 from bench.support.marimo import open_editor
-from tests.support.shared_hub import HEADER, SharedCaches, editor, module_hub, start, workspace
+from tests.support.node_processes import nodes_hub
+from tests.support.shared_hub import (
+    HEADER,
+    ORIGIN_EACH,
+    SharedCaches,
+    editor,
+    module_hub,
+    start,
+    until,
+    workspace,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -72,20 +82,28 @@ _IS_SHARED = """() => document.readyState === "complete"
   && [...document.scripts].some((each) => /"rtc_v2":\\s*true/.test(each.textContent))"""
 
 
-@pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    """A hub with an assignment of two checks; ``prof`` instructs, ``marta`` marks."""
+def _prepare(course: Path) -> None:
+    put_release(course, ITEM, NOTEBOOK)
 
-    def prepare(course: Path) -> None:
-        put_release(course, ITEM, NOTEBOOK)
 
-    settings = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
-    with module_hub(
-        "board",
-        SharedCaches(uv_cache, run_directory),
-        prepare=prepare,
-        settings=settings,
-    ) as hub:
+@pytest.fixture(scope="module", params=["opaque", "origin-each", "node"])
+def hub(
+    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
+) -> Iterator[HubProcess]:
+    """A hub with an assignment of two checks; ``prof`` instructs, ``marta`` marks.
+
+    Its sessions have an opaque origin, an origin each, or run on a node.
+    """
+    caches = SharedCaches(uv_cache, run_directory)
+    settings: dict[str, object] = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
+    if request.param == "node":
+        with nodes_hub("board", caches, _prepare, settings) as nodes, nodes.node("one"):
+            until(lambda: nodes.warm() == {"one"}, 300)
+            yield nodes.hub
+        return
+    if request.param == "origin-each":
+        settings |= ORIGIN_EACH
+    with module_hub("board", caches, prepare=_prepare, settings=settings) as hub:
         yield hub
 
 

@@ -29,6 +29,11 @@ Prepare: TypeAlias = Callable[[Path], None]
 
 TINY = "T1-Tiny"
 TALK = "L1-Talk"
+ORIGIN_EACH = {
+    "hub.public_url": "http://127.0.0.1:{port}",
+    "hub.session_url": "http://{session}.sessions.localhost:{port}",
+}
+"""The settings that give each session an origin of its own."""
 
 # The requirements of the example course, so that all tests of a run share one environment.
 HEADER = """\
