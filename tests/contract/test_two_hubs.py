@@ -18,12 +18,22 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor, student
 from bench.support.marimo import open_editor
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
-from tests.support.shared_hub import TINY, SharedCaches, editor, servers_of, start, stop, until
+from tests.support.shared_hub import (
+    TINY,
+    SharedCaches,
+    editor,
+    notebook,
+    servers_of,
+    start,
+    stop,
+    until,
+)
 from tests.support.two_hubs import TwoHubs, two_hubs
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
@@ -34,6 +44,24 @@ DOCUMENT = {
     "Sec-Fetch-Mode": "navigate",
     "Sec-Fetch-Site": "same-origin",
 }
+
+
+CHECKED = "C1-Checked"
+CHECKS = """from mograder.runtime import Grader
+    check = Grader({"Q1": 1}).check
+    return (check,)
+
+
+@app.cell
+def _(check):
+    check("Q1: one", [(False, "It is not.")])
+    return
+
+"""
+
+
+def _prepare(share: Path) -> None:
+    put_release(share, CHECKED, notebook("").replace("    return\n", f"    {CHECKS}", 1))
 
 
 @dataclass
@@ -62,9 +90,8 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path) -> Iterator[Rig]:
     with ExitStack() as stack:
-        both = stack.enter_context(
-            two_hubs(installed_postgres, SharedCaches(uv_cache, run_directory))
-        )
+        caches = SharedCaches(uv_cache, run_directory)
+        both = stack.enter_context(two_hubs(installed_postgres, caches, _prepare))
         nodes = (stack.enter_context(both.node("a")), stack.enter_context(both.node("b")))
         rig = Rig(both, nodes)
         until(lambda: built(both.hubs[0]), 300)  # both nodes build the environment
@@ -137,6 +164,36 @@ def test_a_session_is_stopped_at_the_other_hub_right_after_its_start(rig: Rig) -
         until(lambda: client.get(health).status_code != httpx.codes.OK, 5)
     start(rig.one, "brief")
     assert stop(rig.one, "brief")
+
+
+async def test_both_hubs_show_the_same_board_and_requests_for_help(rig: Rig) -> None:
+    await asyncio.to_thread(start, rig.one, "seen", CHECKED)
+    with (
+        rig.one.client(student("seen")) as seen,
+        rig.two.client(instructor()) as prof,
+    ):
+
+        def board(words: str) -> bool:
+            return words in prof.get(f"/board/{CHECKED}").text
+
+        def is_asked(state: str) -> bool:
+            found = seen.get(f"/help/seen/{CHECKED}").json()["asked"] or {"state": ""}
+            return bool(found["state"] == state)
+
+        async with open_editor(editor(rig.one, "seen", CHECKED)) as tab:
+            await asyncio.to_thread(until, lambda: board('class="failed"'), 5)
+            await tab.edit(1, "check('Q1: one', [(True, '')])")
+            await asyncio.to_thread(until, lambda: board('class="passed"'), 5)
+        answer = seen.post(f"/help/seen/{CHECKED}", json={"label": "Q1: one", "text": "<i>how</i>"})
+        assert answer.is_success, answer.text
+        assert is_asked("waiting")
+        until(lambda: board("&lt;i&gt;how&lt;/i&gt;"), 5)
+        for word, state in (("take", "taken"), ("together", "together")):
+            assert prof.post(f"/board/{CHECKED}/help/seen/{word}").status_code < 400
+            until(partial(is_asked, state), 5)
+        assert prof.post(f"/board/{CHECKED}/help/seen/close").status_code < 400
+        until(partial(is_asked, ""), 5)
+    await asyncio.to_thread(stop, rig.one, "seen", CHECKED)
 
 
 async def test_no_session_is_lost_with_a_hub_and_pages_go_on_through_the_other(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from mograder.store.database import database_url, open_engine
 from mograder.store.hub_state import HubState, SessionRow
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
-from tests.support.shared_hub import TINY, SharedCaches, notebook
+from tests.support.shared_hub import TINY, Prepare, SharedCaches, notebook
 
 
 @dataclass
@@ -47,8 +47,10 @@ class TwoHubs:
 
 
 @contextmanager
-def two_hubs(postgres: PostgresServer, shared: SharedCaches) -> Iterator[TwoHubs]:
-    """Start both hubs; no node is connected yet."""
+def two_hubs(
+    postgres: PostgresServer, shared: SharedCaches, prepare: Prepare = lambda _: None
+) -> Iterator[TwoHubs]:
+    """Start both hubs; no node is connected yet. ``prepare`` may fill the share before."""
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
     logs.mkdir(exist_ok=True)
@@ -57,6 +59,7 @@ def two_hubs(postgres: PostgresServer, shared: SharedCaches) -> Iterator[TwoHubs
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         share = place / "share"
         put_release(share, TINY, notebook())
+        prepare(share)
         hubs = []
         for name in ("one", "two"):
             course = place / name / "c"
