@@ -171,7 +171,7 @@ def _(check, random):
         "Random: Larger number",
         []
         if larger(1, 2) is ...
-        else [(lambda: round(larger(_number, 0), 3) != 0.134, "a chance number")],
+        else [(lambda: round(larger(_number, 0), 9) != 0.134364244, "a chance number")],
     )
     return
 
