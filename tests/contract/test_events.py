@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -46,8 +48,10 @@ class Stream:
 
 
 @asynccontextmanager
-async def listening(hub: Hub, user: str, role: Role = Role.STUDENT) -> AsyncIterator[Stream]:
-    """A person's open page."""
+async def listening(
+    hub: Hub, user: str, role: Role = Role.STUDENT, since: str = ""
+) -> AsyncIterator[Stream]:
+    """A person's open page, which was requested at ``since``."""
     stream = Stream()
 
     async def receive() -> dict[str, object]:
@@ -69,7 +73,7 @@ async def listening(hub: Hub, user: str, role: Role = Role.STUDENT) -> AsyncIter
         "scheme": "http",
         "path": "/events",
         "raw_path": b"/events",
-        "query_string": b"",
+        "query_string": f"since={since}".encode() if since else b"",
         "client": ("192.0.2.7", 5000),
         "headers": [
             (b"host", b"hub.test"),
@@ -111,6 +115,43 @@ async def test_an_instructor_hears_of_everybody_and_everybody_of_the_course(hub:
         await ask(hub, "POST", "/visibility", user="prof", json=rule)
         assert "course" in await alice.news()
         assert "course" in await prof.news()
+
+
+async def test_a_page_hears_of_what_changed_while_it_was_on_its_way(hub: Hub) -> None:
+    async with hub.client("alice", browser=True) as client:
+        page = (await client.get("/")).text
+    found = re.search(r'data-events="/events\?since=([0-9.]+)"', page)
+    assert found
+    await begin(hub)
+    async with (
+        listening(hub, "alice", since=found[1]) as alice,
+        listening(hub, "bob", since=found[1]) as bob,
+        listening(hub, "prof", Role.INSTRUCTOR, since=found[1]) as prof,
+        listening(hub, "alice", since=f"{time.time() + 1:.3f}") as later,
+        listening(hub, "alice") as program,
+    ):
+        assert await alice.news() == ["copies"]
+        assert await prof.news() == ["copies"]
+        for quiet in (bob, later, program):
+            assert quiet.parts.empty()
+
+
+@pytest.mark.parametrize("since", ["-1", "nan", "inf", "noon"])
+async def test_a_time_that_is_none_is_refused(hub: Hub, since: str) -> None:
+    answer = await ask(hub, "GET", f"/events?since={since}")
+    assert answer.status_code == 400
+    assert "since" in answer.text
+
+
+def test_changes_are_remembered_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    made = Notifier()
+    made.notify("alice", Part.MARKS)
+    now += 61
+    made.notify("alice", Part.COPIES)
+    with made.listening(somebody("alice"), 1) as subscriber:
+        assert asyncio.run(subscriber.news(1)) == {Part.COPIES}
 
 
 async def test_a_stream_ends_with_the_login_that_opened_it(hub: Hub) -> None:

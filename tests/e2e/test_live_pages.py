@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from bench.support.browser import People
 from bench.support.hub import HubProcess
@@ -49,6 +49,28 @@ async def test_an_open_dashboard_shows_starts_saves_and_stops_without_a_reload(
     assert await page.evaluate("window.stayed") is True
 
 
+async def test_a_page_shows_what_changed_before_it_listened(
+    hub: HubProcess, people: People
+) -> None:
+    dana = await people.person("dana", headers=from_proxy("dana"))
+    page = await dana.context.new_page()
+    changed = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await changed.wait()
+        await route.continue_()
+
+    await page.route("**/events?*", hold)
+    await page.goto(f"{hub.url}/")
+    stop = page.get_by_role("button", name=f"Stop {TINY}")
+    await expect(stop).to_have_count(0)
+    await asyncio.to_thread(start, hub, "dana")
+    changed.set()
+    await expect(stop).to_be_visible()
+    with hub.client(student("dana")) as client:
+        client.post(f"/stop-edit/dana/{TINY}").raise_for_status()
+
+
 async def test_an_instructor_reads_a_notebook_as_text_and_opens_its_editor_on_purpose(
     hub: HubProcess, people: People
 ) -> None:
@@ -79,9 +101,9 @@ async def test_a_page_comes_back_to_the_next_hub_by_itself(
     hub = start_hub()
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await alice.context.new_page()
-    async with page.expect_response("**/events"):
+    async with page.expect_response("**/events?*"):
         await page.goto(f"{hub.url}/")
     hub.stop()
-    async with page.expect_response("**/events", timeout=90_000) as again:
+    async with page.expect_response("**/events?*", timeout=90_000) as again:
         await asyncio.to_thread(hub.restart)
     assert (await again.value).ok

@@ -105,7 +105,7 @@ async def test_draining_and_removing_ask_first_and_go_by_keyboard(scene: Framed)
 async def test_the_page_follows_the_machines_without_a_reload(scene: Framed) -> None:
     prof = await scene.people.person("prof", headers=from_proxy("prof"))
     page = await prof.open(f"{scene.address}{PAGE}")
-    async with page.expect_request("**/events"):
+    async with page.expect_request("**/events?*"):
         await page.reload()
     connected(scene.hub.engine, "n1")
     await expect(page.get_by_text("at work")).to_be_visible()

@@ -57,7 +57,7 @@ class CopyMerger:
 
     def __init__(self) -> None:
         self._apart = IsolatedCall()
-        self._gently = IsolatedCall(seconds=_SECONDS, niceness=10)
+        self._batches = IsolatedCall(seconds=_SECONDS)
 
     async def merge(self, question: MergeQuestion) -> Merge:
         """Return the merge of one copy.
@@ -83,13 +83,13 @@ class CopyMerger:
             return False
 
     async def outlines(self, questions: Sequence[MergeQuestion]) -> tuple[MergeOutline, ...]:
-        """Return what merging each copy would do, at low priority.
+        """Return what merging each copy would do.
 
         The questions should be about one release: a text that several have in common counts once.
         """
         size = sum(len(each.mine) for each in questions)
         try:
-            return await self._gently.call(_outlines, tuple(questions), size=size)
+            return await self._batches.call(_outlines, tuple(questions), size=size)
         except InvalidInput:
             if len(questions) == 1:
                 return (MergeOutline(reason=_TOO_COMPLEX),)

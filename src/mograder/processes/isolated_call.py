@@ -39,12 +39,12 @@ R = TypeVar("R")
 class IsolatedCall:
     """Calls functions on large texts, at most two at the same time; further calls wait.
 
-    ``seconds`` is the processor time of a call; ``niceness`` lowers the priority of its process.
+    ``seconds`` is the processor time of a call.
     """
 
-    def __init__(self, *, seconds: int = _SECONDS, niceness: int = 0) -> None:
+    def __init__(self, *, seconds: int = _SECONDS) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._words = (str(seconds), str(niceness))
+        self._seconds = seconds
 
     async def call(self, function: Callable[[A], R], argument: A, *, size: int) -> R:
         """Return ``function(argument)``, for a text of ``size`` characters.
@@ -58,7 +58,7 @@ class IsolatedCall:
         if size <= _SHORT or SYSTEM != "linux":
             return await asyncio.to_thread(function, argument)
         async with self._turns:
-            said = await _ask(pickle.dumps((function, argument)), self._words)
+            said = await _ask(pickle.dumps((function, argument)), self._seconds)
         try:
             # Pickled by our own code, which has parsed the text but not executed it.
             result: tuple[MograderError | None, R] = pickle.loads(said)  # noqa: S301
@@ -74,9 +74,9 @@ class IsolatedCall:
         return returned
 
 
-async def _ask(request: bytes, words: tuple[str, str]) -> bytes:
+async def _ask(request: bytes, seconds: int) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", __name__, *words),
+        *(sys.executable, "-I", "-m", __name__, str(seconds)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -98,8 +98,7 @@ async def _ask(request: bytes, words: tuple[str, str]) -> bytes:
 def main() -> None:
     """Read a function and its argument from standard input, and write the error and the result."""
     if sys.platform == "linux":  # other systems have no such process
-        seconds, niceness = map(int, sys.argv[1:])
-        os.nice(niceness)
+        seconds = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

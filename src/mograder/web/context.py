@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -48,6 +48,7 @@ class RequestContext:
 
     ``prefix`` is "" or like "/live/hub"; ``client`` the peer's address, None on a Unix socket;
     ``path`` is decoded and below the prefix, ``raw_path`` the same in the bytes received.
+    ``began`` is when the request arrived, in Unix seconds.
     """
 
     prefix: str
@@ -58,6 +59,12 @@ class RequestContext:
     request_id: str
     path: str
     raw_path: bytes = b""
+    began: float = field(default_factory=time.time)
+
+    @property
+    def events(self) -> str:
+        """The address of the stream on which a page hears what has changed since its request."""
+        return f"{self.prefix}/events?since={self.began:.3f}"
 
     @property
     def secure(self) -> bool:

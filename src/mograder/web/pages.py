@@ -84,6 +84,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         context.prefix,
         course=app.title,
         request_id=context.request_id,
+        events=context.events,
         **app.page_values(request),
         **values,
     )

@@ -1,7 +1,7 @@
 """Previews of updates: what merging a release would do to each copy, computed in the background.
 
 The result is in the database, so that every hub shows it and any hub can cancel the run. Copies are
-merged in processes of low priority, never on the event loop; one that cannot be read or merged
+merged in processes, one after the other, never on the event loop; one that cannot be read or merged
 costs its own line only.
 """
 
@@ -21,7 +21,6 @@ from mograder.sessions.updates.ports import KeptText
 from mograder.store.copy_facts import CopyListing
 from mograder.store.copy_updates import PreviewLine, PreviewState
 
-_AT_ONCE = 2
 _BATCH = 20
 _BATCH_BYTES = 400_000
 """Most copies, and most bytes of them, that one process merges."""
@@ -101,23 +100,14 @@ class UpdatePreviews:
         lines: list[PreviewLine],
     ) -> bool:
         """Add a line for each copy; return false if the run was cancelled."""
-        batches = _batches(people)
-        going = True
-
-        async def work() -> None:
-            nonlocal going
-            for batch in batches:
-                if not going:
-                    return
-                lines.extend(await self._batch(item, present, batch))
-                count = self._rows.count_preview
-                going = await asyncio.to_thread(count, item, run, len(lines)) and going
-                self.on_change(item)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(work())
-        return going
+        for batch in _batches(people):
+            lines.extend(await self._batch(item, present, batch))
+            count = self._rows.count_preview
+            going = await asyncio.to_thread(count, item, run, len(lines))
+            self.on_change(item)
+            if not going:
+                return False
+        return True
 
     async def _batch(
         self, item: ItemName, present: KeptText, people: Sequence[Username]

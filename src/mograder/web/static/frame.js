@@ -13,7 +13,7 @@ const ASK_MS = 1500; // between two questions to the hub
 const AWAY_MS = 30000; // between two of them at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
-const HAND_OVER_MS = 200;
+const HAND_OVER_MS = 1000; // a page that answers does so at once
 
 // ---- what the hub says
 
@@ -111,11 +111,21 @@ function holds() {
 async function take_over() {
   if (!at.unsaved || !frame.isConnected) return;
   order("hand-over");
-  await new Promise((done) => setTimeout(done, HAND_OVER_MS));
+  await new Promise((done) => {
+    handed_over = done;
+    setTimeout(done, HAND_OVER_MS);
+  });
 }
 
 let older = holds(); // left by a page that was closed before
 let keeping = Promise.resolve();
+let handed_over = () => {};
+
+async function keep_unsaved(text) {
+  const { keep, send } = await keeper();
+  keep(text);
+  if (!ended.hidden) send(); // it came late
+}
 
 // ---- what the notebook's page asks
 
@@ -128,7 +138,8 @@ const asks = new Map([
   ["refused", reload],
   ["kept-name", () => say(word("name"))],
   ["offline", () => at.offline !== undefined && say(word("offline"))],
-  ["unsaved", ({ body: text }) => at.unsaved && (keeping = keeper().then(({ keep }) => keep(text)))],
+  ["unsaved", ({ body: text }) => at.unsaved && (keeping = keep_unsaved(text))],
+  ["handed-over", () => handed_over()],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
     if (!short(search, "?") || !short(hash, "#")) return;

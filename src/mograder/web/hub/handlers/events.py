@@ -10,8 +10,9 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from mograder.auth.identity import Identity
@@ -28,22 +29,30 @@ _PAUSE_SECONDS, _INSTRUCTOR_PAUSE_SECONDS = 1.0, 3.0
 _RETRY_MS = (3000, 9000)
 
 
-async def stream(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Send a page the names of its parts that changed, as long as its login is valid."""
+Since = Annotated[float, Query(ge=0, allow_inf_nan=False)]
+
+
+async def stream(request: Request, app: CurrentApp, caller: Caller, since: Since = 0) -> Response:
+    """Send a page the names of its parts that changed, as long as its login is valid.
+
+    Changes from ``since`` on, the page's own Unix time, are told as well if they are of the last
+    minute: they may have happened while the page was on its way.
+    """
     if EVENT_STREAM not in request.headers.get("accept", ""):
         raise InvalidInput("This address is for pages.", hint=f"Accept {EVENT_STREAM}.")
     app.notifier.demand_room()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lines(request, caller), media_type=EVENT_STREAM, headers=headers)
+    sent = lines(request, caller, since)
+    return StreamingResponse(sent, media_type=EVENT_STREAM, headers=headers)
 
 
-async def lines(request: Request, caller: Identity) -> AsyncGenerator[bytes, None]:
+async def lines(request: Request, caller: Identity, since: float) -> AsyncGenerator[bytes, None]:
     """Yield the stream: changes, and keep-alives, which also detect a disconnected client.
 
     The login is checked again before each, as for a request of the page.
     """
     pause = _INSTRUCTOR_PAUSE_SECONDS if caller.role is Role.INSTRUCTOR else _PAUSE_SECONDS
-    with hub_app(request).notifier.listening(caller) as subscriber:
+    with hub_app(request).notifier.listening(caller, since) as subscriber:
         # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not subscriber.closed:

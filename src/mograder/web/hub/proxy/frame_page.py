@@ -89,6 +89,7 @@ class FramePages:
             instructs=viewer.role is Role.INSTRUCTOR,
             submits=mine and self.collects and key.mode is Mode.EDIT,
             copy=copy,
+            events=context.events,
             standing=f"{prefix}/standing/{copy}?{urlencode(asked)}",
             offline=self.offline,
             node=bool(session.endpoint.node),

@@ -294,8 +294,10 @@
       tellTitle();
       // The frame's own address has no fragment, since the hub is not told of the tab's.
       if (data.hash && !location.hash) location.replace(location.href + data.hash);
-    } else if (data.mograder === "hand-over") handOver();
-    else if (data.mograder === "cell") show(data.name, data.index);
+    } else if (data.mograder === "hand-over") {
+      handOver();
+      tell("handed-over");
+    } else if (data.mograder === "cell") show(data.name, data.index);
     else if (data.mograder === "print") print();
     else if (data.mograder === "together" && !joining && !shared()) join();
   });

@@ -8,7 +8,8 @@ page reloads become one event, and 500 open pages cost a set and a timer each.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import time
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -21,6 +22,7 @@ MOST_OF_ONE = 8
 """Pages of one person that are notified; one more replaces the page opened first."""
 
 MOST = 5000
+_RECENT_SECONDS = 60.0
 
 
 class Part(StrEnum):
@@ -78,13 +80,15 @@ class Notifier:
     first argument is a user, "" for the instructors only, or None for all.
 
     Mutable state: ``_subscribers``, by user, the oldest first, and those of instructors, which are
-    notified of every user's changes.
+    notified of every user's changes; ``_recent``, the changes of the last minute with their Unix
+    times, the oldest first.
     """
 
     def __init__(self) -> None:
         self.forward: Callable[[str | None, Part], None] = _ignore
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
         self._instructors: set[Subscriber] = set()
+        self._recent: OrderedDict[tuple[str | None, Part], float] = OrderedDict()
         self._count = 0
         self._closed = False
 
@@ -111,6 +115,25 @@ class Notifier:
             found = [*self._subscribers.get(user, ()), *self._instructors]
         for subscriber in found:
             subscriber.note(part)
+        self._remember(user, part)
+
+    def _remember(self, user: str | None, part: Part) -> None:
+        """Note a change for pages that are on their way to their readers."""
+        now = time.time()
+        self._recent[user, part] = now
+        self._recent.move_to_end((user, part))
+        while next(iter(self._recent.values())) < now - _RECENT_SECONDS:
+            self._recent.popitem(last=False)
+
+    def _tell_recent(self, subscriber: Subscriber, since: float) -> None:
+        """Notify a new page of what has changed since it was requested."""
+        since = max(since, time.time() - _RECENT_SECONDS)
+        for (user, part), at in reversed(self._recent.items()):
+            if at < since:
+                break
+            own = user is None or user == subscriber.identity.username
+            if own or subscriber in self._instructors:
+                subscriber.note(part)
 
     def demand_room(self) -> None:
         """Refuse a page beyond the limit.
@@ -125,14 +148,19 @@ class Notifier:
         return frozenset(user for user, subscribers in self._subscribers.items() if subscribers)
 
     @contextmanager
-    def listening(self, identity: Identity) -> Iterator[Subscriber]:
-        """Yield a new page's subscriber; beyond the limit, end the person's oldest one."""
+    def listening(self, identity: Identity, since: float = 0) -> Iterator[Subscriber]:
+        """Yield the subscriber of a page that was requested at ``since``, in Unix seconds.
+
+        0 is now. Beyond the limit, the person's oldest one ends.
+        """
         subscribers = self._subscribers[identity.username]
         subscriber = Subscriber(identity)
         subscribers.append(subscriber)
         self._count += 1
         if identity.role is Role.INSTRUCTOR:
             self._instructors.add(subscriber)
+        if since:
+            self._tell_recent(subscriber, since)
         if len(subscribers) > MOST_OF_ONE:
             subscribers[0].replaced = True
             subscribers[0].close()
