@@ -37,7 +37,7 @@ trusted_proxies = ["{HOST}"]
 
 [limits]
 memory_mb = 100
-starts_at_once = 4
+starts_at_once = 2
 """
 _FRONT = """\
 :{port} {{
