@@ -16,7 +16,7 @@ import pytest
 
 from bench.support.browser import People
 from bench.support.identity import from_proxy
-from tests.machines.browser_students import BrowserStudent
+from tests.machines.browser_students import BrowserStudent, prefer_browsers
 from tests.machines.docker_machine import Image, Machine
 from tests.machines.site import Site, site
 from tests.machines.students import Student, StudentClass, at_work, described
@@ -61,6 +61,7 @@ async def test_a_class_goes_on_whatever_happens_to_its_machines(
         Student(running_site.hub, name, moves=number % 2 == 0)
         for number, name in enumerate(names[BROWSERS:])
     ]
+    prefer_browsers()
     async with at_work(everyone, TOGETHER) as students:
         await _is_spread_over_all_nodes(running_site, students)
         await _power_is_cut(running_site, students, third)
