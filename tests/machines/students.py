@@ -21,7 +21,7 @@ import httpx
 
 from bench.support.hub import HubProcess
 from bench.support.identity import student
-from bench.support.marimo import Address, EditorFailed, MarimoClient, open_editor
+from bench.support.marimo import TLS, Address, EditorFailed, MarimoClient, open_editor
 from tests.support.student_workers import CUT
 
 ITEM = "T1-Tiny"
@@ -198,7 +198,11 @@ class Student:
 
     def _client(self, seconds: float) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.hub.url, headers=student(self.name), timeout=seconds, trust_env=False
+            base_url=self.hub.url,
+            headers=student(self.name),
+            timeout=seconds,
+            trust_env=False,
+            verify=TLS,
         )
 
     def _address(self) -> Address:
