@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from bench.support.fronts import running
 from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import SECRET, instructor_token
+from bench.support.identity import SECRET, instructor, instructor_token
 from bench.support.process import free_port
 from tests.machines.commands import until
 from tests.machines.docker_machine import HOST, Image, Machine
@@ -52,6 +55,7 @@ _FRONT = """\
   }}
 }}
 """
+_STARTS = re.compile(r"mograder_(session_starts|session_start_seconds|warm_start_fallbacks)")
 _TOKEN = "MOGRADER_HUB_SECRET=$(cat /run/secrets/hub-secret) mograder hub node-token --uses {uses}"
 
 
@@ -83,6 +87,15 @@ class Site:
     def sessions(self) -> dict[str, int]:
         """How many sessions each node runs, as the hubs know it."""
         return {name: int(str(each["sessions"])) for name, each in self.nodes().items()}
+
+    def starts(self) -> str:
+        """How the hubs started sessions, warm or cold, and how long that took: their metrics."""
+        said = []
+        for machine in self.swarm.machines[:2]:
+            address = f"http://{machine.address}:8080/metrics"
+            told = httpx.get(address, headers=instructor(), trust_env=False).text
+            said += [machine.name, *(each for each in told.splitlines() if _STARTS.match(each))]
+        return "\n".join(said)
 
     def wait_for_nodes(self, names: set[str], seconds: float = 120) -> None:
         """Wait until exactly these nodes take sessions."""

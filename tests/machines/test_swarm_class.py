@@ -114,7 +114,10 @@ async def _version_is_rolled(site: Site, students: StudentClass, image: Image) -
             students.fail_if_one_broke()
             assert time.monotonic() - began < 900, site.swarm.told()
             await asyncio.sleep(1)
-    await _all_back(students, mark, "new version", began)
+    try:
+        await _all_back(students, mark, "new version", began)
+    finally:
+        print(await asyncio.to_thread(site.starts))
     await asyncio.to_thread(site.wait_for_nodes, _names(site))
 
 
