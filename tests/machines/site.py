@@ -33,14 +33,15 @@ HEADER = """\
 """
 DATABASE_PORT = 5433
 DRAIN_SECONDS = 60
-MEMORY_MB = 6000
+MEMORY_MB = 10_000
+"""One node may have all sessions for a while when the nodes are replaced."""
 _SETTINGS = f"""\
 [hub]
 trusted_proxies = ["{HOST}"]
 
 [limits]
 memory_mb = 100
-starts_at_once = 2
+starts_at_once = 4
 """
 _FRONT = """\
 :{port} {{
