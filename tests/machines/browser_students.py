@@ -96,11 +96,11 @@ async def _frame_of(page: Page) -> Frame:
 
 def prefer_browsers() -> None:
     """Give Chromium's threads precedence: a student's computer is none of the site's machines."""
-    for process in psutil.Process().children(recursive=True):
-        if "chrom" in process.name():
-            for thread in process.threads():
-                with contextlib.suppress(ProcessLookupError):
-                    os.setpriority(os.PRIO_PROCESS, thread.id, -10)
+    found = psutil.Process().children(recursive=True)
+    browsers = [process for process in found if "chrom" in process.name()]
+    for thread in [thread for process in browsers for thread in process.threads()]:
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, thread.id, -10)
 
 
 async def _write(page: Page, frame: Frame, code: str) -> None:
