@@ -19,6 +19,7 @@ from mograder.sandbox.node_messages import (
     PrepareEnvironment,
     RenewCertificate,
 )
+from mograder.sandbox.nodes import node_drain
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_identity import NodeIdentity
@@ -355,6 +356,29 @@ async def test_the_end_of_the_drain_ends_the_sessions_that_are_left_and_tells_th
     assert not (await hub.outcome(session_id)).asked
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     assert (node.shares[0] / "workspace-saving" / "A1.py").read_text() == "saved\n"
+
+
+async def test_the_last_sessions_end_one_after_the_other(
+    hub: LeasingHub, agent: NodeAgent, node: NodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(node_drain, "boot_time", lambda: now)
+    names = [await start(hub, node, name) for name in ("a", "b", "c")]
+    agent.drain.leave(hurry=True)
+    assert (await hub.status()).drain_seconds == node.drain_seconds / 2
+    now += node.drain_seconds * 0.7
+    first = await hub.outcome(names[0])
+    assert not first.asked, "the hub tells its student that the machine is serviced"
+    for _ in range(3):
+        status = await hub.status()
+        assert status.sessions == tuple(names[1:])
+        assert status.drain_seconds == 0
+    now += node.drain_seconds * 0.2
+    await hub.outcome(names[1])
+    assert names[2] not in hub.ended
+    now += node.drain_seconds * 0.1
+    await hub.outcome(names[2])
+    await asyncio.wait_for(hub.lost.wait(), PATIENCE)
 
 
 async def test_an_administrator_drains_and_undrains_it(hub: LeasingHub, node: NodeConfig) -> None:

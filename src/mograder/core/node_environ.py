@@ -22,7 +22,7 @@ class NodeEnviron:
     ``state`` is the directory of its identity, environments and logs; ``shares`` are the
     directories that it has in common with the hubs. ``token`` is a join token. ``memory_mb`` is
     for all sessions together, 0 for nine tenths of the machine's. ``drain_seconds`` is the time
-    between the signal to end and the end of the last sessions.
+    between the signal to end and the end of the last session.
     """
 
     state: Path = Path("mograder-node")

@@ -43,8 +43,8 @@ class Machine:
     ``memory`` is what its sessions and runs may use together, ``used`` what they use. ``sessions``
     and ``runs`` are counts, ``environments`` and ``warm`` the numbers of environments that are
     built, and of those that start warm. ``seen`` is the time of its last lease, ``asked`` whether
-    an administrator wants it drained. ``ends`` is when it ends the sessions that are left, None if
-    it waits for them or is not draining.
+    an administrator wants it drained. ``ends`` is when it begins to end the sessions that are left,
+    None if it waits for them or is not draining.
     """
 
     name: str

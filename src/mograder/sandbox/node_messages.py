@@ -79,7 +79,7 @@ class NodeStatus(Message):
     ``starts`` is how many sessions may start at the same time, ``starting`` how many do.
     ``environments`` are the keys of those that are built, ``zygotes`` of those that start warm.
     ``sessions`` are the ids of all live sessions. ``drain_seconds`` is the time until a draining
-    node ends the sessions that are left, or None if it waits for them.
+    node begins to end the sessions that are left, or None if it waits for them.
     """
 
     kind: Literal["status"] = "status"

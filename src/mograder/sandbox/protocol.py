@@ -107,10 +107,11 @@ class StartSession(NotebookRequest):
 
 
 class StopSession(Message):
-    """End a session and all its processes."""
+    """End a session and all its processes; ``asked`` is whether a hub asks for that."""
 
     op: Literal["stop"] = "stop"
     session_id: str
+    asked: bool = True
 
 
 class ListSessions(Message):

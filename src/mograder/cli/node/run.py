@@ -46,7 +46,7 @@ _log = logging.getLogger("mograder.node")
 @click.option(
     "--drain-seconds",
     type=click.FloatRange(min=0, max=86_400),
-    help="Time between the signal to end and the end of the last sessions.  [env var: "
+    help="Time between the signal to end and the end of the last session.  [env var: "
     "MOGRADER_NODE_DRAIN_SECONDS; default: 20]",
 )
 def run(
@@ -60,9 +60,9 @@ def run(
 
     A machine that has not joined yet joins by the token in MOGRADER_NODE_TOKEN, if that is set.
 
-    SIGTERM drains the node: no new sessions start, and the last ones are ended after
-    --drain-seconds; a second SIGTERM ends them at once. SIGUSR1 drains it until the last session
-    has ended by itself, and SIGUSR2 takes that back.
+    SIGTERM drains the node: no new sessions start, and those that are left are ended one after the
+    other in the second half of --drain-seconds; a second SIGTERM ends them at once. SIGUSR1 drains
+    it until the last session has ended by itself, and SIGUSR2 takes that back.
     """
     environ = node_environ_of(state=state, shares=shares, name=name)
     node = environ.node

@@ -43,8 +43,8 @@ _HOLD_SECONDS = 2.0
 class NodeAgent:
     """A node at work, until :meth:`serve` returns.
 
-    Mutable state: the conversations with hubs, the lease, the drain, and the identity, which the
-    hubs renew.
+    Mutable state: the conversations with hubs, the lease, the drain, the sessions that it ends, and
+    the identity, which the hubs renew.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class NodeAgent:
         self._use = NodeUse()
         self.drain = Drain(config.drain_seconds)
         self._talks: set[HubConversation] = set()
+        self._moving: dict[str, asyncio.Task[None]] = {}
         self._ending = False
         self._dialer = NodeDialer(identity, self._converse, self._socket_of)
 
@@ -90,6 +91,7 @@ class NodeAgent:
             await self._client.shutdown()  # before the dialer: the hubs are told of the ends
         except MograderError as error:
             _log.error("the supervisor could not be ended: %s", error)
+        await asyncio.gather(*self._moving.values())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 while self._talks:  # noqa: ASYNC110 - once, at the end
@@ -190,7 +192,20 @@ class NodeAgent:
                     conversation.tell(status)
                 if self.drain.is_over(busy=bool(status.sessions or status.runs)):
                     return
+                self._move(status.sessions)
             await self.drain.changed(_STATUS_SECONDS)
+
+    def _move(self, sessions: tuple[str, ...]) -> None:
+        """End those of the live sessions that the drain has no more time for, in the background."""
+        left = sorted({*sessions} - self._moving.keys())
+        for session_id in left[: self.drain.due(len(left))]:
+            self._moving[session_id] = asyncio.create_task(self._end_session(session_id))
+
+    async def _end_session(self, session_id: str) -> None:
+        try:
+            await self._client.stop(session_id, asked=False)
+        except MograderError as error:
+            _log.warning("session %s was not ended completely: %s", session_id, error)
 
     async def _status(self) -> NodeStatus:
         keys = await asyncio.to_thread(self._builds.keys)
@@ -213,7 +228,7 @@ class NodeAgent:
             sessions=tuple(sorted(sessions)),
             runs=sum(conversation.runs for conversation in self._talks),
             draining=self.drain.draining,
-            drain_seconds=self.drain.seconds_left(),
+            drain_seconds=self.drain.seconds_granted(),
         )
 
     async def _keep_lease(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 
 from mograder.sandbox.supervisor.lease import boot_time
 
@@ -12,7 +13,10 @@ class Drain:
     """Whether a node takes new sessions, and when it ends.
 
     A hub's wish only keeps new sessions away. A signal to the process also ends it: when no session
-    is left, and after ``seconds`` at the latest if that was asked for. Mutable state: the wishes.
+    is left, and after ``seconds`` at the latest if that was asked for. Sessions that are left then
+    end one after the other over the second half of that time: the other nodes, where they start
+    again, would be overloaded by all of them at once. Mutable state: the wishes, and ``_left``, the
+    number of sessions at the beginning of the second half.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -20,6 +24,7 @@ class Drain:
         self._wished = False
         self._leaving = False
         self._until: float | None = None
+        self._left = 0
         self._news = asyncio.Event()
 
     @property
@@ -53,6 +58,19 @@ class Drain:
     def seconds_left(self) -> float | None:
         """Return the seconds until the end of the sessions that are left, if that is set."""
         return None if self._until is None else max(0.0, self._until - boot_time())
+
+    def seconds_granted(self) -> float | None:
+        """Return the seconds that every session may go on for at least, if an end is set."""
+        left = self.seconds_left()
+        return None if left is None else max(0.0, left - self._seconds / 2)
+
+    def due(self, sessions: int) -> int:
+        """Return how many of so many sessions are to be ended now."""
+        left = self.seconds_left()
+        if left is None or left >= self._seconds / 2:
+            return 0
+        self._left = max(self._left, sessions)
+        return max(0, sessions - math.ceil(self._left * left / (self._seconds / 2)))
 
     def is_over(self, *, busy: bool) -> bool:
         """Return whether the node is to end now."""

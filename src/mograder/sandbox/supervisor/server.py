@@ -229,6 +229,16 @@ class Supervisor:
             )
         await _send(writer, encode(answer))
 
+    async def _tell_session(self, operation: StopSession | HangUp | Answered) -> bool:
+        """Carry out an operation on a session; return false if that was not possible."""
+        match operation:
+            case StopSession():
+                return await self._session_table.stop(operation.session_id, asked=operation.asked)
+            case HangUp():
+                return await self._session_table.hang_up(operation.session_id)
+            case Answered():
+                return await self._session_table.answered(operation.session_id)
+
     async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
         operation = call.operation
         match operation:
@@ -246,13 +256,7 @@ class Supervisor:
             case StartSession():
                 return Done(id=call.id, sessions=(await self._start(operation),))
             case StopSession() | HangUp() | Answered():
-                session_table = self._session_table
-                acts = {
-                    "stop": session_table.stop,
-                    "hang up": session_table.hang_up,
-                    "answered": session_table.answered,
-                }
-                return Done(id=call.id, stopped=await acts[operation.op](operation.session_id))
+                return Done(id=call.id, stopped=await self._tell_session(operation))
             case ListSessions() | InUse():
                 session_table, zygotes = self._session_table, self._zygotes
                 kept = () if zygotes is None else zygotes.environments

@@ -112,6 +112,48 @@ def test_a_second_signal_ends_it_at_once_and_a_hubs_wish_never_does() -> None:
     assert drain.is_over(busy=True)
 
 
+def test_sessions_end_evenly_over_the_second_half_of_a_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(node_drain, "boot_time", clock)
+    drain, sessions = Drain(120), 60
+    assert (drain.due(sessions), drain.seconds_granted()) == (0, None)
+    drain.leave(hurry=True)
+    assert (drain.due(sessions), drain.seconds_granted()) == (0, 60)
+    clock.now += 60
+    assert (drain.due(sessions), drain.seconds_granted()) == (0, 0)
+    ends = []
+    for _ in range(40):
+        clock.now += 1.5
+        ends.append(drain.due(sessions))
+        sessions -= ends[-1]
+    assert sessions == 0
+    assert set(ends) == {1, 2}
+
+
+def test_sessions_that_leave_by_themselves_are_not_replaced_by_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(node_drain, "boot_time", clock)
+    drain = Drain(20)
+    drain.leave(hurry=True)
+    clock.now += 12
+    assert drain.due(10) == 2
+    clock.now += 3
+    assert drain.due(4) == 0, "five may still go on"
+    drain.leave(hurry=True)
+    assert drain.due(4) == 4
+
+
+def test_a_drain_without_time_ends_all_at_its_end() -> None:
+    drain = Drain(0)
+    drain.leave(hurry=True)
+    assert drain.due(5) == 0
+    assert drain.is_over(busy=True)
+
+
 def test_the_paths_of_worker_and_judge_are_both_looked_at(tmp_path: Path) -> None:
     share, other = tmp_path / "share", tmp_path / "other"
     paths = NodePaths((share,), tmp_path / "environments")

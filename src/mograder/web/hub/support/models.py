@@ -383,8 +383,8 @@ class NodeEntry(Body):
     """A node: ``memory`` is what its sessions may use, ``used`` what they use, in bytes.
 
     ``load`` is its load average. ``seen`` is when it was last connected, null for never; ``ends``
-    is when a draining node ends the sessions that are left, null if that is not known. Both are
-    Unix times. ``warm`` of its ``environments`` start sessions warm.
+    is when a draining node begins to end the sessions that are left, null if it waits for them.
+    Both are Unix times. ``warm`` of its ``environments`` start sessions warm.
     """
 
     name: str
