@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 from playwright.async_api import Error, Frame, Page, expect
@@ -44,21 +44,18 @@ class BrowserStudent(Student):
 
     async def _arrive(self) -> Page:
         """Open the notebook, or open it again by the link of the page's message."""
-        place = f"**/edit/user/{self.name}/{ITEM}/**"
-        page = self._page
-        if page is None:
-            page = self._page = await self.person.open(f"{self.hub.url}/edit/{ITEM}")
-            await page.wait_for_url(place, timeout=_PAGE_MS)
-        else:
-            again = page.get_by_role("alert").get_by_role("link", name="Open it again")
-            # The page has this address already.
-            async with page.expect_navigation(url=place, timeout=_PAGE_MS):
-                if await again.count():
-                    self._note("opens it again by the link")
-                    await again.click()
-                else:  # no page of ours: the hub in front of it is away
-                    self._note("opens it again by its address")
-                    await page.goto(f"{self.hub.url}/edit/{ITEM}")
+        if self._page is None:  # one tab, also if it cannot open the notebook at first
+            self._page = await self.person.context.new_page()
+        page, place = self._page, f"**/edit/user/{self.name}/{ITEM}/**"
+        again = page.get_by_role("alert").get_by_role("link", name="Open it again")
+        # The page may have this address already.
+        async with page.expect_navigation(url=place, timeout=_PAGE_MS):
+            if await again.count():
+                self._note("opens it by the link")
+                await again.click()
+            else:  # it is new, or no page of ours: the hub in front of it is away
+                self._note("opens it by its address")
+                await page.goto(f"{self.hub.url}/edit/{ITEM}", wait_until="commit")
         frame = await _frame_of(page)
         await expect(frame.locator(".cm-content").first).to_be_visible(
             timeout=1000 * _PATIENCE_SECONDS
@@ -95,12 +92,14 @@ async def _frame_of(page: Page) -> Frame:
 
 
 def prefer_browsers() -> None:
-    """Give Chromium's threads precedence: a student's computer is none of the site's machines."""
+    """Give Chromium precedence: a student's computer is none of the site's machines.
+
+    By the group that the kernel makes for it (sched(7)): Chromium sets its pages' own priorities.
+    """
     found = psutil.Process().children(recursive=True)
-    browsers = [process for process in found if "chrom" in process.name()]
-    for thread in [thread for process in browsers for thread in process.threads()]:
-        with contextlib.suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, thread.id, -10)
+    for process in [each for each in found if "chrom" in each.name()]:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            Path(f"/proc/{process.pid}/autogroup").write_text("-10")
 
 
 async def _write(page: Page, frame: Frame, code: str) -> None:
