@@ -71,7 +71,10 @@ class Machine:
     def start(self, *options: str) -> None:
         """Start the engine, with options of ``dockerd``, and wait until it answers."""
         self.place.mkdir(exist_ok=True)
-        (self.place / "pid").unlink(missing_ok=True)  # of an engine whose power was cut
+        # Of an engine whose power was cut: a machine that starts has neither. By the ids in such files
+        # the engine would take any process for its containerd.
+        (self.place / "pid").unlink(missing_ok=True)
+        shutil.rmtree(self.place / "exec", ignore_errors=True)
         (self.place / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         known = "".join(f"{NETWORK}.{number} {PREFIX}{number}\n" for number in range(1, 10))
         (self.place / "hosts").write_text(f"127.0.0.1 localhost\n{known}")

@@ -61,6 +61,20 @@ class SlurmSite:
         """Wait until exactly these nodes take sessions."""
         until(lambda: self._ready() == names, seconds, self.told)
 
+    def say(self, order: str, node: str) -> None:
+        """Drain or undrain a node by the hub, as an administrator does."""
+        done = run_mograder("hub", "nodes", order, node, cwd=self.hub.course)
+        assert done.status == 0, done
+
+    def sessions(self) -> dict[str, int]:
+        """How many sessions each node runs that is connected."""
+        known = self._nodes().items()
+        return {
+            name: int(str(each["sessions"]))
+            for name, each in known
+            if each["state"] in {"ready", "draining"}
+        }
+
     def told(self) -> str:
         """What nodes, jobs and daemons say."""
         logs = [log.read_text("utf-8", "replace")[-3000:] for log in self.place.glob("job-*.log")]
@@ -110,6 +124,7 @@ async def test_nodes_come_and_go_during_a_class(slurm_site: SlurmSite) -> None:
         await _time_is_over(site, students, morning)
         afternoon = site.submit(first)
         await asyncio.to_thread(site.wait_for_nodes, {first, second})
+        await _node_is_drained(site, students, second, first)
         await _job_is_cancelled(site, students, afternoon)
         site.submit(first)
         await asyncio.to_thread(site.wait_for_nodes, {first, second})
@@ -128,10 +143,25 @@ async def _time_is_over(site: SlurmSite, students: StudentClass, job: int) -> No
     await _all_at_work(students, mark, "end of the job's time")
 
 
+async def _node_is_drained(site: SlurmSite, students: StudentClass, node: str, other: str) -> None:
+    """All students are asked to move, and do; the node can be used again."""
+    mark, began = students.mark(), time.monotonic()
+    await asyncio.to_thread(site.say, "drain", node)
+    while await asyncio.to_thread(site.sessions) != {node: 0, other: STUDENTS}:
+        students.fail_if_one_broke()
+        assert time.monotonic() - began < PATIENCE_SECONDS, site.told()
+        await asyncio.sleep(1)
+    await asyncio.to_thread(site.say, "undrain", node)
+    await asyncio.to_thread(site.wait_for_nodes, {node, other})
+    await _all_at_work(students, mark, "drained")
+
+
 async def _job_is_cancelled(site: SlurmSite, students: StudentClass, job: int) -> None:
+    """The class is on the job's node, and goes on on the other one."""
     mark = students.mark()
     await asyncio.to_thread(site.cluster.command, "scancel", str(job))
     await _all_at_work(students, mark, "scancel")
+    assert len(students.reopened_since(mark)) >= STUDENTS
 
 
 async def _daemon_fails(site: SlurmSite, students: StudentClass, node: str) -> None:
