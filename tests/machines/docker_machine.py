@@ -71,8 +71,8 @@ class Machine:
     def start(self, *options: str) -> None:
         """Start the engine, with options of ``dockerd``, and wait until it answers."""
         self.place.mkdir(exist_ok=True)
-        # Of an engine whose power was cut: a machine that starts has neither. By the ids in such files
-        # the engine would take any process for its containerd.
+        # Of an engine whose power was cut: a machine that starts has neither. By the ids in such
+        # files the engine would take any process for its containerd.
         (self.place / "pid").unlink(missing_ok=True)
         shutil.rmtree(self.place / "exec", ignore_errors=True)
         (self.place / "resolv.conf").write_text("nameserver 127.0.0.1\n")
