@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from bench.support.marimo import Address
 from tests.support.processes import processes_now
 
 _OWNER = re.compile(r"mograder-test-(\d+)-")
+
+_say_once = functools.cache(print)
 
 Prepare: TypeAlias = Callable[[Path], None]
 """Fills the directory of a course."""
@@ -146,11 +149,19 @@ def workspace(hub: HubProcess, user: str, item: str = TINY) -> Path:
 def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.Process]:
     """The marimo servers of a user's session, looked up on the host by their arguments."""
     base = f"/{mode}/user/{user}/{item}"
-    found = {}
+    found, others = {}, []
     for process in processes_now("cmdline", "ppid"):
         words = process.info["cmdline"] or [""]
-        if words[0].endswith("env/bin/python") and base in words and not _is_anothers(process):
+        if not words[0].endswith("env/bin/python"):
+            continue
+        if base in words and not _is_anothers(process):
             found[process.pid] = process
+        else:
+            others.append((process.pid, str(words)[-200:]))
+    if not found:  # shown if the test fails
+        _say_once(
+            f"no server of {base} among {[(pid, str(words)[-200:]) for pid, words in others]}"
+        )
     # A child of a server looks the same until it executes what it was made for.
     return [process for process in found.values() if process.info["ppid"] not in found]
 
