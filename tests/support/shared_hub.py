@@ -26,6 +26,7 @@ from tests.support.processes import processes_now
 _OWNER = re.compile(r"mograder-test-(\d+)-")
 
 _say_once = functools.cache(print)
+"""Prints each line once, however often a test looks."""
 
 Prepare: TypeAlias = Callable[[Path], None]
 """Fills the directory of a course."""
@@ -159,9 +160,7 @@ def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.P
         else:
             others.append((process.pid, str(words)[-200:]))
     if not found:  # shown if the test fails
-        _say_once(
-            f"no server of {base} among {[(pid, str(words)[-200:]) for pid, words in others]}"
-        )
+        _say_once(f"no server of {base} among {others}")
     # A child of a server looks the same until it executes what it was made for.
     return [process for process in found.values() if process.info["ppid"] not in found]
 
