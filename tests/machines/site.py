@@ -56,7 +56,9 @@ _FRONT = """\
   }}
 }}
 """
-_STARTS = re.compile(r"mograder_(session_starts|session_start_seconds|warm_start_fallbacks)")
+_STARTS = re.compile(
+    r"mograder_(session_starts_total|session_start_seconds_(count|sum)|warm_start_fallbacks)"
+)
 _TOKEN = "MOGRADER_HUB_SECRET=$(cat /run/secrets/hub-secret) mograder hub node-token --uses {uses}"
 
 
@@ -95,7 +97,8 @@ class Site:
         for machine in self.swarm.machines[:2]:
             address = f"http://{machine.address}:8080/metrics"
             told = httpx.get(address, headers=instructor(), trust_env=False).text
-            said += [machine.name, *(each for each in told.splitlines() if _STARTS.match(each))]
+            lines = [line for line in told.splitlines() if not line.endswith(" 0.0")]
+            said += [machine.name, *(line for line in lines if _STARTS.match(line))]
         return "\n".join(said)
 
     def wait_for_nodes(self, names: set[str], seconds: float = 120) -> None:
