@@ -204,7 +204,7 @@ class NodeAgent:
     async def _end_session(self, session_id: str) -> None:
         try:
             await self._client.stop(session_id, asked=False)
-        except MograderError as error:
+        except (MograderError, OSError) as error:
             _log.warning("session %s was not ended completely: %s", session_id, error)
 
     async def _status(self) -> NodeStatus:
