@@ -55,7 +55,9 @@ class Programs:
         self, paths: list[str], options: dict[str, Any], arguments: Sequence[str], own: Path
     ) -> subprocess.Popen[bytes] | Forked:
         command = [sys.executable, *paths, json.dumps(options), *arguments]
-        return subprocess.Popen(command, pass_fds=[options[end] for end in ENDS], cwd=own)
+        variables = {**os.environ, "TMPDIR": str(own)}
+        descriptors = [options[end] for end in ENDS]
+        return subprocess.Popen(command, pass_fds=descriptors, cwd=own, env=variables)
 
 
 @dataclass(frozen=True)

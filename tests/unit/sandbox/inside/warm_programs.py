@@ -14,6 +14,7 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def _run(asked: dict[str, Any], descriptors: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.close(int(sys.argv[1]))
     os.chdir(asked["cwd"])
+    tempfile.tempdir = asked["cwd"]
     options = json.dumps(asked["options"] | dict(zip(ENDS, descriptors, strict=True)))
     program = asked["program"]
     sys.argv = [*program, options, *asked["arguments"]]
