@@ -179,5 +179,6 @@ async def _all_at_work(
     await students.all_step(PATIENCE_SECONDS)
     took = students.reopened_since(mark)
     print(f"{fault}: reopened: {described(took)}")
+    print(*students.slow_since(mark, AGAIN_SECONDS / 2), sep="\n")
     students.no_work_is_lost()
     assert max(took, default=0.0) <= AGAIN_SECONDS
