@@ -129,6 +129,26 @@ def test_a_session_is_opened_once_when_both_hubs_are_asked(rig: Rig) -> None:
     until(lambda: not listed(rig.one) and not listed(rig.two))
 
 
+def test_a_page_is_not_told_that_its_session_ended_by_a_hub_that_does_not_know_it_yet(
+    rig: Rig,
+) -> None:
+    """A front sends the page's questions to either hub."""
+    for number in range(4):
+        user = f"told-{number}"
+        for _ in range(2):  # the second time the other hub may know the first session still
+            start(rig.one, user)
+            assert state_at(rig.two, user, rig.running()[user]) == "running"
+            assert stop(rig.one, user)
+    assert state_at(rig.two, "told-0", "no-session") == "ended"
+
+
+def state_at(hub: HubProcess, user: str, session: str) -> str:
+    """What a hub tells the page of a session."""
+    with hub.client(student(user)) as client:
+        answer = client.get(f"/standing/{user}/{TINY}", params={"session": session})
+    return str(answer.raise_for_status().json()["state"])
+
+
 async def test_a_page_opened_at_one_hub_works_at_the_other(rig: Rig) -> None:
     start(rig.one, "both")
     session = rig.running()["both"]
