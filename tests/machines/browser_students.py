@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,11 +71,14 @@ class BrowserStudent(Student):
         await _write(page, frame, STEP.format(number=number))
         said = frame.get_by_text(re.compile(rf"STEP {number} OF \S+"))
         ended = page.get_by_role("alert")
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            while not await said.count():  # two frames: one locator cannot wait for both
-                if await ended.count():
-                    raise EditorFailed((await ended.first.inner_text())[:200])
-                await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        while not await said.count():  # two frames: one locator cannot wait for both
+            if await ended.count():
+                raise EditorFailed((await ended.first.inner_text())[:200])
+            if time.monotonic() - begun > _ANSWER_SECONDS:
+                shown = await frame.locator("body").inner_text()
+                raise EditorFailed(f"step {number} was not answered: {shown[-300:]}")
+            await asyncio.sleep(0.1)
         self._answered(await said.first.inner_text(), number)
         async with asyncio.timeout(_SAVED_SECONDS):
             while await asyncio.to_thread(self.saved) < number:  # noqa: ASYNC110 - a file

@@ -90,7 +90,7 @@ class Student:
                 self.cuts += 1
                 if len(self.reopened) > opened:
                     self._cut_at = time.monotonic()
-                self._note(f"{type(cut).__name__}: {cut}"[:200])
+                self._note(f"{type(cut).__name__}: {cut}"[:400])
                 if len(self.reopened) > opened:
                     await self._until_offered()
                     began = time.monotonic()
