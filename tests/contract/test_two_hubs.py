@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy, instructor, student
-from bench.support.marimo import open_editor
+from bench.support.marimo import EditorFailed, open_editor
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
 from tests.support.shared_hub import (
@@ -214,6 +215,36 @@ async def test_both_hubs_show_the_same_board_and_requests_for_help(rig: Rig) -> 
         assert prof.post(f"/board/{CHECKED}/help/seen/close").status_code < 400
         until(partial(is_asked, ""), 5)
     await asyncio.to_thread(stop, rig.one, "seen", CHECKED)
+
+
+async def test_an_editor_of_a_hub_that_hangs_can_be_opened_through_the_other(rig: Rig) -> None:
+    """Its connections stay open: beside an open editor another one may only read."""
+    await asyncio.to_thread(start, rig.one, "stuck")
+    session = rig.running()["stuck"]
+    hanging = psutil.Process(rig.two.pid)
+    async with open_editor(editor(rig.two, "stuck")) as tab:
+        await tab.edit(0, "1 + 1")
+        hanging.suspend()
+        try:
+            async with asyncio.timeout(40):
+                while not await computes(rig.one, "stuck"):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.5)
+        finally:
+            hanging.resume()
+    assert rig.running()["stuck"] == session
+    await asyncio.to_thread(until, lambda: listed(rig.two) == {"stuck"}, 30)
+    assert await asyncio.to_thread(stop, rig.one, "stuck")
+
+
+async def computes(hub: HubProcess, user: str) -> bool:
+    """Open a user's editor through a hub, and return whether a cell can be run in it."""
+    try:
+        async with open_editor(editor(hub, user), run=False) as tab:
+            return "42" in (await tab.edit(0, "40 + 2")).data
+    except EditorFailed as refused:
+        if "read-only" not in str(refused):
+            raise
+        return False
 
 
 async def test_no_session_is_lost_with_a_hub_and_pages_go_on_through_the_other(rig: Rig) -> None:

@@ -61,7 +61,7 @@ class NodeAgent:
         self._lease = NodeLease()
         self._use = NodeUse()
         self.drain = Drain(config.drain_seconds)
-        self._talks: set[HubConversation] = set()
+        self._talks: dict[HubConversation, str] = {}
         self._moving: dict[str, asyncio.Task[None]] = {}
         self._ending = False
         self._dialer = NodeDialer(identity, self._converse, self._socket_of)
@@ -166,12 +166,12 @@ class NodeAgent:
         self, hub: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         conversation = HubConversation(self, reader, writer)
-        self._talks.add(conversation)
+        self._talks[conversation] = hub
         _log.info("serving the hub at %s", hub)
         try:
             await conversation.run()
         finally:
-            self._talks.discard(conversation)
+            del self._talks[conversation]
 
     def _socket_of(self, session_id: str) -> Path | None:
         """Return the socket of a session while it may be used; ids are names without a slash."""
@@ -232,9 +232,19 @@ class NodeAgent:
         )
 
     async def _keep_lease(self) -> None:
-        """Close all connections when the lease ends, and connect again."""
+        """Close all connections when the lease ends, and connect again.
+
+        Those of one hub that has granted none for as long are closed, too: its students open their
+        notebooks through another one, where an editor whose old connection is open would be a
+        reader.
+        """
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            for conversation, hub in tuple(self._talks.items()):
+                if conversation.is_silent():
+                    _log.warning("the hub at %s is silent; its connections are closed", hub)
+                    conversation.cut()
+                    self._dialer.cut_sessions(hub)
             if self._lease.has_lapsed():
                 _log.error("the lease is over; all connections to hubs are closed")
                 self._dialer.cut()

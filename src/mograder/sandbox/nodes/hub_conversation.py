@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from mograder.sandbox.node_messages import (
     PrepareEnvironment,
     RenewCertificate,
 )
+from mograder.sandbox.nodes.node_lease import MARGIN_SECONDS
 from mograder.sandbox.nodes.node_paths import Located
 from mograder.sandbox.protocol import (
     CALL,
@@ -73,7 +75,8 @@ class Agent(Protocol):
 
 
 class HubConversation:
-    """One conversation. Mutable state: the starts and runs that were not answered yet."""
+    """One conversation. Mutable state: the starts and runs that were not answered yet, and the end
+    of the lease that this hub has granted last."""
 
     def __init__(
         self, agent: Agent, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -87,6 +90,7 @@ class HubConversation:
         """Calls that cancel a run, by number: the number of the run, which gets no answer."""
         self._started: dict[str, float] = {}
         self._locating: dict[int, asyncio.Task[None]] = {}
+        self._granted_until = math.inf
 
     @property
     def starting(self) -> int:
@@ -102,11 +106,19 @@ class HubConversation:
         """Return the ids of sessions that are being started, or were since this boot time."""
         return {*self._starts.values(), *(k for k, at in self._started.items() if at >= moment)}
 
+    def is_silent(self) -> bool:
+        """Return whether the lease that this hub has granted last is over."""
+        return boot_time() >= self._granted_until
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        self._writer.transport.abort()
+
     def tell(self, status: NodeStatus) -> None:
         """Send a status; a hub that does not read is disconnected."""
         if self._writer.transport.get_write_buffer_size() > _UNREAD_BYTES:
             _log.warning("a hub does not read; its connection is closed")
-            self._writer.transport.abort()
+            self.cut()
         else:
             self._writer.write(encode(status))
 
@@ -201,6 +213,8 @@ class HubConversation:
         except (MograderError, OSError) as error:
             await self._fail(call.id, error)
             return
+        if isinstance(operation, GrantLease):
+            self._granted_until = boot_time() + operation.seconds - MARGIN_SECONDS
         await _send(self._writer, encode(done))
 
     async def _fail(self, call_id: int, error: MograderError | OSError) -> None:

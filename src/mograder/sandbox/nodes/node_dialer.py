@@ -72,7 +72,7 @@ class NodeDialer:
         self._socket_of = socket_of
         self._parked = parked
         self._hubs: dict[str, asyncio.Task[None]] = {}
-        self._open: set[Relay] = set()
+        self._open: dict[Relay, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connected: set[str] = set()
 
@@ -103,6 +103,11 @@ class NodeDialer:
         hubs = tuple(self._hubs)
         self._stop()
         self.connect_to(hubs)
+
+    def cut_sessions(self, hub: str) -> None:
+        """Close a hub's connections to sessions at once."""
+        for relay in [each for each, owner in self._open.items() if owner == hub]:
+            relay.abort()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -173,19 +178,19 @@ class NodeDialer:
                 except BaseException:
                     first.abort()
                     raise
-                self._start(self._relay(first, wanted))
+                self._start(self._relay(hub, first, wanted))
                 pause.reset()
             except (OSError, ValueError) as error:
                 _log.debug("a connection for sessions of %s ended: %r", hub, error)
                 await pause.wait()
 
-    async def _relay(self, first: FirstLineReader, wanted: OpenSession) -> None:
+    async def _relay(self, hub: str, first: FirstLineReader, wanted: OpenSession) -> None:
         path = self._socket_of(wanted.session_id)
         if path is None:
             first.abort()
             return
         relay = Relay()
-        self._open.add(relay)
+        self._open[relay] = hub
         try:
             await relay.start(first.transport, first.rest, path)
             await relay.ended
@@ -193,7 +198,7 @@ class NodeDialer:
             _log.debug("a hub has closed a connection to %s", wanted.session_id)
         finally:
             relay.abort()
-            self._open.discard(relay)
+            del self._open[relay]
 
     async def _dial(self, hub: str, hello: Message, limit: int) -> FirstLineReader:
         """Connect to a hub and send the first line. Raises: ``OSError``."""
