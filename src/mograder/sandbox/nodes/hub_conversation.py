@@ -112,6 +112,7 @@ class HubConversation:
 
     def cut(self) -> None:
         """Close the connection at once."""
+        self._granted_until = math.inf  # its end, which may take a moment, is no silence
         self._writer.transport.abort()
 
     def tell(self, status: NodeStatus) -> None:
