@@ -35,12 +35,15 @@ DATABASE_PORT = 5433
 DRAIN_SECONDS = 60
 MEMORY_MB = 10_000
 """One node may have all sessions for a while when the nodes are replaced."""
+SESSION_MB = 250
+"""A session that does not start warm shares no memory with others, and needs more than 100."""
+
 _SETTINGS = f"""\
 [hub]
 trusted_proxies = ["{HOST}"]
 
 [limits]
-memory_mb = 100
+memory_mb = {SESSION_MB}
 starts_at_once = 4
 """
 _FRONT = """\

@@ -19,7 +19,7 @@ from bench.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder
 from bench.support.identity import SECRET
 from bench.support.process import free_port
 from tests.machines.commands import until
-from tests.machines.site import HEADER, nodes_of
+from tests.machines.site import HEADER, SESSION_MB, nodes_of
 from tests.machines.slurm import NODES, Cluster, cluster
 from tests.machines.students import ITEM, Student, StudentClass, at_work, described
 from tests.support.shared_hub import notebook
@@ -99,7 +99,7 @@ def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[SlurmSite]:
         "nodes.listen": address,
         "nodes.address": address,
         "hub.uv_cache_dir": str(uv_cache),
-        "limits.memory_mb": 100,
+        "limits.memory_mb": SESSION_MB,
     }
     hub = HubProcess(course, work_directory / "hub.log", HubConfig(settings=settings))
     with cluster() as jobs, hub:
