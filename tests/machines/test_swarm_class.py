@@ -51,16 +51,14 @@ async def test_a_class_goes_on_whatever_happens_to_its_machines(
 ) -> None:
     names = [f"student{number:03}" for number in range(STUDENTS)]
     _, second, third = running_site.swarm.machines
-    everyone: list[Student] = [
-        BrowserStudent(
-            running_site.hub, name, person=await people.person(name, headers=from_proxy(name))
-        )
-        for name in names[:BROWSERS]
-    ]
-    everyone += [
+    everyone = [
         Student(running_site.hub, name, moves=number % 2 == 0)
         for number, name in enumerate(names[BROWSERS:])
     ]
+    for number, name in enumerate(names[:BROWSERS], 1):  # not all first, on the first warm node
+        person = await people.person(name, headers=from_proxy(name))
+        place = number * len(everyone) // (BROWSERS + 1)
+        everyone.insert(place, BrowserStudent(running_site.hub, name, person=person))
     prefer_browsers()
     async with at_work(everyone, TOGETHER) as students:
         await _is_spread_over_all_nodes(running_site, students)
