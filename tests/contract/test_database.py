@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -11,8 +12,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.roles import Role
-from mograder.core.errors import Conflict, NotFound
-from mograder.store.database import writing
+from mograder.core.errors import Busy, Conflict, NotFound
+from mograder.store.database import open_engine, upgrade, writing
 from mograder.store.hub_state import (
     AuditRow,
     CapabilityRow,
@@ -24,6 +25,7 @@ from mograder.store.hub_state import (
 )
 from mograder.store.revocations import CachedRevocations
 from tests.support.clock import ManualClock
+from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
@@ -310,3 +312,32 @@ def test_what_another_process_revoked_is_known_after_a_reload(state: HubState) -
     assert revocations.epoch("alice") == 0
     revocations.reload()
     assert (revocations.epoch("alice"), revocations.login_revoked("one")) == (1, True)
+
+
+# Hubs that vanish ------------------------------------------------------------------------
+
+
+@pytest.mark.full
+def test_rows_of_a_hub_that_vanished_in_a_transaction_are_free_again_soon(
+    postgres: PostgresServer,
+) -> None:
+    """When its machine has lost its power, the server hears nothing: neither end nor commit."""
+    url = postgres.new_database()
+    vanished, other = open_engine(url), open_engine(url)
+    try:
+        upgrade(vanished)
+        HubState(other).add_session(session())
+        with pytest.raises(Busy):
+            _change(vanished, "lost", lambda: _change(other, "kept"))  # it waits for the row
+        assert [row.version for row in HubState(other).sessions()] == ["kept"]
+        _change(vanished, "again")  # by another connection
+    finally:
+        vanished.dispose()
+        other.dispose()
+
+
+def _change(engine: Engine, version: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    with writing(engine) as connection:
+        changed = text("UPDATE sessions SET version = :version")
+        assert connection.execute(changed, {"version": version}).rowcount == 1
+        meanwhile()

@@ -226,14 +226,18 @@ async def test_an_editor_of_a_hub_that_hangs_can_be_opened_through_the_other(rig
         await tab.edit(0, "1 + 1")
         hanging.suspend()
         try:
-            async with asyncio.timeout(40):
-                while not await computes(rig.one, "stuck"):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.5)
+            await asyncio.wait_for(until_it_computes(rig.one, "stuck"), 40)
         finally:
             hanging.resume()
     assert rig.running()["stuck"] == session
     await asyncio.to_thread(until, lambda: listed(rig.two) == {"stuck"}, 30)
     assert await asyncio.to_thread(stop, rig.one, "stuck")
+
+
+async def until_it_computes(hub: HubProcess, user: str) -> None:
+    """Open a user's editor until a cell can be run in it."""
+    while not await computes(hub, user):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.5)
 
 
 async def computes(hub: HubProcess, user: str) -> bool:

@@ -42,6 +42,9 @@ from mograder.core.log import get_logger
 MIGRATIONS = Path(__file__).parent / "migrations"
 """The revisions that this program knows."""
 
+_IDLE_MS = 3000
+"""A server ends a writer that pauses for longer: half of the time that a node's lease holds."""
+
 _READ_ONLY = "mograder_reads"
 _FLEETING = "mograder_fleeting"
 _TURN = "mograder_turn"
@@ -95,7 +98,9 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        event.listen(engine, "begin", _begin_postgresql)
+        return engine
     except ImportError as error:
         raise InvalidInput(
             "[database] url names PostgreSQL, but its driver is not installed.",
@@ -149,7 +154,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
-    """Upgrade the tables in one transaction; copy an SQLite file first if they will change.
+    """Upgrade the tables in one long transaction; copy an SQLite file first if they will change.
 
     Raises: :class:`Conflict` when a newer mograder wrote the database, :class:`InvalidInput`
     when the file is not a database, :class:`Busy` when the database cannot be reached.
@@ -167,6 +172,7 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
             if connection.dialect.name == "postgresql":
                 lock = text("SELECT pg_advisory_xact_lock(:key)")
                 connection.execute(lock, {"key": _ADVISORY_LOCK})
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -376,6 +382,12 @@ _FULL, _NORMAL = "FULL", "NORMAL"
 """``synchronous`` modes: FULL survives a power cut, NORMAL (``fleeting``) may lose a commit."""
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    """Have the server end a writer that has vanished with its machine: its rows are locked."""
+    if not connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}")
+
+
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get(_READ_ONLY):
@@ -421,7 +433,8 @@ def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None
         return Busy(text, hint=hint, retry_after=5)
     if path is not None and ("is full" in cause or "disk I/O error" in cause):
         return _disk_trouble(cause, path)
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | sqlite3.Error):
+    silent = OperationalError | InterfaceError | PoolTimeout | sqlite3.Error
+    if isinstance(error, silent) or "idle-in-transaction" in cause:
         return _no_answer(cause)
     raise error
 
