@@ -19,9 +19,9 @@ from mograder.sandbox.node_messages import (
     PrepareEnvironment,
     RenewCertificate,
 )
-from mograder.sandbox.nodes import node_drain
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
+from mograder.sandbox.nodes.node_drain import Drain
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.protocol import (
     CancelCall,
@@ -359,10 +359,10 @@ async def test_the_end_of_the_drain_ends_the_sessions_that_are_left_and_tells_th
 
 
 async def test_the_last_sessions_end_one_after_the_other(
-    hub: LeasingHub, agent: NodeAgent, node: NodeConfig, monkeypatch: pytest.MonkeyPatch
+    hub: LeasingHub, agent: NodeAgent, node: NodeConfig
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(node_drain, "boot_time", lambda: now)
+    agent.drain = Drain(node.drain_seconds, lambda: now)
     names = [await start(hub, node, name) for name in ("a", "b", "c")]
     agent.drain.leave(hurry=True)
     assert (await hub.status()).drain_seconds == node.drain_seconds / 2

@@ -144,7 +144,7 @@ def test_a_page_is_not_told_that_its_session_ended_by_a_hub_that_does_not_know_i
 
 
 def state_at(hub: HubProcess, user: str, session: str) -> str:
-    """What a hub tells the page of a session."""
+    """Return the state of a session in a hub's answer to the session's page."""
     with hub.client(student(user)) as client:
         answer = client.get(f"/standing/{user}/{TINY}", params={"session": session})
     return str(answer.raise_for_status().json()["state"])

@@ -96,9 +96,10 @@ async def _frame_of(page: Page) -> Frame:
 
 
 def prefer_browsers() -> None:
-    """Give Chromium precedence: a student's computer is none of the site's machines.
+    """Give Chromium more processor time than the site: students have computers of their own.
 
-    By the group that the kernel makes for it (sched(7)): Chromium sets its pages' own priorities.
+    The kernel's group of its processes gets the priority (sched(7)), because Chromium resets that
+    of each process.
     """
     found = psutil.Process().children(recursive=True)
     for process in [each for each in found if "chrom" in each.name()]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections.abc import Callable
 
 from mograder.sandbox.supervisor.lease import boot_time
 
@@ -19,8 +20,9 @@ class Drain:
     number of sessions at the beginning of the second half.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = boot_time) -> None:
         self._seconds = seconds
+        self._clock = clock
         self._wished = False
         self._leaving = False
         self._until: float | None = None
@@ -44,7 +46,7 @@ class Drain:
         A second call with ``hurry`` ends the node at once.
         """
         if hurry:
-            now = boot_time()
+            now = self._clock()
             self._until = now if self._until is not None else now + self._seconds
         self._leaving = True
         self._news.set()
@@ -57,7 +59,7 @@ class Drain:
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the end of the sessions that are left, if that is set."""
-        return None if self._until is None else max(0.0, self._until - boot_time())
+        return None if self._until is None else max(0.0, self._until - self._clock())
 
     def seconds_granted(self) -> float | None:
         """Return the seconds that every session may go on for at least, if an end is set."""

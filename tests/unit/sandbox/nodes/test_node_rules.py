@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Forbidden, InvalidInput
-from mograder.sandbox.nodes import node_drain
 from mograder.sandbox.nodes.node_drain import Drain
 from mograder.sandbox.nodes.node_lease import MARGIN_SECONDS, NodeLease
 from mograder.sandbox.nodes.node_paths import NodePaths
@@ -78,12 +77,9 @@ def test_a_status_that_was_not_sent_lately_gives_no_lease() -> None:
         lease.end_of(first, 12)
 
 
-def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over() -> None:
     clock = Clock()
-    monkeypatch.setattr(node_drain, "boot_time", clock)
-    drain = Drain(20)
+    drain = Drain(20, clock)
     assert not drain.is_over(busy=False)
     drain.leave(hurry=False)
     assert drain.draining
@@ -112,12 +108,9 @@ def test_a_second_signal_ends_it_at_once_and_a_hubs_wish_never_does() -> None:
     assert drain.is_over(busy=True)
 
 
-def test_sessions_end_evenly_over_the_second_half_of_a_drain(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_sessions_end_evenly_over_the_second_half_of_a_drain() -> None:
     clock = Clock()
-    monkeypatch.setattr(node_drain, "boot_time", clock)
-    drain, sessions = Drain(120), 60
+    drain, sessions = Drain(120, clock), 60
     assert (drain.due(sessions), drain.seconds_granted()) == (0, None)
     drain.leave(hurry=True)
     assert (drain.due(sessions), drain.seconds_granted()) == (0, 60)
@@ -132,12 +125,9 @@ def test_sessions_end_evenly_over_the_second_half_of_a_drain(
     assert set(ends) == {1, 2}
 
 
-def test_sessions_that_leave_by_themselves_are_not_replaced_by_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_sessions_that_leave_by_themselves_are_not_replaced_by_others() -> None:
     clock = Clock()
-    monkeypatch.setattr(node_drain, "boot_time", clock)
-    drain = Drain(20)
+    drain = Drain(20, clock)
     drain.leave(hurry=True)
     clock.now += 12
     assert drain.due(10) == 2
