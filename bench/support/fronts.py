@@ -52,10 +52,14 @@ import {directory}/site.conf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A front's own port, the hub's port, and the settings of its configuration."""
+    """A front's own port, the hub's port, and the settings of its configuration.
+
+    ``hubs`` are the addresses of several hubs, in place of ``hub_port``.
+    """
 
     port: int
-    hub_port: int
+    hub_port: int = 0
+    hubs: tuple[str, ...] = ()
     prefix: str = ""
     fast: bool = False
     assets: Path = Path("/nonexistent")
@@ -75,7 +79,7 @@ class Place:
             host="127.0.0.1",
             port=self.port,
             prefix=self.prefix,
-            upstream=f"127.0.0.1:{self.hub_port}",
+            upstreams=self.hubs or (f"127.0.0.1:{self.hub_port}",),
             header="X-Remote-User",
             user=self.user,
             request_mb=self.request_mb,

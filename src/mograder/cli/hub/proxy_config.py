@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import click
 
@@ -35,13 +36,21 @@ _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
     "--session-certificate", default="", help="The wildcard certificate's file, for session_url."
 )
 @click.option("--session-certificate-key", "session_key", default="", help="Its key's file.")
+@click.option(
+    "--hub",
+    "hubs",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A hub's address; give it once for each of several.  [default: the settings']",
+)
 @course_dir_option
 @click.pass_obj
-def proxy_config(given: Given, /, program: str, course_dir: Path | None, **options: str) -> None:
+def proxy_config(given: Given, /, program: str, course_dir: Path | None, **options: Any) -> None:
     """Print the configuration of the web server in front of the hub.
 
     It follows the settings: prefix, name, port, trusted header, limits. With [hub] front_group
-    nginx's has the fast path, on which session traffic does not pass through the hub.
+    nginx's has the fast path, on which session traffic does not pass through the hub. With several
+    hubs a request goes to one that answers.
     """
     front = front_of(load_course(given, course_dir), FrontOptions(**options))
     click.echo(_WRITERS[program](front), nl=False)

@@ -14,6 +14,8 @@ def caddy_config(front: Front) -> str:
     return render(
         "Caddyfile.j2",
         front=front,
+        hubs=" ".join(front.upstreams),
+        several=len(front.upstreams) > 1,
         header=front.header or "X-Remote-User",
         own_certificate=bool(front.certificate)
         and not front.certificate.startswith("/etc/letsencrypt/"),

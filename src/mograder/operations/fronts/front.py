@@ -28,16 +28,17 @@ HUB_IS_DOWN = (
 RETRY_SECONDS = 10
 
 _EXPRESSION = re.compile(r"\$[a-z0-9_]+|\{[A-Za-z0-9_.-]+\}")
+_HUB = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
 _FILE = re.compile(r"/[A-Za-z0-9._/@+-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """The values for one web server in front of one hub.
+    """The values for one web server in front of one hub, or of several.
 
     ``scheme``, ``host`` and ``port`` (0: the scheme's default) are the public address,
-    ``upstream`` is host and port of the hub. ``user`` is the front's expression for the signed-in
-    user; empty if users sign in at the hub. ``group`` is empty without nginx's fast path.
+    ``upstreams`` are host and port of each hub. ``user`` is the front's expression for the
+    signed-in user; empty if users sign in at the hub. ``group`` is empty without nginx's fast path.
     ``sessions`` is the address of sessions' own origins, if configured; empty paths of its
     certificate and key stand for the web server's defaults.
     """
@@ -46,7 +47,7 @@ class Front:
     host: str
     port: int
     prefix: str
-    upstream: str
+    upstreams: tuple[str, ...]
     header: str
     user: str
     request_mb: int
@@ -74,6 +75,7 @@ class FrontOptions:
     key: str = ""
     session_certificate: str = ""
     session_key: str = ""
+    hubs: tuple[str, ...] = ()
 
 
 def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
@@ -98,7 +100,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         host=host,
         port=port,
         prefix=hub.base_url,
-        upstream=f"{_reachable(hub.host)}:{hub.port}",
+        upstreams=_upstreams(options.hubs, f"{_reachable(hub.host)}:{hub.port}", hub.front_group),
         header=hub.trusted_header,
         user=options.user,
         request_mb=settings.limits.request_mb,
@@ -126,6 +128,22 @@ def _address(public_url: str, domain: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     return parts.scheme, host, parts.port or 0
+
+
+def _upstreams(hubs: tuple[str, ...], own: str, group: str) -> tuple[str, ...]:
+    """Return the addresses of the given hubs, or that of the one on this machine."""
+    for hub in hubs:
+        if not _HUB.fullmatch(hub):
+            raise InvalidInput(
+                f"--hub {hub!r} is no host and port.",
+                hint="Give what this web server reaches the hub by, such as hub-1.internal:8080.",
+            )
+    if hubs and group:
+        raise InvalidInput(
+            "[hub] front_group is for a web server on the machine of the only hub.",
+            hint="Leave it empty: nginx cannot reach the sessions of other machines by itself.",
+        )
+    return hubs or (own,)
 
 
 def _reachable(host: str) -> str:

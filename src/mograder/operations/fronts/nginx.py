@@ -52,6 +52,7 @@ def nginx_config(front: Front) -> str:
     return render(
         "nginx.conf.j2",
         front=front,
+        several=len(front.upstreams) > 1,
         header=front.header or "X-Remote-User",
         user=front.user or '""',
         session_certificate=front.session_certificate or f"{live}/fullchain.pem",
