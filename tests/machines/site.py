@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.fronts import running
+from bench.support.fronts import Place, shipped
 from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import SECRET, instructor, instructor_token
 from bench.support.process import free_port
@@ -46,19 +46,9 @@ trusted_proxies = ["{HOST}"]
 memory_mb = {SESSION_MB}
 starts_at_once = 4
 """
-_FRONT = """\
-:{port} {{
-  reverse_proxy {upstreams} {{
-    lb_policy round_robin
-    lb_try_duration 20s
-    lb_try_interval 250ms
-    health_uri /health
-    health_interval 1s
-    health_timeout 2s
-    fail_duration 5s
-  }}
-}}
-"""
+_SIGNED_IN = "X-Signed-In"
+"""Stands for a sign-on of the front: it believes this header."""
+
 _STARTS = re.compile(
     r"mograder_(session_starts_total|session_start_seconds_(count|sum)|warm_start_fallbacks)"
 )
@@ -147,12 +137,17 @@ def site(image: Image, place: Path) -> Iterator[Site]:
         }
         hub = HubProcess(_course(made.manager), place / "unused.log")
         hub.port = free_port()
-        upstreams = " ".join(f"{machine.address}:8080" for machine in made.machines[:2])
-        front = _FRONT.format(port=hub.port, upstreams=upstreams)
-        stack.enter_context(running("caddy", front, hub.port, place / "front"))
+        hubs = tuple(f"{machine.address}:8080" for machine in made.machines[:2])
+        front = Place(port=hub.port, hubs=hubs, user=f"{{http.request.header.{_SIGNED_IN}}}")
+        stack.enter_context(shipped("caddy", front, place / "front"))
         found = Site(made, hub, variables)
         _start(found)
         yield found
+
+
+def signed_in(name: str) -> dict[str, str]:
+    """Headers of a browser whose user the front has signed in."""
+    return {_SIGNED_IN: name}
 
 
 def nodes_of(told: str) -> dict[str, dict[str, object]]:

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from bench.support.browser import People
-from bench.support.identity import from_proxy
 from tests.machines.browser_students import BrowserStudent, prefer_browsers
 from tests.machines.docker_machine import Image, Machine
-from tests.machines.site import Site, site
+from tests.machines.site import Site, signed_in, site
 from tests.machines.students import Student, StudentClass, at_work, described
 
 pytestmark = [
@@ -56,7 +55,7 @@ async def test_a_class_goes_on_whatever_happens_to_its_machines(
         for number, name in enumerate(names[BROWSERS:])
     ]
     for number, name in enumerate(names[:BROWSERS], 1):  # not all first, on the first warm node
-        person = await people.person(name, headers=from_proxy(name))
+        person = await people.person(name, headers=signed_in(name))
         place = number * len(everyone) // (BROWSERS + 1)
         everyone.insert(place, BrowserStudent(running_site.hub, name, person=person))
     prefer_browsers()
