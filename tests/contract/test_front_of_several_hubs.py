@@ -62,12 +62,18 @@ def machine_without_power(port: int) -> Iterator[None]:
                 each.close()
 
 
-async def answers(url: str, count: int = 20) -> set[str]:
-    """Send requests of both kinds, one after the other; return the names of who answered."""
+def page_of(url: str, number: int) -> str:
+    """The address of a notebook's page."""
+    return f"{url}/s/{number:043}/"
+
+
+async def answers(url: str, count: int = 40) -> set[str]:
+    """Send requests of many pages, one after the other; return the names of who answered."""
     found = set()
     async with httpx.AsyncClient(trust_env=False, timeout=_SECONDS) as http:
         for number in range(count):
-            answer = await (http.post(url, content=b"work") if number % 2 else http.get(url))
+            page = page_of(url, number)
+            answer = await (http.post(page, content=b"work") if number % 2 else http.get(page))
             assert answer.status_code == 200, (number, answer.text)
             found.add(answer.text)
     return found
@@ -88,8 +94,8 @@ async def notices(url: str) -> None:
     """
     async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=60) as http:
         answered = 0
-        while answered < 10:
-            answer = await http.post(url, content=b"work")
+        while answered < 40:
+            answer = await http.post(page_of(url, answered), content=b"work")
             answered = answered + 1 if answer.is_success else 0
 
 
@@ -128,6 +134,24 @@ async def test_a_request_that_failed_does_not_keep_others_from_the_only_hub(
             assert failed.status_code == 503, "the page that says so"
             assert await answers(place.url) == {"one"}
             assert (await failing).status_code == 503
+
+
+@BOTH
+async def test_all_requests_of_a_page_go_to_one_hub(program: str, tmp_path: Path) -> None:
+    """One could overtake another otherwise: a cell's run the page's first request, for example."""
+    (port, one), (_, two) = two_ports(), two_ports()
+    place = Place(port=port, hubs=(f"127.0.0.1:{one}", f"127.0.0.1:{two}"))
+    async with hub(one, "one"), hub(two, "two"):
+        with shipped(program, place, tmp_path / "front"):
+            await both_answer(place.url)
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+                for number in range(10):
+                    page = page_of(place.url, number)
+                    own = f"{place.url}/edit/user/student{number}/A1/"
+                    for start in (page, own):
+                        told = {(await http.get(f"{start}api/{k}?{k}")).text for k in range(10)}
+                        told |= {(await http.post(f"{start}api/x", content=b"work")).text}
+                        assert len(told) == 1
 
 
 async def test_caddy_leaves_out_a_hub_that_hangs(tmp_path: Path) -> None:

@@ -112,6 +112,10 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
         (FrontOptions(certificate="/etc/x;y"), {}),
         (FrontOptions(), {"environments_dir": "/srv/a b/c"}),
         (FrontOptions(), {"session_url": "https://hub.example.org:8443"}),
+        (FrontOptions(hubs=("hub-1",)), {}),
+        (FrontOptions(hubs=("hub-1:8080", "a b:1")), {}),
+        (FrontOptions(hubs=("hub-1:8080; evil",)), {}),
+        (FrontOptions(hubs=("hub-1:8080", "hub-2:8080")), {"front_group": "hall"}),
     ],
 )
 def test_what_would_be_no_configuration_is_refused(
@@ -128,3 +132,22 @@ def test_the_command_prints_it(tmp_path: Path) -> None:
     assert "server_name hub.example.org;" in done.output
     caddy = CliRunner().invoke(root, ["hub", "proxy-config", "apache", "-C", str(tmp_path)])
     assert caddy.exit_code == 2
+
+
+@pytest.mark.parametrize("program", ["nginx", "caddy"])
+def test_each_of_several_hubs_is_named(tmp_path: Path, program: str) -> None:
+    both = ["--hub", "hub-1.internal:8080", "--hub", "[fd00::2]:8080"]
+    arguments = ["hub", "proxy-config", program, "-C", str(tmp_path), "--domain", "hub.example.org"]
+    done = CliRunner().invoke(root, [*arguments, *both])
+    assert done.exit_code == 0, done.output
+    assert "hub-1.internal:8080" in done.output
+    assert "[fd00::2]:8080" in done.output
+    assert "127.0.0.1" not in done.output
+    alone = CliRunner().invoke(root, [*arguments, *both[:2]])
+    assert "hub-1.internal:8080" in alone.output
+    assert "health_uri" not in alone.output
+
+
+def test_the_health_of_several_hubs_is_asked_below_the_prefix(tmp_path: Path) -> None:
+    both = front(tmp_path, FrontOptions(hubs=("one:1", "two:2")), base_url="/live/hub")
+    assert "health_uri /live/hub/health" in caddy_config(both)

@@ -8,6 +8,9 @@ from __future__ import annotations
 from mograder.operations.fronts.front import HUB_IS_DOWN, RETRY_SECONDS, Front
 from mograder.operations.fronts.templates import render
 
+_PAGE_HEADER = "X-Mograder-Page"
+"""By this header of its own Caddy chooses the hub for a request."""
+
 
 def caddy_config(front: Front) -> str:
     """Return the site's block."""
@@ -16,6 +19,8 @@ def caddy_config(front: Front) -> str:
         front=front,
         hubs=" ".join(front.upstreams),
         several=len(front.upstreams) > 1,
+        page_header=_PAGE_HEADER,
+        page_pattern=front.page_pattern,
         header=front.header or "X-Remote-User",
         own_certificate=bool(front.certificate)
         and not front.certificate.startswith("/etc/letsencrypt/"),

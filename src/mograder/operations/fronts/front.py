@@ -64,6 +64,15 @@ class Front:
         """The public URL without path; the port only if it is not the scheme's default."""
         return f"{self.scheme}://{self.host}{f':{self.port}' if self.port else ''}"
 
+    @property
+    def page_pattern(self) -> str:
+        """A pattern for the beginning of a path; its group is the same for all of one page.
+
+        It does not match marimo's static files, which any hub may send.
+        """
+        prefix = self.prefix.replace(".", "\\.")
+        return f"{prefix}/(s/[^/]{{20,}}|(?:edit|run)/user/[^/]+/[^/]+)/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontOptions:
