@@ -175,7 +175,21 @@ async def test_the_one_used_longest_ago_makes_room_in_number(
     assert await local_pool.zygotes.warm(one)
     assert await local_pool.zygotes.warm(three)
     await until(lambda: zygotes_now() == 2)
-    assert {path.name for path in local_pool.zygotes.kept} == {"one", "three"}
+    assert {path.name for path in local_pool.zygotes.ready} == {"one", "three"}
+
+
+async def test_an_environment_is_reported_as_warm_once_its_zygote_can_fork(
+    make_local_pool: Callable[[int, int], LocalPool],
+) -> None:
+    """A node that has just started gets no sessions that would wait for its zygote."""
+    local_pool = make_local_pool(2, 1024)
+    environment = local_pool.environment("one", SERVES)
+    warming = asyncio.create_task(local_pool.zygotes.warm(environment))
+    await asyncio.sleep(0)
+    assert local_pool.zygotes.environments == (environment,)
+    assert local_pool.zygotes.ready == ()
+    assert await warming
+    assert local_pool.zygotes.ready == (environment,)
 
 
 async def test_the_one_used_longest_ago_makes_room_in_memory(
@@ -186,7 +200,7 @@ async def test_the_one_used_longest_ago_makes_room_in_memory(
     for name in ("one", "two", "three"):
         assert await local_pool.zygotes.warm(local_pool.environment(name, large))
     await until(lambda: zygotes_now() == 1)
-    assert {path.name for path in local_pool.zygotes.kept} == {"three"}
+    assert {path.name for path in local_pool.zygotes.ready} == {"three"}
     assert 60 << 20 < local_pool.zygotes.memory() < 100 << 20
 
 

@@ -141,8 +141,13 @@ class NodeAgent:
             return Done(id=call_id)
         return Done(id=call_id, text=self._identity.request())
 
+    def end_of(self, grant: GrantLease) -> float:
+        """Return the boot time at which a granted lease ends. Raises: as
+        :meth:`NodeLease.end_of`."""
+        return self._lease.end_of(grant.number, grant.seconds)
+
     async def _hold(self, grant: GrantLease) -> None:
-        until = self._lease.end_of(grant.number, grant.seconds)
+        until = self.end_of(grant)
         async with asyncio.timeout(_HOLD_SECONDS):
             await self._client.hold_lease(until)
         self._lease.held_until(until)

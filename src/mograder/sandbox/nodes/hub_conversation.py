@@ -24,7 +24,6 @@ from mograder.sandbox.node_messages import (
     PrepareEnvironment,
     RenewCertificate,
 )
-from mograder.sandbox.nodes.node_lease import MARGIN_SECONDS
 from mograder.sandbox.nodes.node_paths import Located
 from mograder.sandbox.protocol import (
     CALL,
@@ -71,6 +70,10 @@ class Agent(Protocol):
 
     async def answer(self, call_id: int, operation: OwnCall, writer: asyncio.StreamWriter) -> Done:
         """Return the answer to a call that is for the agent."""
+        ...
+
+    def end_of(self, grant: GrantLease) -> float:
+        """Return the boot time at which a granted lease ends."""
         ...
 
 
@@ -215,7 +218,7 @@ class HubConversation:
             await self._fail(call.id, error)
             return
         if isinstance(operation, GrantLease):
-            self._granted_until = boot_time() + operation.seconds - MARGIN_SECONDS
+            self._granted_until = self._agent.end_of(operation)
         await _send(self._writer, encode(done))
 
     async def _fail(self, call_id: int, error: MograderError | OSError) -> None:

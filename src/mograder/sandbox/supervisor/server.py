@@ -265,7 +265,7 @@ class Supervisor:
                     id=call.id,
                     sessions=session_table.all(),
                     environments=tuple(set(used)),
-                    zygotes=() if zygotes is None else zygotes.kept,
+                    zygotes=() if zygotes is None else zygotes.ready,
                 )
             case GrantLease() | PrepareEnvironment() | RenewCertificate():
                 raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")

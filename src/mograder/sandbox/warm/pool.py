@@ -61,9 +61,13 @@ class ZygotePool:
         self.counts: Counter[str] = Counter()
 
     @property
-    def kept(self) -> tuple[Path, ...]:
-        """The environments of the zygotes without a template, the last used at the end."""
-        return tuple(path for path, template in self._zygote_groups if template is None)
+    def ready(self) -> tuple[Path, ...]:
+        """The environments whose zygotes can fork, the last used at the end.
+
+        Zygotes that are being started, or have run a template, are not among them.
+        """
+        groups = self._zygote_groups.values()
+        return tuple(each.environment for each in groups if each.can_fork and not each.template)
 
     @property
     def environments(self) -> tuple[Path, ...]:

@@ -205,6 +205,11 @@ class ZygoteGroup:
     async def ready(self) -> bool:
         """Wait up to ``BOOT_SECONDS`` for the zygote; return whether it can fork."""
         await self.arrival(BOOT_SECONDS)
+        return self.can_fork
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether a session can start from the zygote now."""
         return self._warm() is not None
 
     def _patience(self) -> float:
