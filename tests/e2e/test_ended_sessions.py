@@ -7,6 +7,7 @@ as artefacts for people to look at.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import WebSocket, expect
 
-from bench.support.browser import People, notebook
+from bench.support.browser import People, insert, notebook
+from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
+from tests.support.shared_hub import TINY
+from tests.support.shared_hub import notebook as tiny_notebook
 from tests.support.supervisors import until
 
 pytestmark = pytest.mark.full
@@ -63,3 +67,35 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
     await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/")
     await expect((await notebook(page)).locator(".cm-content").first).to_be_visible(timeout=60_000)
     assert await page.get_by_role("alert").count() == 0
+
+
+_SLOW = """\
+import time
+print("FIRST", 6 * 7)
+time.sleep(3)
+print("SECOND", 6 * 8)
+6 * 9"""
+
+
+@pytest.mark.timeout(400)
+async def test_what_a_cell_said_while_the_page_was_away_is_there_when_it_has_connected_again(
+    people: People, start_hub: Callable[..., HubProcess], run_directory: Path
+) -> None:
+    """marimo alone sends no page again what it has missed: the cell would seem to run for ever."""
+    hub = start_hub(settings={"hub.runtime_dir": tempfile.mkdtemp(prefix="r-", dir=run_directory)})
+    put_release(hub.course, TINY, tiny_notebook(""))
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/edit/{TINY}")
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=200_000)
+    frame = await notebook(page)
+    await frame.locator(".cm-content").first.click()
+    await page.keyboard.press("Control+A")
+    await insert(frame, _SLOW)
+    async with page.expect_response("**/api/kernel/run"):
+        await page.keyboard.press("Control+Enter")
+    await expect(frame.get_by_text("FIRST 42")).to_be_visible()
+    hub.kill()
+    await asyncio.sleep(4)  # the cell ends meanwhile: there is nobody to ask
+    await asyncio.to_thread(hub.restart)
+    await expect(frame.get_by_text(re.compile(r"^\s*FIRST 42\s+SECOND 48\s*$"))).to_be_visible()
+    await expect(frame.get_by_text("54", exact=True)).to_be_visible()

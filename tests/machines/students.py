@@ -153,7 +153,7 @@ class Student:
         """The history, for a failure's message."""
         return (
             f"{self.name}: {self.steps} steps, {self.cuts} cuts, {self.sandboxes},"
-            f" {dict(self.answers)}, {self.diary[-12:]}"
+            f" {dict(self.answers)}, {self.diary[-24:]}"
         )
 
     def _note(self, what: str) -> None:
@@ -243,12 +243,12 @@ class StudentClass:
         return {each.name: (each.cuts, len(each.reopened)) for each in self.students}
 
     def slow_since(self, mark: dict[str, tuple[int, int]], seconds: float) -> list[str]:
-        """The histories of those whose notebook took longer to open again."""
-        return [
-            each.told()
+        """The histories of those whose notebook took longer to open again, the slowest first."""
+        took = [
+            (max(each.reopened[mark[each.name][1] :], default=0.0), each.told())
             for each in self.students
-            if max(each.reopened[mark[each.name][1] :], default=0.0) > seconds
         ]
+        return [told for most, told in sorted(took, reverse=True) if most > seconds]
 
     def reopened_since(self, mark: dict[str, tuple[int, int]]) -> list[float]:
         """The seconds that each opening since then took."""

@@ -61,6 +61,7 @@ def main(argv: list[str]) -> None:
     _serve_on(listener)
     _save_whole()
     _edit_together()
+    _send_what_was_missed()
     if "owner" in options:
         threading.Thread(target=_end_with, args=(options["owner"],), daemon=True).start()
     _run_marimo(arguments)
@@ -200,6 +201,28 @@ def _edit_together() -> None:
 
     handler._connect_to_existing_session = join_as_editor
     room.get_capabilities = capabilities
+
+
+def _send_what_was_missed() -> None:
+    """Have marimo send the state of all cells to a page that connects again.
+
+    It keeps that for pages that are loaded again, but sends it to no page whose connection broke: a
+    cell that ended meanwhile would seem to run until the page is loaded again.
+    """
+    handler: Any = next(filter(None, map(_handler, _HANDLERS)), None)
+    if not (
+        hasattr(handler, "_reconnect_session") and hasattr(handler, "_replay_previous_session")
+    ):
+        return  # a marimo that does this elsewhere is left unchanged
+    reconnect = handler._reconnect_session
+
+    @functools.wraps(reconnect)
+    def reconnect_and_send(self: Any, session: Any, replay: bool) -> None:
+        reconnect(self, session, replay)
+        if not replay:
+            self._replay_previous_session(session)
+
+    handler._reconnect_session = reconnect_and_send
 
 
 def _handler(place: tuple[str, str]) -> Any:
