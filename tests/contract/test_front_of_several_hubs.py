@@ -90,7 +90,7 @@ async def notices(url: str) -> None:
     """Wait until Caddy has noticed that a hub is away.
 
     Before that a POST that it tried to send there fails: versions before March 2026 lose its body
-    (github.com/caddyserver/caddy, issue 7546).
+    (caddyserver/caddy#7546).
     """
     async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=60) as http:
         answered = 0
