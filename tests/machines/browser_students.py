@@ -20,6 +20,11 @@ _ANSWER_SECONDS = 60.0
 _PATIENCE_SECONDS = 10.0
 """After so long a person loads a page again that shows no notebook."""
 
+_FIRST_KEY_SECONDS = 1.0
+"""A person needs longer from the page to a cell's run: the page's own first request, which runs all
+cells as they are, may still be on its way, and would come after the cell's.
+"""
+
 _PAGE_MS = 150_000
 _SAVED_SECONDS = 30.0
 
@@ -61,6 +66,7 @@ class BrowserStudent(Student):
         await expect(frame.locator(".cm-content").first).to_be_visible(
             timeout=1000 * _PATIENCE_SECONDS
         )
+        await asyncio.sleep(_FIRST_KEY_SECONDS)
         return page
 
     async def _compute(self, page: Page) -> None:
