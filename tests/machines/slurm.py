@@ -39,7 +39,7 @@ SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
-NodeName=DEFAULT CPUs=2 RealMemory=6000
+NodeName=DEFAULT CPUs=2 RealMemory=10000
 NodeName={prefix}n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{second}]
 PartitionName=p Nodes={prefix}n[1-2] Default=YES
 """

@@ -54,7 +54,7 @@ class SlurmSite:
             **{name: value for name, value in os.environ.items() if name.startswith("UV_")},
         }
         log = f"--output={self.place}/job-%j.log"
-        options = (f"--nodelist={node}", "--cpus-per-task=1", "--mem=5000", log, *options)
+        options = (f"--nodelist={node}", "--cpus-per-task=1", "--mem=9000", log, *options)
         return self.cluster.submit(SCRIPT, *options, environment=environment)
 
     def wait_for_nodes(self, names: set[str], seconds: float = 120) -> None:
