@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from bench.support.fronts import Place, shipped, two_ports
+from bench.support.process import free_port
 
 pytestmark = pytest.mark.full
 
@@ -62,6 +63,12 @@ def machine_without_power(port: int) -> Iterator[None]:
                 each.close()
 
 
+def place_of_two() -> tuple[Place, int, int]:
+    """The place of a front, and the ports of its two hubs."""
+    (port, one), two = two_ports(), free_port()
+    return Place(port=port, hubs=(f"127.0.0.1:{one}", f"127.0.0.1:{two}")), one, two
+
+
 def page_of(url: str, number: int) -> str:
     """The address of a notebook's page."""
     return f"{url}/s/{number:043}/"
@@ -103,8 +110,7 @@ async def notices(url: str) -> None:
 async def test_each_request_is_answered_by_a_hub_that_can_be_reached(
     program: str, tmp_path: Path
 ) -> None:
-    (port, one), (_, two) = two_ports(), two_ports()
-    place = Place(port=port, hubs=(f"127.0.0.1:{one}", f"127.0.0.1:{two}"))
+    place, one, two = place_of_two()
     async with hub(one, "one"):
         with shipped(program, place, tmp_path / "front"):
             async with hub(two, "two"):
@@ -122,8 +128,7 @@ async def test_each_request_is_answered_by_a_hub_that_can_be_reached(
 async def test_a_request_that_failed_does_not_keep_others_from_the_only_hub(
     program: str, tmp_path: Path
 ) -> None:
-    (port, one), (_, two) = two_ports(), two_ports()
-    place = Place(port=port, hubs=(f"127.0.0.1:{one}", f"127.0.0.1:{two}"))
+    place, one, _ = place_of_two()
     async with (
         hub(one, "one"),
         httpx.AsyncClient(trust_env=False, timeout=60) as http,
@@ -146,8 +151,7 @@ async def hubs_of(page: str) -> set[str]:
 @BOTH
 async def test_all_requests_of_a_page_go_to_one_hub(program: str, tmp_path: Path) -> None:
     """One could overtake another otherwise: a cell's run the page's first request, for example."""
-    (port, one), (_, two) = two_ports(), two_ports()
-    place = Place(port=port, hubs=(f"127.0.0.1:{one}", f"127.0.0.1:{two}"))
+    place, one, two = place_of_two()
     pages = [page_of(place.url, number) for number in range(10)]
     pages += [f"{place.url}/edit/user/student{number}/A1/" for number in range(10)]
     async with hub(one, "one"), hub(two, "two"):
@@ -159,8 +163,7 @@ async def test_all_requests_of_a_page_go_to_one_hub(program: str, tmp_path: Path
 
 async def test_caddy_leaves_out_a_hub_that_hangs(tmp_path: Path) -> None:
     """It connects, and nothing comes: nginx notices only a hub that cannot be reached."""
-    (port, one), (_, two) = two_ports(), two_ports()
-    place = Place(port=port, hubs=(f"127.0.0.1:{one}", f"127.0.0.1:{two}"))
+    place, one, two = place_of_two()
     async with hub(one, "one"):
         with socket.create_server(("127.0.0.1", two)), shipped("caddy", place, tmp_path / "front"):
             assert await first_answers(place.url) == {"one"}

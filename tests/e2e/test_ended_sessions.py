@@ -70,10 +70,12 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
 
 
 _SLOW = """\
-import time
+import pathlib, time
 print("FIRST", 6 * 7)
-time.sleep(3)
+while not pathlib.Path("go").exists():
+    time.sleep(0.1)
 print("SECOND", 6 * 8)
+pathlib.Path("said").touch()
 6 * 9"""
 
 
@@ -95,7 +97,9 @@ async def test_what_a_cell_said_while_the_page_was_away_is_there_when_it_has_con
         await page.keyboard.press("Control+Enter")
     await expect(frame.get_by_text("FIRST 42")).to_be_visible()
     hub.kill()
-    await asyncio.sleep(4)  # the cell ends meanwhile: there is nobody to ask
+    copy = hub.course / "hub-notebooks" / "alice" / TINY
+    (copy / "go").touch()
+    await until((copy / "said").exists)
     await asyncio.to_thread(hub.restart)
     await expect(frame.get_by_text(re.compile(r"^\s*FIRST 42\s+SECOND 48\s*$"))).to_be_visible()
     await expect(frame.get_by_text("54", exact=True)).to_be_visible()

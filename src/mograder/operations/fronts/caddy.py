@@ -18,9 +18,7 @@ def caddy_config(front: Front) -> str:
         "Caddyfile.j2",
         front=front,
         hubs=" ".join(front.upstreams),
-        several=len(front.upstreams) > 1,
         page_header=_PAGE_HEADER,
-        page_pattern=front.page_pattern,
         header=front.header or "X-Remote-User",
         own_certificate=bool(front.certificate)
         and not front.certificate.startswith("/etc/letsencrypt/"),

@@ -65,13 +65,22 @@ class Front:
         return f"{self.scheme}://{self.host}{f':{self.port}' if self.port else ''}"
 
     @property
+    def several(self) -> bool:
+        """Whether there is more than one hub."""
+        return len(self.upstreams) > 1
+
+    @property
+    def prefix_pattern(self) -> str:
+        """A pattern for the prefix."""
+        return self.prefix.replace(".", "\\.")
+
+    @property
     def page_pattern(self) -> str:
         """A pattern for the beginning of a path; its group is the same for all of one page.
 
         It does not match marimo's static files, which any hub may send.
         """
-        prefix = self.prefix.replace(".", "\\.")
-        return f"{prefix}/(s/[^/]{{20,}}|(?:edit|run)/user/[^/]+/[^/]+)/"
+        return f"{self.prefix_pattern}/(s/[^/]{{20,}}|(?:edit|run)/user/[^/]+/[^/]+)/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

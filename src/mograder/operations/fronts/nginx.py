@@ -52,12 +52,10 @@ def nginx_config(front: Front) -> str:
     return render(
         "nginx.conf.j2",
         front=front,
-        several=len(front.upstreams) > 1,
         header=front.header or "X-Remote-User",
         user=front.user or '""',
         session_certificate=front.session_certificate or f"{live}/fullchain.pem",
         session_key=front.session_key or f"{live}/privkey.pem",
-        prefix_pattern=front.prefix.replace(".", "\\."),
         own_pattern=_OWN,
         relative_pattern=_RELATIVE,
         asset_pattern=_ASSET_PATH,
