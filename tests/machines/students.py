@@ -29,8 +29,12 @@ WITNESS = "witness.log"
 WAITING = (502, 503, 504)
 """What a hub answers while a machine is lost and its lease is not over yet."""
 
-_BREATH_SECONDS = 20.0
-"""How long a student thinks before the next step."""
+_BREATH_SECONDS = 30.0
+"""How long a student thinks before the next step: writes a cell, runs it, saves.
+
+150 who do so every 20 s keep one of two processors busy, with all machines, the front, PostgreSQL
+and the students' own programs. A fault's work then has to wait for the other one.
+"""
 
 _RETRY_SECONDS = 0.5
 _ASK_SECONDS = 1.5
