@@ -7,6 +7,8 @@ Each has a clear message and the right status, affects no other, and loses nothi
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +66,32 @@ def hang_at_start(hub: HubProcess, user: str) -> Path:
     return pipe
 
 
+@contextlib.contextmanager
+def being_read(pipe: Path) -> Iterator[None]:
+    """Wait until marimo reads the pipe; it goes on waiting there while the context lasts.
+
+    Its server is in the process list before it has entered the sandbox. A session that dies in
+    between is started once more, without the zygote.
+    """
+    writers: list[int] = []
+    until(lambda: _open_for_writing(pipe, writers))
+    try:
+        yield
+    finally:
+        os.close(*writers)
+
+
+def _open_for_writing(pipe: Path, writers: list[int]) -> bool:
+    """Open a pipe and add its descriptor; return False if it has no reader yet."""
+    try:
+        writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return False
+    return True
+
+
 def _let_go(pipe: Path) -> None:
     """Let readers of the pipe read its end, and remove it, so that no other reader waits."""
     descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
@@ -100,9 +128,10 @@ def test_a_session_that_dies_at_start_says_so_at_once_and_can_be_retried(
     pipe = hang_at_start(hub, alice)
     with ThreadPoolExecutor() as threads:
         starting = threads.submit(deep_link, hub, alice)
-        until(lambda: len(servers_of(alice)) == 1)
-        servers_of(alice)[0].kill()
-        answer = starting.result()
+        with being_read(pipe):
+            (server,) = servers_of(alice)
+            server.kill()
+            answer = starting.result()
     assert answer.status_code == 503
     assert answer.json()["detail"].startswith("The notebook ended while it was starting (status ")
     assert sessions_of(hub, alice) == []

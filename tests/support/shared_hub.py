@@ -158,7 +158,7 @@ def servers_of(user: str, item: str = TINY, mode: str = "edit") -> list[psutil.P
         if base in words and not _is_anothers(process):
             found[process.pid] = process
         else:
-            others.append((process.pid, str(words)[-200:]))
+            others.append((process.pid, " ".join(words).rstrip()[-200:]))
     if not found:  # shown if the test fails
         _say_once(f"no server of {base} among {others}")
     # A child of a server looks the same until it executes what it was made for.
