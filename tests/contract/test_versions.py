@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from mograder.core.errors import NotFound
 from mograder.store.database import open_engine
@@ -40,6 +40,22 @@ def test_the_same_text_makes_no_new_version(kept: Versions) -> None:
     again = kept.record("anna", "A1", b"a = 1\n", Origin.EDITOR, NOW + SECOND)
     assert again == first
     assert kept.all("anna", "A1") == (first,)
+
+
+def test_an_opened_copy_costs_few_transactions(kept: Versions, engine: Engine) -> None:
+    # A class opens its notebooks at the same moment, and each of them is recorded then.
+    begun: list[object] = []
+    event.listen(engine, "begin", begun.append)
+
+    def transactions(user: str) -> int:
+        before = len(begun)
+        kept.record(user, "A1", b"a = 1\n", Origin.FOUND, NOW, first=lambda: (Origin.RELEASE, "r1"))
+        return len(begun) - before
+
+    kept.record("anna", "A1", b"a = 1\n", Origin.RELEASE, NOW, release="r1")
+    assert transactions("anna") == 1  # unchanged
+    assert transactions("bert") == 4  # a new copy of a known release
+    assert kept.release_of("bert", "A1") == "r1"
 
 
 def test_a_copy_remembers_the_release_that_it_came_from(kept: Versions) -> None:

@@ -6,6 +6,7 @@ The methods block: callers on the event loop use a thread.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
@@ -68,11 +69,8 @@ class CopyRecorder:
             text = self._text(user, item)
             if text is None:
                 return None
-            release = None
-            if origin is Origin.FOUND and self.versions.newest(user, item) is None:
-                origin, release = self._first(item, text)
-            now = self._clock.now()
-            return self.versions.record(user, item, text, origin, now, release=release)
+            first = partial(self._first, item, text) if origin is Origin.FOUND else None
+            return self.versions.record(user, item, text, origin, self._clock.now(), first=first)
 
     def renewed(self, user: Username, item: ItemName, origin: Origin) -> Version | None:
         """Record the copy's file, which has just been replaced by the release's, as :meth:`found`.

@@ -8,7 +8,7 @@ when the files are removed. :mod:`.version_thinning` removes versions as they gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -118,6 +118,18 @@ class _Addition:
     outcome: bool | MograderError = field(default=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy's row in ``version_copies``, and that of its newest version, None without one."""
+
+    copy: int
+    release: int
+    newest: int
+    kept: int
+    bytes: int
+    version: Row[*tuple[Any, ...]] | None
+
+
 class Versions:
     """The versions of all copies; every method may raise :class:`~mograder.core.errors.Busy`.
 
@@ -151,19 +163,22 @@ class Versions:
         now: datetime,
         *,
         release: str | None = None,
+        first: Callable[[], tuple[Origin, str | None]] | None = None,
     ) -> Version:
         """Add a version and return it; return the newest one if it has the same text.
 
         It is durable when this returns. ``release`` is the digest of the release that the copy
-        comes from as of now, None if that has not changed.
+        comes from as of now, None if that has not changed. ``first`` returns the origin and the
+        release to record if the copy has no version yet.
         """
         digest = hash_of(text)
         with self.alone(user, item):
-            came_from = None if release is None else self._release_number(release)
             for _ in range(_ATTEMPTS):
                 copy = self._copy(user, item)
-                wanted = copy.release if came_from is None else came_from
-                newest = self._row(copy.copy, copy.newest) if copy.newest else None
+                if not copy.newest and first is not None:
+                    origin, release = first()
+                wanted = copy.release if release is None else self._release_number(release)
+                newest = copy.version
                 if newest is not None and newest.digest == digest:
                     return self._unchanged(copy, newest, wanted)
                 row = {
@@ -174,7 +189,7 @@ class Versions:
                     "size": len(text),
                     "digest": digest,
                 }
-                if self._added(copy, newest, row, text):
+                if self._added(copy, row, text):
                     known = "" if newest is None else newest.release_digest
                     return _version_of(row, known if release is None else release)
         raise Busy("The notebook is being saved by several hubs.", retry_after=1)
@@ -229,36 +244,39 @@ class Versions:
             connection.execute(delete(version_copies).where(which))
         return total
 
-    def _copy(self, user: str, item: str) -> Row[*tuple[Any, ...]]:
-        wanted = select(version_copies).where(*_named(user, item))
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).one_or_none()
-        if row is not None:
-            return row
-        empty = dict.fromkeys(("release", "newest", "kept", "bytes", "saved", "thinned"), 0)
-        added = insert(version_copies).values(username=str(user), item=str(item), **empty)
-        # The version that follows is committed durably, and this with it.
-        # A conflict means that another hub has just done it.
-        with suppress(Conflict), writing(self._engine, fleeting=True) as connection:
-            connection.execute(added)
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).one()
+    def _copy(self, user: str, item: str) -> _Copy:
+        """Return a copy's row, which is added if there is none."""
+        found = self._find(user, item)
+        if found is not None:
+            return found
+        empty = dict.fromkeys(("release", "newest", "kept", "bytes"), 0)
+        added = {"username": str(user), "item": str(item), "saved": 0, "thinned": 0} | empty
+        try:
+            # The version that follows is committed durably, and this with it.
+            with writing(self._engine, fleeting=True) as connection:
+                new = insert(version_copies).returning(version_copies.c.copy)
+                number = connection.execute(new, added).scalar_one()
+        except Conflict:  # another hub has just added it
+            return self._copy(user, item)
+        return _Copy(number, **empty, version=None)
 
-    def _row(self, copy: int, number: int) -> Row[*tuple[Any, ...]]:
-        wanted = _LISTED.where(versions.c.copy == copy, versions.c.number == number)
+    def _find(self, user: str, item: str) -> _Copy | None:
         with reading(self._engine) as connection:
-            return connection.execute(wanted).one()
+            row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
+        if row is None:
+            return None
+        version = None if row.number is None else row
+        return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version)
 
     def _added(
         self,
-        copy: Row[*tuple[Any, ...]],
-        newest: Row[*tuple[Any, ...]] | None,
+        copy: _Copy,
         row: dict[str, Any],
         text: bytes,
     ) -> bool:
         """Add a version; return False if another hub has added one meanwhile."""
-        replaces = newest is not None and _replaces(copy, newest.number, row["origin"])
-        link = self._link(copy, newest, text, replaces=replaces)
+        replaces = copy.version is not None and _replaces(copy, row["origin"])
+        link = self._link(copy, text, replaces=replaces)
         addition = _Addition(copy.copy, copy.newest, row | link.columns, replaces)
         self._additions.add(addition)
         if isinstance(addition.outcome, MograderError):
@@ -269,13 +287,13 @@ class Versions:
 
     def _link(
         self,
-        copy: Row[*tuple[Any, ...]],
-        newest: Row[*tuple[Any, ...]] | None,
+        copy: _Copy,
         text: bytes,
         *,
         replaces: bool,
     ) -> StoredText:
         """Return the text as the difference from the version that will be before it."""
+        newest = copy.version
         if newest is None:
             return whole(text)
         base, depth = newest.number, newest.depth + 1
@@ -286,7 +304,7 @@ class Versions:
         try:
             return StoredText(base, depth, compress(text, self._base_text(copy.copy, base)))
         except Damaged:
-            _log.exception("version %s of %s/%s is damaged", base, copy.username, copy.item)
+            _log.exception("version %s of the copy %s is damaged", base, copy.copy)
             return whole(text)
 
     def _base_text(self, copy: int, number: int) -> bytes:
@@ -306,9 +324,7 @@ class Versions:
             for each in batch:
                 each.outcome = error
 
-    def _unchanged(
-        self, copy: Row[*tuple[Any, ...]], newest: Row[*tuple[Any, ...]], release: int
-    ) -> Version:
+    def _unchanged(self, copy: _Copy, newest: Row[*tuple[Any, ...]], release: int) -> Version:
         """Return the newest version, which now comes from this release."""
         if release == newest.release:
             return _version(newest)
@@ -318,23 +334,23 @@ class Versions:
             connection.execute(update(version_copies).where(same).values(release=release))
             now = update(versions).where(c.copy == copy.copy, c.number == copy.newest)
             connection.execute(now.values(release=release))
-        return _version(self._row(copy.copy, copy.newest))
+            row = connection.execute(_LISTED.where(c.copy == copy.copy, c.number == copy.newest))
+            return _version(row.one())
 
     def _release_number(self, digest: str) -> int:
         """Return the number of a release, given to it if it has none; 0 for ""."""
         if not digest:
             return 0
-        c = version_releases.c
-        wanted = select(c.number).where(c.digest == digest)
         with reading(self._engine) as connection:
-            number: int | None = connection.execute(wanted).scalar_one_or_none()
+            row = connection.execute(_RELEASE, {"of": digest})
+            number: int | None = row.scalar_one_or_none()
         if number is not None:
             return number
-        # As above.
+        # As in _copy.
         with suppress(Conflict), writing(self._engine, fleeting=True) as connection:
             connection.execute(insert(version_releases).values(digest=digest))
         with reading(self._engine) as connection:
-            found: int = connection.execute(wanted).scalar_one()
+            found: int = connection.execute(_RELEASE, {"of": digest}).scalar_one()
         return found
 
 
@@ -352,6 +368,25 @@ _LISTED = (
     )
     .join(version_copies, version_copies.c.copy == versions.c.copy)
     .outerjoin(version_releases, version_releases.c.number == versions.c.release)
+)
+
+_RELEASE = select(version_releases.c.number).where(version_releases.c.digest == bindparam("of"))
+
+_COPY = (
+    select(
+        version_copies.c.copy,
+        version_copies.c.release.label("came_from"),
+        version_copies.c.newest,
+        version_copies.c.kept,
+        version_copies.c.bytes,
+        *_LISTED.selected_columns,
+    )
+    .outerjoin(
+        versions,
+        (versions.c.copy == version_copies.c.copy) & (versions.c.number == version_copies.c.newest),
+    )
+    .outerjoin(version_releases, version_releases.c.number == versions.c.release)
+    .where(version_copies.c.username == bindparam("user"), version_copies.c.item == bindparam("of"))
 )
 
 _REPLACED = versions.c.copy == bindparam("which"), versions.c.number == bindparam("old")
@@ -397,12 +432,12 @@ def _insert(connection: Connection, addition: _Addition) -> bool:
     return True
 
 
-def _replaces(copy: Row[*tuple[Any, ...]], newest: int, origin: int) -> bool:
+def _replaces(copy: _Copy, origin: int) -> bool:
     """Return whether a new version takes the newest one's place: there are far too many."""
     over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
     if ORIGINS[origin] in REPLACING:  # the text before it stays, unless this is a flood as well
         over -= 1
-    return over >= _FULL and copy.kept > 1 and newest > 0
+    return over >= _FULL and copy.kept > 1
 
 
 def _named(user: str, item: str) -> tuple[Any, ...]:
