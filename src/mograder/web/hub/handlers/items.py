@@ -160,8 +160,10 @@ def _begin(app: HubApp, identity: Identity, name: str) -> tuple[Release, bool]:
     user, workspaces = person(identity), app.services.workspaces
     if not workspaces.has_copy(user, release.name):
         demand_visible(app, identity, release.name)
-        _ensure(app, user, release)
-    return release, workspaces.renamed(user, release.name) is None
+    if workspaces.renamed(user, release.name) is not None:
+        return release, False
+    _ensure(app, user, release)
+    return release, True
 
 
 def _ensure(app: HubApp, user: Username, release: Release) -> None:
