@@ -369,7 +369,8 @@ class SessionManager:
             _log.info("adopted %d running sessions", len(self._live))
 
     def _revived(self, row: SessionRow, last_seen: datetime) -> LiveSession:
-        usage = self._ledger.open(row.session_id, self._expected(key_of(row)))
+        age = (self._clock.now() - row.started_at).total_seconds()
+        usage = self._ledger.open(row.session_id, self._expected(key_of(row)), age)
         return session_of(row, last_seen, usage)
 
     # ---- called by the shared rows ----

@@ -50,9 +50,9 @@ class MemoryLedger:
         self._runs: dict[str, int] = {}
         self._runs_use = 0
 
-    def open(self, session_id: str, expected: int) -> Usage:
-        """Add a session with its ``expected`` bytes."""
-        usage = Usage(expected=expected, born=self._clock.steady())
+    def open(self, session_id: str, expected: int, age: float = 0.0) -> Usage:
+        """Add a session with its ``expected`` bytes, which was started ``age`` seconds ago."""
+        usage = Usage(expected=expected, born=self._clock.steady() - max(0.0, age))
         self._usages[session_id] = usage
         return usage
 

@@ -252,6 +252,18 @@ async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) 
         await third
 
 
+async def test_adopted_sessions_are_as_old_as_they_are(rig: Rig) -> None:
+    """A hub that is replaced during a class lets nobody wait for memory that is not in use."""
+    async with rig.pool() as pool:
+        for key in (ALICE, BOB):
+            await pool.get_or_start(key, ignore_progress)
+    rig.clock.advance(YOUNG_SECONDS)
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        adopted = [pool.find(key) for key in (ALICE, BOB)]
+        measure(rig, *((live, 50) for live in adopted if live is not None))
+        await soon(pool.get_or_start(CAROL, ignore_progress))
+
+
 async def test_measures_that_come_while_the_hub_adopts_are_not_lost(rig: Rig) -> None:
     """A supervisor tells only what changes: it may not say it again for an hour."""
     async with rig.pool() as pool:
