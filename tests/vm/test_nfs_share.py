@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.course import REPOSITORY
+from mograder.auth.roles import Role
 from mograder.core import file_lock
 from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK
@@ -28,8 +31,10 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.operations.report import Level
 from mograder.operations.share_checks import refuse_squashed_root, share_findings
+from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine
 from mograder.store.files import remove_tree
+from mograder.store.grades import Grades, parse_entries
 from mograder.store.releases import ItemKind, Release, Releases
 from mograder.store.submissions import Submissions
 from mograder.store.untrusted_dir import UntrustedDir
@@ -101,6 +106,11 @@ def publish(releases: Releases, text: str = NOTEBOOK) -> Release:
         return staged.commit(ItemKind.ASSIGNMENT)
 
 
+def replace_file(path: Path, text: str) -> None:
+    path.with_name(".new").write_text(text)
+    path.with_name(".new").replace(path)
+
+
 def test_the_kernel_shows_its_stale_names_without_us(share: Share) -> None:
     """The premise of the others: else they would pass on any disk."""
     assert DISK.is_shared(share.here)
@@ -109,6 +119,12 @@ def test_the_kernel_shows_its_stale_names_without_us(share: Share) -> None:
         (share.here / "late").write_text("1")
         assert (place / "late").exists() is not late
         (share.here / "late").unlink()
+    for place in (share.there, share.positive):
+        (share.here / "g").write_text("1")
+        assert (place / "g").read_text() == "1"
+        with (share.here / "g").open():
+            replace_file(share.here / "g", "2")
+            assert (place / "g").read_text() == "1"
     (share.here / "f").write_text("1")
     with (
         closing_fd(os.open(share.here / "f", os.O_RDONLY)) as file,
@@ -158,6 +174,39 @@ def test_rules_of_two_hubs_are_merged_and_hide_at_the_other(share: Share) -> Non
     there.change({"A2": Visibility(hidden=True)})
     here.change({"A3": Visibility(hidden=True)})
     assert sorted(there.change({})) == ["A1", "A2", "A3"]
+
+
+def test_a_replaced_file_is_not_read_that_somebody_still_has_open(share: Share) -> None:
+    """An editor on another machine, a backup by hard links: the server still has the old file."""
+    path, elsewhere = share.here / "A1.py", UntrustedDir(share.there)
+    users = Allowlist(share.there / "allowed_users.txt")
+    with contextlib.ExitStack() as held:
+        for number in range(5):
+            replace_file(path, f"{number}")
+            replace_file(share.here / "allowed_users.txt", f"user{number}\n")
+            assert elsewhere.read("A1.py", 10) == f"{number}".encode()
+            deadline = time.monotonic() + SOON * PATIENCE
+            while not users.allows(f"user{number}", Role.STUDENT):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            held.enter_context(path.open())
+            held.enter_context((share.here / "allowed_users.txt").open())
+
+
+def test_grades_of_two_hubs_at_once_are_not_lost(share: Share) -> None:
+    """Each waits for the other's lock, and then finds what the other wrote under it."""
+    hubs = [Grades(place / "A1") for place in (share.here, share.there)]
+    (share.here / "A1").mkdir()
+
+    def upload(hub: int) -> None:
+        for number in range(10):
+            entries = parse_entries(f'[{{"userid": "{hub}-{number}", "mark": 1}}]'.encode())
+            hubs[hub].merge(entries)
+            os.link(share.here / "A1/grades.json", share.here / f"backup{hub}-{number}")
+
+    with ThreadPoolExecutor() as together:
+        list(together.map(upload, range(2)))
+    assert len(json.loads((share.here / "A1/grades.json").read_text())) == 20
 
 
 def test_submissions_of_two_hubs_are_numbered_once(share: Share) -> None:
@@ -286,13 +335,13 @@ def saver(share: Share) -> Iterator[Saver]:
 
 def test_a_save_is_on_the_share_when_marimo_says_so(share: Share, saver: Saver) -> None:
     """Also when its machine loses its power in that moment."""
-    seen_elsewhere = share.there / "A1.py"
-    for number in range(3):
+    elsewhere = UntrustedDir(share.there)
+    for number in range(20):
         saver.save(f"6 * {number}")
-        assert f"6 * {number}" in seen_elsewhere.read_text()
+        assert f"    6 * {number}\n".encode() in elsewhere.read("A1.py", 1000)
     saver.save("7 * 8")
     with share.first.without_power():
-        assert "7 * 8" in seen_elsewhere.read_text()
+        assert b"7 * 8" in elsewhere.read("A1.py", 1000)
     assert [path.name for path in share.there.iterdir()] == ["A1.py"]
 
 

@@ -117,8 +117,9 @@ class Disk:
     def look_again(self, path: Path | str, directory: int | None = None) -> None:
         """Ask the server of a network file system for a file's or directory's present state.
 
-        Then names in the directory are looked up again that were missing, or that led to files
-        since replaced. ``path`` may be relative to an opened ``directory``.
+        After that of a directory, the names in it are looked up again: those that were missing,
+        and those that led to files that were replaced since. ``path`` may be relative to an opened
+        ``directory``.
 
         Raises: ``OSError``.
         """

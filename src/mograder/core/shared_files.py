@@ -1,9 +1,9 @@
 """Files on a network file system, which other machines change too.
 
-The kernel remembers statuses there, and names that it found missing, for up to a minute. Opening a
-file or a directory asks the server for its status again, and makes the kernel doubt what it
-remembers of the names in that directory (docs/explanation/files-on-a-share.md, measured with NFS
-4.2).
+The kernel remembers statuses and names there for up to a minute: a name that was missing, and which
+file a name led to, also when that file was replaced since and still exists on the server. Opening a
+directory makes the kernel look the names in it up again, opening a file asks for its status
+(docs/explanation/files-on-a-share.md, measured with NFS 4.2).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class SharedFile:
         """
         if self._shared is None:
             self._shared = self._is_shared()
-        if self._shared:
-            self._ask(now=now)
+        if self._shared and (now or self._is_due()):
+            self._ask()
         return os.stat(self._name)  # noqa: PTH116 - called for every request; Path.stat is slower
 
     def _is_shared(self) -> bool | None:
@@ -60,16 +60,16 @@ class SharedFile:
         except OSError:
             return None
 
-    def _ask(self, *, now: bool) -> None:
-        moment = time.monotonic()
-        if not now and moment - self._asked < _AGAIN_SECONDS:
-            return
-        self._asked = moment
-        with contextlib.suppress(OSError):
-            try:
-                self._disk.look_again(self._path)
-            except FileNotFoundError:
-                self._disk.look_again(self._path.parent)
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._asked >= _AGAIN_SECONDS
+
+    def _ask(self) -> None:
+        """Ask which file has the name now, then for that file's status."""
+        self._asked = time.monotonic()
+        directory = Path(os.path.realpath(self._name)).parent
+        for each in (directory, self._path):
+            with contextlib.suppress(OSError):
+                self._disk.look_again(each)
 
 
 def look_for(directory: Path, disk: Disk = DISK) -> None:

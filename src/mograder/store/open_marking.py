@@ -16,7 +16,9 @@ from mograder.core.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
+from mograder.core.shared_files import look_for
 from mograder.store.files import atomic_write
+from mograder.store.records import locked_directory
 
 _FILE, _LIMIT = "marking.json", 1_000_000
 _NAMES = TypeAdapter(list[str])
@@ -26,6 +28,7 @@ _log = get_logger(__name__)
 
 def open_for_marking(course_dir: Path) -> frozenset[str]:
     """Return the names of the assignments that markers may mark; blocks."""
+    look_for(course_dir)  # on a share another hub may just have replaced the file
     try:
         with (course_dir / _FILE).open("rb") as file:
             names = _NAMES.validate_json(file.read(_LIMIT), strict=True)
@@ -47,7 +50,7 @@ def set_open_for_marking(
         Busy: The disk is full.
     """
     item = str(ItemName.parse(name))
-    with _changing:
+    with _changing, locked_directory(course_dir, disk=disk):
         others = open_for_marking(course_dir) - {item}
         names = others | {item} if is_open else others
         data = f"{json.dumps(sorted(names))}\n".encode()

@@ -149,6 +149,8 @@ def locked_directory(path: Path, *, disk: Disk = DISK) -> Iterator[int]:
                 yield directory
             return
         with closing_fd(_open_lock(directory)) as lock, locked(lock):
+            # The machine that had the lock before may have replaced files meanwhile.
+            disk.look_again(".", directory)
             yield directory
 
 

@@ -120,7 +120,8 @@ class UntrustedDir:
         Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
         (a program holds a lease on it).
         """
-        fd = self._resolve(relative, os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY)
+        flags = os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY
+        fd = self._resolve(relative, flags, now=True)
         try:
             check_sole(check_regular(fd, relative), relative)
         except BaseException:
@@ -268,7 +269,11 @@ class UntrustedDir:
         ):
             os.unlink(name, dir_fd=directory)
 
-    def _resolve(self, relative: str, flags: int) -> int:
+    def _resolve(self, relative: str, flags: int, *, now: bool = False) -> int:
+        """Open a path; with ``now`` what another machine put there is found, else after a second.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`Conflict`.
+        """
         if relative:
             checked(relative)
         try:
@@ -277,7 +282,7 @@ class UntrustedDir:
             raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
         try:
             with explained(relative):
-                return self._resolve_below(base, relative, flags)
+                return self._resolve_below(base, relative, flags, now=now)
         finally:
             os.close(base)
 
@@ -289,15 +294,15 @@ class UntrustedDir:
             look_for(self._base, self._disk)
             return os.open(self._base, flags)
 
-    def _resolve_below(self, base: int, relative: str, flags: int) -> int:
-        """Resolve a path; on a share also if another machine has just made or replaced it."""
+    def _resolve_below(self, base: int, relative: str, flags: int, *, now: bool) -> int:
         shared = self._disk.is_shared(base)
-        if shared and self._due(relative):
+        asked = shared and (now or self._due(relative))
+        if asked:
             self._look_again(base, relative)
         try:
             return resolve(self._resolver, base, relative or ".", flags)
         except FileNotFoundError:
-            if not shared:
+            if asked or not shared:
                 raise
             self._look_again(base, relative)
             return resolve(self._resolver, base, relative, flags)

@@ -34,7 +34,7 @@ def test_the_server_is_asked_once_a_second_or_at_once(tmp_path: Path, moment: li
     assert file.status().st_size == 2
     moment[0] += 0.2
     assert file.status().st_size == 3
-    assert disk.asked == ["f"] * 3
+    assert disk.asked == [tmp_path.name, "f"] * 3, "which file it is, then its status"
 
 
 def test_the_directory_of_a_missing_file_is_asked_for(tmp_path: Path) -> None:
@@ -42,9 +42,17 @@ def test_the_directory_of_a_missing_file_is_asked_for(tmp_path: Path) -> None:
     file = SharedFile(path, disk=disk)
     with pytest.raises(FileNotFoundError):
         file.status(now=True)
-    path.write_text("1")
+    disk.elsewhere(lambda: path.write_text("1"))
     assert file.status(now=True).st_size == 1
-    assert disk.asked == ["f", tmp_path.name, "f"]
+
+
+def test_the_directory_of_a_links_target_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/f").write_text("1")
+    (tmp_path / "f").symlink_to("real/f")
+    disk = ShareDisk()
+    SharedFile(tmp_path / "f", disk=disk).status(now=True)
+    assert disk.asked == ["real", "f"]
 
 
 def test_a_directory_that_is_not_there_yet_is_looked_up_later(tmp_path: Path) -> None:
@@ -59,7 +67,7 @@ def test_a_directory_that_is_not_there_yet_is_looked_up_later(tmp_path: Path) ->
     path.parent.mkdir()
     path.write_text("1")
     assert file.status().st_size == 1
-    assert disk.asked == ["f"]
+    assert disk.asked == ["later", "f"]
 
 
 def test_a_local_file_is_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

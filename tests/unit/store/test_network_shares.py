@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK, Place
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store import files
+from mograder.core.shared_files import look_for
+from mograder.store import files, open_marking
 from mograder.store.allowlist import Allowlist
 from mograder.store.database import open_engine
 from mograder.store.files import PARKED, remove_tree
@@ -107,6 +109,17 @@ def test_a_directory_is_asked_for_once_a_second_for_files_that_are_there(
     moment[0] += 1
     disk.elsewhere(lambda: (tmp_path / "f").write_text("22"))
     assert below.stat("f").size == 2
+
+
+def test_a_file_that_is_read_is_never_the_one_before(tmp_path: Path, disk: ShareDisk) -> None:
+    """Not even within that second: it may be handed in."""
+    (tmp_path / "A1").mkdir()
+    path = tmp_path / "A1/A1.py"
+    path.write_text("1")
+    below = UntrustedDir(tmp_path, disk=disk)
+    for text in (b"2", b"3"):
+        disk.elsewhere(partial(path.write_bytes, text))
+        assert below.read("A1/A1.py", 10) == text
 
 
 def test_looking_again_follows_no_link_of_a_students(tmp_path: Path, disk: ShareDisk) -> None:
@@ -241,6 +254,37 @@ def test_a_directory_is_locked_by_a_file_in_it(tmp_path: Path, disk: ShareDisk) 
     with closing_fd(os.open(tmp_path / LOCK, os.O_RDWR)) as lock:
         assert file_lock.acquire(lock)
     assert (tmp_path / LOCK).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
+
+
+@pytest.mark.usefixtures("nfs_locks")
+def test_what_the_machine_before_wrote_under_the_lock_is_not_lost(
+    tmp_path: Path, disk: ShareDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = Grades(tmp_path, disk=disk), Grades(tmp_path)
+    waited = file_lock.acquire
+
+    def acquire(fd: int, seconds: float | None = 0.0) -> bool:
+        """Wait while the other machine has the lock; its file shows once the server is asked."""
+        monkeypatch.setattr(file_lock, "acquire", waited)
+        disk.elsewhere(lambda: there.merge(parse_entries(b'[{"userid": "1", "mark": 1}]')))
+        return waited(fd, seconds=seconds)
+
+    monkeypatch.setattr(file_lock, "acquire", acquire)
+    assert here.merge(parse_entries(b'[{"userid": "2", "mark": 1}]')) == 2
+
+
+def test_assignments_that_another_hub_opened_for_marking_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: ShareDisk
+) -> None:
+    monkeypatch.setattr(open_marking, "look_for", partial(look_for, disk=disk))
+    disk.elsewhere(lambda: (tmp_path / "marking.json").write_text('["A1"]'))
+    assert open_marking.open_for_marking(tmp_path) == {"A1"}
+    disk.elsewhere(lambda: (tmp_path / "marking.json").write_text('["A1", "A2"]'))
+    assert open_marking.set_open_for_marking(tmp_path, "A3", is_open=True, disk=disk) == {
+        "A1",
+        "A2",
+        "A3",
+    }
 
 
 def test_a_directory_of_a_local_disk_holds_no_lock_file(tmp_path: Path) -> None:
