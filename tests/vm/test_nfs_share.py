@@ -29,6 +29,7 @@ from mograder.core.closing import closing_fd
 from mograder.core.disk import DISK
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.core.shared_files import look_for
 from mograder.operations.report import Level
 from mograder.operations.share_checks import refuse_squashed_root, share_findings
 from mograder.store.allowlist import Allowlist
@@ -162,6 +163,20 @@ def test_a_release_published_elsewhere_replaces_the_one_seen_here(share: Share) 
     assert second.version != first.version
     (listed,) = there.all()
     assert listed.version == second.version
+
+
+def test_a_directory_that_was_replaced_elsewhere_is_the_new_one(share: Share) -> None:
+    """As a release is that a session on a node opens: the old one stays for an hour."""
+    place = share.there / "A1"
+    for number in range(3):
+        (share.here / "new").mkdir()
+        (share.here / "new/A1.py").write_text(f"{number}")
+        if number:
+            assert (place / "A1.py").read_text() == f"{number - 1}"
+            (share.here / "A1").rename(share.here / f"old{number}")
+        (share.here / "new").rename(share.here / "A1")
+        look_for(place)
+        assert (place / "A1.py").read_text() == f"{number}"
 
 
 def test_rules_of_two_hubs_are_merged_and_hide_at_the_other(share: Share) -> None:

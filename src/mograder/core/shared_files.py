@@ -73,15 +73,18 @@ class SharedFile:
 
 
 def look_for(directory: Path, disk: Disk = DISK) -> None:
-    """Ask the server of a share for a directory's names, and before for those above it as needed.
+    """Ask the server of a share for a directory's names, and before for those above it.
 
-    Do nothing on a local disk. The directory may still not exist afterwards.
+    The one above tells which directory has the name now; more are asked for as far as they are
+    missing. Do nothing on a local disk. The directory may still not exist afterwards.
     """
     asked = [directory]
     while not asked[-1].is_dir() and asked[-1] != asked[-1].parent:
         asked.append(asked[-1].parent)
     with contextlib.suppress(OSError):
         if disk.is_shared(asked[-1]):
+            if disk.is_shared(above := asked[-1].parent):
+                asked.append(above)
             for each in reversed(asked):
                 disk.look_again(each)
 

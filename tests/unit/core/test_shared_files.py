@@ -79,13 +79,24 @@ def test_a_local_file_is_never_asked_for(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_each_missing_directory_is_asked_for_from_the_top(tmp_path: Path) -> None:
     place, disk = tmp_path / "alice/A1", ShareDisk()
+    above = tmp_path.parent.name
     disk.elsewhere(lambda: place.mkdir(parents=True))
     look_for(place, disk)
-    assert disk.asked == [tmp_path.name, "alice", "A1"]
+    assert disk.asked == [above, tmp_path.name, "alice", "A1"]
     look_for(place, disk)
-    assert disk.asked[3:] == ["A1"]
+    assert disk.asked[4:] == ["alice", "A1"], "another directory may have the name now"
     look_for(tmp_path / "nowhere/x", disk)
-    assert disk.asked[4:] == [tmp_path.name, "nowhere"], "it is not there, and that is all"
+    assert disk.asked[6:] == [above, tmp_path.name, "nowhere"], "it is not there, and that is all"
+
+
+def test_nothing_above_the_mount_of_a_share_is_asked_for(tmp_path: Path) -> None:
+    class Mounted(ShareDisk):
+        def is_shared(self, at: Path | int) -> bool:
+            return at == tmp_path
+
+    disk = Mounted()
+    look_for(tmp_path, disk)
+    assert disk.asked == [tmp_path.name]
 
 
 @pytest.mark.parametrize(("code", "calls"), [(errno.ESTALE, 2), (errno.EIO, 2), (errno.EACCES, 1)])
