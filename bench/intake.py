@@ -24,7 +24,7 @@ from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
 from bench.support.course_server import CourseServer, make_served_course, notebook
-from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
+from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
 
 SIZE = 200_000
 SUBMISSIONS = 300

@@ -23,8 +23,8 @@ from mograder.grading.results.result_signature import grading_key
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
 
 NAME = "Marked"
 JUDGED = tuple(f"Q{number}" for number in range(1, 9))

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from bench.support.identity import student
-from mograder.store.database import database_url, open_engine, upgrade, writing
-from mograder.store.hub_tables import audit
+from mograder.store.database.database import database_url, open_engine, upgrade, writing
+from mograder.store.hub.hub_tables import audit
 
 ITEMS = 30
 LINES_EACH = 100

@@ -35,12 +35,12 @@ from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.database import open_engine, upgrade
-from mograder.store.hub_state import HubState
-from mograder.store.hub_tables import CapabilityRow
-from mograder.store.releases import Releases
-from mograder.store.versions import Versions
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import CapabilityRow
+from mograder.store.releases.releases import Releases
+from mograder.store.versions.versions import Versions
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from mograder.store.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine, upgrade
 from tests.support.oidc_provider import start_openid_provider
 from tests.support.postgres import PostgresServer, find_binaries, run_postgres
 from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop

@@ -10,10 +10,10 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.exc import DBAPIError
 
 from mograder.core.errors import MograderError
-from mograder.store.audit_rotation import rotate_audit
-from mograder.store.database import writing
-from mograder.store.hub_state import HubState
-from mograder.store.hub_tables import AuditRow, audit
+from mograder.store.database.database import writing
+from mograder.store.hub.audit_rotation import rotate_audit
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import AuditRow, audit
 
 NOW = datetime.now(UTC)
 

@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outc
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
-from mograder.store.board import Board
+from mograder.store.hub.board import Board
 from mograder.web.hub.handlers.board import MOST_MESSAGE
 from tests.support.hub_app import SECRET, Hub, hub
 from tests.support.hub_pages import serving

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.board import MOST_MESSAGES, Board, HelpRow, MessageRow, Seen
+from mograder.store.hub.board import MOST_MESSAGES, Board, HelpRow, MessageRow, Seen
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)

@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import open_local
 from tests.support.supervisors import real_config, real_environments
 

@@ -18,7 +18,7 @@ import pytest
 from mograder.core.disk import Disk, Place
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from tests.support.hub_app import NOTEBOOK, Hub, hub, running
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, send

@@ -10,7 +10,7 @@ import pytest
 from mograder.core.errors import Busy, NotFound
 from mograder.core.names import ItemName, Username, rehearsal_user
 from mograder.sessions.student_copies import Copies, CopyOf
-from mograder.store.versions import Origin, digest_of
+from mograder.store.versions.versions import Origin, digest_of
 from tests.support.hub_app import NOTEBOOK, Hub, open_hub
 
 ANNA = CopyOf(Username("anna"), ItemName("A1"))

@@ -15,7 +15,7 @@ from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
-from mograder.store.hub_state import SessionRow, SessionState
+from mograder.store.hub.hub_state import SessionRow, SessionState
 from tests.support.hub_app import ORIGIN, Hub, hub, make_hub, running
 from tests.support.hub_copies import ask
 from tests.support.supervisors import until

@@ -9,7 +9,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.sessions.end_reasons import EndReason
-from mograder.store.hub_state import EndingRow
+from mograder.store.hub.hub_state import EndingRow
 from tests.support.hub_app import NOTEBOOK, Hub, hub
 from tests.support.hub_copies import FORM, WORK, begin
 

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, Conflict, NotFound
-from mograder.store.database import open_engine, upgrade, writing
-from mograder.store.hub_state import (
+from mograder.store.database.database import open_engine, upgrade, writing
+from mograder.store.hub.hub_state import (
     AuditRow,
     CapabilityRow,
     EndingRow,
@@ -23,7 +23,7 @@ from mograder.store.hub_state import (
     SessionRow,
     SessionState,
 )
-from mograder.store.revocations import CachedRevocations
+from mograder.store.hub.revocations import CachedRevocations
 from tests.support.clock import ManualClock
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once

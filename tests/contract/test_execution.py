@@ -19,7 +19,7 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits, Measured, News
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
 from tests.support.supervisors import inside_of, real_config, real_environments, until
 

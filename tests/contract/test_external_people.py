@@ -1,4 +1,4 @@
-"""store.external_people: links, values for one use and providers' logins, on each database."""
+"""external.external_people: links, values for one use and providers' logins, on each database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine, select
 
 from mograder.core.errors import Conflict
-from mograder.store.database import open_engine, reading
-from mograder.store.external_people import ExternalPeople, ProviderLogins, UsedStates
-from mograder.store.external_tables import used_states
+from mograder.store.database.database import open_engine, reading
+from mograder.store.external.external_people import ExternalPeople, ProviderLogins, UsedStates
+from mograder.store.external.external_tables import used_states
 from tests.support.clock import ManualClock
 
 MOODLE, OTHER = "https://moodle.test", "https://other.test"

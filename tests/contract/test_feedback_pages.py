@@ -11,7 +11,7 @@ from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.fake_judges import SOURCE, answered
 from tests.support.grading_rig import GradingRig, open_grading_rig
 

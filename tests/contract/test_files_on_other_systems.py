@@ -50,7 +50,7 @@ def test_a_release_is_built_and_replaced_with_the_line_ends_of_its_source(
     (tmp_path / "release" / "lab" / "added.csv").chmod(0o444)
     code = """
 from pathlib import Path
-from mograder.store.course import staged_release
+from mograder.store.course.course import staged_release
 for text in ("a\\r\\nb\\r\\n", "a\\nb\\n"):
     with staged_release(Path("release/lab")) as stage:
         print(stage.write_text("lab.py", text), stage.commit())
@@ -67,7 +67,7 @@ def test_a_release_with_a_file_that_is_held_is_named_and_stays(tmp_path: Path) -
     code = """
 from pathlib import Path
 from mograder.core.errors import Conflict
-from mograder.store.course import staged_release
+from mograder.store.course.course import staged_release
 with open("release/lab/data.csv"):
     try:
         with staged_release(Path("release/lab")) as stage:
@@ -85,7 +85,7 @@ def test_feedback_that_is_held_stays_and_leaves_nothing_else(tmp_path: Path) -> 
     code = """
 from pathlib import Path
 from mograder.core.errors import Conflict
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 folder = StudentFolder(Path("course"))
 folder.put_feedback("lab", (("one.html", b"1"),))
 with folder.feedback("lab")[0].open():
@@ -107,7 +107,7 @@ def test_files_that_are_held_stay_when_a_tree_is_removed(tmp_path: Path) -> None
     (tmp_path / "a/read-only").chmod(0o444)
     code = """
 from pathlib import Path
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 with open("a/b/held"):
     remove_tree(Path("a"))
     print(Path("a/b/held").exists())
@@ -121,7 +121,7 @@ print(Path("a").exists())
 def test_feedback_is_replaced_as_a_whole(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 folder = StudentFolder(Path("course"))
 folder.put_feedback("lab", (("one.html", b"1"), ("two.html", b"2")))
 folder.put_feedback("lab", (("new.html", b"n"),))

@@ -15,7 +15,7 @@ from mograder.grading.results.result_signature import is_signed, sign_result
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
-from mograder.store.course import read_notebook
+from mograder.store.course.course import read_notebook
 from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 

@@ -13,10 +13,16 @@ from typing import Any
 
 import pytest
 
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import WHOLE, MarkDetails, MarkEntry, Penalty, StudentGrade
-from mograder.store.question_marking import Change, QuestionMarks
-from mograder.store.saved_comments import Author, CommentWish, SavedComments
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import (
+    WHOLE,
+    MarkDetails,
+    MarkEntry,
+    Penalty,
+    StudentGrade,
+)
+from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from scripts.record_0316 import install
 from scripts.record_gradebook import TARGET
 from scripts.record_gradebook import run as run_0316

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from mograder.core.errors import Conflict
 from mograder.grading.batch import grading_jobs
 from mograder.grading.batch.grading_jobs import Counts, GradingJobs, GradingRequest
-from mograder.store.grading_jobs import JobRow, JobState, KeptJobs
+from mograder.store.hub.grading_jobs import JobRow, JobState, KeptJobs
 from tests.support.clock import ManualClock
 from tests.support.threads import at_once
 

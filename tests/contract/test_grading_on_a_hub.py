@@ -12,7 +12,7 @@ import pytest
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import instructor
-from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.shared_hub import HEADER, SharedCaches, module_hub, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]

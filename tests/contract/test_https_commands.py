@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mograder.cli.main import run
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry, Penalty
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT, a_run, put_penalty
 from tests.support.served_course import (

@@ -21,9 +21,9 @@ from mograder.operations.report import Level
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.selftest import look_from_inside, read_report
 from mograder.sandbox.client.temporary import momentary_supervisor
-from mograder.store.database import open_engine, upgrade
-from mograder.store.gradebook import Gradebook
-from mograder.store.gradebook_uploads import SentGrade
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_uploads import SentGrade
 from tests.support.fake_hub import FakeHub, Reply, running_hub
 
 SECRET = "0123456789abcdef" * 4

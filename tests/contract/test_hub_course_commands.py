@@ -18,7 +18,7 @@ import uvicorn
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.cli.main import run
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
 from tests.support.hub_app import SECRET, Hub, make_hub
 
 

@@ -20,7 +20,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
 from tests.support.hub_app import Hub, hub
 
 __all__ = ["hub"]

@@ -15,8 +15,8 @@ from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.clock import SystemClock
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult
-from mograder.store.hubs import Hubs, may_be_several
-from mograder.store.validation_results import KeptResults
+from mograder.store.hub.hubs import Hubs, may_be_several
+from mograder.store.hub.validation_results import KeptResults
 from mograder.web.hub.support.hub_membership import HubMembership, own_directory
 from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.notifier import Notifier, Part

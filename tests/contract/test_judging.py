@@ -22,7 +22,7 @@ from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import Deadlines, JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
 from mograder.sandbox.execution.runner import Executor
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import LIMITS, JudgingRig, earned, notebook, of, open_rig
 from tests.support.launchers import address_of, make_spec, shown, soon_healthy
 from tests.support.supervisors import break_off, inside_of, real_config, short_directory, until

@@ -1,4 +1,4 @@
-"""store.lti_platforms: registrations, activities and the hub's own keys, on each database."""
+"""external.lti_platforms: registrations, activities and the hub's own keys, on each database."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sqlalchemy import Engine, select
 
 from mograder.auth.jose import KeySet, verify
 from mograder.core.external_settings import LtiSettings
-from mograder.store.database import reading
-from mograder.store.external_tables import lti_keys
-from mograder.store.lti_platforms import Keys, Link, Links, Platforms
-from mograder.store.lti_presence import has_platforms
+from mograder.store.database.database import reading
+from mograder.store.external.external_tables import lti_keys
+from mograder.store.external.lti_platforms import Keys, Link, Links, Platforms
+from mograder.store.external.lti_presence import has_platforms
 from tests.support.hub_app import SECRET
 from tests.support.lti_tokens import NOW, OTHER, PLATFORM
 

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from mograder.auth.roles import Role
 from mograder.core.external_settings import LtiPlatform
 from mograder.exchange.lti.roster import RosterNames
-from mograder.store.allowlist import Allowlist
-from mograder.store.external_people import ExternalPeople
-from mograder.store.lti_rosters import Course, LtiRosters
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_rosters import Course, LtiRosters
 from mograder.web.hub.support.lti_platform_services import PlatformServices
 from mograder.web.hub.support.lti_rosters import RosterKeeping
 from tests.support.clock import ManualClock

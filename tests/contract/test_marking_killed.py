@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.gradebook import Gradebook
-from mograder.store.question_marking import QuestionMarks
-from mograder.store.saved_comments import SavedComments
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.marking.question_marking import QuestionMarks
+from mograder.store.marking.saved_comments import SavedComments
 from tests.support.gradebooks import FAIR, a_run, row_of
 
 pytestmark = pytest.mark.full
@@ -21,10 +21,10 @@ MARKER = """
 import itertools, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkDetails, MarkEntry
-from mograder.store.question_marking import Change, QuestionMarks
-from mograder.store.saved_comments import Author, CommentWish, SavedComments
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 
 now = datetime.now(UTC)
 with Gradebook(Path(sys.argv[1])) as book:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, insert, inspect, text
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, Conflict, InvalidInput
-from mograder.store.database import (
+from mograder.store.database.database import (
     MIGRATIONS,
     database_url,
     head_version,
@@ -25,14 +25,14 @@ from mograder.store.database import (
     upgrade,
     writing,
 )
-from mograder.store.hub_state import (
+from mograder.store.hub.hub_state import (
     CapabilityRow,
     EndingRow,
     HubState,
     SessionRow,
     SessionState,
 )
-from mograder.store.hub_tables import metadata, sessions
+from mograder.store.hub.hub_tables import metadata, sessions
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.store import gradebook
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry, Penalty
+from mograder.store.gradebook import gradebook
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.gradebooks import AT, a_run, put_penalty
 from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.store.gradebook import Gradebook, Identity
+from mograder.store.gradebook.gradebook import Gradebook, Identity
 from tests.support.moodle.teacher import CourseSetup, ServedHub, course_setup, served_hub
 
 NAMES = {

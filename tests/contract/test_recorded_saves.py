@@ -12,7 +12,7 @@ from bench.support.session_proxy import cookie
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.versions import Origin, Version
+from mograder.store.versions.versions import Origin, Version
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 ALICE, ITEM = Username("alice"), ItemName("A1")

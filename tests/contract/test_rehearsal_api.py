@@ -21,8 +21,8 @@ from mograder.auth.roles import Role
 from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.rehearsal.run import Pace
-from mograder.store.visibility import Visibility, VisibilityRules
-from mograder.store.warm_times import WarmTimes
+from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.releases.warm_times import WarmTimes
 from mograder.web.hub.handlers import rehearsal as handler
 from mograder.web.hub.support import rehearsals
 from mograder.web.hub.support.rehearsals import Rehearsals

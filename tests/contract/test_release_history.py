@@ -12,9 +12,9 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
 from mograder.sessions.updates.ports import KeptText
-from mograder.store.kept_releases import KeptReleases
-from mograder.store.releases import Releases
-from mograder.store.versions import Origin, digest_of
+from mograder.store.releases.releases import Releases
+from mograder.store.versions.kept_releases import KeptReleases
+from mograder.store.versions.versions import Origin, digest_of
 from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
 from tests.support.hub_app import NOTEBOOK, Hub, hub
 from tests.support.threads import at_once

@@ -14,10 +14,10 @@ from mograder.auth.roles import Role
 from mograder.grading.late.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
-from mograder.store.gradebook import Gradebook
-from mograder.store.late_facts import Membership
-from mograder.store.late_work import LateWork
-from mograder.store.regrade_requests import RegradeRequests
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_facts import Membership
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader

@@ -1,4 +1,4 @@
-"""store.nodes: a removed node counts no more at once, and its row stays for its lease."""
+"""store.hub.nodes: a removed node counts no more at once, and its row stays for its lease."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict
-from mograder.store.nodes import Nodes
+from mograder.store.hub.nodes import Nodes
 from tests.support.joined_nodes import connected, joined, lapse
 
 

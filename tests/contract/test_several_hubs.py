@@ -13,7 +13,7 @@ from mograder.core.errors import Busy, MograderError
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.hub_tables import SessionState
+from mograder.store.hub.hub_tables import SessionState
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, people
 from tests.support.session_pools import ALICE, ignore_progress, soon, until
 

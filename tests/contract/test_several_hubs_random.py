@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from mograder.core.errors import MograderError
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from mograder.store.hub_tables import SessionState
+from mograder.store.hub.hub_tables import SessionState
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, place_of
 from tests.support.session_pools import ignore_progress
 

@@ -15,7 +15,7 @@ from mograder.clients.course_server import WouldReplaceOnTime
 from mograder.clients.http import RetryPolicy
 from mograder.core.errors import NotFound
 from mograder.exchange.student.course import StudentCourse
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 from tests.support.assignment_server import Course, Handler
 from tests.support.clock import ManualClock
 

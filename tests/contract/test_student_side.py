@@ -29,7 +29,7 @@ LINUX_ONLY = {
     "mograder.cli.https.export_web",
     "mograder.cli.moodle.course",
     "mograder.sandbox.isolation.bwrap",
-    "mograder.store.gradebook",
+    "mograder.store.gradebook.gradebook",
     "mograder.web.hub.server",
 }
 MISSING = {

@@ -13,7 +13,7 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.store.submissions import Submissions
+from mograder.store.submissions.submissions import Submissions
 from tests.support.fake_disks import FailingDisk, Unplugged
 from tests.support.hub_app import Hub, hub
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder

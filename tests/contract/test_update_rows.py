@@ -10,7 +10,7 @@ from sqlalchemy import Engine, update
 
 from mograder.core.errors import Conflict
 from mograder.notebook.cell_merge import Conflict as CellConflict
-from mograder.store.copy_updates import (
+from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     MergedCells,
     PreviewLine,
@@ -21,8 +21,8 @@ from mograder.store.copy_updates import (
     lines_in,
     stored_cells,
 )
-from mograder.store.database import writing
-from mograder.store.update_tables import update_previews
+from mograder.store.copies.update_tables import update_previews
+from mograder.store.database.database import writing
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LINES = (

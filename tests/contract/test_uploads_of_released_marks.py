@@ -13,8 +13,8 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
-from mograder.store.grading_records import WHOLE, MarkEntry
-from mograder.store.regrade_requests import RegradeRequests, RequestState
+from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
+from mograder.store.marking.regrade_requests import RegradeRequests, RequestState
 from tests.support.moodle.derive import ALICE, M1, TITLES
 from tests.support.moodle.recordings import recorded, tape
 from tests.support.moodle.replay import Reply, Request

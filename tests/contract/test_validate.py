@@ -14,7 +14,7 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.report import Outcome
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer
 from tests.support.launchers import open_local
 from tests.support.supervisors import real_config, real_environments

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
-from mograder.store.validation_results import KeptResults, ResultRow
+from mograder.store.hub.validation_results import KeptResults, ResultRow
 from tests.support.hub_app import Hub, hub, make_hub, running
 from tests.support.hub_copies import FORM, WORK, ask, begin, send
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, select
 
-from mograder.store import version_thinning, versions
-from mograder.store.database import reading, writing
-from mograder.store.version_deltas import Damaged
-from mograder.store.version_tables import version_copies
-from mograder.store.version_tables import versions as rows
-from mograder.store.version_thinning import Thinning, VersionMark, staying
-from mograder.store.versions import Origin, Versions, milliseconds
+from mograder.store.database.database import reading, writing
+from mograder.store.versions import version_thinning, versions
+from mograder.store.versions.version_deltas import Damaged
+from mograder.store.versions.version_tables import version_copies
+from mograder.store.versions.version_tables import versions as rows
+from mograder.store.versions.version_thinning import Thinning, VersionMark, staying
+from mograder.store.versions.versions import Origin, Versions, milliseconds
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from mograder.core.errors import NotFound
-from mograder.store.database import open_engine
-from mograder.store.versions import Origin, Versions
+from mograder.store.database.database import open_engine
+from mograder.store.versions.versions import Origin, Versions
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -13,7 +13,7 @@ from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.core.clock import SystemClock
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import NewerElsewhere
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,

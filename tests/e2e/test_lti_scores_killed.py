@@ -26,10 +26,10 @@ from bench.support.identity import instructor
 from mograder.core.external_settings import LtiPlatform
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import release
-from mograder.store.database import database_url, open_engine, upgrade
-from mograder.store.external_people import ExternalPeople
-from mograder.store.lti_platforms import Link, Links
-from mograder.store.lti_scores import LtiScores, ScoreState
+from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_platforms import Link, Links
+from mograder.store.external.lti_scores import LtiScores, ScoreState
 from tests.support.lti.state import Activity
 from tests.support.lti.tokens import line_item_url
 from tests.support.lti_platform import LtiPlatform as FakePlatform

@@ -16,7 +16,7 @@ from bench.support.browser import People
 from bench.support.identity import from_proxy
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_reasons import EndReason
-from mograder.store.nodes import Nodes
+from mograder.store.hub.nodes import Nodes
 from tests.e2e.test_accessibility import violations
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.joined_nodes import connected, joined, lapse

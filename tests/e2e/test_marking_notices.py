@@ -16,7 +16,7 @@ from mograder.core.settings import load_settings
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
-from mograder.store.regrade_requests import RegradeRequests
+from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.marking import equal_answers
 from tests.support.hub_pages import serving
 from tests.support.marking_course import A, MarkingCourse, open_marking_course, submission_of

@@ -21,8 +21,8 @@ from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.result_signature import grading_key
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import QuestionGrade
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import QuestionGrade
 from tests.support.marked_course import put_marked_course, student_name
 from tests.support.marking_course import A
 

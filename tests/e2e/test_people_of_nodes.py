@@ -16,11 +16,11 @@ from bench.support.hub import HubProcess, run_mograder
 from bench.support.identity import instructor, student
 from bench.support.node_processes import fake_nodes
 from bench.support.process import ServerProcess, free_port
-from mograder.store.database import database_url, open_engine
-from mograder.store.hub_state import HubState
-from mograder.store.hub_tables import SessionRow
-from mograder.store.node_tables import NodeRow
-from mograder.store.nodes import Nodes
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import SessionRow
+from mograder.store.hub.node_tables import NodeRow
+from mograder.store.hub.nodes import Nodes
 from tests.support.shared_hub import TINY, notebook, start, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]

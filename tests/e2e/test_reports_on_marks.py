@@ -12,8 +12,8 @@ from playwright.async_api import Page, expect
 
 from bench.support.browser import People
 from bench.support.identity import from_proxy
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
 from mograder.web.marking.reports import Reports
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving

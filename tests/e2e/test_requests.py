@@ -15,7 +15,7 @@ from bench.support.browser import People
 from bench.support.identity import from_proxy
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import take_back
-from mograder.store.regrade_requests import RegradeRequests
+from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.hub_app import Hub, open_hub

@@ -21,7 +21,7 @@ from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from mograder.store.versions import Origin
+from mograder.store.versions.versions import Origin
 from tests.e2e.test_accessibility import violations
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 

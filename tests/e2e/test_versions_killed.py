@@ -24,8 +24,8 @@ from bench.support.hub import HubProcess
 from bench.support.identity import instructor, student
 from bench.support.marimo import MarimoClient
 from bench.support.uids import uid_of
-from mograder.store.database import open_engine
-from mograder.store.versions import Origin, Version, Versions
+from mograder.store.database.database import open_engine
+from mograder.store.versions.versions import Origin, Version, Versions
 from tests.e2e.test_durability import supervisor_of
 from tests.support.sandbox_processes import parts_of
 from tests.support.shared_hub import TINY, SharedCaches, module_hub, notebook

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from bench.support.session_proxy import served_on_unix
 from mograder.auth.roles import Role
-from mograder.store.board import Board
+from mograder.store.hub.board import Board
 from tests.support.hub_app import ORIGIN, Hub, hub
 from tests.support.proxy_upstream import Upstream
 

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
-from mograder.store.nodes import Nodes
+from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.machine_routes import MACHINE_ROUTES
 from mograder.web.hub.routes import Route
 from mograder.web.hub.support.access import Access

@@ -11,7 +11,7 @@ import tomlkit
 
 from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
-from mograder.store.external_people import ExternalPeople
+from mograder.store.external.external_people import ExternalPeople
 from tests.support.hub_app import SECRET, make_hub
 from tests.support.oidc_hub import (
     BACK,

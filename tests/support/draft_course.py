@@ -20,7 +20,7 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.core.single_flight import Progress
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import Elsewhere, unseen
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 from tests.support.clock import ManualClock
 from tests.support.fake_course import START, FakeCourse
 

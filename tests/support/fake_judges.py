@@ -28,7 +28,7 @@ from mograder.sandbox.execution.judging import (
 )
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, render_contract
-from mograder.store.contracts import ContractStore
+from mograder.store.course.contracts import ContractStore
 
 KEY = hashlib.sha256(b"a key").digest()
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -22,7 +22,7 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
 EVIL = "</style></p><script>alert(1)</script><img src=//x.example onerror=1>\u202e"

@@ -10,10 +10,10 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mograder.store.gradebook import Gradebook
-from mograder.store.gradebook_marks import read_student, write_penalty
-from mograder.store.gradebook_rows import CheckResult
-from mograder.store.grading_records import (
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_marks import read_student, write_penalty
+from mograder.store.gradebook.gradebook_rows import CheckResult
+from mograder.store.gradebook.grading_records import (
     MANUAL,
     GradingRun,
     MarkEntry,

@@ -21,7 +21,7 @@ from mograder.sandbox.execution.judging import (
 )
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, render_contract
-from mograder.store.contracts import ContractStore
+from mograder.store.course.contracts import ContractStore
 from tests.support.graded_notebook import UNANSWERED, with_answer
 
 KEY = b"k" * 32

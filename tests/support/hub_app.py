@@ -43,16 +43,16 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import SessionKey, Usage
-from mograder.store.allowlist import Allowlist
-from mograder.store.database import open_engine
-from mograder.store.grading_records import StudentGrade
-from mograder.store.hub_state import HubState
-from mograder.store.hub_tables import SessionRow, SessionState
-from mograder.store.releases import ItemKind, Releases
-from mograder.store.revocations import CachedRevocations
-from mograder.store.sources import open_sources
-from mograder.store.versions import Versions
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.course.sources import open_sources
+from mograder.store.database.database import open_engine
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import SessionRow, SessionState
+from mograder.store.hub.revocations import CachedRevocations
+from mograder.store.releases.releases import ItemKind, Releases
+from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
 from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hub_grading import make_grading

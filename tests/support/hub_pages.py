@@ -31,13 +31,13 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
-from mograder.store.board import Board
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_jobs import JobState, KeptJobs
-from mograder.store.grading_records import MarkEntry, QuestionGrade, StudentGrade
-from mograder.store.hub_state import EndingRow
-from mograder.store.releases import ItemKind
-from mograder.store.shares import Shares
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
+from mograder.store.hub.board import Board
+from mograder.store.hub.grading_jobs import JobState, KeptJobs
+from mograder.store.hub.hub_state import EndingRow
+from mograder.store.marking.shares import Shares
+from mograder.store.releases.releases import ItemKind
 from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
 

@@ -26,12 +26,12 @@ from mograder.sessions.launcher import ignore
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.sessions.shared_rows import SharedRows
-from mograder.store.database import open_engine, writing
-from mograder.store.database_time import database_now
-from mograder.store.hub_state import HubState
-from mograder.store.hubs import Hubs
-from mograder.store.node_tables import hubs as hub_table
-from mograder.store.session_locks import SessionLocks
+from mograder.store.database.database import open_engine, writing
+from mograder.store.database.database_time import database_now
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hubs import Hubs
+from mograder.store.hub.node_tables import hubs as hub_table
+from mograder.store.hub.session_locks import SessionLocks
 from tests.support.session_pools import Pages, PlainSpawner, Server, owner, terms
 
 _ALIVE_SECONDS = 3600.0

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Engine, update
 
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.store.database import writing
-from mograder.store.node_tables import NodeRow, nodes
-from mograder.store.nodes import Nodes
+from mograder.store.database.database import writing
+from mograder.store.hub.node_tables import NodeRow, nodes
+from mograder.store.hub.nodes import Nodes
 
 LEASE_SECONDS = 12.0
 GIGABYTE = 10**9

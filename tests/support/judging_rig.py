@@ -21,7 +21,7 @@ from mograder.sandbox.execution.judging import (
 )
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
 from tests.support.supervisors import real_environments
 

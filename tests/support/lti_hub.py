@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from mograder.auth.cookies import Login, read_cookie
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
 from tests.support.hub_app import SECRET, Hub, make_hub, running
 from tests.support.lti.state import Activity
 from tests.support.lti.tokens import LTI

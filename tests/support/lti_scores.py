@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from mograder.auth.jose import PrivateKey
 from mograder.core.external_settings import LtiPlatform
-from mograder.store.external_people import ExternalPeople
-from mograder.store.lti_platforms import Link, Links
-from mograder.store.lti_scores import LtiScores, ScoreRow, ScoreState
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_platforms import Link, Links
+from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
 from mograder.web.hub.support.lti_platform_services import PlatformServices
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
 from tests.support.clock import ManualClock

@@ -11,7 +11,7 @@ from mograder.grading.results.result_signature import grading_key
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
-from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.marking_course import SOURCE, A, graded, submission_of
 
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"

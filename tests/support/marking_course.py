@@ -26,7 +26,7 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
-from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.hub_app import Hub, make_hub, running
 
 A = "hw1"

@@ -18,9 +18,9 @@ from bench.support.hub import MOGRADER, HubConfig, HubProcess, outside, run_mogr
 from bench.support.identity import SECRET
 from bench.support.process import StartedServer, free_port
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.store.database import database_url, open_engine
-from mograder.store.hub_state import HubState
-from mograder.store.nodes import Nodes
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.nodes import Nodes
 from tests.support.shared_hub import Prepare, SharedCaches, until
 
 

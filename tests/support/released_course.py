@@ -15,8 +15,8 @@ from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
 from mograder.grading.results.grading_result import GradedQuestion, GradingResult, GradingState
 from mograder.grading.results.result_signature import grading_key, sign_result
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT
 from tests.support.graded_results import graded_result
 

@@ -29,8 +29,8 @@ from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.database import open_engine, upgrade
-from mograder.store.hub_state import HubState, SessionState
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.hub.hub_state import HubState, SessionState
 from tests.support.clock import ManualClock
 from tests.support.fake_launcher import InMemoryLauncher
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.support.browser import People, chromium
 from bench.support.identity import from_proxy
 from mograder.core.names import ItemName, Username
-from mograder.store.versions import Origin
+from mograder.store.versions.versions import Origin
 from tests.support.framed_session import ITEM, Framed, framed
 
 _CELL = "\n\n@app.cell\ndef {}():\n{}\n    return\n"

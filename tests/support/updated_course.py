@@ -7,8 +7,8 @@ from io import BytesIO
 from pathlib import Path
 
 from mograder.core.names import ItemName, Username
-from mograder.store.kept_releases import KeptReleases
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
+from mograder.store.versions.kept_releases import KeptReleases
 from tests.support.hub_app import Hub
 
 ITEM = "A1"

@@ -32,15 +32,15 @@ from mograder.core.names import ItemName, Username
 from mograder.core.shared_files import look_for
 from mograder.operations.report import Level
 from mograder.operations.share_checks import refuse_squashed_root, share_findings
-from mograder.store.allowlist import Allowlist
-from mograder.store.database import open_engine
-from mograder.store.files import remove_tree
-from mograder.store.grades import Grades, parse_entries
-from mograder.store.releases import ItemKind, Release, Releases
-from mograder.store.submissions import Submissions
-from mograder.store.untrusted_dir import UntrustedDir
-from mograder.store.visibility import Visibility, VisibilityRules
-from mograder.store.workspaces import Workspaces
+from mograder.store.assignment_server.grades import Grades, parse_entries
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.database.database import open_engine
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.filesystem.untrusted_dir import UntrustedDir
+from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.submissions.submissions import Submissions
 from tests.support.supervisors import PATIENCE, short_directory
 from tests.vm.nfs_share import EXPORT, LEASE_SECONDS, UID, Client, acting_as, serve
 

@@ -23,13 +23,13 @@ from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_
 from mograder.grading.late.course_late import CountedGrade, CourseLate, Refreshed
 from mograder.grading.late.late_work import NO_DEDUCTION, Terms
 from mograder.grading.results.result_signature import grading_key
-from mograder.store.course import shown
-from mograder.store.files import atomic_write, entry_named
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import StudentGrade
-from mograder.store.history import reads_as_a_submission
-from mograder.store.late_facts import LateFacts, PolicyChange
-from mograder.store.late_work import LateWork
+from mograder.store.course.course import shown
+from mograder.store.filesystem.files import atomic_write, entry_named
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.late_facts import LateFacts, PolicyChange
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.submissions.history import reads_as_a_submission
 
 _SUFFIX = ".py"
 _PRIVATE = 0o600

@@ -30,7 +30,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.screening import denied_by
 from mograder.publishing.browser.availability import advise_browser
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
-from mograder.store.course import SourceItem, find_source, read_notebook, shown
+from mograder.store.course.course import SourceItem, find_source, read_notebook, shown
 
 _LONGEST_JOBS = 64
 

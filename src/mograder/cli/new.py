@@ -16,7 +16,7 @@ from mograder.grading.author.scaffold import (
     new_course,
     new_lecture,
 )
-from mograder.store.course import shown
+from mograder.store.course.course import shown
 
 
 @click.command("new")

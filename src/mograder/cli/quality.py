@@ -24,7 +24,7 @@ from mograder.grading.author.open_runs import open_runs
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
-from mograder.store.course import SourceItem, find_source, shown
+from mograder.store.course.course import SourceItem, find_source, shown
 
 if sys.platform == "linux":
     from mograder.grading.quality.submission_findings import submissions_in

@@ -13,8 +13,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
 from mograder.core.settings_model import Settings
-from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
-from mograder.store.secret import SECRET_FILE, ensure_secret
+from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
+from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.web.server.run import Listening, serve_course
 from mograder.web.server.services import ServerOptions, read_names
 

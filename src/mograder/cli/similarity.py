@@ -22,9 +22,13 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.similar_work import SimilarWork, compared_work, similar_work
 from mograder.grading.similarity.pairs import SimilarPair
-from mograder.store.gradebook import viewed_gradebook
-from mograder.store.similarity_verdicts import GivenVerdict, SimilarityVerdicts, last_verdict
-from mograder.store.sources import open_sources
+from mograder.store.course.sources import open_sources
+from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.marking.similarity_verdicts import (
+    GivenVerdict,
+    SimilarityVerdicts,
+    last_verdict,
+)
 
 _MOST_MATCHES = 10
 _Verdicts = Mapping[tuple[str, str], tuple[GivenVerdict, ...]]

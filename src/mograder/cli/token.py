@@ -13,8 +13,8 @@ from mograder.cli.shared.token_output import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
-from mograder.store.name_registry import PEOPLE_FILE, How, NameRegistry
-from mograder.store.secret import SECRET_FILE, read_secret
+from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
+from mograder.store.assignment_server.secret import SECRET_FILE, read_secret
 
 _LIMIT = 4096
 

@@ -26,8 +26,8 @@ from mograder.grading.validation.report_text import render_text
 from mograder.grading.validation.validate import Submission, validate
 from mograder.notebook.header_edit import read_key
 from mograder.sandbox.execution.report import Outcome
-from mograder.store.course import find_notebooks, find_release, read_notebook, shown
-from mograder.store.files import atomic_write
+from mograder.store.course.course import find_notebooks, find_release, read_notebook, shown
+from mograder.store.filesystem.files import atomic_write
 
 _LONGEST = 3600
 _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."

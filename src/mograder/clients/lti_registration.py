@@ -1,8 +1,8 @@
 """Registering this hub at a learning platform: LTI's dynamic registration.
 
 The platform's administrator brings the address of its configuration and a token that works once.
-The platform is known before (``store.lti_registrations``), so nothing is fetched from another
-host than its own.
+The platform is known before (``store.external.lti_registrations``), so nothing is fetched from
+another host than its own.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 from mograder.clients.course_server import RemoteFile
 from mograder.core import file_lock
 from mograder.core.errors import Busy, InvalidInput
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 
 _FETCHING = ".fetching"
 _GROWING = "new"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.exchange.arrivals import Arrivals
-from mograder.store.untrusted_dir import NewFile, UntrustedDir
+from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
 
 REPLACED = ".replaced"
 """Directory for what later submissions have replaced, one directory for each run."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mograder.core.csv_table import write_table
 from mograder.exchange.grades_csv import moodle_comment
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 
 _Cell = str | float | None
 

@@ -9,7 +9,7 @@ from mograder.clients.moodle.grade_text import parse_mark
 from mograder.core.csv_table import Row, Table, number_text, read_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.exchange.gradebook_export import question_keys, question_title
-from mograder.store.grading_records import MarkEntry, StudentGrade
+from mograder.store.gradebook.grading_records import MarkEntry, StudentGrade
 
 _PERSON = ("student", "username")
 _COMMENT = "feedback"

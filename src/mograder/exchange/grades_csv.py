@@ -16,8 +16,8 @@ from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
 from mograder.core.csv_table import Row, number_text, read_table
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.store.grading_records import StudentGrade
-from mograder.store.mark_counting import waiting_for
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.mark_counting import waiting_for
 
 _PERSON = (
     "student",

@@ -12,10 +12,10 @@ from pathlib import Path
 from mograder.core.clock import from_unix_or_none
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.store.fetched_times import read_numbers
-from mograder.store.history import reads_as_a_submission
-from mograder.store.submissions import Submissions
-from mograder.store.submitted_files import SubmittedFile
+from mograder.store.submissions.fetched_times import read_numbers
+from mograder.store.submissions.history import reads_as_a_submission
+from mograder.store.submissions.submissions import Submissions
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 _RECEIPTS = "receipts"
 """The directory of an assignment server's records, in the program's own directory."""

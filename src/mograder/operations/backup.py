@@ -41,7 +41,7 @@ from mograder.operations.archive import (
     written,
 )
 from mograder.operations.tree_walk import DIRECTORY, walk
-from mograder.store.database import copy_sqlite, database_url
+from mograder.store.database.database import copy_sqlite, database_url
 
 _TRIES = 3
 _CHUNK = 1 << 20

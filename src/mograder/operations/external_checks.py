@@ -22,9 +22,9 @@ from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
-from mograder.store.database import awaits_upgrade, database_url
-from mograder.store.existing_database import existing_state
-from mograder.store.lti_platforms import Keys, Platforms
+from mograder.store.database.database import awaits_upgrade, database_url
+from mograder.store.external.lti_platforms import Keys, Platforms
+from mograder.store.hub.existing_database import existing_state
 
 _log = get_logger(__name__)
 

@@ -15,10 +15,10 @@ from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.graders_cells import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
-from mograder.store.gradebook import Gradebook, viewed_gradebook
-from mograder.store.gradebook_rows import AssignmentRow, Marks
-from mograder.store.grading_records import RecordedRun, StudentGrade
-from mograder.store.mark_counting import is_doubtful, is_stale
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook_rows import AssignmentRow, Marks
+from mograder.store.gradebook.grading_records import RecordedRun, StudentGrade
+from mograder.store.gradebook.mark_counting import is_doubtful, is_stale
 
 Verifies = Callable[[RecordedRun], bool]
 """Whether a run's signature is that of its result."""

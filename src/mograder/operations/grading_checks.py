@@ -5,8 +5,8 @@ from __future__ import annotations
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok
-from mograder.store.files import entry_named
-from mograder.store.sources import SENT
+from mograder.store.course.sources import SENT
+from mograder.store.filesystem.files import entry_named
 
 _SHOWN = 3
 

@@ -15,8 +15,8 @@ from enum import StrEnum
 from pydantic import ValidationError
 
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.store.node_tables import NodeRow
-from mograder.store.nodes import Nodes
+from mograder.store.hub.node_tables import NodeRow
+from mograder.store.hub.nodes import Nodes
 
 _MOST, _LONGEST = 2**60, 1e8
 """The largest count, and the largest load and number of seconds, that are shown."""

@@ -52,8 +52,13 @@ from mograder.sandbox.client.connection import connect_to
 from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
 from mograder.sandbox.client.temporary import TemporarySupervisor, momentary_supervisor
 from mograder.sandbox.isolation.bwrap import find_bubblewrap
-from mograder.store.allowlist import parse_users
-from mograder.store.database import awaits_upgrade, database_url, open_engine, sqlite_damage
+from mograder.store.course.allowlist import parse_users
+from mograder.store.database.database import (
+    awaits_upgrade,
+    database_url,
+    open_engine,
+    sqlite_damage,
+)
 
 _SECRET_LENGTH = 32
 _DIFFERENT = 10

@@ -33,13 +33,13 @@ from mograder.operations.archive import (
     unpack,
     written,
 )
-from mograder.store.database import (
+from mograder.store.database.database import (
     awaits_upgrade,
     check_sqlite,
     database_url,
     open_engine,
 )
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 
 _STAGED = ".restoring-"
 _HARMLESS = frozenset({"lost+found"})

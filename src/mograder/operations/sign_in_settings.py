@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from mograder.clients.server_url import is_loopback
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
-from mograder.store.secret import read_secret
+from mograder.store.assignment_server.secret import read_secret
 
 
 def own_url(loaded: LoadedSettings) -> str:

@@ -21,7 +21,7 @@ from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.operations.report import Line, note, ok, problem
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 
 NAME = "mograder-check"
 """The name of the item, and of the user that runs it."""

@@ -29,7 +29,7 @@ from mograder.operations.archive import (
     unpack,
     written,
 )
-from mograder.store.database import check_sqlite
+from mograder.store.database.database import check_sqlite
 
 
 @dataclass(frozen=True, slots=True)

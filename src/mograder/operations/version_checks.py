@@ -7,8 +7,8 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, ok, problem
-from mograder.store.database import database_url, open_engine
-from mograder.store.version_survey import Survey, survey
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.versions.version_survey import Survey, survey
 
 _SAMPLE = 500
 _SECONDS = 5.0

@@ -16,11 +16,11 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import Finding
 from mograder.notebook.imports import undeclared
 from mograder.notebook.pep723 import read_kind, read_script
-from mograder.store.course import named_directory
-from mograder.store.files import entry_named
-from mograder.store.published_release import parse_file
-from mograder.store.releases import ItemKind
-from mograder.store.support_files import LeftBehind, belongings, modules_beside
+from mograder.store.course.course import named_directory
+from mograder.store.course.support_files import LeftBehind, belongings, modules_beside
+from mograder.store.filesystem.files import entry_named
+from mograder.store.releases.published_release import parse_file
+from mograder.store.releases.releases import ItemKind
 
 
 @dataclass(frozen=True, slots=True)

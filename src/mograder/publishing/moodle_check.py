@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.zips import read_entry
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.store.published_release import is_by_product
+from mograder.store.releases.published_release import is_by_product
 
 Read = Callable[[RemoteFile], bytes]
 """A function that returns the verified bytes of a file on Moodle."""

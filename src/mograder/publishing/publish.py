@@ -19,7 +19,7 @@ from mograder.core.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook
-from mograder.store.releases import ItemKind, Release, Releases, ReleaseUpload
+from mograder.store.releases.releases import ItemKind, Release, Releases, ReleaseUpload
 
 _log = get_logger(__name__)
 

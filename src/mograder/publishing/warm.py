@@ -14,7 +14,7 @@ from mograder.core.log import get_logger
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script, read_script
 from mograder.publishing.publish import Preparer
-from mograder.store.releases import Releases
+from mograder.store.releases.releases import Releases
 
 _LATE = timedelta(minutes=10)
 _log = get_logger(__name__)

@@ -13,9 +13,9 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.releases import Releases
-from mograder.store.versions import Origin, Version, Versions, digest_of
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.releases.releases import Releases
+from mograder.store.versions.versions import Origin, Version, Versions, digest_of
 
 _log = get_logger(__name__)
 

@@ -19,8 +19,8 @@ from mograder.notebook.version_diff import VersionDifference, lines_changed
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.student_copies import Copies, CopyOf
-from mograder.store.versions import Origin, Version
-from mograder.store.workspaces import Saved
+from mograder.store.copies.workspaces import Saved
+from mograder.store.versions.versions import Origin, Version
 
 _MOST_COUNTED = 200_000
 """Bytes of a version up to which its changed lines are counted for a list."""

@@ -12,7 +12,7 @@ from mograder.core.errors import MograderError
 from mograder.sandbox.protocol import Ended, Mode
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.hub_state import EndingRow, HubState
+from mograder.store.hub.hub_state import EndingRow, HubState
 
 _log = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from mograder.sandbox.execution.item_limits import limited
 from mograder.sandbox.protocol import Limits, Mode, StartSession
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.session import SessionKey
-from mograder.store.hub_state import HubState
-from mograder.store.releases import Release, Releases
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.hub.hub_state import HubState
+from mograder.store.releases.releases import Release, Releases
 
 Decisions = Mapping[str, ItemSettings]
 """The ``[items.NAME]`` settings, by item name."""

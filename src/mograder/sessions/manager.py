@@ -43,7 +43,7 @@ from mograder.sessions.shared_rows import RowTaken, SharedRows
 from mograder.sessions.start_queue import StartQueue
 from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
-from mograder.store.hub_state import HubState, SessionRow, SessionState
+from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mograder.sandbox.protocol import Endpoint, Limits, Mode
-from mograder.store.hub_tables import SessionRow
+from mograder.store.hub.hub_tables import SessionRow
 
 
 @dataclass(frozen=True, slots=True)

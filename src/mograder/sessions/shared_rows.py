@@ -26,8 +26,8 @@ from mograder.sessions.end_history import KEPT, History, ending_of, ending_row
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launcher import Launcher, ignore
 from mograder.sessions.session import LiveSession, SessionKey, key_of
-from mograder.store.hub_tables import SessionRow, SessionState
-from mograder.store.session_locks import HeldRow, SessionLocks
+from mograder.store.hub.hub_tables import SessionRow, SessionState
+from mograder.store.hub.session_locks import HeldRow, SessionLocks
 
 _log = logging.getLogger(__name__)
 

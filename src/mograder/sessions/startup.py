@@ -18,7 +18,7 @@ from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import Probe
 from mograder.sessions.session import SessionKey
 from mograder.sessions.shared_rows import SharedRows
-from mograder.store.hub_state import HubState, SessionRow, SessionState
+from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
 _NEWS_SECONDS = 1.0
 

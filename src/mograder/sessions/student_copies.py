@@ -1,7 +1,8 @@
 """A student's copy of an item: replacing it, and reading it for export.
 
 Each replacement first ends the copy's session, then exchanges the files, and keeps the previous
-version (B57, B117). The contents of the folder are untrusted; ``store.workspaces`` handles that.
+version (B57, B117). The contents of the folder are untrusted; ``store.copies.workspaces`` handles
+that.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
-from mograder.store.earlier_versions import parse_archive
-from mograder.store.published_release import Release
-from mograder.store.renamed_notebooks import printable
-from mograder.store.versions import Origin
-from mograder.store.workspaces import Saved, Workspaces
+from mograder.store.copies.earlier_versions import parse_archive
+from mograder.store.copies.renamed_notebooks import printable
+from mograder.store.copies.workspaces import Saved, Workspaces
+from mograder.store.releases.published_release import Release
+from mograder.store.versions.versions import Origin
 
 T = TypeVar("T")
 _log = get_logger(__name__)
@@ -107,7 +108,7 @@ class Copies:
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Replace the copy with an inspected notebook; return the name of the kept version (B117).
 
-        Raises: as :meth:`~mograder.store.workspaces.Workspaces.upload`.
+        Raises: as :meth:`~mograder.store.copies.workspaces.Workspaces.upload`.
         """
         text = decode_notebook(data, copy.notebook)
         now, user, item = self._clock.now(), copy.user, copy.item
@@ -185,7 +186,7 @@ class Copies:
         Its session is ended first: it may have the notebook open under the other name, and would
         save to it.
 
-        Raises: as :meth:`~mograder.store.workspaces.Workspaces.take_back`.
+        Raises: as :meth:`~mograder.store.copies.workspaces.Workspaces.take_back`.
         """
         user, item = copy.user, copy.item
         if await asyncio.to_thread(self._workspaces.renamed, user, item) is None:

@@ -21,8 +21,8 @@ from mograder.cli.autograde.output import table
 from mograder.cli.main import run
 from mograder.grading.results.grading_result import GradingState
 from mograder.grading.results.result_row import row_of
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.autograde_desk import Desk, open_desk
 from tests.support.graded_results import graded_result
 from tests.support.grading_course import (

@@ -22,9 +22,9 @@ from mograder.grading.results.grading_result import (
     render_result,
 )
 from mograder.grading.results.result_signature import grading_key, sign_result
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import GradingRun, MarkEntry, Penalty
-from mograder.store.mark_reasons import read_mark_reasons
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, Penalty
+from mograder.store.marking.mark_reasons import read_mark_reasons
 from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, put_recorded
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}

@@ -14,7 +14,7 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import Entry, counterpart, find, find_name, find_or_new
 from mograder.exchange.assignment_lookup import choose_assignment, choose_remote, local_name
 from mograder.publishing.local_release import find_release, read_release
-from mograder.store.course import find_notebooks, find_source
+from mograder.store.course.course import find_notebooks, find_source
 
 COMPOSED = "Übung 1"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

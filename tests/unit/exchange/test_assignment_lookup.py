@@ -18,7 +18,7 @@ from mograder.exchange.moodle.identities import (
     need_names,
     parse_mapping,
 )
-from mograder.store.gradebook import Identity
+from mograder.store.gradebook.gradebook import Identity
 
 NAMES = (
     *("A1. Introduction", "A2. Optimisation", "A3. Blind & hidden", "A10. Team", "A11. Later"),

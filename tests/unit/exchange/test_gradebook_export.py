@@ -34,8 +34,8 @@ from mograder.exchange.grades_csv import (
     server_rows_of,
 )
 from mograder.marks import sum_of_marks
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade
 from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, random_points
 
 FORMULAS = ["=1+1", "+1", "-1 for style", "@SUM(A1)", "\tx", "\r=x", "\n=x"]

@@ -31,8 +31,8 @@ from mograder.operations.archive import HEADER, MANIFEST
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
 from mograder.operations.verify import verify
-from mograder.store.database import open_engine, upgrade
-from mograder.store.hub_state import HubState
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.hub.hub_state import HubState
 
 NOTEBOOK = "import marimo\napp = marimo.App()\n"
 

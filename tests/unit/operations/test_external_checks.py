@@ -17,8 +17,8 @@ from mograder.core.external_settings import LtiSettings
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.external_checks import external_lines
 from mograder.operations.report import Level, Line
-from mograder.store.database import database_url, open_engine, upgrade
-from mograder.store.lti_platforms import Keys, Platforms
+from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.external.lti_platforms import Keys, Platforms
 from tests.support.lti.exchange import Asked, Reply, as_json
 from tests.support.lti.server import serving
 from tests.support.lti_platform import LtiPlatform, lti_platform

@@ -15,8 +15,8 @@ from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.operations.gradebook_checks import all_well, check_gradebook, gradebook_lines
 from mograder.operations.report import Level, Line
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT, a_run, put_recorded
 
 FEEDBACK_CELL = "# === MOGRADER: MARKER FEEDBACK ==="

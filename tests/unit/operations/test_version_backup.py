@@ -8,8 +8,8 @@ from pathlib import Path
 from mograder.core.settings import load_settings
 from mograder.operations.backup import back_up
 from mograder.operations.restore import restore
-from mograder.store.database import open_engine, upgrade
-from mograder.store.versions import Origin, Versions
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.versions.versions import Origin, Versions
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.publishing.local_release import find_release, read_release
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
 
 
 def item(release: Path, name: str, text: str = "import marimo\n") -> Path:

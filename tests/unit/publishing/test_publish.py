@@ -13,7 +13,7 @@ from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
 from mograder.publishing.publish import publish_release
-from mograder.store.releases import ItemKind, Release, Releases
+from mograder.store.releases.releases import ItemKind, Release, Releases
 
 A1 = ItemName.parse("A1")
 NOTEBOOK = """\

@@ -20,9 +20,9 @@ from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.session import SessionKey
-from mograder.store.hub_state import HubState
-from mograder.store.releases import ItemKind, Release, Releases
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.hub.hub_state import HubState
+from mograder.store.releases.releases import ItemKind, Release, Releases
 from tests.support.session_pools import ALICE, ignore_progress
 
 NOTEBOOK = b"""# /// script

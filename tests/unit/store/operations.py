@@ -13,12 +13,12 @@ from pathlib import Path
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
-from mograder.store.allowlist import Allowlist
-from mograder.store.merged_files import KnownFiles
-from mograder.store.releases import ItemKind, Release, Releases
-from mograder.store.submissions import Submissions
-from mograder.store.visibility import Visibility, VisibilityRules
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.merged_files import KnownFiles
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.submissions.submissions import Submissions
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")

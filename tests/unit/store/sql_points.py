@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 
 from mograder.core.errors import Busy
-from mograder.store.database import open_engine, upgrade
-from mograder.store.hub_state import HubState
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.hub.hub_state import HubState
 
 _REFUSED, _BROKEN = 3, 4
 _STEP = 2048

@@ -27,17 +27,18 @@ from mograder.core.disk import DISK, Place
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.shared_files import look_for
-from mograder.store import files, open_marking
-from mograder.store.allowlist import Allowlist
-from mograder.store.database import open_engine
-from mograder.store.files import PARKED, remove_tree
-from mograder.store.grades import Grades, parse_entries
-from mograder.store.records import LOCK, Records, locked_directory
-from mograder.store.releases import ItemKind, Releases
-from mograder.store.submissions import Submissions
-from mograder.store.untrusted_dir import UntrustedDir
-from mograder.store.visibility import Visibility, VisibilityRules
-from mograder.store.workspaces import Workspaces
+from mograder.store.assignment_server.grades import Grades, parse_entries
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.database.database import open_engine
+from mograder.store.filesystem import files
+from mograder.store.filesystem.files import PARKED, remove_tree
+from mograder.store.filesystem.records import LOCK, Records, locked_directory
+from mograder.store.filesystem.untrusted_dir import UntrustedDir
+from mograder.store.marking import open_marking
+from mograder.store.releases.releases import ItemKind, Releases
+from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.submissions.submissions import Submissions
 from tests.support.fake_disks import ShareDisk, flock_on_nfs
 
 A1 = ItemName.parse("A1")

@@ -21,7 +21,7 @@ from mograder.grading.results.grading_result import GradedQuestion
 from mograder.grading.results.result_row import Column, ResultRow
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.marks import sum_of_marks
-from mograder.store.course import shown
+from mograder.store.course.course import shown
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
     {"PASS": "green", "PARTIAL": "blue", "FAIL": "red", "WAIT": "yellow", "ERR": "red"}

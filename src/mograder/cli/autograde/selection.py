@@ -22,15 +22,19 @@ from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.exchange.submission_times import with_times
 from mograder.grading.submissions.graded_assignment import AssignmentFiles
 from mograder.notebook.pep723 import ItemKind, read_kind
-from mograder.store.course import (
+from mograder.store.course.course import (
     find_release,
     find_source,
     named_directory,
     read_notebook,
     shown,
 )
-from mograder.store.files import entry_named
-from mograder.store.submitted_files import SubmittedFile, submitted_file, submitted_files
+from mograder.store.filesystem.files import entry_named
+from mograder.store.submissions.submitted_files import (
+    SubmittedFile,
+    submitted_file,
+    submitted_files,
+)
 
 
 @dataclass(frozen=True, slots=True)

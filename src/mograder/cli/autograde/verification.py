@@ -14,8 +14,8 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.verify_results import Verified, verify_results
 from mograder.grading.results.result_signature import grading_key
-from mograder.store.course import shown
-from mograder.store.gradebook import existing_gradebook
+from mograder.store.course.course import shown
+from mograder.store.gradebook.gradebook import existing_gradebook
 
 
 def verify(chosen: Sequence[Chosen], loaded: LoadedSettings, *, as_json: bool) -> int:

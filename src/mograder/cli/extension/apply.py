@@ -23,9 +23,9 @@ from mograder.grading.late.course_late import ComparedGrade, CourseLate
 from mograder.grading.late.explanation import late_sentence, moment
 from mograder.grading.late.late_changes import RULE_KEYS
 from mograder.grading.late.late_names import known_assignments, unknown_students
-from mograder.store.gradebook import Gradebook, viewed_gradebook
-from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
-from mograder.store.late_work import LateWork
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
+from mograder.store.gradebook.late_work import LateWork
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Tell whose marks would change, and record nothing."

@@ -13,8 +13,8 @@ from mograder.cli.shared.options import course_dir_option, json_option
 from mograder.cli.shared.private_files import print_file, write_private
 from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import write_changes
-from mograder.store.late_facts import Extension
-from mograder.store.late_work import LateWork
+from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_work import LateWork
 
 
 @click.command("list")

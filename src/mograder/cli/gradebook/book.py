@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from mograder.core.errors import NotFound
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import StudentGrade
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
 
 
 def existing_book(loaded: LoadedSettings) -> Gradebook:

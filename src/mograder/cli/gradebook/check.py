@@ -18,8 +18,8 @@ from mograder.grading.results.recorded_result import is_genuine
 from mograder.grading.results.result_signature import grading_key
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
-from mograder.store.gradebook import viewed_gradebook
-from mograder.store.grading_records import RecordedRun
+from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.gradebook.grading_records import RecordedRun
 
 
 @click.command("check")

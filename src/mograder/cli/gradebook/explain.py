@@ -24,8 +24,8 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.grading.results.recorded_result import LastResult, last_result
 from mograder.grading.results.result_signature import grading_key
-from mograder.store.gradebook import viewed_gradebook
-from mograder.store.grading_records import (
+from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.gradebook.grading_records import (
     EARLIER,
     MANUAL,
     WHOLE,

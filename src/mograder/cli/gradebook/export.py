@@ -23,8 +23,8 @@ from mograder.exchange.gradebook_export import (
     server_csv,
 )
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.gradebook import viewed_gradebook
-from mograder.store.grading_records import StudentGrade
+from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
 
 _BY_QUESTION, _BY_ASSIGNMENT = "question", "assignment"
 _CSV, _MOODLE, _HTTPS, _JSON = "csv", "moodle", "https", "json"

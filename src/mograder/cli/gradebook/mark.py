@@ -18,7 +18,7 @@ from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.grading.pages.page_templates import readable
-from mograder.store.grading_records import (
+from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
     WHOLE,
@@ -26,7 +26,7 @@ from mograder.store.grading_records import (
     MarkEntry,
     StudentGrade,
 )
-from mograder.store.mark_counting import waiting_for
+from mograder.store.gradebook.mark_counting import waiting_for
 
 marker_option = click.option(
     "--marker", help="Name of the person who marks.  [default: your account's name]"

@@ -16,8 +16,8 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.gradebook import viewed_gradebook
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 
 _SIGNS = {"claimed": "~", "unprotected": "!", "not run": "x"}
 _LEGEND = {

@@ -21,7 +21,7 @@ from mograder.grading.statistics.item_statistics import (
     ItemStatistics,
     csv_rows,
 )
-from mograder.store.gradebook import viewed_gradebook
+from mograder.store.gradebook.gradebook import viewed_gradebook
 
 _WIDEST = 40
 

@@ -10,7 +10,7 @@ from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName
 from mograder.publishing.browser.export import export_page
-from mograder.store.assignments import Assignment, Catalogue
+from mograder.store.assignment_server.assignments import Assignment, Catalogue
 from mograder.web.server.services import ServerOptions, release_directory
 
 _Directory = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -25,9 +25,9 @@ from mograder.exchange.assignment_server.feedback_pages import batches, find_pag
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows, server_rows_of
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.course import shown
-from mograder.store.gradebook import viewed_gradebook
-from mograder.store.grading_records import StudentGrade
+from mograder.store.course.course import shown
+from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -24,7 +24,7 @@ from mograder.exchange.student.receipts import (
     open_receipt,
     receipts_of,
 )
-from mograder.store.course import shown
+from mograder.store.course.course import shown
 
 _HERE = "mograder.cli.https.receipt"
 _MOMENT = "%a %d %b %Y, %H:%M:%S"

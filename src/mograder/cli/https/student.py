@@ -52,7 +52,7 @@ from mograder.exchange.student.submit import (
     read_notebook,
     submit,
 )
-from mograder.store.course import shown
+from mograder.store.course.course import shown
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 

@@ -16,9 +16,9 @@ from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.audit_rotation import rotate_audit as rotate
-from mograder.store.database import database_url, open_engine, schema_version
-from mograder.store.hub_tables import AuditRow
+from mograder.store.database.database import database_url, open_engine, schema_version
+from mograder.store.hub.audit_rotation import rotate_audit as rotate
+from mograder.store.hub.hub_tables import AuditRow
 
 
 @click.command("rotate-audit")

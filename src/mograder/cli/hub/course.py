@@ -22,7 +22,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
-from mograder.store.allowlist import parse_users
+from mograder.store.course.allowlist import parse_users
 
 _MOMENT = "%a %d %b %Y, %H:%M"
 _Path = click.Path(exists=True, dir_okay=False, path_type=Path)

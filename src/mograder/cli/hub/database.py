@@ -8,9 +8,9 @@ import click
 
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.store.database import database_url
-from mograder.store.earlier_database import find_earlier, put_back
-from mograder.store.gradebook import GRADEBOOK_MIGRATIONS
+from mograder.store.database.database import database_url
+from mograder.store.database.earlier_database import find_earlier, put_back
+from mograder.store.gradebook.gradebook import GRADEBOOK_MIGRATIONS
 
 
 @click.command("return-database")

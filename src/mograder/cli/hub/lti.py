@@ -23,10 +23,10 @@ from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.validation_messages import complaint
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external_people import ExternalPeople
-from mograder.store.hub_state import HubState
-from mograder.store.lti_platforms import Keys, Platforms
-from mograder.store.lti_registrations import UNREGISTERED, Registrations
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_platforms import Keys, Platforms
+from mograder.store.external.lti_registrations import UNREGISTERED, Registrations
+from mograder.store.hub.hub_state import HubState
 
 _HERE: Final = "command line"
 

@@ -24,9 +24,9 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.node_settings import address_for_nodes
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.operations.machines import Machine, NodesView
-from mograder.store.hubs import Hubs
-from mograder.store.node_authority import open_authority
-from mograder.store.nodes import Nodes
+from mograder.store.hub.hubs import Hubs
+from mograder.store.hub.node_authority import open_authority
+from mograder.store.hub.nodes import Nodes
 
 _HERE: Final = "command line"
 _GIGABYTE = 10**9

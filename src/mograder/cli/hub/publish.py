@@ -19,7 +19,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.publishing.release_diff import Changes, changes, digests
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
 
 _NO_MOODLE = """\
 No Moodle URL configured, so the release cannot be compared with what Moodle hands out.

@@ -10,7 +10,7 @@ from mograder.clients.hub import HubClient
 from mograder.core.names import ItemName
 from mograder.publishing.local_release import LocalRelease, read_release
 from mograder.publishing.release_diff import changes, digests
-from mograder.store.files import entry_named
+from mograder.store.filesystem.files import entry_named
 
 
 class SourceSent(StrEnum):

@@ -32,7 +32,7 @@ from mograder.exchange.moodle.participants import (
     remembered_people,
 )
 from mograder.exchange.moodle.submitted_work import Target, Work
-from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 
 
 @click.command("fetch-submissions")

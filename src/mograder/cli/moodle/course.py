@@ -20,7 +20,7 @@ from mograder.core.errors import Forbidden, MograderError, NotFound
 from mograder.core.settings import FILE_NAME, LoadedSettings, load_settings
 from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.gradebook import existing_gradebook
+from mograder.store.gradebook.gradebook import existing_gradebook
 
 
 @click.command("sync")

@@ -22,7 +22,7 @@ from mograder.core.name_lookup import is_label_of
 from mograder.exchange.moodle.export import Exported
 from mograder.exchange.moodle.export import export as fill_worksheet
 from mograder.exchange.moodle.grade_upload import feedback_files
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 
 @click.command("export")

@@ -12,8 +12,8 @@ from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.identities import Person, people_of
-from mograder.store.course import shown
-from mograder.store.gradebook import Identity, existing_gradebook
+from mograder.store.course.course import shown
+from mograder.store.gradebook.gradebook import Identity, existing_gradebook
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:

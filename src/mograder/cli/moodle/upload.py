@@ -25,8 +25,8 @@ from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.local_release import find_release, read_release
 from mograder.publishing.moodle_check import Differences
-from mograder.store.course import zip_bytes
-from mograder.store.files import atomic_write
+from mograder.store.course.course import zip_bytes
+from mograder.store.filesystem.files import atomic_write
 from mograder.web.browser import open_page
 
 

@@ -45,7 +45,7 @@ from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.gradebook import Gradebook, existing_gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _STATES = [state.value for state in WorkflowState]

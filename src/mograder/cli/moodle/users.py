@@ -24,8 +24,8 @@ from mograder.exchange.moodle.participants import (
     remember,
     remembered_people,
 )
-from mograder.store.allowlist import Allowlist
-from mograder.store.gradebook import Gradebook
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.gradebook.gradebook import Gradebook
 
 HEADING = "# Allowed users — synced from Moodle"
 """First line of a list that is written here (compatibility-0.3.16.md 9)."""

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.store.database import awaits_upgrade, database_url
-from mograder.store.existing_database import existing_state
-from mograder.store.hub_state import HubState
+from mograder.store.database.database import awaits_upgrade, database_url
+from mograder.store.hub.existing_database import existing_state
+from mograder.store.hub.hub_state import HubState
 
 
 def open_hub_state(loaded: LoadedSettings) -> AbstractContextManager[HubState | None]:

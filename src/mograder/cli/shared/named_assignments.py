@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, nfc
-from mograder.store.course import named_directory, shown
+from mograder.store.course.course import named_directory, shown
 
 _HINT = "Give a name, or a .py file."
 

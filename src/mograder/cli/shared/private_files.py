@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.formatting import plain
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 _PRIVATE = 0o600
 

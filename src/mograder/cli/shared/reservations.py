@@ -8,7 +8,7 @@ import click
 
 from mograder.cli.shared.formatting import plain
 from mograder.exchange.grades_csv import reservations
-from mograder.store.grading_records import StudentGrade
+from mograder.store.gradebook.grading_records import StudentGrade
 
 
 def warn_of_reservations(assignment: str, grades: Sequence[StudentGrade]) -> None:

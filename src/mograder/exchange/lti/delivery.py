@@ -23,7 +23,7 @@ from mograder.exchange.lti.scores import (
     there,
     wait_after,
 )
-from mograder.store.lti_scores import LtiScores, ScoreRow, ScoreState
+from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
 
 
 @dataclass(frozen=True, slots=True)

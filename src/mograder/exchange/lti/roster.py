@@ -12,7 +12,7 @@ from mograder.core.errors import RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.store.lti_rosters import Course, LtiRosters, Roster, RosterMember
+from mograder.store.external.lti_rosters import Course, LtiRosters, Roster, RosterMember
 
 VALID = timedelta(days=1)
 """How long a complete reading counts if later ones fail, and a launch until the next reading."""

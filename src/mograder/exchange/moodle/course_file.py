@@ -20,7 +20,7 @@ from tomlkit.toml_document import TOMLDocument
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import counterpart
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
 """marimo's own online editor, as in `wasm-edit-links`."""

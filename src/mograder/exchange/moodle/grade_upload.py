@@ -39,7 +39,7 @@ from mograder.exchange.moodle.protection import (
     to_remember,
 )
 from mograder.exchange.moodle.teams import Teams, for_teams
-from mograder.store.gradebook import Gradebook, SentGrade
+from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 
 _KINDS = frozenset({".html", ".pdf", ".txt", ".md"})
 _ORDER = tuple(WorkflowState)

@@ -18,7 +18,7 @@ from mograder.clients.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRo
 from mograder.core.csv_table import Row, read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username
-from mograder.store.gradebook import Identity
+from mograder.store.gradebook.gradebook import Identity
 
 USERNAME_COLUMNS = ("username", "user", "hub username", "login")
 KEY_COLUMNS: Mapping[str, str] = {

@@ -18,7 +18,7 @@ from mograder.exchange.moodle.identities import (
     person_of,
     with_memory,
 )
-from mograder.store.gradebook import Gradebook, Identity, existing_gradebook
+from mograder.store.gradebook.gradebook import Gradebook, Identity, existing_gradebook
 
 
 def list_participants(

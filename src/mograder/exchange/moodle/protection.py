@@ -26,7 +26,7 @@ from mograder.clients.moodle.grading import (
 )
 from mograder.clients.moodle.html_text import same_comment
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
-from mograder.store.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
+from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 _MOST_COMPARED = 64 << 20
 

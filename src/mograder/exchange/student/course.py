@@ -49,7 +49,7 @@ from mograder.exchange.student.drafts import NewerElsewhere, save_before_submiss
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.receipts import keep, open_receipt
 from mograder.exchange.student.submit import check_notebook, read_notebook
-from mograder.store.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
+from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 
 T = TypeVar("T")
 

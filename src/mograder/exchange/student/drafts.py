@@ -37,7 +37,7 @@ from mograder.core.line_ends import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
 from mograder.exchange.student.receipts import kept_receipts
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 _FOLDER = "seen"
 _NO_STATUS = (NotFound, Forbidden, InvalidInput, Conflict)

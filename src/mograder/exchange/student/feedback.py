@@ -8,7 +8,7 @@ from pathlib import Path
 from mograder.clients.course_server import RemoteAssignment, Transport, WorkStatus
 from mograder.core.errors import InvalidInput
 from mograder.exchange.unpacking import safe_path
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from mograder.core.portable_names import fold
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
-from mograder.store.files import remove_tree
-from mograder.store.own_dir import folder_of_files
-from mograder.store.untrusted_dir import NewFile
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.filesystem.own_dir import folder_of_files
+from mograder.store.filesystem.untrusted_dir import NewFile
 
 OURS = ".mograder"
 """The program's own directory in a student's folder."""

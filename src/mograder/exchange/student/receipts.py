@@ -20,7 +20,7 @@ from mograder.core.line_ends import digests_of_file
 from mograder.core.name_lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 _FOLDER = "receipts"
 _LARGEST = 64_000

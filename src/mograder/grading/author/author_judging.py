@@ -19,7 +19,7 @@ from mograder.sandbox.execution.unsandboxed import AuthorEnvironment
 from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
 from mograder.sandbox.inside.grading_contract import parse_contract
 from mograder.sandbox.protocol import Limits
-from mograder.store.contracts import ContractStore
+from mograder.store.course.contracts import ContractStore
 
 assert sys.platform == "linux"  # the worker needs it
 

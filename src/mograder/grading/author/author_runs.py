@@ -23,7 +23,7 @@ from mograder.sandbox.execution.unsandboxed import (
     run_as_author,
     run_own,
 )
-from mograder.store.course import read_notebook
+from mograder.store.course.course import read_notebook
 
 _LOG = 2000
 _TAGS = re.compile(r"<[^>]*>")

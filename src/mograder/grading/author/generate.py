@@ -44,7 +44,7 @@ from mograder.notebook.pep723 import read_kind
 from mograder.notebook.release import ReleaseText, make_release
 from mograder.notebook.screening import screen_source
 from mograder.notebook.submit_cells import with_submit_cells
-from mograder.store.course import (
+from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,
     read_notebook,
@@ -52,7 +52,7 @@ from mograder.store.course import (
     staged_release,
     support_files,
 )
-from mograder.store.files import entry_named
+from mograder.store.filesystem.files import entry_named
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from mograder.notebook.leaks import find_leaks
 from mograder.notebook.lectures import linked_items, mode_by_initial, to_lecture
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files
-from mograder.store.course import (
+from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,
     read_notebook,
@@ -26,7 +26,7 @@ from mograder.store.course import (
     staged_release,
     support_files,
 )
-from mograder.store.support_files import Belongings, modules_beside
+from mograder.store.course.support_files import Belongings, modules_beside
 
 _MODES = {"lecture": "run", "demo": "run", "assignment": "edit"}
 

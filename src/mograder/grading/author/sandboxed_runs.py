@@ -26,7 +26,7 @@ from mograder.grading.runs.workbench import GradingBench
 from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.protocol import LONGEST_SECONDS
-from mograder.store.course import read_notebook
+from mograder.store.course.course import read_notebook
 
 assert sys.platform == "linux"  # sandboxes need it
 

@@ -13,7 +13,7 @@ from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME
 from mograder.notebook.templates import assignment_text, lecture_text, settings_text
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
-from mograder.store.course import write_new
+from mograder.store.course.course import write_new
 
 FIRST_ASSIGNMENT = ItemName.parse("A1-First-Steps")
 """The assignment of a new course."""

@@ -33,8 +33,8 @@ from mograder.notebook.denied_code import Denied
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.protocol import Limits
-from mograder.store.grading_records import GradingRun
-from mograder.store.submitted_files import SubmittedFile
+from mograder.store.gradebook.grading_records import GradingRun
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.results.result_signature import is_signed, sign_result
 from mograder.grading.submissions.grade_submission import GradedNotebook
-from mograder.store.files import atomic_write
+from mograder.store.filesystem.files import atomic_write
 
 SOURCE_HASH = ".mograder_source_hash"
 """The file in which 0.3.16 keeps the SHA-256 of the source that results were made with."""

@@ -8,8 +8,8 @@ from mograder.grading.batch.autograded_files import SignedResult
 from mograder.grading.results.grading_result import render_result
 from mograder.grading.results.result_row import status_of
 from mograder.grading.validation.report import CheckStatus
-from mograder.store.gradebook_rows import CheckResult
-from mograder.store.grading_records import GradingRun, RunQuestion
+from mograder.store.gradebook.gradebook_rows import CheckResult
+from mograder.store.gradebook.grading_records import GradingRun, RunQuestion
 
 
 def run_of(signed: SignedResult) -> GradingRun:

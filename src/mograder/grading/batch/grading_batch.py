@@ -20,7 +20,7 @@ from mograder.grading.submissions.grade_submission import (
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.grading.submissions.submitted_text import read_submission
-from mograder.store.submitted_files import SubmittedFile
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 _log = get_logger(__name__)
 

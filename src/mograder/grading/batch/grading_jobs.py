@@ -19,7 +19,7 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
-from mograder.store.grading_jobs import JobRow, JobState, KeptJobs
+from mograder.store.hub.grading_jobs import JobRow, JobState, KeptJobs
 
 _NOTE_SECONDS = 1.0
 """Least seconds between two writes of a job's counts to the database."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mograder.store.grading_records import MANUAL, NEEDS_ATTENTION, GradingRun, StudentGrade
+from mograder.store.gradebook.grading_records import (
+    MANUAL,
+    NEEDS_ATTENTION,
+    GradingRun,
+    StudentGrade,
+)
 
 
 @dataclass(frozen=True, slots=True)

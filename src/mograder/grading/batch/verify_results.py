@@ -15,8 +15,8 @@ from mograder.core.errors import MograderError
 from mograder.grading.batch.autograded_files import AutogradedFiles, SignedResult
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, digest_beside
 from mograder.grading.submissions.submitted_text import read_submission
-from mograder.store.gradebook import Gradebook
-from mograder.store.submitted_files import SubmittedFile
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from mograder.grading.late.course_late import CountedGrade
 from mograder.grading.pages.notebook_page import cells_of_page, view_code
 from mograder.grading.results.recorded_result import LastResult, last_result
 from mograder.notebook.graders_cells import GRADERS_CELLS
-from mograder.store.course import read_notebook
-from mograder.store.files import atomic_write, entry_named
-from mograder.store.gradebook import Gradebook
-from mograder.store.mark_reasons import MarkReasons, read_mark_reasons
+from mograder.store.course.course import read_notebook
+from mograder.store.filesystem.files import atomic_write, entry_named
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.marking.mark_reasons import MarkReasons, read_mark_reasons
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000

@@ -22,14 +22,14 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
-from mograder.store.grading_records import (
+from mograder.store.gradebook.grading_records import (
     MANUAL,
     UNPROTECTED,
     WHOLE,
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.mark_reasons import NO_REASONS, MarkReasons
+from mograder.store.marking.mark_reasons import NO_REASONS, MarkReasons
 
 _MOST_CALLS = 50
 _PARAGRAPHS = re.compile(r"\n\s*\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mograder.core.csv_table import number_text
 from mograder.grading.pages.comment_markup import comment_html
-from mograder.store.mark_reasons import MarkReasons, Note
+from mograder.store.marking.mark_reasons import MarkReasons, Note
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,15 +29,20 @@ from mograder.grading.late.late_work import (
     Work,
     late_work,
 )
-from mograder.store.assignments import MANIFEST_FILE, Catalogue
-from mograder.store.assignments import Assignment as ServedAssignment
-from mograder.store.fetched_times import read_numbers
-from mograder.store.files import entry_named
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import Penalty, StudentGrade
-from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
-from mograder.store.late_work import ChooseAssignments, LateRecords, LateWork, RecordedTime
-from mograder.store.mark_counting import OTHER_PENALTY, is_stale, mark_after
+from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
+from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
+from mograder.store.filesystem.files import entry_named
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import Penalty, StudentGrade
+from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
+from mograder.store.gradebook.late_work import (
+    ChooseAssignments,
+    LateRecords,
+    LateWork,
+    RecordedTime,
+)
+from mograder.store.gradebook.mark_counting import OTHER_PENALTY, is_stale, mark_after
+from mograder.store.submissions.fetched_times import read_numbers
 
 _SAME_SECONDS = 1.0
 _log = get_logger(__name__)

@@ -9,8 +9,8 @@ from datetime import datetime
 from mograder.core.clock import from_unix_or_none
 from mograder.core.name_lookup import nfc
 from mograder.core.settings_model import Assignment as AssignmentSettings
-from mograder.store.assignments import Assignment as ServedAssignment
-from mograder.store.late_facts import LateFacts
+from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
+from mograder.store.gradebook.late_facts import LateFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mograder.core.csv_table import number_text
 from mograder.grading.late.late_work import Basis, Deduction, Limit, SubmissionTime, TimeSource
-from mograder.store.grading_records import StudentGrade
+from mograder.store.gradebook.grading_records import StudentGrade
 
 _BY = {
     TimeSource.SERVER: " by the assignment server",

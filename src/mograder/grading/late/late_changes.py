@@ -14,7 +14,7 @@ from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.settings_model import CourseRule
 from mograder.core.validation_messages import complaint
 from mograder.grading.late.explanation import moment
-from mograder.store.late_facts import (
+from mograder.store.gradebook.late_facts import (
     ALL_ASSIGNMENTS,
     Change,
     Extension,

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings
-from mograder.store.gradebook import Gradebook
-from mograder.store.late_facts import Change, Extension, Membership
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_facts import Change, Extension, Membership
 
 
 def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:

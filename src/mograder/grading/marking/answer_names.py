@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from mograder.core.errors import NotFound
-from mograder.store.grading_records import WHOLE
+from mograder.store.gradebook.grading_records import WHOLE
 
 _LENGTH = 16
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")

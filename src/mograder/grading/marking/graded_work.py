@@ -14,7 +14,7 @@ from mograder.core.names import FileName
 from mograder.grading.pages.notebook_page import cells_of_page
 from mograder.grading.pages.page_templates import render_page
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
-from mograder.store.files import entry_named
+from mograder.store.filesystem.files import entry_named
 
 _OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
 """The beginning of the pages that grading writes (``grading.pages.notebook_page``)."""

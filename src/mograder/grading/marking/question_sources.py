@@ -20,8 +20,8 @@ from mograder.notebook.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.grading_split import plan_source
 from mograder.notebook.release import with_hidden_tests
 from mograder.notebook.solution_markers import find_blocks
-from mograder.store.course import read_notebook, shown
-from mograder.store.grading_records import WHOLE
+from mograder.store.course.course import read_notebook, shown
+from mograder.store.gradebook.grading_records import WHOLE
 
 _SCALE = re.compile(
     r"///[ \t]*details[ \t]*\|[ \t]*Marking Scale[ \t]*\n(.*?)\n[ \t]*///", re.DOTALL

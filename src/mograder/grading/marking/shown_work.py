@@ -23,7 +23,7 @@ from mograder.notebook.parsing import NotPython, cell_names
 from mograder.notebook.points import is_marks_cell, labels_in
 from mograder.notebook.submit_cells import SUBMIT
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.store.grading_records import WHOLE
+from mograder.store.gradebook.grading_records import WHOLE
 
 _MOST_COMPARED = 250_000
 """Pairs of cells to compare: a student chooses the number of cells."""

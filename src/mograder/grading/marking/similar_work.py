@@ -17,8 +17,8 @@ from mograder.grading.similarity.terms import NotebookTerms, read_terms
 from mograder.notebook.graders_cells import GRADERS_CELLS
 from mograder.notebook.release import with_hidden_tests
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.store.course import read_notebook
-from mograder.store.files import entry_named
+from mograder.store.course.course import read_notebook
+from mograder.store.filesystem.files import entry_named
 
 _MOST_LINES = 5000
 """Lines of a submission that are shown at most."""

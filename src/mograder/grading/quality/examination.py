@@ -30,7 +30,7 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading_review import review_grading
 from mograder.notebook.mutants import Mutant, choose, mutants_of
 from mograder.notebook.release import make_release
-from mograder.store.course import read_notebook, shown
+from mograder.store.course.course import read_notebook, shown
 
 if sys.platform == "linux":
     from mograder.grading.quality.submission_findings import tell_submissions

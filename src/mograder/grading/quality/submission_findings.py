@@ -23,7 +23,7 @@ from mograder.notebook.grading_plan import render_plan
 from mograder.notebook.grading_split import plan_source
 from mograder.notebook.label_answers import answers_of_labels
 from mograder.sandbox.execution.judging import JudgeFiles
-from mograder.store.submitted_files import submitted_files
+from mograder.store.submissions.submitted_files import submitted_files
 
 assert sys.platform == "linux"  # submissions are opened without following links
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from mograder.core.errors import NotFound
-from mograder.store.gradebook import Gradebook
-from mograder.store.late_work import LateWork
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import LateWork
 
 
 def chosen_students(

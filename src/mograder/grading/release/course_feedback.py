@@ -11,10 +11,10 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback import FeedbackRequest, StudentWork, works_of
 from mograder.grading.late.course_late import CountedGrade, CourseLate
-from mograder.store.files import entry_named
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import StudentGrade
-from mograder.store.late_work import LateWork
+from mograder.store.filesystem.files import entry_named
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.late_work import LateWork
 
 
 @dataclass(frozen=True, slots=True)

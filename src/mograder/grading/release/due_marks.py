@@ -10,8 +10,8 @@ from mograder.core.log import get_logger
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
-from mograder.store.grading_records import StudentGrade
-from mograder.store.mark_release import MarkReleases, standing
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.mark_release import MarkReleases, standing
 
 _log = get_logger(__name__)
 

@@ -17,9 +17,8 @@ from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.releasing import new_release
-from mograder.store.answer_states import AnswerStates
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import (
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
     WHOLE,
@@ -28,16 +27,17 @@ from mograder.store.grading_records import (
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.mark_release import MarkReleases, Standing, standing
-from mograder.store.question_marking import Change, QuestionMarks
-from mograder.store.regrade_requests import (
+from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.gradebook.student_grades import grades_of
+from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.regrade_requests import (
     Message,
     MessageKind,
     RegradeRequest,
     RegradeRequests,
     RequestState,
 )
-from mograder.store.student_grades import grades_of
 
 LONGEST_TEXT = 4000
 """Characters of one message."""

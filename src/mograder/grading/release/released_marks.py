@@ -16,8 +16,8 @@ from mograder.grading.feedback.feedback import StudentWork
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import GradingResult
-from mograder.store.grading_records import StudentGrade
-from mograder.store.mark_reasons import MarkReasons
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.marking.mark_reasons import MarkReasons
 
 
 @dataclass(frozen=True, slots=True)

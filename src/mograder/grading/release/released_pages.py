@@ -15,9 +15,9 @@ from mograder.grading.feedback.feedback_view import FeedbackView, view_feedback
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.results.recorded_result import LastResult, result_of_run
-from mograder.store.files import atomic_write
-from mograder.store.gradebook import Gradebook
-from mograder.store.mark_release import MarkReleases, standing
+from mograder.store.filesystem.files import atomic_write
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.mark_release import MarkReleases, standing
 
 _PRIVATE = 0o600
 

@@ -19,9 +19,15 @@ from mograder.grading.release.released_marks import (
     parse_marks,
     render_marks,
 )
-from mograder.store.grading_records import StudentGrade
-from mograder.store.mark_counting import waiting_for
-from mograder.store.mark_release import MarkReleases, NewRelease, ReleaseRow, Standing, standing
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.mark_counting import waiting_for
+from mograder.store.gradebook.mark_release import (
+    MarkReleases,
+    NewRelease,
+    ReleaseRow,
+    Standing,
+    standing,
+)
 
 LONGEST_NOTE = 1000
 

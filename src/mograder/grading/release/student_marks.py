@@ -15,9 +15,9 @@ from mograder.grading.feedback.feedback_view import view_feedback
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
-from mograder.store.gradebook import Gradebook
-from mograder.store.mark_release import MarkReleases, Standing, standing
-from mograder.store.regrade_requests import RegradeRequest, RegradeRequests, RequestState
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 
 _log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from mograder.core.errors import InvalidInput
-from mograder.store import grading_records
+from mograder.store.gradebook import grading_records
 
 VERSION: Literal[1] = 1
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput
 from mograder.grading.results.grading_result import GradingResult, parse_result
 from mograder.grading.results.result_signature import is_signed
-from mograder.store.grading_records import NEEDS_ATTENTION, RecordedRun
+from mograder.store.gradebook.grading_records import NEEDS_ATTENTION, RecordedRun
 
 _DAMAGED = "its result in the gradebook is damaged"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.settings import LoadedSettings
 from mograder.grading.results.grading_result import GradingResult
-from mograder.store.secret import SECRET_FILE, ensure_secret, read_secret
+from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
 
 _PURPOSE = "grading"
 _SECRET = "grading-secret"  # noqa: S105 - a file's name

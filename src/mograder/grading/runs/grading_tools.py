@@ -22,7 +22,7 @@ from mograder.grading.runs.sandboxed_runner import kept_environment, open_sandbo
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
-from mograder.store.contracts import ContractStore
+from mograder.store.course.contracts import ContractStore
 
 assert sys.platform == "linux"  # grading needs supervisors
 

@@ -30,7 +30,7 @@ from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import RunCommand
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.store.files import remove_tree
+from mograder.store.filesystem.files import remove_tree
 
 assert sys.platform == "linux"  # supervisors need it
 

@@ -8,8 +8,8 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.recorded_result import last_result
 from mograder.grading.statistics.item_statistics import ItemStatistics, item_statistics
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import RecordedRun
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import RecordedRun
 
 
 def course_statistics(

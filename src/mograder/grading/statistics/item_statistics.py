@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from mograder.grading.results.grading_result import GradingResult
 from mograder.marks import sum_of_marks
-from mograder.store.grading_records import StudentGrade
+from mograder.store.gradebook.grading_records import StudentGrade
 
 _BINS = 10
 _FEWEST = 5

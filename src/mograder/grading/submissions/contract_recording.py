@@ -33,7 +33,7 @@ from mograder.sandbox.inside.grading_contract import (
     render_contract,
 )
 from mograder.sandbox.protocol import Limits
-from mograder.store.contracts import ContractStore
+from mograder.store.course.contracts import ContractStore
 
 _REMEDY = "Correct it, or mark the check with `# mograder: unprotected`."
 _log = get_logger(__name__)

@@ -40,7 +40,7 @@ from mograder.sandbox.execution.judging import Deadlines, JudgeFiles
 from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.inside.grading_contract import Contract, render_contract
 from mograder.sandbox.protocol import Limits
-from mograder.store.course import read_notebook, shown
+from mograder.store.course.course import read_notebook, shown
 
 _ALIKE = 0.5
 """The share of a source's released cells that a release of it has at least, if it is of another

@@ -30,7 +30,7 @@ from mograder.publishing.browser.packages import (
 )
 from mograder.publishing.browser.pyodide import STARTED, Pyodide, download_pyodide, read_pyodide
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.store.browser_pages import BrowserPage, BrowserPages
+from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 
 _WHEEL_LIMIT = 256 * 1024 * 1024
 _WHEEL_SECONDS = 600.0

@@ -99,7 +99,7 @@ class PrivateCopies:
         """Keep them below ``place``, a directory that only this process writes to.
 
         ``remove`` removes a tree with untrusted contents
-        (:func:`mograder.store.files.remove_tree`).
+        (:func:`mograder.store.filesystem.files.remove_tree`).
         """
         self._place = place
         self._remove = remove

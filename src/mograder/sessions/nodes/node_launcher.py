@@ -38,7 +38,7 @@ from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.placement import NodeLoad, choose_node
-from mograder.store.hub_tables import SessionRow
+from mograder.store.hub.hub_tables import SessionRow
 
 _log = logging.getLogger(__name__)
 

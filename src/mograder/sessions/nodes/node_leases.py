@@ -17,7 +17,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
 from mograder.sessions.nodes.connected_node import ConnectedNode
-from mograder.store.nodes import Nodes
+from mograder.store.hub.nodes import Nodes
 
 _log = logging.getLogger(__name__)
 

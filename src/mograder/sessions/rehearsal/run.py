@@ -33,8 +33,8 @@ from mograder.sessions.rehearsal.outcome import (
     summary,
 )
 from mograder.sessions.session import LiveSession, SessionKey, ended
-from mograder.store.published_release import Release
-from mograder.store.rehearsal_copies import RehearsalCopies
+from mograder.store.copies.rehearsal_copies import RehearsalCopies
+from mograder.store.releases.published_release import Release
 
 MOST_STUDENTS = 1000
 """Most students of a rehearsal: each has a number in the database, from which a uid is made."""

@@ -24,7 +24,7 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.ports import KeptText, Placement, ReleaseHistory
 from mograder.sessions.updates.standing import CopyStanding, Standing, standing_of
-from mograder.store.copy_updates import (
+from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     MergedCells,
     OfferRow,
@@ -32,9 +32,9 @@ from mograder.store.copy_updates import (
     UpdateState,
     stored_cells,
 )
-from mograder.store.releases import Releases
-from mograder.store.versions import Origin, Versions, digest_of
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.releases.releases import Releases
+from mograder.store.versions.versions import Origin, Versions, digest_of
 
 _log = get_logger(__name__)
 

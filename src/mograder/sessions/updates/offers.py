@@ -14,7 +14,7 @@ from mograder.core.single_flight import Progress
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.copy_updates import CopyUpdates
-from mograder.store.copy_updates import CopyUpdateRow, OfferRow, PreviewRow, UpdateState
+from mograder.store.copies.copy_updates import CopyUpdateRow, OfferRow, PreviewRow, UpdateState
 
 _log = get_logger(__name__)
 

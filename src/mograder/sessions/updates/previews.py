@@ -18,8 +18,8 @@ from mograder.processes.copy_merging import MergeOutline, MergeQuestion
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.copy_updates import CopyUpdates
 from mograder.sessions.updates.ports import KeptText
-from mograder.store.copy_facts import CopyListing
-from mograder.store.copy_updates import PreviewLine, PreviewState
+from mograder.store.copies.copy_facts import CopyListing
+from mograder.store.copies.copy_updates import PreviewLine, PreviewState
 
 _BATCH = 20
 _BATCH_BYTES = 400_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mograder.store.copy_updates import CopyUpdateRow, OfferRow, UpdateState
+from mograder.store.copies.copy_updates import CopyUpdateRow, OfferRow, UpdateState
 
 
 class Standing(StrEnum):

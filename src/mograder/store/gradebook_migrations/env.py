@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mograder.store import marking_tables  # noqa: F401  (its tables are part of the metadata)
-from mograder.store.gradebook_tables import metadata
-from mograder.store.migrating import run
+from mograder.store.database.migrating import run
+from mograder.store.gradebook import marking_tables  # noqa: F401  (its tables are part of the metadata)
+from mograder.store.gradebook.gradebook_tables import metadata
 
 run(metadata)

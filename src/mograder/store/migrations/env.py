@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from mograder.store import (
-    board_tables,
-    external_tables,
-    node_tables,
-    release_tables,
-    update_tables,
-    version_tables,
-)
-from mograder.store.hub_tables import metadata
-from mograder.store.migrating import run
+from mograder.store.copies import update_tables
+from mograder.store.database.migrating import run
+from mograder.store.external import external_tables
+from mograder.store.hub import board_tables, node_tables
+from mograder.store.hub.hub_tables import metadata
+from mograder.store.versions import release_tables, version_tables
 
 # Their tables are in it now.
 assert board_tables.board_checks.metadata is metadata

@@ -14,7 +14,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.results.result_signature import grading_key
-from mograder.store.sources import open_sources
+from mograder.store.course.sources import open_sources
 from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.grader.access import LocalAccess, ProxyAccess, ProxyRules, local_user

@@ -25,12 +25,12 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
-from mograder.store.copy_facts import CopyListing
-from mograder.store.submissions import Submissions
-from mograder.store.validation_results import KeptResults
-from mograder.store.version_thinning import Thinning
-from mograder.store.visibility import VisibilityRules
-from mograder.store.warm_times import WarmTimes
+from mograder.store.copies.copy_facts import CopyListing
+from mograder.store.hub.validation_results import KeptResults
+from mograder.store.releases.visibility import VisibilityRules
+from mograder.store.releases.warm_times import WarmTimes
+from mograder.store.submissions.submissions import Submissions
+from mograder.store.versions.version_thinning import Thinning
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of

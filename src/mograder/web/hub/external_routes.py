@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mograder.store.lti_presence import has_platforms
+from mograder.store.external.lti_presence import has_platforms
 from mograder.web.hub.routes import Route
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.services import Services
@@ -50,7 +50,7 @@ def machines_in(services: Services) -> MachineWatch | None:
     if not settings.listen:
         return None
     from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
-    from mograder.store.nodes import Nodes  # noqa: PLC0415 - see above
+    from mograder.store.hub.nodes import Nodes  # noqa: PLC0415 - see above
     from mograder.web.hub.support.machine_watch import MachineWatch  # noqa: PLC0415 - see above
 
     view = NodesView(Nodes(services.state.engine), settings.lease_seconds)

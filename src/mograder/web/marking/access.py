@@ -10,7 +10,7 @@ from fastapi import Request
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden
 from mograder.core.name_lookup import nfc
-from mograder.store.open_marking import open_for_marking
+from mograder.store.marking.open_marking import open_for_marking
 
 ASSIGNMENT = "a"
 """The path parameter with the assignment."""

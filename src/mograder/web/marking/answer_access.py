@@ -14,8 +14,8 @@ from mograder.core.errors import Forbidden, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
-from mograder.store.grading_records import WHOLE
-from mograder.store.question_marking import QuestionMarks
+from mograder.store.gradebook.grading_records import WHOLE
+from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.marking.context import Marker, MarkingApp
 
 LIMIT = 256 * 1024

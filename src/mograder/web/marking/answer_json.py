@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from mograder.grading.marking.shown_work import WorkCell
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import GradingResult
-from mograder.store.annotations import Annotation as StoredAnnotation
-from mograder.store.annotations import annotation_text
-from mograder.store.grading_records import MACHINE, MANUAL, QuestionGrade
-from mograder.store.mark_steps import GivenMark
-from mograder.store.question_marking import AnswerMark
-from mograder.store.regrade_requests import RegradeRequest as StoredRequest
-from mograder.store.rubrics import Rubric
-from mograder.store.rubrics import SavedComment as StoredComment
+from mograder.store.gradebook.grading_records import MACHINE, MANUAL, QuestionGrade
+from mograder.store.gradebook.rubrics import Rubric
+from mograder.store.gradebook.rubrics import SavedComment as StoredComment
+from mograder.store.marking.annotations import Annotation as StoredAnnotation
+from mograder.store.marking.annotations import annotation_text
+from mograder.store.marking.mark_steps import GivenMark
+from mograder.store.marking.question_marking import AnswerMark
+from mograder.store.marking.regrade_requests import RegradeRequest as StoredRequest
 from mograder.web.marking.models import (
     Annotation,
     Automatic,

@@ -10,9 +10,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from mograder.core.names import ItemName
-from mograder.store.annotations import Annotation, AnnotationChanged, Annotations, AnnotationWish
-from mograder.store.annotations import Place as AnnotatedPlace
-from mograder.store.saved_comments import SavedComments
+from mograder.store.marking.annotations import (
+    Annotation,
+    AnnotationChanged,
+    Annotations,
+    AnnotationWish,
+)
+from mograder.store.marking.annotations import Place as AnnotatedPlace
+from mograder.store.marking.saved_comments import SavedComments
 from mograder.web.marking.answer_access import (
     LIMIT,
     answers_of,

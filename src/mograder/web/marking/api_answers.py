@@ -21,21 +21,21 @@ from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.results.recorded_result import last_result
-from mograder.store.annotations import Annotation, Annotations
-from mograder.store.answer_states import AnswerStates
-from mograder.store.grading_records import MarkDetails, MarkEntry
-from mograder.store.mark_counting import replaces_automatic
-from mograder.store.marking_progress import QuestionProgress
-from mograder.store.question_marking import (
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.gradebook.mark_counting import replaces_automatic
+from mograder.store.gradebook.rubrics import Rubric
+from mograder.store.marking.annotations import Annotation, Annotations
+from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.marking_progress import QuestionProgress
+from mograder.store.marking.question_marking import (
     AnswerChanged,
     AnswerMark,
     Change,
     QuestionMarks,
 )
-from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
-from mograder.store.rubrics import Rubric
-from mograder.store.saved_comments import SavedComments
-from mograder.store.shares import Shares
+from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.store.marking.saved_comments import SavedComments
+from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.answer_access import (
     LIMIT,

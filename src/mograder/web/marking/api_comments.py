@@ -13,8 +13,8 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import question_of, question_title
-from mograder.store.rubrics import StartsAt
-from mograder.store.saved_comments import (
+from mograder.store.gradebook.rubrics import StartsAt
+from mograder.store.marking.saved_comments import (
     Author,
     CommentWish,
     SavedCommentChanged,

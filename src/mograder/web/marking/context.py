@@ -18,8 +18,8 @@ from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
-from mograder.store.gradebook import Gradebook
-from mograder.store.marking_progress import MarkingProgress
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.marking.marking_progress import MarkingProgress
 from mograder.web.marking.reports import Reports
 
 MARKING, MARKER = "mograder.marking", "mograder.marker"

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from mograder.core.closing import Closing
-from mograder.store.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 
 
 class SharedGradebook(Closing):
@@ -23,7 +23,7 @@ class SharedGradebook(Closing):
     def get(self) -> Gradebook:
         """Return the gradebook, which the first call opens or creates; blocks.
 
-        Raises: as :class:`~mograder.store.gradebook.Gradebook`.
+        Raises: as :class:`~mograder.store.gradebook.gradebook.Gradebook`.
         """
         with self._opening:
             if self._book is None:

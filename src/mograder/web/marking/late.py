@@ -31,8 +31,8 @@ from mograder.grading.late.late_changes import (
 )
 from mograder.grading.late.late_names import known_assignments, unknown_students
 from mograder.publishing.schedule import parse_zone
-from mograder.store.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
-from mograder.store.late_work import LateWork
+from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
+from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome

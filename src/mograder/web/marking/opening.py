@@ -10,7 +10,7 @@ from fastapi import Request
 from mograder.core.clock import Clock
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.store.sources import Sources
+from mograder.store.course.sources import Sources
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.reports import Reports

@@ -13,12 +13,12 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import question_address, question_title
-from mograder.store.files import entry_named
-from mograder.store.grading_records import StudentGrade
-from mograder.store.marking_progress import AssignmentProgress, QuestionProgress
-from mograder.store.open_marking import open_for_marking, set_open_for_marking
-from mograder.store.student_grades import grades_of
-from mograder.store.submitted_files import submitted_files
+from mograder.store.filesystem.files import entry_named
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.student_grades import grades_of
+from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress
+from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
+from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.context import request_context
 from mograder.web.marking.answer_access import (
     Answers,

@@ -27,10 +27,10 @@ from mograder.grading.release.releasing import (
     take_back,
 )
 from mograder.publishing.schedule import parse_zone
-from mograder.store.gradebook import Gradebook
-from mograder.store.late_work import LateWork
-from mograder.store.mark_counting import waiting_for
-from mograder.store.question_marking import QuestionMarks
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.mark_counting import waiting_for
+from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.context import request_context
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp

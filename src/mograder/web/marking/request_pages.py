@@ -22,11 +22,11 @@ from mograder.grading.release import look_again
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import view_marks
-from mograder.store.answer_states import AnswerStates
-from mograder.store.gradebook import Gradebook
-from mograder.store.open_marking import open_for_marking
-from mograder.store.question_marking import AnswerMark, QuestionMarks
-from mograder.store.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.open_marking import open_for_marking
+from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
+from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.context import request_context
 from mograder.web.marking.access import check_instructor
 from mograder.web.marking.answer_access import names_shown

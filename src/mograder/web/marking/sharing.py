@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.store.shares import ALL_QUESTIONS, Shares
+from mograder.store.marking.shares import ALL_QUESTIONS, Shares
 from mograder.web.context import request_context
 from mograder.web.marking.answer_access import LIMIT, assignment_of, json_answer
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp

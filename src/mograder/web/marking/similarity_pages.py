@@ -26,7 +26,7 @@ from mograder.grading.marking.similar_work import (
 )
 from mograder.grading.similarity.fingerprints import Place
 from mograder.grading.similarity.pairs import SimilarPair
-from mograder.store.similarity_verdicts import (
+from mograder.store.marking.similarity_verdicts import (
     LONGEST_NOTE,
     GivenVerdict,
     SimilarityVerdicts,

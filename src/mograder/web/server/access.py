@@ -16,7 +16,7 @@ from mograder.auth.tokens import Claims, verify_token
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotAuthenticated
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username
-from mograder.store.name_registry import How
+from mograder.store.assignment_server.name_registry import How
 from mograder.web.context import context_of
 from mograder.web.server.services import Services
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.receipts import moment
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.names import FileName
-from mograder.store.assignments import Assignment, may_be_served
+from mograder.store.assignment_server.assignments import Assignment, may_be_served
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.files import answer_file, look
 

@@ -15,7 +15,7 @@ from anyio import to_thread
 from starlette.responses import HTMLResponse, Response
 
 from mograder.core.errors import NotFound
-from mograder.store.browser_pages import PACKED
+from mograder.store.assignment_server.browser_pages import PACKED
 from mograder.web.context import RequestContext, context_of
 from mograder.web.headers import nameable
 from mograder.web.server.access import RequestInfo

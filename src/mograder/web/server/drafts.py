@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput
-from mograder.store.drafts import DRAFT_LIMIT, Draft, DraftChanged
+from mograder.store.assignment_server.drafts import DRAFT_LIMIT, Draft, DraftChanged
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find
 from mograder.web.server.request_bodies import announced_size, read_body

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName, ItemName
-from mograder.store.feedback import FeedbackUpload, receiving
-from mograder.store.grades import parse_entries
+from mograder.store.assignment_server.feedback import FeedbackUpload, receiving
+from mograder.store.assignment_server.grades import parse_entries
 from mograder.web.request_body import MEGABYTE
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find

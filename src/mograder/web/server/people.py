@@ -12,8 +12,8 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import Forbidden, InvalidInput
 from mograder.core.names import Username
-from mograder.store.history import reads_as_a_submission
-from mograder.store.name_registry import How, taken
+from mograder.store.assignment_server.name_registry import How, taken
+from mograder.store.submissions.history import reads_as_a_submission
 from mograder.web.context import context_of
 from mograder.web.server.access import RequestInfo, identify
 from mograder.web.server.request_bodies import read_body

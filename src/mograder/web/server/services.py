@@ -16,15 +16,15 @@ from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
 from mograder.core.settings_model import Settings
-from mograder.store.allowlist import Allowlist
-from mograder.store.assignments import Catalogue
-from mograder.store.browser_pages import BrowserPages
+from mograder.store.assignment_server.assignments import Catalogue
+from mograder.store.assignment_server.browser_pages import BrowserPages
+from mograder.store.assignment_server.drafts import Drafts
+from mograder.store.assignment_server.grades import Grades
+from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry
+from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
-from mograder.store.drafts import Drafts
-from mograder.store.grades import Grades
-from mograder.store.name_registry import PEOPLE_FILE, NameRegistry
-from mograder.store.secret import SECRET_FILE, ensure_secret
-from mograder.store.submissions import Submissions
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.submissions.submissions import Submissions
 from mograder.web.request_body import MEGABYTE
 from mograder.web.server.body_budget import Budget
 from mograder.web.server.files import Digests

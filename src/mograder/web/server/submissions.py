@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.receipts import Facts, Receipt, make_receipt, moment
 from mograder.core.errors import Busy, Forbidden, InvalidInput, MograderError
 from mograder.core.names import FileName, ItemName
-from mograder.store.assignments import Assignment, Deadline
-from mograder.store.grades import Mark
-from mograder.store.history import Submission, reads_as_a_submission
-from mograder.store.submissions import Kept, Terms
+from mograder.store.assignment_server.assignments import Assignment, Deadline
+from mograder.store.assignment_server.grades import Mark
+from mograder.store.submissions.history import Submission, reads_as_a_submission
+from mograder.store.submissions.submissions import Kept, Terms
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, shown
 from mograder.web.server.drafts import about

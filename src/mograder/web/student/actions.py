@@ -15,7 +15,7 @@ from mograder.clients.course_server import Transport, WouldReplaceOnTime
 from mograder.core.errors import MograderError, NotAuthenticated, NotFound
 from mograder.exchange.student.course import Submitted
 from mograder.exchange.student.drafts import NewerElsewhere
-from mograder.store.student_folder import Notebook
+from mograder.store.copies.student_folder import Notebook
 from mograder.web.background import Report
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, status_of, wanted

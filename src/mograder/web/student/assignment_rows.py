@@ -12,8 +12,8 @@ from mograder.core.errors import MograderError
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation.report_json import ValidationResult
-from mograder.store.copy_state import CopyState
-from mograder.store.student_folder import Notebook, SentNotebook, Waiting
+from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web.student.student_app import StudentApp
 
 

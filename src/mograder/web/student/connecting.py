@@ -5,7 +5,7 @@ from __future__ import annotations
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import Known
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 from mograder.web.student.connector import Connector, HttpsConnector
 from mograder.web.student.moodle_connector import MoodleConnector
 

@@ -32,8 +32,8 @@ from mograder.grading.validation.report_json import (
 from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.local_editor import Editor, LocalEditors
 from mograder.sandbox.execution.report import Outcome
-from mograder.store.course import read_notebook
-from mograder.store.student_folder import Notebook, StudentFolder
+from mograder.store.copies.student_folder import Notebook, StudentFolder
+from mograder.store.course.course import read_notebook
 
 Report = Callable[[str], None]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.database import database_url, open_engine, upgrade
-from mograder.store.hub_state import HubState
+from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.hub.hub_state import HubState
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from mograder.auth.node_certificates import Authority
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.main import run
-from mograder.store.hub_state import HubState
-from mograder.store.hubs import Hubs
-from mograder.store.nodes import Nodes
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hubs import Hubs
+from mograder.store.hub.nodes import Nodes
 from tests.support.joined_nodes import connected, joined, lapse
 
 SECRET = "0123456789abcdef" * 4

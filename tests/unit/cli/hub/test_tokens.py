@@ -13,7 +13,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_metrics_token, verify_token
 from mograder.cli.main import run
 from mograder.core.clock import SystemClock
-from mograder.store.hub_state import HubState
+from mograder.store.hub.hub_state import HubState
 
 SECRET = "0123456789abcdef" * 4
 

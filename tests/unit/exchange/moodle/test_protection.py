@@ -32,7 +32,7 @@ from mograder.exchange.moodle.protection import (
     replaced_files,
     to_remember,
 )
-from mograder.store.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
+from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LATER = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)

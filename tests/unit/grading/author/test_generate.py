@@ -20,7 +20,7 @@ from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
 from mograder.notebook.leaks import CellOutput
 from mograder.notebook.templates import assignment_text
-from mograder.store.course import find_source
+from mograder.store.course.course import find_source
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "course"
 TEXT = assignment_text("A1", marimo="0.25.2")

@@ -9,13 +9,13 @@ from pathlib import Path
 from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
-from mograder.store.annotations import Annotations, AnnotationWish, Place
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkDetails, MarkEntry
-from mograder.store.mark_reasons import MarkReasons, Note, SavedText, read_mark_reasons
-from mograder.store.question_marking import Change, QuestionMarks
-from mograder.store.rubrics import StartsAt
-from mograder.store.saved_comments import Author, CommentWish, SavedComments
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.gradebook.rubrics import StartsAt
+from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
+from mograder.store.marking.mark_reasons import MarkReasons, Note, SavedText, read_mark_reasons
+from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import DUE, EVIL, WORK
 from tests.support.gradebooks import AT, FAIR, a_run
 

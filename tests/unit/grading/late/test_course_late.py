@@ -18,9 +18,9 @@ from mograder.core.settings import load_settings
 from mograder.core.settings_model import CourseRule
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import GradingRun, MarkEntry
-from mograder.store.late_facts import (
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
+from mograder.store.gradebook.late_facts import (
     Change,
     Extension,
     LateFacts,
@@ -28,7 +28,7 @@ from mograder.store.late_facts import (
     PolicyChange,
     StoredPolicy,
 )
-from mograder.store.late_work import LateWork
+from mograder.store.gradebook.late_work import LateWork
 from tests.support.gradebooks import AT
 from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
 

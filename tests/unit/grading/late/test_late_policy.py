@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mograder.core.settings_model import Assignment, CourseRule, LateRule, PenaltiesSettings
 from mograder.grading.late.due_dates import due_dates
 from mograder.grading.late.late_policy import LatePolicy, merged
-from mograder.store.assignments import Assignment as Served
-from mograder.store.assignments import Deadline
-from mograder.store.mark_counting import mark_after
+from mograder.store.assignment_server.assignments import Assignment as Served
+from mograder.store.assignment_server.assignments import Deadline
+from mograder.store.gradebook.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
 USUAL = LatePolicy.of(PenaltiesSettings(enabled=True))

@@ -22,9 +22,9 @@ from mograder.grading.late.late_work import (
     Work,
     late_work,
 )
-from mograder.store.grading_records import StudentGrade
-from mograder.store.late_facts import Extension, LateFacts, Membership
-from mograder.store.mark_counting import mark_after
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.late_facts import Extension, LateFacts, Membership
+from mograder.store.gradebook.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
 RULE = PenaltiesSettings(enabled=True, per_day=10)

@@ -15,7 +15,7 @@ from mograder.grading.marking.question_sources import (
     sources_or_none,
 )
 from mograder.grading.marking.shown_work import Works, WorkToShow, show_work, solution_cells
-from mograder.store.grading_records import WHOLE
+from mograder.store.gradebook.grading_records import WHOLE
 from tests.support.marking_course import SOURCE, submission_of
 
 SOURCES = question_sources(SOURCE, "hw1.py")

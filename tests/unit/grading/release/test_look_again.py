@@ -23,7 +23,7 @@ from mograder.grading.release.look_again import (
 )
 from mograder.grading.release.released_pages import released_marks
 from mograder.grading.release.releasing import take_back
-from mograder.store.regrade_requests import (
+from mograder.store.marking.regrade_requests import (
     MessageKind,
     RegradeRequest,
     RegradeRequests,

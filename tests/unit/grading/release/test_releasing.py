@@ -26,13 +26,13 @@ from mograder.grading.release.releasing import (
     take_back,
 )
 from mograder.grading.results.grading_result import GradingState
-from mograder.store.annotations import Annotations, AnnotationWish, Place
-from mograder.store.grading_records import MarkDetails, MarkEntry
-from mograder.store.late_facts import Membership
-from mograder.store.late_work import LateWork
-from mograder.store.mark_release import MarkReleases
-from mograder.store.question_marking import Change, QuestionMarks
-from mograder.store.saved_comments import Author, CommentWish, SavedComments
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.gradebook.late_facts import Membership
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
+from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
 from tests.support.gradebooks import AT, change
 from tests.support.graded_results import graded_result

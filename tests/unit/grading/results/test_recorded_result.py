@@ -6,7 +6,7 @@ from mograder.auth.signing import derived_key
 from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.results.recorded_result import LastResult, last_result, result_of_run
 from mograder.grading.results.result_signature import sign_result
-from mograder.store.grading_records import RecordedRun
+from mograder.store.gradebook.grading_records import RecordedRun
 from tests.support.graded_results import graded_result
 
 KEY = derived_key("secret", "grading")

@@ -10,7 +10,7 @@ from mograder.grading.statistics.item_statistics import (
     distribution,
     item_statistics,
 )
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.graded_results import graded_result
 
 

@@ -33,10 +33,10 @@ from mograder.sessions.nodes.node_launcher import NodeLauncher
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.node_runs import NodeRuns
-from mograder.store.database import open_engine, upgrade
-from mograder.store.hub_state import HubState, SessionRow, SessionState
-from mograder.store.node_tables import NodeRow, nodes
-from mograder.store.nodes import Nodes
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
+from mograder.store.hub.node_tables import NodeRow, nodes
+from mograder.store.hub.nodes import Nodes
 from tests.support.clock import ManualClock
 from tests.support.fake_node import MEGABYTE, FakeLink, FakeNode, linked
 

@@ -19,9 +19,9 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.rehearsal.outcome import Outcome, State
 from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.session import SessionKey
-from mograder.store.rehearsal_copies import RehearsalCopies
-from mograder.store.releases import Releases
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.rehearsal_copies import RehearsalCopies
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.releases.releases import Releases
 from tests.support.fake_marimo import FakeMarimo, fake_marimo
 from tests.support.session_pools import (
     ALICE,

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.gradebook import Gradebook
-from mograder.store.grading_records import MarkEntry
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import Hub, hub
 

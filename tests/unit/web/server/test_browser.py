@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.names import ItemName
-from mograder.store.browser_pages import BrowserPage, BrowserPages
+from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]

@@ -7,7 +7,7 @@ import hashlib
 import httpx
 import pytest
 
-from mograder.store.drafts import DRAFT_LIMIT
+from mograder.store.assignment_server.drafts import DRAFT_LIMIT
 from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict
-from mograder.store.grades import Grades, parse_entries
+from mograder.store.assignment_server.grades import Grades, parse_entries
 from tests.support.assignment_app import Course, course
 from tests.support.threads import at_once
 

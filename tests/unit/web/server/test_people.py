@@ -15,8 +15,8 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
-from mograder.store.name_registry import How, NameRegistry
-from mograder.store.secret import ensure_secret, read_secret
+from mograder.store.assignment_server.name_registry import How, NameRegistry
+from mograder.store.assignment_server.secret import ensure_secret, read_secret
 from tests.support.assignment_app import CODE, Course, course
 from tests.support.threads import at_once
 

@@ -10,7 +10,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
 from mograder.exchange.student.course import Known
-from mograder.store.student_folder import StudentFolder
+from mograder.store.copies.student_folder import StudentFolder
 from mograder.web.student.connecting import connector_of
 from mograder.web.student.connector import Connector
 

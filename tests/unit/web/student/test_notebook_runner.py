@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.student_folder import Notebook
+from mograder.store.copies.student_folder import Notebook
 from tests.support.dashboard_app import Dashboard, dashboard
 
 OLD = {

@@ -20,8 +20,8 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
-from mograder.store.published_release import parse_file
-from mograder.store.releases import ItemKind, Release, ReleaseUpload
+from mograder.store.releases.published_release import parse_file
+from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
 from mograder.web.hub.handlers.course_pages import PREPARING, publishing_page
 from mograder.web.hub.support.access import Caller

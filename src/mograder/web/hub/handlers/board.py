@@ -23,7 +23,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
-from mograder.store.releases import ItemKind
+from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.events import EVENT_STREAM, KEEP_ALIVE_SECONDS, still_admitted
 from mograder.web.hub.support.access import Caller

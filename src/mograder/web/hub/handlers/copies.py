@@ -25,10 +25,10 @@ from mograder.grading.validation.report_html import has_our_elements_only
 from mograder.notebook.integrity import UNTOUCHED, Tampering
 from mograder.notebook.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.earlier_versions import Archive
-from mograder.store.releases import ItemKind, Release
-from mograder.store.renamed_notebooks import printable
-from mograder.store.workspaces import FileStatus, Saved
+from mograder.store.copies.earlier_versions import Archive
+from mograder.store.copies.renamed_notebooks import printable
+from mograder.store.copies.workspaces import FileStatus, Saved
+from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
 from mograder.web.downloads import attachment

@@ -15,9 +15,9 @@ from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.releases import Release
-from mograder.store.versions import Version
-from mograder.store.workspaces import Saved
+from mograder.store.copies.workspaces import Saved
+from mograder.store.releases.releases import Release
+from mograder.store.versions.versions import Version
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.items import find_release
 from mograder.web.hub.handlers.validation import page_of

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.store.visibility import Visibility
+from mograder.store.releases.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.handlers.roster_watch import end_removed
 from mograder.web.hub.support.access import Caller

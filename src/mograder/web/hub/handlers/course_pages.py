@@ -23,9 +23,9 @@ from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession
-from mograder.store.copy_facts import CopyFacts
-from mograder.store.releases import Release
-from mograder.store.visibility import Visibility
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.releases.releases import Release
+from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.handlers.client import lines_if_any
 from mograder.web.hub.handlers.recent_problems import gather
 from mograder.web.hub.support.access import Caller

@@ -18,8 +18,8 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external_people import ExternalPeople, ExternalPerson
-from mograder.store.lti_platforms import KeyFacts, Keys, Platforms
+from mograder.store.external.external_people import ExternalPeople, ExternalPerson
+from mograder.store.external.lti_platforms import KeyFacts, Keys, Platforms
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page, with_outcome

@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName
 from mograder.grading.batch.grading_jobs import GradingRequest
-from mograder.store.grading_jobs import JobRow
-from mograder.store.releases import ItemKind
-from mograder.store.sources import Source
+from mograder.store.course.sources import Source
+from mograder.store.hub.grading_jobs import JobRow
+from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.item_pages import page_of, submitters
 from mograder.web.hub.support.access import Caller

@@ -14,7 +14,7 @@ from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.board import HelpRow
+from mograder.store.hub.board import HelpRow
 from mograder.web.hub.handlers.board import page_of
 from mograder.web.hub.handlers.copies import KnownCopy, known_copy
 from mograder.web.hub.support.access import Caller

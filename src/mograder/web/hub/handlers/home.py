@@ -25,8 +25,8 @@ from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import LiveSession, spinner_of
-from mograder.store.copy_facts import CopyFacts
-from mograder.store.releases import ItemKind
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.deadlines import NOWHERE, HandIn, course_page, hand_ins
 from mograder.web.hub.handlers.end_messages import news_of

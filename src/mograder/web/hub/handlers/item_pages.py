@@ -16,8 +16,8 @@ from mograder.core.names import ItemName
 from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
 from mograder.grading.statistics.item_statistics import CheckStatistics
-from mograder.store.mark_release import MarkReleases
-from mograder.store.submitted_files import submitted_files
+from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp

@@ -21,10 +21,10 @@ from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.releases import ItemKind, Release
-from mograder.store.renamed_notebooks import printable
-from mograder.store.visibility import Visibility
-from mograder.store.workspaces import FileStatus
+from mograder.store.copies.renamed_notebooks import printable
+from mograder.store.copies.workspaces import FileStatus
+from mograder.store.releases.releases import ItemKind, Release
+from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.models import AssignmentEntry, Done, Entry, LectureEntry

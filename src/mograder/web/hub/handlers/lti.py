@@ -31,7 +31,7 @@ from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import ItemName
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.sessions.session import spinner_of
-from mograder.store.lti_platforms import Link
+from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.handlers.lti_pick import pick_page

@@ -22,7 +22,7 @@ from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import marks_of
-from mograder.store.releases import ItemKind, Release
+from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.items import find_release
 from mograder.web.hub.support import signin_cookies

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import NotFound
 from mograder.operations.machines import Machine, total
-from mograder.store.nodes import Nodes
+from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, machines_of

@@ -23,8 +23,8 @@ from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.released_pages import render_marks_page, view_marks
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.mark_release import MarkReleases, Standing, standing
-from mograder.store.regrade_requests import RegradeRequest, RegradeRequests, RequestState
+from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to

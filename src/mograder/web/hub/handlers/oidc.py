@@ -21,7 +21,7 @@ from mograder.auth.oidc import Logout, display_name, missing_claim, session_id, 
 from mograder.auth.signin_state import SignInState, new_state
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.external_settings import OidcSettings
-from mograder.store.external_people import ProviderLogins
+from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
 from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import Visitor

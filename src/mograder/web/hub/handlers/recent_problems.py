@@ -9,7 +9,7 @@ from enum import StrEnum
 from mograder.core.disk import Space
 from mograder.core.errors import Conflict
 from mograder.sessions.end_reasons import EndReason
-from mograder.store.hub_state import AuditRow, EndingRow
+from mograder.store.hub.hub_state import AuditRow, EndingRow
 from mograder.web.hub.support.hub_app import HubApp
 
 _LATELY = timedelta(hours=24)

@@ -17,7 +17,7 @@ from mograder.sessions.memory_estimate import expected_memory
 from mograder.sessions.rehearsal.outcome import Outcome, Seconds, State, plan
 from mograder.sessions.rehearsal.run import MOST_STUDENTS, Wish
 from mograder.sessions.session import SessionKey
-from mograder.store.releases import Release
+from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.support.access import Caller

@@ -19,7 +19,7 @@ from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.releases import ItemKind, Release
+from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import known_copy
 from mograder.web.hub.handlers.copy_update import settle

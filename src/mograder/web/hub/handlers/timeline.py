@@ -21,7 +21,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.version_diff import CellDifference, Line
 from mograder.sessions.copy_timeline import Compared, Timeline
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.versions import Version
+from mograder.store.versions.versions import Version
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import KnownCopy, file_status, send_notebook
 from mograder.web.hub.support.access import Caller

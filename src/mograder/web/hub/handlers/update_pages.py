@@ -13,7 +13,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.offers import UpdateOverview
-from mograder.store.copy_updates import (
+from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     PreviewLine,
     PreviewState,

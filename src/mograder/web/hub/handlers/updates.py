@@ -10,7 +10,13 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.names import ItemName
 from mograder.sessions.updates.offers import UpdateOverview
-from mograder.store.copy_updates import CopyUpdateRow, PreviewLine, PreviewRow, cells_in, lines_in
+from mograder.store.copies.copy_updates import (
+    CopyUpdateRow,
+    PreviewLine,
+    PreviewRow,
+    cells_in,
+    lines_in,
+)
 from mograder.web.background import Report
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.support.access import Caller

@@ -20,8 +20,8 @@ from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.launch_spec import script_of
-from mograder.store.course import read_notebook
-from mograder.store.releases import Release
+from mograder.store.course.course import read_notebook
+from mograder.store.releases.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import known_copy
 from mograder.web.hub.support.access import Caller

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.store.warm_times import Times
+from mograder.store.releases.warm_times import Times
 from mograder.web.background import Report
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.support.access import Caller

@@ -21,7 +21,7 @@ from mograder.core.names import ItemName, Username
 from mograder.core.rate_limit import Rate, RateLimit
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.session import SessionKey
-from mograder.store.versions import Origin
+from mograder.store.versions.versions import Origin
 
 SAVE_BYTES = Rate(40 * 2**20, 2 * 2**20)
 SAVES = Rate(60, 4)

@@ -16,7 +16,7 @@ from mograder.auth.identity import Identity
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.store.hub_state import HubState
+from mograder.store.hub.hub_state import HubState
 from mograder.web.context import request_context
 
 _QUIET_SECONDS = 60.0

@@ -27,8 +27,8 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.sessions.session import LiveSession
-from mograder.store.hub_state import HubState
-from mograder.store.hub_tables import CapabilityRow
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import CapabilityRow
 
 _RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
 _LONGEST = 64

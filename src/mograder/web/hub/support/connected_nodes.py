@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mograder.sandbox.nodes.hub_listener import HubListener
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.session import LiveSession
-from mograder.store.nodes import Nodes
+from mograder.store.hub.nodes import Nodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from datetime import datetime
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.store.copy_facts import CopyFacts, CopyListing
+from mograder.store.copies.copy_facts import CopyFacts, CopyListing
 
 _FRESH_SECONDS = 60.0
 _PATIENCE_SECONDS = 2.0

@@ -19,9 +19,9 @@ from mograder.auth.external_names import (
 from mograder.auth.identity import Method
 from mograder.core.errors import Conflict
 from mograder.core.names import Username
-from mograder.store.external_people import ExternalPeople, ProviderLogins
-from mograder.store.gradebook import existing_gradebook
-from mograder.store.student_grades import has_marks
+from mograder.store.external.external_people import ExternalPeople, ProviderLogins
+from mograder.store.gradebook.gradebook import existing_gradebook
+from mograder.store.gradebook.student_grades import has_marks
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import HubApp, identity_of

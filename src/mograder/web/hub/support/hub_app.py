@@ -17,9 +17,9 @@ from mograder.auth.roles import Role
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
-from mograder.store.copy_facts import CopyListing
-from mograder.store.submissions import Submissions
-from mograder.store.visibility import VisibilityRules
+from mograder.store.copies.copy_facts import CopyListing
+from mograder.store.releases.visibility import VisibilityRules
+from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail

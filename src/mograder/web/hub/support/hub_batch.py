@@ -21,10 +21,10 @@ from mograder.grading.results.result_row import ResultRow
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.runs.run_limits import lowered
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
-from mograder.store.gradebook import Gradebook
-from mograder.store.releases import Releases
-from mograder.store.sources import Sources
-from mograder.store.submitted_files import SubmittedFile, submitted_files
+from mograder.store.course.sources import Sources
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.releases.releases import Releases
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 _log = get_logger(__name__)
 

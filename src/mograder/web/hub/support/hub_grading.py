@@ -24,13 +24,13 @@ from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
 from mograder.sessions.manager import SessionManager
-from mograder.store.files import remove_tree
-from mograder.store.gradebook import existing_gradebook
-from mograder.store.grading_jobs import KeptJobs
-from mograder.store.grading_records import StudentGrade
-from mograder.store.hub_state import HubState
-from mograder.store.releases import Releases
-from mograder.store.sources import Sources, open_sources
+from mograder.store.course.sources import Sources, open_sources
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.gradebook.gradebook import existing_gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.hub.grading_jobs import KeptJobs
+from mograder.store.hub.hub_state import HubState
+from mograder.store.releases.releases import Releases
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 from mograder.web.hub.support.hosting import SessionMachines
 from mograder.web.hub.support.hub_batch import HubBatch

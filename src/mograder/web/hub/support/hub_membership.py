@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.store.files import remove_tree
-from mograder.store.hubs import HubRow, Hubs
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.hub.hubs import HubRow, Hubs
 
 ALIVE_SECONDS = 10.0
 """How long a hub counts as alive after its last heartbeat. What a dead one was at is taken over."""

@@ -30,11 +30,11 @@ from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.node_runs import NodeRuns
-from mograder.store.files import remove_tree
-from mograder.store.hub_state import HubState
-from mograder.store.node_authority import open_authority
-from mograder.store.node_tables import NodeRow
-from mograder.store.nodes import Nodes
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.node_authority import open_authority
+from mograder.store.hub.node_tables import NodeRow
+from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.support.connected_nodes import HubNodes
 from mograder.web.hub.support.hosting import Hosting
 from mograder.web.hub.support.hub_membership import HubMembership, own_directory
@@ -94,7 +94,7 @@ async def open_nodes(
     ``builder`` is the hub's own supervisor, which only builds environments.
 
     Raises: :class:`Conflict` if the address cannot be used, and as
-    :func:`~mograder.store.node_authority.open_authority`.
+    :func:`~mograder.store.hub.node_authority.open_authority`.
     """
     settings, nodes = loaded.settings, Nodes(state.engine)
     authority = await asyncio.to_thread(open_authority, nodes, secret, clock.now())

@@ -12,10 +12,10 @@ from mograder.core.log import get_logger
 from mograder.sessions.updates.copy_updates import CopyUpdates, UpdateStores
 from mograder.sessions.updates.offers import UpdateOffers
 from mograder.sessions.updates.previews import UpdatePreviews
-from mograder.store.copy_facts import CopyListing
-from mograder.store.copy_updates import UpdateRows
-from mograder.store.kept_releases import KeptReleases
-from mograder.store.releases import Release, Releases
+from mograder.store.copies.copy_facts import CopyListing
+from mograder.store.copies.copy_updates import UpdateRows
+from mograder.store.releases.releases import Release, Releases
+from mograder.store.versions.kept_releases import KeptReleases
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
 from mograder.web.hub.support.services import Services

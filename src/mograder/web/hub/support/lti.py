@@ -14,11 +14,11 @@ from mograder.core.clock import Clock
 from mograder.core.external_settings import LtiPlatform
 from mograder.exchange.lti.roster import RosterNames
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.allowlist import Allowlist
-from mograder.store.external_people import ExternalPeople, UsedStates
-from mograder.store.lti_platforms import Keys, Links, Platforms
-from mograder.store.lti_rosters import LtiRosters
-from mograder.store.lti_scores import LtiScores
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.external.external_people import ExternalPeople, UsedStates
+from mograder.store.external.lti_platforms import Keys, Links, Platforms
+from mograder.store.external.lti_rosters import LtiRosters
+from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.support.lti_platform_services import PlatformServices
 from mograder.web.hub.support.lti_rosters import RosterKeeping
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources

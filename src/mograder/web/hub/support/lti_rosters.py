@@ -17,8 +17,8 @@ from mograder.exchange.lti.roster import (
     refresh,
     wanted_rosters,
 )
-from mograder.store.external_people import ExternalPeople
-from mograder.store.lti_rosters import Course, LtiRosters
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_rosters import Course, LtiRosters
 
 READ_EVERY = timedelta(minutes=10)
 

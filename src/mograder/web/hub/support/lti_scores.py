@@ -17,10 +17,9 @@ from mograder.exchange.lti.delivery import ActivityAddress, Delivery
 from mograder.exchange.lti.scores import comment_text, grade_item_of
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.due_marks import DueMark, DueMarks, due_marks
-from mograder.store.external_people import ExternalPeople
-from mograder.store.gradebook import Gradebook, existing_gradebook
-from mograder.store.lti_platforms import Link, Links
-from mograder.store.lti_scores import (
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_platforms import Link, Links
+from mograder.store.external.lti_scores import (
     DueScore,
     Grade,
     LtiScores,
@@ -28,7 +27,8 @@ from mograder.store.lti_scores import (
     ScoreRow,
     ScoreState,
 )
-from mograder.store.mark_release import MarkReleases
+from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
+from mograder.store.gradebook.mark_release import MarkReleases
 
 LEASE = timedelta(minutes=1)
 """How long a mark is one process's; longer than a try with all its requests may take."""
@@ -113,7 +113,7 @@ class ScoreSending:
     def queue_due(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Queue what has become due since the last time.
 
-        Raises: as :class:`~mograder.store.gradebook.Gradebook`, and Busy.
+        Raises: as :class:`~mograder.store.gradebook.gradebook.Gradebook`, and Busy.
         """
         platforms = self._platforms()
         by_item: defaultdict[str, list[Link]] = defaultdict(list)

@@ -7,7 +7,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from mograder.core.names import Username
-from mograder.store.grading_records import MANUAL, NEEDS_ATTENTION, UNPROTECTED, StudentGrade
+from mograder.store.gradebook.grading_records import (
+    MANUAL,
+    NEEDS_ATTENTION,
+    UNPROTECTED,
+    StudentGrade,
+)
 
 _NOT_GRADED = "not graded"
 _TODO = {

@@ -16,9 +16,9 @@ from pydantic import (
 )
 
 from mograder.sandbox.protocol import Mode
-from mograder.store.grading_jobs import JobState
-from mograder.store.releases import ItemKind
-from mograder.store.workspaces import FileStatus
+from mograder.store.copies.workspaces import FileStatus
+from mograder.store.hub.grading_jobs import JobState
+from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.support.body_model import Body
 from mograder.web.hub.support.help_models import HelpAsked, NotebookMessage
 from mograder.web.hub.support.update_models import NotebookUpdate

@@ -24,7 +24,7 @@ from mograder.core.clock import Clock
 from mograder.core.external_settings import OidcSettings
 from mograder.core.log import register_secret
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
-from mograder.store.external_people import UsedStates
+from mograder.store.external.external_people import UsedStates
 from mograder.web.hub.support.services import Services
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.store.hub_state import HubState
+from mograder.store.hub.hub_state import HubState
 from mograder.web.hub.support.hosting import Hosting, own_machine
 from mograder.web.hub.support.hub_membership import HubMembership
 

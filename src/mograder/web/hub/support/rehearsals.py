@@ -14,7 +14,7 @@ from mograder.core.log import get_logger
 from mograder.core.single_flight import Progress
 from mograder.sessions.rehearsal.outcome import Outcome
 from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
-from mograder.store.rehearsal_copies import RehearsalCopies
+from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.web.hub.support.services import Services
 
 _TASK = "rehearsal"

@@ -9,11 +9,11 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.sessions.updates.ports import KeptText
-from mograder.store.kept_releases import KeptReleases
-from mograder.store.merged_files import Placing
-from mograder.store.releases import Releases
-from mograder.store.versions import Versions
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.merged_files import Placing
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.releases.releases import Releases
+from mograder.store.versions.kept_releases import KeptReleases
+from mograder.store.versions.versions import Versions
 
 _TOLD = (Placing.BESIDE, Placing.STAYS, Placing.FAILED, Placing.REMOVED)
 _log = get_logger(__name__)

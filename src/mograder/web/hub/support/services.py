@@ -37,16 +37,16 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
 from mograder.sessions.probe import connections as count_pages
 from mograder.sessions.shared_rows import SharedRows
-from mograder.store.allowlist import Allowlist
-from mograder.store.database import database_url, open_engine, upgrade
-from mograder.store.files import remove_tree
-from mograder.store.hub_state import HubState
-from mograder.store.hubs import Hubs, may_be_several
-from mograder.store.releases import Limits, Releases
-from mograder.store.revocations import CachedRevocations
-from mograder.store.session_locks import SessionLocks
-from mograder.store.versions import Versions
-from mograder.store.workspaces import Workspaces
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hubs import Hubs, may_be_several
+from mograder.store.hub.revocations import CachedRevocations
+from mograder.store.hub.session_locks import SessionLocks
+from mograder.store.releases.releases import Limits, Releases
+from mograder.store.versions.versions import Versions
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from mograder.web.hub.support.hosting import Hosting, SessionMachines
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from mograder.sessions.updates.standing import Standing
-from mograder.store.copy_updates import PreviewState, UpdateState
+from mograder.store.copies.copy_updates import PreviewState, UpdateState
 from mograder.web.hub.support.body_model import Body
 
 

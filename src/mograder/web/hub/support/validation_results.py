@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult
-from mograder.store.validation_results import KeptResults, ResultRow
+from mograder.store.hub.validation_results import KeptResults, ResultRow
 
 _MOST = 1000
 _LONGEST = 64_000

@@ -10,7 +10,7 @@ from contextlib import suppress
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.store.version_thinning import Thinned, Thinning
+from mograder.store.versions.version_thinning import Thinned, Thinning
 
 _LOOK_SECONDS = 60.0
 _AT_ONCE = 50

@@ -19,8 +19,8 @@ from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.sandbox.environments.builder import Environments
-from mograder.store.visibility import VisibilityRules
-from mograder.store.warm_times import WarmTimes
+from mograder.store.releases.visibility import VisibilityRules
+from mograder.store.releases.warm_times import WarmTimes
 from mograder.web.hub.support.services import Services
 
 _LOOK_SECONDS = 60.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.external_people import ExternalPeople
-from mograder.store.lti_platforms import Keys
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_platforms import Keys
 from mograder.web.hub.people_routes import PEOPLE_ROUTES
 from mograder.web.hub.routes import Route
 from tests.support.hub_app import SECRET, Hub, make_hub, running

@@ -12,9 +12,9 @@ from mograder.auth.cookies import LIFETIME
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.external_settings import LtiPlatform, LtiSettings
-from mograder.store.gradebook import Gradebook
-from mograder.store.gradebook import Identity as MoodleUser
-from mograder.store.lti_platforms import Platforms
+from mograder.store.external.lti_platforms import Platforms
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from tests.support.hub_app import Hub, make_hub
 from tests.support.lti.state import ASSISTANT
 from tests.support.lti.tokens import LTI

@@ -14,7 +14,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.external_settings import LtiPlatform, LtiSettings
 from mograder.sandbox.protocol import Mode
-from mograder.store.lti_platforms import Platforms
+from mograder.store.external.lti_platforms import Platforms
 from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import LTI, sign
 from tests.support.lti_hub import (

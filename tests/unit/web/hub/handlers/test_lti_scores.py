@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.lti_scores import ScoreState
+from mograder.store.external.lti_scores import ScoreState
 from mograder.web.hub.handlers.roster_watch import end_removed
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.lti import LtiService

@@ -12,7 +12,7 @@ from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
-from mograder.store.hub_tables import CapabilityRow
+from mograder.store.hub.hub_tables import CapabilityRow
 from mograder.web.hub.support.capabilities import Capabilities, seal_key
 from tests.support.clock import ManualClock
 

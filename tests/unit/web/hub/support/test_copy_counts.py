@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.names import ItemName, Username
-from mograder.store.copy_facts import CopyFacts, CopyListing
-from mograder.store.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyFacts, CopyListing
+from mograder.store.copies.copy_state import CopyState
 from mograder.web.hub.support.copy_counts import CopyCounts
 from tests.support.clock import ManualClock
 

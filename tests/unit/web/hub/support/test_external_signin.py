@@ -19,8 +19,8 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external_people import ExternalPeople
-from mograder.store.gradebook import Gradebook
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.web.app import AppMiddleware
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import _make_hub_app

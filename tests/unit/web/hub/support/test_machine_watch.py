@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.operations.machines import NodesView
-from mograder.store.database import database_url, open_engine, upgrade
-from mograder.store.nodes import Nodes
+from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.support.machine_watch import MachineWatch
 from mograder.web.hub.support.notifier import Notifier, Part
 from tests.support.clock import ManualClock

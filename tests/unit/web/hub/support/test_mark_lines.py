@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.store.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from mograder.web.hub.support.mark_lines import mark_lines
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.store.database import open_engine, upgrade
-from mograder.store.version_thinning import Thinned, Thinning
-from mograder.store.versions import Origin, Versions
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.versions.version_thinning import Thinned, Thinning
+from mograder.store.versions.versions import Origin, Versions
 from mograder.web.hub.support import version_upkeep
 from mograder.web.hub.support.version_upkeep import VersionUpkeep
 from tests.support.clock import ManualClock

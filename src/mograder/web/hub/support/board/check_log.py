@@ -19,7 +19,7 @@ from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey
-from mograder.store.board import Board, Seen
+from mograder.store.hub.board import Board, Seen
 from mograder.web.hub.support.board.item_checks import MOST_CHECKS, ItemChecks
 
 _WRITE_SECONDS = 0.2

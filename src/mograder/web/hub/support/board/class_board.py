@@ -12,7 +12,7 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.shared_editing import share_editing
-from mograder.store.board import Board, HelpRow
+from mograder.store.hub.board import Board, HelpRow
 from mograder.web.hub.support.board.check_log import CheckLog
 from mograder.web.hub.support.board.help_desk import HelpDesk
 from mograder.web.hub.support.board.item_checks import ItemChecks

@@ -11,9 +11,9 @@ from mograder.core.errors import MograderError
 from mograder.core.names import ItemName
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, key_of, marks_of
-from mograder.store.board_tables import MOST_LABEL
-from mograder.store.course import read_notebook
-from mograder.store.releases import Releases
+from mograder.store.course.course import read_notebook
+from mograder.store.hub.board_tables import MOST_LABEL
+from mograder.store.releases.releases import Releases
 
 MOST_CHECKS = 200
 

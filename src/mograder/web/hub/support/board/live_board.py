@@ -24,7 +24,7 @@ from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
-from mograder.store.board import Board, CheckRow
+from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.support.board.board_view import Head, Line, Share, heads_of, line_of, share_of
 from mograder.web.hub.support.board.help_desk import HelpDesk
 from mograder.web.hub.support.board.item_checks import Column, ItemChecks

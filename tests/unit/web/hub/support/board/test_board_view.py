@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mograder.store.board_tables import CheckRow
+from mograder.store.hub.board_tables import CheckRow
 from mograder.web.hub.support.board.board_view import (
     QUIET,
     Order,

@@ -12,7 +12,7 @@ from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
-from mograder.store.board import Board, Seen
+from mograder.store.hub.board import Board, Seen
 from mograder.web.hub.support.board.check_log import CheckLog
 from mograder.web.hub.support.board.item_checks import MOST_CHECKS, Column, ItemChecks
 

@@ -1,0 +1,1 @@
+"""What an assignment server keeps in its directory besides submissions."""

@@ -1,0 +1,250 @@
+"""The assignments of an assignment server, found in its directory or listed in its manifest.
+
+Every directory with ``files/`` is an assignment (B136), unless ``assignments.json`` lists them
+(B137); with a release directory the files are flat in ``release/<assignment>/`` (B138). The
+manifest may also hold due dates, cut-offs and extensions (docs/reference/https-api.md).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
+
+from mograder.core.clock import from_unix
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.log import get_logger
+from mograder.core.names import FileName, ItemName
+from mograder.core.shared_files import SharedFile, again_if_stale
+from mograder.store.submissions.history import reads_as_a_submission
+
+MANIFEST_FILE = "assignments.json"
+_LIMIT = 16 * 1024 * 1024
+_NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.json"})
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The due date and the time after which work is refused; None means no such time."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    due: AwareDatetime | None = None
+    cutoff: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One assignment; ``entry`` is its unchanged entry in the manifest, empty without one.
+
+    ``files`` are the names of the files in ``directory`` for students; only :meth:`Catalogue.all`
+    fills them in. ``extensions`` maps usernames to their deadlines.
+    """
+
+    name: ItemName
+    directory: Path
+    files: tuple[FileName, ...] = ()
+    entry: Mapping[str, JsonValue] = field(default_factory=dict)
+    deadline: Deadline = Deadline()
+    extensions: Mapping[str, Deadline] = field(default_factory=dict)
+
+    def deadline_of(self, user: str) -> Deadline:
+        """Return a user's deadline: an extension moves the cut-off at least to its due date."""
+        extension = self.extensions.get(user)
+        if extension is None:
+            return self.deadline
+        due, cutoff = extension.due or self.deadline.due, extension.cutoff
+        if cutoff is None and self.deadline.cutoff is not None:
+            moments = [each for each in (extension.due, self.deadline.cutoff) if each]
+            cutoff = max(moments)
+        return Deadline(due, cutoff)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
+    due: AwareDatetime | None = None
+    cutoff: AwareDatetime | None = None
+    extensions: dict[str, AwareDatetime | Deadline] = Field(default_factory=dict)
+
+    def deadline(self) -> Deadline:
+        by_number = from_unix(self.duedate) if self.duedate else None
+        return Deadline(self.due or by_number, self.cutoff)
+
+    def extended(self) -> dict[str, Deadline]:
+        return {
+            user: each if isinstance(each, Deadline) else Deadline(each)
+            for user, each in self.extensions.items()
+        }
+
+
+_RAW = TypeAdapter(list[dict[str, JsonValue]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The parsed manifest; valid while ``stamp`` equals that of the file on disk."""
+
+    stamp: tuple[int, int, int]
+    listed: Mapping[str, Assignment]
+
+
+class Catalogue:
+    """The assignments of one server; thread-safe.
+
+    ``release`` is a directory with the files of each assignment, flat. ``hidden`` are directories
+    that are never assignments, such as that of the submissions. Mutable state: ``_last``, the last
+    valid manifest, replaced as a whole.
+    """
+
+    def __init__(self, root: Path, release: Path | None, hidden: tuple[Path, ...] = ()) -> None:
+        self.root = root
+        self.release = release
+        self._base = (release or root).resolve()
+        self._hidden = frozenset(path.resolve() for path in hidden)
+        self._file = SharedFile(root / MANIFEST_FILE)
+        self._last: _Reading | None = None
+
+    def all(self) -> tuple[Assignment, ...]:
+        """Return every assignment, in the manifest's order, else by name.
+
+        Raises: :class:`InvalidInput` if the manifest is invalid and was never valid before.
+        """
+        listed = self._manifest()
+        if listed is not None:
+            return tuple(self._with_files(each) for each in listed.values())
+        return tuple(self._discovered())
+
+    def find(self, name: str) -> Assignment:
+        """Return one assignment, without its list of files.
+
+        Raises: :class:`NotFound` if there is none of this name, and as :meth:`all`.
+        """
+        listed = self._manifest()
+        parsed = ItemName.valid(name)
+        found = self._one(name) if listed is None else listed.get(parsed or "")
+        if found is None:
+            raise NotFound(f"There is no assignment {name[:100]}.")
+        return found
+
+    def _manifest(self) -> Mapping[str, Assignment] | None:
+        """Return the manifest's assignments by name; None without a manifest.
+
+        If an edit makes it invalid while the server runs, the last valid version stays in use, so
+        that students do not miss a deadline because of the error.
+        """
+        path = self.root / MANIFEST_FILE
+        last = self._last
+        try:
+            status = self._file.status()
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if last is None or last.stamp != stamp:
+                self._last = last = _Reading(stamp, again_if_stale(partial(self._load, path)))
+        except FileNotFoundError:
+            return None
+        except (OSError, MograderError) as error:
+            if last is None:
+                raise InvalidInput(f"{MANIFEST_FILE} cannot be used: {error}") from error
+            _log.error("%s is invalid, its last valid version is used: %s", MANIFEST_FILE, error)
+        return last.listed if last else None
+
+    def _load(self, path: Path) -> dict[str, Assignment]:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
+            raise InvalidInput(f"it is larger than {_LIMIT // 1024 // 1024} MB")
+        try:
+            raw = _RAW.validate_json(content)
+            entries = [_Entry.model_validate(each) for each in raw]
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"{place or 'its content'}: {first['msg']}") from error
+        listed: dict[str, Assignment] = {}
+        for entry, values in zip(entries, raw, strict=True):
+            name = ItemName.parse(entry.name)
+            if name in listed:
+                raise InvalidInput(f"{name} is listed twice")
+            listed[name] = Assignment(
+                name=name,
+                directory=self._files_of(name),
+                entry=values,
+                deadline=entry.deadline(),
+                extensions=entry.extended(),
+            )
+        return listed
+
+    def _discovered(self) -> Iterator[Assignment]:
+        """Yield the assignments found in the directory, by name."""
+        try:
+            names = sorted(os.listdir(self.release or self.root))  # noqa: PTH208 - names only
+        except OSError as error:
+            _log.error("the assignments cannot be listed: %s", error)
+            return
+        for name in names:
+            found = self._one(name)
+            if found is not None and found.name == name:
+                yield self._with_files(found)
+
+    def _one(self, name: str) -> Assignment | None:
+        """Return the assignment of this name; None if the directory does not have it."""
+        parsed = ItemName.valid(name)
+        if parsed is None:
+            return None
+        directory = self._files_of(parsed)
+        if not directory.is_dir() or self._is_hidden(parsed):
+            return None
+        if self.release is not None and not _served(directory):
+            return None
+        return Assignment(name=parsed, directory=directory)
+
+    def _is_hidden(self, name: ItemName) -> bool:
+        # Called for every submission: resolve the path only if it is a symbolic link itself.
+        place = self._base / name
+        return (place.resolve() if place.is_symlink() else place) in self._hidden
+
+    def _files_of(self, name: ItemName) -> Path:
+        return self.root / name / "files" if self.release is None else self.release / name
+
+    def _with_files(self, found: Assignment) -> Assignment:
+        files = _served(found.directory)
+        zips = tuple(each for each in files if each.lower().endswith(".zip"))
+        flat = self.release is not None and zips
+        return replace(found, files=zips if flat else files)
+
+
+def may_be_served(name: str) -> bool:
+    """Whether students may download a file of this name from an assignment's directory."""
+    return name not in _NEVER_SERVED and not reads_as_a_submission(name.removesuffix(".py"))
+
+
+def _served(directory: Path) -> tuple[FileName, ...]:
+    """Return the names of the regular files in a directory for students, sorted."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            listed = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    except OSError:
+        return ()
+    for name, status in listed:
+        parsed = FileName.valid(name)
+        if parsed and parsed == name and stat.S_ISREG(status.st_mode) and may_be_served(name):
+            found.append(parsed)
+    return tuple(sorted(found))

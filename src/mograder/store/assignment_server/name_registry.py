@@ -1,0 +1,183 @@
+"""The names taken on an assignment server, and the names whose tokens it has revoked (B141).
+
+A name is taken once it was registered, or a token for it was issued or used. Only an instructor
+can reset it, which also revokes its earlier tokens. Stored as lines that are only appended, in
+``.mograder/people.jsonl`` beside the secret, so that the command line and several servers can
+write at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from mograder.core.disk import DISK, Disk
+from mograder.core.errors import Conflict
+from mograder.store.filesystem.records import Records
+
+PEOPLE_FILE = Path(".mograder") / "people.jsonl"
+_MOST = 20_000
+
+
+class How(StrEnum):
+    """The last event of a name."""
+
+    REGISTERED = "registered"
+    ISSUED = "issued"
+    USED = "used"
+    REVOKED = "revoked"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A name and its state; ``retry`` is the random mark of the client that registered it.
+
+    ``epoch`` counts how often the name's tokens were revoked.
+    """
+
+    user: str
+    how: How
+    since: datetime
+    epoch: int = 0
+    retry: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the name cannot be registered by another client."""
+        return self.how is not How.RESET
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    user: str
+    how: How
+    at: AwareDatetime
+    retry: str = ""
+
+
+class NameRegistry:
+    """The names of one server; thread-safe.
+
+    Mutable state: ``_known``, replaced as a whole, so that readers need no lock.
+    """
+
+    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
+        self._records = Records(path, disk=disk)
+        self._lock = threading.Lock()
+        self._known: dict[str, Known] = {}
+        self.refresh()
+
+    def epoch(self, username: str) -> int:
+        """Return how often the tokens of this name were revoked; from memory."""
+        known = self._known.get(_key(username))
+        # Spellings that differ in case are one name: their tokens are revoked together.
+        return known.epoch if known else 0
+
+    def find(self, username: str) -> Known | None:
+        """Return the state of a name, ignoring case; None if it is unknown; from memory."""
+        return self._known.get(_key(username))
+
+    def taken(self) -> tuple[Known, ...]:
+        """Return the names that are taken, sorted; from memory."""
+        known = (each for each in self._known.values() if each.taken)
+        return tuple(sorted(known, key=lambda each: each.user))
+
+    def refresh(self) -> None:
+        """Read the lines that other processes have added."""
+        with self._lock:
+            self._read()
+
+    def register(self, user: str, retry: str, now: datetime) -> Known:
+        """Register a name, synced to disk on return.
+
+        A client that repeats its request with the same ``retry`` mark gets the same name again.
+
+        Raises: :class:`Conflict` when the name is taken, or there are too many names,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with self._lock, self._records.alone() as add:
+            self._read()
+            known = self.find(user)
+            if known is not None and known.taken:
+                if retry and retry == known.retry and known.user == user:
+                    return known
+                raise taken(user)
+            if len(self._known) >= _MOST:
+                raise Conflict(
+                    f"{_MOST} names are registered here, and that is all.",
+                    hint="Tell your instructor.",
+                )
+            event = _Event(user=user, how=How.REGISTERED, at=now, retry=retry)
+            add([event.model_dump_json().encode()], True)
+            self._read()
+            return self._known[_key(user)]
+
+    def note(self, users: Iterable[str], how: How, now: datetime) -> None:
+        """Record that tokens were issued or used; names that are taken already are unchanged.
+
+        Raises: ``OSError``, :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with self._lock, self._records.alone() as add:
+            self._read()
+            known = ((user, self.find(user)) for user in users)
+            new = [user for user, old in known if old is None or not old.taken]
+            events = [_Event(user=user, how=how, at=now) for user in new]
+            if events:
+                add([each.model_dump_json().encode() for each in events], how is not How.USED)
+            self._read()
+
+    def end(self, user: str, how: How, now: datetime) -> None:
+        """Revoke all tokens of a name: ``REVOKED`` keeps the name taken, ``RESET`` releases it.
+
+        Raises: ``OSError``, :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with self._lock, self._records.alone() as add:
+            event = _Event(user=user, how=how, at=now)
+            add([event.model_dump_json().encode()], True)
+            self._read()
+
+    def _read(self) -> None:
+        lines = self._records.fresh()
+        if not lines:
+            return
+        known = dict(self._known)
+        for line in lines:
+            try:
+                event = _Event.model_validate_json(line)
+            except ValidationError:
+                continue  # An incomplete line, left by a crash.
+            key = _key(event.user)
+            known[key] = _after(known.get(key), event)
+        self._known = known
+
+
+def taken(user: str) -> Conflict:
+    """Return the error for an attempt to register a taken name."""
+    return Conflict(
+        f"The name {user} is taken on this server.",
+        hint="If it is yours, use the token that you were given for it, "
+        "or ask your instructor to reset the name.",
+    )
+
+
+def _after(known: Known | None, event: _Event) -> Known:
+    """Return the state of a name after an event."""
+    epoch = known.epoch if known else 0
+    if event.how in (How.REVOKED, How.RESET):
+        return Known(event.user, event.how, event.at, epoch + 1)
+    if known is not None and known.taken:
+        # A token issued or used after a revocation ends that state; otherwise keep the state.
+        return replace(known, how=event.how) if known.how is How.REVOKED else known
+    return Known(event.user, event.how, event.at, epoch, event.retry)
+
+
+def _key(username: str) -> str:
+    return username.casefold()

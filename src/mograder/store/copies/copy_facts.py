@@ -1,0 +1,99 @@
+"""Facts about students' copies for lists: which exist, when each was saved, whether submitted.
+
+Only inodes are read, not contents, in a directory that students control
+(``store.filesystem.untrusted_dir``); students can set every file time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.renamed_notebooks import Released, Renamed
+from mograder.store.filesystem.untrusted_dir import FileInfo, UntrustedDir
+
+_MOST_PEOPLE = 20_000
+_MOST_ITEMS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFacts:
+    """One copy: ``size`` in bytes; ``validated`` is the time of its last validation report."""
+
+    item: ItemName
+    state: CopyState
+    saved: datetime
+    size: int
+    validated: datetime | None
+    submitted: datetime | None
+
+
+class CopyListing:
+    """A listing of the copies below one directory; thread-safe."""
+
+    def __init__(self, root: Path, released: Released = lambda _: None) -> None:
+        """Take ``released``, which returns the release to compare a renamed notebook with."""
+        self._root = root.resolve()
+        self._below = UntrustedDir(self._root)
+        self._renamed = Renamed(self._below, released)
+
+    def people(self) -> tuple[Username, ...]:
+        """Return the names of all users who have a folder, sorted; other names are skipped."""
+        try:
+            names = [path.name for path in self._root.iterdir() if path.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        found = (_person(name) for name in names[:_MOST_PEOPLE])
+        return tuple(sorted(name for name in found if name is not None))
+
+    def of(self, user: Username) -> tuple[CopyFacts, ...]:
+        """Return the copies of one user, sorted by item."""
+        try:
+            names = self._below.names(user, _MOST_ITEMS)
+        except (NotFound, InvalidInput):
+            return ()
+        found = (self.facts(user, item) for item in map(ItemName.valid, names) if item is not None)
+        return tuple(sorted((each for each in found if each), key=lambda each: each.item))
+
+    def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
+        """Return one copy; None without a notebook that is a regular file."""
+        notebook = self._renamed.look(user, item)
+        if notebook is None:
+            return None
+        submitted = self._look(user, item, ".submitted")
+        report = self._look(user, item, f"{item}.html")
+        return CopyFacts(
+            item=item,
+            state=self._state(user, item, notebook, submitted),
+            saved=notebook.modified,
+            size=notebook.size,
+            validated=report.modified if report else None,
+            submitted=submitted.modified if submitted else None,
+        )
+
+    def _state(
+        self, user: Username, item: ItemName, notebook: FileInfo, submitted: FileInfo | None
+    ) -> CopyState:
+        if submitted is not None and submitted.modified_ns >= notebook.modified_ns:
+            return CopyState.SUBMITTED
+        exported = self._look(user, item, ".exported")
+        if exported is not None and exported.modified_ns >= notebook.modified_ns:
+            return CopyState.EXPORTED
+        uploaded = self._look(user, item, ".uploaded")
+        if uploaded is not None and notebook.modified_ns > uploaded.modified_ns:
+            return CopyState.EDITED
+        return CopyState.DOWNLOADED
+
+    def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
+        return self._below.look(f"{user}/{item}/{name}")
+
+
+def _person(name: str) -> Username | None:
+    try:
+        return Username.of_account(name)
+    except InvalidInput:
+        return None

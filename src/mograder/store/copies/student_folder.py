@@ -1,0 +1,363 @@
+"""A student's own folder: a directory for each assignment, and the state in ``.mograder``.
+
+The layout is 0.3.16's where it has one (compatibility-0.3.16.md 5):
+``.mograder/check_cache/<nb>.json`` and ``.mograder/submissions/<nb>.json``. New since then are
+receipts with the notebooks they are for, notebooks waiting to be sent, feedback, and the server's
+last answer. Every write is synced to disk before its method returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mograder.core.atomic_file import move_file
+from mograder.core.clock import from_unix
+from mograder.core.disk import explained_when_full
+from mograder.core.errors import InvalidInput, NotFound, TooLarge
+from mograder.core.held_files import unlink
+from mograder.core.line_ends import digests, same_text
+from mograder.core.long_paths import reachable
+from mograder.core.names import FileName, ItemName
+from mograder.core.portable_names import local_name, server_name
+from mograder.core.system import SYSTEM
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.store.copies.copy_state import CopyState
+from mograder.store.filesystem.files import (
+    atomic_write,
+    exchange_or_rename,
+    remove_tree,
+)
+
+M = TypeVar("M", bound=BaseModel)
+
+STATE = ".mograder"
+_LARGEST_RECORD = 20_000_000
+_EARLIER = re.compile(r"\.bak\.\d{8}T\d{6}(-\d+)?\Z")
+_MOST_LOOKED_AT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """A notebook in the student's folder; ``mtime`` is the Unix time of its last save."""
+
+    folder: str
+    path: Path
+    mtime: float
+
+    @property
+    def saved(self) -> datetime:
+        """The time of the last save, in UTC."""
+        return from_unix(self.mtime)
+
+
+class SentNotebook(BaseModel):
+    """The last submission that the server acknowledged; 0.3.16 has only ``file_mtime``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    file_mtime: float
+    notebook: str = ""
+    digest: str = ""
+    filename: str = ""
+    submitted_at: datetime | None = None
+    late: bool = False
+    repeated: bool = False
+    receipt: str = ""
+    """The receipt's file, relative to the course's folder; empty if the server gave none."""
+
+
+class Waiting(BaseModel):
+    """A notebook to be submitted that the server has not yet acknowledged."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    file: str
+    digest: str
+    file_mtime: float
+    kept_at: datetime
+    late: bool = False
+    why: str = ""
+    """Why it could not be sent, in words for the student; empty while it is being sent."""
+
+
+class _Named(BaseModel):
+    """The field common to all records of a notebook; empty in those of 0.3.16."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    notebook: str = ""
+
+
+class StudentFolder:
+    """The files of one student's course; thread-safe."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = root / STATE
+
+    def directory(self, folder: str) -> Path:
+        """Return an assignment's directory. Raises: InvalidInput for an invalid name."""
+        return self.root / ItemName.parse(folder)
+
+    def notebook(self, folder: str) -> Notebook | None:
+        """Return the notebook of an assignment; None before it is fetched.
+
+        It is the one named like its folder; else one of the released ones, else the first by
+        name. Earlier versions kept beside it are ignored.
+        """
+        directory = self.directory(folder)
+        handed_out = {path.name for path in self._releases(folder)}
+        found = _notebooks(directory)
+        found.sort(key=lambda path: (path.stem != folder, path.name not in handed_out, path.name))
+        for path in found[:1]:
+            with suppress(FileNotFoundError):
+                return Notebook(folder, path, path.stat().st_mtime)
+        return None
+
+    def read(self, notebook: Notebook) -> bytes:
+        """Return a notebook's bytes. Raises: NotFound, TooLarge, InvalidInput (unreadable)."""
+        data = _bytes(notebook.path, MAX_NOTEBOOK)
+        if data is None:
+            raise NotFound("The notebook is gone.", hint="Fetch the assignment again.")
+        return data
+
+    def released(self, notebook: Notebook) -> Path | None:
+        """Return the path of the notebook as released, None without (compatibility-0.3.16.md 4)."""
+        found = self._releases(notebook.folder)
+        return next((path for path in found if path.name == notebook.path.name), None)
+
+    def state_of(self, notebook: Notebook | None) -> CopyState | None:
+        """Return the state of a notebook, in the words of the page; None before it is fetched."""
+        if notebook is None:
+            return None
+        data: bytes | None = None
+        with suppress(InvalidInput):  # one unreadable notebook must not break the whole list
+            data = _bytes(notebook.path, MAX_NOTEBOOK)
+        sent = self.sent(notebook)
+        if sent is not None and (
+            sent.digest in digests(data or b"") or (not sent.digest and _same(sent, notebook))
+        ):
+            return CopyState.SUBMITTED
+        released = self.released(notebook)
+        with suppress(InvalidInput):
+            original = None if released is None else _bytes(released, MAX_NOTEBOOK)
+            if data is not None and original is not None and same_text(data, original):
+                return CopyState.DOWNLOADED
+        return CopyState.EDITED
+
+    def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
+        """Return the record of a notebook in ``.mograder/<kind>``; None if missing or invalid."""
+        return _read(self._record_path(kind, notebook), shape)
+
+    def put_record(self, kind: str, notebook: Notebook, record: BaseModel) -> None:
+        """Write a record of a notebook to the file that 0.3.16 reads."""
+        path = self._record_path(kind, notebook)
+        self._write(path, record.model_dump_json(indent=2).encode())
+
+    def sent(self, notebook: Notebook) -> SentNotebook | None:
+        """Return the last acknowledged submission of a notebook; None if there is none."""
+        return self.record("submissions", notebook, SentNotebook)
+
+    def name_of(self, notebook: Notebook) -> str:
+        """Return the notebook's path relative to the course's folder, as used in records."""
+        return notebook.path.relative_to(self.root).as_posix()
+
+    def keep(self, notebook: Notebook, *, late: bool, now: datetime) -> Waiting:
+        """Copy a notebook to the outbox, where it stays until it is acknowledged.
+
+        A different notebook that was waiting there is kept by :meth:`set_aside`.
+        """
+        data = self.read(notebook)
+        _checked(notebook.path.name)
+        before = self.waiting(notebook.folder)
+        if before is not None and before.digest not in digests(data):
+            self.set_aside(notebook.folder, now)
+        waiting = Waiting(
+            file=notebook.path.name,
+            digest=_digest(data),
+            file_mtime=notebook.mtime,
+            kept_at=now,
+            late=late,
+        )
+        self._write(self._outbox(notebook.folder) / waiting.file, data)
+        self.put_waiting(notebook.folder, waiting)
+        return waiting
+
+    def waiting(self, folder: str) -> Waiting | None:
+        """Return the notebook of an assignment that waits to be sent; None if there is none."""
+        place = self._outbox(folder)
+        found = _read(place / "about.json", Waiting)
+        return found if found is not None and (place / found.file).is_file() else None
+
+    def put_waiting(self, folder: str, waiting: Waiting) -> None:
+        """Replace the record of the notebook that waits to be sent."""
+        path = self._outbox(folder) / "about.json"
+        self._write(path, waiting.model_dump_json(indent=2).encode())
+
+    def waiting_file(self, folder: str, waiting: Waiting) -> Path:
+        """Return the path of the waiting notebook."""
+        return self._outbox(folder) / _checked(waiting.file)
+
+    def set_aside(self, folder: str, now: datetime) -> None:
+        """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``."""
+        waiting = self.waiting(folder)
+        if waiting is not None:
+            target = self._free(self.state / "set-aside", folder, now)
+            self._move(self.waiting_file(folder, waiting), target)
+        self.forget_waiting(folder)
+
+    def acknowledged(self, notebook: Notebook, sent: SentNotebook, now: datetime) -> None:
+        """Record a submission, and keep the bytes that the server has acknowledged."""
+        self.put_record("submissions", notebook, sent)
+        # Last: after a crash before this it is sent again, and the server recognises the same
+        # bytes.
+        waiting = self.waiting(notebook.folder)
+        if waiting is not None:
+            target = self._free(self.state / "submitted", notebook.folder, now)
+            self._move(self.waiting_file(notebook.folder, waiting), target)
+        self.forget_waiting(notebook.folder)
+
+    def put_feedback(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> None:
+        """Replace the local copy of an assignment's feedback: pairs of file name and content."""
+        place = self._feedback(folder)
+        staged = place.with_name(f".{secrets.token_hex(6)}")
+        self._make(staged)
+        for number, (name, content) in enumerate(documents):
+            self._write(staged / f"{number:02}" / _plain(name), content)
+        old: Path | None = staged
+        try:
+            with explained_when_full():
+                old = exchange_or_rename(staged, place)
+        finally:
+            if old is not None:
+                remove_tree(old)
+
+    def feedback(self, folder: str) -> tuple[Path, ...]:
+        """Return the paths of the fetched feedback documents, in the server's order."""
+        place = self._feedback(folder)
+        return tuple(sorted(path for path in place.glob("*/*") if path.is_file()))
+
+    def known(self, shape: type[M]) -> M | None:
+        """Return the server's last answer about this course; None if missing or invalid."""
+        return _read(self.state / "student.json", shape)
+
+    def put_known(self, known: BaseModel) -> None:
+        """Store the server's answer, for use while it cannot be reached."""
+        self._write(self.state / "student.json", known.model_dump_json(indent=2).encode())
+
+    def _releases(self, folder: str) -> list[Path]:
+        """Return the kept copies of all notebooks that were released for an assignment."""
+        top = self.state / "release" / ItemName.parse(folder)
+        return sorted(
+            [*(self.directory(folder) / STATE / "release").glob("*/*.py"), *top.glob("*.py")]
+        )
+
+    def _record_path(self, kind: str, notebook: Notebook) -> Path:
+        """Return the record's file, named like the notebook, unless another notebook uses it."""
+        plain = self.state / kind / f"{notebook.path.stem}.json"
+        there = _read(plain, _Named)
+        names = ("", self.name_of(notebook), notebook.path.name, notebook.path.stem)
+        if there is None or there.notebook in (*names, str(notebook.path)):
+            return plain
+        return plain.with_name(f"{notebook.folder}--{notebook.path.stem}.json")
+
+    def _outbox(self, folder: str) -> Path:
+        return self.state / "outbox" / ItemName.parse(folder)
+
+    def _feedback(self, folder: str) -> Path:
+        return self.state / "feedback" / ItemName.parse(folder)
+
+    def forget_waiting(self, folder: str) -> None:
+        """Remove an assignment's outbox with the notebook in it."""
+        place = self._outbox(folder)
+        unlink(reachable(place / "about.json"))
+        shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
+
+    def _free(self, place: Path, folder: str, now: datetime) -> Path:
+        """Return an unused path in ``place``, named by the assignment and the time."""
+        self._make(place)
+        stem = f"{folder}_{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+        names = (f"{stem}-{number}.py" if number else f"{stem}.py" for number in count())
+        return next(place / name for name in names if not (place / name).exists())
+
+    def _move(self, file: Path, target: Path) -> None:
+        self._make(target.parent)
+        move_file(file, target)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._make(path.parent)
+        atomic_write(path, data, 0o600)
+
+    def _make(self, directory: Path) -> None:
+        try:
+            # When run as root, another user builds environments below ``.mograder``: it needs
+            # access.
+            mode = 0o755 if directory == self.state else 0o700
+            reachable(directory).mkdir(mode=mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"{directory} cannot be made: {error.strerror}.",
+                hint="Start `mograder student` in a folder of your own.",
+            ) from error
+
+
+def _notebooks(directory: Path) -> list[Path]:
+    files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
+    plain = (path for path in files if path.is_file() and not path.name.startswith("."))
+    return [path for path in plain if not _EARLIER.search(path.stem)]
+
+
+def _same(sent: SentNotebook, notebook: Notebook) -> bool:
+    return abs(sent.file_mtime - notebook.mtime) < 1e-3
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checked(name: str) -> str:
+    """Return a file's local name if the server's name for it is valid. Raises: InvalidInput."""
+    FileName.parse(server_name(name))
+    return name
+
+
+def _plain(name: str) -> str:
+    """Return a file name chosen by a server if it is valid, else a fixed name."""
+    with suppress(InvalidInput):
+        return local_name(FileName.parse(name), windows=SYSTEM == "windows")
+    return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"
+
+
+def _bytes(path: Path, limit: int) -> bytes | None:
+    """Return a file's bytes, None if it is gone. Raises: TooLarge, InvalidInput (unreadable)."""
+    try:
+        with reachable(path).open("rb") as file:
+            data = file.read(limit + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="See that you may read it, and that its disk works; nothing was changed.",
+        ) from error
+    if len(data) > limit:
+        raise TooLarge(f"{path.name} is larger than {limit // 1_000_000} MB.")
+    return data
+
+
+def _read(path: Path, shape: type[M]) -> M | None:
+    with suppress(ValidationError, InvalidInput):
+        data = _bytes(path, _LARGEST_RECORD)
+        return None if data is None else shape.model_validate_json(data)
+    return None

@@ -1,0 +1,480 @@
+"""Workspaces: students' copies of items, ``hub-notebooks/<user>/<item>/``.
+
+See compatibility-0.3.16.md 2.4, 2.8, 3.
+
+A student's code may have made anything below the root, and the hub may run as root: so every access
+uses :class:`~mograder.store.filesystem.untrusted_dir.UntrustedDir`. No notebook is ever
+overwritten: one that a new copy replaces is kept beside it (``store.copies.earlier_versions``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+from mograder.core.disk import DISK, Disk, Space, space_of
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.store.copies.earlier_versions import (
+    MOST_ARCHIVED,
+    MOST_ARCHIVES,
+    Archive,
+    archive_names,
+    archive_of,
+)
+from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
+from mograder.store.copies.renamed_notebooks import Released, Renamed
+from mograder.store.filesystem.openat2 import Resolver
+from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
+from mograder.store.releases.pinned_release import gone, open_file, pinned
+from mograder.store.releases.published_release import Release, is_support
+
+_STAGING = ".staging"
+_UPLOADED = ".uploaded"
+_EXPORTED = ".exported"
+_FETCHED = ".fetched"
+_SUBMITTED = ".submitted"
+_PLAIN = NewFile()
+_MARKER = NewFile(durable=False)
+_STRIPES = 64
+_MOST_NAMES = 20_000
+_MOST_ITEMS = 200
+"""Most directories of one student, since uploads create one even for an unpublished name."""
+
+_STEADY_LOOKS = 8
+
+
+class FileStatus(StrEnum):
+    """The state of a student's copy (compatibility-0.3.16.md 2.4)."""
+
+    NOT_STARTED = "not_started"
+    UPLOADED = "uploaded"
+    MODIFIED = "modified"
+    EXPORTED = "exported"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The content of a student's file at one moment, and its time in nanoseconds."""
+
+    data: bytes
+    modified_ns: int
+
+    @property
+    def modified(self) -> datetime:
+        """The time of the last change, which the file's owner can set."""
+        return moment_of(self.modified_ns)
+
+    @property
+    def digest(self) -> str:
+        """The ETag: the first 32 hexadecimal digits of the SHA-256."""
+        return hashlib.sha256(self.data).hexdigest()[:32]
+
+
+class Workspaces:
+    """All workspaces of one course; thread-safe."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        released: Released = lambda _: None,
+        resolver: Resolver | None = None,
+        disk: Disk = DISK,
+    ) -> None:
+        """Take ``released``, which returns the release to compare a renamed notebook with."""
+        # The root itself is trusted and may be a link to a mounted volume (B21).
+        self._root = root.resolve()
+        self._below = UntrustedDir(
+            self._root, staging=self._root / _STAGING, resolver=resolver, disk=disk
+        )
+        self._renamed = Renamed(self._below, released)
+        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+
+    def directory(self, user: Username, item: ItemName) -> Path:
+        """Return the directory of a student's copy of an item, which may not exist."""
+        return self._root / user / item
+
+    def has_folder(self, user: Username) -> bool:
+        """Return whether there is anything at the place of the student's copies."""
+        return os.path.lexists(self._root / user)
+
+    def notebook(self, user: Username, item: ItemName) -> Path:
+        """Return the notebook's regular path; not trusted, see ``filesystem.untrusted_dir``."""
+        return self.directory(user, item) / f"{item}.py"
+
+    def has_copy(self, user: Username, item: ItemName) -> bool:
+        """Return whether the student has a notebook of this item, possibly renamed.
+
+        A link or a pipe is not a notebook.
+        """
+        return self._renamed.look(user, item) is not None
+
+    def renamed(self, user: Username, item: ItemName) -> str | None:
+        """Return the path of a renamed notebook, relative to the item's folder.
+
+        Return None if the notebook has the item's name, or if there is no notebook.
+        """
+        return self._renamed.find(user, item)
+
+    def take_back(self, user: Username, item: ItemName) -> str | None:
+        """Rename a renamed notebook back; return the path that it had, None if not renamed.
+
+        No session may have it open: it would save under the other name, and make a second file.
+
+        Raises: :class:`Busy` (disk full or read-only), :class:`Conflict` (renamed meanwhile).
+        """
+        with self._lock(user, item):
+            return self._take_back(user, item)
+
+    def notebook_size(self, user: Username, item: ItemName) -> int | None:
+        """Return the size in bytes of the notebook with the item's name; None without one."""
+        found = self._look(user, item, f"{item}.py")
+        return None if found is None else found.size
+
+    def text(self, user: Username, item: ItemName, limit: int) -> str:
+        """Return the text of the student's notebook as it is now.
+
+        Raises: :class:`NotFound` where there is none, :class:`InvalidInput` if it is not a regular
+        file or not UTF-8 text, :class:`TooLarge` beyond ``limit`` bytes.
+        """
+        data = self._below.read(_path(user, item, self._name(user, item)), limit)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"{item}.py is no text in UTF-8.", hint="Open it in the editor and save it."
+            ) from error
+
+    def put_report(self, user: Username, item: ItemName, page: str) -> bool:
+        """Write the last validation's page beside the notebook (compatibility-0.3.16.md 2.6).
+
+        Return False, without an error, if something else has its name or the disk is full: the
+        page is not essential.
+        """
+        try:
+            return self._below.write(_path(user, item, f"{item}.html"), page.encode(), _MARKER)
+        except (InvalidInput, NotFound, Busy):
+            return False
+
+    def ensure(self, user: Username, release: Release) -> Path:
+        """Return the student's directory, with a copy of the release if there was no notebook.
+
+        A notebook that was renamed gets its name back (:meth:`take_back`). The notebook is copied
+        last, so that after a crash the next call copies the missing files; once it exists nothing
+        is copied again.
+
+        Raises: :class:`InvalidInput` when a link, pipe or the like has the name of a file or
+        directory, :class:`NotFound` when the release is gone.
+        """
+        item = release.name
+        with self._lock(user, item):
+            if not self._has_notebook(user, item) and self._take_back(user, item) is None:
+                self._below.make_base()
+                self._below.make_directory(_path(user, item))
+                self._copy_release(user, release)
+        return self.directory(user, item)
+
+    def file_status(self, user: Username, item: ItemName) -> FileStatus:
+        """Return the state of the student's copy, derived from the markers' times.
+
+        See compatibility-0.3.16.md 2.4.
+        """
+        notebook = self._renamed.look(user, item)
+        uploaded = self._look(user, item, _UPLOADED)
+        exported = self._look(user, item, _EXPORTED)
+        if notebook is None or (uploaded is None and exported is None):
+            return FileStatus.NOT_STARTED
+        if exported is not None and exported.modified_ns >= notebook.modified_ns:
+            return FileStatus.EXPORTED
+        if uploaded is not None and uploaded.modified_ns >= notebook.modified_ns:
+            return FileStatus.UPLOADED
+        return FileStatus.MODIFIED
+
+    def updated(self, user: Username, release: Release) -> bool:
+        """Return whether the release is newer than the student's copy of it.
+
+        See compatibility-0.3.16.md 2.4.
+        """
+        if not self.has_copy(user, release.name):
+            return False
+        marker = self._look(user, release.name, _FETCHED) or self._look(
+            user, release.name, _UPLOADED
+        )
+        if marker is None:
+            return False
+        return release.updated > marker.modified
+
+    def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
+        """Return a file of the workspace, at most ``limit`` bytes, as it was at one moment.
+
+        ``<item>.py`` is the student's notebook, also where it was renamed.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`~mograder.core.errors.TooLarge`,
+        :class:`Conflict` when it changes during each of several attempts.
+        """
+        path = _path(user, item, self._name(user, item) if name == f"{item}.py" else name)
+        for _ in range(_STEADY_LOOKS):
+            before = self._below.stat(path)
+            data = self._below.read(path, limit)
+            if before == self._below.stat(path) and len(data) == before.size:
+                return Saved(data, before.modified_ns)
+        raise Conflict(f"{name!r} is being written at the moment.", hint="Try again in a minute.")
+
+    def space(self) -> Space:
+        """Return the total and free space of the workspaces' file system."""
+        return space_of(self._root)
+
+    def upload(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
+        """Replace the notebook; keep the old one and return its new name, None without one.
+
+        Raises: :class:`Conflict` (too many archives or items), :class:`InvalidInput`,
+        :class:`~mograder.core.errors.Busy` (disk full).
+        """
+        with self._lock(user, item):
+            self._make(user, item)
+            self._take_back(user, item)
+            kept = self._replace(user, item, io.BytesIO(data), now)
+            self._drop_marker(user, item, _EXPORTED)
+            self._mark(user, item, _UPLOADED)
+        return kept
+
+    def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
+        """Restore an earlier version, as an edit; keep the replaced one and return its name.
+
+        Raises: as :meth:`upload`.
+        """
+        with self._lock(user, item):
+            self._make(user, item)
+            self._take_back(user, item)
+            kept = self._replace(user, item, io.BytesIO(data), now)
+            if self._look(user, item, _UPLOADED) is None:
+                self._mark(user, item, _UPLOADED, modified_ns=0)
+        return kept
+
+    def renew(
+        self, user: Username, release: Release, now: datetime, *, only_replace: bool = False
+    ) -> str | None:
+        """Replace the notebook by the release's; keep the old one and return its name (B57).
+
+        The student's support files are unchanged; missing ones are copied again. With
+        ``only_replace`` nothing is copied where there is no copy (compatibility-0.3.16.md 2.3,
+        reset).
+
+        Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
+        """
+        with self._lock(user, release.name):
+            self._take_back(user, release.name)
+            if only_replace and not self._anything(user, release.name):
+                return None
+            self._make(user, release.name)
+            fd, current = pinned(release)
+            try:
+                return self._renew(user, current, fd, now)
+            except FileNotFoundError as error:
+                raise gone(release) from error
+            finally:
+                os.close(fd)
+
+    def merge(
+        self, user: Username, release: Release, text: bytes, known: KnownFiles, now: datetime
+    ) -> tuple[FileChange, ...]:
+        """Put a text in place that has the release merged into it, and the release's data files.
+
+        The text comes last: after a crash the old or the new one is there, and calling this again
+        completes it. The replaced text is kept beside it. Return what was done to the files.
+
+        Raises: :class:`Conflict` if the item has been published again, else as :meth:`upload`.
+        """
+        item = release.name
+        with self._lock(user, item):
+            self._take_back(user, item)
+            fd, current = pinned(release)
+            try:
+                if current.version != release.version:
+                    raise Conflict(f"{item} has just been published again.", hint="Try again.")
+                changes = place_files(self._below, _path(user, item), current, fd, known)
+            except FileNotFoundError as error:
+                raise gone(release) from error
+            finally:
+                os.close(fd)
+            self._put_merged(user, release, text, now)
+        return changes
+
+    def _put_merged(self, user: Username, release: Release, text: bytes, now: datetime) -> None:
+        """Replace the text by a merged one; a copy that was not edited still counts as such."""
+        item = release.name
+        untouched = self.file_status(user, item) is FileStatus.UPLOADED
+        marked = max(int(now.timestamp() * 1e9), int(release.updated.timestamp() * 1e9) + 1)
+        with suppress(NotFound, InvalidInput):
+            if self._below.read(_path(user, item, f"{item}.py"), len(text)) == text:
+                self._mark(user, item, _FETCHED, modified_ns=marked)
+                return
+        how = NewFile(modified_ns=marked) if untouched else _PLAIN
+        self._replace(user, item, io.BytesIO(text), now, how)
+        if untouched:
+            self._mark(user, item, _UPLOADED, modified_ns=marked)
+        elif self._look(user, item, _UPLOADED) is None:
+            self._mark(user, item, _UPLOADED, modified_ns=0)
+        self._mark(user, item, _FETCHED, modified_ns=marked)
+
+    def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
+        """Record an export of the notebook: as of now, or of its version ``modified_ns`` (B122).
+
+        Raises: :class:`InvalidInput`, :class:`Conflict`.
+        """
+        with self._lock(user, item):
+            self._make(user, item)
+            self._mark(user, item, _EXPORTED, modified_ns=modified_ns, needed=True)
+
+    def mark_submitted(self, user: Username, item: ItemName) -> None:
+        """Record that the student submitted the notebook on the hub."""
+        with self._lock(user, item):
+            self._mark(user, item, _SUBMITTED)
+
+    def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
+        """Return the earlier versions in the workspace, the newest first."""
+        try:
+            names = self._below.names(_path(user, item), _MOST_NAMES)
+        except (NotFound, InvalidInput):
+            return ()
+        found = (archive_of(name, item, self._look(user, item, name)) for name in names)
+        return tuple(sorted((each for each in found if each is not None), reverse=True))
+
+    def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
+        for path in release.files:
+            if is_support(release, path):
+                self._copy_support(user, release.name, path, fd)
+        with open_file(fd, release.notebook.name) as source:
+            modified = os.fstat(source.fileno()).st_mtime_ns
+            how = NewFile(modified_ns=modified)
+            kept = self._replace(user, release.name, source, now, how)
+        self._drop_marker(user, release.name, _EXPORTED)
+        # Not earlier than the notebook's time, which would mean that it was edited.
+        marked = max(int(now.timestamp() * 1e9), modified)
+        for marker in (_UPLOADED, _FETCHED):
+            self._mark(user, release.name, marker, modified_ns=marked)
+        return kept
+
+    def _replace(
+        self,
+        user: Username,
+        item: ItemName,
+        source: BinaryIO,
+        now: datetime,
+        how: NewFile = _PLAIN,
+    ) -> str | None:
+        kept = self.archives(user, item)
+        if len(kept) >= MOST_ARCHIVES or sum(each.size for each in kept) >= MOST_ARCHIVED:
+            raise Conflict(
+                f"There are {len(kept)} earlier versions of {item} in its folder already.",
+                hint="Delete some of the .bak files in the editor's file browser, then try again.",
+            )
+        path = _path(user, item, f"{item}.py")
+        return self._below.replace_keeping(path, archive_names(item, now), source, how)
+
+    def _make(self, user: Username, item: ItemName) -> None:
+        """Create the student's directory of an item. Raises: Conflict if there are too many."""
+        self._below.make_base()
+        with suppress(NotFound):
+            present = self._below.names(user, _MOST_ITEMS)
+            if len(present) >= _MOST_ITEMS and item not in present:
+                raise Conflict(f"You have {_MOST_ITEMS} items already, and that is all.")
+        self._below.make_directory(_path(user, item))
+
+    def _mark(
+        self,
+        user: Username,
+        item: ItemName,
+        marker: str,
+        *,
+        modified_ns: int | None = None,
+        needed: bool = False,
+    ) -> None:
+        """Write a marker file; ignore a full disk unless ``needed``.
+
+        ``modified_ns`` is its time, None for now.
+        """
+        how = NewFile(durable=False, modified_ns=modified_ns)
+        with suppress(InvalidInput, *(() if needed else (Busy,))):
+            self._below.write(_path(user, item, marker), b"", how)
+
+    def _drop_marker(self, user: Username, item: ItemName, marker: str) -> None:
+        with suppress(InvalidInput):
+            self._below.remove(_path(user, item, marker))
+
+    def _lock(self, user: Username, item: ItemName) -> threading.Lock:
+        return self._locks[hash((user, item)) % _STRIPES]
+
+    def _name(self, user: Username, item: ItemName) -> str:
+        """Return the path of the notebook in its folder: the item's name, unless renamed."""
+        return self._renamed.find(user, item) or f"{item}.py"
+
+    def _take_back(self, user: Username, item: ItemName) -> str | None:
+        found = self._renamed.find(user, item)
+        if found is None:
+            return None
+        try:
+            moved = self._below.move(_path(user, item, found), _path(user, item, f"{item}.py"))
+        except NotFound as error:  # the student's code has just moved it again
+            raise Conflict(
+                "The notebook is being renamed at the moment.", hint="Try again in a minute."
+            ) from error
+        return found if moved else None
+
+    def _anything(self, user: Username, item: ItemName) -> bool:
+        """Return whether the notebook's name exists, even as a link or a directory."""
+        try:
+            return self._has_notebook(user, item)
+        except InvalidInput:
+            return True
+
+    def _has_notebook(self, user: Username, item: ItemName) -> bool:
+        try:
+            self._below.stat(_path(user, item, f"{item}.py"))
+        except NotFound:
+            return False
+        return True
+
+    def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
+        return self._below.look(_path(user, item, name))
+
+    def _copy_release(self, user: Username, release: Release) -> None:
+        fd, current = pinned(release)
+        try:
+            self._below.remove(_path(user, current.name, _EXPORTED))
+            for marker in (_UPLOADED, _FETCHED):
+                self._below.write(_path(user, current.name, marker), b"", _MARKER)
+            # The earlier of the two: the clock may tick between them.
+            marked = self._below.stat(_path(user, current.name, _UPLOADED)).modified_ns
+            for path in current.files:
+                if is_support(current, path):
+                    self._copy_support(user, current.name, path, fd)
+            with open_file(fd, current.notebook.name) as source:
+                # The release's time, but not later than the markers', which would mean "edited".
+                modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
+                how = NewFile(modified_ns=modified, replace=False)
+                self._below.copy(_path(user, current.name, current.notebook.name), source, how)
+        except FileNotFoundError as error:
+            raise gone(release) from error
+        finally:
+            os.close(fd)
+
+    def _copy_support(self, user: Username, item: ItemName, path: str, release: int) -> None:
+        parent = path.rpartition("/")[0]
+        if parent:
+            self._below.make_directory(_path(user, item, parent))
+        with open_file(release, path) as source:
+            self._below.copy(_path(user, item, path), source, NewFile(replace=False))
+
+
+def _path(*parts: str) -> str:
+    return "/".join(parts)

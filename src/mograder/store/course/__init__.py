@@ -1,0 +1,1 @@
+"""A course's own directory: sources, releases before they are published, its lists."""

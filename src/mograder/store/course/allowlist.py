@@ -1,0 +1,157 @@
+"""The allowlist ``allowed_users.txt``: the users of the hub besides its staff (B37 to B44).
+
+An instructor edits the file, and the change applies from the next request on. A file that cannot
+be read admits no student: admitting every user would be the worse error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mograder.auth.roles import Role
+from mograder.core.disk import DISK, Disk
+from mograder.core.log import get_logger
+from mograder.core.names import Username
+from mograder.core.shared_files import SharedFile, again_if_stale
+from mograder.store.filesystem.files import atomic_write
+
+_HEADING = "# Allowed users — managed by mograder sync-users"
+_LIMIT = 10_000_000
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The parsed file; valid while ``stamp`` equals that of the file on disk."""
+
+    stamp: tuple[int, int, int, int]
+    users: frozenset[str]
+
+
+class MoreUsers(Protocol):
+    """Users who may enter besides those in the file; asked for every request, so from memory."""
+
+    def decides(self) -> bool:
+        """Return whether it counts at all."""
+        ...
+
+    def has(self, username: str) -> bool:
+        """Return whether a user may enter."""
+        ...
+
+    def version(self) -> Hashable:
+        """Return a value that differs after a user was removed."""
+        ...
+
+
+class Allowlist:
+    """The names on the list: checked for changes on every call, parsed when changed; thread-safe.
+
+    With ``more``, those users may enter as well; without a file, nobody else then.
+
+    Mutable state: ``_last``, the last parsed file, replaced as a whole, and ``more``, which is set
+    when the hub starts.
+    """
+
+    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
+        self._path = path
+        self._disk = disk
+        self._file = SharedFile(path, disk=disk)
+        self._last: _Look | None = None
+        self.more: MoreUsers | None = None
+
+    def allows(self, username: str, role: Role) -> bool:
+        """Return whether the user may enter: instructors and markers always, others if listed.
+
+        Without the file every user may enter (B40, B44), with an empty one only instructors (B41).
+        """
+        if role is not Role.STUDENT:
+            return True
+        users, name = self._users(), unicodedata.normalize("NFC", username)
+        if self.more is not None and self.more.decides():
+            return (users is not None and name in users) or self.more.has(name)
+        return users is None or name in users
+
+    def replace(self, users: Iterable[str], heading: str = _HEADING) -> tuple[Username, ...]:
+        """Write and return a new list: each name once, sorted; it applies at once (B30, B35).
+
+        ``heading`` is the first line, a comment that names the origin of the list.
+
+        Raises: :class:`InvalidInput` for a name that is not a valid username,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        listed = sorted({Username.parse(name) for name in map(str.strip, users) if name})
+        text = "".join(f"{line}\n" for line in (heading, *listed))
+        # Write to the target of a symbolic link, so that an administrator's link stays.
+        atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
+        return tuple(listed)
+
+    def stamp(self) -> tuple[int, int, int, int] | None:
+        """Return a value that differs after every change of the file; None without a file."""
+        try:
+            return _stamp(self._file.status())
+        except OSError:
+            return None
+
+    def version(self) -> Hashable:
+        """Return a value that differs after every change of those who may enter."""
+        return self.stamp(), None if self.more is None else self.more.version()
+
+    def listed(self) -> tuple[str, ...] | None:
+        """Return the names on the list, sorted; None without a file."""
+        users = self._users()
+        return None if users is None else tuple(sorted(users))
+
+    def _users(self) -> frozenset[str] | None:
+        """Return the names on the list; None without a file, empty if it cannot be read."""
+        try:
+            status = self._file.status()
+        except FileNotFoundError:
+            # A dangling symbolic link counts as an unreadable list, not as a missing one.
+            return frozenset() if self._path.is_symlink() else None
+        except OSError as error:
+            return self._closed(error.strerror or str(error))
+        last = self._last
+        if last is not None and last.stamp == _stamp(status):
+            return last.users
+        try:
+            return again_if_stale(self._load)
+        except OSError as error:
+            return self._closed(error.strerror or str(error))
+
+    def _load(self) -> frozenset[str] | None:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            return self._closed("it is not a file")
+        with os.fdopen(fd, "rb") as file:
+            content = file.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
+            return self._closed(f"it is larger than {_LIMIT} bytes")
+        look = _Look(_stamp(status), parse_users(content.decode("utf-8-sig", "replace")))
+        self._last = look
+        return look.users
+
+    def _closed(self, reason: str) -> frozenset[str]:
+        _log.error("%s cannot be read (%s): only instructors may enter.", self._path.name, reason)
+        return frozenset()
+
+
+def parse_users(text: str) -> frozenset[str]:
+    """Return the names in a list, one per line, without blank lines and ``#`` lines (B36)."""
+    lines = (unicodedata.normalize("NFC", line.strip()) for line in text.splitlines())
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,384 @@
+"""Finding a course's sources and releases, and replacing a release by a new one.
+
+Names are resolved as 0.3.16 does (compatibility-0.3.16.md 7). A release is built beside the old
+one and exchanged with it when it is complete; after an error the old one is unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from mograder.core.disk import explained_when_full
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.names import ItemName
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.references import names_folder
+from mograder.store.course.support_files import Belongings, belongings, is_private
+from mograder.store.filesystem.files import (
+    atomic_write,
+    entry_named,
+    exchange_or_rename,
+    remove_tree,
+)
+
+_MAX_SUPPORT = 1_000_000_000
+_TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:]?\d{2})?)?Z?\Z")
+"""The time that editors and 0.3.16's ``collect`` append to the name of a copy."""
+_ZIPPED = (2025, 1, 1, 0, 0, 0)
+_STAGING = ".mograder-staging-"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """A directory of sources, named like the item, and its notebooks, which are released."""
+
+    name: ItemName
+    directory: Path
+    notebooks: tuple[Path, ...]
+
+
+def find_source(argument: str, base: Path) -> SourceItem:
+    """Return the source that a command-line argument names: a directory in ``base``, or a path.
+
+    A name without a slash that does not end in ``.py`` is looked up among the directories of
+    ``base`` (:mod:`mograder.core.name_lookup`). A path is a notebook, or a directory of notebooks.
+
+    Raises:
+        InvalidInput: No directory matches, or several do (the message lists them); or the path
+            is not a notebook.
+    """
+    if is_path(argument):
+        return _at(Path(argument).expanduser().absolute())
+    return _in(base / _meant(argument, _directories(base), base))
+
+
+def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the notebooks that a command-line argument names, in the first base that has it.
+
+    The name is looked up among the directories of all bases together, so that it selects the same
+    item in each of them. A path may lead anywhere, since a student's file may be anywhere.
+
+    Raises:
+        InvalidInput: As :func:`find_source`.
+    """
+    path = Path(argument).expanduser().absolute()
+    if argument.endswith(".py") and path.is_file():
+        return (path,)
+    if is_path(argument):
+        return _at(path).notebooks
+    places: dict[str, Path] = {}
+    for base in bases:
+        for name in _directories(base):
+            places.setdefault(nfc(name), base / name)
+    return _in(places[_meant(argument, list(places), bases[0])]).notebooks
+
+
+def _meant(argument: str, names: Sequence[str], base: Path) -> str:
+    """Return the name among ``names`` that an argument selects.
+
+    Raises:
+        InvalidInput: It selects no name or several; 0.3.16 treats both as a usage error.
+    """
+    words = Words("source", f"in {shown(base)}", f"{shown(base)} holds no sources.")
+    try:
+        return find_name(argument, names, words)
+    except NotFound as error:
+        raise InvalidInput(error.message, hint=error.hint) from error
+
+
+def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path | None:
+    """Return the released notebook that a student's notebook was made from; None if not found.
+
+    ``assignment`` is the name in the notebook's header; if empty, its directory's name is used.
+    """
+    name = ItemName.valid(assignment or notebook.parent.name)
+    if name is None:
+        return None
+    folders = [entry_named(base, name) for base in bases]
+    files = (notebook.name, f"{name}.py")
+    places = [entry_named(folder, file) for folder in folders for file in files]
+    return next((place for place in places if place.is_file()), None)
+
+
+def read_notebook(path: Path) -> str:
+    """Return a notebook's text with its line endings unchanged.
+
+    Raises:
+        InvalidInput: It is not UTF-8 text, or cannot be read.
+        TooLarge: It is larger than 16 MB.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_NOTEBOOK + 1)
+    except OSError as error:
+        raise InvalidInput(f"{shown(path)}:1: cannot be read: {error.strerror}.") from error
+    if len(data) > MAX_NOTEBOOK:
+        raise TooLarge(f"{shown(path)}:1: larger than {MAX_NOTEBOOK // 1_000_000} MB.")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        hint = "Save the notebook as UTF-8."
+        raise InvalidInput(f"{shown(path)}:{line}: this is no UTF-8 text.", hint=hint) from error
+
+
+def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
+    """Return the files released with the notebooks: regular files beside them, ``public/``, and
+    the folders named in the notebooks or in released Python modules.
+
+    ``texts`` are the notebooks as students receive them, so a folder that is named only in a
+    solution or a hidden test is left out.
+
+    Left out are hidden files, previews and archives, timestamped copies of a notebook, and folders
+    that are not named: the last two may contain solutions.
+
+    Raises:
+        TooLarge: There are more than 10,000 files, or more than 1 GB.
+    """
+    own = {notebook.name for notebook in item.notebooks}
+    modules = (
+        path
+        for path in sorted(item.directory.glob("*.py"))
+        if not (
+            path.name in own or is_private(path.name) or _is_copy_of_a_notebook(path.name, item)
+        )
+    )
+    read = [*texts, *map(_text_or_nothing, modules)]
+    found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in read))
+    copies = {name for name in found.files if _is_copy_of_a_notebook(name, item)}
+    kept = found.without(copies, "it may be a copy of the notebook")
+    files = tuple(name for name in kept.files if name not in own)
+    if sum((item.directory / name).stat().st_size for name in files) > _MAX_SUPPORT:
+        raise TooLarge(f"{shown(item.directory)} holds more than {_MAX_SUPPORT // 10**9} GB.")
+    return Belongings(files, kept.left)
+
+
+class ReleaseBuild:
+    """A release under construction beside the old one, which :meth:`commit` replaces by it.
+
+    It starts as a copy of the old release, so that files added there by hand are kept.
+    """
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path = path
+        self._target = target
+        self._changed = not target.is_dir()
+
+    def write(self, name: str, data: bytes) -> bool:
+        """Write a file; return False if it has these bytes already, and leave it as it is."""
+        place = self.path / name
+        if place.is_file() and place.read_bytes() == data:
+            return False
+        place.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(place, data)
+        self._changed = True
+        return True
+
+    def write_text(self, name: str, text: str) -> bool:
+        """Write a notebook, as :meth:`write`: with the line ends of its source, on every system."""
+        return self.write(name, text.encode("utf-8", "surrogatepass"))
+
+    def take(self, source: Path, name: str) -> bool:
+        """Copy a file with its time if the release's is missing or older; return whether it was.
+
+        See compatibility-0.3.16.md 7.
+        """
+        place = self.path / name
+        if place.is_file() and place.stat().st_mtime >= source.stat().st_mtime:
+            return False
+        data = source.read_bytes()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(place, data)
+        info = source.stat()
+        os.utime(place, ns=(info.st_atime_ns, info.st_mtime_ns))
+        self._changed = True
+        return True
+
+    def aside(self, name: str, data: bytes) -> Path:
+        """Write a temporary file that is not part of the release; return its path."""
+        place = Path(tempfile.mkdtemp(dir=self.path.parent)) / name
+        place.write_bytes(data)
+        return place
+
+    def differs(self, source: Path, name: str) -> bool:
+        """Whether the release's file has other bytes than the source's."""
+        return (self.path / name).read_bytes() != source.read_bytes()
+
+    def zip(self, names: Sequence[str]) -> bool:
+        """Write files into ``<item>.zip``; return False if it has the same bytes already."""
+        files = {name: (self.path / name).read_bytes() for name in names}
+        return self.write(f"{self._target.name}.zip", zip_bytes(files))
+
+    def drop(self, name: str) -> None:
+        """Remove a file, if it exists, that was copied from the old release."""
+        place = self.path / name
+        if place.is_file():
+            place.unlink()
+            self._changed = True
+
+    def commit(self) -> bool:
+        """Replace the old release atomically; return False if nothing has changed.
+
+        Raises: :class:`Conflict` if another program holds a file of the old one open on Windows.
+        """
+        if self._changed:
+            with explained_when_full():
+                exchange_or_rename(self.path, self._target)
+        return self._changed
+
+
+@contextmanager
+def staged_release(target: Path) -> Iterator[ReleaseBuild]:
+    """Yield a new release for ``target``, built beside it; discard it if it is not committed.
+
+    Raises:
+        InvalidInput: The parent of ``target`` is not writable.
+    """
+    target = target.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=_STAGING, dir=target.parent))
+    except OSError as error:
+        raise InvalidInput(f"{target} cannot be written: {error.strerror}.") from error
+    try:
+        place = workshop / target.name
+        if target.is_dir():
+            shutil.copytree(target, place, symlinks=True, copy_function=_link_or_copy)
+        else:
+            place.mkdir(mode=0o755)
+        yield ReleaseBuild(place, target)
+    finally:
+        remove_tree(workshop)
+
+
+def zip_bytes(files: Mapping[str, bytes]) -> bytes:
+    """Return a ZIP archive whose bytes depend only on the names and contents of ``files``."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _ZIPPED)
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
+    """Write new files, given as text by path, all of them or none; return their paths.
+
+    Raises:
+        Conflict: One of them exists already.
+        InvalidInput: One of them cannot be written.
+    """
+    if there := [shown(path) for path in files if path.exists() or path.is_symlink()]:
+        raise Conflict(
+            f"{', '.join(there)} exists already; nothing was written.",
+            hint="Choose another name.",
+        )
+    written: list[Path] = []
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Mode "x" fails if another program has created the file since the check above.
+            with path.open("x", encoding="utf-8", newline="\n") as file:
+                written.append(path)
+                file.write(text)
+    except OSError as error:
+        for path in written:
+            with suppress(OSError):
+                path.unlink()
+        raise InvalidInput(f"{shown(path)} cannot be written: {error.strerror}.") from error
+    return tuple(written)
+
+
+def is_path(argument: str, *, separator: str = os.sep) -> bool:
+    """Whether an argument is a path, not a name to look up; ``separator`` is that of the system."""
+    return "/" in argument or separator in argument or argument.endswith(".py")
+
+
+def shown(path: Path) -> str:
+    """Return a path for messages: relative to the working directory if it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _at(path: Path) -> SourceItem:
+    if path.is_dir():
+        return _in(path)
+    if path.suffix != ".py" or not path.is_file():
+        raise InvalidInput(
+            f"There is no notebook {shown(path)}.", hint="Give a name, or a .py file."
+        )
+    directory = named_directory(path.parent)
+    return SourceItem(ItemName.parse(directory.name), directory, (directory / path.name,))
+
+
+def _in(directory: Path) -> SourceItem:
+    directory = named_directory(directory)
+    name = ItemName.parse(directory.name)
+    main = entry_named(directory, f"{name}.py")
+    if main.is_file():
+        return SourceItem(name, directory, (main,))
+    found = sorted(
+        path
+        for path in directory.glob("*.py")
+        if path.is_file() and not path.name.startswith(".") and not _TIMESTAMPED.search(path.stem)
+    )
+    if not found:
+        _no_notebook(directory, main)
+    return SourceItem(name, directory, tuple(found))
+
+
+def _no_notebook(directory: Path, main: Path) -> NoReturn:
+    raise InvalidInput(
+        f"{shown(directory)} holds no notebook.",
+        hint=f"Create it with `marimo edit {shown(main)}`.",
+    )
+
+
+def named_directory(directory: Path) -> Path:
+    """Return a path that ends in the directory's name; a symbolic link keeps its own name."""
+    return directory if directory.name not in ("", "..") else directory.resolve()
+
+
+def _directories(base: Path) -> list[str]:
+    if not base.is_dir():
+        return []
+    return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _text_or_nothing(path: Path) -> str:
+    """Return a module's text; "" if it cannot be read."""
+    try:
+        return read_notebook(path) if path.is_file() else ""
+    except InvalidInput:
+        return ""
+
+
+def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:
+    stems = {notebook.stem for notebook in item.notebooks} | {str(item.name)}
+    path = Path(name)
+    found = _TIMESTAMPED.search(path.stem)
+    if "/" in name or path.suffix != ".py" or found is None:
+        return False
+    return path.stem[: found.start()] in stems
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Hard-link a file, or copy it where that fails. Safe, since files are only ever replaced."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # the latter on Windows
+        shutil.copy2(source, target, follow_symlinks=False)

@@ -1,0 +1,1 @@
+"""The database that all tables of the hub lie in: engine, transactions, upgrades."""

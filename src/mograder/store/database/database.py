@@ -1,0 +1,500 @@
+"""The database: opening an engine, short transactions, and upgrading the tables.
+
+SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same code (decision 8).
+Modules outside this package use ``store.hub.hub_state``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mograder.core import file_lock
+from mograder.core.atomic_file import move_file
+from mograder.core.disk import DISK, space_of
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
+from mograder.core.log import get_logger
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+"""The revisions that this program knows."""
+
+_IDLE_MS = 3000
+"""A server ends a writer that pauses for longer: half of the time that a node's lease holds."""
+
+_READ_ONLY = "mograder_reads"
+_FLEETING = "mograder_fleeting"
+_TURN = "mograder_turn"
+_SYNCHRONOUS = "mograder_synchronous"
+_BUSY_MS = 5000
+_PRIVATE = 0o600
+_INSTRUCTIONS = 10_000
+"""SQLite virtual-machine instructions between two checks of the deadline."""
+
+_MOST_FINDINGS = 5
+_FULL_BYTES = 1 << 20
+"""With less free space than this, in bytes, an I/O error is reported as a full disk."""
+
+_ADVISORY_LOCK = 0x6D6F_6772
+"""The key of the PostgreSQL advisory lock that serialises upgrades."""
+
+_log = get_logger(__name__)
+
+
+def database_url(url: str, course_dir: Path) -> str:
+    """Return the URL to open: the configured one, or the SQLite file of the course.
+
+    Raises: :class:`InvalidInput` if the URL names neither SQLite nor PostgreSQL.
+    """
+    if not url:
+        path = course_dir / ".mograder" / "hub.db"
+        return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    parsed = _parse(url)
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise InvalidInput("[database] url names no SQLite file.", hint=_URL_HINT)
+        parsed = parsed.set(database=str(course_dir / parsed.database))
+    return parsed.render_as_string(hide_password=False)
+
+
+def open_engine(url: str, *, private: bool = True) -> Engine:
+    """Return an engine; create a missing SQLite file, but do not yet connect to a server.
+
+    With ``private`` an existing file's mode is also set to 0600; the gradebook of a team keeps
+    its mode.
+
+    Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
+    """
+    parsed = _parse(url)
+    if parsed.drivername == "sqlite":
+        path = Path(parsed.database or "")
+        _make_private(path, mend=private)
+        _set_journal(path)
+        engine = create_engine(parsed, execution_options={_TURN: threading.Lock()})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        event.listen(engine, "begin", _begin_postgresql)
+        return engine
+    except ImportError as error:
+        raise InvalidInput(
+            "[database] url names PostgreSQL, but its driver is not installed.",
+            hint="Install mograder with the extra 'postgresql'.",
+        ) from error
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Run a short transaction that only reads, and so never waits for a writer.
+
+    Raises: :class:`Busy` when the database does not answer.
+    """
+    with _translated(engine), engine.connect() as connection:
+        connection.execution_options(**{_READ_ONLY: True})
+        with connection.begin():
+            yield connection
+
+
+@contextlib.contextmanager
+def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
+    """Run a short transaction that writes; SQLite locks at its start, or two could deadlock.
+
+    ``fleeting``: commit with ``synchronous=NORMAL``, without waiting for the disk. It survives a
+    killed process, but a power cut may lose it. For rows about live processes, which a power cut
+    ends too. The next commit without ``fleeting`` makes it durable.
+
+    Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
+    database does not answer.
+    """
+    with _translated(engine), _turn(engine), engine.connect() as connection:
+        if fleeting:
+            connection.execution_options(**{_FLEETING: True})
+        with connection.begin():
+            yield connection
+
+
+@contextlib.contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Serialise writers by a lock: SQLite lets waiting writers poll, in no particular order."""
+    lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
+    if lock is None:  # a database server, which queues writers itself
+        yield
+        return
+    if not lock.acquire(timeout=_BUSY_MS / 1000):
+        raise _no_answer("another writer takes too long")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
+    """Upgrade the tables in one long transaction; copy an SQLite file first if they will change.
+
+    Raises: :class:`Conflict` when a newer mograder wrote the database, :class:`InvalidInput`
+    when the file is not a database, :class:`Busy` when the database cannot be reached.
+    """
+    config = _alembic_config(migrations)
+    head = head_version(migrations)
+    with _translated(engine):
+        current = schema_version(engine)
+        if current == head:
+            return
+        _refuse_newer(current, migrations)
+        if current is not None or _has_tables(engine):
+            _back_up(engine, current or "0.3.16", head)
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                lock = text("SELECT pg_advisory_xact_lock(:key)")
+                connection.execute(lock, {"key": _ADVISORY_LOCK})
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def copy_sqlite(path: Path, target: Path) -> None:
+    """Copy a consistent snapshot of an SQLite file; other processes may write to it meanwhile.
+
+    The copy is complete and synced when this returns; ``target`` must not exist before.
+    Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked.
+    """
+    _make_private(target)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as source,
+            contextlib.closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+            # No -wal and -shm files, so that the copy can be read without write permission.
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise _in_words(error, path) from error
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def check_sqlite(path: Path) -> None:
+    """Check an SQLite file for damage without changing it; no other process may write to it.
+
+    Raises: :class:`InvalidInput` if it is damaged.
+    """
+    found = _integrity(path, None)
+    if found:
+        raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")
+
+
+def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
+    """Check an SQLite file for damage without changing it; a hub may have it open.
+
+    Return SQLite's messages about damaged pages, about five lines at most; None if the check
+    took longer than ``seconds``.
+    Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked or
+    cannot be read.
+    """
+    return _integrity(path, seconds)
+
+
+def _integrity(path: Path, seconds: float | None) -> tuple[str, ...] | None:
+    """Run ``integrity_check`` for at most ``seconds``; with None ``quick_check`` without locks."""
+    uri, check = f"{path.absolute().as_uri()}?mode=ro", "integrity_check"
+    deadline = None
+    if seconds is None:
+        uri, check = f"{uri}&immutable=1", "quick_check"
+    else:
+        deadline = time.monotonic() + seconds
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as opened:
+            if deadline is not None:
+                opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+            found = list(_findings(opened, f"PRAGMA {check}({_MOST_FINDINGS})"))
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return None
+        raise _in_words(error, path) from error
+    except sqlite3.DatabaseError as error:
+        raise _in_words(error, path) from error
+    return () if found == ["ok"] else tuple(found)
+
+
+def _findings(opened: sqlite3.Connection, check: str) -> Iterator[str]:
+    try:
+        for (text,) in opened.execute(check):
+            yield from str(text).splitlines()
+    except sqlite3.DatabaseError as error:
+        if "malformed" not in str(error):
+            raise
+        # The damage stops the check itself: report at least which tables are unreadable.
+        yield str(error)
+        yield from _unreadable_tables(opened)
+
+
+def _unreadable_tables(opened: sqlite3.Connection) -> Iterator[str]:
+    names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (name,) in names:
+        quoted = '"' + name.replace('"', '""') + '"'
+        try:
+            opened.execute(f"SELECT count(*) FROM {quoted} NOT INDEXED").fetchall()  # noqa: S608
+        except sqlite3.DatabaseError:
+            yield f"the table {name} has damaged pages"
+
+
+def schema_version(engine: Engine) -> str | None:
+    """Return the revision of the database's tables; None for a new database.
+
+    Raises: :class:`Conflict` when another program made the tables.
+    """
+    with reading(engine) as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision is None and inspect(connection).has_table("users"):
+            raise Conflict(
+                "The database holds tables that are not mograder's.",
+                hint="Give [database] url a database of its own.",
+            )
+    return revision
+
+
+def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
+    """Return whether :func:`upgrade` would change the tables; change nothing.
+
+    Raises: :class:`Conflict` when a newer mograder wrote the database, and as
+    :func:`schema_version`.
+    """
+    current = schema_version(engine)
+    _refuse_newer(current, migrations)
+    return current != head_version(migrations)
+
+
+@cache
+def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
+    """Return the revisions of databases that this program can read or upgrade.
+
+    They do not change while the program runs; reading them takes longer than opening a database.
+    """
+    scripts = ScriptDirectory.from_config(_alembic_config(migrations)).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
+@cache
+def head_version(migrations: Path = MIGRATIONS) -> str:
+    """Return the revision that this program needs."""
+    head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()
+    if head is None:
+        raise RuntimeError("the package was built without its migrations")
+    return head
+
+
+_URL_HINT = "Use postgresql://user:password@host/name, sqlite:///path, or leave it empty."
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        # The text is not repeated: it may hold a password.
+        raise InvalidInput("[database] url cannot be understood.", hint=_URL_HINT) from error
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise InvalidInput(
+            f"[database] url names {parsed.drivername!r}, which mograder does not know.",
+            hint=_URL_HINT,
+        )
+    return parsed.set(drivername="sqlite")
+
+
+def _make_private(path: Path, *, mend: bool = True) -> None:
+    """Create the file with mode 0600 before SQLite does, so that others can never open it.
+
+    An existing file gets this mode with ``mend``, but is not opened: closing it would drop the
+    locks that SQLite holds on it elsewhere in this process.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if mend and path.is_file() and stat.S_IMODE(path.stat().st_mode) != _PRIVATE:
+            path.chmod(_PRIVATE)
+    except OSError as error:
+        raise InvalidInput(
+            f"The database {path.name} cannot be made: {error.strerror}.",
+            hint=f"Look at {path.parent}.",
+        ) from error
+
+
+def _set_journal(path: Path) -> None:
+    """Switch the file's journal permanently, before any other use of it.
+
+    It is WAL, or on a share a rollback journal: WAL needs memory that all its users share, and
+    another machine would get a failing or damaged file.
+
+    A file lock serialises this: if two programs switch a new file at once, SQLite does not wait,
+    and one of them fails with "database is locked".
+    """
+    turn = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file_lock.acquire(turn, seconds=None)
+        with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+            wanted = "DELETE" if DISK.is_shared(turn) else "WAL"
+            connection.execute(f"PRAGMA journal_mode = {wanted}")
+    except sqlite3.Error as error:
+        raise _in_words(error, path) from error
+    finally:
+        os.close(turn)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    # Disable sqlite3's implicit transactions, which begin too late: see _begin_sqlite.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    cursor.execute(f"PRAGMA synchronous = {_FULL}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+    entry.info[_SYNCHRONOUS] = _FULL
+
+
+_FULL, _NORMAL = "FULL", "NORMAL"
+"""``synchronous`` modes: FULL survives a power cut, NORMAL (``fleeting``) may lose a commit."""
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """Have the server end a writer that has vanished with its machine: its rows are locked."""
+    if not connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get(_READ_ONLY):
+        connection.exec_driver_sql("BEGIN")
+        return
+    wanted = _NORMAL if options.get(_FLEETING) else _FULL
+    if connection.info[_SYNCHRONOUS] != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        connection.info[_SYNCHRONOUS] = wanted
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    """Convert the database driver's errors to :class:`MograderError`."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        named = engine.url.database if engine.dialect.name == "sqlite" else None
+        raise _in_words(error, Path(named) if named else None) from error
+
+
+def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None) -> MograderError:
+    """Return the error for users; ``path`` is the SQLite file, None for a server."""
+    cause = str(error.orig if isinstance(error, DBAPIError) else error)
+    if isinstance(error, IntegrityError):
+        return Conflict("This is recorded already, or what it belongs to is gone.")
+    named = "The database file" if path is None else f"The database {path.name}"
+    if "not a database" in cause or "malformed" in cause:
+        return InvalidInput(
+            f"{named} is damaged or is no database.",
+            hint="Put it back from a backup, or move it away to start with an empty one.",
+        )
+    if "unable to open database file" in cause or "readonly database" in cause:
+        return InvalidInput(
+            f"{named} cannot be opened for writing.",
+            hint="See that it is a file in a directory that the hub's account may write.",
+        )
+    if path is not None and "is locked" in cause:
+        _log.error("The database %s is locked by another program", path)
+        hint = "Wait until the other program has finished writing, then try again."
+        text = f"The database {path.name} is locked by another program."
+        return Busy(text, hint=hint, retry_after=5)
+    if path is not None and ("is full" in cause or "disk I/O error" in cause):
+        return _disk_trouble(cause, path)
+    silent = OperationalError | InterfaceError | PoolTimeout | sqlite3.Error
+    if isinstance(error, silent) or "idle-in-transaction" in cause:
+        return _no_answer(cause)
+    raise error
+
+
+def _disk_trouble(cause: str, path: Path) -> Busy:
+    """Return the error for a full or failing disk.
+
+    SQLite reports a full disk as an I/O error when it cannot create its -wal and -shm files.
+    """
+    _log.error("The database %s cannot be written: %s", path, cause)
+    if "is full" in cause or space_of(path.parent).free < _FULL_BYTES:
+        return Busy(
+            f"The disk is full: the database {path} cannot be written.",
+            hint=f"Free some space on the file system of {path.parent}: df -h {path.parent}",
+            retry_after=60,
+        )
+    return Busy(
+        f"The disk does not read or write the database {path}: {cause}.",
+        hint="The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile.",
+        retry_after=60,
+    )
+
+
+def _no_answer(cause: str) -> Busy:
+    _log.error("The database does not answer: %s", cause)
+    return Busy(
+        "The hub's database does not answer.",
+        hint="Try again in a moment; if it lasts, look at [database] url and its server.",
+        retry_after=5,
+    )
+
+
+def _alembic_config(migrations: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    return config
+
+
+def _refuse_newer(current: str | None, migrations: Path) -> None:
+    if current is not None and current not in known_versions(migrations):
+        raise Conflict(
+            f"The database was written by a newer mograder (its tables are at {current!r}).",
+            hint="Install that version again, or put back the backup made before the upgrade.",
+        )
+
+
+def _has_tables(engine: Engine) -> bool:
+    """Whether a database without a revision has tables: a gradebook that 0.3.16 made."""
+    with reading(engine) as connection:
+        return bool(inspect(connection).get_table_names())
+
+
+def _back_up(engine: Engine, current: str, head: str) -> None:
+    """Copy an SQLite file beside itself; a PostgreSQL server's administrator makes its backups."""
+    if engine.dialect.name != "sqlite":
+        return
+    path = Path(engine.url.database or "")
+    target = path.with_name(f"{path.name}.before-{head}")
+    temporary = target.with_name(target.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    copy_sqlite(path, temporary)
+    move_file(temporary, target)
+    _log.info("The database at %s was copied to %s before its upgrade.", current, target.name)

@@ -1,0 +1,1 @@
+"""Sign-in by other systems, and what learning platforms are told."""

@@ -1,0 +1,173 @@
+"""All SQL of signing in by other systems: linked people, values for one use, their logins.
+
+Synchronous and thread-safe, as :mod:`mograder.store.hub.hub_state`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, delete, insert, select
+
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.errors import Conflict
+from mograder.store.database.database import reading, writing
+from mograder.store.external.external_tables import external_people, provider_logins, used_states
+from mograder.store.hub.hub_state import bounded
+
+_NAME_LENGTH = 200
+_PURGE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalPerson:
+    """A subject of an issuer, and its user of this hub.
+
+    ``linked_by`` is empty if the first sign-in made the link.
+    """
+
+    issuer: str
+    subject: str
+    username: str
+    display_name: str
+    linked_at: datetime
+    linked_by: str
+
+
+class ExternalPeople:
+    """The links of subjects to users; a subject has one user, a user one subject of an issuer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def username_of(self, issuer: str, subject: str) -> str:
+        """Return the user of a subject, "" if it has none."""
+        c = external_people.c
+        wanted = select(c.username).where(c.issuer == issuer, c.subject == subject)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar_one_or_none() or ""
+
+    def link(
+        self,
+        issuer: str,
+        subject: str,
+        username: str,
+        display_name: str,
+        by: str,
+        now: datetime,
+    ) -> None:
+        """Link a subject to a user; ``by`` is the instructor who does it, "" for a sign-in.
+
+        Raises: Conflict if the subject or the user has another link of this issuer.
+        """
+        row = insert(external_people).values(
+            issuer=issuer,
+            subject=subject,
+            username=username,
+            display_name=bounded(display_name, _NAME_LENGTH),
+            linked_at=now,
+            linked_by=by,
+        )
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(row)
+        except Conflict as error:
+            raise Conflict(
+                f"The person there or the user {username} has a link with {issuer} already.",
+                hint="Unlink it first.",
+            ) from error
+
+    def unlink(self, issuer: str, username: str) -> bool:
+        """Remove a user's link to an issuer; return False if there is none."""
+        c = external_people.c
+        gone = delete(external_people).where(c.issuer == issuer, c.username == username)
+        with writing(self._engine) as connection:
+            return connection.execute(gone).rowcount > 0
+
+    def people(self, issuer: str = "") -> tuple[ExternalPerson, ...]:
+        """Return the links, of one issuer or of all, by issuer and user name."""
+        c = external_people.c
+        wanted = select(external_people).order_by(c.issuer, c.username)
+        if issuer:
+            wanted = wanted.where(c.issuer == issuer)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted).mappings()
+            return tuple(ExternalPerson(**row) for row in rows)
+
+    def issuers_of(self, username: str) -> frozenset[str]:
+        """Return the issuers that a user is linked to."""
+        wanted = select(external_people.c.issuer).where(external_people.c.username == username)
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
+
+class UsedStates:
+    """Values that count once: states, ids of tokens, handles. Of two processes one wins.
+
+    Mutable state: ``_purged``, when this process last removed rows that ended.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+        self._engine = engine
+        self._clock = clock or SystemClock()
+        self._purged: datetime | None = None
+
+    def use(self, value: str, until: datetime) -> bool:
+        """Use a value up; return False if it was used before. It is remembered ``until`` then.
+
+        Only the value's hash is stored.
+        """
+        row = insert(used_states).values(hash=_hash(value), until=until)
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(row)
+        except Conflict:
+            return False
+        now = self._clock.now()
+        if self._purged is None or now - self._purged > _PURGE:
+            self._purged = now
+            with writing(self._engine) as connection:
+                connection.execute(delete(used_states).where(used_states.c.until <= now))
+        return True
+
+
+class ProviderLogins:
+    """The logins of this hub that began with a session at a provider, for its sign-out."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(
+        self, login_id: str, issuer: str, subject: str, sid: str, *, until: datetime, now: datetime
+    ) -> None:
+        """Store a login until its cookie expires; remove those that have expired."""
+        row = insert(provider_logins).values(
+            login_id=login_id, issuer=issuer, subject=subject, sid=sid, until=until
+        )
+        with writing(self._engine) as connection:
+            connection.execute(delete(provider_logins).where(provider_logins.c.until <= now))
+            connection.execute(row)
+
+    def logins(self, issuer: str, *, sid: str = "", subject: str = "") -> tuple[str, ...]:
+        """Return the ids of the logins of a provider's session, or of all of a subject's.
+
+        With both, also those of the subject whose session the provider did not tell.
+
+        Raises: ``ValueError`` if neither is given.
+        """
+        c = provider_logins.c
+        if not sid and not subject:
+            raise ValueError("logins needs a session or a subject")
+        wanted = select(c.login_id).where(c.issuer == issuer)
+        if subject:
+            wanted = wanted.where(c.subject == subject)
+        if sid:
+            wanted = wanted.where(c.sid.in_((sid, "")) if subject else c.sid == sid)
+        with reading(self._engine) as connection:
+            return tuple(connection.execute(wanted).scalars())
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,259 @@
+"""Learning platforms in the hub's database: registrations, launched activities, the hub's keys."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Engine, Row, and_, delete, insert, or_, select, update
+
+from mograder.auth.jose import PrivateKey
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.core.log import get_logger
+from mograder.store.database.database import reading, writing
+from mograder.store.external.external_tables import lti_keys, lti_links, lti_platforms
+from mograder.store.hub.hub_state import bounded
+
+KEPT = timedelta(days=30)
+"""The time for which a retired key is still published."""
+
+LONGEST_USE = timedelta(days=365)
+"""The age at which a key is replaced by a new one."""
+
+_SEEN_AGAIN = timedelta(hours=1)
+"""The time after which a launch of an unchanged activity is written again."""
+
+_TITLE = 1000
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A platform that was registered while the hub ran, and when."""
+
+    platform: LtiPlatform
+    registered_at: datetime
+
+
+class Platforms:
+    """The platforms of the settings and those in the database, in this order; thread-safe.
+
+    The database is read for every question, so that a registration by another process counts at
+    once. A platform of the settings hides the one in the database with the same issuer and client.
+    """
+
+    def __init__(self, engine: Engine, settings: LtiSettings) -> None:
+        self._engine = engine
+        self._configured = settings.platform
+
+    def all(self) -> tuple[LtiPlatform, ...]:
+        """Return all platforms."""
+        known = {each.key for each in self._configured}
+        stored = [each.platform for each in self.registered() if each.platform.key not in known]
+        return (*self._configured, *stored)
+
+    def find(self, issuer: str, client_id: str = "") -> LtiPlatform | None:
+        """Return a platform by its issuer and the hub's client id there, None for an unknown one.
+
+        Without a client id: the issuer's only platform, None if there are several.
+        """
+        found = [
+            each
+            for each in self.all()
+            if each.issuer == issuer and (not client_id or each.client_id == client_id)
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def registered(self) -> tuple[Registration, ...]:
+        """Return the platforms in the database, the oldest first."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_REGISTERED).all()
+        found = ((row, _platform(row)) for row in rows)
+        return tuple(Registration(each, row.registered_at) for row, each in found if each)
+
+    def put(self, platform: LtiPlatform, now: datetime) -> None:
+        """Store a platform, in place of an earlier registration of the same client."""
+        row = {"settings": platform.model_dump_json(), "registered_at": now}
+        mine = _registration_of(*platform.key)
+        with writing(self._engine) as connection:
+            connection.execute(delete(lti_platforms).where(mine))
+            names = {"issuer": platform.issuer, "client_id": platform.client_id}
+            connection.execute(insert(lti_platforms).values(**names, **row))
+
+    def remove(self, issuer: str, client_id: str) -> bool:
+        """Remove a stored platform; return False if there is none."""
+        gone = delete(lti_platforms).where(_registration_of(issuer, client_id))
+        with writing(self._engine) as connection:
+            return connection.execute(gone).rowcount > 0
+
+
+_REGISTERED = select(lti_platforms).order_by(
+    lti_platforms.c.registered_at, lti_platforms.c.issuer, lti_platforms.c.client_id
+)
+
+
+def _registration_of(issuer: str, client_id: str) -> ColumnElement[bool]:
+    return and_(lti_platforms.c.issuer == issuer, lti_platforms.c.client_id == client_id)
+
+
+def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
+    """Return the platform of a row; None for one that this program cannot read."""
+    try:
+        return LtiPlatform.model_validate_json(row.settings)
+    except ValueError:
+        _log.error("The registration of %s in the database cannot be read", row.issuer)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An activity of a platform: its item, "" for none, and the addresses of its grades."""
+
+    issuer: str
+    client_id: str
+    deployment: str
+    context: str
+    resource_link: str
+    item: str
+    title: str
+    lineitem: str
+    lineitems: str
+    seen_at: datetime
+
+
+class Links:
+    """The activities that were launched; thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def saw(self, link: Link) -> None:
+        """Store an activity that was launched; nothing is written if it is unchanged and recent."""
+        link = replace(link, title=bounded(link.title, _TITLE))
+        values = asdict(link)
+        mine = and_(*(lti_links.c[name] == values.pop(name) for name in _LINK_KEY))
+        with reading(self._engine) as connection:
+            row = connection.execute(select(lti_links).where(mine)).mappings().one_or_none()
+        if row is not None:
+            # A launch may name no grade item where one was found before.
+            known = row["lineitem"] if row["item"] == link.item else ""
+            link = replace(link, lineitem=link.lineitem or known)
+            if _is_recent(Link(**row), link):
+                return
+            values["lineitem"] = link.lineitem
+        # Several people launch a new activity at once.
+        with contextlib.suppress(Conflict), writing(self._engine) as connection:
+            if not connection.execute(update(lti_links).where(mine).values(**values)).rowcount:
+                connection.execute(insert(lti_links).values(**asdict(link)))
+
+    def found_grade_item(self, link: Link, lineitem: str) -> Link:
+        """Store the grade item of an activity whose launches name none; return the activity."""
+        mine = and_(*(lti_links.c[name] == getattr(link, name) for name in _LINK_KEY))
+        with writing(self._engine) as connection:
+            connection.execute(update(lti_links).where(mine).values(lineitem=lineitem))
+        return replace(link, lineitem=lineitem)
+
+    def of_item(self, item: str) -> tuple[Link, ...]:
+        """Return the activities of an item, the last launched first."""
+        return self._found(lti_links.c.item == item)
+
+    def all(self) -> tuple[Link, ...]:
+        """Return all activities, the last launched first."""
+        return self._found(lti_links.c.issuer != "")
+
+    def _found(self, where: ColumnElement[bool]) -> tuple[Link, ...]:
+        latest = (lti_links.c.seen_at.desc(), lti_links.c.resource_link)
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(lti_links).where(where).order_by(*latest)).mappings()
+            return tuple(Link(**row) for row in rows)
+
+
+def _is_recent(known: Link, link: Link) -> bool:
+    same = replace(known, seen_at=link.seen_at) == link
+    return same and link.seen_at - known.seen_at < _SEEN_AGAIN
+
+
+_LINK_KEY = tuple(column.name for column in lti_links.primary_key)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """A key of the hub, for display: its id, and when it was made and retired."""
+
+    kid: str
+    created_at: datetime
+    retired_at: datetime | None
+
+
+class Keys:
+    """The hub's own keys: one that signs, and retired ones, which stay published for 30 days.
+
+    Several hubs may share the database; each signs with the newest key there. Mutable state:
+    ``_opened``, the last decrypted key.
+    """
+
+    def __init__(self, engine: Engine, secret: str) -> None:
+        self._engine = engine
+        self._secret = secret
+        self._opened: PrivateKey | None = None
+
+    def current(self, now: datetime) -> PrivateKey:
+        """Return the key that signs; make one if there is no readable one, or it is a year old."""
+        row = self._newest()
+        if row is None or now - row.created_at >= LONGEST_USE:
+            return self.rotate(now)
+        if self._opened is None or self._opened.kid != row.kid:
+            try:
+                self._opened = PrivateKey.unsealed(row.private_key, self._secret)
+            except InvalidInput:
+                _log.error("The hub's key for platforms cannot be decrypted: a new one is made")
+                return self.rotate(now)
+        return self._opened
+
+    def held(self) -> PrivateKey | None:
+        """Return the key that signs, without ever making one; None if it cannot be decrypted."""
+        row = self._newest()
+        return None if row is None else self._open(row.private_key)
+
+    def public_set(self, now: datetime) -> dict[str, list[dict[str, object]]]:
+        """Return the JWKS document: the key that signs, and those retired in the last 30 days."""
+        self.current(now)
+        published = or_(lti_keys.c.retired_at.is_(None), lti_keys.c.retired_at > now - KEPT)
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(lti_keys).where(published).order_by(*_NEWEST)).all()
+        return {"keys": [key.public() for row in rows if (key := self._open(row.private_key))]}
+
+    def rotate(self, now: datetime) -> PrivateKey:
+        """Make a new key, which signs from now on; retire the others, remove long retired ones."""
+        key = PrivateKey.new()
+        row = {"kid": key.kid, "private_key": key.sealed(self._secret), "created_at": now}
+        with writing(self._engine) as connection:
+            connection.execute(delete(lti_keys).where(lti_keys.c.retired_at <= now - KEPT))
+            signing = lti_keys.c.retired_at.is_(None)
+            connection.execute(update(lti_keys).where(signing).values(retired_at=now))
+            connection.execute(insert(lti_keys).values(**row))
+        self._opened = key
+        return key
+
+    def facts(self) -> tuple[KeyFacts, ...]:
+        """Return the hub's keys for display, the newest first."""
+        wanted = select(lti_keys.c.kid, lti_keys.c.created_at, lti_keys.c.retired_at)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(*_NEWEST)).mappings()
+            return tuple(KeyFacts(**row) for row in rows)
+
+    def _newest(self) -> Row[tuple[object, ...]] | None:
+        newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(newest).one_or_none()
+
+    def _open(self, sealed: str) -> PrivateKey | None:
+        try:
+            return PrivateKey.unsealed(sealed, self._secret)
+        except InvalidInput:
+            return None  # made with another secret of the hub
+
+
+_NEWEST = (lti_keys.c.created_at.desc(), lti_keys.c.kid)

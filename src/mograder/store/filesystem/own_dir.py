@@ -1,0 +1,155 @@
+"""Files in a folder of the person who runs the command.
+
+Such a folder needs less than one that others write to (``store.filesystem.untrusted_dir``), so this
+works on every system. On Linux :func:`folder_of_files` takes the stricter one all the same: there
+several people may share a machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from mograder.core import open_flags
+from mograder.core.atomic_file import set_mode
+from mograder.core.disk import DISK, Place, explained_when_full
+from mograder.core.errors import Conflict, NotFound
+from mograder.core.held_files import unlink
+from mograder.core.long_paths import reachable
+from mograder.core.system import SYSTEM
+from mograder.store.filesystem.path_errors import REMEDY, checked, explained, too_large
+from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
+
+_PLAIN = NewFile()
+
+
+class FolderOfFiles(Protocol):
+    """A folder whose files are written atomically; paths are relative to it, with slashes."""
+
+    def read(self, relative: str, limit: int) -> bytes:
+        """Return a file's bytes, at most ``limit``."""
+
+    def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
+        """Write a file; return False if one existed and was not to be replaced."""
+
+    def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
+        """Copy a stream to a file, as :meth:`write`."""
+
+    def replace_keeping(self, relative: str, kept: Iterable[str], source: BinaryIO) -> str | None:
+        """Replace a file, and keep the old one beside it under the first free name of ``kept``."""
+
+    def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
+        """Create a directory and its missing parents."""
+
+
+def folder_of_files(base: Path, staging: Path) -> FolderOfFiles:
+    """Return a folder's files; new ones are written in ``staging``, which is on the same disk."""
+    return UntrustedDir(base, staging=staging) if SYSTEM == "linux" else OwnDir(base, staging)
+
+
+class OwnDir:
+    """The files below a folder of one's own, on any system: see :class:`FolderOfFiles`.
+
+    Each method raises :class:`NotFound`, :class:`InvalidInput` or, for a file that another program
+    holds open on Windows, :class:`Conflict`.
+    """
+
+    def __init__(self, base: Path, staging: Path) -> None:
+        self._base = base
+        self._staging = staging
+
+    def read(self, relative: str, limit: int) -> bytes:
+        """Return a file's bytes. Raises: :class:`TooLarge` beyond ``limit``."""
+        with explained(relative), self._at(relative).open("rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise too_large(relative, limit)
+        return data
+
+    def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
+        """Write ``data`` to a file atomically; see :meth:`copy`."""
+        return self.copy(relative, io.BytesIO(data), how)
+
+    def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
+        """Copy ``source`` to a file atomically; return False if one existed and stays."""
+        target = Place.of(self._at(relative))
+        with explained_when_full(), explained(relative), self._staged(source, how) as new:
+            try:
+                if how.replace:
+                    DISK.rename(new, target)
+                else:
+                    DISK.place(new, target)
+            except FileExistsError:
+                return False
+            DISK.fsync_directory(Path(target.name).parent)
+        return True
+
+    def replace_keeping(self, relative: str, kept: Iterable[str], source: BinaryIO) -> str | None:
+        """Replace a file, and keep a copy of the old one beside it.
+
+        The copy is complete before the file is replaced. Return its name, None if there was no
+        file. A link, or what else is not a file, is renamed.
+
+        Raises: also :class:`Conflict` when all names in ``kept`` are taken.
+        """
+        target = self._at(relative)
+        if not os.path.lexists(target):
+            self.copy(relative, source)
+            return None
+        name = self._keep(target, kept)
+        try:
+            self.copy(relative, source)
+        except BaseException:
+            if target.exists():
+                with contextlib.suppress(OSError):
+                    unlink(target.with_name(name))
+            raise
+        return name
+
+    def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
+        """Create a directory and its missing parents."""
+        with explained(relative), explained_when_full():
+            self._at(relative).mkdir(mode=mode, parents=True, exist_ok=True)
+
+    def _at(self, relative: str) -> Path:
+        return reachable(self._base / PurePosixPath(checked(relative)))
+
+    def _keep(self, target: Path, names: Iterable[str]) -> str:
+        for name in names:
+            beside = target.with_name(name)
+            with explained(name), explained_when_full(), contextlib.suppress(FileExistsError):
+                if target.is_symlink() or not target.is_file():
+                    DISK.place(Place.of(target), Place.of(beside))
+                    return name
+                with target.open("rb") as old, self._staged(old, _PLAIN) as copy:
+                    shutil.copystat(target, copy.name)
+                    DISK.place(copy, Place.of(beside))
+                return name
+        raise Conflict("There is no free name left for what was there.", hint=REMEDY)
+
+    @contextlib.contextmanager
+    def _staged(self, source: BinaryIO, how: NewFile) -> Iterator[Place]:
+        if not self._base.is_dir():
+            raise NotFound(f"The directory {self._base.name!r} does not exist.")
+        staging = reachable(self._staging)
+        staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = staging / secrets.token_hex(12)
+        fd = os.open(path, open_flags.CREATE, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                shutil.copyfileobj(source, file)
+                file.flush()
+                set_mode(fd, how.mode)
+                if how.durable:
+                    DISK.fsync(fd)
+            if how.modified_ns is not None:
+                os.utime(path, ns=(how.modified_ns, how.modified_ns))
+            yield Place.of(path)
+        finally:
+            unlink(path)

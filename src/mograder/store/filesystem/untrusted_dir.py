@@ -1,0 +1,448 @@
+"""Safe access to files in a directory that an attacker controls.
+
+A student's code can put anything into a workspace: links to the host's files, pipes that block on
+opening, devices, files of ten gigabytes, names that change between two system calls. So a path is
+resolved in one step (``openat2``, or component by component), opened without blocking, checked
+through its descriptor, and read up to a limit (security.md, "The workspace is theirs"; B132). For
+Linux; ``store.filesystem.own_dir`` has a person's own files elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from mograder.core import open_flags
+from mograder.core.atomic_file import set_mode
+from mograder.core.clock import from_unix
+from mograder.core.closing import closing_fd
+from mograder.core.disk import (
+    DISK,
+    UNSUPPORTED,
+    Disk,
+    Place,
+    explained_when_full,
+)
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.shared_files import again_if_stale, look_for
+from mograder.store.filesystem.openat2 import Resolver, best_resolver, resolve
+from mograder.store.filesystem.path_errors import (
+    REMEDY,
+    check_regular,
+    check_sole,
+    checked,
+    explained,
+    too_large,
+)
+
+_DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY
+_PASSED = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW
+_CHUNK = 1 << 18
+_AGAIN_SECONDS = 1.0
+_MOST_ASKED = 4096
+_LATEST_NS = 4_000_000_000_000_000_000
+_NO_NAME = "There is no free name left for what was there."
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """Facts from a regular file's inode: ``size`` in bytes, ``owner`` a uid, ``links`` a count."""
+
+    size: int
+    modified_ns: int
+    owner: int
+    links: int
+
+    @property
+    def modified(self) -> datetime:
+        """The time of the last change, which the file's owner can set."""
+        return moment_of(self.modified_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """The properties of a new file.
+
+    ``modified_ns``: its time, None for now. ``replace``: whether it may replace another file.
+    ``durable``: whether to sync it to disk. Its owner is that of its directory, so that a hub that
+    runs as root does not leave files that the student cannot write.
+    """
+
+    mode: int = 0o644
+    modified_ns: int | None = None
+    replace: bool = True
+    durable: bool = True
+
+
+_PLAIN = NewFile()
+
+
+def moment_of(modified_ns: int) -> datetime:
+    """Return a file's time in UTC, limited to a range that ``datetime`` can represent."""
+    return from_unix(min(max(modified_ns, 0), _LATEST_NS) / 1e9)
+
+
+class UntrustedDir:
+    """The files below one trusted directory.
+
+    ``base`` itself is trusted; nothing below it is. ``staging`` is a directory of the hub on the
+    same file system where new files are written before they are renamed; without it the object
+    can only read. Paths are relative to ``base``.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        *,
+        staging: Path | None = None,
+        resolver: Resolver | None = None,
+        disk: Disk = DISK,
+    ) -> None:
+        self._base = base
+        self._staging = staging
+        self._resolver = resolver or best_resolver()
+        self._disk = disk
+        # When the server of a share was last asked for a directory, in monotonic seconds.
+        self._asked: dict[str, float] = {}
+
+    def open(self, relative: str) -> int:
+        """Open a regular file with one link for reading, without blocking; return its descriptor.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput` (not such a file), :class:`Conflict`
+        (a program holds a lease on it).
+        """
+        flags = os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY
+        fd = self._resolve(relative, flags, now=True)
+        try:
+            check_sole(check_regular(fd, relative), relative)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def read(self, relative: str, limit: int) -> bytes:
+        """Return a file's bytes.
+
+        Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
+        """
+        with explained(relative):
+            return again_if_stale(lambda: self._read(relative, limit))
+
+    def _read(self, relative: str, limit: int) -> bytes:
+        with closing_fd(self.open(relative)) as fd:
+            if os.fstat(fd).st_size > limit:
+                raise too_large(relative, limit)
+            data = bytearray()
+            # Check again: the file may grow while it is read.
+            while chunk := os.read(fd, min(_CHUNK, limit + 1 - len(data))):
+                data += chunk
+                if len(data) > limit:
+                    raise too_large(relative, limit)
+            return bytes(data)
+
+    def stat(self, relative: str) -> FileInfo:
+        """Return facts about a regular file without opening it for reading.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`.
+        """
+        with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
+            info = check_regular(fd, relative)
+        return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
+
+    def look(self, relative: str) -> FileInfo | None:
+        """Return facts about a regular file as :meth:`stat`; None if there is no such file."""
+        try:
+            return self.stat(relative)
+        except (NotFound, InvalidInput):
+            return None
+
+    def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
+        """Write ``data`` to a file atomically; see :meth:`copy`."""
+        return self.copy(relative, io.BytesIO(data), how)
+
+    def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
+        """Copy ``source`` to a file atomically; return False if one existed and was not replaced.
+
+        It is written in the staging directory, which students cannot access, and then renamed
+        into its directory's descriptor: a link in its place is replaced, not followed.
+
+        Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
+        """
+        parent, _, name = checked(relative).rpartition("/")
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
+            with explained_when_full():
+                with self._staged(source, how, directory) as (staging, temp):
+                    moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
+                if moved and how.durable:
+                    self._disk.fsync(directory)
+            return moved
+
+    def replace_keeping(
+        self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
+    ) -> str | None:
+        """Replace a file, and keep the old one beside it under the first free name of ``kept``.
+
+        The new file first gets the name for the old one, then both are exchanged atomically: a
+        crash leaves the old or the new one in its place, and the old one always has a name. A
+        link, a pipe or a directory is kept like a file. Return the name of the kept one, None if
+        there was none.
+
+        Raises: as :meth:`copy`, and :class:`Conflict` when all names in ``kept`` are taken.
+        """
+        parent, _, name = checked(relative).rpartition("/")
+        names = iter(kept)
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
+            with explained_when_full():
+                with self._staged(source, how, directory) as (staging, temp):
+                    beside = self._first_free(Place(temp, staging), directory, names)
+                    old = self._exchange(relative, beside, Place(name, directory), names)
+                self._disk.fsync(directory)
+            return old
+
+    def names(self, relative: str, limit: int) -> tuple[str, ...]:
+        """Return at most ``limit`` names in a directory, unordered.
+
+        Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
+        """
+        with (
+            closing_fd(self._resolve(relative, _DIRECTORY)) as directory,
+            explained(relative),
+            os.scandir(directory) as entries,
+        ):
+            found = (entry.name for entry in entries)
+            return tuple(name for name, _ in zip(found, range(limit), strict=False))
+
+    def make_base(self) -> None:
+        """Create the base directory, unless it exists."""
+        with explained_when_full():
+            self._base.mkdir(parents=True, exist_ok=True)
+
+    def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
+        """Create a directory and its missing parents; each gets the owner of its parent.
+
+        Raises: :class:`InvalidInput` when something else has the name.
+        """
+        parts = checked(relative).split("/")
+        for count in range(1, len(parts) + 1):
+            self._make_one(parts[:count], mode)
+
+    def move(self, relative: str, target: str) -> bool:
+        """Rename a file atomically; return False if ``target`` exists already.
+
+        Raises: :class:`NotFound` when there is no such file or directory, :class:`InvalidInput`.
+        """
+        ends = []
+        try:
+            for path in (relative, target):
+                parent, _, name = checked(path).rpartition("/")
+                ends.append(Place(name, self._resolve(parent, _DIRECTORY)))
+            with explained(relative), explained_when_full():
+                self._disk.place(ends[0], ends[1])
+                for end in ends:
+                    self._disk.fsync(_opened(end))
+        except FileExistsError:
+            return False
+        finally:
+            for end in ends:
+                os.close(_opened(end))
+        return True
+
+    def remove(self, relative: str) -> None:
+        """Unlink a file, link, pipe or device; do nothing if it does not exist.
+
+        Raises: :class:`InvalidInput` for a directory.
+        """
+        parent, _, name = checked(relative).rpartition("/")
+        with (
+            closing_fd(self._resolve(parent, _DIRECTORY)) as directory,
+            explained(relative),
+            contextlib.suppress(FileNotFoundError),
+        ):
+            os.unlink(name, dir_fd=directory)
+
+    def _resolve(self, relative: str, flags: int, *, now: bool = False) -> int:
+        """Open a path; with ``now`` what another machine put there is found, else after a second.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`Conflict`.
+        """
+        if relative:
+            checked(relative)
+        try:
+            base = self._open_base()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
+        try:
+            with explained(relative):
+                return self._resolve_below(base, relative, flags, now=now)
+        finally:
+            os.close(base)
+
+    def _open_base(self) -> int:
+        flags = open_flags.PATH | open_flags.DIRECTORY | open_flags.CLOEXEC
+        try:
+            return os.open(self._base, flags)
+        except FileNotFoundError:
+            look_for(self._base, self._disk)
+            return os.open(self._base, flags)
+
+    def _resolve_below(self, base: int, relative: str, flags: int, *, now: bool) -> int:
+        shared = self._disk.is_shared(base)
+        asked = shared and (now or self._due(relative))
+        if asked:
+            self._look_again(base, relative)
+        try:
+            return resolve(self._resolver, base, relative or ".", flags)
+        except FileNotFoundError:
+            if asked or not shared:
+                raise
+            self._look_again(base, relative)
+            return resolve(self._resolver, base, relative, flags)
+
+    def _due(self, relative: str) -> bool:
+        """Return whether the server was not asked for a path's directory within the last second."""
+        parent, moment = relative.rpartition("/")[0], time.monotonic()
+        if moment - self._asked.get(parent, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return False
+        if len(self._asked) >= _MOST_ASKED:
+            self._asked.clear()
+        self._asked[parent] = moment
+        return True
+
+    def _look_again(self, base: int, relative: str) -> None:
+        """Ask the server for each directory of a path; a link among them ends it."""
+        with contextlib.suppress(OSError):
+            self._disk.look_again(".", base)
+            parts = relative.split("/")[:-1]
+            for count in range(1, len(parts) + 1):
+                above = "/".join(parts[:count])
+                with closing_fd(resolve(self._resolver, base, above, _PASSED)) as directory:
+                    self._disk.look_again(".", directory)
+
+    def _make_one(self, parts: list[str], mode: int) -> None:
+        relative = "/".join(parts)
+        directory = self._resolve("/".join(parts[:-1]), _DIRECTORY)
+        try:
+            with explained(relative), explained_when_full():
+                os.mkdir(parts[-1], mode, dir_fd=directory)
+        except FileExistsError:
+            os.close(self._resolve(relative, open_flags.PATH | open_flags.DIRECTORY))
+        else:
+            with closing_fd(self._resolve(relative, _DIRECTORY)) as made:
+                _give(made, directory)
+            with explained_when_full():
+                self._disk.fsync(directory)
+        finally:
+            os.close(directory)
+
+    @contextlib.contextmanager
+    def _staged(self, source: BinaryIO, how: NewFile, directory: int) -> Iterator[tuple[int, str]]:
+        if self._staging is None:
+            raise ValueError("writing below a directory needs a staging directory")
+        self._staging.mkdir(mode=0o700, exist_ok=True)
+        staging = os.open(self._staging, _DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC)
+        name = secrets.token_hex(12)
+        try:
+            self._grow(staging, name, source, how, directory)
+            yield staging, name
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=staging)
+            os.close(staging)
+
+    def _grow(
+        self, staging: int, name: str, source: BinaryIO, how: NewFile, directory: int
+    ) -> None:
+        with closing_fd(os.open(name, open_flags.CREATE, 0o600, dir_fd=staging)) as fd:
+            while chunk := source.read(_CHUNK):
+                self._disk.write(fd, chunk)
+            set_mode(fd, how.mode)
+            _give(fd, directory)
+            if how.modified_ns is not None:
+                os.utime(fd, ns=(how.modified_ns, how.modified_ns))
+            if how.durable:
+                self._disk.fsync(fd)
+
+    def _first_free(self, source: Place, directory: int, names: Iterator[str]) -> Place:
+        for name in names:
+            target = Place(name, directory)
+            with explained(name), contextlib.suppress(FileExistsError):
+                self._disk.place(source, target)
+                return target
+        raise Conflict(_NO_NAME, hint=REMEDY)
+
+    def _exchange(self, relative: str, new: Place, old: Place, names: Iterator[str]) -> str | None:
+        """Exchange two names; return the old file's name then, None if there was no old file."""
+        try:
+            with explained(old.name):
+                self._disk.exchange(new, old)
+        except NotFound:
+            self._disk.rename(new, old)
+            return None
+        except (OSError, MograderError) as error:
+            if isinstance(error, OSError) and error.errno in UNSUPPORTED:
+                return self._keep_by_copy(relative, new, old, names)
+            os.unlink(new.name, dir_fd=new.directory)
+            raise
+        return new.name
+
+    def _keep_by_copy(
+        self, relative: str, new: Place, old: Place, names: Iterator[str]
+    ) -> str | None:
+        """Keep a copy of the old file, then replace it, where the file system cannot exchange.
+
+        Anything but a regular file is renamed instead: a crash in between loses no notebook.
+        """
+        assert old.directory is not None
+        try:
+            kept = self._copy_beside(relative, names)
+        except NotFound:
+            self._disk.rename(new, old)
+            return None
+        except InvalidInput:
+            kept = self._first_free(old, old.directory, names).name
+        self._disk.rename(new, old)
+        return kept
+
+    def _copy_beside(self, relative: str, names: Iterator[str]) -> str:
+        parent = relative.rpartition("/")[0]
+        with os.fdopen(self.open(relative), "rb") as source:
+            how = NewFile(modified_ns=os.fstat(source.fileno()).st_mtime_ns, replace=False)
+            for name in names:
+                source.seek(0)
+                if self.copy(f"{parent}/{name}" if parent else name, source, how):
+                    return name
+        raise Conflict(_NO_NAME, hint=REMEDY)
+
+    def _move(self, source: Place, target: Place, how: NewFile, relative: str) -> bool:
+        with explained(relative):
+            try:
+                if how.replace:
+                    self._disk.rename(source, target)
+                else:
+                    self._disk.place(source, target)
+            except FileExistsError:
+                return False
+        return True
+
+
+def _opened(place: Place) -> int:
+    """Return the descriptor of a place's directory, which must be open."""
+    assert place.directory is not None
+    return place.directory
+
+
+def _give(fd: int, directory: int) -> None:
+    """Set a file's owner to that of its directory; do nothing unless root."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        above = os.fstat(directory)
+        if (above.st_uid, above.st_gid) != (0, 0):
+            os.fchown(fd, above.st_uid, above.st_gid)

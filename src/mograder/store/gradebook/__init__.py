@@ -1,0 +1,1 @@
+"""The gradebook, ``gradebook.db``: marks, which of them count, and which students see."""

@@ -1,0 +1,208 @@
+"""Recording marks that a person gives: their range, and changes by others meanwhile.
+
+Private to ``store.gradebook.gradebook``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.store.gradebook.gradebook_marks import (
+    insert_mark,
+    keep_earlier_mark,
+    local_iso,
+    mirror,
+    read_student,
+)
+from mograder.store.gradebook.gradebook_rows import AssignmentRow
+from mograder.store.gradebook.grading_records import (
+    MANUAL,
+    WHOLE,
+    MarkDetails,
+    MarkEntry,
+    QuestionGrade,
+    RecordedMark,
+    StudentGrade,
+)
+from mograder.store.gradebook.mark_counting import (
+    StudentRows,
+    available_to_people,
+    grade_of,
+    replaces_automatic,
+    version_of,
+)
+from mograder.store.gradebook.rubrics import insert_details
+
+_LONGEST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class GivenMarks:
+    """Marks by question, and the comment on the submission; as ``Gradebook.record_marks``."""
+
+    marks: Mapping[str, MarkEntry]
+    marker: str
+    at: datetime
+    comment: str | None
+    version: str | None
+
+
+def record_given(
+    connection: Connection, assignment: str, student: str, given: GivenMarks
+) -> StudentGrade:
+    """Record marks, and write the row that 0.3.16 reads; return all marks that count then."""
+    rows = read_student(connection, assignment, student)
+    if rows.row is None:
+        raise NotFound(
+            f"The gradebook has no submission of {student} for {assignment}.",
+            hint=f"Grade it first: mograder autograde {assignment}",
+        )
+    grade = grade_of(rows)
+    known = markable(grade, rows.assignment)
+    refuse_invalid(given, grade, known)
+    for key, entry in given.marks.items():
+        if entry.details is not None:
+            demand_reason(grade, key, entry.points, entry.details)
+    _refuse_changed(given, grade, rows)
+    keep_earlier_mark(connection, rows, given.at)
+    run = rows.runs[-1].number if rows.runs else None
+    for key, entry in _entries(given, grade):
+        mark = RecordedMark(
+            0,
+            key,
+            entry.points,
+            known.get(key),
+            MANUAL,
+            entry.comment,
+            given.marker,
+            run,
+            utc_iso(given.at),
+        )
+        number = insert_mark(connection, assignment, student, mark)
+        if entry.details is not None:
+            insert_details(connection, number, entry.details)
+    changes: dict[str, object] = {"graded_at": local_iso(given.at)}
+    comment = _comment(given)
+    if comment is not None:
+        changes["feedback"] = comment
+    return mirror(connection, assignment, student, given.at, changes)
+
+
+def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, MarkEntry]]:
+    """Yield the rows to add; a comment alone leaves the mark for the whole as it is."""
+    entries = dict(given.marks)
+    if given.comment is not None:
+        points = grade.whole.points if grade.whole else None
+        whole = entries.get(WHOLE, MarkEntry(points))
+        entries[WHOLE] = MarkEntry(whole.points, given.comment)
+    # The mark for the whole comes first, so that those by question are the newer ones.
+    yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
+
+
+def demand_reason(
+    grade: StudentGrade, key: str, points: float | None, details: MarkDetails
+) -> None:
+    """Refuse another mark than grading's without a reason.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    question = next((each for each in grade.questions if each.key == key), None)
+    if question is None or points is None or details.reason.strip():
+        return
+    if replaces_automatic(question) and points != question.graded:
+        raise InvalidInput(
+            f"reason: grading gave {question.graded:g} marks for {key}.",
+            hint="Say why the mark is another one.",
+        )
+
+
+def _comment(given: GivenMarks) -> str | None:
+    if given.comment is not None:
+        return given.comment
+    return given.marks[WHOLE].comment if WHOLE in given.marks else None
+
+
+def markable(grade: StudentGrade, assignment: AssignmentRow) -> Mapping[str, float]:
+    """Return the marks available by key: of each question, and of the whole without checks."""
+    whole = available_to_people(assignment)
+    questions = {each.key: each.available for each in grade.questions if each.available is not None}
+    return questions | ({WHOLE: whole} if whole > 0 else {})
+
+
+def refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, float]) -> None:
+    """Refuse marks that are out of their range, or of no question that can be marked.
+
+    Raises:
+        InvalidInput: As :meth:`Gradebook.record_marks`.
+    """
+    if not given.marker.strip() or not given.marker.isprintable():
+        raise InvalidInput("The marker has no name.")
+    for key, entry in given.marks.items():
+        if not known:
+            # 0.3.16 counts all questions as automatic if the source's run made no check.
+            raise InvalidInput(
+                f"mograder 0.3.16 left no question of {grade.assignment} to people.",
+                hint=f"Grade it again here: mograder autograde {grade.assignment}",
+            )
+        if key not in known:
+            listed = ", ".join(filter(None, known)) or "none"
+            raise InvalidInput(
+                f"{grade.assignment} has no question {key!r} that can be marked.",
+                hint=f"Its questions: {listed}.",
+            )
+        if entry.points is not None and not 0 <= entry.points <= known[key]:
+            raise InvalidInput(
+                f"{key or 'The mark'} can have 0 to {known[key]:g} marks, not {entry.points:g}."
+            )
+    if any(len(text) > _LONGEST for text in _texts(given)):
+        raise InvalidInput(f"A comment has at most {_LONGEST} characters.")
+
+
+def _texts(given: GivenMarks) -> Iterable[str]:
+    yield given.comment or ""
+    for entry in given.marks.values():
+        yield entry.comment
+
+
+def _refuse_changed(given: GivenMarks, grade: StudentGrade, rows: StudentRows) -> None:
+    if given.version is None or given.version == version_of(rows):
+        return
+    seen = given.version.partition(".")[0]
+    last = int(seen) if seen.isdecimal() else 0
+    newer = {mark.question for mark in rows.marks if mark.number > last}
+    changed = [
+        _both(each, given.marks[each.key])
+        for each in grade.questions
+        if each.key in newer & given.marks.keys()
+    ]
+    text = _comment(given)
+    if text is not None and text != grade.comment:
+        changed.append(f"the comment is now “{grade.comment}”, yours is “{text}”")
+    if WHOLE in given.marks and grade.whole is not None:
+        changed.append(_both(grade.whole, given.marks[WHOLE]))
+    if changed:
+        raise Conflict(
+            f"The marks of {grade.student} were changed meanwhile: {'; '.join(changed)}.",
+            hint="Look at them, then give yours again.",
+        )
+
+
+def _both(now: QuestionGrade, yours: MarkEntry) -> str:
+    by = f" by {now.marker}" if now.marker else ""
+    said = f" (“{now.comment}”)" if now.comment else ""
+    also = f" (“{yours.comment}”)" if yours.comment else ""
+    return (
+        f"{now.key or 'the mark'} is now {_shown(now.points)}{by}{said}, "
+        f"yours is {_shown(yours.points)}{also}"
+    )
+
+
+def _shown(points: float | None) -> str:
+    return "none" if points is None else f"{points:g}"

@@ -1,0 +1,369 @@
+"""The gradebook, ``gradebook.db``: students' names, their marks, and their Moodle users.
+
+compatibility-0.3.16.md 9: a database that 0.3.16 made is copied and then upgraded in place, and
+stays readable for 0.3.16. Writers lock the file ``gradebook.db.lock``, as 0.3.16 does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.engine import URL
+
+from mograder.core import file_lock
+from mograder.core.closing import Closing, closing_fd
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.names import Username
+from mograder.store.database.database import (
+    awaits_upgrade,
+    copy_sqlite,
+    open_engine,
+    reading,
+    upgrade,
+    writing,
+)
+from mograder.store.gradebook import gradebook_marks
+from mograder.store.gradebook.given_marks import GivenMarks, record_given
+from mograder.store.gradebook.gradebook_rows import AssignmentRow, DamagedRow, Marks, from_row
+from mograder.store.gradebook.gradebook_tables import (
+    identities,
+    students,
+    submissions,
+    upload_intents,
+    uploads,
+)
+from mograder.store.gradebook.gradebook_uploads import (
+    UNKNOWN_ATTEMPT,
+    SentFile,
+    SentGrade,
+    read_sent,
+    remove_sent,
+    write_sent,
+)
+from mograder.store.gradebook.grading_records import (
+    GradingRun,
+    MarkEntry,
+    RecordedMark,
+    RecordedRun,
+    StudentGrade,
+)
+from mograder.store.gradebook.mark_counting import grade_of
+
+__all__ = [
+    "GRADEBOOK_MIGRATIONS",
+    "UNKNOWN_ATTEMPT",
+    "Gradebook",
+    "Identity",
+    "Marks",
+    "SentFile",
+    "SentGrade",
+    "existing_gradebook",
+    "viewed_gradebook",
+]
+
+GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"
+"""The revisions of the gradebook's tables."""
+
+_WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user of a Moodle site; ``username`` is the name on the hub and in our files.
+
+    ``user_id`` is Moodle's number of the user.
+    """
+
+    user_id: int
+    username: str
+    full_name: str = ""
+    email: str = ""
+    idnumber: str = ""
+
+
+class Gradebook(Closing):
+    """One course's marks; open it in a ``with`` block. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file, and upgrade its tables.
+
+        Raises: :class:`InvalidInput` when it is not a database, :class:`Conflict` when a newer
+        mograder wrote it, :class:`Busy` when another program locks it for over ten seconds.
+        """
+        if path.is_dir():
+            raise InvalidInput(f"{path} is a directory.", hint="See [gradebook] path.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = path.with_name(path.name + ".lock")
+        self._engine = _engine(path)
+        try:
+            if awaits_upgrade(self._engine, migrations=GRADEBOOK_MIGRATIONS):
+                with _turn(self._lock):
+                    upgrade(self._engine, migrations=GRADEBOOK_MIGRATIONS)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Close the database's connections."""
+        self._engine.dispose()
+
+    def students(self) -> Mapping[str, str]:
+        """Return the students' full names by username; "" where the name is unknown."""
+        with self.reading() as connection:
+            rows = connection.execute(select(students).order_by(students.c.username))
+            return {row.username: row.full_name or "" for row in rows}
+
+    def put_students(self, names: Mapping[str, str]) -> None:
+        """Add students, or update their full names (B31); an empty name does not replace one.
+
+        ``names`` has full names by username.
+
+        Raises: :class:`InvalidInput` for an invalid username.
+        """
+        rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
+        with self.writing() as connection:
+            for row in rows:
+                connection.execute(_student_upsert(row))
+
+    def identities(self, site: str) -> tuple[Identity, ...]:
+        """Return the known users of a Moodle site, ordered by their Moodle user id."""
+        columns = (column for column in identities.c if column.name != "site")
+        wanted = select(*columns).where(identities.c.site == site).order_by(identities.c.user_id)
+        with self.reading() as connection:
+            return tuple(Identity(**row) for row in connection.execute(wanted).mappings())
+
+    def put_identities(self, site: str, people: Iterable[Identity]) -> None:
+        """Add or update users of a Moodle site; an empty field does not replace a known value.
+
+        Raises: :class:`Conflict` when two of them would have the same username.
+        """
+        news = {person.user_id: person for person in people}
+        with self.writing() as connection:
+            owners = {
+                row.username: row.user_id
+                for row in connection.execute(select(identities).where(identities.c.site == site))
+                if row.user_id not in news
+            }
+            for person in news.values():
+                username = Username.parse(person.username)
+                if owners.setdefault(username, person.user_id) != person.user_id:
+                    raise Conflict(
+                        f"{username} would be two users of Moodle: {owners[username]} and "
+                        f"{person.user_id}.",
+                        hint="Correct the mapping file, so that each username is there once.",
+                    )
+                connection.execute(_identity_upsert(site, person))
+
+    def marks(self, assignment: str) -> tuple[Marks, ...]:
+        """Return all students' marks for an assignment, ordered by username."""
+        wanted = (
+            select(submissions)
+            .where(submissions.c.assignment == assignment)
+            .order_by(submissions.c.student)
+        )
+        with self.reading() as connection:
+            return tuple(from_row(row) for row in connection.execute(wanted).mappings())
+
+    def record_run(self, run: GradingRun) -> int:
+        """Record the result of grading one submission, in one transaction; return its number.
+
+        A question's mark is recorded only if it changed, and one that a person gave still counts.
+        A result that needs attention gives no mark; one of the same submission stays.
+
+        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
+        """
+        with self.writing() as connection:
+            return gradebook_marks.insert_run(connection, run)
+
+    def record_marks(
+        self,
+        assignment: str,
+        student: str,
+        marks: Mapping[str, MarkEntry],
+        *,
+        marker: str,
+        at: datetime,
+        comment: str | None = None,
+        version: str | None = None,
+    ) -> StudentGrade:
+        """Record a person's marks by question, and the comment on the submission if it is given.
+
+        Return all marks that count then.
+
+        Raises:
+            Conflict: One of them was changed since ``version``; the message has both.
+            InvalidInput: A question does not exist, its mark is out of its range, or an entry with
+                details replaces grading's mark without a reason.
+            NotFound: The gradebook does not have the student for this assignment.
+        """
+        given = GivenMarks(marks, marker, at, comment, version)
+        with self.writing() as connection:
+            return record_given(connection, assignment, student, given)
+
+    def assignments(self) -> tuple[AssignmentRow, ...]:
+        """Return the assignments, in alphabetical order."""
+        with self.reading() as connection:
+            return gradebook_marks.read_assignments(connection)
+
+    def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
+        """Return all students' marks for an assignment as they count, ordered by username."""
+        with self.reading() as connection:
+            return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
+
+    def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
+        """Return the results of grading a student's submissions, or all, oldest first."""
+        with self.reading() as connection:
+            return gradebook_marks.read_runs(connection, assignment, student)
+
+    def students_with_runs(self, assignment: str) -> tuple[str, ...]:
+        """Return the students of whose submissions there are results, sorted."""
+        with reading(self._engine) as connection:
+            return gradebook_marks.students_with_runs(connection, assignment)
+
+    def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
+        """Return every mark given for a student's submissions, oldest first."""
+        with self.reading() as connection:
+            return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
+
+    def damaged(self) -> tuple[DamagedRow, ...]:
+        """Return the rows of 0.3.16's tables with a text in them that it cannot read."""
+        with self.reading() as connection:
+            return tuple(gradebook_marks.damaged_rows(connection))
+
+    def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
+        """Return the values in Moodle after our last upload for an assignment, by user id."""
+        with self.reading() as connection:
+            return read_sent(connection, uploads, site, assignment_id)
+
+    def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
+        """Return the values of an upload that Moodle has not confirmed, by user id."""
+        with self.reading() as connection:
+            return read_sent(connection, upload_intents, site, assignment_id)
+
+    def record_intents(
+        self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
+    ) -> None:
+        """Record the values of an upload before the first request to Moodle.
+
+        Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
+        """
+        with self.writing() as connection:
+            write_sent(connection, upload_intents, site, assignment_id, rows, now)
+
+    def record_sent(
+        self, site: str, assignment_id: int, rows: Sequence[SentGrade], now: datetime
+    ) -> None:
+        """Record the values that Moodle has confirmed, and remove the rows' intents.
+
+        Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
+        """
+        with self.writing() as connection:
+            write_sent(connection, uploads, site, assignment_id, rows, now)
+            users = [each.user_id for each in rows]
+            remove_sent(connection, upload_intents, site, assignment_id, users)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection for reading, to the modules of ``store`` with tables of this file."""
+        with reading(self._engine) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection in one transaction, as :meth:`reading`; the file's lock is held.
+
+        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
+        """
+        with _turn(self._lock), writing(self._engine) as connection:
+            yield connection
+
+
+def existing_gradebook(path: Path) -> Gradebook | None:
+    """Open a gradebook; None if the file does not exist or its tables need an upgrade.
+
+    For commands that must change nothing, such as those with ``--dry-run``.
+    """
+    if not path.is_file():
+        return None
+    engine = _engine(path)
+    try:
+        waiting = awaits_upgrade(engine, migrations=GRADEBOOK_MIGRATIONS)
+    finally:
+        engine.dispose()
+    return None if waiting else Gradebook(path)
+
+
+@contextlib.contextmanager
+def viewed_gradebook(path: Path) -> Iterator[Gradebook]:
+    """Yield a gradebook for reading; where its tables need an upgrade, a temporary copy of it.
+
+    Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
+    found = existing_gradebook(path)
+    if found is not None:
+        with found:
+            yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="mograder-gradebook-") as directory:
+        copy = Path(directory) / path.name
+        copy_sqlite(path, copy)
+        with Gradebook(copy) as book:
+            yield book
+
+
+def _engine(path: Path) -> Engine:
+    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    return open_engine(url, private=False)
+
+
+@contextlib.contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """Lock the file that 0.3.16 also locks while it writes.
+
+    Raises: :class:`Busy` when another program holds the lock for over ten seconds.
+    """
+    with closing_fd(_open_lock(lock)) as fd:
+        if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
+            raise Busy(
+                f"Another program holds {lock.name}.",
+                hint="Wait until it has finished grading, then try again.",
+            )
+        yield
+
+
+def _open_lock(lock: Path) -> int:
+    """Open the lock file; a new one gets the read and write permissions of the gradebook."""
+    with contextlib.suppress(FileExistsError):
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, lock.with_suffix("").stat().st_mode & 0o666)
+        return fd
+    return os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _student_upsert(row: Mapping[str, str]) -> Insert:
+    news = insert(students).values(row)
+    if not row["full_name"]:
+        return news.on_conflict_do_nothing()
+    return news.on_conflict_do_update(["username"], set_={"full_name": row["full_name"]})
+
+
+def _identity_upsert(site: str, person: Identity) -> Insert:
+    told = {"full_name": person.full_name, "email": person.email, "idnumber": person.idnumber}
+    news = insert(identities).values(
+        site=site, user_id=person.user_id, username=person.username, **told
+    )
+    # A field that Moodle did not show this time keeps its known value.
+    kept = {name: value for name, value in told.items() if value}
+    return news.on_conflict_do_update(
+        ["site", "user_id"], set_={"username": person.username, **kept}
+    )

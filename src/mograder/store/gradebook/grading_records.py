@@ -1,0 +1,213 @@
+"""Records of the gradebook's marks: those by grading and by markers, and those that count.
+
+Marks are points. A question is named by its key; the key "" (:data:`WHOLE`) means all questions
+without checks together, or the whole submission in an assignment without marks: 0.3.16's markers
+give one such mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mograder.store.gradebook.gradebook_rows import CheckResult
+
+WHOLE = ""
+"""The key of the mark for all questions without checks, and of the comment on the submission."""
+
+MACHINE = ""
+"""The marker of marks that grading gave."""
+
+EARLIER_MARKER = "mograder 0.3.16"
+"""The marker of a mark that was given with 0.3.16, which does not record markers."""
+
+MANUAL, NEEDS_ATTENTION, UNPROTECTED = "manual", "needs attention", "unprotected"
+"""The grading states that the gradebook treats differently; all states are
+``grading.results.grading_result.GradingState``."""
+
+DOUBTFUL = "doubtful"
+"""The state of a mark from 0.3.16 that is probably wrong."""
+
+IMPORTED = "imported"
+"""The state of a mark that 0.3.16 read from the text of a notebook; no marker saved it."""
+
+EARLIER = "graded by 0.3.16"
+"""The state of a question with checks of which only 0.3.16's sum of all such marks is known."""
+
+REMOVED = "removed"
+"""The state of a question that the assignment no longer has."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuestion:
+    """One question of a grading run.
+
+    ``points`` is None for a question without a result; ``available`` None without marks.
+    ``state`` is a grading state, ``manual`` for a question without checks.
+    """
+
+    key: str
+    points: float | None
+    available: float | None
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GradingRun:
+    """The result of grading one submission, with what 0.3.16's tables hold of it.
+
+    ``questions`` are all of the assignment in its order, none if the submission could not be
+    graded (``state`` needs attention, ``problem`` says why). ``checks`` have 0.3.16's statuses
+    (success, partial, danger, warn). ``marks`` are the assignment's marks by key, None without.
+    ``result`` is the signed JSON. ``received`` is the time of submission where it is known. Both
+    times are aware.
+    """
+
+    assignment: str
+    student: str
+    submission_sha256: str
+    state: str
+    result: str
+    signature: str
+    at: datetime
+    questions: tuple[RunQuestion, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    cell_errors: int = 0
+    tampered: tuple[str, ...] = ()
+    marks: Mapping[str, float] | None = None
+    max_mark: float = 100.0
+    problem: str = ""
+    received: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run as it is kept: ``number`` counts all runs, ``at`` is ISO 8601 in UTC."""
+
+    number: int
+    assignment: str
+    student: str
+    submission_sha256: str
+    state: str
+    problem: str
+    result: str
+    signature: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkDetails:
+    """How a person's mark came about.
+
+    ``saved`` are identifiers of saved comments. With an ``adjustment``, the points are theirs and
+    the adjustment; None where the marker gave the points as a number. ``reason`` is why the mark
+    replaces one by grading.
+    """
+
+    adjustment: float | None = None
+    saved: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEntry:
+    """A mark that a person gives; ``points`` None withdraws the mark given by people before.
+
+    ``details`` are None for a mark from a file, which may replace grading's without a reason.
+    """
+
+    points: float | None
+    comment: str = ""
+    details: MarkDetails | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMark:
+    """One row of the history of marks; ``marker`` is "" for grading, ``at`` ISO 8601 in UTC."""
+
+    number: int
+    question: str
+    points: float | None
+    available: float | None
+    state: str
+    comment: str
+    marker: str
+    run: int | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionGrade:
+    """One question of a student: the mark that counts, and the one that grading gave.
+
+    ``points`` is None while there is none. ``reason`` is grading's reason for its state. ``marker``
+    is "" for a mark by grading. ``open`` is the
+    reason for which the question still waits for a person, empty if it does not. ``look_again``:
+    a person marked it on other work, or on another mark by grading, than there is now.
+    """
+
+    key: str
+    points: float | None
+    available: float | None
+    state: str
+    graded: float | None = None
+    reason: str = ""
+    marker: str = ""
+    comment: str = ""
+    at: str = ""
+    open: str = ""
+    look_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StudentGrade:
+    """One student's marks for an assignment.
+
+    Attributes:
+        questions: In the assignment's order.
+        auto: The marks of the questions with checks, None without any.
+        manual: The marks of the others, None while one of them has none.
+        total: ``auto`` and ``manual``; None while a question waits for a person.
+        penalty_pct: The deduction for lateness in per cent, None if none was computed.
+        penalised: The mark after it.
+        final: The mark that counts: after the penalty if there is one. None if ``total`` is, or
+            while the penalty does not belong to this total (``mograder feedback`` computes it).
+        whole: The mark that counts for all questions without checks together, if one was given.
+        flags: Sentences about what a teacher should look at.
+        comment: The comment on the whole submission.
+        submitted_at: Unix seconds, None where it is not known.
+        version: Give it to ``Gradebook.record_marks``, which refuses to overwrite later changes.
+    """
+
+    assignment: str
+    student: str
+    questions: tuple[QuestionGrade, ...] = ()
+    auto: float | None = None
+    manual: float | None = None
+    total: float | None = None
+    max_mark: float = 100.0
+    penalty_pct: float | None = None
+    penalised: float | None = None
+    final: float | None = None
+    whole: QuestionGrade | None = None
+    comment: str = ""
+    flags: tuple[str, ...] = ()
+    run: int | None = None
+    state: str = ""
+    cell_errors: int = 0
+    tampered: tuple[str, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    submitted_at: float | None = None
+    graded_at: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """The deduction for lateness: per cent, and the mark after it; None for both if none."""
+
+    percent: float | None
+    mark: float | None
+    submitted_at: float | None = None

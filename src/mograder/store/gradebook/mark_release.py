@@ -1,0 +1,227 @@
+"""The marks that students may see: the table ``mark_releases`` of the gradebook.
+
+Rows are only added. A row releases one student's marks of an assignment from a time on, or takes
+them back; :func:`standing` returns what all rows of a student mean at a time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from mograder.core.clock import utc_iso
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_tables import mirrored, question_marks, submissions
+from mograder.store.gradebook.marking_tables import (
+    extensions,
+    group_members,
+    late_policies,
+    mark_releases,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRelease:
+    """A row to add: the JSON of a student's marks, visible from an aware time on.
+
+    ``visible_from`` None takes the student's marks back.
+    """
+
+    student: str
+    visible_from: datetime | None
+    grade: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """A row as it is kept; both times are aware."""
+
+    number: int
+    assignment: str
+    student: str
+    visible_from: datetime | None
+    note: str
+    grade: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The meaning at a time of the rows of a student and an assignment.
+
+    Attributes:
+        shown: The release that the student sees, None if there is none.
+        waiting: A release that will be visible later, unless another row is added before.
+        taken_back: The row that took back what the student saw, unless it is shown again.
+    """
+
+    shown: ReleaseRow | None = None
+    waiting: ReleaseRow | None = None
+    taken_back: ReleaseRow | None = None
+
+
+class MarkReleases:
+    """The releases of a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def add(
+        self, assignment: str, news: Iterable[NewRelease], *, by: str, at: datetime, note: str = ""
+    ) -> None:
+        """Add rows, all or none of them.
+
+        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
+        """
+        with self._book.writing() as connection:
+            for each in news:
+                insert_release(connection, assignment, each, by=by, at=at, note=note)
+
+    def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
+        """Return the rows of an assignment by student, oldest first."""
+        return _grouped(self._read(mark_releases.c.assignment == assignment), "student")
+
+    def rows_of(self, student: str) -> Mapping[str, Sequence[ReleaseRow]]:
+        """Return the rows of a student by assignment, oldest first."""
+        return _grouped(self._read(mark_releases.c.student == student), "assignment")
+
+    def rows_for(self, assignment: str, student: str) -> Sequence[ReleaseRow]:
+        """Return the rows of a student and an assignment, oldest first."""
+        table = mark_releases.c
+        return self._read((table.assignment == assignment) & (table.student == student))
+
+    def newest(self) -> Mapping[str, int]:
+        """Return the number of each assignment's newest row, which is another after any change."""
+        table = mark_releases.c
+        wanted = select(table.assignment, func.max(table.id).label("newest")).group_by(
+            table.assignment
+        )
+        with self._book.reading() as connection:
+            return {row.assignment: row.newest for row in connection.execute(wanted)}
+
+    def changed_since(self, assignment: str) -> frozenset[str]:
+        """Return the students whose records of marks or late work changed after their last release.
+
+        Their marks may be other ones than those released. Those of the others are the same, unless
+        the settings or the times of submission changed.
+        """
+        with self._book.reading() as connection:
+            last = {row[0]: row[1] for row in connection.execute(_last_releases(assignment))}
+            if not last or _last_change_of_late_work(connection) >= min(last.values()):
+                return frozenset(last)
+            marked = connection.execute(_last_marks(assignment))
+            found = {student for student, at in marked if student in last and at >= last[student]}
+            written = connection.execute(_written_by_others(assignment)).scalars()
+            return frozenset(found.union(each for each in written if each in last))
+
+    def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
+        wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)
+        with self._book.reading() as connection:
+            return tuple(map(_row, connection.execute(wanted).mappings()))
+
+
+def _last_releases(assignment: str) -> Select[Any]:
+    rows = mark_releases.c
+    wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
+    return wanted.group_by(rows.student)
+
+
+def _last_marks(assignment: str) -> Select[Any]:
+    rows = question_marks.c
+    wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
+    return wanted.group_by(rows.student)
+
+
+def _last_change_of_late_work(connection: Connection) -> str:
+    tables = (extensions, group_members, late_policies)
+    newest = (connection.execute(select(func.max(table.c.at))).scalar() for table in tables)
+    return max(each or "" for each in newest)
+
+
+def _written_by_others(assignment: str) -> Select[Any]:
+    """Select the students whose row has changed since we wrote it: 0.3.16 changes rows in place."""
+    rows, ours = submissions.c, mirrored.c
+    same = (ours.assignment == rows.assignment) & (ours.student == rows.student)
+    other = ours.updated_at.is_distinct_from(rows.updated_at)
+    joined = submissions.outerjoin(mirrored, same)
+    return select(rows.student).select_from(joined).where((rows.assignment == assignment) & other)
+
+
+def insert_release(
+    connection: Connection,
+    assignment: str,
+    new: NewRelease,
+    *,
+    by: str,
+    at: datetime,
+    note: str = "",
+) -> None:
+    """Add a row in a transaction of the gradebook."""
+    visible = None if new.visible_from is None else utc_iso(new.visible_from)
+    values = {
+        "assignment": assignment,
+        "student": new.student,
+        "visible_from": visible,
+        "note": note,
+        "grade": new.grade,
+        "by": by,
+        "at": utc_iso(at),
+    }
+    connection.execute(insert(mark_releases).values(values))
+
+
+def standing(rows: Sequence[ReleaseRow], now: datetime) -> Standing:
+    """Return what a student's rows, oldest first, mean at a time.
+
+    A release that waits for its time is cancelled by any later row, so that a release can be put
+    off; marks that were visible before stay visible until then.
+    """
+    shown: ReleaseRow | None = None
+    waiting: ReleaseRow | None = None
+    taken_back: ReleaseRow | None = None
+    for row in rows:
+        if waiting is not None and _begins(waiting) <= row.at:
+            shown, taken_back = waiting, None
+        waiting = None
+        if row.visible_from is None:
+            seen = shown is not None or taken_back is not None
+            shown, taken_back = None, row if seen else None
+        elif row.visible_from <= row.at:
+            shown, taken_back = row, None
+        else:
+            waiting = row
+    if waiting is not None and _begins(waiting) <= now:
+        shown, waiting, taken_back = waiting, None, None
+    return Standing(shown, waiting, taken_back)
+
+
+def _begins(row: ReleaseRow) -> datetime:
+    return row.visible_from or row.at
+
+
+def _grouped(rows: Iterable[ReleaseRow], by: str) -> Mapping[str, Sequence[ReleaseRow]]:
+    found: defaultdict[str, list[ReleaseRow]] = defaultdict(list)
+    for row in rows:
+        found[getattr(row, by)].append(row)
+    return found
+
+
+def _row(row: RowMapping) -> ReleaseRow:
+    visible = row["visible_from"]
+    return ReleaseRow(
+        row["id"],
+        row["assignment"],
+        row["student"],
+        None if visible is None else datetime.fromisoformat(visible),
+        row["note"],
+        row["grade"],
+        row["by"],
+        datetime.fromisoformat(row["at"]),
+    )

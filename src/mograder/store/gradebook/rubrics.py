@@ -1,0 +1,145 @@
+"""The points of saved comments, which are a question's rubric, and their sum.
+
+Private to ``store``; :mod:`mograder.store.marking.saved_comments` changes them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, func, insert, select
+
+from mograder.core.errors import InvalidInput
+from mograder.marks import sum_of_marks
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.gradebook.marking_tables import mark_details, rubrics, saved_comments
+
+_AT_ONCE = 500
+"""Marks whose details are read by one statement: SQLite bounds the number of its parameters."""
+
+
+class StartsAt(StrEnum):
+    """From where the points of a question's saved comments count."""
+
+    ZERO = "zero"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedComment:
+    """A comment to use again for answers to a question; one with points is an item of the rubric.
+
+    ``version`` changes with every change. A ``retired`` one is not offered any more, and stays in
+    the marks that have it.
+    """
+
+    comment: str
+    text: str
+    points: float | None
+    position: int
+    version: int
+    by: str
+    at: str
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """A question's saved comments by their identifiers, also retired ones, in their order."""
+
+    starts_at: StartsAt = StartsAt.ZERO
+    comments: Mapping[str, SavedComment] = field(default_factory=dict)
+
+    def points(self, details: MarkDetails, available: float) -> float | None:
+        """Return the points of a mark by saved comments; None for one given as a number."""
+        if details.adjustment is None:
+            return None
+        items = (self.comments[each].points or 0.0 for each in details.saved)
+        return rubric_points(self.starts_at, [*items, details.adjustment], available)
+
+
+def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float) -> float:
+    """Return the sum of a rubric's items, to one decimal and within 0 and the marks available."""
+    start = available if starts_at is StartsAt.FULL else 0.0
+    return min(max(sum_of_marks([start, *items]), 0.0), available)
+
+
+def rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
+    """Return an entry with the points of its saved comments, if these count.
+
+    Raises:
+        InvalidInput: A saved comment does not exist, or the adjustment is no number.
+    """
+    details = entry.details
+    if details is None:
+        return entry
+    unknown = [each for each in details.saved if each not in rubric.comments]
+    if unknown:
+        raise InvalidInput(f"saved: {question or 'The submission'} has no saved comment {unknown}.")
+    if len(set(details.saved)) < len(details.saved):
+        raise InvalidInput("saved: a saved comment is there twice.")
+    if details.adjustment is None:
+        return entry
+    if not math.isfinite(details.adjustment):
+        raise InvalidInput("adjustment: this is no number of marks.")
+    return MarkEntry(rubric.points(details, available), entry.comment, details)
+
+
+def read_rubric(connection: Connection, assignment: str, question: str) -> Rubric:
+    """Return the saved comments of a question."""
+    start = newest(connection, rubrics, ("assignment", "question"), assignment, question)
+    found = [
+        SavedComment(
+            row.comment,
+            row.text,
+            row.points,
+            row.position,
+            row.id,
+            row.by,
+            row.at,
+            row.retired,
+        )
+        for row in newest(connection, saved_comments, ("comment",), assignment, question)
+    ]
+    ordered = sorted(found, key=lambda each: (each.position, each.comment))
+    return Rubric(
+        StartsAt(start[0].starts_at) if start else StartsAt.ZERO,
+        {each.comment: each for each in ordered},
+    )
+
+
+def newest(
+    connection: Connection, table: Table, keys: Sequence[str], assignment: str, question: str
+) -> Sequence[Row[Any]]:
+    """Return the newest row of each entry of a question in a table whose rows are only added."""
+    own = (table.c.assignment == assignment) & (table.c.question == question)
+    last = select(func.max(table.c.id)).where(own).group_by(*(table.c[key] for key in keys))
+    return connection.execute(select(table).where(table.c.id.in_(last))).all()
+
+
+def insert_details(connection: Connection, mark: int, details: MarkDetails) -> None:
+    """Record how a person's mark came about."""
+    row = {
+        "mark": mark,
+        "adjustment": details.adjustment,
+        "saved_comments": json.dumps(list(details.saved)),
+        "reason": details.reason,
+    }
+    connection.execute(insert(mark_details), row)
+
+
+def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, MarkDetails]:
+    """Return how marks came about, by their numbers; those without details are left out."""
+    numbers = sorted(set(marks))
+    found: dict[int, MarkDetails] = {}
+    for begin in range(0, len(numbers), _AT_ONCE):
+        some = mark_details.c.mark.in_(numbers[begin : begin + _AT_ONCE])
+        for row in connection.execute(select(mark_details).where(some)):
+            saved = tuple(map(str, json.loads(row.saved_comments)))
+            found[row.mark] = MarkDetails(row.adjustment, saved, row.reason)
+    return found

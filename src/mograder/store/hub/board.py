@@ -1,0 +1,224 @@
+"""What is known of a class at work: reports of checks, help requests, and messages, in SQL.
+
+The hub's database holds all of it, so that several hubs show the same. Synchronous and thread-safe,
+as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder.core.errors.Busy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import cache
+
+from sqlalchemy import Engine, Insert, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.database.database import reading, writing
+from mograder.store.hub.board_tables import (
+    CheckRow,
+    HelpRow,
+    MessageRow,
+    board_checks,
+    help_requests,
+    item_messages,
+)
+
+__all__ = ["Board", "CheckRow", "HelpRow", "MessageRow", "Seen"]
+
+MOST_MESSAGES = 5
+"""Messages of one item that are shown at a time; a further one is refused."""
+
+_CHECKS_KEPT = timedelta(days=200)
+_HELP_KEPT = timedelta(hours=12)
+_MOST_ATTEMPTS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The reports of one check of one copy since the last write: the last one, and their number.
+
+    ``attempts`` may be 0: the check waited for code. ``first_at`` and ``at`` are the times of the
+    first and the last of them, ``passed_at`` that of the first success.
+    """
+
+    item: str
+    username: str
+    label: str
+    status: str
+    earned: float
+    total: float
+    attempts: int
+    first_at: datetime
+    at: datetime
+    passed_at: datetime | None
+
+
+class Board:
+    """The tables of the board.
+
+    A report that is lost with the power is sent again when the check runs, so reports do not wait
+    for the disk (``fleeting``).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # ---- reports of checks
+
+    def record(self, seen: Sequence[Seen]) -> None:
+        """Add reports to what is known of their checks, in one transaction."""
+        if not seen:
+            return
+        rows = [_row(each) for each in seen]
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(_adding(connection.dialect.name), rows)
+
+    def checks(self, item: str, since: datetime | None = None) -> tuple[CheckRow, ...]:
+        """Return what is known of an item's checks; with ``since`` what was reported from then."""
+        c = board_checks.c
+        wanted = select(board_checks).where(c.item == item)
+        if since is not None:
+            wanted = wanted.where(c.last_at >= since)
+        with reading(self._engine) as connection:
+            return tuple(CheckRow(*row) for row in connection.execute(wanted))
+
+    def forget_old(self, now: datetime) -> None:
+        """Remove what no board shows any more."""
+        with writing(self._engine, fleeting=True) as connection:
+            old = board_checks.c.last_at < now - _CHECKS_KEPT
+            connection.execute(delete(board_checks).where(old))
+            connection.execute(delete(item_messages).where(item_messages.c.until <= now))
+
+    # ---- help
+
+    def requests(self, now: datetime) -> tuple[HelpRow, ...]:
+        """Return the open requests of all items, the oldest first."""
+        c = help_requests.c
+        wanted = select(help_requests).where(c.asked_at > now - _HELP_KEPT)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(c.asked_at, c.item, c.username))
+            return tuple(HelpRow(*row) for row in rows)
+
+    def ask(self, request: HelpRow) -> bool:
+        """Add a request; return False if this copy has an open one already, which then stays."""
+        c, values = help_requests.c, asdict(request)
+        place = (c.item == request.item, c.username == request.username)
+        try:
+            with writing(self._engine) as connection:
+                stale = c.asked_at <= request.asked_at - _HELP_KEPT
+                connection.execute(delete(help_requests).where(*place, stale))
+                known = select(c.item).where(*place)
+                if connection.execute(known).one_or_none() is not None:
+                    return False
+                connection.execute(insert(help_requests).values(values))
+        except Conflict:  # asked at another hub at the same moment
+            return False
+        return True
+
+    def take(self, item: str, username: str, helper: str, now: datetime) -> None:
+        """Give a request to a helper.
+
+        Raises: NotFound if there is none, Conflict if another helper has it.
+        """
+        c = help_requests.c
+        place = (c.item == item, c.username == username)
+        with writing(self._engine) as connection:
+            free = update(help_requests).where(*place, c.helper.in_(("", helper)))
+            if connection.execute(free.values(helper=helper, taken_at=now)).rowcount:
+                return
+            found = connection.execute(select(c.helper).where(*place)).scalar_one_or_none()
+        if found is None:
+            raise NotFound("This request for help has ended.")
+        raise Conflict(f"{found} has taken this request already.")
+
+    def join(self, item: str, username: str, helper: str) -> None:
+        """Let the helper of a request enter the student's session.
+
+        Raises: NotFound if this helper has no such request.
+        """
+        c = help_requests.c
+        mine = (c.item == item, c.username == username, c.helper == helper)
+        with writing(self._engine) as connection:
+            found = connection.execute(update(help_requests).where(*mine).values(together=True))
+            if not found.rowcount:
+                raise NotFound("You have not taken this request, or it has ended.")
+
+    def end(self, item: str, username: str) -> HelpRow | None:
+        """Remove a copy's request; return it, None if there was none."""
+        c = help_requests.c
+        place = (c.item == item, c.username == username)
+        with writing(self._engine) as connection:
+            row = connection.execute(select(help_requests).where(*place)).one_or_none()
+            connection.execute(delete(help_requests).where(*place))
+        return None if row is None else HelpRow(*row)
+
+    # ---- messages
+
+    def messages(self, now: datetime) -> tuple[MessageRow, ...]:
+        """Return the messages of all items that are shown now, the oldest first."""
+        c = item_messages.c
+        wanted = select(item_messages).where(c.until > now).order_by(c.number)
+        with reading(self._engine) as connection:
+            return tuple(MessageRow(*row) for row in connection.execute(wanted))
+
+    def send(self, message: MessageRow) -> int:
+        """Add a message, whose number is given by the database; return the number.
+
+        Raises: Conflict if the item has :data:`MOST_MESSAGES` already.
+        """
+        c, values = item_messages.c, asdict(message)
+        del values["number"]
+        shown = (c.item == message.item, c.until > message.sent_at)
+        with writing(self._engine) as connection:
+            count = connection.execute(select(func.count()).where(*shown)).scalar_one()
+            if count >= MOST_MESSAGES:
+                raise Conflict(
+                    f"{message.item} has {count} messages already.", hint="Take one back first."
+                )
+            key = connection.execute(insert(item_messages).values(values)).inserted_primary_key
+        return int(key[0]) if key else 0
+
+    def take_back(self, item: str, number: int) -> bool:
+        """Remove a message of an item; return whether there was one."""
+        c = item_messages.c
+        with writing(self._engine) as connection:
+            gone = delete(item_messages).where(c.item == item, c.number == number)
+            return bool(connection.execute(gone).rowcount)
+
+
+def _row(seen: Seen) -> dict[str, object]:
+    # Not asdict, which copies each value: that takes longer than to write the row.
+    return {
+        "item": seen.item,
+        "username": seen.username,
+        "label": seen.label,
+        "status": seen.status,
+        "earned": seen.earned,
+        "total": seen.total,
+        "attempts": min(seen.attempts, _MOST_ATTEMPTS),
+        "first_at": seen.first_at,
+        "last_at": seen.at,
+        "passed_at": seen.passed_at,
+    }
+
+
+@cache
+def _adding(dialect: str) -> Insert:
+    """Return the statement that adds a report to its row, or makes the row."""
+    c = board_checks.c
+    added: postgresql.Insert | sqlite.Insert = sqlite.insert(board_checks)
+    if dialect == "postgresql":
+        added = postgresql.insert(board_checks)
+    given = added.excluded
+    values = {
+        "status": given.status,
+        "earned": given.earned,
+        "total": given.total,
+        "attempts": c.attempts + given.attempts,
+        "last_at": given.last_at,
+        "passed_at": func.coalesce(c.passed_at, given.passed_at),
+    }
+    place = ["item", "username", "label"]
+    return added.on_conflict_do_update(index_elements=place, set_=values)

@@ -1,0 +1,359 @@
+"""All SQL of the hub's own state, which must survive a restart of the hub.
+
+Synchronous, thread-safe, one short transaction per call; callers on the event loop use an
+executor. Rows are returned as frozen dataclasses, times as aware UTC. A power cut ends sessions
+and their capabilities, so their rows are written without waiting for the disk (``fleeting``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Engine,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from mograder.auth.roles import Role
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.database.database import reading, writing
+from mograder.store.hub.hub_tables import (
+    AuditRow,
+    CapabilityRow,
+    EndingRow,
+    LinkRow,
+    SessionRow,
+    SessionState,
+    audit,
+    capabilities,
+    counters,
+    endings,
+    links,
+    revoked_logins,
+    sessions,
+    users,
+)
+
+__all__ = [
+    "AuditRow",
+    "CapabilityRow",
+    "EndingRow",
+    "HubState",
+    "LinkRow",
+    "SessionRow",
+    "SessionState",
+]
+
+_SLOTS = "slots"
+_NAME_LENGTH = 200
+_TEXT_LENGTH = 1000
+
+
+class HubState:
+    """The hub's tables; every method may raise :class:`~mograder.core.errors.Busy`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for modules with further tables in it."""
+        return self._engine
+
+    def slot_of(self, username: str) -> int:
+        """Return the user's number, from 1 on; assign one if there is none. Never reused.
+
+        A sandbox's uid is derived from it, so two users with one number would share their files.
+        """
+        with reading(self._engine) as connection:
+            slot = _slot(connection, username)
+        if slot is not None:
+            return slot
+        with writing(self._engine) as connection:
+            following = _lock_users(connection) + 1
+            slot = _slot(connection, username)
+            if slot is not None:
+                return slot
+            changed = update(counters).where(counters.c.name == _SLOTS).values(value=following)
+            connection.execute(changed)
+            given = update(users).where(users.c.username == username).values(slot=following)
+            if not connection.execute(given).rowcount:
+                connection.execute(insert(users).values(username=username, slot=following))
+        return following
+
+    def knows(self, username: str) -> bool:
+        """Return whether the user has had a session, or credentials that were revoked."""
+        wanted = select(users.c.username).where(users.c.username == username)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).one_or_none() is not None
+
+    def epoch(self, username: str) -> int:
+        """Return how often the user's tokens were revoked; 0 for an unknown user."""
+        wanted = select(users.c.epoch).where(users.c.username == username)
+        with reading(self._engine) as connection:
+            epoch: int | None = connection.execute(wanted).scalar_one_or_none()
+        return epoch or 0
+
+    def epochs(self) -> dict[str, int]:
+        """Return how often tokens were revoked, by username; only users with revoked tokens."""
+        wanted = select(users.c.username, users.c.epoch).where(users.c.epoch > 0)
+        with reading(self._engine) as connection:
+            return {row.username: row.epoch for row in connection.execute(wanted)}
+
+    def bump_epoch(self, username: str) -> int:
+        """Revoke all tokens and logins of a user; return the new epoch."""
+        with writing(self._engine) as connection:
+            _lock_users(connection)
+            _upsert_user(connection, username)
+            bumped = (
+                update(users)
+                .where(users.c.username == username)
+                .values(epoch=users.c.epoch + 1)
+                .returning(users.c.epoch)
+            )
+            epoch: int = connection.execute(bumped).scalar_one()
+            return epoch
+
+    def revoke_login(self, login_id: str, until: datetime) -> None:
+        """Revoke a login; the row is kept ``until`` the login's cookie expires."""
+        # Revoking twice is not an error: a user may sign out in two tabs at once.
+        with contextlib.suppress(Conflict), writing(self._engine) as connection:
+            connection.execute(insert(revoked_logins).values(login_id=login_id, until=until))
+
+    def revoked_logins(self, now: datetime) -> frozenset[str]:
+        """Return the ids of revoked logins whose cookies have not yet expired."""
+        wanted = select(revoked_logins.c.login_id).where(revoked_logins.c.until > now)
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
+    def forget_expired(self, now: datetime) -> None:
+        """Remove revoked logins and one-time links that expired before ``now``."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(revoked_logins).where(revoked_logins.c.until <= now))
+            connection.execute(delete(links).where(links.c.expires <= now))
+
+    def add_link(self, code_hash: str, username: str, role: Role, expires: datetime) -> None:
+        """Store a one-time link by the hash of its code.
+
+        Raises: :class:`Conflict` when a link with this hash exists.
+        """
+        row = insert(links).values(
+            code_hash=code_hash, username=username, role=role, expires=expires
+        )
+        with writing(self._engine) as connection:
+            connection.execute(row)
+
+    def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
+        """Remove a link and return its user; None if it is unknown, already used or expired."""
+        used = (
+            delete(links)
+            .where(links.c.code_hash == code_hash)
+            .returning(links.c.username, links.c.role, links.c.expires)
+        )
+        with writing(self._engine) as connection:
+            row = connection.execute(used).one_or_none()
+        if row is None or row.expires <= now:
+            return None
+        return LinkRow(row.username, row.role)
+
+    def add_session(self, row: SessionRow) -> None:
+        """Add a session.
+
+        Raises: :class:`Conflict` when the user has a session of this item and mode.
+        """
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(_ADD_SESSION, asdict(row))
+
+    def update_session(
+        self,
+        session_id: str,
+        *,
+        state: SessionState | None = None,
+        socket: str | None = None,
+        version: str | None = None,
+        environment: str | None = None,
+        last_seen: datetime | None = None,
+    ) -> bool:
+        """Update the fields that are not None; return False if there is no such session."""
+        given = {
+            "state": state,
+            "socket": socket,
+            "version": version,
+            "environment": environment,
+            "last_seen": last_seen,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        if not changes:
+            raise ValueError("nothing to change")
+        with writing(self._engine, fleeting=True) as connection:
+            return (
+                connection.execute(_CHANGE_SESSION, {"which": session_id, **changes}).rowcount > 0
+            )
+
+    def place_session(self, session_id: str, node: str) -> bool:
+        """Store the node on which a session starts; return False if it is not starting any more.
+
+        Another hub may have taken the start over, and then looks there for the session.
+        """
+        placed = _CHANGE_SESSION.where(sessions.c.state == SessionState.STARTING)
+        with writing(self._engine, fleeting=True) as connection:
+            return connection.execute(placed.values(node=node), {"which": session_id}).rowcount > 0
+
+    def place_of(self, session_id: str) -> str:
+        """Return the node that a session runs or starts on, "" if it has none."""
+        wanted = select(sessions.c.node).where(sessions.c.session_id == session_id)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar_one_or_none() or ""
+
+    def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
+        """Update the time of last activity of sessions, given by session id."""
+        if not seen:
+            return
+        rows = [{"which": session_id, "last_seen": at} for session_id, at in seen.items()]
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(_CHANGE_SESSION, rows)
+
+    def remove_session(self, session_id: str) -> bool:
+        """Remove a session and its capabilities; return False if there is no such session."""
+        with writing(self._engine, fleeting=True) as connection:
+            return connection.execute(_REMOVE_SESSION, {"which": session_id}).rowcount > 0
+
+    def sessions(self) -> tuple[SessionRow, ...]:
+        """Return all sessions, the oldest first."""
+        wanted = select(sessions).order_by(sessions.c.started_at, sessions.c.session_id)
+        with reading(self._engine) as connection:
+            return tuple(SessionRow(**row) for row in connection.execute(wanted).mappings())
+
+    def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
+        """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
+        values = asdict(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
+        with writing(self._engine) as connection:
+            connection.execute(_ending_of(row.username, row.item, row.mode))
+            connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
+            connection.execute(insert(endings).values(**values))
+
+    def forget_ending(self, username: str, item: str, mode: str) -> None:
+        """Remove the ending of this user, item and mode, since a new session has started."""
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(_ending_of(username, item, mode))
+
+    def endings(self, since: datetime) -> tuple[EndingRow, ...]:
+        """Return the endings at or after ``since``, the oldest first."""
+        wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
+        with reading(self._engine) as connection:
+            return tuple(EndingRow(**row) for row in connection.execute(wanted).mappings())
+
+    def add_capability(self, row: CapabilityRow) -> None:
+        """Add a capability.
+
+        Raises: :class:`NotFound` when its session has ended.
+        """
+        try:
+            with writing(self._engine, fleeting=True) as connection:
+                connection.execute(_ADD_CAPABILITY, asdict(row))
+        except Conflict as error:
+            raise NotFound("The session has ended.", hint="Open the item again.") from error
+
+    def remove_capabilities(
+        self,
+        *,
+        login_id: str | None = None,
+        username: str | None = None,
+    ) -> int:
+        """Remove the capabilities of a login, of a user, or of both combined; return the number.
+
+        Raises: ``ValueError`` if neither is given.
+        """
+        gone = delete(capabilities)
+        if not login_id and not username:
+            # All bearer clients have an empty login_id: it would match all of them.
+            raise ValueError("remove_capabilities needs a login or a person")
+        if login_id:
+            gone = gone.where(capabilities.c.login_id == login_id)
+        if username:
+            gone = gone.where(capabilities.c.username == username)
+        with writing(self._engine) as connection:
+            return connection.execute(gone).rowcount
+
+    def capabilities(self) -> tuple[CapabilityRow, ...]:
+        """Return all capabilities."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(capabilities)).mappings()
+            return tuple(CapabilityRow(**row) for row in rows)
+
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        """Return a capability by its hash."""
+        wanted = select(capabilities).where(capabilities.c.cap_hash == cap_hash)
+        with reading(self._engine) as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+            return None if row is None else CapabilityRow(**row)
+
+    def record(
+        self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
+    ) -> None:
+        """Add a line to the audit log; texts are truncated, since clients choose them."""
+        values = {
+            "who": bounded(who, _NAME_LENGTH),
+            "action": bounded(action, _NAME_LENGTH),
+            "what": bounded(what, _TEXT_LENGTH),
+            "origin": bounded(where, _NAME_LENGTH),
+            "outcome": bounded(outcome, _NAME_LENGTH),
+        }
+        with writing(self._engine) as connection:
+            connection.execute(insert(audit).values(at=at, **values))
+
+    def recent_audit(self, limit: int, *, before: int | None = None) -> tuple[AuditRow, ...]:
+        """Return up to ``limit`` lines, the newest first, with numbers below ``before``."""
+        wanted = select(audit).order_by(audit.c.number.desc()).limit(limit)
+        if before is not None:
+            wanted = wanted.where(audit.c.number < before)
+        with reading(self._engine) as connection:
+            return tuple(AuditRow(**row) for row in connection.execute(wanted).mappings())
+
+
+# Built once: building a statement takes as long as executing it.
+_ADD_SESSION = insert(sessions)
+_CHANGE_SESSION = update(sessions).where(sessions.c.session_id == bindparam("which"))
+_REMOVE_SESSION = delete(sessions).where(sessions.c.session_id == bindparam("which"))
+_ADD_CAPABILITY = insert(capabilities)
+_SLOT_OF = select(users.c.slot).where(users.c.username == bindparam("which"))
+
+
+def _slot(connection: Connection, username: str) -> int | None:
+    return connection.execute(_SLOT_OF, {"which": username}).scalar_one_or_none()
+
+
+def _lock_users(connection: Connection) -> int:
+    """Serialise changes of users by locking the counter's row; return the highest slot assigned.
+
+    The caller must read the user's row again, since another writer may have changed it.
+    """
+    locked = select(counters.c.value).where(counters.c.name == _SLOTS).with_for_update()
+    last: int = connection.execute(locked).scalar_one()
+    return last
+
+
+def _upsert_user(connection: Connection, username: str) -> None:
+    known = select(users.c.username).where(users.c.username == username)
+    if connection.execute(known).one_or_none() is None:
+        connection.execute(insert(users).values(username=username))
+
+
+def _ending_of(username: str, item: str, mode: str) -> Delete:
+    c = endings.c
+    return delete(endings).where(c.username == username, c.item == item, c.mode == mode)
+
+
+def bounded(text: str, length: int) -> str:
+    """Return a text without lone surrogates and NUL (PostgreSQL refuses both), truncated."""
+    clean = text.encode("utf-8", "replace").decode().replace("\0", "�")
+    return clean if len(clean) <= length else clean[: length - 1] + "…"

@@ -1,0 +1,1 @@
+"""Marking by people: answers to a question, comments, requests, and who marks what."""

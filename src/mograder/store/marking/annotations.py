@@ -1,0 +1,251 @@
+"""Comments at a cell of a submission, or at lines of it.
+
+A change is a new row of the same annotation, and so is its removal. An annotation belongs to the
+submission that was graded last when it was written, by its SHA-256.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_tables import grading_runs, submissions
+from mograder.store.gradebook.marking_tables import answer_annotations
+from mograder.store.gradebook.rubrics import Rubric, read_rubric
+
+MOST_ANNOTATIONS = 500
+"""The largest number of annotations of a submission."""
+
+_LONGEST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cell by its index in the submission, and lines of its code from 1; None for all of it.
+
+    ``question`` is the key of the question that the annotation is about.
+    """
+
+    question: str
+    cell: int
+    first_line: int | None = None
+    last_line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A comment at a place; ``version`` changes with every change.
+
+    ``saved_comment`` is a comment of the question's bank, whose text is shown before ``text``.
+    """
+
+    annotation: str
+    place: Place
+    text: str
+    saved_comment: str | None
+    submission_sha256: str
+    version: int
+    by: str
+    at: str
+
+
+class AnnotationChanged(Conflict):
+    """Raised when an annotation was changed meanwhile; ``now`` is what it is."""
+
+    def __init__(self, now: Annotation) -> None:
+        super().__init__(
+            f"This annotation was changed meanwhile by {now.by}.",
+            hint="Look at it, then save yours again.",
+        )
+        self.now = now
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationWish:
+    """The content of an annotation by a person; ``version`` is that of the one looked at."""
+
+    place: Place
+    text: str
+    saved_comment: str | None
+    by: str
+    at: datetime
+    version: int | None = None
+
+
+class Annotations:
+    """The annotations in a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def of(self, assignment: str, student: str) -> tuple[Annotation, ...]:
+        """Return the annotations of a student's submissions, by place."""
+        with self._book.reading() as connection:
+            found = (_annotation(row) for row in _rows(connection, assignment, student))
+            return tuple(sorted(found, key=_order))
+
+    def of_assignment(self, assignment: str) -> Mapping[str, tuple[Annotation, ...]]:
+        """Return the annotations of all students' submissions, by place."""
+        found: dict[str, list[Annotation]] = {}
+        with self._book.reading() as connection:
+            for row in _rows(connection, assignment, None):
+                found.setdefault(row.student, []).append(_annotation(row))
+        return {student: tuple(sorted(each, key=_order)) for student, each in found.items()}
+
+    def add(self, assignment: str, student: str, wish: AnnotationWish) -> Annotation:
+        """Add an annotation to the submission that was graded last.
+
+        Raises:
+            InvalidInput: It has no text, its lines or its saved comment do not exist, or there are
+                too many.
+            NotFound: The student has no graded work.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        with self._book.writing() as connection:
+            _refuse(connection, assignment, wish)
+            if len(_rows(connection, assignment, student)) >= MOST_ANNOTATIONS:
+                raise InvalidInput(f"A submission has at most {MOST_ANNOTATIONS} annotations.")
+            work = _last_work(connection, assignment, student)
+            news = _made(secrets.token_hex(8), wish, work)
+            return _insert(connection, (assignment, student), news)
+
+    def change(
+        self, assignment: str, student: str, annotation: str, wish: AnnotationWish
+    ) -> Annotation:
+        """Change an annotation.
+
+        Raises:
+            AnnotationChanged: It was changed since the version of the wish.
+            InvalidInput, NotFound, Busy: As :meth:`add`.
+        """
+        with self._book.writing() as connection:
+            _refuse(connection, assignment, wish)
+            now = _find(connection, (assignment, student), annotation, wish.version)
+            news = _made(annotation, wish, now.submission_sha256)
+            return _insert(connection, (assignment, student), news)
+
+    def remove(
+        self,
+        assignment: str,
+        student: str,
+        annotation: str,
+        *,
+        by: str,
+        at: datetime,
+        version: int | None = None,
+    ) -> None:
+        """Take an annotation away; its rows stay.
+
+        Raises:
+            AnnotationChanged, NotFound, Busy: As :meth:`change`.
+        """
+        with self._book.writing() as connection:
+            now = _find(connection, (assignment, student), annotation, version)
+            gone = replace(now, by=by, at=utc_iso(at))
+            _insert(connection, (assignment, student), gone, removed=True)
+
+
+def annotation_text(annotation: Annotation, rubric: Rubric) -> str:
+    """Return the whole text of an annotation: that of its saved comment, then its own."""
+    saved = rubric.comments.get(annotation.saved_comment or "")
+    return "\n\n".join(filter(None, [saved.text if saved else "", annotation.text]))
+
+
+def _refuse(connection: Connection, assignment: str, wish: AnnotationWish) -> None:
+    first, last = wish.place.first_line, wish.place.last_line
+    if (first is None) != (last is None) or (first or 0) > (last or 0):
+        raise InvalidInput("last_line: give the first and the last line, or neither.")
+    if not wish.text.strip() and wish.saved_comment is None:
+        raise InvalidInput("text: an annotation needs a text.")
+    if len(wish.text) > _LONGEST:
+        raise InvalidInput(f"text: a comment has at most {_LONGEST} characters.")
+    if wish.saved_comment is not None:
+        rubric = read_rubric(connection, assignment, wish.place.question)
+        if wish.saved_comment not in rubric.comments:
+            raise InvalidInput("saved_comment: the question has no such comment.")
+
+
+def _made(annotation: str, wish: AnnotationWish, work: str) -> Annotation:
+    at = utc_iso(wish.at)
+    return Annotation(annotation, wish.place, wish.text, wish.saved_comment, work, 0, wish.by, at)
+
+
+def _find(
+    connection: Connection, owner: tuple[str, str], annotation: str, version: int | None
+) -> Annotation:
+    for row in _rows(connection, *owner):
+        if row.annotation == annotation:
+            found = _annotation(row)
+            if version is not None and found.version != version:
+                raise AnnotationChanged(found)
+            return found
+    raise NotFound("There is no such annotation.")
+
+
+def _last_work(connection: Connection, assignment: str, student: str) -> str:
+    runs, held = grading_runs.c, submissions.c
+    own = (held.assignment == assignment) & (held.student == student)
+    if connection.execute(select(held.student).where(own)).first() is None:
+        raise NotFound(f"The gradebook has no submission of this student for {assignment}.")
+    graded = select(runs.submission_sha256).where(
+        (runs.assignment == assignment) & (runs.student == student)
+    )
+    return connection.execute(graded.order_by(runs.id.desc()).limit(1)).scalar() or ""
+
+
+def _rows(connection: Connection, assignment: str, student: str | None) -> list[Row[Any]]:
+    """Return the newest row of each annotation that is not removed."""
+    table = answer_annotations.c
+    own = table.assignment == assignment
+    if student is not None:
+        own &= table.student == student
+    last = select(func.max(table.id)).where(own).group_by(table.annotation)
+    wanted = select(answer_annotations).where(table.id.in_(last), ~table.removed)
+    return list(connection.execute(wanted.order_by(table.id)))
+
+
+def _annotation(row: Row[Any]) -> Annotation:
+    return Annotation(
+        row.annotation,
+        Place(row.question, row.cell, row.first_line, row.last_line),
+        row.text,
+        row.saved_comment,
+        row.submission_sha256,
+        row.id,
+        row.by,
+        row.at,
+    )
+
+
+def _insert(
+    connection: Connection, owner: tuple[str, str], news: Annotation, *, removed: bool = False
+) -> Annotation:
+    row = {
+        "annotation": news.annotation,
+        "assignment": owner[0],
+        "student": owner[1],
+        "submission_sha256": news.submission_sha256,
+        "question": news.place.question,
+        "cell": news.place.cell,
+        "first_line": news.place.first_line,
+        "last_line": news.place.last_line,
+        "text": news.text,
+        "saved_comment": news.saved_comment,
+        "removed": removed,
+        "by": news.by,
+        "at": news.at,
+    }
+    made = connection.execute(insert(answer_annotations).values(row)).inserted_primary_key
+    return replace(news, version=int(made[0]) if made else 0)
+
+
+def _order(annotation: Annotation) -> tuple[int, int, int]:
+    return annotation.place.cell, annotation.place.first_line or 0, annotation.version

@@ -1,0 +1,288 @@
+"""The state of all answers to a question, and of all questions of an assignment, at a glance.
+
+Reading every mark and result of a large course takes too long for a page. These queries read the
+newest rows only, without results and lists of checks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+from sqlalchemy import Connection, Select, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_marks import MARK_COLUMNS, read_assignment
+from mograder.store.gradebook.gradebook_rows import (
+    SHORT_COLUMNS,
+    AssignmentRow,
+    by_student,
+    short_from_row,
+)
+from mograder.store.gradebook.gradebook_tables import (
+    grading_runs,
+    mirrored,
+    question_marks,
+    submissions,
+)
+from mograder.store.gradebook.grading_records import (
+    EARLIER_MARKER,
+    MACHINE,
+    MANUAL,
+    NEEDS_ATTENTION,
+    REMOVED,
+    WHOLE,
+    QuestionGrade,
+    RecordedMark,
+)
+from mograder.store.gradebook.mark_counting import (
+    Mirrored,
+    RunFacts,
+    StudentRows,
+    question_grade,
+    whole_mark,
+    whole_ungraded,
+    why_open,
+)
+
+AUTOMATIC = "automatic"
+"""The state of a question that grading marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSummary:
+    """One answer in short: whether a person marked it, and what it waits for, "" if for nothing."""
+
+    student: str
+    marker: str
+    open: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionStates:
+    """A question with its answers; ``state`` is :data:`AUTOMATIC`, or manual without checks."""
+
+    key: str
+    available: float | None
+    state: str
+    answers: tuple[AnswerSummary, ...]
+
+
+class AnswerStates:
+    """The states of answers in a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def of_question(self, assignment: str, question: str) -> Mapping[str, QuestionGrade]:
+        """Return the mark of each student's answer to a question, by student.
+
+        Students whose work has no such question are left out.
+        """
+        with self._book.reading() as connection:
+            known = read_assignment(connection, assignment) or AssignmentRow(assignment)
+            wanted = question_marks.c.question.in_([question, WHOLE])
+            rows = _rows(connection, known, wanted, with_runs=True)
+        found = ((each.student, question_grade(each, question)) for each in rows)
+        return {student: grade for student, grade in found if grade is not None}
+
+    def of_assignment(self, assignment: str) -> tuple[QuestionStates, ...]:
+        """Return all questions in the assignment's order, and the submission as a whole last.
+
+        That one is left out where questions are marked one by one, and no submission has a mark for
+        the whole.
+        """
+        with self._book.reading() as connection:
+            known = read_assignment(connection, assignment) or AssignmentRow(assignment)
+            whole = _rows(connection, known, question_marks.c.question == WHOLE, with_runs=False)
+            marks = connection.execute(_short(assignment)).all()
+        held = tuple(_Held(each.student, whole_mark(each), _is_earlier(each)) for each in whole)
+        return tuple(_summaries(known, held, marks))
+
+    def markers(self, assignment: str) -> frozenset[str]:
+        """Return the people whose marks of an assignment count."""
+        states = self.of_assignment(assignment)
+        found = {answer.marker for question in states for answer in question.answers}
+        return frozenset(found - {MACHINE, EARLIER_MARKER})
+
+
+def last_given(
+    connection: Connection, assignment: str, question: str
+) -> Mapping[str, RecordedMark]:
+    """Return the last mark by a person of each student's question, also one taken back."""
+    own = (question_marks.c.assignment == assignment) & (question_marks.c.question == question)
+    given = own & (question_marks.c.marker != MACHINE)
+    last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
+    columns = (question_marks.c[name] for name in MARK_COLUMNS)
+    found = connection.execute(select(*columns).where(question_marks.c.id.in_(last)))
+    return {row[0]: RecordedMark(*row[1:]) for row in found}
+
+
+def _short(assignment: str) -> Select[Any]:
+    """Select what :class:`_Short` has of every mark, oldest first."""
+    marks = question_marks.c
+    wanted = (marks.marker, marks.question, marks.student, marks.points, marks.available)
+    own = marks.assignment == assignment
+    return select(*wanted, marks.state).where(own).order_by(marks.id)
+
+
+def _rows(
+    connection: Connection, known: AssignmentRow, wanted: ColumnElement[bool], *, with_runs: bool
+) -> list[StudentRows]:
+    """Return the students' records with the wanted marks, and the newest other ones by people."""
+    of, marks = known.name, question_marks.c
+    facts = [submissions.c[name] for name in SHORT_COLUMNS]
+    held = connection.execute(select(*facts).where(submissions.c.assignment == of)).all()
+    columns = [marks[name] for name in MARK_COLUMNS]
+    own = (marks.assignment == of) & wanted
+    wanted_marks = connection.execute(select(*columns).where(own).order_by(marks.id))
+    found = by_student(wanted_marks, RecordedMark)
+    for student, question, number in connection.execute(_newest_single(of)):
+        if question not in {each.question for each in found[student]}:
+            found[student].append(_number_only(number, question))
+    last = by_student(connection.execute(_written(of)), Mirrored)
+    runs = by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
+    return [
+        StudentRows(
+            known,
+            row.student,
+            short_from_row(of, row),
+            last[row.student][0] if row.student in last else None,
+            found.get(row.student, ()),
+            runs.get(row.student, ()),
+        )
+        for row in held
+    ]
+
+
+def _number_only(number: int, question: str) -> RecordedMark:
+    """Return a mark by a person of which only the number is known.
+
+    :func:`whole_mark` compares it with that of the mark for the whole.
+    """
+    return RecordedMark(
+        number,
+        question,
+        points=None,
+        available=None,
+        state=MANUAL,
+        comment="",
+        marker=EARLIER_MARKER,
+        run=None,
+        at="",
+    )
+
+
+def _newest_single(assignment: str) -> Select[Any]:
+    """Select the newest number of a question's marks by people, of students with one for the whole.
+
+    The newer of the two counts.
+    """
+    marks = question_marks.c
+    own = (marks.assignment == assignment) & (marks.marker != MACHINE)
+    whole = select(marks.student).where(own & (marks.question == WHOLE))
+    wanted = select(marks.student, marks.question, func.max(marks.id))
+    single = own & (marks.question != WHOLE) & marks.student.in_(whole)
+    return wanted.where(single).group_by(marks.student, marks.question)
+
+
+def _written(assignment: str) -> Select[Any]:
+    names = ("student", "updated_at", "auto_mark", "manual_mark", "graded_at")
+    wanted = (mirrored.c[name] for name in names)
+    return select(*wanted).where(mirrored.c.assignment == assignment)
+
+
+def _graded(assignment: str) -> Select[Any]:
+    names = ("student", "id", "submission_sha256", "state", "problem")
+    wanted = (grading_runs.c[name] for name in names)
+    ordered = select(*wanted).order_by(grading_runs.c.id)
+    return ordered.where(grading_runs.c.assignment == assignment)
+
+
+class _Short(NamedTuple):
+    """A mark in short: whether it has points, and marks available."""
+
+    marker: str
+    pointed: bool
+    available: bool
+    state: str
+
+
+class _Held(NamedTuple):
+    """A student's mark for the whole; ``earlier``: mograder 0.3.16 gave a sum for its checks."""
+
+    student: str
+    whole: QuestionGrade | None
+    earlier: bool
+
+
+_Shorts: TypeAlias = Mapping[str, Mapping[str, _Short]]
+
+
+def _newest(rows: Iterable[Sequence[Any]]) -> tuple[_Shorts, _Shorts]:
+    """Return the newest mark by question and student: by grading, and by people."""
+    graded: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
+    given: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
+    for marker, question, student, points, available, state in rows:
+        mark = _Short(marker, points is not None, available is not None, state)
+        (given if marker else graded)[question][student] = mark
+    return graded, given
+
+
+def _is_earlier(rows: StudentRows) -> bool:
+    return rows.row is not None and rows.row.auto_mark is not None
+
+
+def _summaries(
+    known: AssignmentRow, held: Sequence[_Held], marks: Iterable[Sequence[Any]]
+) -> Iterator[QuestionStates]:
+    graded, given = _newest(marks)
+    for key in dict.fromkeys([*(known.marks or {}), *graded, *given]):
+        of_question = graded.get(key, {}), given.get(key, {})
+        found = tuple(_summary(key, known, held, *of_question)) if key != WHOLE else ()
+        if found:
+            kind = AUTOMATIC if key in known.automatic else MANUAL
+            yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
+    if not known.marks or any(each.whole for each in held):
+        empty = whole_ungraded(known)
+        # Where questions have marks of their own, the others are marked, or wait, by question.
+        answers = (
+            AnswerSummary(student, (whole or empty).marker, (whole or empty).open)
+            for student, whole, _ in held
+            if whole is not None or not known.marks
+        )
+        yield QuestionStates(WHOLE, empty.available, MANUAL, tuple(answers))
+
+
+def _summary(
+    key: str,
+    known: AssignmentRow,
+    held: Sequence[_Held],
+    graded: Mapping[str, _Short],
+    given: Mapping[str, _Short],
+) -> Iterator[AnswerSummary]:
+    told, automatic = key in (known.marks or {}), key in known.automatic
+    state = NEEDS_ATTENTION if automatic else MANUAL
+    for student, whole, earlier in held:
+        by = given.get(student)
+        mark = graded.get(student)
+        if mark is None and (told or by is not None):
+            # Of checks that only 0.3.16 ran, the sum of all marks is known.
+            available = not (automatic and earlier) and told
+            mark = _Short(MACHINE, pointed=False, available=available, state=state)
+        if mark is None or mark.state == REMOVED:
+            continue
+        if by is not None and by.pointed:
+            yield AnswerSummary(student, by.marker, "")
+        else:
+            yield AnswerSummary(student, "", _why_open(mark, covered=whole is not None))
+
+
+@cache
+def _why_open(mark: _Short, *, covered: bool) -> str:
+    points, available = (0.0 if known else None for known in (mark.pointed, mark.available))
+    return why_open(QuestionGrade("", points, available, mark.state), covered=covered)

@@ -1,0 +1,344 @@
+"""Marking one question of one student: its mark as it stands, a change, and taking one back.
+
+Each change is one transaction. A marker names the version of the mark that was looked at; if
+another person, or grading, changed the mark meanwhile, nothing is saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.gradebook.given_marks import GivenMarks, demand_reason, markable, refuse_invalid
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_marks import (
+    insert_mark,
+    keep_earlier_mark,
+    local_iso,
+    mirror_rows,
+    read_rows,
+    read_student,
+)
+from mograder.store.gradebook.gradebook_tables import submissions
+from mograder.store.gradebook.grading_records import (
+    MACHINE,
+    MANUAL,
+    WHOLE,
+    MarkEntry,
+    QuestionGrade,
+    RecordedMark,
+    StudentGrade,
+)
+from mograder.store.gradebook.mark_counting import (
+    StudentRows,
+    grade_of,
+    marked_by_earlier,
+    question_grade,
+)
+from mograder.store.gradebook.rubrics import (
+    insert_details,
+    read_details,
+    read_rubric,
+    rubric_entry,
+)
+from mograder.store.marking.mark_steps import (
+    NO_DETAILS,
+    NOTHING_SAID,
+    GivenMark,
+    last_step_of,
+    steps_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMark:
+    """The mark of a student's question as it stands.
+
+    ``question`` is the mark that counts. ``given`` is the last one by a person, None if there is
+    none or it was taken back. ``whole`` is the mark for all questions without checks together, if
+    one counts. ``steps`` are those that can be taken back. ``submission_sha256`` is that of the
+    work that was graded last, "" if only mograder 0.3.16 has graded it.
+    """
+
+    student: str
+    question: QuestionGrade
+    given: GivenMark | None
+    whole: QuestionGrade | None
+    total: float | None
+    version: str
+    steps: tuple[GivenMark, ...]
+    submission_sha256: str
+    comment: str
+
+    def is_undoable_by(self, marker: str) -> bool:
+        """Return whether the last change is this marker's, so that it can be taken back."""
+        return last_step_of(marker, self.steps)
+
+
+class AnswerChanged(Conflict):
+    """Raised when an answer's mark was changed meanwhile; ``now`` is what it is."""
+
+    def __init__(self, now: AnswerMark) -> None:
+        name = now.question.key or "the submission"
+        by = now.given.mark.marker if now.given else ""
+        message = f"The mark of {name} was changed meanwhile{f' by {by}' if by else ''}."
+        super().__init__(message, hint="Look at it, then save yours again.")
+        self.now = now
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the mark of a question; ``version`` is that of the mark looked at."""
+
+    question: str
+    entry: MarkEntry
+    marker: str
+    at: datetime
+    version: str
+
+
+class QuestionMarks:
+    """The marks of single questions in a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def students(self, assignment: str) -> tuple[str, ...]:
+        """Return the students whose work for an assignment can be marked, sorted."""
+        wanted = select(submissions.c.student).where(submissions.c.assignment == assignment)
+        with self._book.reading() as connection:
+            return tuple(sorted(connection.execute(wanted).scalars()))
+
+    def state(self, assignment: str, student: str, question: str) -> AnswerMark:
+        """Return the mark of a student's question.
+
+        Raises:
+            NotFound: The student has no graded work, or there is no such question.
+        """
+        with self._book.reading() as connection:
+            return _state(connection, read_student(connection, assignment, student), question)
+
+    def history(self, assignment: str, student: str, question: str) -> tuple[GivenMark, ...]:
+        """Return every mark that a question had, by grading and by people, oldest first."""
+        with self._book.reading() as connection:
+            rows = read_student(connection, assignment, student)
+            return _of_question(connection, rows, question)
+
+    def give(self, assignment: str, student: str, change: Change) -> AnswerMark:
+        """Record a mark.
+
+        The same change sent again by the same marker is recorded once.
+
+        Raises:
+            AnswerChanged: The mark was changed since the change's version.
+            InvalidInput: The mark is out of its range, a saved comment does not exist, or a reason
+                is missing.
+            NotFound: As :meth:`state`.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        return self.give_together(assignment, student, change, ())[0]
+
+    def give_together(
+        self, assignment: str, student: str, change: Change, others: Iterable[str]
+    ) -> tuple[AnswerMark, tuple[str, ...]]:
+        """Record a mark, and the same for other students with an equal answer.
+
+        Others that are marked already keep their mark, unless it is the one that this change
+        replaces; so do those to whom grading gave something else. Returns the first one's mark, and
+        the others who got it. All of it is one transaction.
+
+        Raises: as :meth:`give`.
+        """
+        with self._book.writing() as connection:
+            rows = read_student(connection, assignment, student)
+            now = _state(connection, rows, change.question)
+            rubric = read_rubric(connection, assignment, change.question)
+            entry = rubric_entry(rubric, change.question, change.entry, now.question.available or 0)
+            change = replace(change, entry=entry)
+            if not _is_said(now, entry, change.marker):
+                if now.version != change.version:
+                    raise AnswerChanged(now)
+                _give(connection, rows, change)
+            wanted = set(others) - {student}
+            given = []
+            for each in read_rows(connection, assignment) if wanted else ():
+                if each.student in wanted and _follows(connection, each, now, entry):
+                    _give(connection, each, change)
+                    given.append(each.student)
+            after = read_student(connection, assignment, student)
+            return _state(connection, after, change.question), tuple(sorted(given))
+
+    def undo(
+        self,
+        assignment: str,
+        student: str,
+        question: str,
+        *,
+        marker: str,
+        at: datetime,
+        version: str,
+    ) -> AnswerMark:
+        """Take back the marker's own last change: the mark is again as it was before.
+
+        Raises:
+            AnswerChanged: The mark was changed since that version, or the last change is another
+                person's.
+            Conflict: There is nothing to take back.
+            NotFound, Busy: As :meth:`give`.
+        """
+        with self._book.writing() as connection:
+            rows = read_student(connection, assignment, student)
+            now = _state(connection, rows, question)
+            if now.version != version or (now.steps and not now.is_undoable_by(marker)):
+                raise AnswerChanged(now)
+            if not now.steps:
+                raise Conflict("There is no change of yours to take back.")
+            before = _before(connection, now, rows, marker)
+            write_mark(connection, rows, before, at)
+            return _state(connection, read_student(connection, assignment, student), question)
+
+
+def write_mark(
+    connection: Connection, rows: StudentRows, given: GivenMark, at: datetime
+) -> StudentGrade:
+    """Add a person's mark to the history, and write the row that 0.3.16 reads.
+
+    ``rows`` is all that is known of the student so far.
+    """
+    mark, name, student = given.mark, rows.assignment.name, rows.student
+    if marked_by_earlier(rows) is not None:
+        keep_earlier_mark(connection, rows, at)
+        rows = read_student(connection, name, student)
+    mark = replace(mark, at=utc_iso(at))
+    number = insert_mark(connection, name, student, mark)
+    insert_details(connection, number, given.details)
+    changes: dict[str, object] = {"graded_at": local_iso(at)}
+    if mark.question == WHOLE:
+        changes["feedback"] = mark.comment
+    rows = replace(rows, marks=(*rows.marks, replace(mark, number=number)))
+    return mirror_rows(connection, rows, at, changes)
+
+
+def _give(connection: Connection, rows: StudentRows, change: Change) -> None:
+    """Record a change of one student's mark, whose points are known."""
+    grade, entry, key = grade_of(rows), change.entry, change.question
+    given = GivenMarks({key: entry}, change.marker, change.at, None, None)
+    known = markable(grade, rows.assignment)
+    refuse_invalid(given, grade, known)
+    details = entry.details or NO_DETAILS
+    demand_reason(grade, key, entry.points, details)
+    run = rows.runs[-1].number if rows.runs else None
+    mark = RecordedMark(
+        0, key, entry.points, known.get(key), MANUAL, entry.comment, change.marker, run, ""
+    )
+    write_mark(connection, rows, GivenMark(mark, details), change.at)
+
+
+def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMark:
+    if rows.row is None:
+        raise NotFound(
+            f"The gradebook has no submission of this student for {rows.assignment.name}.",
+            hint=f"Grade it first: mograder autograde {rows.assignment.name}",
+        )
+    grade = grade_of(rows)
+    found = question_grade(rows, question)
+    if found is None:
+        raise NotFound(f"{grade.assignment} has no question {question[:100]!r}.")
+    history = _of_question(connection, rows, question)
+    people = [each for each in history if each.mark.marker != MACHINE]
+    earlier = marked_by_earlier(rows) if question == WHOLE else None
+    if earlier is not None:
+        people.append(GivenMark(_earlier_mark(earlier, grade.comment)))
+    steps = steps_of(people)
+    return AnswerMark(
+        rows.student,
+        found,
+        people[-1] if people and not people[-1].is_empty else None,
+        grade.whole,
+        grade.total,
+        question_version(rows, question),
+        steps,
+        rows.runs[-1].submission_sha256 if rows.runs else "",
+        grade.comment,
+    )
+
+
+def question_version(rows: StudentRows, question: str) -> str:
+    """Return a text that changes with every mark of a question."""
+    last = max((each.number for each in rows.marks if each.question == question), default=0)
+    if question != WHOLE or rows.row is None:
+        return str(last)
+    text = repr((rows.row.feedback, rows.row.manual_mark, rows.row.total_mark))
+    return f"{last}.{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
+
+
+def _earlier_mark(mark: QuestionGrade, comment: str) -> RecordedMark:
+    points, available = mark.points, mark.available
+    return RecordedMark(
+        0, WHOLE, points, available, mark.state, comment, mark.marker, None, mark.at
+    )
+
+
+def _of_question(connection: Connection, rows: StudentRows, question: str) -> tuple[GivenMark, ...]:
+    marks = [each for each in rows.marks if each.question == question]
+    details = read_details(connection, (each.number for each in marks if each.marker != MACHINE))
+    return tuple(GivenMark(each, details.get(each.number, NO_DETAILS)) for each in marks)
+
+
+def _follows(
+    connection: Connection, rows: StudentRows, first: AnswerMark, entry: MarkEntry
+) -> bool:
+    """Return whether a student gets the mark of an equal answer; ``first`` is that one before."""
+    key = first.question.key
+    if rows.row is None or question_grade(rows, key) is None:
+        return False
+    if key == WHOLE and any(
+        each.question != WHOLE and each.marker != MACHINE for each in rows.marks
+    ):
+        return False
+    now = _state(connection, rows, key)
+    question = now.question
+    if (question.graded, question.available) != (first.question.graded, first.question.available):
+        return False
+    if key != WHOLE and now.whole is not None:
+        return False
+    before = first.given.says() if first.given else NOTHING_SAID
+    said = now.given.says() if now.given else NOTHING_SAID
+    return said in (NOTHING_SAID, before) and said != _said_by(entry)
+
+
+def _said_by(entry: MarkEntry) -> tuple[object, ...]:
+    details = entry.details or NO_DETAILS
+    return entry.points if details.adjustment is None else None, details, entry.comment
+
+
+def _is_said(now: AnswerMark, entry: MarkEntry, marker: str) -> bool:
+    """Return whether the marker has said exactly this, and nothing has changed under it since."""
+    if not now.steps or now.question.look_again:
+        return False
+    last = now.steps[-1]
+    return last.mark.marker == marker and last.says() == _said_by(entry)
+
+
+def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: str) -> GivenMark:
+    """Return the mark before the last step, as the next one that the marker gives.
+
+    It keeps the run on which it was given, so that it is known if the work has changed since.
+    """
+    available = markable(grade_of(rows), rows.assignment).get(now.question.key)
+    if len(now.steps) == 1:
+        run = rows.runs[-1].number if rows.runs else None
+        nothing = RecordedMark(0, now.question.key, None, available, MANUAL, "", marker, run, "")
+        return GivenMark(nothing)
+    before = now.steps[-2]
+    points = before.mark.points
+    if before.details.adjustment is not None:
+        rubric = read_rubric(connection, rows.assignment.name, now.question.key)
+        points = rubric.points(before.details, before.mark.available or 0.0)
+    return replace(before, mark=replace(before.mark, points=points, marker=marker, state=MANUAL))

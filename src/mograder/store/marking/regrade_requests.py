@@ -1,0 +1,270 @@
+"""Requests of students to look at a mark again: two tables of the gradebook.
+
+A request is about one question; there is at most one for each student and question. Its messages
+form a thread. Rows are only added, and the state of a request follows from its messages.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import Conflict, NotFound
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.mark_release import NewRelease, insert_release
+from mograder.store.gradebook.marking_tables import regrade_messages, regrade_requests
+
+
+class MessageKind(StrEnum):
+    """The kinds of messages in a thread."""
+
+    ASKED = "asked"
+    """Words of the student."""
+    ANSWERED = "answered"
+    """Words of staff, without a decision."""
+    ASSIGNED = "assigned"
+    CHANGED = "changed"
+    """The decision for another mark."""
+    KEPT = "kept"
+    """The decision for the same mark."""
+    REOPENED = "reopened"
+    WITHDRAWN = "withdrawn"
+
+
+class RequestState(StrEnum):
+    """How far a request is."""
+
+    OPEN = "open"
+    """It waits for staff."""
+    ANSWERED = "answered"
+    """Staff wrote, and it is not decided."""
+    DECIDED = "decided"
+    WITHDRAWN = "withdrawn"
+
+
+_STATES = {
+    MessageKind.ASKED: RequestState.OPEN,
+    MessageKind.REOPENED: RequestState.OPEN,
+    MessageKind.ANSWERED: RequestState.ANSWERED,
+    MessageKind.CHANGED: RequestState.DECIDED,
+    MessageKind.KEPT: RequestState.DECIDED,
+    MessageKind.WITHDRAWN: RequestState.WITHDRAWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a thread; ``number`` is 0 before it is recorded, ``at`` is aware.
+
+    ``assignee`` is the person who is to answer from then on, of ``asked`` and ``assigned`` only;
+    empty for any instructor. ``before`` and ``after`` are the points of a decision.
+    """
+
+    kind: MessageKind
+    by: str
+    at: datetime
+    text: str = ""
+    assignee: str = ""
+    before: float | None = None
+    after: float | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RegradeRequest:
+    """A request with its messages, oldest first; there is at least one."""
+
+    number: int
+    assignment: str
+    student: str
+    question: str
+    messages: tuple[Message, ...]
+
+    @property
+    def state(self) -> RequestState:
+        """How far it is, by the last message that says so."""
+        kinds = [each.kind for each in self.messages if each.kind in _STATES]
+        return _STATES[kinds[-1]] if kinds else RequestState.OPEN
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is not decided, and not withdrawn."""
+        return self.state in (RequestState.OPEN, RequestState.ANSWERED)
+
+    @property
+    def assignee(self) -> str:
+        """The person who is to answer, empty for any instructor."""
+        telling = (MessageKind.ASKED, MessageKind.ASSIGNED)
+        named = [each.assignee for each in self.messages if each.kind in telling]
+        return named[-1] if named else ""
+
+    @property
+    def decision(self) -> Message | None:
+        """The message that decided it, None while it is not decided."""
+        if self.state is not RequestState.DECIDED:
+            return None
+        made = (MessageKind.CHANGED, MessageKind.KEPT)
+        return [each for each in self.messages if each.kind in made][-1]
+
+    @property
+    def last(self) -> int:
+        """The number of the newest message: give it to :meth:`RegradeRequests.add`."""
+        return self.messages[-1].number
+
+
+class RegradeRequests:
+    """The requests of a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def ask(self, assignment: str, student: str, question: str, message: Message) -> int:
+        """Record a new request, or ask again in the thread of a withdrawn one; return its number.
+
+        Raises:
+            Conflict: There is one already.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        with self._book.writing() as connection:
+            for known in _read(connection, _of(assignment, student, question)):
+                if known.state is not RequestState.WITHDRAWN:
+                    raise Conflict(
+                        f"You have asked about {question or 'this mark'} already.",
+                        hint="Read the thread.",
+                    )
+                _insert(connection, known.number, message)
+                return known.number
+            values = {
+                "assignment": assignment,
+                "student": student,
+                "question": question,
+                "by": message.by,
+                "at": utc_iso(message.at),
+            }
+            key = connection.execute(insert(regrade_requests).values(values)).inserted_primary_key
+            number = int(key[0]) if key else 0
+            _insert(connection, number, message)
+            return number
+
+    def add(
+        self, number: int, message: Message, *, seen: int, release: NewRelease | None = None
+    ) -> None:
+        """Record a message of a thread whose newest message is ``seen``.
+
+        ``release`` is recorded with it: a decision and the mark that the student sees go together.
+
+        Raises:
+            NotFound: There is no such request.
+            Conflict: There is a newer message.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        with self._book.writing() as connection:
+            for request in _read(connection, regrade_requests.c.id == number):
+                if request.last != seen:
+                    # Without a name: markers may not know the student, nor the student them.
+                    raise Conflict(
+                        "There is a newer message in this thread.",
+                        hint="Read it, then send yours again.",
+                    )
+                _insert(connection, number, message)
+                if release is not None:
+                    insert_release(
+                        connection, request.assignment, release, by=message.by, at=message.at
+                    )
+                return
+        raise NotFound("There is no such request.")
+
+    def find(self, number: int) -> RegradeRequest:
+        """Return a request.
+
+        Raises: :class:`NotFound`.
+        """
+        with self._book.reading() as connection:
+            for request in _read(connection, regrade_requests.c.id == number):
+                return request
+        raise NotFound("There is no such request.")
+
+    def of(
+        self,
+        assignment: str | None = None,
+        student: str | None = None,
+        question: str | None = None,
+    ) -> tuple[RegradeRequest, ...]:
+        """Return the requests about an assignment, a student, a question, or all; oldest first."""
+        with self._book.reading() as connection:
+            return _read(connection, _of(assignment, student, question))
+
+
+def _of(assignment: str | None, student: str | None, question: str | None) -> ColumnElement[bool]:
+    table = regrade_requests.c
+    where: ColumnElement[bool] = table.id > 0
+    for column, value in (
+        (table.assignment, assignment),
+        (table.student, student),
+        (table.question, question),
+    ):
+        if value is not None:
+            where &= column == value
+    return where
+
+
+def _read(connection: Connection, where: ColumnElement[bool]) -> tuple[RegradeRequest, ...]:
+    wanted = select(regrade_requests).where(where).order_by(regrade_requests.c.id)
+    found = connection.execute(wanted).mappings().all()
+    threads = _threads(connection, where) if found else {}
+    return tuple(
+        RegradeRequest(
+            row["id"],
+            row["assignment"],
+            row["student"],
+            row["question"],
+            tuple(threads.get(row["id"], ())),
+        )
+        for row in found
+    )
+
+
+def _threads(connection: Connection, where: ColumnElement[bool]) -> dict[int, Sequence[Message]]:
+    threads: defaultdict[int, list[Message]] = defaultdict(list)
+    wanted = (
+        select(regrade_messages)
+        .where(regrade_messages.c.request.in_(select(regrade_requests.c.id).where(where)))
+        .order_by(regrade_messages.c.id)
+    )
+    for row in connection.execute(wanted).mappings():
+        threads[row["request"]].append(_message(row))
+    return dict(threads)
+
+
+def _message(row: RowMapping) -> Message:
+    return Message(
+        MessageKind(row["kind"]),
+        row["by"],
+        datetime.fromisoformat(row["at"]),
+        row["text"],
+        row["assignee"],
+        row["points_before"],
+        row["points_after"],
+        row["id"],
+    )
+
+
+def _insert(connection: Connection, request: int, message: Message) -> None:
+    values = {
+        "request": request,
+        "kind": message.kind.value,
+        "text": message.text,
+        "assignee": message.assignee,
+        "points_before": message.before,
+        "points_after": message.after,
+        "by": message.by,
+        "at": utc_iso(message.at),
+    }
+    connection.execute(insert(regrade_messages).values(values))

@@ -1,0 +1,284 @@
+"""Comments to use again for answers to a question, and what a change of their points does.
+
+A saved comment with points is an item of the question's rubric. When its points change, every mark
+that was given by it is computed again, in the same transaction; a mark that was given as a number
+stays. A change is a new row, and so is each mark that it changes.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, insert
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_marks import read_rows
+from mograder.store.gradebook.marking_tables import rubrics, saved_comments
+from mograder.store.gradebook.rubrics import (
+    Rubric,
+    SavedComment,
+    StartsAt,
+    read_details,
+    read_rubric,
+)
+from mograder.store.marking.answer_states import last_given
+from mograder.store.marking.mark_steps import NO_DETAILS, GivenMark
+from mograder.store.marking.question_marking import write_mark
+
+MOST_COMMENTS = 500
+"""The largest number of saved comments of a question."""
+
+_LONGEST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """The person who makes a change, and when."""
+
+    name: str
+    at: datetime
+
+    def columns(self) -> Mapping[str, str]:
+        """Return the columns that say so."""
+        return {"by": self.name, "at": utc_iso(self.at)}
+
+
+@dataclass(frozen=True, slots=True)
+class CommentWish:
+    """The content of a saved comment; ``position`` None puts a new one last."""
+
+    text: str
+    points: float | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedPoints:
+    """A mark that a change of the rubric changes."""
+
+    student: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommentBank:
+    """A question's saved comments in their order, without retired ones, and where they are used.
+
+    ``uses`` counts the present marks that have a comment.
+    """
+
+    starts_at: StartsAt
+    comments: tuple[SavedComment, ...]
+    uses: Mapping[str, int]
+
+
+class SavedCommentChanged(Conflict):
+    """Raised when a saved comment was changed meanwhile; ``now`` is what it is."""
+
+    def __init__(self, now: SavedComment) -> None:
+        super().__init__(
+            f"This comment was changed meanwhile by {now.by}.",
+            hint="Look at it, then save yours again.",
+        )
+        self.now = now
+
+
+class SavedComments:
+    """The saved comments of a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def of(self, assignment: str, question: str) -> CommentBank:
+        """Return the saved comments of a question."""
+        with self._book.reading() as connection:
+            rubric = read_rubric(connection, assignment, question)
+            present = _present(connection, assignment, question).values()
+            uses = Counter(comment for given in present for comment in given.details.saved)
+        kept = tuple(each for each in rubric.comments.values() if not each.retired)
+        return CommentBank(rubric.starts_at, kept, uses)
+
+    def rubric(self, assignment: str, question: str) -> Rubric:
+        """Return the saved comments of a question, also retired ones."""
+        with self._book.reading() as connection:
+            return read_rubric(connection, assignment, question)
+
+    def add(
+        self, assignment: str, question: str, wish: CommentWish, author: Author
+    ) -> SavedComment:
+        """Add a comment to the bank of a question; equal ones are one.
+
+        Raises:
+            InvalidInput: The text is empty or too long, or there are too many comments.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        _refuse(wish)
+        with self._book.writing() as connection:
+            rubric = read_rubric(connection, assignment, question)
+            kept = [each for each in rubric.comments.values() if not each.retired]
+            for each in kept:
+                if (each.text, each.points) == (wish.text, wish.points):
+                    return each
+            if len(kept) >= MOST_COMMENTS:
+                raise InvalidInput(f"A question has at most {MOST_COMMENTS} saved comments.")
+            last = max((each.position for each in kept), default=-1) + 1
+            place = last if wish.position is None else wish.position
+            news = SavedComment(secrets.token_hex(8), wish.text, wish.points, place, 0, "", "")
+            return _insert(connection, assignment, question, news, author)
+
+    def change(
+        self,
+        assignment: str,
+        question: str,
+        comment: str,
+        wish: CommentWish,
+        author: Author,
+        version: int,
+    ) -> tuple[SavedComment, int]:
+        """Change a comment; return it, and the number of marks that were computed again.
+
+        Raises:
+            SavedCommentChanged: It was changed since that version.
+            InvalidInput, Busy: As :meth:`add`.
+            NotFound: There is no such comment.
+        """
+        _refuse(wish)
+        with self._book.writing() as connection:
+            rubric = read_rubric(connection, assignment, question)
+            now = _find(rubric, comment)
+            wanted = replace(
+                now,
+                text=wish.text,
+                points=wish.points,
+                position=now.position if wish.position is None else wish.position,
+            )
+            if wanted == now:
+                return now, 0
+            _refuse_changed(now, version)
+            made = _insert(connection, assignment, question, wanted, author)
+            return made, _recalculate(connection, assignment, question, author)
+
+    def retire(
+        self, assignment: str, question: str, comment: str, author: Author, version: int
+    ) -> None:
+        """Take a comment out of the bank; marks that have it keep it, with its points.
+
+        Raises: As :meth:`change`.
+        """
+        with self._book.writing() as connection:
+            now = _find(read_rubric(connection, assignment, question), comment)
+            _refuse_changed(now, version)
+            _insert(connection, assignment, question, replace(now, retired=True), author)
+
+    def start(self, assignment: str, question: str, starts_at: StartsAt, author: Author) -> int:
+        """Set from where points count; return the number of marks that were computed again.
+
+        Raises:
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        with self._book.writing() as connection:
+            if read_rubric(connection, assignment, question).starts_at is starts_at:
+                return 0
+            row = {"assignment": assignment, "question": question, "starts_at": str(starts_at)}
+            connection.execute(insert(rubrics).values(**row, **author.columns()))
+            return _recalculate(connection, assignment, question, author)
+
+    def preview(
+        self, assignment: str, question: str, comment: str, points: float | None
+    ) -> tuple[SavedComment, tuple[ChangedPoints, ...]]:
+        """Return a comment, and the marks that other points for it would change.
+
+        Raises:
+            NotFound: There is no such comment.
+        """
+        with self._book.reading() as connection:
+            rubric = read_rubric(connection, assignment, question)
+            now = _find(rubric, comment)
+            changed = {**rubric.comments, comment: replace(now, points=points)}
+            news = replace(rubric, comments=changed)
+            found = _outdated(_present(connection, assignment, question), news)
+            return now, tuple(
+                ChangedPoints(student, given.mark.points, after) for student, given, after in found
+            )
+
+
+def _refuse(wish: CommentWish) -> None:
+    if not wish.text.strip():
+        raise InvalidInput("text: a saved comment needs a text.")
+    if len(wish.text) > _LONGEST:
+        raise InvalidInput(f"text: a comment has at most {_LONGEST} characters.")
+    if wish.points is not None and not math.isfinite(wish.points):
+        raise InvalidInput("points: this is no number of marks.")
+
+
+def _find(rubric: Rubric, comment: str) -> SavedComment:
+    found = rubric.comments.get(comment)
+    if found is None or found.retired:
+        raise NotFound("There is no such comment.")
+    return found
+
+
+def _refuse_changed(now: SavedComment, version: int) -> None:
+    if now.version != version:
+        raise SavedCommentChanged(now)
+
+
+def _insert(
+    connection: Connection, assignment: str, question: str, news: SavedComment, author: Author
+) -> SavedComment:
+    made_by = author.columns()
+    row = {
+        "comment": news.comment,
+        "assignment": assignment,
+        "question": question,
+        "text": news.text,
+        "points": news.points,
+        "position": news.position,
+        "retired": news.retired,
+        **made_by,
+    }
+    made = connection.execute(insert(saved_comments).values(row)).inserted_primary_key
+    return replace(news, version=int(made[0]) if made else 0, by=made_by["by"], at=made_by["at"])
+
+
+def _recalculate(connection: Connection, assignment: str, question: str, author: Author) -> int:
+    """Compute the marks by saved comments again; return how many changed."""
+    rubric = read_rubric(connection, assignment, question)
+    changed = {
+        student: (given, points)
+        for student, given, points in _outdated(_present(connection, assignment, question), rubric)
+    }
+    for rows in read_rows(connection, assignment) if changed else ():
+        if rows.student in changed:
+            given, points = changed[rows.student]
+            mark = replace(given.mark, points=points, marker=author.name)
+            write_mark(connection, rows, replace(given, mark=mark), author.at)
+    return len(changed)
+
+
+def _outdated(
+    present: Mapping[str, GivenMark], rubric: Rubric
+) -> Iterator[tuple[str, GivenMark, float]]:
+    """Yield the marks whose points are not those of their saved comments, and what these are."""
+    for student, given in present.items():
+        points = rubric.points(given.details, given.mark.available or 0.0)
+        if points is not None and points != given.mark.points:
+            yield student, given, points
+
+
+def _present(connection: Connection, assignment: str, question: str) -> Mapping[str, GivenMark]:
+    """Return the last mark by a person of each student's question."""
+    last = last_given(connection, assignment, question)
+    details = read_details(connection, (mark.number for mark in last.values()))
+    return {
+        student: GivenMark(mark, details.get(mark.number, NO_DETAILS))
+        for student, mark in last.items()
+    }

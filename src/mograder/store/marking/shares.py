@@ -1,0 +1,138 @@
+"""The parts of an assignment's answers that are shared out among markers.
+
+A share is a row for each student: the marker who is to mark the answer to a question, or to all
+questions for an empty key. The newest row about an answer counts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import InvalidInput
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_tables import question_marks, submissions
+from mograder.store.gradebook.grading_records import MACHINE, WHOLE
+from mograder.store.gradebook.marking_tables import marking_shares
+
+ALL_QUESTIONS = ""
+"""The key of a share of all questions, and of the submission as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOut:
+    """The shares of an assignment: the marker's name by question and student, "" for any."""
+
+    by_question: Mapping[str, Mapping[str, str]]
+
+    def of(self, question: str, student: str) -> str:
+        """Return the marker who is to mark an answer, "" for any."""
+        return self.by_question.get(question, self.by_question.get(ALL_QUESTIONS, {})).get(
+            student, ""
+        )
+
+
+class Shares:
+    """The shares of markers in a gradebook; ``chance`` shuffles."""
+
+    def __init__(self, book: Gradebook, chance: random.Random | None = None) -> None:
+        self._book = book
+        self._chance = chance or random.SystemRandom()
+
+    def of(self, assignment: str) -> SharedOut:
+        """Return the shares of an assignment."""
+        wanted = (marking_shares.c.question, marking_shares.c.student, marking_shares.c.marker)
+        own = marking_shares.c.assignment == assignment
+        ordered = select(*wanted).where(own).order_by(marking_shares.c.id)
+        with self._book.reading() as connection:
+            rows = connection.execute(ordered).all()
+        found: dict[str, dict[str, str]] = {ALL_QUESTIONS: {}}
+        for question, student, marker in rows:
+            if question == ALL_QUESTIONS:
+                for shares in found.values():
+                    shares[student] = marker
+            else:
+                found.setdefault(question, dict(found[ALL_QUESTIONS]))[student] = marker
+        return SharedOut(found)
+
+    def share_out(
+        self, assignment: str, question: str, markers: Sequence[str], *, by: str, at: datetime
+    ) -> Mapping[str, int]:
+        """Share out the answers to a question in equal parts, at random; return their numbers.
+
+        ``question`` is a key, or :data:`ALL_QUESTIONS`. An answer that one of the markers has
+        marked stays with that marker. Without markers, every marker may mark all.
+
+        Raises:
+            InvalidInput: A marker has no name, or is there twice.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        if len(set(markers)) < len(markers):
+            raise InvalidInput("markers: a marker is there twice.")
+        if any(not name.strip() or not name.isprintable() for name in markers):
+            raise InvalidInput("markers: a marker has no name.")
+        made = {"by": by, "at": utc_iso(at)}
+        with self._book.writing() as connection:
+            students = sorted(_students(connection, assignment))
+            kept = _marked_by(connection, assignment, question, markers)
+            shares = self._parts(students, kept, markers)
+            rows = [
+                {"assignment": assignment, "question": question, **made}
+                | {"student": student, "marker": shares.get(student, "")}
+                for student in students
+            ]
+            if rows:
+                connection.execute(insert(marking_shares), rows)
+        return {name: Counter(shares.values())[name] for name in markers}
+
+    def _parts(
+        self, students: Sequence[str], kept: Mapping[str, str], markers: Sequence[str]
+    ) -> Mapping[str, str]:
+        """Return each student's marker: those who have more marks already get fewer new ones.
+
+        A marker who is a student too gets an own answer only if there is no other marker.
+        """
+        if not markers:
+            return {}
+        shares = {student: kept[student] for student in students if student in kept}
+        counts = Counter(shares.values())
+        free = [student for student in students if student not in shares]
+        names = list(markers)
+        self._chance.shuffle(free)
+        self._chance.shuffle(names)
+        # The own answers of markers come first, so that the others can still make the parts equal.
+        for student in sorted(free, key=lambda each: each not in names):
+            others = [each for each in names if each != student]
+            name = min(others or names, key=lambda each: counts[each])
+            shares[student] = name
+            counts[name] += 1
+        return shares
+
+
+def _students(connection: Connection, assignment: str) -> Iterable[str]:
+    wanted = select(submissions.c.student).where(submissions.c.assignment == assignment)
+    return connection.execute(wanted).scalars()
+
+
+def _marked_by(
+    connection: Connection, assignment: str, question: str, markers: Iterable[str]
+) -> Mapping[str, str]:
+    """Return the students whose answer one of the markers marked last, and that marker."""
+    marks = question_marks.c
+    own = (marks.assignment == assignment) & (marks.marker != MACHINE)
+    if question != ALL_QUESTIONS:
+        own &= marks.question.in_([question, WHOLE])
+    last = select(func.max(marks.id)).where(own).group_by(marks.student)
+    wanted = select(marks.student, marks.marker, marks.points).where(marks.id.in_(last))
+    names = set(markers)
+    return {
+        student: marker
+        for student, marker, points in connection.execute(wanted)
+        if marker in names and points is not None
+    }

@@ -1,0 +1,94 @@
+"""Instructors' verdicts on two similar submissions. The newest row counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import insert, select
+
+from mograder.core.clock import utc_iso
+from mograder.core.errors import InvalidInput
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.marking_tables import similarity_verdicts
+
+LONGEST_NOTE = 2000
+"""The longest note, in characters."""
+
+
+class Verdict(StrEnum):
+    """Explanations of a similarity; ``OPEN`` takes an earlier verdict back."""
+
+    COPIED = "copied"
+    ALLOWED = "allowed"
+    CHANCE = "chance"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenVerdict:
+    """A verdict with its note; ``at`` is ISO 8601 in UTC."""
+
+    verdict: Verdict
+    note: str
+    by: str
+    at: str
+
+
+class SimilarityVerdicts:
+    """The verdicts in a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def of(self, assignment: str) -> Mapping[tuple[str, str], tuple[GivenVerdict, ...]]:
+        """Return all verdicts by pair, oldest first; the names of a pair are in order."""
+        table = similarity_verdicts.c
+        columns = (table.one, table.other, table.verdict, table.note, table.by, table.at)
+        wanted = select(*columns).where(table.assignment == assignment).order_by(table.id)
+        found: dict[tuple[str, str], tuple[GivenVerdict, ...]] = {}
+        with self._book.reading() as connection:
+            for one, other, verdict, note, by, at in connection.execute(wanted):
+                given = GivenVerdict(Verdict(verdict), note, by, at)
+                found[one, other] = (*found.get((one, other), ()), given)
+        return found
+
+    def give(
+        self,
+        assignment: str,
+        pair: tuple[str, str],
+        verdict: str,
+        *,
+        note: str,
+        by: str,
+        at: datetime,
+    ) -> None:
+        """Record a verdict.
+
+        Raises:
+            InvalidInput: There is no such verdict, or the note is too long.
+            Busy: The gradebook is locked, or the disk is full.
+        """
+        if verdict not in set(Verdict):
+            raise InvalidInput(f"verdict: it must be one of {', '.join(Verdict)}.")
+        if len(note) > LONGEST_NOTE:
+            raise InvalidInput(f"note: it has at most {LONGEST_NOTE} characters.")
+        one, other = sorted(pair)
+        row = {
+            "assignment": assignment,
+            "one": one,
+            "other": other,
+            "verdict": verdict,
+            "note": note,
+            "by": by,
+            "at": utc_iso(at),
+        }
+        with self._book.writing() as connection:
+            connection.execute(insert(similarity_verdicts).values(row))
+
+
+def last_verdict(given: tuple[GivenVerdict, ...]) -> GivenVerdict | None:
+    """Return the verdict that counts, None without one."""
+    return given[-1] if given and given[-1].verdict is not Verdict.OPEN else None

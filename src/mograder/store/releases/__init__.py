@@ -1,0 +1,1 @@
+"""Published items: their files, who sees them, and from when."""

@@ -1,0 +1,428 @@
+"""Releases: the published items, ``hub-release/<item>/`` (compatibility-0.3.16.md 2.7, 3).
+
+A release is replaced as a whole: it is written in ``.staging``, synced, and exchanged with the old
+one, so that readers see the old or the new, also after a crash. The old one stays in ``.staging``
+for at least an hour, for requests that still read it, and is then removed.
+
+The sources that instructors send to a hub are stored in the same way, readable by the hub only.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from mograder.core.atomic_file import fsync_directory
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.closing import closing_fd
+from mograder.core.disk import DISK, Disk, Place, explained_when_full
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.log import get_logger
+from mograder.core.names import ItemName
+from mograder.core.shared_files import look_for
+from mograder.notebook.pep723 import ItemKind
+from mograder.store.filesystem.files import PARKED, exchange_or_rename, remove_tree
+from mograder.store.releases.published_release import (
+    MANIFEST,
+    Release,
+    listed_at,
+    open_release,
+    parse_file,
+    release_at,
+    render_manifest,
+    version_at,
+)
+
+__all__ = ["ItemKind", "Limits", "Release", "ReleaseUpload", "Releases"]
+
+_CHUNK = 1 << 18
+_LEFT_BEHIND = frozenset({".venv", "__pycache__", "__marimo__"})
+"""Directories of 0.3.16 in a release that are not kept: environments are stored elsewhere now."""
+
+_STAGING = ".staging"
+_KEPT_SECONDS = 3600
+_REPLACING_TRIES = 25
+_REPLACING_SECONDS = 0.02
+_ORDER = list(ItemKind)
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Modes:
+    directory: int
+    file: int
+
+
+_SHARED, _PRIVATE = _Modes(0o755, 0o644), _Modes(0o700, 0o600)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one release (``[limits] upload_files``, ``upload_mb``)."""
+
+    files: int = 200
+    megabytes: int = 100
+
+
+class Releases:
+    """The published items of one course; thread-safe.
+
+    With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read
+    of each item, valid while its version is current), ``_growing`` (the uploads in progress,
+    which :meth:`_sweep` skips) and ``_abandoned`` (old releases whose replacement was cut short).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        disk: Disk = DISK,
+        private: bool = False,
+    ) -> None:
+        self._root = root
+        # A sandbox's uid reads releases.
+        self._modes = _PRIVATE if private else _SHARED
+        self._limits = limits or Limits()
+        self._clock = clock or SystemClock()
+        self._disk = disk
+        self._known: dict[str, Release] = {}
+        self._growing: set[str] = set()
+        self._abandoned: set[Path] = set()
+        self._lock = threading.Lock()
+        self._put_back()
+        self._sweep()
+
+    def all(self) -> list[Release]:
+        """Return every item: assignments, lectures, then demos, each in alphabetical order."""
+        look_for(self._root, self._disk)
+        try:
+            names = [path.name for path in self._root.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        # A directory whose name is not in NFC is not an item's.
+        items = (item for name in names if (item := ItemName.valid(name)) and item == name)
+        found = map(self._read_listed, items)
+        return sorted(
+            (release for release in found if release is not None),
+            key=lambda release: (_ORDER.index(release.kind), release.name),
+        )
+
+    def get(self, name: ItemName) -> Release | None:
+        """Return an item's release; None if it has no notebook of the item's name."""
+        return self._read(name)
+
+    def readable(self, name: ItemName, filename: str) -> Path:
+        """Return the path of a file that users may download: one of :attr:`Release.files`.
+
+        Raises: :class:`NotFound` for any other; :class:`InvalidInput` for a name with ``..``
+        (compatibility-0.3.16.md 2.3).
+        """
+        if ".." in filename:
+            raise InvalidInput("Invalid filename")
+        release = self._read(name)
+        if release is None or filename not in release.files:
+            raise NotFound("File not found")
+        path = release.directory / filename
+        # The cached list may name a file that was removed by hand.
+        if path.is_symlink() or not path.is_file():
+            raise NotFound("File not found")
+        return path
+
+    def stage(self, name: ItemName) -> ReleaseUpload:
+        """Return an upload for a new release of an item, published only by its ``commit``."""
+        self._sweep()
+        token = secrets.token_hex(8)
+        home = self._root / _STAGING / token
+        with explained_when_full():
+            self._make_root()
+            with self._lock:
+                self._growing.add(token)
+            try:
+                home.mkdir(mode=0o700)
+                return ReleaseUpload(name, home / name, self._limits, self._disk, self, self._modes)
+            except BaseException:
+                self.forget(home, discard=True)
+                raise
+
+    def put_in_place(self, name: ItemName, staged: Path) -> Release:
+        """Exchange a synced directory with an item's release; for :class:`ReleaseUpload`.
+
+        Raises: :class:`NotFound` if the release was removed at the same time.
+        """
+        with explained_when_full():
+            exchange_or_rename(staged, self._root / name, disk=self._disk)
+        release = self._read(name)
+        if release is None:
+            raise NotFound(f"The release of {name} was removed as it was published.")
+        return release
+
+    def current(self, name: ItemName) -> Path:
+        """Return the directory of an item's release, which may not exist."""
+        return self._root / name
+
+    def forget(self, home: Path, *, discard: bool) -> None:
+        """End an upload; with ``discard`` remove its directory at once, else by a later sweep."""
+        if discard:
+            remove_tree(home)
+        with self._lock:
+            self._growing.discard(home.name)
+
+    def _read(self, name: ItemName) -> Release | None:
+        """Return an item's release, also if another machine has just published it."""
+        look_for(self._root, self._disk)
+        return self._read_listed(name)
+
+    def _read_listed(self, name: ItemName) -> Release | None:
+        """Return an item's release after its root was listed or looked at."""
+        directory = self._root / name
+        fd = self._open(name)
+        if fd is None:
+            self._known.pop(name, None)
+            return None
+        try:
+            known = self._known.get(name)
+            if known is not None and known.version == version_at(fd, name):
+                return known
+            release = release_at(fd, directory, name)
+        finally:
+            os.close(fd)
+        if release is not None:
+            self._known[name] = release
+        return release
+
+    def _open(self, name: ItemName) -> int | None:
+        """Open an item's directory; wait a moment while it is replaced in two steps."""
+        fd = open_release(self._root / name)
+        if fd is not None:
+            return fd
+        parked = [path for home in self._homes() if (path := home / f"{PARKED}{name}").is_dir()]
+        for _ in range(_REPLACING_TRIES if set(parked) - self._abandoned else 0):
+            look_for(self._root, self._disk)
+            if (fd := open_release(self._root / name)) is not None:
+                return fd
+            time.sleep(_REPLACING_SECONDS)
+        # Left by a hub that was killed; the next one to start puts it back.
+        self._abandoned.update(parked)
+        # Without a parked one, it may have come back between the two looks.
+        return open_release(self._root / name)
+
+    def _make_root(self) -> None:
+        if not self._root.is_dir():
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._root.chmod(self._modes.directory)  # regardless of the umask
+        (self._root / _STAGING).mkdir(mode=0o700, exist_ok=True)
+
+    def _homes(self) -> list[Path]:
+        try:
+            return list((self._root / _STAGING).iterdir())
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return []
+
+    def _put_back(self) -> None:
+        """Undo a replacement that a crash interrupted on a file system without exchange."""
+        for parked in (path for home in self._homes() for path in home.glob(PARKED + "*")):
+            target = self._root / parked.name.removeprefix(PARKED)
+            if not target.exists():
+                _log.warning("Putting the release of %s back after a crash.", target.name)
+                self._disk.rename(Place.of(parked), Place.of(target))
+                fsync_directory(self._root, disk=self._disk)
+
+    def _sweep(self) -> None:
+        """Remove staging directories that are over an hour old and belong to no current upload."""
+        now = self._clock.now()
+        for home in self._homes():
+            with self._lock:
+                growing = home.name in self._growing
+            if not growing and _age(home, now) > _KEPT_SECONDS:
+                try:
+                    remove_tree(home)
+                except OSError as error:
+                    _log.warning("Cannot remove %s from %s: %s", home.name, _STAGING, error)
+
+
+class ReleaseUpload:
+    """An upload that is not yet published: filled file by file within limits, then committed.
+
+    A context manager that discards it unless it is committed.
+    """
+
+    def __init__(
+        self,
+        name: ItemName,
+        path: Path,
+        limits: Limits,
+        disk: Disk,
+        releases: Releases,
+        modes: _Modes,
+    ) -> None:
+        self._name = name
+        self._path = path
+        self._limits = limits
+        self._disk = disk
+        self._releases = releases
+        self._modes = modes
+        self._files: list[str] = []
+        self._bytes = 0
+        self._ended = False
+        self._make(path)
+
+    @property
+    def path(self) -> Path:
+        """The directory with the files added so far."""
+        return self._path
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names added so far, sorted."""
+        return tuple(sorted(self._files))
+
+    def add(self, filename: str, source: BinaryIO) -> None:
+        """Add a copy of one file; its name may have up to three components: ``public/a.png``.
+
+        Raises: :class:`InvalidInput` for an invalid name or one given twice, :class:`TooLarge`
+        beyond the limits, :class:`Conflict` after the end of the upload.
+        """
+        path = parse_file(filename)
+        self._check_open()
+        if len(self._files) >= self._limits.files:
+            raise TooLarge(f"A release may hold at most {self._limits.files} files.")
+        if any(_clash(path, other) for other in self._files):
+            raise InvalidInput(f"The file {path!r} was given twice.")
+        with explained_when_full():
+            self._make_parents(path)
+            self._write(path, source)
+        self._files.append(path)
+
+    def commit(self, kind: ItemKind) -> Release:
+        """Replace the item's release by the added files, atomically.
+
+        Raises: :class:`InvalidInput` when the notebook is missing; the old release stays.
+        """
+        self._check_open()
+        if f"{self._name}.py" not in self._files:
+            raise InvalidInput(
+                f"The release holds no {self._name}.py.",
+                hint="An item's notebook has the item's name; publish the whole directory.",
+            )
+        with explained_when_full():
+            self._carry_over()
+            manifest = render_manifest(self._files, kind)
+            self._write_file(self._path / MANIFEST, [manifest])
+            for directory, _, _ in os.walk(self._path, topdown=False):
+                fsync_directory(Path(directory), disk=self._disk)
+        release = self._releases.put_in_place(self._name, self._path)
+        self._end(discard=False)
+        return release
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._ended:
+            self._end(discard=True)
+
+    def _end(self, *, discard: bool) -> None:
+        self._ended = True
+        self._releases.forget(self._path.parent, discard=discard)
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise Conflict(f"This upload of {self._name} has ended already.")
+
+    def _make_parents(self, path: str) -> None:
+        parts = path.split("/")[:-1]
+        for count in range(1, len(parts) + 1):
+            directory = self._path.joinpath(*parts[:count])
+            if not directory.is_dir():
+                self._make(directory)
+
+    def _make(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700)
+        directory.chmod(self._modes.directory)  # regardless of the umask
+
+    def _write(self, path: str, source: BinaryIO) -> None:
+        target = self._path / path
+        try:
+            self._write_file(target, iter(lambda: source.read(_CHUNK), b""))
+        except BaseException:
+            # A caller that catches this error must not commit an incomplete file.
+            target.unlink(missing_ok=True)
+            raise
+
+    def _write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
+        with closing_fd(_create(path, self._modes.file)) as fd:
+            for chunk in chunks:
+                self._bytes += len(chunk)
+                if self._bytes > self._limits.megabytes * 1_000_000:
+                    raise TooLarge(f"A release may hold at most {self._limits.megabytes} MB.")
+                self._disk.write(fd, chunk)
+            self._disk.fsync(fd)
+
+    def _carry_over(self) -> None:
+        """Keep files added to the old release by hand, as 0.3.16 did (2.7).
+
+        These are subdirectories that the manifest does not name, and dotfiles. Published files are
+        not kept, so that a file that was published by mistake can be withdrawn.
+        """
+        current = self._releases.current(self._name)
+        fd = open_release(current)
+        if fd is None:
+            return
+        published = {path.split("/")[0] for path in listed_at(fd, self._name)}
+        os.close(fd)
+        ours = {path.split("/")[0] for path in self._files}
+        for entry in current.iterdir():
+            by_hand = entry.is_dir() or entry.name.startswith(".")
+            kept = by_hand and entry.name not in published | ours | _LEFT_BEHIND
+            if kept and not entry.is_symlink():
+                _link_tree(entry, self._path / entry.name, self._make)
+
+
+def _link_tree(source: Path, target: Path, make: Callable[[Path], None]) -> None:
+    """Copy a tree of regular files by hard links, since data may be large; skip symbolic links."""
+    if source.is_symlink():
+        return
+    if source.is_dir():
+        make(target)
+        for entry in source.iterdir():
+            _link_tree(entry, target / entry.name, make)
+    elif source.is_file():
+        try:
+            target.hardlink_to(source)
+        except OSError:
+            shutil.copy2(source, target)
+
+
+def _clash(path: str, other: str) -> bool:
+    """Whether two names cannot both be files: they are equal, or one is the other's directory."""
+    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
+
+
+def _create(path: Path, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600)
+    os.fchmod(fd, mode)
+    return fd
+
+
+def _age(path: Path, now: datetime) -> float:
+    try:
+        return now.timestamp() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,0 +1,1 @@
+"""What was handed in: each user's files, and the one that counts."""

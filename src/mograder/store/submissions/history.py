@@ -1,0 +1,268 @@
+"""The contents of a directory of submissions, in memory: each user's, and the one that counts.
+
+The files are authoritative: ``<user>_<UTC time>.py`` each, and ``<user>.py``, a link to the one
+that counts (B157, B158). The records beside them add the digest, the milliseconds and the number
+of each; they may be missing, for submissions of 0.3.16 or after a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from mograder.core.clock import from_unix
+from mograder.core.disk import DISK, Disk
+from mograder.core.names import Username
+from mograder.core.shared_files import SharedFile
+from mograder.store.filesystem.records import Records
+
+_STAMPED = re.compile(r"(?P<user>.+)_(?P<time>\d{8}T\d{6})(?:-(?P<number>\d{1,4}))?\.py")
+_SAME_SECOND = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One submission; ``size`` (bytes) and ``sha256`` are None if the file was not yet read.
+
+    ``sequence`` counts this user's submissions to this item, from 1; ``late`` is relative to the
+    due date at the time of submission.
+    """
+
+    user: str
+    filename: str
+    received: AwareDatetime
+    sequence: int
+    late: bool = False
+    size: int | None = None
+    sha256: str | None = None
+
+
+RECORD = TypeAdapter(Submission)
+"""A submission as JSON in one line of the records, with size and digest."""
+
+
+@dataclass(slots=True)
+class Person:
+    """All submissions of one user, in the order of arrival, and the one that counts.
+
+    ``last`` is the highest sequence number ever given, also to files that no longer exist.
+    """
+
+    submissions: list[Submission] = field(default_factory=list)
+    counting: Submission | None = None
+    last: int = 0
+
+    def add(self, submission: Submission, *, counts: bool) -> None:
+        """Append a submission; with ``counts`` it becomes the one that counts."""
+        self.submissions.append(submission)
+        self.last = max(self.last, submission.sequence)
+        if counts:
+            self.counting = submission
+
+    def put(self, known: Submission) -> None:
+        """Replace the entry of the same file, after its size and digest became known."""
+        names = [each.filename for each in self.submissions]
+        if known.filename in names:
+            self.submissions[names.index(known.filename)] = known
+        if self.counting and self.counting.filename == known.filename:
+            self.counting = known
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number of the next submission."""
+        return max(self.last, len(self.submissions)) + 1
+
+
+class History:
+    """The submissions in one directory; not thread-safe.
+
+    ``strict``: a regular file ``<user>.py`` counts only beside a submission with a time in its
+    name, since the directory has other files too. Mutable state: all attributes, read again when
+    the directory changed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        records: Records | None,
+        *,
+        strict: bool = False,
+        disk: Disk = DISK,
+    ) -> None:
+        self.directory = directory
+        self._records = records
+        self._folder = SharedFile(directory, disk=disk)
+        self._strict = strict
+        self._known: dict[str, Submission] = {}
+        self._last: dict[str, int] = {}
+        self._seen: tuple[int, ...] | None = None
+        self.people: dict[str, Person] = {}
+
+    def refresh(self, *, now: bool = False) -> None:
+        """Read the directory again if it or the records changed.
+
+        Changes by other machines may be missing for a second, unless ``now``.
+        """
+        stamp = self._stamp(now=now)
+        if stamp is None or stamp != self._seen:
+            self._look()
+            # The stamp from before reading: a change meanwhile is then read the next time.
+            self._seen = stamp
+
+    def forget(self) -> None:
+        """Make the next :meth:`refresh` read the directory, even if its times are unchanged."""
+        self._seen = None
+
+    def trust(self) -> None:
+        """Mark memory as equal to the disk after our own change, without reading the directory."""
+        if self._records is not None:
+            self._read_records()
+        self._seen = self._stamp()
+
+    def person(self, user: str) -> Person:
+        """Return the user's entry; add a new one if there is none."""
+        found = self.people.get(user)
+        if found is None:
+            found = self.people[user] = Person(last=self._last.get(user, 0))
+        return found
+
+    def find(self, filename: str) -> Submission | None:
+        """Return a submission by its file name; ``<user>.py`` names the one that counts."""
+        stamped = _STAMPED.fullmatch(filename)
+        user = stamped["user"] if stamped else filename.removesuffix(".py")
+        person = self.people.get(user)
+        if person is None:
+            return None
+        if filename == f"{user}.py":
+            return person.counting
+        found = (each for each in person.submissions if each.filename == filename)
+        return next(found, None)
+
+    def leads_elsewhere(self, user: str) -> bool:
+        """Return whether the target of the user's link differs from the one in memory."""
+        person = self.people.get(user)
+        counting = person.counting.filename if person and person.counting else None
+        return self._link(user) != counting
+
+    def _stamp(self, *, now: bool = False) -> tuple[int, ...] | None:
+        try:
+            status = self._folder.status(now=now)
+        except FileNotFoundError:
+            return None
+        records = self._records.stamp(now=now) if self._records else ()
+        return (status.st_ino, status.st_mtime_ns, *records)
+
+    def _look(self) -> None:
+        self._read_records()
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [entry.name for entry in entries if entry.name.endswith(".py")]
+        except FileNotFoundError:
+            names = []
+        self.people = {}
+        for user, received, filename in sorted(_stamped(names)):
+            self._add(user, filename, received)
+        plain = (name.removesuffix(".py") for name in names if not _STAMPED.fullmatch(name))
+        for user in plain:
+            self._count(user)
+        for person in self.people.values():
+            if person.counting is None and person.submissions:
+                # Without its link the newest one counts, so that no submission is ignored.
+                person.counting = person.submissions[-1]
+
+    def _add(self, user: str, filename: str, received: tuple[datetime, int]) -> None:
+        person = self.person(user)
+        record = self._known.get(filename)
+        if record is not None:
+            person.add(record, counts=False)
+            return
+        above = person.submissions[-1].sequence if person.submissions else 0
+        person.add(Submission(user, filename, received[0], above + 1), counts=False)
+
+    def _count(self, user: str) -> None:
+        """Set the submission that counts: the target of ``<user>.py``, or that file itself."""
+        target = self._link(user)
+        person = self.people.get(user)
+        if person is not None:
+            found = [each for each in person.submissions if each.filename == target]
+            person.counting = found[0] if found else None
+        if target != f"{user}.py" or not _is_username(user) or (self._strict and person is None):
+            return
+        status = (self.directory / target).lstat()
+        received = from_unix(status.st_mtime)
+        person = self.person(user)
+        person.counting = Submission(user, target, received, person.next_sequence)
+
+    def _link(self, user: str) -> str | None:
+        """Return the target of a user's link; its own name if it is a regular file."""
+        path = self.directory / f"{user}.py"
+        try:
+            return os.readlink(path)  # noqa: PTH115 - a Path would hide a slash
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return path.name if stat.S_ISREG(path.lstat().st_mode) else None
+
+    def _read_records(self) -> None:
+        for line in self._records.fresh() if self._records else ():
+            try:
+                record = RECORD.validate_json(line)
+            except ValidationError:
+                continue  # An incomplete line, left by a crash.
+            self._known[record.filename] = record
+            self._last[record.user] = max(self._last.get(record.user, 0), record.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class StampedName:
+    """The name of a submission's file: its user, its time, and its number within that second."""
+
+    user: str
+    received: datetime
+    number: int = 0
+
+
+def stamped_name(name: str) -> StampedName | None:
+    """Return the parts of a file name ``<user>_<time>.py``, None if it has another form."""
+    found = _STAMPED.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        when = datetime.strptime(found["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return StampedName(found["user"], when, int(found["number"] or 0))
+
+
+def reads_as_a_submission(user: str) -> bool:
+    """Return whether ``<user>.py`` has the form of a submission's file name, with a time."""
+    return _STAMPED.fullmatch(f"{user}.py") is not None
+
+
+def names_for(user: str, when: datetime) -> Iterator[str]:
+    """Yield the file names that a submission of this second may have, unnumbered first."""
+    stem = f"{user}_{when.astimezone(UTC):%Y%m%dT%H%M%S}"
+    yield f"{stem}.py"
+    for number in range(1, _SAME_SECOND):
+        yield f"{stem}-{number}.py"
+
+
+def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], str]]:
+    """Yield user, (time, number) and name of each submission among the file names."""
+    for name in names:
+        found = stamped_name(name)
+        if found is not None and _is_username(found.user):
+            yield found.user, (found.received, found.number), name
+
+
+@lru_cache(maxsize=4096)
+def _is_username(text: str) -> bool:
+    return Username.valid(text) == text

@@ -1,0 +1,231 @@
+"""Kept releases: the text and the digests of the data files of each release that was published.
+
+A release is replaced when an item is published again, and merging it into copies needs the one from
+before. The hub's database keeps them, so that all hubs of a course have them. Synchronous and
+thread-safe; callers on the event loop use a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.core.names import ItemName
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.release_origin import fitting_release
+from mograder.store.copies.merged_files import KnownFiles
+from mograder.store.database.database import reading, writing
+from mograder.store.releases.pinned_release import file_digest, open_file, pinned
+from mograder.store.releases.published_release import Release, is_support
+from mograder.store.versions.release_tables import kept_releases, kept_texts
+from mograder.store.versions.version_deltas import compress, expand
+from mograder.store.versions.versions import digest_of
+
+_MOST_KEPT = 100
+"""Most releases of one item that are kept; the oldest is dropped for a new one."""
+
+_MOST_FITTED = 20
+"""Most releases, the newest, that a copy of unknown origin is compared with."""
+
+_CACHED = 8_000_000
+"""Most characters of texts that are held in memory."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRelease:
+    """A release: the digest of its notebook's text, and the SHA-256 of its data files by name."""
+
+    digest: str
+    files: Mapping[str, str]
+    published: datetime
+
+
+class KeptReleases:
+    """The kept releases of all items; every method may raise :class:`~mograder.core.errors.Busy`.
+
+    Mutable state: ``_texts``, some texts by digest, the last used ones, and ``_seen``, the digest
+    of each item's release by its version, since hashing data files takes time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._seen: dict[str, tuple[str, str]] = {}
+
+    def keep(self, release: Release, now: datetime) -> str:
+        """Keep a published release as it is on disk; return the digest of its notebook's text.
+
+        Return "" if it is gone, or its notebook is no text in UTF-8 of a size that can be opened.
+        """
+        version, digest = self._seen.get(release.name, ("", ""))
+        if digest and version == release.version:
+            return digest
+        try:
+            text, files, version = _read(release)
+            text.decode()
+        except (OSError, MograderError, UnicodeDecodeError) as error:
+            _log.warning("the release of %s cannot be kept: %s", release.name, error)
+            return ""
+        digest, listed = digest_of(text), json.dumps(files, sort_keys=True)
+        if not self._is_newest(release.name, digest, listed):
+            self._add(release.name, digest, listed, text, now)
+        self._seen[release.name] = (version, digest)
+        return digest
+
+    def keep_all(self, releases: Iterable[Release], now: datetime) -> None:
+        """Keep all published releases; failures are logged."""
+        for release in releases:
+            try:
+                self.keep(release, now)
+            except MograderError as error:
+                _log.warning("the release of %s was not kept: %s", release.name, error)
+
+    def all(self, item: ItemName) -> tuple[KeptRelease, ...]:
+        """Return the releases of an item, the newest first."""
+        c = kept_releases.c
+        wanted = (
+            select(c.digest, c.files, c.published)
+            .where(c.item == item)
+            .order_by(c.published.desc(), c.number.desc())
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted).all()
+        return tuple(KeptRelease(row.digest, json.loads(row.files), row.published) for row in rows)
+
+    def text(self, digest: str) -> str | None:
+        """Return the text of a release's notebook, None if it is not kept."""
+        with self._lock:
+            if digest in self._texts:
+                self._texts.move_to_end(digest)
+                return self._texts[digest]
+        wanted = select(kept_texts.c.data, kept_texts.c.size).where(kept_texts.c.digest == digest)
+        with reading(self._engine) as connection:
+            row = connection.execute(wanted).one_or_none()
+        if row is None:
+            return None
+        text = expand(row.data, b"", row.size).decode()
+        with self._lock:
+            self._texts[digest] = text
+            while sum(map(len, self._texts.values())) > _CACHED and len(self._texts) > 1:
+                self._texts.popitem(last=False)
+        return text
+
+    def fitting(self, item: ItemName, mine: str) -> str:
+        """Return the digest of the release that a copy came from, told by its text; "" if none."""
+        digests = list(dict.fromkeys(each.digest for each in self.all(item)))[:_MOST_FITTED]
+        texts = [self.text(digest) or "" for digest in digests]
+        found = fitting_release(mine, texts)
+        return "" if found is None else digests[found]
+
+    def known_files(self, item: ItemName, base: str) -> KnownFiles:
+        """Return the digests of an item's data files; ``base`` is the copy's release, or "".
+
+        Of several releases with the notebook of ``base``, the newest is the one to be merged.
+        """
+        every = self.all(item)
+        bases = [each for each in every if each.digest == base]
+        bases = bases[1:] if len(bases) > 1 and bases[0] is every[0] else bases
+        released: dict[str, set[str]] = {}
+        origin: dict[str, set[str]] = {}
+        for each in every:
+            for name, digest in each.files.items():
+                released.setdefault(name, set()).add(digest)
+                if each in bases:
+                    origin.setdefault(name, set()).add(digest)
+        return KnownFiles(_frozen(released), _frozen(origin))
+
+    def _is_newest(self, item: ItemName, digest: str, files: str) -> bool:
+        c = kept_releases.c
+        newest = (
+            select(c.digest, c.files)
+            .where(c.item == item)
+            .order_by(c.published.desc(), c.number.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(newest).one_or_none()
+        return row is not None and (row.digest, row.files) == (digest, files)
+
+    def _add(self, item: ItemName, digest: str, files: str, text: bytes, now: datetime) -> None:
+        data = compress(text, b"")
+        for last in (False, True):
+            try:
+                with writing(self._engine) as connection:
+                    _put(connection, item, digest, files, now)
+                    _put_text(connection, digest, len(text), data)
+                    _forget_oldest(connection, item)
+            except Conflict:  # another hub has just done it
+                if last:
+                    raise
+            else:
+                return
+
+
+def _put(connection: Connection, item: str, digest: str, files: str, now: datetime) -> None:
+    c = kept_releases.c
+    files_digest = hashlib.sha256(files.encode()).hexdigest()
+    same = (c.item == item, c.digest == digest, c.files_digest == files_digest)
+    if connection.execute(update(kept_releases).where(*same).values(published=now)).rowcount:
+        return
+    row = insert(kept_releases).values(
+        item=item, digest=digest, files_digest=files_digest, files=files, published=now
+    )
+    connection.execute(row)
+
+
+def _put_text(connection: Connection, digest: str, size: int, data: bytes) -> None:
+    there = select(kept_texts.c.digest).where(kept_texts.c.digest == digest)
+    if connection.execute(there).one_or_none() is None:
+        connection.execute(insert(kept_texts).values(digest=digest, size=size, data=data))
+
+
+def _forget_oldest(connection: Connection, item: str) -> None:
+    c = kept_releases.c
+    newest = (
+        select(c.number)
+        .where(c.item == item)
+        .order_by(c.published.desc(), c.number.desc())
+        .limit(_MOST_KEPT)
+    )
+    kept = list(connection.execute(newest).scalars())
+    if len(kept) < _MOST_KEPT:
+        return
+    old = connection.execute(
+        delete(kept_releases).where(c.item == item, c.number.not_in(kept)).returning(c.digest)
+    )
+    for digest in set(old.scalars()):
+        used = select(c.number).where(c.digest == digest).limit(1)
+        if connection.execute(used).one_or_none() is None:
+            connection.execute(delete(kept_texts).where(kept_texts.c.digest == digest))
+
+
+def _read(release: Release) -> tuple[bytes, dict[str, str], str]:
+    """Return the notebook's bytes, the data files' SHA-256, and the version of what was read."""
+    fd, current = pinned(release)
+    try:
+        with open_file(fd, current.notebook.name) as file:
+            text = file.read(MAX_NOTEBOOK + 1)
+        names = [name for name in current.files if is_support(current, name)]
+        files = {name: file_digest(fd, name) for name in names}
+    finally:
+        os.close(fd)
+    if len(text) > MAX_NOTEBOOK:
+        raise Conflict(f"{current.notebook.name} is too large.")
+    return text, files, current.version
+
+
+def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(digests) for name, digests in found.items()}

@@ -1,0 +1,81 @@
+"""The tables of the versions of copies.
+
+``migrations/versions`` creates the tables; a contract test compares the two. A course has millions
+of versions, so a row holds numbers instead of names, and no text twice.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+)
+
+from mograder.store.hub.hub_tables import HASH, NAME, metadata
+
+version_copies = Table(
+    "version_copies",
+    metadata,
+    Column("copy", Integer, primary_key=True, autoincrement=True),
+    Column("username", NAME, nullable=False),
+    Column("item", NAME, nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("newest", Integer, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("saved", BigInteger, nullable=False),
+    Column("thinned", BigInteger, nullable=False),
+    UniqueConstraint("username", "item"),
+    Index(None, "thinned"),
+    sqlite_autoincrement=True,  # a number must not come back: texts are remembered by it
+)
+"""A copy that has versions.
+
+``release`` is the number of the release that it came from, 0 if unknown; ``newest`` the number of
+its newest version, 0 without one; ``kept`` how many versions there are, with ``bytes`` of data.
+``saved`` is the time of the newest version and ``thinned`` that of the last thinning, in
+milliseconds since 1970.
+"""
+
+versions = Table(
+    "versions",
+    metadata,
+    Column(
+        "copy",
+        Integer,
+        ForeignKey("version_copies.copy", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("saved", BigInteger, nullable=False),
+    Column("origin", SmallInteger, nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("base", Integer, nullable=False),
+    Column("depth", SmallInteger, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""A version of a copy.
+
+``saved`` is in milliseconds since 1970. ``data`` is the compressed text; the version ``base`` of
+the same copy is its dictionary, none if ``base`` is 0. ``depth`` is how many other versions have to
+be read first. ``digest`` is the beginning of the text's SHA-256.
+"""
+
+version_releases = Table(
+    "version_releases",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("digest", HASH, nullable=False),
+    UniqueConstraint("digest"),
+)
+"""The digests of the releases that copies came from."""

@@ -1,0 +1,458 @@
+"""Versions: every saved state of a student's copy, in the hub's database.
+
+Each version is stored as its difference from the one before it, so a save costs about a hundred
+bytes. Synchronous and thread-safe. Copies are independent of the workspaces: their versions stay
+when the files are removed. :mod:`.version_thinning` removes versions as they grow old.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from weakref import WeakValueDictionary
+
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
+
+from mograder.core.errors import Busy, Conflict, MograderError
+from mograder.core.log import get_logger
+from mograder.store.database.database import reading, writing
+from mograder.store.filesystem.group_commit import GroupCommit
+from mograder.store.versions.version_chains import (
+    RecentTexts,
+    StoredText,
+    deepest,
+    hash_of,
+    read_text,
+    whole,
+)
+from mograder.store.versions.version_deltas import Damaged, compress
+from mograder.store.versions.version_tables import version_copies, version_releases, versions
+
+MOST_VERSIONS = 2000
+MOST_BYTES = 12_000_000
+"""Most versions of one copy and bytes of their data, above which they are thinned soon."""
+
+_FULL = 2
+"""At so many times the most, a new version takes the newest one's place until they are thinned."""
+
+_ATTEMPTS = 20
+"""How often a version is added anew because another hub has added one at the same time."""
+
+_CACHED = 32_000_000
+"""Most bytes of the newest texts that are held in memory."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+_log = get_logger(__name__)
+
+
+class Origin(StrEnum):
+    """The cause of a version."""
+
+    RELEASE = "release"
+    """The copy was made from the item's release."""
+    EDITOR = "editor"
+    UPLOAD = "upload"
+    RESET = "reset"
+    RESTORE = "restore"
+    MERGE = "merge"
+    FOUND = "found"
+    """The file was not as last recorded: a program of the student's, or another editor."""
+    UNSAVED = "unsaved"
+    """The editor's page could not save it, and handed it in later."""
+
+
+ORIGINS = tuple(Origin)
+"""An origin is stored as its place in this list: new ones are added at the end."""
+
+REPLACING = frozenset({Origin.UPLOAD, Origin.RESET, Origin.RESTORE, Origin.MERGE})
+"""The origins of versions before which the student's text was another: the one before stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One saved state of a copy; ``size`` is in bytes.
+
+    ``digest`` is that of the text (:func:`digest_of`). ``release`` is that of the notebook of the
+    release that the copy came from, "" if unknown.
+    """
+
+    number: int
+    saved: datetime
+    origin: Origin
+    digest: str
+    size: int
+    release: str
+
+
+def digest_of(text: bytes) -> str:
+    """Return the first 32 hexadecimal digits of the SHA-256, as the ETags of copies."""
+    return hash_of(text).hex()
+
+
+class _Lock:
+    """A lock that a dictionary of weak references can hold."""
+
+    def __init__(self) -> None:
+        self.held = threading.RLock()
+
+
+@dataclass(slots=True)
+class _Addition:
+    """A version to be added by a group commit; ``outcome`` is set by it.
+
+    ``newest`` is the newest version before it, which it replaces with ``replaces``. ``outcome`` is
+    True once the version is stored, False if another hub has added one meanwhile.
+    """
+
+    copy: int
+    newest: int
+    row: dict[str, Any]
+    replaces: bool
+    outcome: bool | MograderError = field(default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy's row in ``version_copies``, and that of its newest version, None without one."""
+
+    copy: int
+    release: int
+    newest: int
+    kept: int
+    bytes: int
+    version: Row[*tuple[Any, ...]] | None
+
+
+class Versions:
+    """The versions of all copies; every method may raise :class:`~mograder.core.errors.Busy`.
+
+    Mutable state: ``_recent``, the newest texts, and ``_locks`` of the copies that are recorded.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._locks: WeakValueDictionary[tuple[str, str], _Lock] = WeakValueDictionary()
+        self._gate = threading.Lock()
+        self._additions: GroupCommit[_Addition] = GroupCommit(self._add)
+        self._recent = RecentTexts(_CACHED)
+
+    @contextmanager
+    def alone(self, user: str, item: str) -> Iterator[None]:
+        """Let no other thread of this process record versions of a copy until the block ends.
+
+        In it, a file can be read and recorded without a newer version coming between.
+        """
+        with self._gate:
+            lock = self._locks.setdefault((str(user), str(item)), _Lock())
+        with lock.held:
+            yield
+
+    def record(
+        self,
+        user: str,
+        item: str,
+        text: bytes,
+        origin: Origin,
+        now: datetime,
+        *,
+        release: str | None = None,
+        first: Callable[[], tuple[Origin, str | None]] | None = None,
+    ) -> Version:
+        """Add a version and return it; return the newest one if it has the same text.
+
+        It is durable when this returns. ``release`` is the digest of the release that the copy
+        comes from as of now, None if that has not changed. ``first`` returns the origin and the
+        release to record if the copy has no version yet.
+        """
+        digest = hash_of(text)
+        with self.alone(user, item):
+            for _ in range(_ATTEMPTS):
+                copy = self._copy(user, item)
+                if not copy.newest and first is not None:
+                    origin, release = first()
+                wanted = copy.release if release is None else self._release_number(release)
+                newest = copy.version
+                if newest is not None and newest.digest == digest:
+                    return self._unchanged(copy, newest, wanted)
+                row = {
+                    "number": copy.newest + 1,
+                    "saved": milliseconds(now),
+                    "origin": ORIGINS.index(origin),
+                    "release": wanted,
+                    "size": len(text),
+                    "digest": digest,
+                }
+                if self._added(copy, row, text):
+                    known = "" if newest is None else newest.release_digest
+                    return _version_of(row, known if release is None else release)
+        raise Busy("The notebook is being saved by several hubs.", retry_after=1)
+
+    def all(self, user: str, item: str) -> tuple[Version, ...]:
+        """Return the versions of a copy, the newest first."""
+        wanted = _LISTED.where(*_named(user, item)).order_by(versions.c.number.desc())
+        with reading(self._engine) as connection:
+            return tuple(_version(row) for row in connection.execute(wanted))
+
+    def newest(self, user: str, item: str) -> Version | None:
+        """Return the newest version of a copy, None without one."""
+        wanted = _LISTED.where(*_named(user, item), versions.c.number == version_copies.c.newest)
+        with reading(self._engine) as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else _version(row)
+
+    def text(self, user: str, item: str, number: int) -> bytes:
+        """Return the text of a version.
+
+        Raises: :class:`~mograder.core.errors.NotFound`, and :class:`Damaged` if it cannot be read
+        back.
+        """
+        return self.texts(user, item, (number,))[number]
+
+    def texts(self, user: str, item: str, numbers: Collection[int]) -> Mapping[int, bytes]:
+        """Return the texts of several versions by number. Raises: as :meth:`text`."""
+        which = select(version_copies.c.copy).where(*_named(user, item))
+        found: dict[int, bytes] = {}
+        with reading(self._engine) as connection:
+            copy = connection.execute(which).scalar_one_or_none() or 0
+            for number in sorted(numbers):  # each is stored as its difference from an older one
+                found[number] = read_text(connection, copy, number, found)
+        return found
+
+    def release_of(self, user: str, item: str) -> str:
+        """Return the digest of the release that a copy last came from, "" if unknown."""
+        wanted = select(version_releases.c.digest).where(
+            *_named(user, item), version_releases.c.number == version_copies.c.release
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar_one_or_none() or ""
+
+    def forget(self, user: str) -> int:
+        """Remove all versions of a person's copies; return how many there were."""
+        which = version_copies.c.username == str(user)
+        count = select(func.coalesce(func.sum(version_copies.c.kept), 0)).where(which)
+        of_user = select(version_copies.c.copy).where(which).scalar_subquery()
+        with writing(self._engine) as connection:
+            total = int(connection.execute(count).scalar_one())
+            connection.execute(delete(versions).where(versions.c.copy.in_(of_user)))
+            connection.execute(delete(version_copies).where(which))
+        return total
+
+    def _copy(self, user: str, item: str) -> _Copy:
+        """Return a copy's row, which is added if there is none."""
+        found = self._find(user, item)
+        if found is not None:
+            return found
+        empty = dict.fromkeys(("release", "newest", "kept", "bytes"), 0)
+        added = {"username": str(user), "item": str(item), "saved": 0, "thinned": 0} | empty
+        try:
+            # The version that follows is committed durably, and this with it.
+            with writing(self._engine, fleeting=True) as connection:
+                new = insert(version_copies).returning(version_copies.c.copy)
+                number = connection.execute(new, added).scalar_one()
+        except Conflict:  # another hub has just added it
+            return self._copy(user, item)
+        return _Copy(number, **empty, version=None)
+
+    def _find(self, user: str, item: str) -> _Copy | None:
+        with reading(self._engine) as connection:
+            row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
+        if row is None:
+            return None
+        version = None if row.number is None else row
+        return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version)
+
+    def _added(
+        self,
+        copy: _Copy,
+        row: dict[str, Any],
+        text: bytes,
+    ) -> bool:
+        """Add a version; return False if another hub has added one meanwhile."""
+        replaces = copy.version is not None and _replaces(copy, row["origin"])
+        link = self._link(copy, text, replaces=replaces)
+        addition = _Addition(copy.copy, copy.newest, row | link.columns, replaces)
+        self._additions.add(addition)
+        if isinstance(addition.outcome, MograderError):
+            raise addition.outcome
+        if addition.outcome:
+            self._recent.put(copy.copy, row["number"], text)
+        return addition.outcome
+
+    def _link(
+        self,
+        copy: _Copy,
+        text: bytes,
+        *,
+        replaces: bool,
+    ) -> StoredText:
+        """Return the text as the difference from the version that will be before it."""
+        newest = copy.version
+        if newest is None:
+            return whole(text)
+        base, depth = newest.number, newest.depth + 1
+        if replaces:
+            base, depth = newest.base, newest.depth
+        if base == 0 or depth > deepest(max(len(text), newest.size)):
+            return whole(text)
+        try:
+            return StoredText(base, depth, compress(text, self._base_text(copy.copy, base)))
+        except Damaged:
+            _log.exception("version %s of the copy %s is damaged", base, copy.copy)
+            return whole(text)
+
+    def _base_text(self, copy: int, number: int) -> bytes:
+        recent = self._recent.get(copy, number)
+        if recent is not None:
+            return recent
+        with reading(self._engine) as connection:
+            return read_text(connection, copy, number)
+
+    def _add(self, batch: Sequence[_Addition]) -> None:
+        """Add versions in one transaction; in the order of their copies, or two hubs deadlock."""
+        try:
+            with writing(self._engine) as connection:
+                for each in sorted(batch, key=lambda each: each.copy):
+                    each.outcome = _insert(connection, each)
+        except MograderError as error:
+            for each in batch:
+                each.outcome = error
+
+    def _unchanged(self, copy: _Copy, newest: Row[*tuple[Any, ...]], release: int) -> Version:
+        """Return the newest version, which now comes from this release."""
+        if release == newest.release:
+            return _version(newest)
+        c = versions.c
+        same = version_copies.c.copy == copy.copy
+        with writing(self._engine) as connection:
+            connection.execute(update(version_copies).where(same).values(release=release))
+            now = update(versions).where(c.copy == copy.copy, c.number == copy.newest)
+            connection.execute(now.values(release=release))
+            row = connection.execute(_LISTED.where(c.copy == copy.copy, c.number == copy.newest))
+            return _version(row.one())
+
+    def _release_number(self, digest: str) -> int:
+        """Return the number of a release, given to it if it has none; 0 for ""."""
+        if not digest:
+            return 0
+        with reading(self._engine) as connection:
+            row = connection.execute(_RELEASE, {"of": digest})
+            number: int | None = row.scalar_one_or_none()
+        if number is not None:
+            return number
+        # As in _copy.
+        with suppress(Conflict), writing(self._engine, fleeting=True) as connection:
+            connection.execute(insert(version_releases).values(digest=digest))
+        with reading(self._engine) as connection:
+            found: int = connection.execute(_RELEASE, {"of": digest}).scalar_one()
+        return found
+
+
+_LISTED = (
+    select(
+        versions.c.number,
+        versions.c.saved,
+        versions.c.origin,
+        versions.c.digest,
+        versions.c.size,
+        versions.c.base,
+        versions.c.depth,
+        versions.c.release,
+        func.coalesce(version_releases.c.digest, "").label("release_digest"),
+    )
+    .join(version_copies, version_copies.c.copy == versions.c.copy)
+    .outerjoin(version_releases, version_releases.c.number == versions.c.release)
+)
+
+_RELEASE = select(version_releases.c.number).where(version_releases.c.digest == bindparam("of"))
+
+_COPY = (
+    select(
+        version_copies.c.copy,
+        version_copies.c.release.label("came_from"),
+        version_copies.c.newest,
+        version_copies.c.kept,
+        version_copies.c.bytes,
+        *_LISTED.selected_columns,
+    )
+    .outerjoin(
+        versions,
+        (versions.c.copy == version_copies.c.copy) & (versions.c.number == version_copies.c.newest),
+    )
+    .outerjoin(version_releases, version_releases.c.number == versions.c.release)
+    .where(version_copies.c.username == bindparam("user"), version_copies.c.item == bindparam("of"))
+)
+
+_REPLACED = versions.c.copy == bindparam("which"), versions.c.number == bindparam("old")
+_LENGTH = select(func.length(versions.c.data)).where(*_REPLACED)
+_REMOVE = delete(versions).where(*_REPLACED)
+_ADD = insert(versions)
+_COUNT = (
+    update(version_copies)
+    .where(
+        version_copies.c.copy == bindparam("which"),
+        version_copies.c.newest == bindparam("expected"),
+    )
+    .values(
+        newest=bindparam("following"),
+        saved=bindparam("at"),
+        release=bindparam("came_from"),
+        kept=version_copies.c.kept + bindparam("one_more"),
+        bytes=version_copies.c.bytes + bindparam("more"),
+    )
+)
+
+
+def _insert(connection: Connection, addition: _Addition) -> bool:
+    """Add one version; return False if the newest one is not the expected one."""
+    old = {"which": addition.copy, "old": addition.newest}
+    freed = 0
+    if addition.replaces:
+        freed = connection.execute(_LENGTH, old).scalar_one_or_none() or 0
+    counted = {
+        "which": addition.copy,
+        "expected": addition.newest,
+        "following": addition.row["number"],
+        "at": addition.row["saved"],
+        "came_from": addition.row["release"],
+        "one_more": 0 if addition.replaces else 1,
+        "more": len(addition.row["data"]) - freed,
+    }
+    if not connection.execute(_COUNT, counted).rowcount:
+        return False
+    if addition.replaces:
+        connection.execute(_REMOVE, old)
+    connection.execute(_ADD, {"copy": addition.copy, **addition.row})
+    return True
+
+
+def _replaces(copy: _Copy, origin: int) -> bool:
+    """Return whether a new version takes the newest one's place: there are far too many."""
+    over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
+    if ORIGINS[origin] in REPLACING:  # the text before it stays, unless this is a flood as well
+        over -= 1
+    return over >= _FULL and copy.kept > 1
+
+
+def _named(user: str, item: str) -> tuple[Any, ...]:
+    return version_copies.c.username == str(user), version_copies.c.item == str(item)
+
+
+def _version(row: Row[*tuple[Any, ...]]) -> Version:
+    return _version_of(dict(row._mapping), row.release_digest)
+
+
+def _version_of(row: Mapping[str, Any], release: str) -> Version:
+    saved, origin = _EPOCH + row["saved"] * _MILLISECOND, ORIGINS[row["origin"]]
+    return Version(row["number"], saved, origin, bytes(row["digest"]).hex(), row["size"], release)
+
+
+def milliseconds(at: datetime) -> int:
+    """Return a time in milliseconds since 1970. Raises: ``TypeError`` for one without a zone."""
+    return (at - _EPOCH) // _MILLISECOND

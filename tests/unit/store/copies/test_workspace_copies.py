@@ -1,0 +1,300 @@
+"""Replacing a copy, and keeping the earlier one.
+
+See compatibility-0.3.16.md 2.4, 2.8; B57, B117.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mograder.core.disk import Disk
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.store.copies import workspaces as module
+from mograder.store.copies.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
+from mograder.store.copies.workspaces import FileStatus, Workspaces
+from mograder.store.releases.releases import ItemKind, Release, Releases
+from tests.support.fake_disks import (
+    FailingDisk,
+    FullDisk,
+    OldDisk,
+    ShareDisk,
+    Unplugged,
+    WatchedDisk,
+)
+
+ALICE = Username.parse("alice")
+A1 = ItemName.parse("A1")
+NOW = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)
+STAMP = f"{NOW.astimezone():%Y%m%dT%H%M%S}"
+KEPT = f"A1.bak.{STAMP}.py"
+WORK = b"the student's work"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The notebooks directory."""
+    return tmp_path / "hub-notebooks"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    """A release with a support file."""
+    with Releases(tmp_path / "hub-release").stage(A1) as staged:
+        for name, content in {"A1.py": b"released", "data.csv": b"1"}.items():
+            path = tmp_path / "given"
+            path.write_bytes(content)
+            with path.open("rb") as source:
+                staged.add(name, source)
+        return staged.commit(ItemKind.ASSIGNMENT)
+
+
+@pytest.fixture(params=[Disk, OldDisk, ShareDisk], ids=["exchange", "no exchange", "share"])
+def spaces(request: pytest.FixtureRequest, root: Path) -> Workspaces:
+    """Workspaces on a file system with RENAME_EXCHANGE and on one without."""
+    return Workspaces(root, disk=request.param())
+
+
+def started(root: Path, release: Release, work: bytes = WORK) -> Path:
+    """A copy that was worked on; returns its directory."""
+    directory = Workspaces(root).ensure(ALICE, release)
+    (directory / "A1.py").write_bytes(work)
+    return directory
+
+
+def names(directory: Path) -> set[str]:
+    """Return the files of a directory."""
+    return {path.name for path in directory.iterdir()}
+
+
+def test_b57_beginning_anew_keeps_the_work_beside_the_release(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    (directory / "data.csv").write_bytes(b"mine")
+    kept = spaces.renew(ALICE, release, NOW)
+    assert [each.name for each in spaces.archives(ALICE, A1)] == [kept]
+    assert (directory / str(kept)).read_bytes() == WORK
+    assert (directory / "A1.py").read_bytes() == b"released"
+    assert (directory / "data.csv").read_bytes() == b"mine"
+    assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
+    assert not spaces.updated(ALICE, release)
+    assert list((root / ".staging").iterdir()) == []
+
+
+def test_b57_a_copy_as_old_as_its_release_is_not_out_of_date(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    """Two ways to make a moment of these nanoseconds differ by a microsecond."""
+    started(root, release)
+    published = 1_795_000_456_798_934_595
+    os.utime(release.notebook, ns=(published, published))
+    current = Releases(release.directory.parent).get(A1)
+    assert current is not None
+    spaces.renew(ALICE, current, NOW)
+    assert not spaces.updated(ALICE, current)
+
+
+def test_b57_two_resets_in_one_second_keep_both_copies(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    first = spaces.renew(ALICE, release, NOW)
+    (directory / "A1.py").write_bytes(b"again")
+    second = spaces.renew(ALICE, release, NOW)
+    assert (directory / str(first)).read_bytes() == WORK
+    assert {each.name for each in spaces.archives(ALICE, A1)} == {first, second}
+
+
+def test_b57_an_exported_copy_is_not_exported_any_more_after_it_began_anew(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    started(root, release)
+    spaces.mark_exported(ALICE, A1)
+    assert spaces.file_status(ALICE, A1) is FileStatus.EXPORTED
+    spaces.renew(ALICE, release, NOW)
+    assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
+
+
+def test_a_reset_without_a_copy_copies_nothing(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    assert spaces.renew(ALICE, release, NOW, only_replace=True) is None
+    assert not (root / "alice").exists()
+    assert spaces.renew(ALICE, release, NOW) is None
+    assert spaces.has_copy(ALICE, A1)
+
+
+@pytest.mark.parametrize("trap", ["link", "pipe", "directory", "sparse"])
+def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
+    spaces: Workspaces, root: Path, release: Release, trap: str
+) -> None:
+    directory = started(root, release)
+    notebook = directory / "A1.py"
+    notebook.unlink()
+    match trap:
+        case "link":
+            notebook.symlink_to("/etc/hostname")
+        case "pipe":
+            os.mkfifo(notebook)
+        case "directory":
+            (notebook / "deep").mkdir(parents=True)
+        case _:
+            with notebook.open("wb") as file:
+                file.truncate(1 << 30)
+    if trap == "sparse" and isinstance(spaces._below._disk, OldDisk):
+        pytest.skip("such a file is copied there, which takes its time")
+    with pytest.raises(MograderError):
+        spaces.read(ALICE, A1, "A1.py", 1000)
+    kept = spaces.renew(ALICE, release, NOW, only_replace=True)
+    assert notebook.read_bytes() == b"released"
+    assert not notebook.is_symlink()
+    assert os.path.lexists(directory / str(kept))
+
+
+def test_b117_an_upload_takes_the_copys_place_and_keeps_it(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    kept = spaces.upload(ALICE, A1, b"uploaded", NOW)
+    assert (directory / "A1.py").read_bytes() == b"uploaded"
+    assert (directory / str(kept)).read_bytes() == WORK
+    assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
+
+
+def test_b117_a_first_upload_makes_the_directory(spaces: Workspaces) -> None:
+    assert spaces.upload(ALICE, A1, b"uploaded", NOW) is None
+    assert spaces.read(ALICE, A1, "A1.py", 100).data == b"uploaded"
+
+
+def test_an_earlier_version_comes_back_as_an_edit(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    kept = spaces.renew(ALICE, release, NOW)
+    earlier = spaces.read(ALICE, A1, str(kept), 100).data
+    replaced = spaces.restore(ALICE, A1, earlier, NOW)
+    assert (directory / str(replaced)).read_bytes() == b"released"
+    assert (directory / "A1.py").read_bytes() == WORK
+    assert spaces.file_status(ALICE, A1) is FileStatus.MODIFIED
+
+
+def test_only_archives_are_listed_whatever_the_student_called_a_file(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    for name in ("A1.bak.py", "A1.bak.1.py", f"A2.bak.{STAMP}.py", f"A1.bak.{STAMP}.py.txt"):
+        (directory / name).write_bytes(b"")
+    (directory / "A1.bak.20269999T999999.py").write_bytes(b"")
+    (directory / KEPT).symlink_to("/etc/hostname")
+    (directory / f"A1.bak.{STAMP}-3.py").mkdir()
+    assert spaces.archives(ALICE, A1) == ()
+    for name in ("../A1.py", "A1.py", ".uploaded", f"A2.bak.{STAMP}.py"):
+        with pytest.raises(NotFound):
+            parse_archive(name, A1)
+
+
+def test_a_time_that_no_calendar_has_harms_nobody(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    for name in ("A1.py", ".fetched", ".uploaded"):
+        os.utime(directory / name, (1 << 33, 1 << 33))
+    (directory / KEPT).write_bytes(b"")
+    os.utime(directory / KEPT, (-(1 << 31), -(1 << 31)))
+    assert not spaces.updated(ALICE, release)
+    assert spaces.archives(ALICE, A1)[0].modified.year == 1970
+    assert spaces.read(ALICE, A1, "A1.py", 100).modified.year == 2096
+
+
+def test_there_is_an_end_to_the_archives(spaces: Workspaces, root: Path, release: Release) -> None:
+    directory = started(root, release)
+    for name, _ in zip(archive_names(A1, NOW), range(MOST_ARCHIVES), strict=False):
+        (directory / name).write_bytes(b"")
+    with pytest.raises(Conflict, match="earlier versions"):
+        spaces.renew(ALICE, release, NOW)
+    assert (directory / "A1.py").read_bytes() == WORK
+
+
+def test_there_is_an_end_to_the_items_of_one_student(
+    spaces: Workspaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_ITEMS", 2)
+    for name in ("A1", "A2"):
+        spaces.upload(ALICE, ItemName.parse(name), b"", NOW)
+    with pytest.raises(Conflict):
+        spaces.upload(ALICE, ItemName.parse("A3"), b"", NOW)
+    spaces.upload(ALICE, A1, b"more", NOW)
+
+
+def test_markers_that_are_directories_stop_nobody(
+    spaces: Workspaces, root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    for marker in (".uploaded", ".fetched", ".exported"):
+        (directory / marker).unlink(missing_ok=True)
+        (directory / marker).mkdir()
+    assert spaces.renew(ALICE, release, NOW) is not None
+    spaces.mark_exported(ALICE, A1)
+
+
+@pytest.mark.parametrize("calls", range(12))
+def test_a_disk_that_fails_at_any_call_leaves_the_old_or_the_new_copy(
+    root: Path, release: Release, calls: int
+) -> None:
+    directory = started(root, release)
+    spaces = Workspaces(root, disk=FailingDisk(calls))
+    with contextlib.suppress(Unplugged):
+        spaces.renew(ALICE, release, NOW)
+    now = (directory / "A1.py").read_bytes()
+    assert now in (WORK, b"released")
+    kept = directory / KEPT
+    assert now == WORK or kept.read_bytes() == WORK
+
+
+@pytest.mark.parametrize("disk", [Disk, OldDisk])
+def test_a_crash_at_any_moment_leaves_the_work_under_a_name(
+    tmp_path: Path, root: Path, release: Release, disk: type[Disk]
+) -> None:
+    started(root, release)
+    watched = WatchedDisk(root, tmp_path / "album", disk())
+    Workspaces(root, disk=watched).renew(ALICE, release, NOW)
+    assert len(watched.pictures) > 4
+    for picture in watched.pictures:
+        found = [path.read_bytes() for path in (picture / "alice" / "A1").glob("A1*.py")]
+        assert WORK in found
+        assert (picture / "alice" / "A1" / "A1.py").read_bytes() in (WORK, b"released")
+
+
+@pytest.mark.parametrize("calls", range(3))
+def test_a_full_disk_leaves_the_work_where_it_was(root: Path, release: Release, calls: int) -> None:
+    directory = started(root, release)
+    before = names(directory)
+    spaces = Workspaces(root, disk=FullDisk(calls))
+    with pytest.raises(Busy, match="full"):
+        spaces.upload(ALICE, A1, b"uploaded", NOW)
+    assert (directory / "A1.py").read_bytes() == WORK
+    assert names(directory) == before
+    assert list((root / ".staging").iterdir()) == []
+
+
+def test_a_directory_that_leads_elsewhere_is_refused(
+    spaces: Workspaces, root: Path, release: Release, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (root / "alice").mkdir(parents=True)
+    (root / "alice" / "A1").symlink_to(victim)
+    with pytest.raises(InvalidInput):
+        spaces.upload(ALICE, A1, b"x", NOW)
+    with pytest.raises(InvalidInput):
+        spaces.renew(ALICE, release, NOW)
+    with pytest.raises(InvalidInput):
+        spaces.mark_exported(ALICE, A1)
+    assert list(victim.iterdir()) == []
+    assert spaces.archives(ALICE, A1) == ()

@@ -1,0 +1,150 @@
+"""The allowlist decides on access from the moment it is saved (B36 to B44)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.store.course.allowlist import Allowlist
+
+STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the list is."""
+    return tmp_path / "allowed_users.txt"
+
+
+@pytest.fixture
+def roster(path: Path) -> Allowlist:
+    """A roster that was made before there was any list."""
+    return Allowlist(path)
+
+
+def test_without_a_list_everybody_may_come_in_b40(roster: Allowlist) -> None:
+    """B27: the default."""
+    assert roster.allows("alice", STUDENT)
+
+
+def test_only_listed_users_may_come_in_b36_b38(roster: Allowlist, path: Path) -> None:
+    path.write_text("# a comment\n\n  alice \r\nBob\n")
+    assert roster.allows("alice", STUDENT)
+    assert roster.allows("Bob", STUDENT)
+    assert not roster.allows("bob", STUDENT)
+    assert not roster.allows("# a comment", STUDENT)
+    assert not roster.allows("", STUDENT)
+
+
+def test_an_empty_list_lets_in_instructors_only_b41_b42(roster: Allowlist, path: Path) -> None:
+    path.write_text("")
+    assert not roster.allows("alice", STUDENT)
+    assert roster.allows("alice", INSTRUCTOR)
+
+
+def test_a_changed_list_counts_at_once_b37_b43(roster: Allowlist, path: Path) -> None:
+    path.write_text("alice\n")
+    assert not roster.allows("carol", STUDENT)
+    path.write_text("carol\n")
+    assert roster.allows("carol", STUDENT)
+    assert not roster.allows("alice", STUDENT)
+
+
+def test_a_list_that_was_replaced_by_one_of_the_same_size_and_time_counts(
+    roster: Allowlist, path: Path
+) -> None:
+    path.write_text("alice\n")
+    os.utime(path, ns=(0, 0))
+    assert roster.allows("alice", STUDENT)
+    other = path.with_suffix(".new")
+    other.write_text("carol\n")
+    os.utime(other, ns=(0, 0))
+    other.replace(path)
+    assert not roster.allows("alice", STUDENT)
+
+
+def test_deleting_the_list_lifts_the_restriction_b44(roster: Allowlist, path: Path) -> None:
+    path.write_text("alice\n")
+    assert not roster.allows("bob", STUDENT)
+    path.unlink()
+    assert roster.allows("bob", STUDENT)
+
+
+def test_names_are_compared_in_one_normal_form_whatever_the_editor_wrote(
+    roster: Allowlist, path: Path
+) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + "Zoe\u0308\n".encode())
+    assert roster.allows("Zo\u00eb", STUDENT)
+
+
+@pytest.mark.parametrize("trap", ["directory", "pipe", "dangling", "loop", "binary"])
+def test_a_list_that_cannot_be_read_lets_no_student_in(
+    roster: Allowlist, path: Path, trap: str
+) -> None:
+    match trap:
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "dangling":
+            path.symlink_to("nowhere")
+        case "loop":
+            path.symlink_to(path.name)
+        case _:
+            path.write_bytes(bytes(range(256)))
+    assert not roster.allows("alice", STUDENT)
+    assert roster.allows("alice", INSTRUCTOR)
+
+
+def test_markers_enter_without_being_on_the_list(path: Path, roster: Allowlist) -> None:
+    path.write_text("alice\n")
+    assert roster.allows("marta", Role.MARKER)
+    assert not roster.allows("marta", STUDENT)
+
+
+class _More:
+    """Users of another system, who count if ``counts``."""
+
+    def __init__(self, *users: str, counts: bool = True) -> None:
+        self.users, self.counts = users, counts
+
+    def decides(self) -> bool:
+        return self.counts
+
+    def has(self, username: str) -> bool:
+        return username in self.users
+
+    def version(self) -> object:
+        return self.users
+
+
+def test_users_of_another_system_may_enter_besides_the_listed(
+    roster: Allowlist, path: Path
+) -> None:
+    roster.more = _More("dora")
+    assert roster.allows("dora", STUDENT)
+    assert not roster.allows("alice", STUDENT)
+    path.write_text("alice\n")
+    assert roster.allows("alice", STUDENT)
+    assert roster.allows("dora", STUDENT)
+    assert not roster.allows("carol", STUDENT)
+    assert roster.allows("carol", INSTRUCTOR)
+
+
+def test_another_system_that_does_not_decide_changes_nothing(roster: Allowlist) -> None:
+    roster.more = _More("dora", counts=False)
+    assert roster.allows("alice", STUDENT)
+
+
+def test_the_version_changes_with_either(roster: Allowlist, path: Path) -> None:
+    seen = {roster.version()}
+    roster.more = _More("dora")
+    seen.add(roster.version())
+    path.write_text("alice\n")
+    seen.add(roster.version())
+    roster.more = _More()
+    seen.add(roster.version())
+    assert len(seen) == 4

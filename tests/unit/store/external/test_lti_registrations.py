@@ -1,0 +1,100 @@
+"""store.external.lti_registrations: addresses that work once, for an hour, for one platform."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, update
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.external_settings import LtiPlatform
+from mograder.store.database.database import open_engine, upgrade
+from mograder.store.external.external_tables import lti_registrations
+from mograder.store.external.lti_registrations import REGISTRATION_LIFE, UNREGISTERED, Registrations
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MOODLE = LtiPlatform(
+    issuer="https://moodle.example.org",
+    client_id=UNREGISTERED,
+    courses=("4",),
+    roster="allow",
+    teachers=True,
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path}/hub.db")
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def registrations(engine: Engine) -> Registrations:
+    return Registrations(engine)
+
+
+def test_an_address_keeps_its_platforms_settings_and_works_once(
+    registrations: Registrations,
+) -> None:
+    assert registrations.add("hash", MOODLE, NOW) == NOW + REGISTRATION_LIFE
+    assert registrations.find("hash", NOW) == MOODLE
+    assert registrations.use("hash", NOW) == MOODLE
+    assert registrations.use("hash", NOW) is None
+    assert registrations.find("hash", NOW) is None
+
+
+def test_an_address_ends_after_its_hour(registrations: Registrations) -> None:
+    end = registrations.add("hash", MOODLE, NOW)
+    assert registrations.find("hash", end - timedelta(seconds=1)) == MOODLE
+    assert registrations.find("hash", end) is None
+    assert registrations.use("hash", end) is None
+
+
+def test_a_new_address_removes_the_expired_ones(registrations: Registrations) -> None:
+    end = registrations.add("old", MOODLE, NOW)
+    registrations.add("new", MOODLE, end)
+    assert registrations.find("old", NOW) is None
+    assert registrations.find("new", end) == MOODLE
+
+
+def test_an_unknown_code_is_nothing_and_a_hash_is_stored_once(
+    registrations: Registrations,
+) -> None:
+    assert registrations.use("other", NOW) is None
+    registrations.add("hash", MOODLE, NOW)
+    with pytest.raises(Conflict):
+        registrations.add("hash", MOODLE, NOW)
+
+
+def test_of_two_at_once_one_gets_the_address(registrations: Registrations) -> None:
+    registrations.add("hash", MOODLE, NOW)
+    found: list[LtiPlatform | None] = []
+    start = threading.Barrier(2)
+
+    def use() -> None:
+        start.wait()
+        found.append(registrations.use("hash", NOW))
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(each is None for each in found) == [False, True]
+
+
+def test_settings_of_a_newer_mograder_are_refused_with_the_remedy(
+    registrations: Registrations, engine: Engine
+) -> None:
+    registrations.add("hash", MOODLE, NOW)
+    with engine.begin() as connection:
+        connection.execute(update(lti_registrations).values(settings='{"new": 1}'))
+    with pytest.raises(InvalidInput, match="cannot be read") as refused:
+        registrations.find("hash", NOW)
+    assert "hub lti register" in refused.value.hint

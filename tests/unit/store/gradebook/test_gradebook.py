@@ -1,0 +1,251 @@
+"""The gradebook: opened where 0.3.16 left it, and safe for two concurrent writers.
+
+See compatibility-0.3.16.md 9.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from mograder.core.errors import Busy, Conflict, InvalidInput
+from mograder.store.database.database import open_engine
+from mograder.store.gradebook import gradebook as room
+from mograder.store.gradebook.gradebook import (
+    UNKNOWN_ATTEMPT,
+    Gradebook,
+    Identity,
+    SentFile,
+    SentGrade,
+    existing_gradebook,
+)
+from mograder.store.gradebook.gradebook_tables import metadata
+
+AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+SITE = "https://moodle.example.edu"
+OLD = """
+CREATE TABLE assignments (name TEXT PRIMARY KEY, max_mark REAL DEFAULT 100, marks_metadata TEXT,
+    auto_check_keys TEXT);
+CREATE TABLE students (username TEXT PRIMARY KEY, full_name TEXT);
+CREATE TABLE submissions (assignment TEXT NOT NULL, student TEXT NOT NULL, auto_mark REAL,
+    manual_mark REAL, total_mark REAL, feedback TEXT DEFAULT '', cell_errors INTEGER DEFAULT 0,
+    tampered TEXT DEFAULT '[]', check_results TEXT DEFAULT '[]', graded_at TEXT,
+    autograded_at TEXT, updated_at TEXT, penalty_pct REAL, penalised_mark REAL, submitted_at TEXT,
+    PRIMARY KEY (assignment, student));
+INSERT INTO assignments VALUES ('A1', 40, '{"Q1": 10}', '["Q1"]');
+INSERT INTO students VALUES ('alice', 'Alice Old'), ('bob', NULL);
+INSERT INTO submissions VALUES ('A1', 'alice', 12.5, 20, 32.5, 'good', 1, '["Q2"]',
+    '[{"label": "Q1", "status": "success", "hidden": true}]', '2026-01-01T10:00:00',
+    '2026-01-01T09:00:00', '2026-01-01T10:00:00', 10, 29, '2026-01-01T08:00:00');
+INSERT INTO submissions (assignment, student) VALUES ('A1', 'bob');
+"""
+"""A database of 0.3.16, with a row that is full and one that is empty.
+
+See compatibility-0.3.16.md 9.
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gradebook.db"
+
+
+@pytest.fixture
+def book(path: Path) -> Iterator[Gradebook]:
+    with Gradebook(path) as book:
+        yield book
+
+
+@pytest.fixture
+def old(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(OLD)
+    path.chmod(0o660)
+    return path
+
+
+def test_a_new_gradebook_has_exactly_the_tables_that_the_program_uses(
+    book: Gradebook, path: Path
+) -> None:
+    engine = open_engine(f"sqlite:///{path}", private=False)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_gradebook_of_0_3_16_opens_in_place_after_a_copy_was_put_beside(old: Path) -> None:
+    with Gradebook(old) as book:
+        alice, bob = book.marks("A1")
+        assert book.students() == {"alice": "Alice Old", "bob": ""}
+    assert (alice.auto_mark, alice.manual_mark, alice.total_mark) == (12.5, 20, 32.5)
+    assert (alice.final, alice.tampered, alice.feedback) == (29, ("Q2",), "good")
+    assert [(c.label, c.status, c.hidden) for c in alice.check_results] == [("Q1", "success", True)]
+    assert (bob.final, bob.feedback, bob.updated_at) == (None, "", "")
+    lock = old.with_name("gradebook.db.lock")
+    modes = [each.stat().st_mode & 0o777 for each in (old, lock)]
+    assert modes == [0o660, 0o660], "a team's own permissions stay"
+    (backup,) = old.parent.glob("gradebook.db.before-*")
+    with closing(sqlite3.connect(backup)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert "identities" not in tables
+    assert {"students", "submissions", "assignments"} <= tables
+
+
+def test_0_3_16_reads_what_we_wrote(old: Path) -> None:
+    with Gradebook(old) as book:
+        book.put_students({"carol": "Carol New"})
+    with closing(sqlite3.connect(old)) as connection:
+        row = connection.execute(
+            "SELECT auto_mark, manual_mark, total_mark, tampered, check_results, updated_at "
+            "FROM submissions WHERE student = 'alice'"
+        ).fetchone()
+        keys = connection.execute("SELECT marks_metadata FROM assignments").fetchone()
+    assert row[:4] == (12.5, 20, 32.5, '["Q2"]')
+    assert row[4] == '[{"label": "Q1", "status": "success", "hidden": true}]'
+    assert row[5] == "2026-01-01T10:00:00"
+    assert keys == ('{"Q1": 10}',)
+
+
+def test_a_column_that_an_older_program_did_not_have_is_added(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE students (username TEXT PRIMARY KEY, full_name TEXT)")
+        connection.execute(
+            "CREATE TABLE submissions (assignment TEXT, student TEXT, total_mark REAL, "
+            "mine TEXT, PRIMARY KEY (assignment, student))"
+        )
+        connection.execute("INSERT INTO submissions VALUES ('A1', 'alice', 7, 'kept')")
+        connection.commit()
+    with Gradebook(path) as book:
+        (alice,) = book.marks("A1")
+    assert (alice.final, alice.penalty_pct) == (7, None)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT mine FROM submissions").fetchone() == ("kept",)
+
+
+def test_what_is_no_gradebook_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "gradebook.db"
+    file.write_text("marks: none\n" * 100)
+    with pytest.raises(InvalidInput, match="no database"):
+        Gradebook(file)
+    assert file.read_text().startswith("marks: none")
+    with pytest.raises(InvalidInput, match="is a directory"):
+        Gradebook(tmp_path)
+
+
+def test_a_gradebook_of_a_newer_program_is_refused(path: Path) -> None:
+    Gradebook(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'g9999'")
+        connection.commit()
+    with pytest.raises(Conflict, match="newer mograder"):
+        Gradebook(path)
+
+
+def test_writers_take_turns_by_the_lock_file_of_0_3_16(
+    book: Gradebook, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_WAIT_SECONDS", 0.0)
+    with path.with_name("gradebook.db.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match=r"Another program holds gradebook\.db\.lock"):
+            book.put_students({"alice": "Alice"})
+        assert book.students() == {}, "reading waits for nobody"
+    book.put_students({"alice": "Alice"})
+    assert book.students() == {"alice": "Alice"}
+
+
+def test_many_writers_at_once_lose_nothing(book: Gradebook) -> None:
+    names = [f"user{number}" for number in range(8)]
+    threads = [
+        threading.Thread(target=book.put_students, args=({name: name.title()},)) for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(book.students()) == names
+
+
+def test_b31_a_full_name_is_corrected_and_never_erased(book: Gradebook) -> None:
+    """B31: the gradebook's names are for the graders."""
+    book.put_students({"alice": "Alice", "bob": ""})
+    book.put_students({"alice": "Alice Ångström", "bob": "Bob"})
+    book.put_students({"alice": ""})
+    assert book.students() == {"alice": "Alice Ångström", "bob": "Bob"}
+    with pytest.raises(InvalidInput):
+        book.put_students({"../x": "X"})
+
+
+def test_who_is_who_is_remembered_by_site(book: Gradebook) -> None:
+    book.put_identities(SITE, [Identity(4, "alice", "Alice", "a@example.edu", "s1")])
+    book.put_identities(SITE, [Identity(4, "alicia", "Alice B")])
+    book.put_identities("https://other.example.edu", [Identity(4, "zoe")])
+    assert book.identities(SITE) == (Identity(4, "alicia", "Alice B", "a@example.edu", "s1"),)
+    with pytest.raises(Conflict, match="alicia would be two users of Moodle: 4 and 5"):
+        book.put_identities(SITE, [Identity(5, "alicia")])
+    book.put_identities(SITE, [Identity(5, "alicia"), Identity(4, "bob")])
+    assert [each.username for each in book.identities(SITE)] == ["bob", "alicia"]
+
+
+def test_what_moodle_was_given_last_is_remembered(book: Gradebook) -> None:
+    first = SentGrade(
+        4, "87.50", 1, 1_800_000_000, "<p>é</p>", (SentFile("a.html", "b.html", 3, "x"),)
+    )
+    book.record_sent(SITE, 1, [first, SentGrade(5, "", comment="")], AT)
+    assert book.sent(SITE, 1) == {4: first, 5: SentGrade(5, "", comment="")}
+    book.record_sent(SITE, 1, [SentGrade(4, "90.00", team=True)], AT)
+    assert book.sent(SITE, 1)[4] == SentGrade(4, "90.00", team=True)
+    assert book.sent(SITE, 2) == {}
+
+
+def test_an_intent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
+    """A killed upload leaves its intents to the next one."""
+    rows = [SentGrade(4, "33.00", modified=7), SentGrade(5, "52.00")]
+    book.record_intents(SITE, 1, rows, AT)
+    book.record_intents(SITE, 2, rows[:1], AT)
+    assert book.intended(SITE, 1) == {4: rows[0], 5: rows[1]}
+    assert book.sent(SITE, 1) == {}
+    book.record_sent(SITE, 1, [SentGrade(4, "33.00", modified=9)], AT)
+    assert book.intended(SITE, 1) == {5: rows[1]}
+    assert book.intended(SITE, 2) == {4: rows[0]}
+
+
+def test_records_of_an_older_version_keep_their_grades(tmp_path: Path) -> None:
+    """Revision g0003 replaces the digest by the values themselves."""
+    path = tmp_path / "gradebook.db"
+    Gradebook(path).close()
+    kept = {"alembic_version", "assignments", "students", "submissions", "identities"}
+    newer = [f"DROP TABLE {name};" for name in metadata.tables if name not in kept]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "".join(newer)
+            + "CREATE TABLE uploads (site TEXT NOT NULL, assignment_id INTEGER NOT NULL, user_id"
+            " INTEGER NOT NULL, digest TEXT NOT NULL, grade TEXT NOT NULL, uploaded_at TEXT NOT"
+            " NULL, CONSTRAINT pk_uploads PRIMARY KEY (site, assignment_id, user_id));"
+            f"INSERT INTO uploads VALUES ('{SITE}', 1, 4, 'abc', '87.50', '2026');"
+            "UPDATE alembic_version SET version_num = 'g0002';"
+        )
+    with Gradebook(path) as book:
+        assert book.sent(SITE, 1) == {4: SentGrade(4, "87.50", UNKNOWN_ATTEMPT)}
+
+
+def test_looking_makes_and_changes_nothing(old: Path, tmp_path: Path) -> None:
+    """For --dry-run: no file appears, and a gradebook of 0.3.16 is not brought up to date."""
+    assert existing_gradebook(tmp_path / "none.db") is None
+    assert not (tmp_path / "none.db").exists()
+    assert existing_gradebook(old) is None
+    assert list(old.parent.glob("*.before-*")) == []
+    Gradebook(old).close()
+    again = existing_gradebook(old)
+    assert again is not None
+    again.close()

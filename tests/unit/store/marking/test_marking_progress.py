@@ -1,0 +1,101 @@
+"""How far marking is: numbers that are kept as long as the gradebook does not change."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
+from mograder.store.gradebook.student_grades import grades_of
+from mograder.store.marking.marking_progress import MarkingProgress
+from mograder.store.marking.shares import Shares
+from tests.support.gradebooks import AT, a_run, change
+
+MARKS = {"Q1": 10.0, "Essay": 20.0}
+STUDENTS = ("alice", "bob", "carol")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A gradebook in which three students are graded, and no person has marked."""
+    path = tmp_path / "gradebook.db"
+    with Gradebook(path) as book:
+        for student in STUDENTS:
+            book.record_run(a_run(student, {"Q1": 5.0}, marks=MARKS))
+    return path
+
+
+def test_each_question_is_counted(path: Path) -> None:
+    with Gradebook(path) as book:
+        book.record_marks("A1", "bob", {"Essay": MarkEntry(3.0)}, marker="marta", at=AT)
+        Shares(book, random.Random(1)).share_out("A1", "Essay", ["marta"], by="prof", at=AT)
+        found = MarkingProgress().of(book, "A1")
+    first, essay = found.questions
+    assert (first.key, first.state, first.total, first.waiting) == ("Q1", "automatic", 3, 0)
+    assert (essay.key, essay.state, essay.available) == ("Essay", "manual", 20.0)
+    assert (essay.total, essay.marked, essay.waiting) == (3, 1, 2)
+    assert (found.graded, found.waiting) == (3, 2)
+    assert (found.of_marker("marta"), found.of_marker("prof")) == (2, 0)
+
+
+def test_what_has_not_changed_is_not_counted_again(path: Path) -> None:
+    progress = MarkingProgress()
+    with Gradebook(path) as book:
+        first = progress.of(book, "A1")
+        book.record_run(a_run("alice", {"Q1": 1.0}, assignment="A2", marks=MARKS))
+        assert progress.of(book, "A1") is first
+        assert progress.of(book, "A2").graded == 1
+        assert progress.of(book, "none").questions == ()
+
+
+def _mark(book: Gradebook) -> None:
+    book.record_marks("A1", "bob", {"Essay": MarkEntry(3.0)}, marker="marta", at=AT)
+
+
+def _take_back(book: Gradebook) -> None:
+    book.record_marks("A1", "bob", {"Essay": MarkEntry(None)}, marker="marta", at=AT)
+
+
+def _grade(book: Gradebook) -> None:
+    book.record_run(a_run("dora", {"Q1": 1.0}, marks=MARKS, later=1))
+
+
+def _share(book: Gradebook) -> None:
+    Shares(book, random.Random(1)).share_out("A1", "Essay", ["marta", "prof"], by="prof", at=AT)
+
+
+def test_the_numbers_are_those_of_counting_anew_after_every_change(path: Path) -> None:
+    progress = MarkingProgress()
+    with Gradebook(path) as book:
+        seen = [progress.of(book, "A1")]
+        for step in (_mark, _share, _grade, _take_back, _mark):
+            step(book)
+            seen.append(progress.of(book, "A1"))
+            assert seen[-1] == MarkingProgress().of(book, "A1")
+            assert seen[-1] != seen[-2]
+
+
+def test_a_mark_that_0_3_16_saves_in_place_is_noticed(path: Path) -> None:
+    progress = MarkingProgress()
+    with Gradebook(path) as book:
+        assert progress.of(book, "A1").waiting == 3
+        change(
+            path,
+            "UPDATE submissions SET manual_mark=50, total_mark=15, graded_at=?, updated_at=? "
+            "WHERE student='carol'",
+            "2026-10-01T10:00:00",
+            "2026-10-01T10:00:00",
+        )
+        assert progress.of(book, "A1") == MarkingProgress().of(book, "A1")
+        assert progress.of(book, "A1").waiting == 2
+
+
+def test_some_students_marks_are_those_of_all(path: Path) -> None:
+    with Gradebook(path) as book:
+        _mark(book)
+        by_student = {each.student: each for each in book.grades("A1")}
+        assert grades_of(book, "A1", ("carol", "bob")) == (by_student["carol"], by_student["bob"])
+        assert grades_of(book, "A1", ()) == ()

@@ -1,0 +1,309 @@
+"""Marking one question: versions, steps that can be taken back, and points by saved comments."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.marks import sum_of_marks
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import WHOLE, MarkDetails, MarkEntry
+from mograder.store.gradebook.rubrics import SavedComment, StartsAt
+from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.question_marking import AnswerChanged, AnswerMark, Change, QuestionMarks
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
+from tests.support.gradebooks import AT, FAIR, a_run, change, only, put_recorded, row_of
+
+MIA, BEN = "mia", "ben"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Gradebook]:
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR))
+        yield book
+
+
+def said(
+    book: Gradebook,
+    entry: MarkEntry,
+    *,
+    by: str = MIA,
+    question: str = "Analysis",
+    version: str | None = None,
+    student: str = "alice",
+    later: int = 1,
+) -> AnswerMark:
+    marks = QuestionMarks(book)
+    seen = marks.state("A1", student, question).version if version is None else version
+    at = AT + timedelta(minutes=later)
+    return marks.give("A1", student, Change(question, entry, by, at, seen))
+
+
+def number(points: float | None, comment: str = "", reason: str = "") -> MarkEntry:
+    return MarkEntry(points, comment, MarkDetails(reason=reason))
+
+
+def undone(book: Gradebook, by: str = MIA, question: str = "Analysis") -> AnswerMark:
+    marks = QuestionMarks(book)
+    seen = marks.state("A1", "alice", question).version
+    return marks.undo("A1", "alice", question, marker=by, at=AT, version=seen)
+
+
+def test_a_mark_is_mirrored_for_0_3_16(book: Gradebook, tmp_path: Path) -> None:
+    assert said(book, number(30, "Clear.")).total == 52.1
+    row = row_of(tmp_path / "gradebook.db")
+    assert (row["manual_mark"], row["total_mark"]) == (50, 52.1)
+    said(book, number(45, "All in all."), question=WHOLE)
+    row = row_of(tmp_path / "gradebook.db")
+    assert (row["manual_mark"], row["total_mark"], row["feedback"]) == (75, 67.1, "All in all.")
+    assert only(book).total == 67.1
+
+
+def test_a_mark_of_0_3_16_appears_and_can_be_taken_over(tmp_path: Path) -> None:
+    with Gradebook(put_recorded(tmp_path / "gradebook.db")) as book:
+        marks = QuestionMarks(book)
+        now = marks.state("A1", "alice", WHOLE)
+        assert now.given is not None
+        assert (now.given.mark.marker, now.given.mark.points) == ("mograder 0.3.16", 42)
+        assert now.given.mark.comment == now.comment
+        assert now.comment
+        after = said(book, number(50, "Better."), question=WHOLE)
+        assert after.given is not None
+        assert after.given.mark.marker == MIA
+        back = undone(book, question=WHOLE)
+        assert back.given is not None
+        assert (back.given.mark.points, back.comment) == (42, now.comment)
+
+
+def test_what_0_3_16_saves_meanwhile_is_a_conflict(book: Gradebook, tmp_path: Path) -> None:
+    seen = said(book, number(10, "One."), question=WHOLE).version
+    path = tmp_path / "gradebook.db"
+    change(path, "UPDATE submissions SET manual_mark = 90, total_mark = 76, graded_at = 'later'")
+    with pytest.raises(AnswerChanged) as caught:
+        said(book, number(20), question=WHOLE, version=seen)
+    assert caught.value.now.given is not None
+    assert caught.value.now.given.mark.marker == "mograder 0.3.16"
+
+
+def test_two_markers_at_once_lose_nothing(book: Gradebook) -> None:
+    marks = QuestionMarks(book)
+    seen = marks.state("A1", "alice", "Analysis").version
+    refused: list[str] = []
+    start = threading.Barrier(2)
+
+    def mark(name: str) -> None:
+        start.wait()
+        try:
+            said(book, number(len(name), name), by=name, version=seen)
+        except AnswerChanged:
+            refused.append(name)
+
+    threads = [threading.Thread(target=mark, args=(name,)) for name in ("mia", "benjamin")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    (name,) = refused
+    given = marks.state("A1", "alice", "Analysis").given
+    assert given is not None
+    assert {given.mark.marker, name} == {"mia", "benjamin"}
+
+
+def test_a_marks_reason_is_demanded_where_grading_gave_another(book: Gradebook) -> None:
+    with pytest.raises(InvalidInput, match=r"^reason: grading gave 7\.1 marks for Q1"):
+        said(book, number(8), question="Q1")
+    said(book, number(8, reason="Rounded."), question="Q1")
+    said(book, number(7.1), question="Q1")
+    said(book, number(None), question="Q1")
+    assert QuestionMarks(book).state("A1", "alice", "Q1").question.points == 7.1
+
+
+def test_a_question_without_a_result_needs_no_reason(book: Gradebook) -> None:
+    book.record_run(
+        a_run("bob", {"Q1": None, "Q2": 1.0, "Q3": 0.0}, states={"Q1": "needs attention"})
+    )
+    assert said(book, number(8), question="Q1", student="bob").question.points == 8
+
+
+def test_nobody_marks_without_graded_work(book: Gradebook) -> None:
+    with pytest.raises(NotFound, match="mograder autograde"):
+        QuestionMarks(book).state("A1", "zoe", "Q1")
+    with pytest.raises(NotFound, match="Q9"):
+        QuestionMarks(book).state("A1", "alice", "Q9")
+
+
+def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:
+    bank = SavedComments(book)
+    made = bank.add("A1", "Analysis", CommentWish("Good.", 20), Author(MIA, AT))
+    said(book, number(5, "first"))
+    said(book, MarkEntry(None, "", MarkDetails(0.0, (made.comment,))))
+    _, changed = bank.change(
+        "A1", "Analysis", made.comment, CommentWish("Good.", 25), Author(BEN, AT), made.version
+    )
+    assert changed == 1
+    now = QuestionMarks(book).state("A1", "alice", "Analysis")
+    assert now.given is not None
+    assert (now.given.mark.points, now.given.mark.marker) == (25, BEN)
+    assert now.is_undoable_by(MIA)
+    assert not now.is_undoable_by(BEN)
+    before = undone(book).given
+    assert before is not None
+    assert (before.mark.points, before.mark.comment) == (5, "first")
+    assert undone(book).given is None
+    with pytest.raises(Conflict, match="no change of yours"):
+        undone(book)
+
+
+def test_a_mark_computed_again_still_asks_to_look_again(book: Gradebook) -> None:
+    bank = SavedComments(book)
+    made = bank.add("A1", "Q1", CommentWish("Good.", 8), Author(MIA, AT))
+    entry = MarkEntry(None, "", MarkDetails(0.0, (made.comment,), "so"))
+    assert not said(book, entry, question="Q1").question.look_again
+    book.record_run(a_run("alice", {**FAIR, "Q1": 3.0}, later=5))
+    assert QuestionMarks(book).state("A1", "alice", "Q1").question.look_again
+    wish = CommentWish("Good.", 9)
+    assert bank.change("A1", "Q1", made.comment, wish, Author(BEN, AT), made.version)[1] == 1
+    now = QuestionMarks(book).state("A1", "alice", "Q1").question
+    assert (now.points, now.look_again) == (9, True)
+    assert not said(book, entry, question="Q1", by=BEN).question.look_again
+
+
+def together(book: Gradebook, entry: MarkEntry, *others: str, question: str = "Analysis") -> object:
+    marks = QuestionMarks(book)
+    seen = marks.state("A1", "alice", question).version
+    asked = Change(question, entry, MIA, AT, seen)
+    return marks.give_together("A1", "alice", asked, others)[1]
+
+
+def points_of(book: Gradebook, question: str = "Analysis") -> dict[str, float | None]:
+    grades = AnswerStates(book).of_question("A1", question)
+    return {student: each.points for student, each in grades.items()}
+
+
+def test_equal_answers_get_one_mark_but_for_those_marked_otherwise(book: Gradebook) -> None:
+    for student in ("bob", "eve", "dan"):
+        book.record_run(a_run(student, FAIR, work=student))
+    said(book, number(3, "Apart."), by=BEN, student="dan")
+    assert together(book, number(12, "Same."), "bob", "eve", "dan", "nobody") == ("bob", "eve")
+    assert points_of(book) == {"alice": 12, "bob": 12, "eve": 12, "dan": 3}
+    said(book, number(5, "Other."), by=BEN, student="eve", later=3)
+    assert together(book, number(14, "Same."), "bob", "eve", "dan") == ("bob",)
+    assert points_of(book) == {"alice": 14, "bob": 14, "eve": 5, "dan": 3}
+    history = QuestionMarks(book).history("A1", "bob", "Analysis")
+    assert [each.mark.points for each in history] == [None, 12, 14]
+
+
+def test_a_mark_for_one_answer_can_be_given_to_the_equal_ones_later(book: Gradebook) -> None:
+    book.record_run(a_run("bob", FAIR, work="bob"))
+    said(book, number(12, "Same."))
+    assert together(book, number(12, "Same."), "bob") == ("bob",)
+    assert together(book, number(12, "Same."), "bob") == ()
+    assert len(QuestionMarks(book).history("A1", "alice", "Analysis")) == 2  # by grading, by mia
+    assert together(book, number(None), "bob") == ("bob",)
+    assert points_of(book) == {"alice": None, "bob": None}
+
+
+def test_an_answer_that_grading_marks_otherwise_keeps_its_mark(book: Gradebook) -> None:
+    book.record_run(a_run("bob", {**FAIR, "Q1": 3.0}, work="bob"))
+    book.record_run(a_run("eve", FAIR, work="eve"))
+    entry = number(9, reason="A typing error.")
+    assert together(book, entry, "bob", "eve", question="Q1") == ("eve",)
+    assert points_of(book, "Q1") == {"alice": 9, "bob": 3, "eve": 9}
+
+
+def test_a_mark_for_the_whole_does_not_replace_those_of_questions(book: Gradebook) -> None:
+    book.record_run(a_run("bob", FAIR, work="bob"))
+    book.record_run(a_run("eve", FAIR, work="eve"))
+    said(book, number(3), student="bob")
+    assert together(book, number(7), "bob", "eve", question=WHOLE) == ("eve",)
+    assert together(book, number(9), "eve") == ()
+
+
+POINTS = st.integers(-80, 80).map(lambda tenths: tenths / 10)
+STUDENTS = ("alice", "bob")
+
+
+class Bank:
+    """Changes of a question's rubric and marks, and what each mark has to be after them."""
+
+    def __init__(self, book: Gradebook, data: st.DataObject) -> None:
+        self.book, self.data = book, data
+        self.store = SavedComments(book)
+        self.points: dict[str, float | None] = {}
+        self.start = StartsAt.ZERO
+        self.sums: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self.numbers: dict[str, float] = {}
+
+    def add(self, points: float | None, _: str) -> None:
+        wish = CommentWish(f"c{len(self.points)}", points)
+        self.points[self.store.add("A1", "Analysis", wish, Author(MIA, AT)).comment] = points
+
+    def change(self, points: float | None, _: str) -> None:
+        for one in self.known():
+            wish = CommentWish(one.text, points)
+            self.points[one.comment] = points
+            self.store.change("A1", "Analysis", one.comment, wish, Author(BEN, AT), one.version)
+
+    def retire(self, _: float | None, __: str) -> None:
+        for one in self.known():
+            self.store.retire("A1", "Analysis", one.comment, Author(BEN, AT), one.version)
+
+    def begin(self, _: float | None, __: str) -> None:
+        self.start = self.data.draw(st.sampled_from(StartsAt))
+        self.store.start("A1", "Analysis", self.start, Author(BEN, AT))
+
+    def number(self, points: float | None, student: str) -> None:
+        self.numbers[student] = abs(points or 0.0)
+        self.sums.pop(student, None)
+        said(self.book, number(self.numbers[student]), student=student)
+
+    def sum(self, points: float | None, student: str) -> None:
+        every = sorted(self.points)
+        saved = (
+            tuple(self.data.draw(st.lists(st.sampled_from(every), unique=True))) if every else ()
+        )
+        self.sums[student] = points or 0.0, saved
+        self.numbers.pop(student, None)
+        entry = MarkEntry(None, "", MarkDetails(points or 0.0, saved))
+        said(self.book, entry, student=student)
+
+    def known(self) -> list[SavedComment]:
+        """Return one of the comments that can be changed, if there is one."""
+        found = self.store.of("A1", "Analysis").comments
+        return [self.data.draw(st.sampled_from(found))] if found else []
+
+    def expected(self, student: str) -> float | None:
+        """Return the mark as computed from nothing."""
+        if student not in self.sums:
+            return self.numbers.get(student)
+        adjustment, saved = self.sums[student]
+        full = 60.0 if self.start is StartsAt.FULL else 0.0
+        items = [self.points[each] or 0.0 for each in saved]
+        return min(max(sum_of_marks([full, *items, adjustment]), 0.0), 60.0)
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+def test_every_mark_by_saved_comments_is_their_sum_after_any_changes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """For every order of marks and changes, the points are as if computed from the start."""
+    with Gradebook(tmp_path_factory.mktemp("book") / "gradebook.db") as book:
+        for student in STUDENTS:
+            book.record_run(a_run(student, FAIR, work=student))
+        bank = Bank(book, data)
+        steps = (bank.add, bank.change, bank.retire, bank.begin, bank.number, bank.sum)
+        for _ in range(data.draw(st.integers(1, 12))):
+            step = data.draw(st.sampled_from(steps))
+            step(data.draw(st.none() | POINTS), data.draw(st.sampled_from(STUDENTS)))
+        for student in STUDENTS:
+            found = QuestionMarks(book).state("A1", student, "Analysis").question.points
+            assert found == bank.expected(student)

@@ -1,0 +1,79 @@
+"""The visibility of an item, from a given time: read from 0.3.16's file, closed when in doubt.
+
+See compatibility-0.3.16.md 2.3.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mograder.store.releases.visibility import Visibility, VisibilityRules
+from tests.support.threads import at_once
+
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+
+
+def write(path: Path, text: str) -> VisibilityRules:
+    """Rules from a file with this text."""
+    path.write_text(text)
+    return VisibilityRules(path)
+
+
+def test_without_a_file_everything_is_visible(tmp_path: Path) -> None:
+    assert VisibilityRules(tmp_path / "none").of("A1").visible(NOW)
+
+
+def test_rules_are_read_and_read_again_when_they_change(tmp_path: Path) -> None:
+    path = tmp_path / "rules"
+    rules = write(path, json.dumps({"A1": {"hidden": True}, "A2": {}}))
+    assert not rules.of("A1").visible(NOW)
+    assert rules.of("A2").visible(NOW)
+    assert rules.of("A3").visible(NOW)
+    path.write_text("{ }")
+    assert rules.of("A1").visible(NOW)
+    path.unlink()
+    assert rules.of("A1").visible(NOW)
+
+
+def test_an_item_opens_at_its_time(tmp_path: Path) -> None:
+    rules = write(tmp_path / "rules", '{"A1": {"visible_from": "2026-09-01T02:00:00+02:00"}}')
+    assert rules.of("A1").visible(NOW)
+    assert not rules.of("A1").visible(datetime(2026, 8, 31, 23, 59, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", '{"A1": 3}', '{"A1": {"visible_from": "soon"}}', "[" * 100_000, "\xff" * 9],
+)
+def test_what_cannot_be_read_hides_everything(tmp_path: Path, text: str) -> None:
+    rules = write(tmp_path / "rules", text)
+    assert not rules.of("A1").visible(NOW)
+    assert not rules.of("anything").visible(NOW)
+
+
+def test_a_file_without_bound_hides_everything(tmp_path: Path) -> None:
+    assert not write(tmp_path / "rules", "{}" + " " * 2_000_000).of("A1").visible(NOW)
+
+
+def test_the_refusal_tells_the_time_only_of_what_will_open() -> None:
+    later = datetime(2030, 1, 1, 9, tzinfo=UTC)
+    opening = Visibility(visible_from=later).refusal(NOW)
+    assert opening.message == "Not available until Tue 01 Jan 2030, 09:00"
+    assert Visibility(hidden=True, visible_from=later).refusal(NOW).message == "Not available"
+
+
+def test_two_hubs_that_change_rules_at_once_lose_none(tmp_path: Path) -> None:
+    path = tmp_path / "hub-release" / ".visibility.json"
+    hubs = [VisibilityRules(path) for _ in range(4)]
+    hidden = Visibility(hidden=True)
+
+    def hide(number: int) -> None:
+        for each in range(5):
+            hubs[number].change({f"A{number}{each}": hidden})
+
+    at_once(4, hide)
+    assert len(hubs[0].all()) == 20

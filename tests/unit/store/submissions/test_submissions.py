@@ -1,0 +1,220 @@
+"""The directory of submissions: the counted one, crashes, concurrent writers (B157, B158)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bench.support.course import REPOSITORY
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.store.submissions.submissions import Submissions, Terms
+from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.threads import at_once
+
+ALICE, BOB = Username.parse("alice"), Username.parse("bob")
+A1 = ItemName.parse("A1")
+NOW = datetime(2026, 3, 10, 20, 8, 0, 123_456, tzinfo=UTC)
+ONCE = Terms(once=True)
+_WRITER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from mograder.core.names import ItemName, Username
+from mograder.store.submissions.submissions import Submissions
+root, mark = Path(sys.argv[1]), sys.argv[2]
+submissions = Submissions(root / "submitted", records=root / "records")
+now = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
+for number in range(30):
+    data = f"{mark}{number}".encode()
+    kept = submissions.add(Username.parse("alice"), ItemName.parse("A1"), data, now)
+    print(kept.path.name, kept.submission.sequence, flush=True)
+"""
+
+
+def _open(root: Path) -> Submissions:
+    return Submissions(root / "submitted", records=root / "records")
+
+
+def test_b157_two_in_one_second_are_both_kept_with_their_time(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    names = [submissions.add(ALICE, A1, data, NOW).path.name for data in (b"a", b"b", b"c")]
+    assert names == [
+        "alice_20260310T200800.py",
+        "alice_20260310T200800-1.py",
+        "alice_20260310T200800-2.py",
+    ]
+    place = tmp_path / "submitted" / "A1"
+    assert [(place / name).read_bytes() for name in names] == [b"a", b"b", b"c"]
+    assert (place / "alice.py").read_bytes() == b"c"
+
+
+@pytest.mark.full
+def test_b157_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Both to one person in one second, which is the worst that can be."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(tmp_path), mark],
+            cwd=REPOSITORY / "src",
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for mark in "xy"
+    ]
+    lines = [line for writer in writers for line in writer.communicate()[0].splitlines()]
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert len({line.split()[0] for line in lines}) == 60
+    assert sorted(int(line.split()[1]) for line in lines) == list(range(1, 61))
+    place = tmp_path / "submitted" / "A1"
+    texts = {path.read_text() for path in place.glob("alice_*")}
+    assert texts == {f"{mark}{number}" for mark in "xy" for number in range(30)}
+    assert (place / "alice.py").read_text() in {"x29", "y29"}
+
+
+@pytest.mark.full
+def test_b158_many_threads_share_the_wait_and_each_gets_its_own(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+
+    def one(number: int) -> object:
+        user = Username.parse(f"u{number % 4}")
+        return submissions.add(user, A1, f"{number}".encode(), NOW)
+
+    at_once(24, one)
+    place = tmp_path / "submitted" / "A1"
+    files = [path for path in place.iterdir() if not path.is_symlink()]
+    assert {path.read_text() for path in files} == {str(number) for number in range(24)}
+    assert {path.name for path in place.iterdir() if path.is_symlink()} == {
+        f"u{number}.py" for number in range(4)
+    }
+    for user, person in submissions.people(A1).items():
+        assert [each.sequence for each in person.submissions] == list(range(1, 7)), user
+
+
+@pytest.mark.parametrize("calls", range(6))
+def test_a_crash_at_any_moment_leaves_what_was_acknowledged(tmp_path: Path, calls: int) -> None:
+    root = tmp_path / "course"
+    _open(root).add(ALICE, A1, b"old", NOW)
+    failing = FailingDisk(calls)
+    disk = WatchedDisk(root, tmp_path / "album", failing)
+    again = Submissions(root / "submitted", records=root / "records", disk=disk)
+    with contextlib.suppress(Unplugged):
+        again.add(ALICE, A1, b"new", NOW)
+    for picture in [*disk.pictures, root]:
+        found = _open(picture)
+        place = picture / "submitted" / "A1"
+        assert (place / "alice_20260310T200800.py").read_bytes() == b"old"
+        counting = found.counting(ALICE, A1)
+        assert counting is not None
+        assert (place / counting.filename).read_bytes() in (b"old", b"new")
+        assert (place / "alice.py").read_bytes() == (place / counting.filename).read_bytes()
+        kept = found.add(ALICE, A1, b"newer", NOW + timedelta(seconds=9), ONCE)
+        assert kept.counts
+        assert (place / "alice.py").read_bytes() == b"newer"
+
+
+def test_without_its_link_the_newest_counts_and_the_link_comes_back(tmp_path: Path) -> None:
+    _open(tmp_path).add(ALICE, A1, b"one", NOW)
+    _open(tmp_path).add(ALICE, A1, b"two", NOW)
+    link = tmp_path / "submitted" / "A1" / "alice.py"
+    for target in (None, "alice_gone.py"):
+        link.unlink()
+        if target:
+            link.symlink_to(target)
+        submissions = _open(tmp_path)
+        counting = submissions.counting(ALICE, A1)
+        assert counting is not None
+        assert counting.filename == "alice_20260310T200800-1.py"
+        assert submissions.add(ALICE, A1, b"two", NOW, ONCE).repeated
+        assert link.read_bytes() == b"two"
+
+
+def test_what_another_process_writes_is_noticed(tmp_path: Path) -> None:
+    here, there = _open(tmp_path), _open(tmp_path)
+    here.add(ALICE, A1, b"one", NOW)
+    assert there.counting(ALICE, A1) is not None
+    there.add(ALICE, A1, b"two", NOW)
+    counting = here.counting(ALICE, A1)
+    assert counting is not None
+    assert counting.sequence == 2
+    assert here.add(ALICE, A1, b"two", NOW, ONCE).repeated
+
+
+def test_numbers_only_grow_whatever_is_removed(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    first = submissions.add(ALICE, A1, b"one", NOW)
+    submissions.add(ALICE, A1, b"two", NOW)
+    first.path.unlink()
+    assert _open(tmp_path).add(ALICE, A1, b"three", NOW).submission.sequence == 3
+
+
+def test_without_its_records_a_directory_still_tells(tmp_path: Path) -> None:
+    _open(tmp_path).add(ALICE, A1, b"one", NOW)
+    _open(tmp_path).add(ALICE, A1, b"two", NOW)
+    records = tmp_path / "records" / "A1.jsonl"
+    lines = records.read_text().splitlines()
+    assert [json.loads(line)["sequence"] for line in lines] == [1, 2]
+    records.write_text("torn\n" + lines[0] + "\n" + lines[1][:20])
+    submissions = _open(tmp_path)
+    counting = submissions.counting(ALICE, A1)
+    assert counting is not None
+    assert (counting.sequence, counting.size) == (2, 3)
+    assert counting.received == NOW.replace(microsecond=0)
+    assert submissions.add(ALICE, A1, b"three", NOW).submission.sequence == 3
+    assert len(records.read_text().splitlines()) == 4
+
+
+def test_the_bytes_on_the_disk_decide_what_is_repeated(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    kept = submissions.add(ALICE, A1, b"one", NOW, ONCE)
+    kept.path.write_bytes(b"eno")
+    assert not submissions.add(ALICE, A1, b"one", NOW, ONCE).repeated
+    assert (tmp_path / "submitted" / "A1" / "alice.py").read_bytes() == b"one"
+
+
+def test_a_submission_is_found_by_either_name_and_nothing_else_is(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    kept = submissions.add(ALICE, A1, b"one", NOW)
+    (kept.path.parent / "notes.txt").touch()
+    for name in ("alice.py", kept.path.name):
+        assert submissions.locate(A1, name) == kept.path
+    for name in ("bob.py", "notes.txt", "alice_20200101T000000.py", "..", "alice"):
+        with pytest.raises(NotFound):
+            submissions.locate(A1, name)
+
+
+def test_what_a_killed_server_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
+    place = tmp_path / "submitted" / "A1"
+    place.mkdir(parents=True)
+    old, new = place / f".{'a' * 16}.tmp", place / f".{'b' * 16}.tmp"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    _open(tmp_path).add(BOB, A1, b"x", NOW)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_an_old_file_system_keeps_submissions_too(tmp_path: Path) -> None:
+    """One without unnamed files and without renames that replace nothing."""
+    submissions = Submissions(tmp_path, disk=OldDisk())
+    for data in (b"one", b"two"):
+        submissions.add(ALICE, A1, data, NOW)
+    place = tmp_path / "A1"
+    assert sorted(path.name for path in place.iterdir()) == [
+        "alice.py",
+        "alice_20260310T200800-1.py",
+        "alice_20260310T200800.py",
+    ]
+    assert (place / "alice.py").read_bytes() == b"two"
+
+
+def test_a_name_that_reads_as_a_submission_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput):
+        _open(tmp_path).add(Username.parse("bob_20260310T200800-1"), A1, b"", NOW)

@@ -1,0 +1,82 @@
+"""The survey of versions, and the line of ``hub check`` that it makes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from mograder.core.settings import load_settings
+from mograder.operations.report import Level
+from mograder.operations.version_checks import version_lines
+from mograder.store.database.database import open_engine, upgrade, writing
+from mograder.store.versions.version_survey import DamagedVersion, Survey, count, survey
+from mograder.store.versions.version_tables import versions as rows
+from mograder.store.versions.versions import Origin, Versions
+
+NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """The database of a course, with five versions of two copies."""
+    (tmp_path / ".mograder").mkdir()
+    engine = open_engine(f"sqlite:///{tmp_path / '.mograder' / 'hub.db'}")
+    upgrade(engine)
+    kept = Versions(engine)
+    for user, saves in (("anna", 3), ("bert", 2)):
+        for number in range(saves):
+            kept.record(user, "A1", b"x = %d\n" % number, Origin.EDITOR, NOW)
+    return engine
+
+
+def damage(engine: Engine, number: int) -> None:
+    """Overwrite the data of anna's version; hers is the first copy."""
+    with writing(engine) as connection:
+        which = rows.c.copy == 1, rows.c.number == number
+        connection.execute(rows.update().where(*which).values(data=b"damaged"))
+
+
+def test_a_sound_database_has_nothing_to_report(engine: Engine, tmp_path: Path) -> None:
+    found = survey(engine, 10, 5.0)
+    assert found is not None
+    assert (found.copies, found.versions, found.looked, found.damaged) == (2, 5, 2, ())
+    assert count(engine) == Survey(2, 5, found.bytes)
+    (line,) = version_lines(load_settings(tmp_path, environ={}))
+    assert line.level is Level.OK
+    assert "5 of 2 copies" in line.text
+
+
+def test_damage_of_what_the_newest_version_builds_on_is_found(
+    engine: Engine, tmp_path: Path
+) -> None:
+    damage(engine, 2)
+    found = survey(engine, 10, 5.0)
+    assert found is not None
+    assert found.damaged == (DamagedVersion("anna", "A1", 3),)
+    (line,) = version_lines(load_settings(tmp_path, environ={}))
+    assert line.level is Level.PROBLEM
+    assert "anna/A1" in line.text
+
+
+def test_without_a_database_there_is_no_line(tmp_path: Path) -> None:
+    assert version_lines(load_settings(tmp_path, environ={})) == ()
+
+
+def test_the_versions_of_a_person_can_be_removed(engine: Engine) -> None:
+    kept = Versions(engine)
+    kept.record("zoe", "A1", b"a\n", Origin.EDITOR, NOW)
+    kept.record("zoe", "A1", b"b\n", Origin.EDITOR, NOW)
+    assert kept.forget("zoe") == 2  # the newest copy, whose number SQLite would give out again
+    for text in (b"c\n", b"d\n", b"e\n"):
+        made = kept.record("zoe", "A1", text, Origin.EDITOR, NOW)
+        assert kept.text("zoe", "A1", made.number) == text
+    assert kept.forget("zoe") == 3
+    assert kept.forget("anna") == 3
+    assert kept.all("anna", "A1") == ()
+    assert count(engine).versions == 2
+    assert kept.forget("anna") == 0
+    assert kept.record("anna", "A1", b"new\n", Origin.EDITOR, NOW).number == 1
+    assert kept.text("anna", "A1", 1) == b"new\n"
