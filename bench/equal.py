@@ -12,7 +12,7 @@ from bench.stage import Stage
 from bench.support.graded_assignment import NAME, source_text, submission_text
 from mograder.grading.marking.answer_groups import AnswerGroups, AssignmentWork
 from mograder.grading.marking.question_sources import question_sources
-from mograder.notebook.release import with_hidden_tests
+from mograder.notebook.source.release import with_hidden_tests
 
 _STUDENTS, _DIFFERENT = 500, 40
 _QUESTION = "Q3"

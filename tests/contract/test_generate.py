@@ -16,8 +16,8 @@ from mograder.core.settings import load_settings, read_environ
 from mograder.grading.author.author_runs import CheckOutcome, Run, trusted_run
 from mograder.grading.author.open_runs import open_runs
 from mograder.grading.validation.report import CheckStatus
-from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import Script
+from mograder.notebook.source.leaks import CellOutput
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

@@ -13,7 +13,7 @@ from mograder.core.errors import InvalidInput
 from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.results.result_signature import is_signed, sign_result
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
-from mograder.notebook.release import make_release
+from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
 from mograder.store.course.course import read_notebook
 from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of

@@ -16,7 +16,7 @@ import pytest
 
 from bench.support.marimo import open_editor
 from mograder.core.errors import InvalidInput
-from mograder.notebook.grading_plan import source_sha256
+from mograder.notebook.grading.grading_plan import source_sha256
 from mograder.sandbox.client.connection import ConnectionLost
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import Deadlines, JudgingResult

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mograder.cli.main import run
-from mograder.notebook.release import make_release
+from mograder.notebook.source.release import make_release
 
 REPOSITORY = Path(__file__).parents[2]
 PLANTED = REPOSITORY / "tests" / "data" / "quality" / "planted_faults.py"

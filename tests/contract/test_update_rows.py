@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from mograder.core.errors import Conflict
-from mograder.notebook.cell_merge import Conflict as CellConflict
+from mograder.notebook.merge.cell_merge import Conflict as CellConflict
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     MergedCells,

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.notebook.release import make_release
-from mograder.notebook.submit_cells import with_submit_cells
+from mograder.notebook.source.release import make_release
+from mograder.notebook.source.submit_cells import with_submit_cells
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
 from tests.support.hub_copies import WORK, ask, begin, folder, send
 

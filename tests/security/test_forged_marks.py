@@ -26,7 +26,7 @@ from mograder.grading.submissions.grade_submission import (
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.grading.submissions.submitted_text import read_submission
-from mograder.notebook.release import make_release
+from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 

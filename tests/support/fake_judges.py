@@ -17,8 +17,8 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
-from mograder.notebook.grading_plan import GradingPlan, parse_plan
-from mograder.notebook.release import make_release
+from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedCondition,

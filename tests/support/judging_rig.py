@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mograder.notebook.grading_plan import GradingPlan, render_plan
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import (

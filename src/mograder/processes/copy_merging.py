@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cell_merge import Merge, merge
-from mograder.notebook.version_diff import VersionDifference, version_difference
+from mograder.notebook.merge.cell_merge import Merge, merge
+from mograder.notebook.versions.version_diff import VersionDifference, version_difference
 from mograder.processes.isolated_call import IsolatedCall
 
 _SECONDS = 6
@@ -62,8 +62,8 @@ class CopyMerger:
     async def merge(self, question: MergeQuestion) -> Merge:
         """Return the merge of one copy.
 
-        Raises: :class:`~mograder.notebook.cell_merge.NotMergeable`, :class:`InvalidInput` when it
-        takes too much time or memory.
+        Raises: :class:`~mograder.notebook.merge.cell_merge.NotMergeable`, :class:`InvalidInput`
+        when it takes too much time or memory.
         """
         return await self._apart.call(_merge, question, size=question.size)
 

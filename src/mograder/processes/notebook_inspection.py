@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mograder.notebook.cell_put_back import PutBack, put_back_cell
-from mograder.notebook.denied_code import DEFAULT_DENIED, Denied
-from mograder.notebook.integrity import Tampering, find_tampering
+from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
+from mograder.notebook.integrity.integrity import Tampering, find_tampering
+from mograder.notebook.integrity.screening import Screening, screen_submission
 from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
-from mograder.notebook.screening import Screening, screen_submission
 from mograder.notebook.syntax import check_notebook
-from mograder.notebook.version_diff import VersionDifference, version_difference
+from mograder.notebook.versions.cell_put_back import PutBack, put_back_cell
+from mograder.notebook.versions.version_diff import VersionDifference, version_difference
 from mograder.processes.isolated_call import IsolatedCall
 
 _MOST_FINDINGS = 50
@@ -50,7 +50,7 @@ class Inspector:
     async def put_back_cell(self, present: str, earlier: str, cell: int, filename: str) -> PutBack:
         """Return the present text with one cell of an earlier one.
 
-        Raises: as :func:`~mograder.notebook.cell_put_back.put_back_cell`.
+        Raises: as :func:`~mograder.notebook.versions.cell_put_back.put_back_cell`.
         """
         question = _PutBackQuestion(present, earlier, cell, filename)
         size = len(present) + len(earlier)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import NotFound
-from mograder.notebook.cell_put_back import PutBack
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.saved_cells import SavedCells
-from mograder.notebook.version_diff import VersionDifference, lines_changed
+from mograder.notebook.versions.cell_put_back import PutBack
+from mograder.notebook.versions.version_diff import VersionDifference, lines_changed
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.student_copies import Copies, CopyOf

@@ -20,9 +20,9 @@ from mograder.core.names import ItemName, Username
 from mograder.core.uninterrupted import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
-from mograder.notebook.denied_code import Denied
-from mograder.notebook.integrity import Tampering
-from mograder.notebook.screening import Screening
+from mograder.notebook.integrity.denied_code import Denied
+from mograder.notebook.integrity.integrity import Tampering
+from mograder.notebook.integrity.screening import Screening
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_recorder import CopyRecorder

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.notebook.templates import assignment_text, lecture_text
+from mograder.notebook.source.templates import assignment_text, lecture_text
 
 TEXT = assignment_text("A1", marimo="0.25.2")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.notebook.templates import assignment_text
+from mograder.notebook.source.templates import assignment_text
 
 NOTHING = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    return\n"
 

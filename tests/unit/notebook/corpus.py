@@ -12,9 +12,9 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput
 from mograder.grading.author.release_checks import in_source
 from mograder.notebook.findings import refuse
-from mograder.notebook.leaks import find_leaks
-from mograder.notebook.release import make_release
-from mograder.notebook.screening import screen_source
+from mograder.notebook.integrity.screening import screen_source
+from mograder.notebook.source.leaks import find_leaks
+from mograder.notebook.source.release import make_release
 
 NOTEBOOKS = Path(__file__).parents[2] / "data" / "notebooks"
 

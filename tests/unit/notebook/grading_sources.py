@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading_plan import GradingPlan, Part
-from mograder.notebook.grading_split import PlannedSource, plan_source
+from mograder.notebook.grading.grading_plan import GradingPlan, Part
+from mograder.notebook.grading.grading_split import PlannedSource, plan_source
 
 NAME = "hw.py"
 IMPORTS = "import marimo as mo\nimport numpy as np\nfrom mograder.runtime import check, Grader"

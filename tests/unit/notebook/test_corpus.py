@@ -12,7 +12,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import CellKind, parse_cells
 from mograder.notebook.header_edit import read_key
-from mograder.notebook.release import make_release
+from mograder.notebook.source.release import make_release
 from mograder.notebook.syntax import check_notebook
 from tests.unit.notebook import corpus
 

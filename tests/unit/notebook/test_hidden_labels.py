@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_split import plan_source
 from tests.unit.notebook.grading_sources import (
     IMPORTS,
     MARKS,

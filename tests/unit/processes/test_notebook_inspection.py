@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.denied_code import Denied
-from mograder.notebook.integrity import Tampering
-from mograder.notebook.screening import Screening
+from mograder.notebook.integrity.denied_code import Denied
+from mograder.notebook.integrity.integrity import Tampering
+from mograder.notebook.integrity.screening import Screening
 from mograder.processes.notebook_inspection import Inspector
 
 CELL = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    {}\n    return\n"

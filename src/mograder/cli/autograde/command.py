@@ -28,7 +28,7 @@ from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.results_csv import render_csv
 from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
-from mograder.notebook.screening import denied_by
+from mograder.notebook.integrity.screening import denied_by
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import GradingRun

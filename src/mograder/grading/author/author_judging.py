@@ -12,7 +12,7 @@ from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import GradingBench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
-from mograder.notebook.grading_plan import parse_plan
+from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.sandbox.execution.judging import Deadlines, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment

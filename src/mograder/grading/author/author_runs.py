@@ -13,8 +13,8 @@ from mograder.core.single_flight import Progress
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.leaks import CellOutput
 from mograder.notebook.pep723 import read_script
+from mograder.notebook.source.leaks import CellOutput
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionResult, Outcome
 from mograder.sandbox.execution.unsandboxed import (

@@ -33,17 +33,17 @@ from mograder.grading.author.release_checks import (
 )
 from mograder.grading.author.release_names import check_names
 from mograder.grading.validation.report import CheckStatus
-from mograder.notebook.author_advice import without_mark
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.checks_advice import advise_checks
 from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.grading_plan import GradingPlan
-from mograder.notebook.grading_review import review_grading
-from mograder.notebook.leaks import find_leaks
+from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_review import review_grading
+from mograder.notebook.integrity.screening import screen_source
 from mograder.notebook.pep723 import read_kind
-from mograder.notebook.release import ReleaseText, make_release
-from mograder.notebook.screening import screen_source
-from mograder.notebook.submit_cells import with_submit_cells
+from mograder.notebook.quality.checks_advice import advise_checks
+from mograder.notebook.source.author_advice import without_mark
+from mograder.notebook.source.leaks import find_leaks
+from mograder.notebook.source.release import ReleaseText, make_release
+from mograder.notebook.source.submit_cells import with_submit_cells
 from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,

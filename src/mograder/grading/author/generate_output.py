@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mograder.grading.author.author_runs import CheckOutcome
-from mograder.notebook.denied_code import Denied
+from mograder.notebook.integrity.denied_code import Denied
 
 
 class Step(StrEnum):

@@ -14,8 +14,8 @@ from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.release_checks import PASSES_TOO_SOON
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading_plan import GradingPlan, Part, PlannedLabel
-from mograder.notebook.label_answers import LabelAnswers, answers_of_labels
+from mograder.notebook.grading.grading_plan import GradingPlan, Part, PlannedLabel
+from mograder.notebook.grading.label_answers import LabelAnswers, answers_of_labels
 from mograder.notebook.points import key_of
 from mograder.sandbox.execution.judging import JudgedLabel, JudgingResult, RehearsalReport
 

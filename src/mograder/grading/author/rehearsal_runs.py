@@ -16,10 +16,10 @@ from mograder.grading.submissions.contract_recording import (
     contract_problems,
     interface_of,
 )
-from mograder.notebook.author_advice import without_mark
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading_plan import GradingPlan, render_plan
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading.grading_split import plan_source
+from mograder.notebook.source.author_advice import without_mark
 from mograder.sandbox.execution.judging import JudgeFiles
 
 

@@ -14,8 +14,8 @@ from mograder.grading.author.author_runs import RunReport
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
-from mograder.notebook.leaks import find_leaks, hidden_values
 from mograder.notebook.points import checks_in, key_of, marks_of
+from mograder.notebook.source.leaks import find_leaks, hidden_values
 
 PASSES_TOO_SOON = (
     "Let it wait for an answer: give the check an empty list while the student's name is `...`."

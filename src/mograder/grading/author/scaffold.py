@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME
-from mograder.notebook.templates import assignment_text, lecture_text, settings_text
+from mograder.notebook.source.templates import assignment_text, lecture_text, settings_text
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course.course import write_new
 

@@ -29,7 +29,7 @@ from mograder.grading.submissions.graded_assignment import (
 )
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
-from mograder.notebook.denied_code import Denied
+from mograder.notebook.integrity.denied_code import Denied
 from mograder.processes.notebook_inspection import Inspector
 from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.protocol import Limits

@@ -16,7 +16,7 @@ from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.course_late import CountedGrade
 from mograder.grading.pages.notebook_page import cells_of_page, view_code
 from mograder.grading.results.recorded_result import LastResult, last_result
-from mograder.notebook.graders_cells import GRADERS_CELLS
+from mograder.notebook.integrity.graders_cells import GRADERS_CELLS
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named
 from mograder.store.gradebook.gradebook import Gradebook

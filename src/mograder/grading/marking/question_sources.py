@@ -16,10 +16,10 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.notebook.cells import Cell, parse_cells
-from mograder.notebook.grading_plan import GradingPlan, Part, Role
-from mograder.notebook.grading_split import plan_source
-from mograder.notebook.release import with_hidden_tests
-from mograder.notebook.solution_markers import find_blocks
+from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
+from mograder.notebook.grading.grading_split import plan_source
+from mograder.notebook.source.release import with_hidden_tests
+from mograder.notebook.source.solution_markers import find_blocks
 from mograder.store.course.course import read_notebook, shown
 from mograder.store.gradebook.grading_records import WHOLE
 

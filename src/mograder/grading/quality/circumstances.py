@@ -10,10 +10,10 @@ from mograder.grading.quality.quality_report import Fault, QualityFinding, Quali
 from mograder.grading.quality.text_findings import influence_findings, influences
 from mograder.grading.quality.trials import ExaminedSource, Trial, Trials
 from mograder.notebook.cells import NotebookText, parse_cells
-from mograder.notebook.foreign_changes import foreign_changes
-from mograder.notebook.label_answers import answers_of_labels
-from mograder.notebook.needed_cells import needed_cells, only_cells, with_checks
-from mograder.notebook.notebook_variants import (
+from mograder.notebook.grading.label_answers import answers_of_labels
+from mograder.notebook.quality.foreign_changes import foreign_changes
+from mograder.notebook.quality.needed_cells import needed_cells, only_cells, with_checks
+from mograder.notebook.quality.notebook_variants import (
     FIRST_CELLS,
     OTHER_DATE,
     OTHER_MACHINE,
@@ -22,7 +22,7 @@ from mograder.notebook.notebook_variants import (
     with_checks_twice,
     with_first_cell,
 )
-from mograder.notebook.outside_influences import Influence
+from mograder.notebook.quality.outside_influences import Influence
 
 SEEDS = (1, 2, 3, 4)
 RUNS = len(SEEDS) + 5

@@ -27,9 +27,9 @@ from mograder.grading.quality.text_findings import (
 )
 from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading_review import review_grading
-from mograder.notebook.mutants import Mutant, choose, mutants_of
-from mograder.notebook.release import make_release
+from mograder.notebook.grading.grading_review import review_grading
+from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
+from mograder.notebook.source.release import make_release
 from mograder.store.course.course import read_notebook, shown
 
 if sys.platform == "linux":

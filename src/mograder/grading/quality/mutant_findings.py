@@ -9,10 +9,15 @@ from dataclasses import dataclass
 
 from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Trial, Trials
-from mograder.notebook.answer_digests import with_digests
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.mutants import Mutant
-from mograder.notebook.needed_cells import cells_below, checks_below, needed_cells, only_cells
+from mograder.notebook.quality.answer_digests import with_digests
+from mograder.notebook.quality.mutants import Mutant
+from mograder.notebook.quality.needed_cells import (
+    cells_below,
+    checks_below,
+    needed_cells,
+    only_cells,
+)
 
 _SHORTEST, _TIMES = 5.0, 4.0
 """A mutant may never end. It may take so many seconds, or so many times as long as the solution."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from mograder.grading.quality.quality_report import Fault, QualityFinding
 from mograder.notebook.cells import NotebookText
-from mograder.notebook.checks_advice import Told, given_away_told, influence_told
-from mograder.notebook.given_away import given_away
-from mograder.notebook.grading_plan import GradingPlan
-from mograder.notebook.outside_influences import (
+from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.notebook.quality.checks_advice import Told, given_away_told, influence_told
+from mograder.notebook.quality.given_away import given_away
+from mograder.notebook.quality.outside_influences import (
     Found,
     Influence,
     absolute_paths,

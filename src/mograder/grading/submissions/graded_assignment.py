@@ -29,12 +29,12 @@ from mograder.grading.submissions.judged_checks import expected_labels, released
 from mograder.grading.submissions.question_results import ExpectedLabel
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
-from mograder.notebook.grading_plan import GradingPlan, render_plan
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.hashes import is_editable
 from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
 from mograder.notebook.points import labels_in, least_weights, marks_of
-from mograder.notebook.release import with_hidden_tests
+from mograder.notebook.source.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.execution.judging import Deadlines, JudgeFiles
 from mograder.sandbox.execution.runner import folder_digest

@@ -17,7 +17,7 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
 from mograder.notebook.cells import NotebookText
-from mograder.notebook.grading_plan import GradingPlan, Part
+from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.points import checks_in, key_of, least_weights
 from mograder.sandbox.execution.judging import JudgedCheck, JudgedLabel, JudgingResult
 from mograder.sandbox.inside.grading_contract import Contract

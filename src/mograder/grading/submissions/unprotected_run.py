@@ -19,7 +19,7 @@ from mograder.grading.submissions.graded_assignment import GradedAssignment, sou
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
 from mograder.grading.validation.report import CheckStatus, ValidatedCheck, ValidationReport
 from mograder.grading.validation.validate import Submission, validate
-from mograder.notebook.grading_plan import Part
+from mograder.notebook.grading.grading_plan import Part
 
 
 async def run_beside(

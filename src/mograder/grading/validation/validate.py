@@ -2,8 +2,8 @@
 
 First the integrity check, which decides which cells run and whose checks count; then the run, on a
 copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
-very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot be
-detected from outside: marks that count have to be given on a machine of the graders.
+very check. A runtime that the notebook patches from within (notebook/integrity/integrity.py) cannot
+be detected from outside: marks that count have to be given on a machine of the graders.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mograder.grading.validation.report import (
 from mograder.grading.validation.run_problem import run_problem
 from mograder.marks import Weights
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
-from mograder.notebook.integrity import IntegrityReport, check_integrity
+from mograder.notebook.integrity.integrity import IntegrityReport, check_integrity
 from mograder.notebook.points import (
     checks_in,
     has_conditions,

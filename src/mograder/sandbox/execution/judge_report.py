@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from mograder.notebook.grading_plan import GradingPlan, Part
+from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.sandbox.execution.judging import (
     JudgedCall,
     JudgedCheck,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judge_folders import JudgeFolders
 from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_report

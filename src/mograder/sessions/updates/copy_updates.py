@@ -18,7 +18,7 @@ from mograder.core.names import ItemName
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.core.uninterrupted import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.cell_merge import Merge
+from mograder.notebook.merge.cell_merge import Merge
 from mograder.processes.copy_merging import CopyMerger, MergeProposal, MergeQuestion
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf

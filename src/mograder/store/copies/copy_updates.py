@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine, Update, delete, insert, select, update
 
 from mograder.core.errors import Conflict
-from mograder.notebook.cell_merge import Conflict as CellConflict
+from mograder.notebook.merge.cell_merge import Conflict as CellConflict
 from mograder.store.copies.update_tables import (
     CopyUpdateRow,
     OfferRow,

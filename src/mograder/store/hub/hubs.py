@@ -1,7 +1,7 @@
 """Several hubs on one database: which are alive, what one of them does for all, and their news.
 
-All times are the database's (:mod:`.database_time`), so the clocks of the hubs' machines do not
-matter. Synchronous and thread-safe, as :mod:`mograder.store.hub.hub_state`.
+All times are the database's (:mod:`~mograder.store.database.database_time`), so the clocks of the
+hubs' machines do not matter. Synchronous and thread-safe, as :mod:`mograder.store.hub.hub_state`.
 """
 
 from __future__ import annotations

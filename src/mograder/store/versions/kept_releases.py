@@ -22,7 +22,7 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.release_origin import fitting_release
+from mograder.notebook.merge.release_origin import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.database.database import reading, writing
 from mograder.store.releases.pinned_release import file_digest, open_file, pinned

@@ -16,10 +16,10 @@ from mograder.grading.author.author_runs import CheckOutcome, RunReport
 from mograder.grading.author.generate import generate
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
 from mograder.grading.validation.report import CheckStatus
-from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
-from mograder.notebook.leaks import CellOutput
-from mograder.notebook.templates import assignment_text
+from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
+from mograder.notebook.source.leaks import CellOutput
+from mograder.notebook.source.templates import assignment_text
 from mograder.store.course.course import find_source
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "course"

@@ -15,7 +15,7 @@ from mograder.grading.author.rehearsal import (
     judge_solution,
 )
 from mograder.grading.validation.report import CheckStatus
-from mograder.notebook.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedCondition,

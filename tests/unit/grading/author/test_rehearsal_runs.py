@@ -9,8 +9,8 @@ import pytest
 
 from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial, RunReport
 from mograder.grading.author.rehearsal_runs import Subject, Version, rehearse
-from mograder.notebook.grading_plan import parse_plan
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_plan import parse_plan
+from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgedCheck, JudgingResult
 from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 

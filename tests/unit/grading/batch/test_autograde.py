@@ -19,7 +19,7 @@ from mograder.grading.batch.verify_results import verify_results
 from mograder.grading.results.grading_result import GradingState
 from mograder.grading.results.result_row import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
-from mograder.notebook.denied_code import DEFAULT_DENIED
+from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun
 from mograder.store.submissions.submitted_files import submitted_files

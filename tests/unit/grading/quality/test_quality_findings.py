@@ -10,7 +10,7 @@ from mograder.grading.quality.submission_findings import facts
 from mograder.grading.quality.trials import ExaminedSource
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_split import plan_source
 from tests.support.fake_judges import SOURCE
 
 

@@ -18,7 +18,7 @@ from mograder.grading.submissions.grade_submission import (
     grade_submission,
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
-from mograder.notebook.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import JudgedCheck, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import (
     CellResult,

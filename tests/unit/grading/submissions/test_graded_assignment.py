@@ -13,7 +13,7 @@ from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from tests.support.fake_judges import (
     FINISHED,

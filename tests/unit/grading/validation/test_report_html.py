@@ -17,7 +17,7 @@ from mograder.grading.validation.report import (
 )
 from mograder.grading.validation.report_html import has_our_elements_only, render_html
 from mograder.notebook.findings import Finding
-from mograder.notebook.integrity import Level
+from mograder.notebook.integrity.integrity import Level
 from mograder.sandbox.execution.report import Outcome
 
 SOLVED = ValidatedCheck("Q1: The sum", "Q1", CheckStatus.SUCCESS, (), 5.0, 5.0, "_", 67)

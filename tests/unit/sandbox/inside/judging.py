@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mograder.notebook.grading_plan import render_plan
-from mograder.notebook.grading_split import plan_source
+from mograder.notebook.grading.grading_plan import render_plan
+from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.inside import serve
 from tests.unit.sandbox.inside.codec import frames, value_decoder
 from tests.unit.sandbox.inside.warm_programs import ENDS

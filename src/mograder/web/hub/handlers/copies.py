@@ -22,8 +22,8 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report_html import has_our_elements_only
-from mograder.notebook.integrity import UNTOUCHED, Tampering
-from mograder.notebook.screening import denied_by
+from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
+from mograder.notebook.integrity.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.earlier_versions import Archive
 from mograder.store.copies.renamed_notebooks import printable

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.version_diff import CellDifference, Line
+from mograder.notebook.versions.version_diff import CellDifference, Line
 from mograder.sessions.copy_timeline import Compared, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Version

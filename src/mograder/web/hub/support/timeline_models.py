@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mograder.notebook.version_diff import CellChange, LineChange
+from mograder.notebook.versions.version_diff import CellChange, LineChange
 from mograder.store.versions.versions import Origin
 from mograder.web.hub.support.body_model import Body
 

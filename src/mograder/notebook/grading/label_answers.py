@@ -1,0 +1,139 @@
+"""The answers that each label of a check depends on, and the text of its first condition.
+
+A cell may hold several checks, and an answer that only one of them uses says nothing about the
+others. Names are followed backwards from the call of the check, through assignments, loops and
+functions of its cell. What decides whether the call runs at all (``if``, ``mo.stop``) is no part.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mograder.notebook.grading.grading_plan import GradingPlan, Part
+from mograder.notebook.parsing import parse_python
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAnswers:
+    """The names of answers that a label depends on, its line in the file, and its condition.
+
+    ``condition`` is the text of the one condition that the check's list has, or empty.
+    """
+
+    label: str
+    key: str
+    line: int
+    names: frozenset[str]
+    condition: str = ""
+
+
+def answers_of_labels(plan: GradingPlan) -> dict[tuple[int, str], LabelAnswers]:
+    """Return the answers of the labels that are written as text, by their cell and label."""
+    found = {}
+    for part in plan.checks:
+        for each in _labels(plan, part):
+            found[part.cell, each.label] = each
+    return found
+
+
+def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
+    facts = part.check
+    nodes = list(ast.walk(parse_python(part.code)))
+    for planned in facts.labels if facts is not None else ():
+        if planned.label is None:
+            continue
+        names, condition = frozenset(part.answers), ""
+        calls = _calls_of(nodes, planned.label)
+        if calls:
+            names &= _answers(plan, part, _reached(calls, nodes))
+            condition = next(filter(None, map(_condition, calls)), "")
+        key = planned.key or planned.label
+        yield LabelAnswers(planned.label, key, planned.line, names, condition)
+
+
+def _calls_of(nodes: list[ast.AST], label: str) -> list[ast.Call]:
+    """Return the calls that are given a label as their first argument, or by its name."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "label")]
+            if any(isinstance(each, ast.Constant) and each.value == label for each in given):
+                found.append(node)
+    return found
+
+
+def _reached(calls: list[ast.Call], nodes: list[ast.AST]) -> frozenset[str]:
+    """Return the names that calls read, directly or through names of their cell."""
+    found = frozenset[str]().union(*map(_read, calls))
+    own = frozenset[str]().union(*map(_bound, nodes[:1]))
+    steps = [step for node in nodes for step in _bindings(node, own)]
+    while True:
+        more = frozenset[str]().union(*(reads for name, reads in steps if name in found))
+        if more <= found:
+            return found
+        found |= more
+
+
+def _bindings(node: ast.AST, own: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each name that a node binds or changes, with the names that it reads for that.
+
+    ``own`` are the names that the cell binds.
+    """
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, _read(node)
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() | ast.With():
+            reads = _read(node)
+            yield from ((name, reads) for name in _bound(node))
+        case ast.For(target=target, iter=value):
+            reads = _read(value)
+            yield from ((name, reads) for name in _bound(target))
+        case ast.Expr(value=ast.Call(func=function, args=args) as call):
+            changed = {each.id for each in args if isinstance(each, ast.Name)}
+            if isinstance(function, ast.Attribute):
+                changed |= own & _read(function.value)  # `_list.append(value)`
+            yield from ((name, _read(call)) for name in changed)
+
+
+def _read(node: ast.AST) -> frozenset[str]:
+    return frozenset(
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+    )
+
+
+def _bound(node: ast.AST) -> frozenset[str]:
+    return frozenset(
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    )
+
+
+def _answers(plan: GradingPlan, part: Part, names: frozenset[str]) -> frozenset[str]:
+    """Return the answers among names, and those that given code needs for the others."""
+    answers = {answer.name for answer in plan.answers}
+    found = names & answers
+    defines = {cell.index: frozenset(cell.defines) for cell in plan.cells}
+    for other in plan.judged:
+        if other.cell != part.cell and not names.isdisjoint(defines[other.cell] - answers):
+            found |= frozenset(other.answers)
+    return found
+
+
+def _condition(call: ast.Call) -> str:
+    """Return the text of the only condition in a check's list, if it is short."""
+    named = [each.value for each in call.keywords if each.arg == "checks"]
+    for given in (*call.args[1:2], *named):
+        lists = [each for each in ast.walk(given) if isinstance(each, ast.List) and each.elts]
+        match lists:
+            case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
+                body = condition.body if isinstance(condition, ast.Lambda) else condition
+                text = ast.unparse(body)
+                return text if len(text) <= _LONGEST else ""
+    return ""

@@ -1,0 +1,1 @@
+"""Whether a student's notebook is its release but for the answers, and holds no denied code."""

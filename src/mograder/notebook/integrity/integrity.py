@@ -1,0 +1,322 @@
+"""The integrity check: differences between a student's notebook and its release, except answers.
+
+With the release, check cells are matched by label and other cells by hash; without it, all cells
+are matched by the hashes in the notebook's own header (compatibility-0.3.16.md 7). A changed check,
+a changed marks cell and a changed import of the checks are never run:
+:attr:`IntegrityReport.restored` is the text with the released cells, and
+:attr:`IntegrityReport.counted` names the cells whose checks count.
+
+The check reads the code and does not run it. It does not find an answer that replaces the runtime's
+functions (``mograder.runtime.check.__code__ = …``), writes to the report, or reads the values that
+a check compares with, nor changes to a check in the same cell as an answer, which students may
+edit. A check under another name (``c = check; c("Q1", …)``) is not recognised, and does not count
+because its cell does not. Without the release, a student who changes a check can change the header
+too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    LineEdit,
+    NotebookText,
+    guard_line,
+    parse_cells,
+    replace_lines,
+)
+from mograder.notebook.findings import Finding
+from mograder.notebook.hashes import cell_hash, is_editable
+from mograder.notebook.header_edit import read_key
+from mograder.notebook.integrity.cell_diff import compare
+from mograder.notebook.integrity.guarded_cells import (
+    CHECKERS,
+    MARKS_LABEL,
+    SOURCE_LABEL,
+    GuardedCell,
+    guarded_cells,
+    only_imports_more,
+)
+from mograder.notebook.outside_cells import strays
+from mograder.notebook.points import is_marks_cell, key_of, labels_in
+
+_HASHES = "mograder-cell-hashes"
+_SHOWN = 60
+
+
+class Level(StrEnum):
+    """The reference that a notebook was compared with."""
+
+    SOURCE = "source"
+    """The release itself."""
+    HASH = "hash"
+    """The hashes in the notebook's own header, which students could have changed too."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrityReport:
+    """The result of an integrity check.
+
+    ``restored`` is the text to run, None if the student's text can run unchanged. ``counted`` holds
+    the indexes of the cells in that text whose checks count; None without the release.
+    """
+
+    level: Level
+    findings: tuple[Finding, ...]
+    restored: str | None = None
+    counted: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tampering:
+    """The keys of questions with changed checks, sorted, and whether the marks were changed."""
+
+    checks: tuple[str, ...]
+    marks: bool
+
+
+UNTOUCHED = Tampering((), marks=False)
+"""Nothing was changed, or there is no release to compare with."""
+
+
+def check_integrity(student: str, release: str | None, filename: str) -> IntegrityReport:
+    """Compare a student's notebook with its release, or without one with its own hashes.
+
+    Raises:
+        InvalidInput: The student's text, or the release, is not a notebook.
+    """
+    if release is None:
+        return _by_hashes(student, filename)
+    return _by_release(parse_cells(student, filename), parse_cells(release, filename), filename)
+
+
+def find_tampering(student: str, release: str, filename: str) -> Tampering:
+    """Compare the check cells of a notebook with those of its release, by their code.
+
+    The result is for graders: by question, and whether the marks were changed
+    (compatibility-0.3.16.md 2.3, submit). :func:`check_integrity` reports to students, by cell.
+
+    Raises:
+        InvalidInput: One of the texts is not a notebook.
+    """
+    own, released = parse_cells(student, filename), parse_cells(release, filename)
+    ours, theirs = _check_codes(released), _check_codes(own)
+    differing = [*(theirs - ours), *(ours - theirs)]
+    keys = {key_of(label) for code in differing for label, _ in labels_in(code)}
+    return Tampering(tuple(sorted(keys)), _mark_codes(own) != _mark_codes(released))
+
+
+def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, ...]:
+    """Return what a notebook has changed of its release, in 0.3.16's words for graders.
+
+    They are ``check(Q1)`` for each question with changed, missing or additional check cells,
+    ``marks``, and ``cell: modified: …`` or ``cell: missing: …`` with the first line of another
+    released cell (compatibility-0.3.16.md 9). Answers, and imports that were added, are no changes.
+    """
+    theirs = list(guarded_cells(own))
+    fixed = [each for each in guarded_cells(released) if not is_editable(each.cell)]
+    pairs = _match(theirs, fixed)
+    paired = {each.cell.index for each, _ in pairs}
+    kept = {id(ours) for _, ours in pairs}
+    changed = [(ours, "modified") for each, ours in pairs if not _unchanged(each, ours)]
+    changed += [(ours, "missing") for ours in fixed if id(ours) not in kept]
+    changed += [(each, "added") for each in _foreign(theirs, paired, released)]
+    found = {word for each, how in changed for word in _words_for(each, how)}
+    return tuple(sorted(found, key=lambda word: (word.startswith("cell:"), word)))
+
+
+def _unchanged(own: GuardedCell, ours: GuardedCell) -> bool:
+    return _same(own, ours) or only_imports_more(own, ours)
+
+
+def _words_for(guarded: GuardedCell, how: str) -> Iterator[str]:
+    labels = [label for label in guarded.labels if label not in (MARKS_LABEL, SOURCE_LABEL)]
+    if is_marks_cell(guarded.cell):
+        yield "marks"
+    elif labels:
+        yield from (f"check({key_of(label)})" for label in labels)
+    else:
+        yield f"cell: {how}: {first_line(guarded.cell)}"
+
+
+def first_line(cell: Cell) -> str:
+    """Return the first line of a cell's code that is not empty, shortened, for messages."""
+    lines = (line.strip() for line in cell.code.splitlines())
+    return next(filter(None, lines), "")[:_SHOWN]
+
+
+def _by_hashes(text: str, filename: str) -> IntegrityReport:
+    notebook = parse_cells(text, filename)
+    stated = read_key(text, _HASHES)
+    if not stated:
+        return IntegrityReport(Level.NONE, ())
+    expected = [each.strip() for each in stated.split(",")]
+    findings = [*compare(expected, notebook.cells, filename), *strays(notebook, filename)]
+    return IntegrityReport(Level.HASH, tuple(sorted(findings)))
+
+
+def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
+    released = [
+        each for each in guarded_cells(release) if each.labels and not is_editable(each.cell)
+    ]
+    theirs = list(guarded_cells(student))
+    pairs = _match(theirs, released)
+    findings: list[Finding] = []
+    edits: list[LineEdit] = []
+    for own, ours in pairs:
+        if not _unchanged(own, ours):
+            message = f"the cell for {ours.name!r} was changed; it runs as it was released."
+            findings.append(Finding(filename, own.cell.first, message))
+            edits.append(LineEdit(own.cell.first, own.cell.last, ours.lines))
+    paired = {own.cell.index for own, _ in pairs}
+    for foreign in _foreign(theirs, paired, release):
+        copied = any(_same(foreign, ours) for ours in released)
+        what = "there already" if copied else "not in the release"
+        message = f"this check of {foreign.name!r} is {what}, and does not count."
+        findings.append(Finding(filename, foreign.cell.first, message))
+        if copied or is_marks_cell(foreign.cell):  # its names would be defined twice
+            edits.append(LineEdit(foreign.cell.first, foreign.cell.last))
+    found = {id(ours) for _, ours in pairs}
+    lost = [ours for ours in released if id(ours) not in found]
+    for ours in lost:
+        message = f"the cell for {ours.name!r} is gone; it runs as it was released."
+        findings.append(Finding(filename, 1, message))
+    findings += _moved(pairs, released, filename)
+    findings += _others(student, release, paired, filename)
+    findings += strays(student, filename)
+    restored = _restored(student, edits, lost) if edits or lost else None
+    to_run = student if restored is None else parse_cells(restored, filename)
+    counted = _counted(to_run, release)
+    return IntegrityReport(Level.SOURCE, tuple(sorted(findings)), restored, counted)
+
+
+def _match(
+    theirs: list[GuardedCell], released: list[GuardedCell]
+) -> list[tuple[GuardedCell, GuardedCell]]:
+    """Pair cells with released ones: identical first, then by label, question and bound names."""
+    pairs: list[tuple[GuardedCell, GuardedCell]] = []
+    free = list(released)
+    left = list(theirs)
+    for alike in _LIKENESSES:
+        for ours in tuple(free):
+            own = next((each for each in left if alike(each, ours)), None)
+            if own is not None:
+                pairs.append((own, ours))
+                free.remove(ours)
+                left.remove(own)
+    pairs.sort(key=lambda pair: pair[0].cell.index)
+    return pairs
+
+
+def _same(own: GuardedCell, ours: GuardedCell) -> bool:
+    return own.cell.kind is ours.cell.kind and own.cell.code.strip() == ours.cell.code.strip()
+
+
+def _of_one_label(own: GuardedCell, ours: GuardedCell) -> bool:
+    return not set(own.labels).isdisjoint(ours.labels)
+
+
+def _of_one_question(own: GuardedCell, ours: GuardedCell) -> bool:
+    return not own.keys.isdisjoint(ours.keys)
+
+
+def _of_one_name(own: GuardedCell, ours: GuardedCell) -> bool:
+    if own.cell.kind is CellKind.SETUP and ours.cell.kind is CellKind.SETUP:
+        return True
+    shared = own.names & ours.names
+    return bool(shared & CHECKERS) or 2 * len(shared) > len(ours.names)
+
+
+_LIKENESSES: tuple[Callable[[GuardedCell, GuardedCell], bool], ...] = (
+    _same,
+    _of_one_label,
+    _of_one_question,
+    _of_one_name,
+)
+
+
+def _foreign(
+    theirs: Sequence[GuardedCell], paired: set[int], release: NotebookText
+) -> Iterator[GuardedCell]:
+    """Yield unpaired cells with checks or marks, except checks of the release's editable cells."""
+    open_labels = _open_labels(release)
+    for own in theirs:
+        labels = set(own.labels) - {SOURCE_LABEL}
+        if own.cell.index not in paired and labels and not labels <= open_labels:
+            yield own
+
+
+def _open_labels(release: NotebookText) -> frozenset[str]:
+    """Return the labels of the checks in the release's editable cells."""
+    return frozenset[str]().union(*(_labels(each) for each in release.cells if is_editable(each)))
+
+
+def _labels(cell: Cell) -> frozenset[str]:
+    return frozenset(label for label, _ in labels_in(cell.code))
+
+
+def _moved(
+    pairs: Sequence[tuple[GuardedCell, GuardedCell]], released: Sequence[GuardedCell], filename: str
+) -> Iterator[Finding]:
+    """Yield findings for check cells in another order, which marimo ignores."""
+    places = {id(each): place for place, each in enumerate(released)}
+    latest = -1
+    for own, ours in pairs:
+        if places[id(ours)] < latest:
+            yield Finding(filename, own.cell.first, f"the cell for {ours.name!r} was moved.")
+        latest = max(latest, places[id(ours)])
+
+
+def _others(
+    student: NotebookText, release: NotebookText, paired: set[int], filename: str
+) -> list[Finding]:
+    """Return findings about released cells without checks; these are not restored."""
+    known = [each for each in guarded_cells(release) if not each.labels]
+    expected = [cell_hash(each.cell.code) for each in known if not is_editable(each.cell)]
+    free = (cell for cell in student.cells if cell.index not in paired)
+    return compare(expected, [c for c in free if not any(labels_in(c.code))], filename)
+
+
+def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[GuardedCell]) -> str:
+    """Return the text with the released cells; missing ones are put before the last cell."""
+    start = student.cells[0].first if student.cells else guard_line(student)
+    end = student.cells[-1].first if student.cells else start
+    added: dict[int, list[str]] = {}
+    for guarded in lost:  # a setup cell must be the first cell
+        place = start if guarded.cell.kind is CellKind.SETUP else end
+        added.setdefault(place, []).extend((*guarded.lines, "", ""))
+    merged = [
+        LineEdit(edit.first, edit.last, (*added.pop(edit.first, ()), *edit.lines)) for edit in edits
+    ]
+    merged += (LineEdit(place, place - 1, tuple(lines)) for place, lines in added.items())
+    return replace_lines(student.lines, merged)
+
+
+def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
+    """Return the indexes of cells that are unchanged, or have only labels of editable cells."""
+    codes = {cell.code.strip() for cell in release.cells if not is_editable(cell)}
+    open_labels = _open_labels(release)
+    return frozenset(
+        cell.index
+        for cell in notebook.cells
+        if cell.code.strip() in codes or ((labels := _labels(cell)) and labels <= open_labels)
+    )
+
+
+def _check_codes(notebook: NotebookText) -> Counter[str]:
+    """Count the codes of the check cells that students must not change."""
+    return Counter(
+        cell.code.strip()
+        for cell in notebook.cells
+        if not is_editable(cell) and any(labels_in(cell.code))
+    )
+
+
+def _mark_codes(notebook: NotebookText) -> list[str]:
+    return [cell.code.strip() for cell in notebook.cells if is_marks_cell(cell)]

@@ -1,0 +1,1 @@
+"""A new release merged into a student's copy, cell by cell."""

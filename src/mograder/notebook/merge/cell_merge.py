@@ -1,0 +1,274 @@
+"""A new release brought into a student's copy, cell by cell. Pure: three texts in, a result out.
+
+The author's cells that the student left alone are replaced, and the student's cells stay where they
+are. A cell that both changed stays as the student has it, with the author's beside it as a comment.
+Checks, marks and the header are always those of the new release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
+from mograder.notebook.integrity.integrity import first_line
+from mograder.notebook.merge.cell_pairs import code_of
+from mograder.notebook.merge.cell_states import CellStates, states_by_hashes, states_by_release
+from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
+from mograder.notebook.merge.merge_faults import Unsettled, settle
+from mograder.notebook.merge.merge_pieces import Piece, is_beside
+from mograder.notebook.points import is_marks_cell, labels_in
+
+COPY = "the copy"
+_RELEASES = 4
+_MOST_CELLS = 2_000
+"""Largest number of cells of a copy that is merged; students control it."""
+
+
+class NotMergeable(InvalidInput):
+    """A copy that is left as it is, with the reason in its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A place that the student has to look at.
+
+    ``cell`` says which cell it is, in words; ``line`` is the line in the result, from 1.
+    """
+
+    cell: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The result of a merge.
+
+    ``replaced``, ``added`` and ``removed`` describe the author's cells that differ from the copy's,
+    in the order of the notebook. ``changed`` is whether ``text`` differs from the copy.
+    """
+
+    text: str
+    replaced: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    changed: bool = False
+
+
+def merge(base: str | None, new: str, mine: str) -> Merge:
+    """Return a student's copy with what the author changed between two releases.
+
+    ``base`` is the release that the copy came from, None if it is not known; then the hashes in the
+    copy's header tell which cells are the author's. The result has LF line ends, unless it is one
+    of the texts.
+
+    Raises:
+        NotMergeable: A text is not a notebook, or a cell of the student's and one that decides
+            about marks would keep each other from running.
+    """
+    try:
+        return _merge(base, new, mine)
+    except RecursionError as error:
+        raise NotMergeable(f"{COPY}: its code is nested too deeply.") from error
+
+
+def describe(cell: Cell) -> str:
+    """Return which cell it is, in words: the label of its check, its name, or its first words."""
+    label = next((label for label, _ in labels_in(cell.code)), "")
+    if is_marks_cell(cell):
+        return "the marks"
+    if label or cell.name.strip("_"):
+        return label or cell.name
+    lines = [line.strip() for line in code_of(cell).split("\n")]
+    if lines[0].startswith("mo.md(") and len(lines) > 1:
+        return next(filter(None, lines[1:]), lines[0])[:60]
+    return first_line(cell) or "an empty cell"
+
+
+def _merge(base: str | None, new: str, mine: str) -> Merge:
+    if base == new:
+        _notebook(mine, COPY)
+        return Merge(mine)
+    own = _release(mine, COPY) if mine == base else _notebook(mine, COPY)
+    released = _release(new, "the new release")
+    if len(own.cells) > _MOST_CELLS:
+        raise NotMergeable(f"{COPY}: it has more than {_MOST_CELLS} cells.")
+    cells, beside = _without_beside(own.cells)
+    if base is None:
+        states = states_by_hashes(released, cells, own.text)
+    else:
+        states = states_by_release(_release(base, "the old release"), released, cells)
+    _attach(states, beside)
+    texts = Texts(released, own)
+    decisions = decide(_in_order(states), texts)
+    try:
+        settle(decisions, texts)
+    except Unsettled as error:
+        raise NotMergeable(
+            f"{COPY}:{error.line}: {error.reason}.",
+            hint=error.hint,
+        ) from error
+    drop_repeated(decisions)
+    return _result(decisions, texts, new, mine)
+
+
+def _notebook(text: str, what: str) -> NotebookText:
+    try:
+        return parse_cells(plain_text(text), what)
+    except InvalidInput as error:
+        raise NotMergeable(error.message, hint=error.hint) from error
+
+
+@lru_cache(_RELEASES)
+def _release(text: str, what: str) -> NotebookText:
+    """Return a release; the copies of a course are merged one after the other."""
+    return _notebook(text, what)
+
+
+def _without_beside(cells: Sequence[Cell]) -> tuple[list[Cell], dict[int, list[Cell]]]:
+    """Part the author's cells that an earlier merge put beside others, by the cell above them."""
+    own: list[Cell] = []
+    beside: dict[int, list[Cell]] = {}
+    for cell in cells:
+        if own and is_beside(cell):
+            beside.setdefault(own[-1].index, []).append(cell)
+        else:
+            own.append(cell)
+    return own, beside
+
+
+def _attach(states: Sequence[CellStates], beside: dict[int, list[Cell]]) -> None:
+    for each in states:
+        if each.mine is not None:
+            each.added_beside = beside.get(each.mine.index, [])
+
+
+def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
+    """Return the cells in the order of the result: the student's, unless only the author's changed.
+
+    A cell that is missing in that order comes after the nearest one that precedes it in the other.
+    """
+    by_old = sorted((each for each in states if each.old_place is not None), key=_old_place)
+    moved_by_author = not _rising([each.new.index for each in by_old if each.new is not None])
+    there = [each for each in by_old if each.new is not None and each.mine is not None]
+    moved_by_student = not _rising([each.mine.index for each in there if each.mine is not None])
+    orders: tuple[Callable[[CellStates], int | None], ...] = (_own_place, _new_place)
+    first, second = reversed(orders) if moved_by_author and not moved_by_student else orders
+    out = _sorted(states, first)
+    placed = {id(each) for each in out}
+    before: CellStates | None = None
+    for each in _sorted(states, second):
+        if id(each) not in placed:
+            at = 0 if before is None else next(i for i, x in enumerate(out) if x is before) + 1
+            out.insert(at, each)
+        before = each
+    return out
+
+
+def _sorted(
+    states: Sequence[CellStates], place: Callable[[CellStates], int | None]
+) -> list[CellStates]:
+    there = [(at, each) for each in states if (at := place(each)) is not None]
+    return [each for _, each in sorted(there, key=lambda pair: pair[0])]
+
+
+def _old_place(states: CellStates) -> int:
+    return -1 if states.old_place is None else states.old_place
+
+
+def _own_place(states: CellStates) -> int | None:
+    return None if states.mine is None else states.mine.index
+
+
+def _new_place(states: CellStates) -> int | None:
+    return None if states.new is None else states.new.index
+
+
+def _rising(numbers: Sequence[int]) -> bool:
+    return all(one < other for one, other in pairwise(numbers))
+
+
+def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) -> Merge:
+    told = {
+        change: tuple(_describe(each) for each in decisions if each.change is change)
+        for change in Outcome
+    }
+    written = _written(decisions, texts)
+    text = new if _is_release(decisions, texts.new) else written.text
+    if text != new:
+        _check(text, written.pieces)
+    if text == plain_text(mine):
+        text = mine
+    return Merge(
+        text=text,
+        replaced=told[Outcome.REPLACED],
+        added=told[Outcome.ADDED],
+        removed=told[Outcome.REMOVED],
+        conflicts=tuple(written.conflicts),
+        changed=text != mine,
+    )
+
+
+def _describe(decision: Decision) -> str:
+    states = decision.states
+    cell = states.new or states.mine
+    return "" if cell is None else describe(cell)
+
+
+def _is_release(decisions: Sequence[Decision], new: NotebookText) -> bool:
+    """Whether the result has nothing but the new release's cells, in their order."""
+    pieces = [piece for each in decisions for piece in each.pieces]
+    places = [each.cell.index for each in pieces if each.released and each.cell is not None]
+    return len(places) == len(pieces) and places == list(range(len(new.cells)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    text: str
+    conflicts: list[Conflict]
+    pieces: list[Piece]
+
+
+def _written(decisions: Sequence[Decision], texts: Texts) -> _Written:
+    """Return the text of the result, with the new release's header and end."""
+    new = texts.new
+    first = new.cells[0].first if new.cells else len(new.lines) + 1
+    out = [line.rstrip("\n") for line in new.lines[: first - 1]]
+    conflicts: list[Conflict] = []
+    pieces: list[Piece] = []
+    for decision, shown in _setup_first(decisions):
+        for index, piece in enumerate(shown):
+            if pieces:
+                out += ["", ""]
+            if decision.reason and index == min(1, len(shown) - 1):
+                conflicts.append(Conflict(_describe(decision), len(out) + 1, decision.reason))
+            out += piece.lines
+            pieces.append(piece)
+    rest = new.lines[new.cells[-1].last :] if new.cells else ()
+    return _Written("\n".join([*out, ""]) + "".join(rest), conflicts, pieces)
+
+
+def _setup_first(decisions: Sequence[Decision]) -> Iterator[tuple[Decision, list[Piece]]]:
+    """Yield the decisions with their pieces; marimo reads a setup cell as the first cell only."""
+    for decision in decisions:
+        setups = [piece for piece in decision.pieces if piece.is_setup]
+        if setups:
+            yield decision, decision.pieces
+    for decision in decisions:
+        if decision.pieces and not any(piece.is_setup for piece in decision.pieces):
+            yield decision, decision.pieces
+
+
+def _check(text: str, pieces: Sequence[Piece]) -> None:
+    """Check that marimo reads the cells from the result that were put in."""
+    found = _notebook(text, "the result")
+    if [code_of(cell) for cell in found.cells] != [piece.code for piece in pieces]:
+        raise NotMergeable(
+            f"{COPY}: its cells would not be the same in the merged notebook.",
+            hint="Open it in marimo and save it, then the update can be made.",
+        )

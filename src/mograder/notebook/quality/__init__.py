@@ -1,0 +1,1 @@
+"""Whether an assignment's checks tell right answers from wrong ones."""

@@ -1,0 +1,126 @@
+"""The conversion of a lecture's source into the notebook that the hub runs.
+
+B70, compatibility-0.3.16.md 7.
+
+Links between notebooks become links between pages of the hub. They are relative, because authors do
+not know the hub's path prefix: a lecture's page is at ``{prefix}/run/user/<user>/<lecture>/``, so
+four levels up is the hub itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Collection, Iterator
+
+from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
+from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.header_edit import check_header, ensure_kind
+from mograder.notebook.references import app_call, named_by
+from mograder.notebook.source.author_advice import without_mark
+from mograder.notebook.source.solution_markers import find_blocks
+
+_LINK = re.compile(
+    r"""(?P<before>\]\([ ]?<?|\]:[ ]<?|\bhref=\\?["'])(?:\.\./|\./)?"""
+    r"""(?P<name>[^/()<>\s"'\\]+)/(?P=name)\.py(?P<rest>[#?][^)>\s"'\\]*)?(?=[)>\s"'\\]|\Z)"""
+)
+"""The address in ``[text](…)``, ``[text]: …`` and ``href="…"``."""
+_UP = "../../../../"
+_MARK = "\ufeff"
+_NO_BLOCKS = "It would be published. Make an assignment of it, or remove the block."
+_LAYOUT = ("layout_file", "html_head_file")
+"""Options that name files beside the source, which may not be published with it."""
+
+
+def to_lecture(
+    text: str,
+    *,
+    filename: str,
+    mode_of: Callable[[str], str | None],
+    kept: Collection[str] = (),
+) -> str:
+    """Return the published text of a lecture.
+
+    ``kept`` holds the names of the files that are published with it. Options of ``marimo.App(...)``
+    that name another layout or HTML head are removed.
+
+    ``mode_of`` returns for an item's name whether the hub edits or runs it (``"edit"``, ``"run"``);
+    links to other names, for which it returns None, stay unchanged.
+
+    Raises:
+        InvalidInput: The text is not a notebook, or has solution or hidden-test markers.
+    """
+    notebook = parse_cells(text, filename)
+    refuse(
+        Finding(filename, block.begin, f"a {block.kind} block in a lecture.", _NO_BLOCKS)
+        for block in find_blocks(text, filename)
+    )
+    check_header(text, filename)
+    edits = list(_links(notebook.lines, mode_of))
+    text = replace_lines(notebook.lines, edits)
+    return without_mark(ensure_kind(_without_layout(text, kept), "lecture"))
+
+
+def linked_items(text: str) -> tuple[str, ...]:
+    """Return the names that the notebook links to, each once, in order."""
+    return tuple(dict.fromkeys(found["name"] for found in _LINK.finditer(text)))
+
+
+def mode_by_initial(name: str) -> str | None:
+    """Return the mode of a name by 0.3.16's rule: "run" for ``L…``, "edit" for ``A…``."""
+    return {"L": "run", "A": "edit"}.get(name[:1])
+
+
+def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iterator[LineEdit]:
+    def on_the_hub(found: re.Match[str]) -> str:
+        mode = mode_of(found["name"])
+        if mode is None:
+            return found[0]
+        return f"{found['before']}{_UP}{mode}/{found['name']}/{found['rest'] or ''}"
+
+    for number, line in enumerate(lines, start=1):
+        changed = _LINK.sub(on_the_hub, line)
+        if changed != line:
+            yield LineEdit(number, number, (changed.rstrip("\r\n"),))
+
+
+def _without_layout(text: str, kept: Collection[str]) -> str:
+    """Return the text without ``marimo.App(...)`` options that name files not published."""
+    while (place := _layout_option(text, kept)) is not None:
+        text = text[: place[0]] + text[place[1] :]
+    return text
+
+
+def _layout_option(text: str, kept: Collection[str]) -> tuple[int, int] | None:
+    """Return the begin and end offset of such an option, with its comma, or None."""
+    call = app_call(text)
+    if call is None:
+        return None
+    both: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    arguments = sorted(both, key=lambda each: (each.lineno, each.col_offset))
+    for index, each in enumerate(arguments):
+        if not isinstance(each, ast.keyword) or each.arg not in _LAYOUT:
+            continue
+        if named_by(each) in kept:
+            continue
+        begin = _offset(text, each.lineno, each.col_offset)
+        end = _offset(text, each.end_lineno, each.end_col_offset)
+        if index + 1 < len(arguments):
+            return begin, _offset(
+                text, arguments[index + 1].lineno, arguments[index + 1].col_offset
+            )
+        if index:
+            before = arguments[index - 1]
+            return _offset(text, before.end_lineno, before.end_col_offset), end
+        comma = re.match(r"\s*,", text[end:])
+        return begin, end + (comma.end() if comma is not None else 0)
+    return None
+
+
+def _offset(text: str, line: int | None, column: int | None) -> int:
+    """Return the character offset of a line (from 1) and a column in UTF-8 bytes, as in ``ast``."""
+    lines = split_lines(text)
+    number = (line or 1) - 1
+    mark = len(_MARK) if number == 0 and text.startswith(_MARK) else 0
+    own = lines[number][mark:].encode()[: column or 0].decode()
+    return sum(map(len, lines[:number])) + mark + len(own)

@@ -1,0 +1,200 @@
+"""The conversion of an author's source into a release, without solutions and hidden tests.
+
+All rules are 0.3.16's (compatibility-0.3.16.md 7), so that a course's old sources give the same
+notebooks as before. Pure and deterministic.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import (
+    Cell,
+    LineEdit,
+    NotebookText,
+    indent_of,
+    parse_cells,
+    parse_python,
+    plain_text,
+    replace_lines,
+)
+from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.hashes import TO_DO, cell_hashes, is_answer_name
+from mograder.notebook.header_edit import check_header, set_keys
+from mograder.notebook.scopes import sentinels
+from mograder.notebook.source.author_advice import advise, lost_names, without_mark
+from mograder.notebook.source.solution_leftovers import left_over
+from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
+
+HIDDEN = "# HIDDEN TESTS"
+_PLACEHOLDER = re.compile(r"response_text = (?P<literal>.+)")
+_AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
+"""Text that raw triple quotes cannot hold, and characters that editors do not show."""
+_WHOLE = (
+    "Let no block be all that an `if`, a loop or a function holds, and let each begin and end "
+    "with whole statements."
+)
+_NAME_IT = (
+    "Name the cell `written_analysis`, or `written_analysis_…` if there are several; "
+    "answers in other cells count as changes."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseText:
+    """A released notebook.
+
+    ``secrets`` holds the removed solution lines, without indent; ``advice`` holds findings that do
+    not prevent the release.
+    """
+
+    text: str
+    solution_blocks: int
+    cell_hashes: tuple[str, ...]
+    secrets: tuple[str, ...]
+    advice: tuple[Finding, ...] = ()
+
+
+def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | None:
+    """Return the release of a source; None if it has no solution block.
+
+    Raises:
+        InvalidInput: Markers are wrong, the remaining text is not a notebook, or a solution is
+            still in it; the message has one line ``file:line: message`` for each mistake.
+    """
+    blocks = find_blocks(text, filename)
+    solutions = [block for block in blocks if block.kind is BlockKind.SOLUTION]
+    if not solutions:
+        return None
+    check_header(text, filename)
+    source = parse_cells(text, filename)
+    refuse(lost_names(source, blocks, filename))
+    secrets = _secrets(source.lines, solutions)
+    refuse(left_over(text, blocks, secrets, filename))
+    stripped = _with_written_answers(_strip(source, filename, blocks))
+    hashes = cell_hashes(parse_cells(stripped, filename).cells)
+    keys: dict[str, str | bool] = {"mograder-assignment": assignment}
+    if any(block.kind is BlockKind.HIDDEN for block in blocks):
+        keys["mograder-hidden-tests"] = True
+    keys["mograder-cell-hashes"] = ",".join(hashes)
+    released = without_mark(set_keys(stripped, keys))
+    advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
+    return ReleaseText(released, len(solutions), hashes, secrets, tuple(advice))
+
+
+def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
+    """Return what is released of a source, but with the hidden tests of these cells, by index.
+
+    It is for grading only. The header stays the source's.
+
+    Raises:
+        InvalidInput: As :func:`make_release`.
+    """
+    source = parse_cells(text, filename)
+    shown = [(cell.first, cell.last) for cell in source.cells if cell.index in cells]
+    blocks, marks = [], []
+    for block in find_blocks(text, filename):
+        inside = any(first <= block.begin <= last for first, last in shown)
+        if block.kind is BlockKind.HIDDEN and inside:
+            marks += [block.begin, block.end]
+        else:
+            blocks.append(block)
+    stripped = _with_written_answers(_strip(source, filename, blocks, marks))
+    return without_mark(stripped)
+
+
+def _strip(
+    source: NotebookText, filename: str, blocks: Sequence[Block], marks: Sequence[int] = ()
+) -> NotebookText:
+    """Return a source without the content of blocks, and without the lines ``marks``."""
+    tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
+    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
+    names = sentinels(tree, solutions)
+    edits = [LineEdit(line, line) for line in marks]
+    for block in blocks:
+        indent = indent_of(source.lines[block.begin - 1])
+        new = [HIDDEN]
+        if block.kind is BlockKind.SOLUTION:
+            bound = names.get((block.begin, block.end), ())
+            new = [*(f"{name} = ..." for name in bound), TO_DO, "pass"]
+        edits.append(LineEdit(block.begin, block.end, tuple(f"{indent}{line}" for line in new)))
+    try:
+        return parse_cells(replace_lines(source.lines, edits), filename)
+    except InvalidInput as error:
+        refuse(_breaking(source, filename, edits))
+        raise InvalidInput(
+            f"{filename}:{edits[0].first}: without its blocks this is not a notebook any more.",
+            hint=_WHOLE,
+        ) from error
+
+
+def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
+    """Yield findings for blocks without which the text is not valid Python."""
+    for edit in edits:
+        if parse_python(plain_text(replace_lines(source.lines, [edit]))) is None:
+            message = "without this block the notebook is no Python any more."
+            yield Finding(filename, edit.first, message, _WHOLE)
+
+
+def _with_written_answers(notebook: NotebookText) -> str:
+    """Return the text with the lines of each written answer replaced by Markdown."""
+    edits: list[LineEdit] = []
+    for cell in notebook.cells:
+        edits += _written_answer(cell, notebook.lines)
+    return replace_lines(notebook.lines, edits)
+
+
+def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
+    last = 0
+    for first in range(cell.body_first, cell.body_last - 2):
+        placeholder = _placeholder(lines[first - 1 : first + 3])
+        if placeholder is None or first <= last:
+            continue
+        last = first + 3
+        indent = indent_of(lines[first - 1])
+        content = [f"{indent}{line}" if line.strip() else "" for line in placeholder.split("\n")]
+        yield LineEdit(first, last, (f'{indent}mo.md(r"""', *content, f'{indent}""")'))
+    if last:
+        yield from _without_response(cell, lines)
+
+
+def _placeholder(lines: Sequence[str]) -> str | None:
+    """Return the placeholder text if these are the four lines of a written answer, else None."""
+    stripped = [line.strip() for line in lines]
+    found = _PLACEHOLDER.fullmatch(stripped[0])
+    if found is None or stripped[1:] != [TO_DO, "pass", "mo.md(response_text)"]:
+        return None
+    tree = parse_python(found["literal"])
+    match tree and tree.body:
+        case [ast.Expr(value=ast.Constant(value=str(value)))]:
+            return None if _AWKWARD.search(value) else value
+    return None
+
+
+def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
+    """Yield the edit that removes ``response_text`` from the cell's return."""
+    if "response_text" not in cell.returns:
+        return
+    names = [name for name in cell.returns if name != "response_text"]
+    indent = indent_of(lines[cell.return_first - 1])
+    value = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+    yield LineEdit(cell.return_first, cell.return_last, (f"{indent}return {value}".rstrip(),))
+
+
+def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
+    """Yield findings for written answers that students may not edit due to the cell's name."""
+    for cell in source.cells:
+        lines = [line.strip() for line in source.lines[cell.first - 1 : cell.last]]
+        if "mo.md(response_text)" in lines and not is_answer_name(cell.name):
+            message = "this written answer's cell has no name that says so."
+            yield Finding(filename, cell.first, message, _NAME_IT)
+
+
+def _secrets(lines: Sequence[str], solutions: Sequence[Block]) -> tuple[str, ...]:
+    """Return the stripped lines of the solutions; hidden tests may repeat visible ones."""
+    inside = (line.strip() for b in solutions for line in lines[b.begin : b.end - 1])
+    return tuple(dict.fromkeys(line for line in inside if line and not line.startswith("#")))

@@ -1,0 +1,120 @@
+"""One cell of an earlier version put into a notebook's present text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    LineEdit,
+    NotebookText,
+    guard_line,
+    parse_cells,
+    parse_python,
+    replace_lines,
+)
+from mograder.notebook.scopes import bound_names
+from mograder.notebook.versions.cell_matching import match_cells, moved_cells
+
+_WHOLE = "Put the whole version back instead."
+_BETWEEN = ("", "")
+"""The empty lines that marimo writes between two cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A notebook's text with one cell put back.
+
+    ``replaced`` is whether it took the place of a present cell; ``twice`` are the names that it
+    and another cell define, so that marimo runs neither until one of them is changed.
+    """
+
+    text: str
+    replaced: bool
+    twice: tuple[str, ...] = ()
+
+
+def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBack:
+    """Return the present text with the earlier text's cell of this index.
+
+    It replaces the present cell that it became. If that was removed, it is added behind the cell
+    that it followed. All other cells stay byte for byte.
+
+    Raises:
+        InvalidInput: One of the texts is not a notebook, or would not be one afterwards.
+        NotFound: The earlier text has no such cell.
+        Conflict: The present text has the cell as it was.
+    """
+    now, then = _parsed(present, filename), _parsed(earlier, filename)
+    if not 0 <= cell < len(then.cells):
+        raise NotFound("The earlier version has no such cell.")
+    wanted = then.cells[cell]
+    pairs = match_cells(then.cells, now.cells)
+    lines = _lines_of(then, wanted)
+    place = pairs.get(cell)
+    if place is None:
+        edit = _insertion(now, _before(pairs, cell), wanted, lines)
+    else:
+        edit = LineEdit(now.cells[place].first, now.cells[place].last, lines)
+        if _lines_of(now, now.cells[place]) == lines:
+            raise Conflict("This cell is in your notebook as it was then.")
+    text = replace_lines(now.lines, [edit])
+    result = _parsed(text, filename)
+    if len(result.cells) != len(now.cells) + (place is None):
+        raise InvalidInput("This cell cannot be put back alone.", hint=_WHOLE)
+    return PutBack(text, replaced=place is not None, twice=_twice(wanted, result))
+
+
+def _parsed(text: str, filename: str) -> NotebookText:
+    try:
+        return parse_cells(text, filename)
+    except InvalidInput as error:
+        raise InvalidInput(f"One cell cannot be put back: {error.message}", hint=_WHOLE) from error
+
+
+def _lines_of(notebook: NotebookText, cell: Cell) -> tuple[str, ...]:
+    return tuple(line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
+
+
+def _before(pairs: dict[int, int], cell: int) -> int | None:
+    """Return the present index of the nearest cell before one that is still there, in its order."""
+    moved = moved_cells(pairs)
+    return next(
+        (pairs[at] for at in range(cell - 1, -1, -1) if at in pairs and at not in moved), None
+    )
+
+
+def _insertion(
+    now: NotebookText, behind: int | None, wanted: Cell, lines: Sequence[str]
+) -> LineEdit:
+    """Return the edit that adds a cell behind another one, or as the first one."""
+    if behind is not None and wanted.kind is not CellKind.SETUP:
+        place = now.cells[behind].last + 1
+        return LineEdit(place, place - 1, (*_BETWEEN, *lines))
+    first = now.cells[0] if now.cells else None
+    if first is not None and first.kind is CellKind.SETUP:
+        return LineEdit(first.last + 1, first.last, (*_BETWEEN, *lines))
+    place = guard_line(now) if first is None else first.first
+    return LineEdit(place, place - 1, (*lines, *_BETWEEN))
+
+
+def _twice(wanted: Cell, result: NotebookText) -> tuple[str, ...]:
+    """Return the public names of the cell that another cell defines, too."""
+    own = _names(wanted)
+    skipped = False
+    found = set[str]()
+    for cell in result.cells:
+        if not skipped and cell.code == wanted.code:
+            skipped = True
+        else:
+            found |= own & _names(cell)
+    return tuple(sorted(found))
+
+
+def _names(cell: Cell) -> frozenset[str]:
+    tree = parse_python(cell.code)
+    names = frozenset[str]() if tree is None else bound_names(tree.body)
+    return frozenset(name for name in names if not name.startswith("_"))

@@ -1,0 +1,253 @@
+"""The difference between two versions of a notebook, cell by cell and line by line. Pure.
+
+Both texts may be a student's: what is compared is bounded, and a text that is no notebook is
+compared by its lines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_cells, split_lines
+from mograder.notebook.versions.alignment import Aligner
+from mograder.notebook.versions.cell_matching import Pairs, match_cells, moved_cells
+
+_AROUND = 3
+"""Unchanged lines that are shown before and after a changed one."""
+
+_OPENINGS = {CellKind.SETUP: "setup"}
+_NAMELESS = frozenset(("", "_", "__"))
+
+
+class CellChange(StrEnum):
+    """What became of a cell."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class LineChange(StrEnum):
+    """What became of a line; ``FOLDED`` is for unchanged ones, with their number as its text."""
+
+    SAME = "same"
+    ADDED = "added"
+    REMOVED = "removed"
+    FOLDED = "folded"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line without its end."""
+
+    change: LineChange
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellDifference:
+    """One cell: its change and, unless it is the same, its lines.
+
+    ``before`` and ``after`` are its indexes in the two texts, None where it is not there; ``name``
+    is "" for a cell without one, and ``line`` its first line in the file, in the later text if it
+    is there. ``moved`` is whether its place among the cells that stayed is another one.
+    """
+
+    change: CellChange
+    before: int | None
+    after: int | None
+    name: str
+    line: int
+    moved: bool = False
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDifference:
+    """The difference between two texts: of cells, in the later text's order, and of other lines.
+
+    ``outside`` are the lines outside of cells, if they differ. ``problem`` says why the texts were
+    compared by lines only, which ``outside`` then holds; else it is "".
+    """
+
+    cells: tuple[CellDifference, ...] = ()
+    outside: tuple[Line, ...] = ()
+    problem: str = ""
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing differs."""
+        return not self.outside and not self.differing
+
+    @property
+    def differing(self) -> tuple[CellDifference, ...]:
+        """The cells that were changed, moved, added or removed."""
+        return tuple(
+            each for each in self.cells if each.change is not CellChange.SAME or each.moved
+        )
+
+    def count(self, change: CellChange) -> int:
+        """Return the number of cells with this change."""
+        return sum(each.change is change for each in self.cells)
+
+    @property
+    def moved(self) -> int:
+        """The number of cells that were moved."""
+        return sum(each.moved for each in self.cells)
+
+
+def version_difference(before: str, after: str) -> VersionDifference:
+    """Return how a notebook's later text differs from an earlier one."""
+    aligner = Aligner()
+    try:
+        old, new = parse_cells(before, "the earlier version"), parse_cells(after, "this version")
+    except InvalidInput as error:
+        lines = _difference(_plain(split_lines(before)), _plain(split_lines(after)), aligner)
+        return VersionDifference(outside=lines, problem=error.message)
+    pairs = match_cells(old.cells, new.cells)
+    return VersionDifference(
+        cells=tuple(_cells(old, new, pairs, aligner)),
+        outside=_difference(_outside(old), _outside(new), aligner),
+    )
+
+
+def lines_changed(before: str, after: str) -> tuple[int, int]:
+    """Return the numbers of lines that are only in the later text, and only in the earlier one.
+
+    Lines are counted and not aligned, which is quick for texts of any size; a line that was moved
+    does not count.
+    """
+    old, new = (Counter(_plain(split_lines(text))) for text in (before, after))
+    return (new - old).total(), (old - new).total()
+
+
+def cell_title(cell: Cell) -> str:
+    """Return the name under which a cell is shown, "" for a cell without one."""
+    return _OPENINGS.get(cell.kind, "" if cell.name in _NAMELESS else cell.name)
+
+
+def _cells(
+    old: NotebookText, new: NotebookText, pairs: Pairs, aligner: Aligner
+) -> Iterator[CellDifference]:
+    """Yield the later text's cells, each removed one after those that it followed."""
+    moved = moved_cells(pairs)
+    partners = {after: before for before, after in pairs.items()}
+    removed = _removed_behind(old.cells, pairs, moved)
+    yield from (_removed(old.cells[index], aligner) for index in removed.get(-1, ()))
+    for cell in new.cells:
+        before = partners.get(cell.index)
+        if before is None:
+            lines = _difference((), _code(cell), aligner)
+            yield CellDifference(
+                CellChange.ADDED, None, cell.index, cell_title(cell), cell.first, lines=lines
+            )
+        else:
+            yield _kept(old.cells[before], cell, aligner, moved=before in moved)
+        yield from (_removed(old.cells[index], aligner) for index in removed.get(cell.index, ()))
+
+
+def _removed_behind(
+    cells: Sequence[Cell], pairs: Pairs, moved: frozenset[int]
+) -> dict[int, list[int]]:
+    """Return removed cells by the index of the later cell behind which they stood, -1 for none."""
+    found: dict[int, list[int]] = {}
+    place = -1
+    for cell in cells:
+        if cell.index not in pairs:
+            found.setdefault(place, []).append(cell.index)
+        elif cell.index not in moved:
+            place = pairs[cell.index]
+    return found
+
+
+def _kept(before: Cell, after: Cell, aligner: Aligner, *, moved: bool) -> CellDifference:
+    ours, theirs = _code(before), _code(after)
+    if _head(before) != _head(after):
+        ours, theirs = _head(before) + ours, _head(after) + theirs
+    lines = _difference(ours, theirs, aligner)
+    return CellDifference(
+        change=CellChange.CHANGED if lines else CellChange.SAME,
+        before=before.index,
+        after=after.index,
+        name=cell_title(after),
+        line=after.first,
+        moved=moved,
+        lines=lines,
+    )
+
+
+def _removed(cell: Cell, aligner: Aligner) -> CellDifference:
+    lines = _difference(_code(cell), (), aligner)
+    return CellDifference(
+        CellChange.REMOVED, cell.index, None, cell_title(cell), cell.first, lines=lines
+    )
+
+
+def _head(cell: Cell) -> list[str]:
+    """Return what the editor shows of a cell besides its code, as lines to compare."""
+    own = cell.kind in (CellKind.CELL, CellKind.UNPARSABLE) and cell_title(cell)
+    facts = (
+        (own, f"# named {cell.name}"),
+        (cell.hidden, "# hidden"),
+        (cell.disabled, "# disabled"),
+    )
+    return [line for holds, line in facts if holds]
+
+
+def _code(cell: Cell) -> list[str]:
+    return _plain(split_lines(cell.code.strip("\n")))
+
+
+def _outside(notebook: NotebookText) -> list[str]:
+    """Return the lines outside of cells, without empty ones and the version of marimo."""
+    inside = {line for cell in notebook.cells for line in range(cell.first, cell.last + 1)}
+    numbered = enumerate(_plain(notebook.lines), start=1)
+    found = (line for number, line in numbered if number not in inside and line.strip())
+    return [line for line in found if not line.startswith("__generated_with")]
+
+
+def _plain(lines: Sequence[str]) -> list[str]:
+    return [line.rstrip("\r\n") for line in lines]
+
+
+def _difference(old: Sequence[str], new: Sequence[str], aligner: Aligner) -> tuple[Line, ...]:
+    """Return the lines of both, or nothing if they are equal.
+
+    Where they are too long to be aligned, all lines of the one are removed and those of the other
+    added, between what both begin and end with.
+    """
+    if list(old) == list(new):
+        return ()
+    lines: list[Line] = []
+    one = other = 0
+    for left, right in (*aligner.align(old, new), (len(old), len(new))):
+        lines += (Line(LineChange.REMOVED, text) for text in old[one:left])
+        lines += (Line(LineChange.ADDED, text) for text in new[other:right])
+        if left < len(old):
+            lines.append(Line(LineChange.SAME, old[left]))
+        one, other = left + 1, right + 1
+    return tuple(_folded(lines))
+
+
+def _folded(lines: Sequence[Line]) -> Iterator[Line]:
+    """Yield the lines with long stretches of unchanged ones folded."""
+    near = set[int]()
+    for number, line in enumerate(lines):
+        if line.change is not LineChange.SAME:
+            near.update(range(number - _AROUND, number + _AROUND + 1))
+    folded = 0
+    for number, line in enumerate(lines):
+        if number not in near:
+            folded += 1
+            continue
+        if folded:
+            yield Line(LineChange.FOLDED, str(folded))
+            folded = 0
+        yield line
+    if folded:
+        yield Line(LineChange.FOLDED, str(folded))

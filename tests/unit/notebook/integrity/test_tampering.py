@@ -1,0 +1,54 @@
+"""The changes of a submission against its release, in words for graders."""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.integrity.integrity import describe_tampering
+from tests.unit.notebook.grading_sources import MARKS, source
+
+CHECK = '@app.cell\ndef _():\n    check("Q1: a", [(x == 1, "m")])\n    return\n'
+GIVEN = "def given(x):\n    return 1 * x"
+RELEASE = (
+    source(
+        "import numpy as np",
+        GIVEN,
+        MARKS,
+        "# YOUR CODE HERE\nx = 1",
+        CHECK,
+        'check("Q2: b", [(x == 2, "m")])\ncheck("Q3: c", [])',
+    )
+    + '\n\nif __name__ == "__main__":\n    app.run()\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("    x = 1\n", "    x = 5\n    y = 2\n", ()),
+        ("import numpy as np\n", "import numpy as np\n    import scipy\n", ()),
+        ("(x == 1,", "(True,", ("check(Q1)",)),
+        ("(x == 2,", "(True,", ("check(Q2)", "check(Q3)")),
+        ('"Q1": 10', '"Q1": 99', ("marks",)),
+        ("return 1 * x\n", "return 2 * x\n", ("cell: modified: def given(x):",)),
+        ("def given(x):\n        return 1 * x\n", "pass\n", ("cell: missing: def given(x):",)),
+        (CHECK, "", ("check(Q1)",)),
+        ("if __name__", CHECK.replace("x == 1", "True") + "\n\nif __name__", ("check(Q1)",)),
+        ("if __name__", "@app.cell\ndef _():\n    z = 3\n    return\n\n\nif __name__", ()),
+    ],
+)
+def test_changes_of_a_release_in_words_for_graders(
+    old: str, new: str, told: tuple[str, ...]
+) -> None:
+    assert old in RELEASE
+    assert described(RELEASE.replace(old, new)) == told
+
+
+def test_an_untouched_release_with_line_ends_of_windows_is_unchanged() -> None:
+    assert described(RELEASE.replace("\n", "\r\n")) == ()
+
+
+def described(text: str) -> tuple[str, ...]:
+    """The changes of a submission."""
+    return describe_tampering(parse_cells(text, "hw.py"), parse_cells(RELEASE, "hw.py"))

@@ -1,0 +1,134 @@
+"""The release made of a source (compatibility-0.3.16.md 7, B112); most of it is in the corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from marimo._ast.parse import parse_notebook
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.hashes import cell_hash, cell_hashes, is_editable
+from mograder.notebook.source.leaks import find_leaks, hidden_values
+from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
+
+COURSE = Path(__file__).parents[4] / "examples" / "course"
+EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"]
+HEAD = "import marimo\n\napp = marimo.App()\n\n\n"
+BLOCK = "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
+
+
+def example(where: str, name: str) -> str:
+    return (COURSE / where / name / f"{name}.py").read_bytes().decode()
+
+
+def release(text: str) -> ReleaseText:
+    made = make_release(text, filename="A1.py", assignment="A1")
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_becomes_its_release_byte_for_byte(name: str) -> None:
+    made = make_release(example("source", name), filename=f"{name}.py", assignment=name)
+    assert made is not None
+    assert made.text == example("release", name)
+    assert made.advice == ()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_leaks_nothing(name: str) -> None:
+    source, released = example("source", name), example("release", name)
+    hidden = hidden_values(source, released, f"{name}.py")
+    assert find_leaks(released, f"{name}.py", hidden=hidden) == ()
+
+
+def test_a_release_says_what_was_taken_out() -> None:
+    made = release(example("source", "A2-Cooling-Coffee"))
+    assert "mograder-hidden-tests = true" in made.text
+    assert made.solution_blocks == 4
+    assert "best_rate = rates[np.argmin(misfits)]" in made.secrets
+    assert not any(line in made.text for line in made.secrets if len(line) > 12)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_fingerprint_is_taken_of_what_marimo_itself_calls_the_code(name: str) -> None:
+    text = example("release", name)
+    parsed = parse_notebook(text)
+    assert parsed is not None
+    cells = parse_cells(text, f"{name}.py").cells
+    assert [cell.code for cell in cells] == [cell.code for cell in parsed.cells]
+    assert f'"{",".join(cell_hashes(cells))}"' in text
+
+
+def test_a_fingerprint_does_not_mind_space_around_the_code() -> None:
+    assert cell_hash("x = 1") == cell_hash("\n x = 1\n\n") == "8ff436de"
+    assert cell_hash("x = '\ud800'")
+
+
+@pytest.mark.parametrize(
+    ("name", "editable"),
+    [
+        *(("written_analysis", True), ("written_analysis_2", True), ("written_analysis_", True)),
+        *(("written_analysis2", False), ("my_written_analysis", False), ("_", False)),
+    ],
+)
+def test_a_cell_is_for_students_when_its_name_says_so(name: str, editable: bool) -> None:
+    text = f"{HEAD}@app.cell\ndef {name}():\n    x = 1\n    return\n"
+    assert is_editable(parse_cells(text, "A1.py").cells[0]) is editable
+
+
+@pytest.mark.parametrize("kind", ["function", "class_definition"])
+def test_a_block_may_end_with_what_it_is_in(kind: str) -> None:
+    """Its last mark then stands below the last statement, where Python sees no code any more."""
+    opening = "def f(x):" if kind == "function" else "class C:"
+    made = release(f"{HEAD}@app.{kind}\n{opening}\n{BLOCK}")
+    assert made.text == f"{HEAD}@app.{kind}\n{opening}\n    # YOUR CODE HERE\n    pass\n"
+
+
+def test_a_name_that_an_earlier_block_bound_is_not_reset_by_a_later_one() -> None:
+    later = "    print(x)\n    ### BEGIN SOLUTION\n    x = x + 1\n    ### END SOLUTION\n"
+    made = release(f"{HEAD}@app.cell\ndef _():\n{BLOCK}{later}    return (x,)\n")
+    assert made.text.count("x = ...") == 1
+
+
+def test_a_name_whose_only_binding_was_taken_out_before_is_bound_again() -> None:
+    """The first block's next return has no use for it, and the second one's has."""
+    first = "    if a:\n" + BLOCK.replace("    ", "        ") + "        return 0\n"
+    second = BLOCK.replace("x = 41", "x = x") + "    return x\n"
+    made = release(f"{HEAD}@app.function\ndef f(a):\n{first}{second}")
+    assert made.text.count("x = ...") == 1
+    assert made.text.index("return 0") < made.text.index("x = ...")
+
+
+def test_code_that_nests_without_end_is_refused_or_released_but_breaks_nothing() -> None:
+    deep = "+".join(["1"] * 2500)
+    text = f"{HEAD}@app.cell\ndef _():\n    y = {deep}\n{BLOCK}    return (x,)\n"
+    try:
+        assert "x = ..." in release(text).text
+    except InvalidInput as refused:
+        assert refused.message.startswith("A1.py:1: ")  # noqa: PT017
+
+
+def test_a_source_without_solutions_is_skipped_whatever_it_is() -> None:
+    assert make_release("x = = 1", filename="A1.py", assignment="A1") is None
+
+
+def test_a_release_for_grading_keeps_the_hidden_tests_of_some_cells() -> None:
+    test = "    a = 1\n    ### BEGIN HIDDEN TESTS\n    assert a == {0}\n    ### END HIDDEN TESTS\n"
+    cells = [
+        f"@app.cell\ndef _():\n{text}    return\n"
+        for text in (BLOCK, test.format(1), test.format(2))
+    ]
+    text = HEAD + "\n\n".join(cells)
+    kept = with_hidden_tests(text, "A1.py", {2})
+    assert "assert a == 1" not in kept
+    assert "assert a == 2" in kept
+    assert "HIDDEN TESTS\n    assert" not in kept
+    assert "x = 41" not in kept
+    assert kept.count("# HIDDEN TESTS") == 1
+    assert (
+        with_hidden_tests(text, "A1.py", ()).splitlines()[-20:]
+        == release(text).text.splitlines()[-20:]
+    )

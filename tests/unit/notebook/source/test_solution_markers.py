@@ -1,0 +1,77 @@
+"""The marks around what students must not see; more of them are in the corpus.
+
+See compatibility-0.3.16.md 7.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from mograder.core.errors import InvalidInput
+from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
+
+HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n"
+
+
+def blocks(*lines: str) -> tuple[Block, ...]:
+    return find_blocks(HEAD + "".join(f"    {line}\n" for line in lines) + "    return\n", "A1.py")
+
+
+def test_blocks_come_in_order_with_their_lines() -> None:
+    found = blocks(
+        *("### BEGIN SOLUTION", "x = 1", "### END SOLUTION", "y = 2"),
+        *("### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"),
+    )
+    assert found == (Block(BlockKind.SOLUTION, 8, 10), Block(BlockKind.HIDDEN, 12, 13))
+
+
+def test_a_mark_counts_at_any_indent_and_with_space_behind_it() -> None:
+    assert blocks("if x:", "    ### BEGIN SOLUTION  ", "    pass", "### END SOLUTION\t")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("# The solution begins here.", "# end of the hidden tests", "## Solution", "# SOLUTION"),
+        *("# BEGINNING", "### Begin with one", "x = '### BEGIN SOLUTION'", "# begin solution of 2"),
+        *("### BEGIN", "### TESTS", "# see BEGIN SOLUTION", "print('### END SOLUTION')  # why"),
+    ],
+)
+def test_a_remark_is_no_mark(line: str) -> None:
+    assert blocks(line) == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("### begin solution", "###BEGIN SOLUTION", "## BEGIN SOLUTION", "#### BEGIN SOLUTION"),
+        *("# BEGIN SOLUTION", "#BEGIN SOLUTION", "### BEGIN SOLUTION:", "### BEGIN  SOLUTION"),
+        *("### BEGIN_SOLUTION", "### BEGIN-SOLUTION", "### BeginSolution", "### START SOLUTION"),
+        *("###\u00a0BEGIN SOLUTION", "### BEGIN SOLUTIONS", "### SOLUTION BEGIN"),
+        *("x = 1 ### BEGIN SOLUTION", "x = '#'  ###BEGIN SOLUTION", "# begin solution"),
+    ],
+)
+def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
+    with pytest.raises(InvalidInput, match=r"A1\.py:8: .*'### BEGIN SOLUTION', on a line of its"):
+        blocks(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "### BEGIN HIDDEN TEST",
+        "### begin hidden tests",
+        "### BEGIN HIDDENTESTS",
+        "# BEGIN HIDDEN TESTS",
+    ],
+)
+def test_what_is_nearly_a_mark_of_hidden_tests_is_refused_as_well(line: str) -> None:
+    with pytest.raises(InvalidInput, match=r"A1\.py:8: .*'### BEGIN HIDDEN TESTS', on a line"):
+        blocks(line)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        blocks("### END SOLUTION", "### BEGIN SOLUTION", "### END HIDDEN TESTS", "## END SOLUTION")
+    lines = refused.value.message.split("\n")
+    assert [line.split(":")[1] for line in lines] == ["8", "10", "11"]
