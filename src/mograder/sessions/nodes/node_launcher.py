@@ -38,7 +38,7 @@ from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.placement import NodeLoad, choose_node
-from mograder.store.hub.hub_tables import SessionRow
+from mograder.store.hub.hub_tables import SessionRow, SessionState
 
 _log = logging.getLogger(__name__)
 
@@ -204,12 +204,17 @@ class NodeLauncher:
         over = await self._leases.lapsed(frozenset(row.node for row in away)) if away else ()
         presumed = [_info(row.session_id, row.node) for row in away if row.node not in over]
         places = {row.session_id: row.node for row in rows}
+        running = {row.session_id for row in rows if row.state is SessionState.RUNNING}
         listed = [each for answer in lists for each in answer or ()]
         # A node may have sessions that no hub knows, but none whose row names another node.
         found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
         self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
         for info in (*presumed, *found):
-            self._places.setdefault(info.session_id, info.node)
+            # While another hub starts a session it may move to another node: the row tells.
+            if places.get(info.session_id) is None:
+                self._places.setdefault(info.session_id, info.node)
+            elif info.session_id in running:
+                self._places[info.session_id] = info.node
         return (*found, *presumed)
 
     def _drop_places(self, answered: set[str], rows: set[str], running: set[str]) -> None:
@@ -298,10 +303,12 @@ class NodeLauncher:
 
     async def _place_of(self, session_id: str) -> str:
         """Return the name of a session's node, "" if the session is unknown or not placed."""
-        if session_id in self._places:
-            return self._places[session_id]
-        # Another hub may have started it, and the row says where, also before the node does.
-        return await asyncio.to_thread(self._rows.place_of, session_id)
+        if session_id not in self._starting:
+            # Another hub may have started it: the row says where, also before the node does.
+            place = await asyncio.to_thread(self._rows.place_of, session_id)
+            if place:
+                return place
+        return self._places.get(session_id, "")
 
     async def _tell_answered(self, session_id: str) -> None:
         node = self._registry.find(self._places.get(session_id, ""))

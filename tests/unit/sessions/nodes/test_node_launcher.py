@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, update
 
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.settings_model import LimitsSettings
@@ -22,132 +20,22 @@ from mograder.sandbox.protocol import (
     Execute,
     Failed,
     Measured,
-    Mode,
-    News,
     SessionUse,
     StartSession,
 )
 from mograder.sessions.nodes.node_capacity import node_capacity
-from mograder.sessions.nodes.node_environments import NodeEnvironments
-from mograder.sessions.nodes.node_launcher import NodeLauncher
-from mograder.sessions.nodes.node_leases import Leases
-from mograder.sessions.nodes.node_registry import NodeRegistry
-from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.store.database.database import open_engine, upgrade
-from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
-from mograder.store.hub.node_tables import NodeRow, nodes
-from mograder.store.hub.nodes import Nodes
-from tests.support.clock import ManualClock
-from tests.support.fake_node import MEGABYTE, FakeLink, FakeNode, linked
-
-LEASE = 8.0
-PATIENCE = 20.0
-KEY = "environment-1"
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-@dataclass
-class Rig:
-    """A launcher with its database, and the nodes that are connected to it."""
-
-    engine: Engine
-    place: Path
-    ended: list[Ended] = field(default_factory=list)
-    news: list[News] = field(default_factory=list)
-    compared: int = 0
-    """How often the manager was asked to compare the sessions."""
-
-    def __post_init__(self) -> None:
-        self.clock = ManualClock()
-        self.rows, self.nodes = HubState(self.engine), Nodes(self.engine)
-        self.registry = NodeRegistry(self.clock, LEASE)
-        self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",))
-        self.environments = NodeEnvironments(self.registry, 60)
-        self.launcher = NodeLauncher(self.registry, self.leases, self.environments, self.rows)
-        self.runs = NodeRuns(self.registry, self.environments)
-        self.launcher.watch(self.ended.append, self._compare, self.news.append)
-        self._tasks = [asyncio.create_task(self.leases.watch())]
-        self._links: list[FakeLink] = []
-
-    def _compare(self) -> None:
-        self.compared += 1
-
-    async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
-        """Connect a node and have its lease granted."""
-        if join:
-            self.nodes.add(NodeRow(node.name, "f" * 64, NOW, NOW + timedelta(days=30)))
-        node.environments.add(KEY)
-        link, serving = await linked(node)
-        self._links.append(link)
-        self._tasks.append(serving)
-        compared = self.compared
-        self.launcher.came(link)
-        await until(lambda: self.compared > compared)
-        node.report()
-        await until(lambda: self._granted(node.name))
-        return link
-
-    def _granted(self, name: str) -> bool:
-        found = self.registry.find(name)
-        return found is not None and found.granted
-
-    def lapse(self, name: str) -> None:
-        """Let a node's lease be over by the database's time."""
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        with self.engine.begin() as connection:
-            connection.execute(update(nodes).where(nodes.c.name == name).values(lease_until=past))
-
-    async def start(self, name: str) -> str:
-        """Start a session as the manager does; return its node."""
-        request = spec(name)
-        self.add_row(request.session_id)
-        return (await self.launcher.start(request)).node
-
-    def add_row(self, session_id: str) -> None:
-        """Add the row that a start begins with."""
-        row = SessionRow(
-            session_id, session_id, "A1", "edit", SessionState.STARTING, "", "", KEY, NOW, NOW
-        )
-        self.rows.add_session(row)
-
-    async def close(self) -> None:
-        """Leave no task behind."""
-        await self.launcher.close()
-        await self.environments.close()
-        await self.leases.close()
-        for link in self._links:
-            await link.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def spec(name: str) -> StartSession:
-    """A session of one notebook."""
-    return StartSession(
-        session_id=f"session-{name}",
-        mode=Mode.EDIT,
-        directory=Path("/share/notebooks/x/A1"),
-        notebook="A1.py",
-        environment=Path("/environments") / KEY,
-        base_url=f"/edit/user/{name}/A1",
-        uid_slot=1,
-        limits=limits_of(LimitsSettings()),
-    )
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for the other end of a connection in this process, or for a thread."""
-    async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.005)
+from mograder.store.hub.hub_state import SessionState
+from mograder.store.hub.node_tables import NodeRow
+from tests.support.fake_node import MEGABYTE, FakeNode
+from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path) -> AsyncIterator[NodeRig]:
     engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
     upgrade(engine)
-    made = Rig(engine, tmp_path)
+    made = NodeRig(engine, tmp_path)
     yield made
     await made.close()
     engine.dispose()
@@ -156,7 +44,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 # --- where sessions start ---------------------------------------------------------------------
 
 
-async def test_a_burst_is_spread_over_the_nodes(rig: Rig) -> None:
+async def test_a_burst_is_spread_over_the_nodes(rig: NodeRig) -> None:
     one, two = FakeNode("one", zygotes={KEY}), FakeNode("two", zygotes={KEY})
     for node in (one, two):
         await rig.connect(node)
@@ -165,7 +53,9 @@ async def test_a_burst_is_spread_over_the_nodes(rig: Rig) -> None:
     assert len(one.sessions) == len(two.sessions) == 4
 
 
-async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(rig: Rig) -> None:
+async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(
+    rig: NodeRig,
+) -> None:
     go_on = asyncio.Event()
     node = FakeNode("one", hold=go_on)
     await rig.connect(node)
@@ -178,7 +68,7 @@ async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_start
     assert (info.endpoint.node, info.endpoint.socket.stem) == ("one", "session-a")
 
 
-async def test_a_start_that_was_taken_over_is_not_sent_to_a_node(rig: Rig) -> None:
+async def test_a_start_that_was_taken_over_is_not_sent_to_a_node(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     with pytest.raises(Conflict):
@@ -186,7 +76,7 @@ async def test_a_start_that_was_taken_over_is_not_sent_to_a_node(rig: Rig) -> No
     assert not node.sessions
 
 
-async def test_a_draining_node_gets_no_session(rig: Rig) -> None:
+async def test_a_draining_node_gets_no_session(rig: NodeRig) -> None:
     one, two = FakeNode("one", zygotes={KEY}), FakeNode("two")
     for node in (one, two):
         await rig.connect(node)
@@ -196,7 +86,7 @@ async def test_a_draining_node_gets_no_session(rig: Rig) -> None:
     assert await rig.start("a") == "two"
 
 
-async def test_the_administrators_wish_to_drain_reaches_the_node(rig: Rig) -> None:
+async def test_the_administrators_wish_to_drain_reaches_the_node(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     rig.nodes.drain("one", draining=True)
@@ -207,7 +97,7 @@ async def test_the_administrators_wish_to_drain_reaches_the_node(rig: Rig) -> No
     assert not await rig.launcher.answers()
 
 
-async def test_a_node_that_fails_a_start_is_passed_over(rig: Rig) -> None:
+async def test_a_node_that_fails_a_start_is_passed_over(rig: NodeRig) -> None:
     broken = FakeNode("broken", zygotes={KEY})
     broken.failure = Failed(id=0, family="SandboxUnavailable", message="no bubblewrap")
     sound = FakeNode("sound")
@@ -219,7 +109,7 @@ async def test_a_node_that_fails_a_start_is_passed_over(rig: Rig) -> None:
     assert len(broken.calls) == calls
 
 
-async def test_the_error_of_the_only_node_is_told(rig: Rig) -> None:
+async def test_the_error_of_the_only_node_is_told(rig: NodeRig) -> None:
     broken = FakeNode("broken")
     broken.failure = Failed(id=0, family="SandboxUnavailable", message="no bubblewrap")
     await rig.connect(broken)
@@ -227,7 +117,7 @@ async def test_the_error_of_the_only_node_is_told(rig: Rig) -> None:
         await rig.start("a")
 
 
-async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: Rig) -> None:
+async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: NodeRig) -> None:
     """The first node might still start it, so the second one gets it after the lease."""
     one = FakeNode("one", zygotes={KEY}, hold=asyncio.Event())
     two = FakeNode("two")
@@ -246,7 +136,7 @@ async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: Rig) -> None
 # --- stopping -----------------------------------------------------------------------------------
 
 
-async def test_a_stop_reaches_the_node(rig: Rig) -> None:
+async def test_a_stop_reaches_the_node(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     await rig.start("a")
@@ -255,7 +145,7 @@ async def test_a_stop_reaches_the_node(rig: Rig) -> None:
     assert await rig.launcher.stop("session-unknown") is False
 
 
-async def test_a_session_of_another_hub_is_found_by_its_row(rig: Rig) -> None:
+async def test_a_session_of_another_hub_is_found_by_its_row(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     rig.add_row("session-a")
@@ -264,7 +154,7 @@ async def test_a_session_of_another_hub_is_found_by_its_row(rig: Rig) -> None:
     assert "session-a" in node.stopped, "a start that is on its way is refused by the node"
 
 
-async def test_a_stop_on_a_node_that_is_away_waits_for_its_lease(rig: Rig) -> None:
+async def test_a_stop_on_a_node_that_is_away_waits_for_its_lease(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     await rig.start("a")
@@ -277,7 +167,7 @@ async def test_a_stop_on_a_node_that_is_away_waits_for_its_lease(rig: Rig) -> No
     assert await stopping is False
 
 
-async def test_a_stop_is_sent_again_when_the_node_is_back(rig: Rig) -> None:
+async def test_a_stop_is_sent_again_when_the_node_is_back(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     await rig.start("a")
@@ -291,7 +181,7 @@ async def test_a_stop_is_sent_again_when_the_node_is_back(rig: Rig) -> None:
 # --- lost nodes -----------------------------------------------------------------------------------
 
 
-async def test_sessions_of_a_lost_node_end_with_its_lease_and_not_before(rig: Rig) -> None:
+async def test_sessions_of_a_lost_node_end_with_its_lease_and_not_before(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     for name in ("a", "b"):
@@ -311,7 +201,7 @@ async def test_sessions_of_a_lost_node_end_with_its_lease_and_not_before(rig: Ri
 
 
 async def test_sessions_of_a_node_that_is_silent_end_though_its_connection_is_open(
-    rig: Rig,
+    rig: NodeRig,
 ) -> None:
     node = FakeNode("one")
     link = await rig.connect(node)
@@ -324,10 +214,11 @@ async def test_sessions_of_a_node_that_is_silent_end_though_its_connection_is_op
     assert [each.reason for each in rig.ended] == ["machine"]
 
 
-async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig: Rig) -> None:
+async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig: NodeRig) -> None:
     rig.nodes.add(NodeRow("one", "f" * 64, NOW, NOW + timedelta(days=30)))
     rig.add_row("session-a")
     rig.rows.place_session("session-a", "one")
+    rig.rows.update_session("session-a", state=SessionState.RUNNING, socket="")
     rig.nodes.renew_lease("one", "f" * 64, 60)
     (info,) = await rig.launcher.sessions()
     assert (info.session_id, info.node) == ("session-a", "one")
@@ -336,7 +227,9 @@ async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig
     assert rig.ended[0].reason == "machine"
 
 
-async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease(rig: Rig) -> None:
+async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease(
+    rig: NodeRig,
+) -> None:
     node = FakeNode("one")
     link = await rig.connect(node)
     await rig.start("a")
@@ -352,7 +245,7 @@ async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease
     assert rig.ended[0].reason == "machine"
 
 
-async def test_a_node_that_connects_again_replaces_its_old_connection(rig: Rig) -> None:
+async def test_a_node_that_connects_again_replaces_its_old_connection(rig: NodeRig) -> None:
     node = FakeNode("one")
     old = await rig.connect(node)
     await rig.start("a")
@@ -368,7 +261,7 @@ async def test_a_node_that_connects_again_replaces_its_old_connection(rig: Rig) 
 # --- what a node may say --------------------------------------------------------------------------
 
 
-async def test_a_node_speaks_for_its_own_sessions_only(rig: Rig) -> None:
+async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
     honest, liar = FakeNode("honest", zygotes={KEY}), FakeNode("liar")
     for node in (honest, liar):
         await rig.connect(node)
@@ -390,13 +283,15 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: Rig) -> None:
     assert not honest.sessions
 
 
-async def test_numbers_that_no_machine_has_are_bounded(rig: Rig) -> None:
+async def test_numbers_that_no_machine_has_are_bounded(rig: NodeRig) -> None:
     await rig.connect(FakeNode("vain", memory_mb=10**15, starts=-5))
     (load,) = rig.registry.loads()
     assert (load.memory, load.starts) == (1 << 44, 0)
 
 
-async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(rig: Rig) -> None:
+async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(
+    rig: NodeRig,
+) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     for name in ("a", "b"):
@@ -413,7 +308,7 @@ async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(r
 # --- capacity, environments, runs -----------------------------------------------------------------
 
 
-async def test_the_capacity_follows_the_nodes(rig: Rig) -> None:
+async def test_the_capacity_follows_the_nodes(rig: NodeRig) -> None:
     capacity = node_capacity(3600, LimitsSettings(), rig.registry)
     assert (capacity.memory, capacity.starts) == (0, 0)
     one = FakeNode("one", memory_mb=1000, starts=4)
@@ -427,20 +322,20 @@ async def test_the_capacity_follows_the_nodes(rig: Rig) -> None:
 
 
 async def test_a_start_without_nodes_fails_after_a_while(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: NodeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mograder.sessions.nodes.node_launcher._WAIT_SECONDS", 0.05)
     with pytest.raises(Busy, match="No machine is ready"):
         await rig.start("a")
 
 
-async def test_a_start_waits_for_a_node_that_is_about_to_connect(rig: Rig) -> None:
+async def test_a_start_waits_for_a_node_that_is_about_to_connect(rig: NodeRig) -> None:
     starting = asyncio.create_task(rig.start("a"))
     await rig.connect(FakeNode("one"))
     assert await starting == "one"
 
 
-async def test_a_node_builds_an_environment_before_the_first_session(rig: Rig) -> None:
+async def test_a_node_builds_an_environment_before_the_first_session(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     environment = finished_environment(rig.place / "fresh-environment")
@@ -453,7 +348,7 @@ async def test_a_node_builds_an_environment_before_the_first_session(rig: Rig) -
     assert (order.key, order.python) == ("fresh-environment", "3.12.1")
 
 
-async def test_all_nodes_warm_an_environment_also_later_ones(rig: Rig) -> None:
+async def test_all_nodes_warm_an_environment_also_later_ones(rig: NodeRig) -> None:
     one, late = FakeNode("one"), FakeNode("late")
     await rig.connect(one)
     rig.environments.warm_later(finished_environment(rig.place / "fresh-environment"))
@@ -462,7 +357,7 @@ async def test_all_nodes_warm_an_environment_also_later_ones(rig: Rig) -> None:
     await late.until(lambda: "fresh-environment" in late.zygotes)
 
 
-async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: Rig) -> None:
+async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: NodeRig) -> None:
     await rig.connect(FakeNode("small", memory_mb=1000, zygotes={KEY}))
     await rig.connect(FakeNode("large", memory_mb=8000))
     lines: list[str] = []
@@ -490,7 +385,7 @@ def finished_environment(path: Path) -> Path:
     return path
 
 
-async def test_a_flood_of_statuses_costs_few_renewals(rig: Rig) -> None:
+async def test_a_flood_of_statuses_costs_few_renewals(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     before = len(node.grants)

@@ -1,0 +1,127 @@
+"""The launcher of one hub over fake nodes, with a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, update
+
+from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.protocol import Ended, Mode, News, StartSession
+from mograder.sessions.nodes.node_environments import NodeEnvironments
+from mograder.sessions.nodes.node_launcher import NodeLauncher
+from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_runs import NodeRuns
+from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
+from mograder.store.hub.node_tables import NodeRow, nodes
+from mograder.store.hub.nodes import Nodes
+from tests.support.clock import ManualClock
+from tests.support.fake_node import FakeLink, FakeNode, linked
+
+LEASE = 8.0
+PATIENCE = 20.0
+KEY = "environment-1"
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@dataclass
+class NodeRig:
+    """A launcher with its database, and the nodes that are connected to it."""
+
+    engine: Engine
+    place: Path
+    ended: list[Ended] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
+    compared: int = 0
+    """How often the manager was asked to compare the sessions."""
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock()
+        self.rows, self.nodes = HubState(self.engine), Nodes(self.engine)
+        self.registry = NodeRegistry(self.clock, LEASE)
+        self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",))
+        self.environments = NodeEnvironments(self.registry, 60)
+        self.launcher = NodeLauncher(self.registry, self.leases, self.environments, self.rows)
+        self.runs = NodeRuns(self.registry, self.environments)
+        self.launcher.watch(self.ended.append, self._compare, self.news.append)
+        self._tasks = [asyncio.create_task(self.leases.watch())]
+        self._links: list[FakeLink] = []
+
+    def _compare(self) -> None:
+        self.compared += 1
+
+    async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
+        """Connect a node and have its lease granted."""
+        if join:
+            self.nodes.add(NodeRow(node.name, "f" * 64, NOW, NOW + timedelta(days=30)))
+        node.environments.add(KEY)
+        link, serving = await linked(node)
+        self._links.append(link)
+        self._tasks.append(serving)
+        compared = self.compared
+        self.launcher.came(link)
+        await until(lambda: self.compared > compared)
+        node.report()
+        await until(lambda: self._granted(node.name))
+        return link
+
+    def _granted(self, name: str) -> bool:
+        found = self.registry.find(name)
+        return found is not None and found.granted
+
+    def lapse(self, name: str) -> None:
+        """Let a node's lease be over by the database's time."""
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        with self.engine.begin() as connection:
+            connection.execute(update(nodes).where(nodes.c.name == name).values(lease_until=past))
+
+    async def start(self, name: str) -> str:
+        """Start a session as the manager does; return its node."""
+        request = spec(name)
+        self.add_row(request.session_id)
+        return (await self.launcher.start(request)).node
+
+    def add_row(self, session_id: str) -> None:
+        """Add the row that a start begins with."""
+        row = SessionRow(
+            session_id, session_id, "A1", "edit", SessionState.STARTING, "", "", KEY, NOW, NOW
+        )
+        self.rows.add_session(row)
+
+    async def close(self) -> None:
+        """Leave no task behind."""
+        await self.launcher.close()
+        await self.environments.close()
+        await self.leases.close()
+        for link in self._links:
+            await link.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def spec(name: str) -> StartSession:
+    """A session of one notebook."""
+    return StartSession(
+        session_id=f"session-{name}",
+        mode=Mode.EDIT,
+        directory=Path("/share/notebooks/x/A1"),
+        notebook="A1.py",
+        environment=Path("/environments") / KEY,
+        base_url=f"/edit/user/{name}/A1",
+        uid_slot=1,
+        limits=limits_of(LimitsSettings()),
+    )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for the other end of a connection in this process, or for a thread."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.005)
