@@ -49,10 +49,7 @@ class SingleFlight(Generic[K, T]):
         """Return the result of ``do`` or raise its exception; join a running task of the key."""
         work = self._works.get(key)
         if work is None:
-            told = _Told()
-            work = _Work(asyncio.ensure_future(do(told)), told)
-            self._works[key] = work
-            work.task.add_done_callback(lambda task: self._finish(key, task))
+            work = self._begin(key, do)
         elif work.told.last:
             progress(work.told.last)
         work.told.listeners.append(progress)
@@ -60,6 +57,24 @@ class SingleFlight(Generic[K, T]):
             return await asyncio.shield(work.task)
         finally:
             work.told.listeners.remove(progress)
+
+    async def after(self, key: K, do: Callable[[Progress], Awaitable[T]]) -> T:
+        """Return the result of ``do``, which begins once the key's running task has ended.
+
+        From now on this is the task of the key, also if the caller is cancelled.
+        """
+        former = self._works.get(key)
+
+        async def in_turn(tell: Progress) -> T:
+            if former is not None:
+                try:
+                    await asyncio.wait({former.task})
+                except asyncio.CancelledError:
+                    former.task.cancel()
+                    raise
+            return await do(tell)
+
+        return await asyncio.shield(self._begin(key, in_turn).task)
 
     async def wait(self, key: K) -> None:
         """Wait for the running task of a key, if there is one; raise its exception."""
@@ -92,9 +107,17 @@ class SingleFlight(Generic[K, T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _begin(self, key: K, do: Callable[[Progress], Awaitable[T]]) -> _Work[T]:
+        told = _Told()
+        work = _Work(asyncio.ensure_future(do(told)), told)
+        self._works[key] = work
+        work.task.add_done_callback(lambda task: self._finish(key, task))
+        return work
+
     def _finish(self, key: K, task: asyncio.Future[T]) -> None:
         """Remove a task that has ended, also one that was cancelled before it began."""
-        del self._works[key]
+        if self._works[key].task is task:
+            del self._works[key]
         if not task.cancelled():
             # Mark the exception as retrieved: without waiting callers it is ignored.
             task.exception()

@@ -221,7 +221,7 @@ class SessionManager:
             return
         ending = self._record_end(live, reason)
         # A task of its own: it goes on if the caller is cancelled; new starts of the key await it.
-        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=True))
+        await self._ends.after(live.key, lambda _: self._conclude(ending, alive=True))
 
     def find(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers; memory only."""
@@ -457,7 +457,7 @@ class SessionManager:
         log_unasked_end(live.key, gone, reason)
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
         ending = self._record_end(live, reason, detail)
-        await self._ends.get(live.key, lambda _: self._conclude(ending, alive=False))
+        await self._ends.after(live.key, lambda _: self._conclude(ending, alive=False))
 
     def _record_end(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""

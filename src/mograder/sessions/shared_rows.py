@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
@@ -30,6 +31,8 @@ from mograder.store.hub.hub_tables import SessionRow, SessionState
 from mograder.store.hub.session_locks import HeldRow, SessionLocks
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 _WAIT_SECONDS = 0.2
@@ -245,16 +248,25 @@ class SharedRows:
         self._mine.discard(session_id)
 
     async def give_up(self, session_id: str) -> None:
-        """Stop a session whose start failed, and remove its row."""
-        try:
-            ours = await to_its_end(self.locks.give_up, session_id)
-        except MograderError:
-            self._mine.discard(session_id)  # the next looks remove it
-            raise
+        """Stop a session whose start failed, and remove its row.
+
+        The row may be set to running already: the process has ended since, or the answer of the
+        database was lost. It is tried again while the database does not answer.
+        """
+        await self._shortly(self._given_up(session_id))
+
+    async def _given_up(self, session_id: str) -> None:
+        taken = partial(to_its_end, self._is_ours, session_id)
+        if await _persist(taken, f"the row of session {session_id} could not be taken"):
+            await self._clear(session_id, None)
+            return
         # Taken over, or never added: its process must end in any case.
-        await self._shortly(self._clear(session_id, None) if ours else self._stop(session_id))
-        if not ours:
-            self._mine.discard(session_id)
+        await self._stop(session_id)
+        self._mine.discard(session_id)
+
+    def _is_ours(self, session_id: str) -> bool:
+        """Take the row of a session that this hub started; false if another hub has it. Blocks."""
+        return self.locks.give_up(session_id) or self.locks.end(session_id)
 
     # ---- ending ----
 
@@ -268,7 +280,10 @@ class SharedRows:
                 self.explain_later(ending.session_id, ending.key)
                 return
             await self._stop(ending.session_id)
-        if not await self._remove(ending.session_id, ending):
+            removed = await self._remove(ending.session_id, ending)
+        else:  # it is over, and its row says that it runs until this succeeds
+            removed = await self._removed(ending.session_id, ending)
+        if not removed:
             self.explain_later(ending.session_id, ending.key)
 
     def explain_later(self, session_id: str, key: SessionKey) -> None:
@@ -318,6 +333,9 @@ class SharedRows:
         except Conflict:
             self._mine.discard(row.session_id)
             return False
+        except MograderError:
+            self._mine.discard(row.session_id)  # if it was added all the same, a look removes it
+            raise
         except asyncio.CancelledError:
             await self._shortly(self._cleared(row.session_id))
             raise
@@ -423,27 +441,20 @@ class SharedRows:
 
     async def _stop(self, session_id: str) -> None:
         """Stop a session; return when it certainly runs no more and cannot be started later."""
-        told = False
-        while True:
-            try:
-                await self._launcher.stop(session_id)
-                return
-            except MograderError as error:
-                if not told:
-                    _log.warning("session %s is not ended yet: %s", session_id, error)
-                told = True
-            await asyncio.sleep(_RETRY_SECONDS)
+        await _persist(
+            partial(self._launcher.stop, session_id), f"session {session_id} is not ended yet"
+        )
 
     async def _cleared(self, session_id: str, ending: Ending | None = None) -> None:
-        """Remove a row; try again while the database does not answer."""
-        while True:
-            try:
-                await self._remove(session_id, ending)
-                self._mine.discard(session_id)
-                return
-            except MograderError as error:
-                _log.warning("the row of session %s was not removed: %s", session_id, error)
-            await asyncio.sleep(_RETRY_SECONDS)
+        await self._removed(session_id, ending)
+        self._mine.discard(session_id)
+
+    async def _removed(self, session_id: str, ending: Ending | None) -> bool:
+        """Remove a row, as :meth:`_remove`; try again while the database does not answer."""
+        return await _persist(
+            partial(self._remove, session_id, ending),
+            f"the row of session {session_id} was not removed",
+        )
 
     async def _remove(self, session_id: str, ending: Ending | None) -> bool:
         row = None if ending is None else ending_row(ending)
@@ -465,6 +476,24 @@ _WAITS = {
     SessionState.ENDING: "Waiting until the earlier session has ended",
     SessionState.CHANGING: "Waiting until the notebook's files are in place",
 }
+
+
+async def _persist(attempt: Callable[[], Awaitable[T]], trouble: str) -> T:
+    """Return the result of an attempt; repeat it until it succeeds, and log the first failure.
+
+    A row that is left is a notebook that cannot be opened, so an unexpected error is no reason to
+    stop either.
+    """
+    told = False
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:  # noqa: BLE001 - see above
+            if not told:
+                expected = isinstance(error, MograderError)
+                _log.warning("%s: %s", trouble, error, exc_info=not expected)
+            told = True
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _names(key: SessionKey) -> tuple[str, str, str]:
