@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import update
+from sqlalchemy import Engine, update
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Busy, RemoteFailed, SandboxUnavailable
@@ -192,14 +192,20 @@ class Hub:
 
 
 @asynccontextmanager
-async def hub_on(url: str, sandboxes: Sandboxes, *, ttl: float = 3600.0) -> AsyncIterator[Hub]:
+async def hub_on(
+    url: str,
+    sandboxes: Sandboxes,
+    *,
+    ttl: float = 3600.0,
+    locks: Callable[[Engine, str], SessionLocks] = SessionLocks,
+) -> AsyncIterator[Hub]:
     """Open one hub on a database and sandboxes; the database has its tables already."""
     engine, clock = open_engine(url), SystemClock()
     hub_id, hubs, view = secrets.token_hex(8), Hubs(engine), sandboxes.view()
     alive = await asyncio.to_thread(hubs.beat, hub_id, "", _ALIVE_SECONDS)
     spawner, server, pages, state = PlainSpawner(), Server(), Pages(), HubState(engine)
     shared = SharedRows(
-        SessionLocks(engine, hub_id),
+        locks(engine, hub_id),
         view,
         clock,
         alone=len(alive) == 1,

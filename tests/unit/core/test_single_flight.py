@@ -146,3 +146,39 @@ async def test_close_also_ends_what_has_not_begun() -> None:
     assert (job.begun, shared.busy("key")) == (0, False)
     job.go_on.set()
     assert await shared.get("key", job, ignore_progress) == 1
+
+
+async def test_work_after_the_running_one_begins_when_that_has_ended() -> None:
+    shared: SingleFlight[str, int] = SingleFlight()
+    first, second = Job(), Job()
+    first.failure = InvalidInput("no")
+    one = asyncio.create_task(shared.after("A1", first))
+    await first.started.wait()
+    two = asyncio.create_task(shared.after("A1", second))
+    await asyncio.sleep(0)
+    assert second.begun == 0
+    first.go_on.set()
+    with pytest.raises(InvalidInput):
+        await one
+    await second.started.wait()
+    assert shared.busy("A1")
+    second.go_on.set()
+    assert await two == 1
+    await asyncio.sleep(0)
+    assert not shared.busy("A1")
+
+
+async def test_work_after_another_goes_on_without_its_caller_and_both_are_closed() -> None:
+    shared: SingleFlight[str, int] = SingleFlight()
+    first, second = Job(), Job()
+    one = asyncio.create_task(shared.after("A1", first))
+    await first.started.wait()
+    two = asyncio.create_task(shared.after("A1", second))
+    await asyncio.sleep(0)
+    two.cancel()
+    await asyncio.gather(two, return_exceptions=True)
+    assert len(shared) == 1
+    await shared.close()
+    await asyncio.gather(one, return_exceptions=True)
+    assert one.cancelled()
+    assert second.begun == 0
