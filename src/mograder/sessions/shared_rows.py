@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
+from mograder.core.retry import retried
 from mograder.core.single_flight import Progress
 from mograder.core.uninterrupted import to_its_end
 from mograder.sandbox.protocol import Endpoint
@@ -32,17 +34,15 @@ from mograder.store.hub.session_locks import HeldRow, SessionLocks
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 LOOK_SECONDS = 1.0
 _WAIT_SECONDS = 0.2
 """The pause between two looks at a row that another hub holds."""
 
-_RETRY_SECONDS = 0.5
 _AT_ONCE_SECONDS = 1.0
 """How long a caller waits for a stop, which usually succeeds at once; it goes on after that."""
 
 _PATIENCE_SECONDS = 120.0
+_GONE = 500
 _EXPLAIN_LOOKS = 60
 """Number of looks after which an ending that no hub has written is given up."""
 
@@ -102,7 +102,8 @@ class SharedRows:
     Mutable state: ``_reserved``, ids of sessions that other hubs start; ``_unexplained``, sessions
     that ended for a reason that is not known yet; ``_tasks``, the stops in the background;
     ``_mine``, ids of this hub's rows that are being used, and ``_suspects``, ids of those that
-    were not at the last look, because the database did not answer when they were to be removed.
+    were not at the last look, because the database did not answer when they were to be removed;
+    ``_gone``, ids of the last sessions that ended, whose rows may have been read before that.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class SharedRows:
         self._tasks: set[asyncio.Task[None]] = set()
         self._mine: set[str] = set()
         self._suspects: set[str] = set()
+        self._gone: deque[str] = deque(maxlen=_GONE)
 
     def bind(self, sessions: Sessions) -> None:
         """Set the session manager whose memory is kept in agreement with the rows."""
@@ -257,7 +259,7 @@ class SharedRows:
 
     async def _given_up(self, session_id: str) -> None:
         taken = partial(to_its_end, self._is_ours, session_id)
-        if await _persist(taken, f"the row of session {session_id} could not be taken"):
+        if await retried(taken, f"the row of session {session_id} could not be taken"):
             await self._clear(session_id, None)
             return
         # Taken over, or never added: its process must end in any case.
@@ -288,6 +290,7 @@ class SharedRows:
 
     def explain_later(self, session_id: str, key: SessionKey) -> None:
         """Look for the reason of an end when the hub that ended the session has written it."""
+        self._gone.append(session_id)
         self._unexplained[session_id] = _Unexplained(key)
 
     async def orphans(self, session_ids: Iterable[str]) -> set[str]:
@@ -368,8 +371,8 @@ class SharedRows:
         return await to_its_end(self.locks.by_id, ids) if ids else ()
 
     def _is_unknown(self, session_id: str) -> bool:
-        closing = self._sessions.is_closing(session_id)
-        return self._sessions.by_id(session_id) is None and not closing
+        ended = self._sessions.is_closing(session_id) or session_id in self._gone
+        return self._sessions.by_id(session_id) is None and not ended
 
     def _is_unused(self, session_id: str) -> bool:
         return session_id not in self._mine and not self._sessions.is_closing(session_id)
@@ -377,7 +380,7 @@ class SharedRows:
     def _adopted(self, held: HeldRow) -> LiveSession | None:
         row = held.row
         known = self._sessions.by_id(row.session_id)
-        if known is not None or not held.running or self._sessions.is_closing(row.session_id):
+        if known is not None or not held.running or not self._is_unknown(row.session_id):
             return known
         self._reserved.discard(row.session_id)
         return self._sessions.adopt(row, row.last_seen)
@@ -441,7 +444,7 @@ class SharedRows:
 
     async def _stop(self, session_id: str) -> None:
         """Stop a session; return when it certainly runs no more and cannot be started later."""
-        await _persist(
+        await retried(
             partial(self._launcher.stop, session_id), f"session {session_id} is not ended yet"
         )
 
@@ -451,7 +454,7 @@ class SharedRows:
 
     async def _removed(self, session_id: str, ending: Ending | None) -> bool:
         """Remove a row, as :meth:`_remove`; try again while the database does not answer."""
-        return await _persist(
+        return await retried(
             partial(self._remove, session_id, ending),
             f"the row of session {session_id} was not removed",
         )
@@ -459,7 +462,9 @@ class SharedRows:
     async def _remove(self, session_id: str, ending: Ending | None) -> bool:
         row = None if ending is None else ending_row(ending)
         before = None if ending is None else self._clock.now() - KEPT
-        return await to_its_end(self.locks.remove, session_id, row, forget_before=before)
+        removed = await to_its_end(self.locks.remove, session_id, row, forget_before=before)
+        self._gone.append(session_id)
+        return removed
 
     async def _shortly(self, work: Coroutine[None, None, None]) -> None:
         """Run ``work`` to its end, but wait for it only a moment."""
@@ -476,24 +481,6 @@ _WAITS = {
     SessionState.ENDING: "Waiting until the earlier session has ended",
     SessionState.CHANGING: "Waiting until the notebook's files are in place",
 }
-
-
-async def _persist(attempt: Callable[[], Awaitable[T]], trouble: str) -> T:
-    """Return the result of an attempt; repeat it until it succeeds, and log the first failure.
-
-    A row that is left is a notebook that cannot be opened, so an unexpected error is no reason to
-    stop either.
-    """
-    told = False
-    while True:
-        try:
-            return await attempt()
-        except Exception as error:  # noqa: BLE001 - see above
-            if not told:
-                expected = isinstance(error, MograderError)
-                _log.warning("%s: %s", trouble, error, exc_info=not expected)
-            told = True
-        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _names(key: SessionKey) -> tuple[str, str, str]:
