@@ -64,7 +64,12 @@ class NodeAgent:
         self._talks: dict[HubConversation, str] = {}
         self._moving: dict[str, asyncio.Task[None]] = {}
         self._ending = False
-        self._dialer = NodeDialer(identity, self._converse, self._socket_of)
+        self._dialer = NodeDialer(
+            identity,
+            self._converse,
+            self._socket_of,
+            hurried=lambda: self._lease.seconds_left() > 0,
+        )
 
     @property
     def connected(self) -> frozenset[str]:
@@ -164,8 +169,11 @@ class NodeAgent:
         return Done(id=call_id, environments=(built.directory,), warm=warm)
 
     def _keep(self, identity: NodeIdentity) -> None:
-        identity.save(self._config.identity)
         self._identity = identity
+        try:
+            identity.save(self._config.identity)
+        except OSError as error:  # a full disk; it is known until the next start
+            _log.error("the identity of this node could not be stored: %s", error)
 
     async def _converse(
         self, hub: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -174,6 +182,9 @@ class NodeAgent:
         self._talks[conversation] = hub
         _log.info("serving the hub at %s", hub)
         try:
+            # At once: after a hub's restart the lease may be over before the next regular status.
+            with contextlib.suppress(MograderError, OSError):
+                conversation.tell(await self._status())
             await conversation.run()
         finally:
             del self._talks[conversation]

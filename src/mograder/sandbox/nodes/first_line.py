@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import cast
 
@@ -68,7 +69,9 @@ class FirstLineReader(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection at once."""
         if self._transport is not None:
-            self._transport.abort()
+            # Python 3.11.2, which Debian 12 has, raises for a TLS connection that was closed twice.
+            with contextlib.suppress(AttributeError):
+                self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
         if not self.line.done():

@@ -15,6 +15,7 @@ raises, the connection is closed and dialled again. Its first line is there alre
 
 ``socket_of(session_id)`` returns the path of the Unix socket of a session of this node that is
 live, or None for any other; it is called on the event loop for each connection of a hub.
+``hurried()`` returns whether sessions would end if no hub is reached for some seconds.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _CONNECT_SECONDS = 10.0
 _ACCEPT_SECONDS = 20.0
 _FLUSH_SECONDS = 600.0
 """How long the end of a session's answer may take to reach a hub that reads slowly."""
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_SHORTEST_PAUSE, _HURRIED_PAUSE, _LONGEST_PAUSE = 0.2, 0.5, 5.0
 
 Control = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -66,11 +67,13 @@ class NodeDialer:
         socket_of: Callable[[str], Path | None],
         *,
         parked: int = PARKED,
+        hurried: Callable[[], bool] = lambda: False,
     ) -> None:
         self._context = node_context(identity.authority.encode(), identity.pair)
         self._control = control
         self._socket_of = socket_of
         self._parked = parked
+        self._hurried = hurried
         self._hubs: dict[str, asyncio.Task[None]] = {}
         self._open: dict[Relay, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +135,7 @@ class NodeDialer:
     async def _keep(self, hub: str) -> None:
         """Keep a control connection to a hub; while it is open, connections wait there."""
         pause = _Pause()
-        while True:
+        while self._hubs.get(hub) is asyncio.current_task():
             try:
                 await self._converse(hub, pause)
                 _log.info("the hub at %s has ended the connection", hub)
@@ -140,7 +143,7 @@ class NodeDialer:
                 _log.warning("no connection to the hub at %s: %s", hub, error or type(error))
             except Exception:  # noqa: BLE001 - a node that left its hubs would be of no use
                 _log.exception("the conversation with the hub at %s broke", hub)
-            await pause.wait()
+            await pause.wait(_HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE)
 
     async def _converse(self, hub: str, pause: _Pause) -> None:
         first = await self._dial(hub, ControlHello(version=__version__), LINE_LIMIT)
@@ -227,6 +230,7 @@ class _Pause:
     def reset(self) -> None:
         self._seconds = _SHORTEST_PAUSE
 
-    async def wait(self) -> None:
-        await asyncio.sleep(self._seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+    async def wait(self, longest: float = _LONGEST_PAUSE) -> None:
+        seconds = min(longest, self._seconds)
+        await asyncio.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         self._seconds = min(_LONGEST_PAUSE, self._seconds * 2)

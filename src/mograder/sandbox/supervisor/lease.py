@@ -29,6 +29,7 @@ _LOOK_SECONDS = 0.2
 
 _LOOP_SECONDS = 1.0
 """How long the event loop may take to kill the sessions, before the whole process is ended."""
+_LOG_SECONDS = 0.2
 
 
 def boot_time() -> float:
@@ -93,27 +94,39 @@ class Lease:
             self._changed.notify()
 
     def _watch(self) -> None:
-        with self._changed:
-            while True:
-                if not self._held:
-                    self._changed.wait()
-                elif (left := self._until - boot_time()) > 0:
-                    self._changed.wait(min(left, _LOOK_SECONDS))
-                else:
-                    self._lapse()
+        try:
+            with self._changed:
+                while True:
+                    self._look()
+        except BaseException:  # such as no memory for a thread: the lease would not be kept
+            self._give_up()
+            raise
+
+    def _look(self) -> None:
+        """Wait for the next look at the lease, or end it; called with the lock held."""
+        if not self._held:
+            self._changed.wait()
+        elif (left := self._until - boot_time()) > 0:
+            self._changed.wait(min(left, _LOOK_SECONDS))
+        else:
+            self._lapse()
 
     def _lapse(self) -> None:
-        """End the term; called with the lock held."""
+        """End the term; called with the lock held.
+
+        The log may be on a disk that hangs, so nothing is logged before the sessions are killed.
+        """
         self._held = False
         self._term += 1
         done = threading.Event()
-        _log.error("the lease of this node is over: its sessions are killed")
         if self._loop is None:  # for the type checker: hold has set it
             raise AssertionError
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the supervisor has ended
+        try:
             self._loop.call_soon_threadsafe(self._kill_and_tell, done)
-            # Another thread, since this one holds the lock, and hold() runs in the loop.
-            threading.Thread(target=self._expect, args=(done,), daemon=True).start()
+        except RuntimeError:  # the loop is closed: the supervisor has ended
+            return
+        # Another thread, since this one holds the lock, and hold() runs in the loop.
+        threading.Thread(target=self._expect, args=(done,), daemon=True).start()
 
     def _kill_and_tell(self, done: threading.Event) -> None:
         self._kill_sessions()
@@ -121,8 +134,13 @@ class Lease:
 
     def _expect(self, done: threading.Event) -> None:
         if not done.wait(_LOOP_SECONDS):
-            _log.critical("the supervisor hangs, and is ended with all its sessions")
+            text = "the supervisor hangs, and is ended with all its sessions"
+            telling = threading.Thread(target=_log.critical, args=(text,), daemon=True)
+            telling.start()
+            telling.join(_LOG_SECONDS)
             self._give_up()
+        else:
+            _log.error("the lease of this node is over: its sessions were killed")
 
 
 def end_process() -> None:

@@ -26,18 +26,16 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mograder.core import file_lock
 from mograder.core.atomic_file import move_file
-from mograder.core.disk import DISK, space_of
-from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
+from mograder.core.disk import DISK
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
+from mograder.store.database.database_errors import in_words, no_answer
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 """The revisions that this program knows."""
@@ -55,8 +53,16 @@ _INSTRUCTIONS = 10_000
 """SQLite virtual-machine instructions between two checks of the deadline."""
 
 _MOST_FINDINGS = 5
-_FULL_BYTES = 1 << 20
-"""With less free space than this, in bytes, an I/O error is reported as a full disk."""
+
+_CONNECT = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+"""Parameters of a connection to PostgreSQL, unless the URL has them: a server that vanished is
+noticed in seconds, where the kernel alone waits for a quarter of an hour (libpq 34.1.2)."""
 
 _ADVISORY_LOCK = 0x6D6F_6772
 """The key of the PostgreSQL advisory lock that serialises upgrades."""
@@ -98,7 +104,8 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        given = {name: value for name, value in _CONNECT.items() if name not in parsed.query}
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=given)
         event.listen(engine, "begin", _begin_postgresql)
         return engine
     except ImportError as error:
@@ -146,7 +153,7 @@ def _turn(engine: Engine) -> Iterator[None]:
         yield
         return
     if not lock.acquire(timeout=_BUSY_MS / 1000):
-        raise _no_answer("another writer takes too long")
+        raise no_answer("another writer takes too long")
     try:
         yield
     finally:
@@ -193,7 +200,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
             # No -wal and -shm files, so that the copy can be read without write permission.
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise _in_words(error, path) from error
+        raise in_words(error, path) from error
     with target.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -235,9 +242,9 @@ def _integrity(path: Path, seconds: float | None) -> tuple[str, ...] | None:
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             return None
-        raise _in_words(error, path) from error
+        raise in_words(error, path) from error
     except sqlite3.DatabaseError as error:
-        raise _in_words(error, path) from error
+        raise in_words(error, path) from error
     return () if found == ["ok"] else tuple(found)
 
 
@@ -362,7 +369,7 @@ def _set_journal(path: Path) -> None:
             wanted = "DELETE" if DISK.is_shared(turn) else "WAL"
             connection.execute(f"PRAGMA journal_mode = {wanted}")
     except sqlite3.Error as error:
-        raise _in_words(error, path) from error
+        raise in_words(error, path) from error
     finally:
         os.close(turn)
 
@@ -407,64 +414,7 @@ def _translated(engine: Engine) -> Iterator[None]:
         yield
     except (DBAPIError, PoolTimeout) as error:
         named = engine.url.database if engine.dialect.name == "sqlite" else None
-        raise _in_words(error, Path(named) if named else None) from error
-
-
-def _in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None) -> MograderError:
-    """Return the error for users; ``path`` is the SQLite file, None for a server."""
-    cause = str(error.orig if isinstance(error, DBAPIError) else error)
-    if isinstance(error, IntegrityError):
-        return Conflict("This is recorded already, or what it belongs to is gone.")
-    named = "The database file" if path is None else f"The database {path.name}"
-    if "not a database" in cause or "malformed" in cause:
-        return InvalidInput(
-            f"{named} is damaged or is no database.",
-            hint="Put it back from a backup, or move it away to start with an empty one.",
-        )
-    if "unable to open database file" in cause or "readonly database" in cause:
-        return InvalidInput(
-            f"{named} cannot be opened for writing.",
-            hint="See that it is a file in a directory that the hub's account may write.",
-        )
-    if path is not None and "is locked" in cause:
-        _log.error("The database %s is locked by another program", path)
-        hint = "Wait until the other program has finished writing, then try again."
-        text = f"The database {path.name} is locked by another program."
-        return Busy(text, hint=hint, retry_after=5)
-    if path is not None and ("is full" in cause or "disk I/O error" in cause):
-        return _disk_trouble(cause, path)
-    silent = OperationalError | InterfaceError | PoolTimeout | sqlite3.Error
-    if isinstance(error, silent) or "idle-in-transaction" in cause:
-        return _no_answer(cause)
-    raise error
-
-
-def _disk_trouble(cause: str, path: Path) -> Busy:
-    """Return the error for a full or failing disk.
-
-    SQLite reports a full disk as an I/O error when it cannot create its -wal and -shm files.
-    """
-    _log.error("The database %s cannot be written: %s", path, cause)
-    if "is full" in cause or space_of(path.parent).free < _FULL_BYTES:
-        return Busy(
-            f"The disk is full: the database {path} cannot be written.",
-            hint=f"Free some space on the file system of {path.parent}: df -h {path.parent}",
-            retry_after=60,
-        )
-    return Busy(
-        f"The disk does not read or write the database {path}: {cause}.",
-        hint="The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile.",
-        retry_after=60,
-    )
-
-
-def _no_answer(cause: str) -> Busy:
-    _log.error("The database does not answer: %s", cause)
-    return Busy(
-        "The hub's database does not answer.",
-        hint="Try again in a moment; if it lasts, look at [database] url and its server.",
-        retry_after=5,
-    )
+        raise in_words(error, Path(named) if named else None) from error
 
 
 def _alembic_config(migrations: Path) -> Config:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import socket
 from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 
+from mograder.sandbox.nodes.first_line import FirstLineReader
 from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.wire_messages import ControlHello, SessionHello
 from mograder.sandbox.protocol import ListSessions
@@ -221,3 +223,20 @@ async def test_a_hub_that_cannot_ask_its_database_refuses_and_goes_on() -> None:
         hub.rows.failure = None
         async with wire_node(identity, {}):
             assert (await hub.next_link()).name == "node-a"
+
+
+class ClosedTwice(asyncio.Transport):
+    """What Python 3.11.2 leaves of a TLS connection that was closed twice."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Ignore it."""
+
+    def abort(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute '_abort'")
+
+
+async def test_a_connection_that_was_closed_twice_can_be_aborted() -> None:
+    with socket.socket() as connection:
+        first = FirstLineReader(100)
+        first.connection_made(ClosedTwice({"socket": connection}))
+        first.abort()

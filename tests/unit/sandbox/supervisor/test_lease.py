@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 
@@ -11,6 +12,8 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.supervisor.lease import Lease, boot_time
 from tests.support.supervisors import PATIENCE, until
+
+_LOG = logging.getLogger("mograder.supervisor")
 
 
 async def test_without_a_lease_there_is_no_end_and_no_thread() -> None:
@@ -60,4 +63,20 @@ async def test_a_loop_that_hangs_is_not_waited_for() -> None:
     lease.hold(boot_time() + 0.05)
     assert gave_up.wait(PATIENCE)  # this blocks the loop
     assert killed == []
+    await asyncio.sleep(0)
+
+
+async def test_a_log_that_hangs_delays_no_end() -> None:
+    """The loop hangs while it writes a line of the log, on a disk that does not answer."""
+    gave_up = threading.Event()
+    lease = Lease(lambda: None, give_up=gave_up.set)
+    handler = logging.StreamHandler()
+    assert handler.lock is not None
+    _LOG.addHandler(handler)
+    try:
+        with handler.lock:
+            lease.hold(boot_time() + 0.05)
+            assert gave_up.wait(PATIENCE)  # this blocks the loop, as its line would
+    finally:
+        _LOG.removeHandler(handler)
     await asyncio.sleep(0)
