@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,13 @@ from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_repo
 from mograder.sandbox.execution.judging import Deadlines, Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import PrivateCopies
+from mograder.sandbox.execution.report_bounds import (
+    JUDGE_BOUNDS,
+    BoundedLines,
+    bounds_of,
+    unless_overflow,
+)
+from mograder.sandbox.execution.runner import PrivateCopies, killed_for_overflow
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import PLAN
 from mograder.sandbox.protocol import (
@@ -79,7 +86,7 @@ class JudgeRunner(Judges):
                 or too large support files.
         """
         plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
-        lines: list[str] = []
+        report = _Reports(outputs=request.outputs)
         async with (
             self._copies.copy(request) as (name, directory),
             self._folders.folder(request.files) as folder,
@@ -88,8 +95,41 @@ class JudgeRunner(Judges):
                 request.deadlines, rehearse=request.rehearse, margin_seconds=self._margin_seconds
             )
             asked = _asked(request, name, directory, folder, seconds)
-            judged = await self._hands.judge(asked, lines.append)
-        return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
+            started = time.monotonic()
+            judging = self._hands.judge(asked, report.add)
+            judged = await unless_overflow(judging, report.judge.overflow)
+        judged = report.noted(judged, time.monotonic() - started)
+        return await asyncio.to_thread(judging_result, report.lines, judged, plan, contract)
+
+
+class _Reports:
+    """The reports of a judge and its worker, of which only the judge's overflow ends the run."""
+
+    def __init__(self, *, outputs: bool) -> None:
+        self.judge = BoundedLines(JUDGE_BOUNDS, JUDGE_LINE)
+        self._worker = BoundedLines(bounds_of(outputs=outputs), WORKER_LINE)
+
+    def add(self, line: str) -> None:
+        """Add a line to one of them; ignore one that is for none."""
+        if line.startswith(JUDGE_LINE):
+            self.judge.add(line)
+        elif line.startswith(WORKER_LINE):
+            self._worker.add(line)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of both."""
+        return self.judge.lines + self._worker.lines
+
+    def noted(self, judged: Judged | None, seconds: float) -> Judged:
+        """Return the ends with the overflow of either; None are those of a judge's overflow."""
+        if judged is None:
+            killed = killed_for_overflow(seconds)
+            return Judged(judge=killed, worker=killed)
+        if self._worker.overflow.done():
+            worker = judged.worker.model_copy(update={"overflow": True})
+            return judged.model_copy(update={"worker": worker})
+        return judged
 
 
 def longest(

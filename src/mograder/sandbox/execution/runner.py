@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import os
 import secrets
+import signal
 import stat
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from io import BufferedReader
@@ -22,6 +24,7 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput
 from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
+from mograder.sandbox.execution.report_bounds import BoundedLines, bounds_of, unless_overflow
 from mograder.sandbox.protocol import Execute, Executed
 
 assert sys.platform == "linux"  # files of other people are opened without following links
@@ -60,10 +63,19 @@ class Executor:
         Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
             no supervisor, no environment, too many or too large support files.
         """
-        lines: list[str] = []
+        report = BoundedLines(bounds_of(outputs=request.outputs))
         async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
-            executed = await self._hands.execute(_asked(request, name, directory), lines.append)
-        return await asyncio.to_thread(read_report, lines, executed)
+            started = time.monotonic()
+            running = self._hands.execute(_asked(request, name, directory), report.add)
+            executed = await unless_overflow(running, report.overflow)
+        if executed is None:
+            executed = killed_for_overflow(time.monotonic() - started)
+        return await asyncio.to_thread(read_report, report.lines, executed)
+
+
+def killed_for_overflow(seconds: float) -> Executed:
+    """Return the end of a run whose report was too long for the hub, after some seconds."""
+    return Executed(status=-signal.SIGKILL, log_tail="", seconds=seconds, overflow=True)
 
 
 def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:

@@ -13,12 +13,10 @@ from typing import Any
 
 from mograder.core.closing import open_pipes
 from mograder.core.errors import InvalidInput
+from mograder.sandbox.execution.report_bounds import JUDGE_BOUNDS, bounds_of
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Judged, JudgeSubmission
-from mograder.sandbox.supervisor.notebook_runs import ReportBounds, Run, bounds_of
+from mograder.sandbox.supervisor.notebook_runs import Run
 from mograder.sandbox.supervisor.sessions import SessionTable
-
-_JUDGE_BOUNDS = ReportBounds(report=32 << 20, line=400_000)
-"""A line must still fit into a message once it is encoded as JSON."""
 
 
 async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[Judged, list[str]]:
@@ -36,7 +34,7 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
     os.close(given)
     bounds = bounds_of(outputs=request.worker.outputs)
     worker = Run(session_table, request.worker, (heeds, serves, answers), bounds)
-    judging = Run(session_table, request.judge, (tells, asks, reads, seed), _JUDGE_BOUNDS)
+    judging = Run(session_table, request.judge, (tells, asks, reads, seed), JUDGE_BOUNDS)
     try:
         await _start(judging, worker)
         started = loop.time()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from typing import Any
 
+from mograder.sandbox.execution.report_bounds import BOUNDS, ReportBounds, bounds_of
 from mograder.sandbox.protocol import Ended, Execute, Executed
 from mograder.sandbox.supervisor.sessions import NotebookRun, SessionTable
 from mograder.sandbox.warm.sessions import close_all
@@ -18,27 +18,10 @@ from mograder.sandbox.warm.sessions import close_all
 _READ_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class ReportBounds:
-    """Maximum sizes of a report and of one of its lines, in bytes."""
-
-    report: int = 4 << 20
-    line: int = 128 << 10
-
-
-_BOUNDS = ReportBounds()
-_WITH_OUTPUTS = ReportBounds(report=13 << 20)
-
-
-def bounds_of(*, outputs: bool) -> ReportBounds:
-    """Return the bounds of the report of a notebook's run, which may contain outputs of cells."""
-    return _WITH_OUTPUTS if outputs else _BOUNDS
-
-
 class Report:
     """Reads lines from a pipe as they are written, up to a maximum size."""
 
-    def __init__(self, descriptor: int, bounds: ReportBounds = _BOUNDS) -> None:
+    def __init__(self, descriptor: int, bounds: ReportBounds = BOUNDS) -> None:
         """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the report or one of its lines was too long; the lines are then discarded."""
@@ -97,7 +80,7 @@ class Run:
         session_table: SessionTable,
         request: NotebookRun,
         ends: tuple[int, ...] = (),
-        bounds: ReportBounds = _BOUNDS,
+        bounds: ReportBounds = BOUNDS,
     ) -> None:
         """``ends`` are more descriptors that the run inherits; they are closed here."""
         loop = asyncio.get_running_loop()
