@@ -63,7 +63,8 @@ class ConnectedNode:
     def __init__(self, link: Link, clock: Clock, lease_seconds: float) -> None:
         self.link = link
         self._clock = clock
-        self._fresh_seconds = lease_seconds / 2
+        self._lease_seconds = lease_seconds
+        self._came = clock.steady()
         self._granted = float("-inf")
         self._failed = float("-inf")
         self._reserved: dict[str, _Reservation] = {}
@@ -92,7 +93,12 @@ class ConnectedNode:
     @property
     def granted(self) -> bool:
         """Whether its lease was granted not longer ago than half of the lease's time."""
-        return self._clock.steady() - self._granted < self._fresh_seconds
+        return self._clock.steady() - self._granted < self._lease_seconds / 2
+
+    @property
+    def heeded(self) -> bool:
+        """Whether its lease may go on, or it has connected as recently: else it has no sessions."""
+        return self._clock.steady() - max(self._came, self._granted) < self._lease_seconds
 
     @property
     def usable(self) -> bool:

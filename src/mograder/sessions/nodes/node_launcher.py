@@ -91,6 +91,7 @@ class NodeLauncher:
         self._on_ended: Callable[[Ended], None] = ignore
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = ignore
+        leases.connected = registry.all
         leases.silent = self._silent
         leases.on_over = self._lease_over
         leases.on_granted = self._note_grant
@@ -320,7 +321,7 @@ class NodeLauncher:
 
     def _note_end(self, node: ConnectedNode, gone: Ended) -> None:
         if not self._may_be_of(gone.session_id, node):
-            _log.info("node %s reports the end of a session of another node", node.name)
+            _log.debug("node %s reports the end of a session of another node", node.name)
             return
         self._forget(gone.session_id)
         by_itself = not gone.reason and not gone.asked and gone.status != 0
@@ -331,6 +332,8 @@ class NodeLauncher:
     def _note_news(self, node: ConnectedNode, news: News) -> None:
         if self._registry.find(node.name) is not node:
             return  # it was replaced by a newer connection
+        if not isinstance(news, NodeStatus) and not node.heeded:
+            return
         match news:
             case NodeStatus():
                 node.note_status(news)

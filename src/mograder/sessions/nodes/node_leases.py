@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
-from mograder.sessions.nodes.connected_node import ConnectedNode
+from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.store.hub.nodes import Nodes
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class _Noted:
 class Leases:
     """Renews and observes leases; :meth:`watch` must run as a task.
 
-    ``hubs`` returns the addresses of all hubs. ``silent`` returns the names of the nodes that
+    ``hubs`` returns the addresses of all hubs, ``connected`` the nodes that are connected to this
+    one: those that were removed are disconnected. ``silent`` returns the names of the nodes that
     should have sessions but do not report, and ``on_over`` is called with the name of each of them
     once its lease is over. ``on_granted`` is called with each status whose lease was granted.
 
@@ -58,6 +59,7 @@ class Leases:
         self._clock = clock
         self._seconds = seconds
         self._hubs = hubs
+        self.connected: Callable[[], tuple[ConnectedNode, ...]] = tuple
         self.silent: Callable[[], frozenset[str]] = frozenset
         self.on_over: Callable[[str], None] = lambda _: None
         self.on_granted: Callable[[NodeStatus], None] = lambda _: None
@@ -100,15 +102,31 @@ class Leases:
         return names - await asyncio.to_thread(self._nodes.holding)
 
     async def watch(self) -> None:
-        """Look for leases of silent nodes that are over, until cancelled."""
+        """Look for removed nodes and for leases of silent nodes that are over, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
+                await self._disconnect_removed()
                 await self._look()
             except MograderError as error:
                 _log.warning("the leases of silent nodes are unknown: %s", error)
             except Exception:  # noqa: BLE001 - the loop must go on
                 _log.exception("looking for leases that are over failed")
+
+    async def _disconnect_removed(self) -> None:
+        """Close the connections of nodes whose rows name them no more, whatever they send."""
+        # Before the rows are read: each of them had one when it connected.
+        links = [node.link for node in self.connected() if node.link.connection.alive]
+        if not links:
+            return
+        known = await asyncio.to_thread(self._nodes.fingerprints)
+        for link in links:
+            if known.get(link.name) != link.fingerprint:
+                await self._refuse(link)
+
+    async def _refuse(self, link: Link) -> None:
+        _log.warning("node %s was removed; its connection is closed", link.name)
+        await link.close()
 
     async def _look(self) -> None:
         awaited = frozenset(name for name, futures in self._waiting.items() if futures)
@@ -140,8 +158,7 @@ class Leases:
             self._nodes.renew_lease, link.name, link.fingerprint, self._seconds
         )
         if row is None:
-            _log.warning("node %s was removed; its connection is closed", link.name)
-            await link.close()
+            await self._refuse(link)
             return False
         await node.call(
             GrantLease(

@@ -79,6 +79,12 @@ class Nodes:
             held = select(nodes.c.name).where(nodes.c.lease_until > database_now(connection))
             return frozenset(connection.execute(held).scalars())
 
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of each node's certificate, by name; empty for a removed one."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(nodes.c.name, nodes.c.fingerprint)).all()
+            return {row.name: row.fingerprint for row in rows}
+
     def note(self, name: str, *, version: str, status: str) -> None:
         """Store a node's version and the JSON of its status, for people."""
         changed = update(nodes).where(nodes.c.name == name)

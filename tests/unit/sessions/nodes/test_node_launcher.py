@@ -27,7 +27,7 @@ from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import SessionState
 from mograder.store.hub.node_tables import NodeRow
-from tests.support.fake_node import MEGABYTE, FakeNode
+from tests.support.fake_node import MEGABYTE, FakeNode, linked
 from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
 
 
@@ -243,6 +243,55 @@ async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease
     rig.clock.advance(LEASE)
     await until(lambda: bool(rig.ended))
     assert rig.ended[0].reason == "machine"
+
+
+async def test_a_removed_node_that_sends_no_status_is_disconnected(rig: NodeRig) -> None:
+    removed, honest = FakeNode("removed"), FakeNode("honest")
+    link, other = await rig.connect(removed), await rig.connect(honest)
+    rig.nodes.remove("removed")
+    async with asyncio.timeout(PATIENCE):
+        await link.connection.wait_closed()
+    assert other.connection.alive
+
+
+async def test_a_node_is_disconnected_when_another_key_has_joined_under_its_name(
+    rig: NodeRig,
+) -> None:
+    link = await rig.connect(FakeNode("one"))
+    rig.lapse("one")
+    rig.nodes.add(NodeRow("one", "e" * 64, NOW, NOW + timedelta(days=30)))
+    async with asyncio.timeout(PATIENCE):
+        await link.connection.wait_closed()
+
+
+async def test_news_of_a_node_whose_lease_is_over_are_dropped(rig: NodeRig) -> None:
+    node = FakeNode("one")
+    await rig.connect(node)
+    rig.clock.advance(LEASE / 2)
+    node.tell(Arrived(session_id="session-a", warm=True))
+    await until(lambda: any(isinstance(each, Arrived) for each in rig.news))
+    rig.clock.advance(LEASE / 2)
+    before = len(rig.news)
+    for news in (Arrived(session_id="session-b", warm=True), Measured(runs=10**15), Checked()):
+        node.tell(news)
+    number = node.report().number  # it comes last, and renews the lease
+    await node.until(lambda: bool(node.grants) and node.grants[-1].number == number)
+    kinds = {type(each) for each in rig.news[before:]}
+    assert not kinds & {Arrived, Measured, Checked}
+    assert rig.registry.get("one").runs == 0
+
+
+async def test_news_that_come_before_the_first_status_count(rig: NodeRig) -> None:
+    """A node tells of the use of its sessions once it is asked to, and later of changes only."""
+    rig.nodes.add(NodeRow("one", "f" * 64, NOW, NOW + timedelta(days=30)))
+    node = FakeNode("one", sessions={"session-a": spec("a")})
+    link, serving = await linked(node)
+    rig.launcher.came(link)
+    await until(lambda: rig.compared == 1)
+    node.measure()
+    await until(lambda: any(isinstance(each, Measured) for each in rig.news))
+    await link.close()
+    await serving
 
 
 async def test_a_node_that_connects_again_replaces_its_old_connection(rig: NodeRig) -> None:
