@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,16 +17,17 @@ import pytest
 from mograder.auth.node_certificates import Authority, KeyAndCertificate, new_key, new_request
 from mograder.auth.node_tokens import NodeToken, split_address
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, RemoteFailed
-from mograder.sandbox.nodes import hub_listener
+from mograder.sandbox.nodes import guest_limits
 from mograder.sandbox.nodes.certificate_renewal import renew_if_due
 from mograder.sandbox.nodes.hub_listener import HubListener
 from mograder.sandbox.nodes.joining import join
+from mograder.sandbox.nodes.known_nodes import control_traffic
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.nodes.node_link import PacedReader
 from mograder.sandbox.nodes.parked_connections import MOST_PARKED
 from mograder.sandbox.nodes.tls_contexts import ALPN, hub_context, node_context
 from mograder.sandbox.nodes.wire_messages import ControlHello, JoinRequest, SessionHello
-from mograder.sandbox.protocol import CALL, LINE_LIMIT, Call, Done, encode
+from mograder.sandbox.protocol import CALL, LINE_LIMIT, Arrived, Call, Done, News, encode
 from tests.support.node_wire import (
     WireHub,
     client_of,
@@ -172,7 +176,7 @@ async def test_a_first_line_that_is_none_closes_the_connection(line: bytes) -> N
 async def test_a_connection_that_says_nothing_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub_listener, "_FIRST_SECONDS", 0.2)
+    monkeypatch.setattr(guest_limits, "_STRANGER_SECONDS", 0.2)
     async with wire_hub() as hub:
         async with raw_line(hub, b'{"kind"', hub.identity("node-a")) as reader:
             assert await closed(reader)
@@ -223,6 +227,39 @@ async def test_a_flood_of_connections_does_not_keep_a_node_out() -> None:
             end.cancel()
         async with wire_node(hub.identity("node-a"), sockets):
             assert (await hub.next_link()).alive
+
+
+@on_uvloop
+async def test_a_node_connects_while_a_flood_of_strangers_goes_on() -> None:
+    """The hub was started again: it knows no address of a node yet."""
+    async with session_server() as sockets, wire_hub() as hub:
+        flood = asyncio.create_task(_flood(hub.listener.port))
+        try:
+            await asyncio.sleep(5.0)  # 300 are enough for all places
+            async with wire_node(hub.identity("node-a"), sockets):
+                link = await asyncio.wait_for(hub.came.get(), 2.0)
+                assert link.name == "node-a"
+            assert not flood.done()
+        finally:
+            flood.cancel()
+            await asyncio.wait({flood})
+
+
+async def _flood(port: int) -> None:
+    """Open 60 connections a second that send nothing, from eight addresses."""
+    held: list[socket.socket] = []
+    try:
+        for number in itertools.count():
+            stranger = socket.socket()
+            held.append(stranger)
+            stranger.setblocking(False)
+            stranger.bind((f"127.0.1.{number % 8 + 1}", 0))
+            with contextlib.suppress(BlockingIOError):
+                stranger.connect(("127.0.0.1", port))
+            await asyncio.sleep(1 / 60)
+    finally:
+        for each in held:
+            each.close()
 
 
 async def _plain(hub: WireHub) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -295,11 +332,55 @@ async def test_a_control_line_without_end_closes_the_connection() -> None:
 
 async def test_a_node_that_floods_its_control_connection_is_slowed_down() -> None:
     loop = asyncio.get_running_loop()
-    started, reader = loop.time(), PacedReader()
+    started, reader = loop.time(), PacedReader(control_traffic())
     reader.feed_data(b"{}\n" * 5300)
     for _ in range(5300):
         await asyncio.wait_for(reader.readline(), PATIENCE)
     assert loop.time() - started >= 0.29  # 5000 at once, then 1000 a second
+
+
+@on_uvloop
+async def test_a_node_that_connects_again_may_not_send_more() -> None:
+    async with wire_hub() as hub:
+        identity = hub.identity("node-a")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for _ in range(2):
+            await _send_news(hub, identity, 3000)
+        assert loop.time() - started >= 0.9  # 5000 at once, then 1000 a second
+
+
+async def _send_news(hub: WireHub, identity: NodeIdentity, number: int) -> None:
+    """Connect, send news at once, and return when the hub has read all."""
+    heard: asyncio.Queue[News] = asyncio.Queue()
+    listens = asyncio.Event()
+    news = encode(Arrived(session_id="session-a", warm=True))
+
+    async def agent(_: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await listens.wait()
+        writer.write(news * number)
+        await reader.read()
+
+    async with wire_node(identity, {}, control=agent):
+        link = await hub.next_link()
+        link.connection.watch(lambda _: None, lambda: None, heard.put_nowait)
+        listens.set()
+        for _ in range(number):
+            await asyncio.wait_for(heard.get(), PATIENCE)
+
+
+@on_uvloop
+async def test_a_node_that_connects_without_end_is_refused_for_a_while() -> None:
+    async with wire_hub() as hub:
+        vain, honest = hub.identity("node-a"), hub.identity("node-b")
+        for _ in range(40):
+            async with raw_line(hub, ControlHello(), vain) as reader:
+                await asyncio.wait_for(reader.read(1), PATIENCE)  # a greeting, or the end
+        assert 20 <= hub.came.qsize() < 35
+        while not hub.came.empty():
+            hub.came.get_nowait()
+        async with wire_node(honest, {}):
+            assert (await hub.next_link()).name == "node-b"
 
 
 @on_uvloop

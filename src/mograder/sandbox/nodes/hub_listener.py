@@ -30,7 +30,8 @@ from mograder.auth.node_certificates import CertificateFacts, facts
 from mograder.core.errors import MograderError
 from mograder.sandbox.client.connection import Connection
 from mograder.sandbox.nodes.first_line import FirstLineReader, streams_of
-from mograder.sandbox.nodes.guest_limits import GuestLimits
+from mograder.sandbox.nodes.guest_limits import Guest, GuestLimits
+from mograder.sandbox.nodes.known_nodes import KnownNodes
 from mograder.sandbox.nodes.node_link import NodeLink, PacedReader
 from mograder.sandbox.nodes.tls_contexts import ALPN
 from mograder.sandbox.nodes.wire_messages import (
@@ -46,8 +47,8 @@ from mograder.sandbox.protocol import encode
 
 _log = logging.getLogger(__name__)
 
-_FIRST_SECONDS = 10.0
-"""How long a connection may take to say what it is for, and the hub to look for the node."""
+_LOOK_SECONDS = 10.0
+"""How long the hub may take to look for a node, or to let one join."""
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 _BACKLOG = 512
@@ -89,8 +90,8 @@ class HubListener:
         self._came = came
         self._went = went
         self.links: dict[str, NodeLink] = {}
-        self._addresses: set[str] = set()
-        self._guests = GuestLimits(self._addresses)
+        self._known = KnownNodes()
+        self._guests = GuestLimits(self._known)
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -145,41 +146,50 @@ class HubListener:
             loop.call_later(_RETRY_SECONDS, self._listen, listening)
             return
         connection.setblocking(False)
-        leave = self._guests.enter(address[0])
-        if leave is None:
+        guest = self._guests.enter(address[0])
+        if guest is None:
             connection.close()
             return
-        receiving = self._start(self._receive(connection, address[0], leave))
+        receiving = self._start(self._receive(connection, guest))
+        guest.end = receiving.cancel
         receiving.add_done_callback(functools.partial(_close_unused, connection))
 
-    async def _receive(
-        self, connection: socket.socket, address: str, leave: Callable[[], None]
-    ) -> None:
+    async def _receive(self, connection: socket.socket, guest: Guest) -> None:
         """Read the first line and pass the connection on; close one that is none of ours."""
-        loop = asyncio.get_running_loop()
         first = FirstLineReader(FIRST_LINE_LIMIT)
         try:
-            async with asyncio.timeout(_FIRST_SECONDS):
-                await loop.connect_accepted_socket(
-                    lambda: first,
-                    connection,
-                    ssl=self._context,
-                    ssl_handshake_timeout=_FIRST_SECONDS,
-                    ssl_shutdown_timeout=_CLOSE_SECONDS,
-                )
-                if not await self._welcome(first, await first.line, address):
+            async with asyncio.timeout(guest.seconds):
+                if not await _begins(connection, guest):
+                    return
+                await self._begin_tls(connection, first, guest.seconds)
+                line = await first.line
+            async with asyncio.timeout(_LOOK_SECONDS):
+                if not await self._welcome(first, line, guest.address):
                     first.abort()
         except (OSError, ValueError, MograderError) as error:
-            _log.info("a connection from %s is closed: %.200s", address, error or type(error))
+            if guest.spoken:  # a stranger who is silent is not worth a line
+                reason = error or type(error)
+                _log.info("a connection from %s is closed: %.200s", guest.address, reason)
             first.abort()
         except Exception:  # noqa: BLE001 - no fault of one connection may end the others
-            _log.exception("a connection from %s could not be accepted", address)
+            _log.exception("a connection from %s could not be accepted", guest.address)
             first.abort()
         except asyncio.CancelledError:
             first.abort()
             raise
         finally:
-            leave()
+            guest.leave()
+
+    async def _begin_tls(
+        self, connection: socket.socket, first: FirstLineReader, seconds: float
+    ) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: first,
+            connection,
+            ssl=self._context,
+            ssl_handshake_timeout=seconds,
+            ssl_shutdown_timeout=_CLOSE_SECONDS,
+        )
 
     async def _welcome(self, first: FirstLineReader, line: bytes, address: str) -> bool:
         """Use a connection by its first line; return false if it is to be closed.
@@ -227,14 +237,18 @@ class HubListener:
     ) -> bool:
         if not await self._gate.recognizes(peer.name, peer.fingerprint):
             _log.warning("the node %s at %s has not joined, or was removed", peer.name, address)
+            self._known.forget(peer)
+            return False
+        traffic = self._known.note(peer, address, self.links)
+        if traffic is None:
+            _log.debug("the node %s at %s connects too often", peer.name, address)
             return False
         while (earlier := self.links.get(peer.name)) is not None:
             await self._end(earlier)
-        reader = PacedReader()
+        reader = PacedReader(traffic)
         writer = streams_of(first.transport, first.rest, reader)
         link = NodeLink(peer, hello.version, address, Connection(reader, writer))
         self.links[link.name] = link
-        self._note_addresses()
         _log.info("the node %s has connected from %s", link.name, address)
         self._came(link)
         self._start(self._watch(link))
@@ -248,14 +262,24 @@ class HubListener:
         if self.links.get(link.name) is not link:
             return
         del self.links[link.name]
-        self._note_addresses()
         _log.info("the node %s is not connected any more", link.name)
         self._went(link)  # at once: another connection of this node may be accepted meanwhile
         await link.close()
 
-    def _note_addresses(self) -> None:
-        self._addresses.clear()
-        self._addresses.update(link.address for link in self.links.values())
+
+async def _begins(connection: socket.socket, guest: Guest) -> bool:
+    """Wait for the first bytes; return whether a handshake may begin, else close the connection."""
+    loop, begins = asyncio.get_running_loop(), False
+    readable = asyncio.Event()
+    loop.add_reader(connection, readable.set)
+    try:
+        await readable.wait()
+        begins = bool(connection.recv(1, socket.MSG_PEEK)) and guest.speaks()
+    finally:
+        loop.remove_reader(connection)
+        if not begins:
+            connection.close()
+    return begins
 
 
 def _close_unused(connection: socket.socket, receiving: asyncio.Task[None]) -> None:

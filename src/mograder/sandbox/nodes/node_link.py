@@ -8,28 +8,25 @@ from pydantic import ValidationError
 
 from mograder.auth.node_certificates import CertificateFacts
 from mograder.core.errors import InvalidInput
-from mograder.core.rate_limit import Rate, RateLimit
+from mograder.core.rate_limit import RateLimit
 from mograder.sandbox.client.connection import Connection
 from mograder.sandbox.nodes.parked_connections import ParkedConnections
 from mograder.sandbox.nodes.wire_messages import OpenSession
 from mograder.sandbox.protocol import LINE_LIMIT, encode
 
-_BYTES = Rate(32 * 2**20, 8 * 2**20)
-_MESSAGES = Rate(5000, 1000)
-"""What a node may send on its control connection: reports of notebooks are the most of it."""
-
 
 class PacedReader(asyncio.StreamReader):
     """The reader of a control connection, which slows down a node that sends too much."""
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: RateLimit) -> None:
+        """``traffic`` is the limit of all control connections of this node."""
         super().__init__(limit=LINE_LIMIT)
-        self._limit_of_rate = RateLimit(_BYTES, _MESSAGES)
+        self._traffic = traffic
 
     async def readline(self) -> bytes:
         """Return the next line, later if too much was read before."""
         line = await super().readline()
-        await self._limit_of_rate.passed(len(line))
+        await self._traffic.passed(len(line))
         return line
 
 
