@@ -41,3 +41,17 @@ def test_a_node_that_is_away_or_was_never_connected_goes_at_once(engine: Engine)
     assert nodes.remove("gone")
     assert nodes.all() == ()
     assert not nodes.remove("gone")
+
+
+def test_a_node_that_joins_again_is_drained_as_before_unless_it_was_removed(engine: Engine) -> None:
+    nodes = Nodes(engine)
+    for name in ("away", "removed"):
+        connected(engine, name)
+        nodes.drain(name, draining=True)
+    nodes.remove("removed")
+    for name in ("away", "removed"):
+        lapse(engine, name)
+        row = nodes.find(name)
+        assert row is not None
+        nodes.add(replace(row, fingerprint="new", draining=False))
+    assert {each.name: each.draining for each in nodes.all()} == {"away": True, "removed": False}

@@ -67,6 +67,7 @@ class FakeNode:
     """
 
     name: str
+    version: str = __version__
     memory_mb: int = 4000
     starts: int = 4
     session_mb: int = 60
@@ -198,7 +199,8 @@ class FakeNode:
             case GrantLease() | PrepareEnvironment():
                 return self._obey(call.id, operation)
             case Hello():
-                return Done(id=call.id, version=__version__, sandbox="none", operations=_OPERATIONS)
+                done = Done(id=call.id, sandbox="none", operations=_OPERATIONS)
+                return done.model_copy(update={"version": self.version})  # not cut
             case _:  # a list, or a call whose answer is empty
                 used = tuple(map(Path, sorted(self.zygotes)))
                 sessions = tuple(map(_info, self.sessions))

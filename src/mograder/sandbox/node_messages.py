@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mograder.sandbox.message import Message
+from mograder.sandbox.message import MOST, Message, Name
 
 LONGEST_LOCK = 700_000
 """The most characters of a lock: some 250 packages, so that it fits into a message."""
@@ -90,9 +90,9 @@ class NodeStatus(Message):
     load: float = 0.0
     starts: int
     starting: int = 0
-    environments: tuple[str, ...] = ()
-    zygotes: tuple[str, ...] = ()
-    sessions: tuple[str, ...] = ()
+    environments: tuple[Name, ...] = Field(default=(), max_length=MOST)
+    zygotes: tuple[Name, ...] = Field(default=(), max_length=MOST)
+    sessions: tuple[Name, ...] = Field(default=(), max_length=MOST)
     runs: int = 0
     draining: bool = False
     drain_seconds: float | None = None

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from mograder.sandbox.message import Message
+from mograder.sandbox.message import MOST, LogTail, Message, Name, Text, Word
 from mograder.sandbox.node_messages import (
     GrantLease,
     HoldLease,
@@ -304,7 +304,7 @@ class Output(Message):
 class SessionInfo(Message):
     """A live session and the path of its listening socket."""
 
-    session_id: str
+    session_id: Name
     socket: Path
     node: str = ""
     """The machine, "" for the hub's own; set by the hub, never taken from a message."""
@@ -323,9 +323,9 @@ class Executed(Message):
     """
 
     status: int
-    log_tail: str
+    log_tail: LogTail
     seconds: float
-    reason: str = ""
+    reason: Word = ""
     timed_out: bool = False
     overflow: bool = False
 
@@ -348,22 +348,22 @@ class Done(Message):
     kind: Literal["done"] = "done"
     id: int
     protocol: int = PROTOCOL
-    version: str = ""
-    sandbox: str = ""
+    version: Word = ""
+    sandbox: Word = ""
     owned: bool = False
     course: str = ""
     stopped: bool = False
     status: int = 0
-    sessions: tuple[SessionInfo, ...] = ()
+    sessions: tuple[SessionInfo, ...] = Field(default=(), max_length=MOST)
     warm: bool = False
-    operations: tuple[str, ...] = ()
+    operations: tuple[Name, ...] = Field(default=(), max_length=MOST)
     """In the answer to ``hello``: the operations that were added after the first release."""
-    environments: tuple[Path, ...] = ()
-    zygotes: tuple[Path, ...] = ()
+    environments: tuple[Path, ...] = Field(default=(), max_length=MOST)
+    zygotes: tuple[Path, ...] = Field(default=(), max_length=MOST)
     """Those of the environments from which sessions start warm."""
     executed: Executed | None = None
     judged: Judged | None = None
-    starts: dict[str, int] = Field(default_factory=dict)
+    starts: dict[str, int] = Field(default_factory=dict, max_length=MOST)
     """Numbers of warm starts, and of cold ones that should have been warm, by reason."""
     text: str = ""
 
@@ -373,9 +373,9 @@ class Failed(Message):
 
     kind: Literal["failed"] = "failed"
     id: int
-    family: str
-    message: str
-    hint: str = ""
+    family: Word
+    message: Text
+    hint: Text = ""
 
 
 class Ended(Message):
@@ -388,10 +388,10 @@ class Ended(Message):
     """
 
     kind: Literal["ended"] = "ended"
-    session_id: str
+    session_id: Name
     status: int
-    log_tail: str
-    reason: str = ""
+    log_tail: LogTail
+    reason: Word = ""
     asked: bool = False
     node: str = ""
 
@@ -400,9 +400,9 @@ class Arrived(Message):
     """A session's first process is in its sandbox; ``fallback`` is why it was not a warm start."""
 
     kind: Literal["arrived"] = "arrived"
-    session_id: str
+    session_id: Name
     warm: bool
-    fallback: str = ""
+    fallback: Text = ""
 
 
 class SessionUse(Message):
@@ -412,7 +412,7 @@ class SessionUse(Message):
     seconds since its start, ``processes`` a count.
     """
 
-    session_id: str
+    session_id: Name
     memory: int
     cpu: float
     processes: int
@@ -427,7 +427,7 @@ class Measured(Message):
     """
 
     kind: Literal["measured"] = "measured"
-    sessions: tuple[SessionUse, ...] = ()
+    sessions: tuple[SessionUse, ...] = Field(default=(), max_length=MOST)
     overhead: int = 0
     runs: int = 0
 
@@ -438,7 +438,7 @@ class SessionChecks(Message):
     They are JSON if they come from ``mograder.runtime``, and may be anything else.
     """
 
-    session_id: str
+    session_id: Name
     reports: tuple[Annotated[str, Field(max_length=LONGEST_REPORT)], ...] = Field(
         max_length=MOST_REPORTS
     )

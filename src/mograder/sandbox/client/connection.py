@@ -54,6 +54,7 @@ _END_SECONDS = 30.0
 _SPAWN_SECONDS = 120.0
 """How long a supervisor may take to prepare the host (directories, mounts, orphans)."""
 
+_WARNING_SECONDS = 60.0
 _READ_BYTES = 4096
 _ATTEMPTS = 3
 
@@ -72,6 +73,7 @@ class Connection:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
+        self._warned = float("-inf")
         self._listening = asyncio.create_task(self._listen())
         self.hello = Done(id=0)
         """The supervisor's answer to ``hello``."""
@@ -195,16 +197,12 @@ class Connection:
         """Dispatch one message; return false, to close the connection, if it cannot be parsed."""
         try:
             answer = decode_answer(line)
-        except ValidationError:
-            _log.exception("the supervisor sent an unreadable message; the connection is closed")
+        except ValidationError as error:
+            _log.error("the connection is closed: the supervisor sent what is none: %.500s", error)
             return False
         match answer:
             case UnknownAnswer():
-                _log.warning(
-                    "a message of the kind %.50r cannot be read and is ignored: the supervisor may "
-                    "be of another release",
-                    answer.kind,
-                )
+                self._warn_of(answer)
             case Ended():
                 _isolated(self._on_ended, answer)
             case Arrived() | Measured() | Checked() | NodeStatus():
@@ -215,6 +213,18 @@ class Connection:
             case Done() | Failed():
                 self._settle(answer)
         return True
+
+    def _warn_of(self, unknown: UnknownAnswer) -> None:
+        """Log a message that cannot be read, at most one a minute."""
+        now = time.monotonic()
+        if now - self._warned < _WARNING_SECONDS:
+            return
+        self._warned = now
+        _log.warning(
+            "a message of the kind %.50r cannot be read and is ignored, as are more within a "
+            "minute: the supervisor may be of another release",
+            unknown.kind,
+        )
 
     def _settle(self, answer: Done | Failed) -> None:
         future = self._waiting.get(answer.id)

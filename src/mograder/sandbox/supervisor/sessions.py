@@ -32,6 +32,7 @@ from mograder.sandbox.limits.cpu import Processors, put_back
 from mograder.sandbox.limits.monitor import Monitor
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.limits.procfs import prefer_to_end
+from mograder.sandbox.message import LONGEST_TAIL
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
@@ -57,7 +58,6 @@ _log = logging.getLogger("mograder.supervisor")
 _GENTLY_SECONDS = 1.5
 """How long marimo may finish a save: it writes in place, so a partial write loses the file."""
 
-_LOG_BYTES = 16_384
 _CLOSE_LOOKS, _CLOSE_SECONDS = 40, 0.05
 """Attempts, and seconds between them, to remove a cgroup whose processes were killed."""
 
@@ -485,7 +485,7 @@ def _template(request: _Request) -> Path | None:
 
 def _keep_tail(log: bytearray, data: bytes) -> None:
     log += data
-    del log[:-_LOG_BYTES]
+    del log[:-LONGEST_TAIL]
 
 
 def _listen(path: Path, front: int | None) -> socket.socket:

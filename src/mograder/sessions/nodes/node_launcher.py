@@ -131,7 +131,7 @@ class NodeLauncher:
             await node.link.connection.greet()
             await node.call(Subscribe(checks=True))
         except MograderError as error:
-            _log.warning("node %s is not used: %s", node.name, error)
+            _log.warning("node %s is not used: %.300s", node.name, error)
             await node.link.close()
             self.went(node.link)
             return
@@ -165,7 +165,7 @@ class NodeLauncher:
                 except MograderError as error:
                     failed[node.name] = error
                     node.note_failure()
-                    _log.warning("a start on node %s failed: %s", node.name, error)
+                    _log.warning("a start on node %s failed: %.300s", node.name, error)
                     await self._end_certainly(request.session_id, node.name)
         except BaseException:
             self._forget(request.session_id)
@@ -270,7 +270,7 @@ class NodeLauncher:
         try:
             done = await node.call(ListSessions())
         except MograderError as error:
-            _log.warning("node %s does not list its sessions: %s", node.name, error)
+            _log.warning("node %s does not list its sessions: %.300s", node.name, error)
             return None
         ids = (each.session_id for each in done.sessions)
         return [_info(each, node.name) for each in ids if self._may_be_of(each, node)]
@@ -299,7 +299,7 @@ class NodeLauncher:
         try:
             return (await node.call(StopSession(session_id=session_id))).stopped
         except MograderError as error:
-            _log.warning("session %s is not stopped on %s yet: %s", session_id, name, error)
+            _log.warning("session %s is not stopped on %s yet: %.300s", session_id, name, error)
             return None
 
     async def _place_of(self, session_id: str) -> str:

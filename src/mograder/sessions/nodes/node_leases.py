@@ -148,7 +148,7 @@ class Leases:
                 if not await self._renew(node, status):
                     return
             except MograderError as error:
-                _log.warning("the lease of node %s was not renewed: %s", node.name, error)
+                _log.warning("the lease of node %s was not renewed: %.300s", node.name, error)
             await asyncio.sleep(_RENEW_SECONDS)
 
     async def _renew(self, node: ConnectedNode, status: NodeStatus) -> bool:

@@ -22,18 +22,24 @@ class Nodes:
     def add(self, row: NodeRow) -> None:
         """Add a node; one of that name is replaced if its lease is over.
 
+        The new one is drained if the old one was, unless that was removed.
+
         Raises: :class:`Conflict` while a node of that name holds a lease.
         """
         with writing(self._engine) as connection:
-            held = select(nodes.c.lease_until).where(nodes.c.name == row.name).with_for_update()
-            until = connection.execute(held).scalar_one_or_none()
+            wanted = select(nodes).where(nodes.c.name == row.name).with_for_update()
+            old = connection.execute(wanted).one_or_none()
+            until = None if old is None else old.lease_until
             if until is not None and until > database_now(connection):
                 raise Conflict(
                     f"A node named {row.name} is at work.",
                     hint="Give this one another name with --name, or stop that one first.",
                 )
             connection.execute(delete(nodes).where(nodes.c.name == row.name))
-            connection.execute(insert(nodes).values(**asdict(row)))
+            values = asdict(row)
+            if old is not None and old.draining and old.fingerprint:
+                values["draining"] = True
+            connection.execute(insert(nodes).values(**values))
 
     def all(self) -> tuple[NodeRow, ...]:
         """Return all nodes, by name."""

@@ -27,11 +27,14 @@ from mograder.sandbox.protocol import (
     Done,
     Ended,
     Execute,
+    Failed,
     Hello,
     Limits,
     ListSessions,
     News,
     Operation,
+    UnknownAnswer,
+    decode_answer,
     encode,
 )
 from tests.support.supervisors import PATIENCE, make_config, short_directory
@@ -121,6 +124,79 @@ async def test_news_that_cannot_be_read_is_ignored_with_a_line_in_the_log(
     assert await asyncio.wait_for(recorder.ends.get(), PATIENCE) == ENDED
     assert connection.alive
     assert json.loads(words)["kind"] in caplog.text
+
+
+async def test_messages_that_cannot_be_read_are_logged_once_a_minute(
+    connection: Connection,
+    supervisor: Supervisor,
+    recorder: EventRecorder,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    supervisor.say(b'{"kind": "poetry"}\n' * 1000 + encode(ENDED))
+    await asyncio.wait_for(recorder.ends.get(), PATIENCE)
+    assert caplog.text.count("poetry") == 1
+
+
+async def test_a_message_with_many_faults_is_logged_in_brief(
+    connection: Connection,
+    supervisor: Supervisor,
+    recorder: EventRecorder,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wrong = b",".join([b"5"] * 200_000)
+    supervisor.say(b'{"kind": "done", "id": 1, "sessions": [' + wrong + b"]}\n")
+    await asyncio.wait_for(recorder.lost.wait(), PATIENCE)
+    assert 100 < len(caplog.text) < 1000
+
+
+async def test_texts_of_a_supervisor_are_cut_when_they_arrive(
+    connection: Connection, supervisor: Supervisor, recorder: EventRecorder
+) -> None:
+    version = "1.0\x1b]0;x\x07\x9b31m\u202e\0\n" + "v" * 900_000
+    words = {"kind": "done", "id": 0, "version": version}
+    decoded = decode_answer(json.dumps(words).encode())
+    assert isinstance(decoded, Done)
+    assert decoded.version.startswith("1.0]0;x31mvvv")
+    assert len(decoded.version) < 100
+    asking = asyncio.create_task(connection.call(ListSessions()))
+    call = await asyncio.wait_for(supervisor.heard.get(), PATIENCE)
+    long = "x" * 400_000
+    supervisor.say(encode(failure(call.id, long)))
+    with pytest.raises(RemoteFailed) as raised:
+        await asking
+    assert len(raised.value.message) + len(raised.value.hint) < 20_000
+    tail = "y" * 16_384
+    lines = (
+        json.dumps({**json.loads(encode(ENDED)), "log_tail": text}) for text in (tail, long + tail)
+    )
+    for line in lines:
+        supervisor.say(line.encode() + b"\n")
+        ended = await asyncio.wait_for(recorder.ends.get(), PATIENCE)
+        assert ended.log_tail == tail, "as much as a supervisor keeps passes, and no more"
+
+
+def failure(call_id: int, text: str) -> Failed:
+    """The answer to a call with long texts, which no check has cut."""
+    return Failed.model_construct(
+        kind="failed", id=call_id, family="RemoteFailed", message=text, hint=text
+    )
+
+
+USE = {"session_id": "session-a", "memory": 1, "cpu": 1, "processes": 1}
+NUMBERS = {"number": 1, "memory": 1, "used": 1, "processors": 1, "starts": 1}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"kind": "measured", "sessions": [USE]},
+        {"kind": "status", **NUMBERS, "sessions": ["session-a"]},
+    ],
+)
+def test_a_list_without_end_makes_news_unreadable(message: dict[str, list[object]]) -> None:
+    assert not isinstance(decode_answer(json.dumps(message).encode()), UnknownAnswer)
+    message = {**message, "sessions": message["sessions"] * 10_001}
+    assert isinstance(decode_answer(json.dumps(message).encode()), UnknownAnswer)
 
 
 @pytest.fixture

@@ -332,6 +332,13 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
     assert not honest.sessions
 
 
+async def test_a_nodes_version_is_stored_without_control_characters(rig: NodeRig) -> None:
+    node = FakeNode("one", version="1.0\x1b]0;x\x9b31m\u202e\0\n")
+    await rig.connect(node)
+    await until(lambda: any(row.version for row in rig.nodes.all()))
+    assert [row.version for row in rig.nodes.all()] == ["1.0]0;x31m"]
+
+
 async def test_numbers_that_no_machine_has_are_bounded(rig: NodeRig) -> None:
     await rig.connect(FakeNode("vain", memory_mb=10**15, starts=-5))
     (load,) = rig.registry.loads()
