@@ -13,6 +13,7 @@ from sqlalchemy import Engine, update
 from mograder.core.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import Ended, Mode, News, StartSession
+from mograder.sessions.launcher import ignore
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_launcher import NodeLauncher
 from mograder.sessions.nodes.node_leases import Leases
@@ -47,14 +48,12 @@ class NodeRig:
         self.registry = NodeRegistry(self.clock, LEASE)
         self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",))
         self.environments = NodeEnvironments(self.registry, 60)
-        self.launcher = NodeLauncher(self.registry, self.leases, self.environments, self.rows)
+        self.launcher = _Heard(self.registry, self.leases, self.environments, self.rows)
         self.runs = NodeRuns(self.registry, self.environments)
-        self.launcher.watch(self.ended.append, self._compare, self.news.append)
+        self.launcher.rig = self
+        self.launcher.watch(ignore, lambda: None)
         self._tasks = [asyncio.create_task(self.leases.watch())]
         self._links: list[FakeLink] = []
-
-    def _compare(self) -> None:
-        self.compared += 1
 
     async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
         """Connect a node and have its lease granted."""
@@ -104,6 +103,34 @@ class NodeRig:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Heard(NodeLauncher):
+    """A launcher whose reports the rig hears, too, before whoever watches."""
+
+    rig: NodeRig
+
+    def watch(
+        self,
+        on_ended: Callable[[Ended], None],
+        on_lost: Callable[[], None],
+        on_news: Callable[[News], None] = ignore,
+    ) -> None:
+        """Set the callbacks."""
+
+        def ended(gone: Ended) -> None:
+            self.rig.ended.append(gone)
+            on_ended(gone)
+
+        def lost() -> None:
+            self.rig.compared += 1
+            on_lost()
+
+        def news(each: News) -> None:
+            self.rig.news.append(each)
+            on_news(each)
+
+        super().watch(ended, lost, news)
 
 
 def spec(name: str) -> StartSession:

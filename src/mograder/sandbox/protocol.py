@@ -430,6 +430,9 @@ class Measured(Message):
     sessions: tuple[SessionUse, ...] = Field(default=(), max_length=MOST)
     overhead: int = 0
     runs: int = 0
+    used: int | None = None
+    """What all nodes that take sessions use together, in place of ``overhead``; set by the hub,
+    never taken from a message."""
 
 
 class SessionChecks(Message):

@@ -429,7 +429,7 @@ class SessionManager:
                 self.tally.fell_back(news.fallback)
             return
         if not isinstance(news, NodeStatus):
-            self._ledger.measured(news.sessions, news.overhead, news.runs)
+            self._ledger.measured(news.sessions, news.overhead, news.runs, news.used)
         if len(self._queue) or len(self.background) or len(self.rehearsed):
             self._queue.reconsider(self.all(), self._expected)
 

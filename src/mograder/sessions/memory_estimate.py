@@ -75,14 +75,23 @@ class MemoryLedger:
         # The measurement is of all runs, also of those that no memory was reserved for.
         return self._overhead + max(self._runs_use, sum(self._runs.values())) + sessions
 
-    def measured(self, uses: Iterable[SessionUse], overhead: int, runs: int = 0) -> None:
-        """Store measurements; sessions that are no longer in the ledger are ignored."""
-        self._overhead, self._runs_use = overhead, runs
+    def measured(
+        self, uses: Iterable[SessionUse], overhead: int, runs: int = 0, used: int | None = None
+    ) -> None:
+        """Store measurements; sessions that are no longer in the ledger are ignored.
+
+        If ``used`` is given it is what counts for all sessions and runs, whatever each of them is
+        said to use. The overhead is then negative if there are sessions on nodes that are not
+        counted: they do not use the memory that others may have.
+        """
         now = self._clock.steady()
         for use in uses:
             usage = self._usages.get(use.session_id)
             if usage is not None:
                 note_use(usage, use, now)
+        self._overhead, self._runs_use = overhead, runs
+        if used is not None:
+            self._overhead = used - runs - sum(each.memory for each in self._usages.values())
 
     def arrived(self, news: Arrived) -> None:
         """Store whether a session started warm."""

@@ -9,14 +9,17 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.sandbox.protocol import Done, Measured, Operation
+from mograder.sandbox.protocol import Done, Measured, Operation, SessionUse
 from mograder.sessions.memory_estimate import YOUNG_SECONDS
 from mograder.sessions.nodes.placement import NodeLoad
 
 _MOST_MEMORY = 1 << 44
 _MOST_PROCESSORS = 4096
 _MOST_STARTS = 4 * _MOST_PROCESSORS
-"""Bounds of what a node may say of itself: 16 TB, and more processors than machines have."""
+_MOST_PROCESSES = 1 << 22
+_MOST_DISK = 1 << 50
+_MOST_SECONDS = 1e9
+"""Bounds of what a node may say of itself and its sessions: more than machines have."""
 _FAILING_SECONDS = 30.0
 """How long a node on which a start failed is chosen only if no other one is usable."""
 
@@ -57,7 +60,7 @@ class ConnectedNode:
     """A node that is connected; for use on the event loop only.
 
     Mutable state: ``status``, the last one, ``wanted_draining``, the administrator's wish,
-    ``memory``, the measured bytes by session, ``runs`` as last measured, and the reservations.
+    ``_runs`` as last measured, and the reservations.
     """
 
     def __init__(self, link: Link, clock: Clock, lease_seconds: float) -> None:
@@ -72,8 +75,7 @@ class ConnectedNode:
         """The sessions of its last status."""
         self.status: NodeStatus | None = None
         self.wanted_draining = False
-        self.memory: dict[str, int] = {}
-        self.runs = 0
+        self._runs = 0
 
     @property
     def name(self) -> str:
@@ -106,9 +108,14 @@ class ConnectedNode:
         return self.link.connection.alive and self.granted and not self.draining
 
     @property
+    def memory(self) -> int:
+        """The memory in bytes that its last status says sessions and runs may use together."""
+        return 0 if self.status is None else _bounded(self.status.memory, _MOST_MEMORY)
+
+    @property
     def used(self) -> int:
-        """The memory in bytes that its last status says is in use."""
-        return 0 if self.status is None else _bounded(self.status.used, _MOST_MEMORY)
+        """The part of that in bytes that its last status says is in use."""
+        return 0 if self.status is None else _bounded(self.status.used, self.memory)
 
     async def call(
         self,
@@ -126,8 +133,6 @@ class ConnectedNode:
         self.session_ids = frozenset(status.sessions)
         for session_id, reservation in self._reserved.items():
             reservation.reported = reservation.reported or session_id in self.session_ids
-        for session_id in self.memory.keys() - self.session_ids - self._reserved.keys():
-            del self.memory[session_id]
 
     def note_grant(self, *, draining: bool) -> None:
         """Store that the node has confirmed its lease, and the administrator's wish."""
@@ -138,15 +143,24 @@ class ConnectedNode:
         """Store that a start on it has failed."""
         self._failed = self._clock.steady()
 
-    def note_use(self, news: Measured) -> None:
-        """Store the use of its sessions and runs."""
-        self.runs = max(0, news.runs)
-        for use in news.sessions:
-            reservation = self._reserved.get(use.session_id)
-            if reservation is not None:
+    def note_use(self, news: Measured) -> list[SessionUse]:
+        """Store the use of its sessions and runs; return that of sessions, as it is believed."""
+        self._runs = news.runs
+        uses = [self._believed(use) for use in news.sessions]
+        for use in uses:
+            if (reservation := self._reserved.get(use.session_id)) is not None:
                 reservation.measured = use.memory
-            if reservation is not None or use.session_id in self.session_ids:
-                self.memory[use.session_id] = max(0, use.memory)
+        return uses
+
+    def _believed(self, use: SessionUse) -> SessionUse:
+        """Return a use without numbers that its session cannot have on this node."""
+        return SessionUse(
+            session_id=use.session_id,
+            memory=_bounded(use.memory, self.memory),
+            cpu=use.cpu if 0.0 <= use.cpu <= _MOST_SECONDS else 0.0,  # false for "not a number"
+            processes=_bounded(use.processes, _MOST_PROCESSES),
+            workspace=_bounded(use.workspace, _MOST_DISK),
+        )
 
     def reserve(self, session_id: str, expected: int) -> None:
         """Count a start or a run of ``expected`` bytes until the node reports it."""
@@ -160,7 +174,6 @@ class ConnectedNode:
     def release(self, session_id: str) -> None:
         """Remove a reservation, of a start that failed or of anything that has ended."""
         self._reserved.pop(session_id, None)
-        self.memory.pop(session_id, None)
 
     def load(self) -> NodeLoad:
         """Return what placement needs to know; without a status the node is not usable."""
@@ -172,8 +185,9 @@ class ConnectedNode:
             name=self.name,
             usable=self.usable,
             failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
-            memory=_bounded(status.memory, _MOST_MEMORY),
+            memory=self.memory,
             used=self.used,
+            runs=_bounded(self._runs, self.used),
             processors=_bounded(status.processors, _MOST_PROCESSORS),
             load=max(0.0, status.load),
             starts=_bounded(status.starts, _MOST_STARTS),

@@ -22,7 +22,7 @@ def node_capacity(ttl: float, limits: LimitsSettings, registry: NodeRegistry) ->
     )
 
     def follow() -> None:
-        loads = [load for load in registry.loads() if load.usable]
+        loads = registry.counted()
         memory, starts = sum(each.memory for each in loads), sum(each.starts for each in loads)
         capacity.memory = min(memory, limits.total_memory_mb * MEGABYTE or memory)
         capacity.starts = min(starts, limits.starts_at_once or starts)

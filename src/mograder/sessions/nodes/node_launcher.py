@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from mograder.sandbox.protocol import (
     Measured,
     News,
     SessionInfo,
+    SessionUse,
     StartSession,
     StopSession,
     Subscribe,
@@ -124,20 +125,29 @@ class NodeLauncher:
         node = self._registry.find(link.name)
         if node is not None and node.link is link and self._registry.remove(node):
             _log.warning("node %s is not connected; its sessions may go on", link.name)
-            self._registry.changed()
+            self._changed()
 
     async def _greet(self, node: ConnectedNode) -> None:
         try:
             await node.link.connection.greet()
-            await node.call(Subscribe(checks=True))
         except MograderError as error:
-            _log.warning("node %s is not used: %.300s", node.name, error)
-            await node.link.close()
-            self.went(node.link)
+            await self._refuse(node, error)
             return
         _log.info("node %s (mograder %s) is connected", node.name, node.version)
         self._on_lost()  # ends may have been missed: the manager compares the sessions
         self._environments.prepare_all(node)
+
+    async def _subscribe(self, node: ConnectedNode) -> None:
+        """Ask for news of a node's sessions, whose numbers are bounded by those of its status."""
+        try:
+            await node.call(Subscribe(checks=True))
+        except MograderError as error:
+            await self._refuse(node, error)
+
+    async def _refuse(self, node: ConnectedNode, error: MograderError) -> None:
+        _log.warning("node %s is not used: %s", node.name, error)
+        await node.link.close()
+        self.went(node.link)
 
     async def close(self) -> None:
         """Cancel what goes on in the background."""
@@ -336,6 +346,8 @@ class NodeLauncher:
             return
         match news:
             case NodeStatus():
+                if node.status is None:
+                    self._in_background(self._subscribe(node))
                 node.note_status(news)
                 self._reported[node.name] = node.session_ids
                 self._leases.renew(node, news)
@@ -343,23 +355,21 @@ class NodeLauncher:
                 if self._may_be_of(news.session_id, node):
                     self._on_news(news)
             case Measured():
-                node.note_use(news)
-                self._on_news(self._total(node, news))
+                uses = node.note_use(news)
+                self._changed(each for each in uses if self._may_be_of(each.session_id, node))
             case Checked():
                 self._on_news(news.model_copy(update={"node": node.name}))
 
-    def _total(self, node: ConnectedNode, news: Measured) -> Measured:
-        """Return the use of a node's own sessions, with the overhead and the runs of all nodes.
+    def _changed(self, uses: Iterable[SessionUse] = ()) -> None:
+        """Note that the nodes have changed; pass on the use of some sessions and of all together.
 
-        The overhead is what the usable nodes report beyond all sessions and runs. It is negative if
-        nodes that are drained have sessions, which do not use the memory that others may have.
+        All together use what the nodes say that count for the capacity, which changes at the same
+        moment. So no node can make the others look fuller, whatever it says of its sessions.
         """
-        own = tuple(each for each in news.sessions if self._may_be_of(each.session_id, node))
-        nodes = self._registry.all()
-        sessions = sum(sum(each.memory.values()) for each in nodes)
-        runs = sum(each.runs for each in nodes)
-        used = sum(each.used for each in nodes if each.usable)
-        return Measured(sessions=own, overhead=used - sessions - runs, runs=runs)
+        self._registry.changed()
+        loads = self._registry.counted()
+        used, runs = sum(each.used for each in loads), sum(each.runs for each in loads)
+        self._on_news(Measured(sessions=tuple(uses), runs=runs, used=used))
 
     def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:
         """Return whether a session may run on a node; false if it is known to be on another."""
@@ -369,7 +379,7 @@ class NodeLauncher:
 
     def _note_grant(self, status: NodeStatus) -> None:
         """Pass a status on once its node may be used; starts may be waiting for that."""
-        self._registry.changed()
+        self._changed()
         self._on_news(status)
 
     def _silent(self) -> frozenset[str]:
@@ -383,7 +393,7 @@ class NodeLauncher:
         node = self._registry.find(name)
         if node is not None and self._registry.remove(node):
             self._in_background(node.link.close())
-            self._registry.changed()
+            self._changed()
         reported = self._reported.pop(name, frozenset())
         ids = {each for each in reported if self._places.get(each, name) == name}
         ids |= {each for each, place in self._places.items() if place == name}

@@ -99,6 +99,10 @@ class NodeRegistry:
         """Return what placement needs to know of all connected nodes."""
         return [node.load() for node in self._nodes.values()]
 
+    def counted(self) -> list[NodeLoad]:
+        """Return the nodes whose memory counts: those that are usable."""
+        return [load for load in self.loads() if load.usable]
+
     def draining(self, name: str) -> bool:
         """Return whether a node is connected and is being drained."""
         node = self._nodes.get(name)

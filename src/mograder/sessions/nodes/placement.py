@@ -16,8 +16,9 @@ class NodeLoad:
     """What a hub knows of one node; memory in bytes.
 
     ``usable`` is whether this hub is connected to it, its lease is granted and it is not being
-    drained. ``memory`` is for all sessions and runs together, ``used`` what they use. ``starts`` is
-    the number of starts that it carries out at the same time, ``starting`` those in progress.
+    drained. ``memory`` is for all sessions and runs together, ``used`` what they use,
+    ``runs`` what runs use of that. ``starts`` is the number of starts that it carries out at the
+    same time, ``starting`` those in progress.
     ``load`` is the number of processes that want a processor. ``reserved`` and ``reserved_memory``
     are of this hub's starts that the node has not reported. ``built`` are the names of the
     environments that are there, ``warm`` of those whose sessions start warm.
@@ -29,6 +30,7 @@ class NodeLoad:
     memory: int
     used: int
     processors: int
+    runs: int = 0
     load: float = 0.0
     starts: int = 1
     starting: int = 0

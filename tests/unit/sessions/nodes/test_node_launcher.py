@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,21 +23,10 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sessions.nodes.node_capacity import node_capacity
-from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import SessionState
 from mograder.store.hub.node_tables import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
 from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[NodeRig]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
-    made = NodeRig(engine, tmp_path)
-    yield made
-    await made.close()
-    engine.dispose()
 
 
 # --- where sessions start ---------------------------------------------------------------------
