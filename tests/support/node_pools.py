@@ -51,7 +51,7 @@ class NodePool:
 async def pool_on(
     rig: NodeRig,
     *,
-    start_timeout: float = 40.0,
+    start_timeout: int = 40,
     serves: Callable[[Endpoint], bool] = lambda _: True,
 ) -> AsyncIterator[NodePool]:
     """A pool over the nodes of a rig; ``serves`` is whether a session's server ever answers."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mograder.core.errors import MograderError
@@ -20,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
 """The pause between two attempts to reach an unreachable launcher."""
+_AT_ONCE = 8
+"""How many sessions of one machine are stopped at the same time."""
 
 
 class KnownSessions(Protocol):
@@ -38,6 +39,8 @@ class Reconciler:
 
     ``is_dead`` returns whether a server certainly accepts no more connections. ``orphans`` returns
     those of some session ids that no hub knows.
+
+    Mutable state: ``_unknown``, the ids that are yet to be stopped, by machine.
     """
 
     sessions: KnownSessions
@@ -45,41 +48,73 @@ class Reconciler:
     starter: Starter
     is_dead: Callable[[Endpoint], bool]
     orphans: Callable[[Iterable[str]], Awaitable[Iterable[str]]]
+    _unknown: dict[str, set[str]] = field(default_factory=dict)
 
     async def after_each(self, broke: asyncio.Event) -> None:
-        """Reconcile whenever ``broke`` is set, until cancelled."""
-        while True:
-            await broke.wait()
-            broke.clear()
-            try:
-                await self.reconcile()
-            except Exception:  # noqa: BLE001 - the loop must go on after an error
-                _log.exception("the sessions could not be matched with the launcher's")
+        """Reconcile whenever ``broke`` is set, until cancelled.
 
-    async def reconcile(self) -> None:
+        What is stopped on one of several machines keeps nothing else waiting.
+        """
+        async with asyncio.TaskGroup() as stops:
+            while True:
+                await broke.wait()
+                broke.clear()
+                try:
+                    await self.reconcile(stops)
+                except Exception:  # noqa: BLE001 - the loop must go on after an error
+                    _log.exception("the sessions could not be matched with the launcher's")
+
+    async def reconcile(self, stops: asyncio.TaskGroup | None = None) -> None:
         """Match the sessions known here with the launcher's, after a connection broke or was made.
 
         Sessions that the launcher still runs are kept. Those that it lacks have ended as lost.
-        Those that are unknown here are stopped: their start or stop was in progress at the break.
+        Those that are unknown here are stopped, in ``stops`` if it is given: their start or stop
+        was in progress at the break.
         """
         while True:
             # Collected before the call: its answer may lack sessions that start meanwhile.
             known = {*self._ids(), *self.starter.launched()}
             try:
-                running = {each.session_id for each in await self.launcher.sessions()}
+                running = {each.session_id: each.node for each in await self.launcher.sessions()}
                 break
             except MograderError as error:
                 _log.warning("%s", error)
             await self._note_dead()
             await asyncio.sleep(_RETRY_SECONDS)
         nodes = {live.id: live.endpoint.node for live in self.sessions.all()}
-        for session_id in known - running:
+        nodes.update(self.starter.launched())
+        for session_id in known - running.keys():
             gone = lost(session_id, nodes.get(session_id, ""))
             await self.sessions.note_exit(gone, EndReason.LOST)
-        unknown = running - {*self._ids(), *self.starter.ids()}
-        with suppress(MograderError):
-            await stop_all(self.launcher, await self.orphans(unknown))
+        unknown = running.keys() - {*self._ids(), *self.starter.ids()}
+        try:
+            orphans = await self.orphans(unknown)
+        except MograderError as error:
+            _log.warning("the sessions that no hub knows are not stopped: %s", error)
+        else:
+            await self._stop({each: running[each] for each in orphans}, stops)
         _log.info("connected: %d sessions run", len(running))
+
+    async def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup | None) -> None:
+        """Stop sessions, given with their machines; do not wait for them if there is ``stops``."""
+        for machine in set(machines.values()):
+            begun = machine in self._unknown
+            self._unknown[machine] = {each for each, on in machines.items() if on == machine}
+            if stops is None:
+                await self._stop_on(machine)
+            elif not begun:
+                stops.create_task(self._stop_on(machine))
+
+    async def _stop_on(self, machine: str) -> None:
+        try:
+            while waiting := self._unknown[machine]:
+                some = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
+                stopping = (self.launcher.stop(each) for each in some)
+                for error in await asyncio.gather(*stopping, return_exceptions=True):
+                    if isinstance(error, Exception):
+                        _log.warning("a session that no hub knows is not stopped: %s", error)
+        finally:
+            del self._unknown[machine]
 
     async def _note_dead(self) -> None:
         """Record sessions whose server is dead as lost, while the launcher is unreachable."""

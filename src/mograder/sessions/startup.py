@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -23,13 +24,41 @@ from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 _NEWS_SECONDS = 1.0
 
 
+@dataclass(slots=True, eq=False)
+class _Start:
+    """A start in progress.
+
+    ``death`` resolves if the session's process ends. ``ends`` are the ends that were reported, by
+    machine; ``machine`` is the one that runs it, None until the launcher has confirmed it. Until
+    then it may be tried on several, and only the end on the last one is the session's.
+    """
+
+    death: asyncio.Future[Ended] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    ends: dict[str, Ended] = field(default_factory=dict)
+    machine: str | None = None
+
+    def note_exit(self, gone: Ended) -> None:
+        self.ends[gone.node] = gone
+        self._settle()
+
+    def launched_on(self, machine: str) -> None:
+        self.machine = machine
+        self._settle()
+
+    def _settle(self) -> None:
+        gone = None if self.machine is None else self.ends.get(self.machine)
+        if gone is not None and not self.death.done():
+            self.death.set_result(gone)
+
+
 class Starter:
     """Starts sessions with the launcher; ``start_timeout`` is in seconds.
 
     ``shared`` are the rows where there may be several hubs.
 
-    Mutable state: ``_deaths``, a future for each session that is starting, which resolves if its
-    process ends, and ``_launched``, the ids of those that the launcher has confirmed.
+    Mutable state: ``_starts``, by the id of the session.
     """
 
     def __init__(
@@ -44,26 +73,25 @@ class Starter:
         self.shared: SharedRows | None = None
         self._probe = probe
         self._start_timeout = start_timeout
-        self._deaths: dict[str, asyncio.Future[Ended]] = {}
-        self._launched: set[str] = set()
+        self._starts: dict[str, _Start] = {}
 
     def ids(self) -> Iterable[str]:
         """Return the ids of the sessions that are starting."""
-        return tuple(self._deaths)
+        return tuple(self._starts)
 
-    def launched(self) -> Iterable[str]:
-        """Return the ids of the starting sessions that the launcher has confirmed."""
-        return tuple(self._launched)
+    def launched(self) -> Mapping[str, str]:
+        """Return the machines of the starting sessions that the launcher has confirmed, by id."""
+        starts = self._starts.items()
+        return {each: start.machine for each, start in starts if start.machine is not None}
 
     def __len__(self) -> int:
         """Return the number of sessions that are starting."""
-        return len(self._deaths)
+        return len(self._starts)
 
     def note_exit(self, gone: Ended) -> None:
-        """Record the end of a process: if its session was starting, the start fails."""
-        death = self._deaths.get(gone.session_id)
-        if death is not None and not death.done():
-            death.set_result(gone)
+        """Record the end of a process: if its session was starting there, the start fails."""
+        if (start := self._starts.get(gone.session_id)) is not None:
+            start.note_exit(gone)
 
     async def start(
         self, key: SessionKey, request: StartSession, version: str, now: datetime
@@ -75,24 +103,22 @@ class Starter:
         :class:`~mograder.sessions.shared_rows.RowTaken` when another hub starts the same session,
         and the errors of the launcher and the database.
         """
-        death: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        self._deaths[request.session_id] = death
+        start = self._starts[request.session_id] = _Start()
         add = self._rows.add_session if self.shared is None else self.shared.add
         try:
             await to_its_end(add, _row(key, request, version, now))
             endpoint = (await self._launcher.start(request)).endpoint
-            self._launched.add(request.session_id)
-            await self._expect(endpoint, request.base_url, death)
+            start.launched_on(endpoint.node)
+            await self._expect(endpoint, request.base_url, start.death)
             self._launcher.answered(request.session_id)
             await to_its_end(self._set_running, request.session_id, endpoint)
-            if death.done():  # it ended while the row was written
-                raise _died(death.result())
+            if start.death.done():  # it ended while the row was written
+                raise _died(start.death.result())
         except BaseException:
             await self.give_up(request.session_id)
             raise
         finally:
-            del self._deaths[request.session_id]
-            self._launched.discard(request.session_id)
+            del self._starts[request.session_id]
         return endpoint
 
     async def give_up(self, session_id: str) -> None:

@@ -14,7 +14,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    MograderError,
+    RemoteFailed,
+    SandboxUnavailable,
+    TimedOut,
+)
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
@@ -47,7 +54,11 @@ _RETRY_SECONDS = 0.5
 _WAIT_SECONDS = 20.0
 """How long a start that was admitted waits for a usable node: longer than a lease, by default."""
 _LEFT_SECONDS = 1.0
-"""The same after another node has failed."""
+"""The same where all usable nodes have failed."""
+_LIST_SECONDS = 5.0
+"""How long a node has to list its sessions: all others wait for that."""
+_AGAIN_SECONDS = 5.0
+"""When it is asked again."""
 
 
 class SessionPlaces(Protocol):
@@ -62,6 +73,10 @@ class SessionPlaces(Protocol):
     def place_session(self, session_id: str, node: str) -> bool:
         """Store the node of a session that is starting; return False if it is starting no more."""
         ...
+
+
+class _NotStarting(Conflict):
+    """The row of a session says that it is not being started any more."""
 
 
 class NodeLauncher:
@@ -170,11 +185,12 @@ class NodeLauncher:
                 node = await self._choose(request, failed)
                 try:
                     return await self._start_on(node, request)
-                except Conflict:
+                except _NotStarting:
                     raise
                 except MograderError as error:
-                    failed[node.name] = error
+                    failed[node.name] = _as_failure(error)
                     node.note_failure()
+                    self._changed()
                     _log.warning("a start on node %s failed: %.300s", node.name, error)
                     await self._end_certainly(request.session_id, node.name)
         except BaseException:
@@ -245,6 +261,9 @@ class NodeLauncher:
     ) -> ConnectedNode:
         """Return the node for a session, and reserve its place there.
 
+        After a failure only a node with room for it is chosen, as the one that failed may have been
+        the only one with room when the start was admitted.
+
         Raises: the last error if there is no node but those that failed; :class:`Busy` if there is
         no usable one for a while.
         """
@@ -252,10 +271,11 @@ class NodeLauncher:
 
         def choose(loads: Sequence[NodeLoad]) -> str | None:
             others = [load for load in loads if load.name not in failed]
-            return choose_node(others, request.environment.name, expected)
+            return choose_node(others, request.environment.name, expected, must_fit=bool(failed))
 
+        others = any(load.usable for load in self._registry.loads() if load.name not in failed)
         try:
-            seconds = _LEFT_SECONDS if failed else _WAIT_SECONDS
+            seconds = _LEFT_SECONDS if failed and not others else _WAIT_SECONDS
             return await self._registry.reserve(choose, request.session_id, expected, seconds)
         except Busy:
             if failed:
@@ -267,7 +287,7 @@ class NodeLauncher:
         # Written first: a hub that takes this start over must know where to stop it.
         placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
         if not placed:
-            raise Conflict("The notebook is not being started any more.", hint="Open it again.")
+            raise _NotStarting("The notebook is not being started any more.", hint="Open it again.")
         self._places[request.session_id] = node.name
         done = await node.call(request)
         node.begin(request.session_id)
@@ -276,14 +296,20 @@ class NodeLauncher:
         return _info(request.session_id, node.name)
 
     async def _list(self, node: ConnectedNode) -> list[SessionInfo] | None:
-        """Return a node's sessions, or None if it does not answer."""
+        """Return a node's sessions, or None if it does not answer; it is then asked again later."""
         try:
-            done = await node.call(ListSessions())
+            done = await node.call(ListSessions(), seconds=_LIST_SECONDS)
         except MograderError as error:
             _log.warning("node %s does not list its sessions: %.300s", node.name, error)
+            if node.link.connection.alive:
+                self._in_background(self._compare_later())
             return None
         ids = (each.session_id for each in done.sessions)
         return [_info(each, node.name) for each in ids if self._may_be_of(each, node)]
+
+    async def _compare_later(self) -> None:
+        await asyncio.sleep(_AGAIN_SECONDS)
+        self._on_lost()
 
     async def _end_certainly(self, session_id: str, name: str) -> bool:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
@@ -428,6 +454,13 @@ async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None
     except asyncio.CancelledError:
         other.cancel()
         raise
+
+
+def _as_failure(error: MograderError) -> MograderError:
+    """Return what a start that failed on a node raises, whichever family the node has named."""
+    if isinstance(error, SandboxUnavailable | RemoteFailed | TimedOut | Busy):
+        return error
+    return RemoteFailed(error.message, hint=error.hint)
 
 
 def _info(session_id: str, name: str) -> SessionInfo:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, RemoteFailed
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
-from mograder.sessions.nodes.placement import NodeLoad, fits
+from mograder.sessions.nodes.placement import NodeLoad, dependable, fits
 
 
 class NodeAway(RemoteFailed):
@@ -100,8 +100,8 @@ class NodeRegistry:
         return [node.load() for node in self._nodes.values()]
 
     def counted(self) -> list[NodeLoad]:
-        """Return the nodes whose memory counts: those that are usable."""
-        return [load for load in self.loads() if load.usable]
+        """Return the nodes whose memory counts for all starts."""
+        return dependable(self.loads())
 
     def draining(self, name: str) -> bool:
         """Return whether a node is connected and is being drained."""
@@ -109,5 +109,5 @@ class NodeRegistry:
         return node is not None and node.draining
 
     def fits(self, expected: int) -> bool:
-        """Return whether any node has ``expected`` bytes to spare."""
-        return any(fits(load, expected) for load in self.loads())
+        """Return whether any node that counts has ``expected`` bytes to spare."""
+        return any(fits(load, expected) for load in self.counted())

@@ -63,17 +63,30 @@ def fits(node: NodeLoad, expected: int) -> bool:
     return node.usable and (expected <= node.free or not (node.used or node.reserved_memory))
 
 
-def choose_node(nodes: Iterable[NodeLoad], environment: str, expected: int) -> str | None:
+def dependable(nodes: Iterable[NodeLoad]) -> list[NodeLoad]:
+    """Return the usable nodes, without those that are failing if there are others.
+
+    What a node that fails has to spare is of no use, so no start may be admitted for it.
+    """
+    usable = [node for node in nodes if node.usable]
+    return [node for node in usable if not node.failing] or usable
+
+
+def choose_node(
+    nodes: Iterable[NodeLoad], environment: str, expected: int, *, must_fit: bool = False
+) -> str | None:
     """Return the name of the node for a start, or None if no node is usable.
 
     ``environment`` is the name of its environment, ``expected`` the memory that it will probably
-    use, in bytes. If no node has that memory to spare, the one with the most of it is chosen: the
-    start was admitted by the memory of all nodes together.
+    use, in bytes. If no node has that memory to spare, the one with the most of it is chosen,
+    unless it ``must_fit``: the start was admitted by the memory of all nodes together.
     """
     usable = [node for node in nodes if node.usable]
     if not usable:
         return None
     roomy = [node for node in usable if fits(node, expected)]
+    if not roomy and must_fit:
+        return None
     if not roomy:
         return max(usable, key=lambda node: (node.free, node.name)).name
     return min(roomy, key=lambda node: _rank(node, environment)).name

@@ -28,7 +28,6 @@ from mograder.store.hub.node_tables import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
 from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
 
-
 # --- where sessions start ---------------------------------------------------------------------
 
 

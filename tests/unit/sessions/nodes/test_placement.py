@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.nodes.placement import NodeLoad, choose_for_run, choose_node, fits
+from mograder.sessions.nodes.placement import (
+    NodeLoad,
+    choose_for_run,
+    choose_node,
+    dependable,
+    fits,
+)
 
 ENVIRONMENT = "numpy-environment"
 EXPECTED = 100 * MEGABYTE
@@ -71,6 +77,18 @@ def test_a_warm_node_whose_starts_are_all_taken_comes_after_a_free_one() -> None
 
 def test_where_nothing_fits_the_node_with_the_most_memory_is_chosen() -> None:
     assert chosen(node("a", used_mb=950), node("b", used_mb=930)) == "b"
+
+
+def test_a_start_that_must_fit_waits_where_nothing_fits_but_on_an_empty_node() -> None:
+    full = node("a", used_mb=950)
+    assert choose_node([full], ENVIRONMENT, EXPECTED, must_fit=True) is None
+    assert choose_node([full, node("b")], ENVIRONMENT, 2000 * MEGABYTE, must_fit=True) == "b"
+
+
+def test_a_node_that_fails_counts_only_where_all_do() -> None:
+    failing = replace(node("a"), failing=True)
+    assert dependable([failing, node("b"), node("c", usable=False)]) == [node("b")]
+    assert dependable([failing, node("c", usable=False)]) == [failing]
 
 
 def test_an_empty_node_takes_a_start_that_needs_more_than_it_has() -> None:

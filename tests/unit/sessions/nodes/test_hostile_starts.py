@@ -1,0 +1,185 @@
+"""Nodes that take starts and do not carry them out: the others carry them out."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.settings_model import LimitsSettings
+from mograder.sandbox.protocol import (
+    Call,
+    Done,
+    Ended,
+    Failed,
+    ListSessions,
+    SessionInfo,
+    StartSession,
+    StopSession,
+)
+from mograder.sessions.nodes.node_capacity import node_capacity
+from tests.support.fake_node import MEGABYTE, FakeNode
+from tests.support.node_pools import ENVIRONMENT, pool_on
+from tests.support.node_rig import KEY, NodeRig, until
+
+
+class Attractive(FakeNode):
+    """A node that all starts are tried on first, in a way that a test chooses.
+
+    ``orphan`` is a session that it lists and nobody knows.
+    """
+
+    family = "RemoteFailed"
+    says_ended = False
+    orphan = ""
+    obeys = True
+    """Whether it answers when it is told to stop a session."""
+    asked = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.zygotes |= {KEY, ENVIRONMENT}
+        self.memory_mb, self.starts = 1 << 24, 1 << 12
+
+    async def _do(self, call: Call) -> Done | Failed:
+        operation = call.operation
+        if isinstance(operation, StartSession):
+            self.asked += 1
+            if self.says_ended:
+                self.tell(Ended(session_id=operation.session_id, status=1, log_tail="no"))
+            return Failed(id=call.id, family=self.family, message="no")
+        if isinstance(operation, StopSession) and not self.obeys:
+            await asyncio.Event().wait()
+        if isinstance(operation, ListSessions) and self.orphan:
+            info = SessionInfo(session_id=self.orphan, socket=Path("/x"))
+            return Done(id=call.id, sessions=(info,))
+        return await super()._do(call)
+
+
+def is_failing(rig: NodeRig, name: str) -> bool:
+    """Whether a start on a node has failed just before."""
+    return rig.registry.get(name).load().failing
+
+
+@pytest.mark.parametrize("family", ["Conflict", "NotFound", "Busy", "RowTaken"])
+async def test_a_start_goes_on_elsewhere_whatever_a_node_calls_its_failure(
+    rig: NodeRig, family: str
+) -> None:
+    hostile, sound = Attractive("hostile"), FakeNode("sound")
+    hostile.family = family
+    for node in (hostile, sound):
+        await rig.connect(node)
+    assert await rig.start("a") == "sound"
+    assert hostile.asked == 1
+    assert is_failing(rig, "hostile")
+    assert await rig.start("b") == "sound"
+    assert hostile.asked == 1
+
+
+async def test_a_node_cannot_say_that_a_session_is_not_to_be_started(rig: NodeRig) -> None:
+    hostile = Attractive("hostile")
+    hostile.family = "Conflict"
+    await rig.connect(hostile)
+    with pytest.raises(RemoteFailed):
+        await rig.start("a")
+
+
+async def test_the_end_of_a_session_counts_only_where_it_is_started(rig: NodeRig) -> None:
+    async with pool_on(rig) as hub:
+        hostile, sound = Attractive("hostile"), FakeNode("sound")
+        hostile.says_ended = True
+        for node in (hostile, sound):
+            await hub.connect(node)
+        live = await hub.open("alice")
+        assert live.endpoint.node == "sound"
+        assert hostile.asked == 1
+        hostile.tell(Ended(session_id=live.id, status=1, log_tail="no"))
+        hostile.report()
+        seen = len(hostile.grants)
+        await hostile.until(lambda: len(hostile.grants) > seen)
+        assert hub.pool.by_id(live.id) is live
+
+
+async def test_the_end_of_a_session_that_starts_is_heard_from_its_node(rig: NodeRig) -> None:
+    async with pool_on(rig, serves=lambda _: False) as hub:
+        node = FakeNode("one")
+        await hub.connect(node)
+        opening = hub.opening("alice")
+        await until(lambda: bool(node.sessions))
+        node.end(next(iter(node.sessions)))
+        with pytest.raises(MograderError, match="ended while it was starting"):
+            await opening
+
+
+async def test_an_orphan_that_its_node_does_not_stop_keeps_no_other_node_waiting(
+    rig: NodeRig,
+) -> None:
+    async with pool_on(rig) as hub:
+        sound = FakeNode("sound", zygotes={ENVIRONMENT})
+        await hub.connect(sound)
+        live = await hub.open("alice")
+        hostile = Attractive("hostile")
+        hostile.orphan, hostile.obeys = "orphan-12345678", False
+        await hub.connect(hostile)
+        await hostile.until(lambda: any(isinstance(each, StopSession) for each in hostile.calls))
+        sound.disconnect()
+        await until(lambda: rig.registry.find("sound") is None)
+        sound.sessions.clear()
+        await hub.connect(sound, join=False)
+        await until(lambda: hub.pool.by_id(live.id) is None)
+
+
+class Mute(FakeNode):
+    """A node that does not list its sessions."""
+
+    async def _do(self, call: Call) -> Done | Failed:
+        if isinstance(call.operation, ListSessions):
+            await asyncio.Event().wait()
+        return await super()._do(call)
+
+
+async def test_a_node_that_lists_no_sessions_delays_the_others_by_seconds(rig: NodeRig) -> None:
+    async with pool_on(rig) as hub:
+        sound = FakeNode("sound", zygotes={ENVIRONMENT})
+        await hub.connect(sound)
+        live = await hub.open("alice")
+        mute = Mute("mute")
+        await hub.connect(mute)
+        sound.disconnect()
+        await until(lambda: rig.registry.find("sound") is None)
+        sound.sessions.clear()
+        await hub.connect(sound, join=False)
+        await until(lambda: hub.pool.by_id(live.id) is None)
+        asked = [each for each in mute.calls if isinstance(each, ListSessions)]
+        await mute.until(
+            lambda: len([e for e in mute.calls if isinstance(e, ListSessions)]) > len(asked)
+        )
+
+
+async def test_the_memory_of_a_node_that_fails_counts_for_nobody(rig: NodeRig) -> None:
+    capacity = node_capacity(3600, LimitsSettings(), rig.registry)
+    sound = FakeNode("sound", memory_mb=1000, session_mb=950)
+    hostile = Attractive("hostile")
+    await rig.connect(sound)
+    assert await rig.start("a") == "sound"
+    sound.report()
+    await rig.connect(hostile)
+    await until(lambda: rig.registry.get("sound").used == 950 * MEGABYTE)
+    assert capacity.fits(150 * MEGABYTE)
+    waiting = asyncio.create_task(rig.start("b"))
+    await hostile.until(lambda: "session-b" in hostile.stopped)
+    assert (capacity.memory, capacity.starts) == (1000 * MEGABYTE, 4)
+    assert capacity.largest == 1000 * MEGABYTE
+    assert not capacity.fits(150 * MEGABYTE)
+    seen = len(sound.grants)
+    sound.report()
+    await sound.until(lambda: len(sound.grants) > seen)
+    assert list(sound.sessions) == ["session-a"], "it waits for room"
+    sound.end("session-a")
+    sound.report()
+    assert await waiting == "sound"
+    sound.disconnect()
+    await until(lambda: capacity.memory > 1000 * MEGABYTE)
+    assert capacity.fits(150 * MEGABYTE), "one that fails is better than none"
