@@ -431,8 +431,7 @@ class Measured(Message):
     overhead: int = 0
     runs: int = 0
     used: int | None = None
-    """What all nodes that take sessions use together, in place of ``overhead``; set by the hub,
-    never taken from a message."""
+    """What all nodes use that take sessions, in place of ``overhead``; set by the hub only."""
 
 
 class SessionChecks(Message):

@@ -109,10 +109,9 @@ class Reconciler:
         try:
             while waiting := self._unknown[machine]:
                 some = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
-                stopping = (self.launcher.stop(each) for each in some)
-                for error in await asyncio.gather(*stopping, return_exceptions=True):
-                    if isinstance(error, Exception):
-                        _log.warning("a session that no hub knows is not stopped: %s", error)
+                await stop_all(self.launcher, some)
+        except MograderError as error:
+            _log.warning("the sessions that no hub knows are not all stopped: %s", error)
         finally:
             del self._unknown[machine]
 

@@ -121,7 +121,7 @@ async def test_an_orphan_that_its_node_does_not_stop_keeps_no_other_node_waiting
         await hub.connect(sound)
         live = await hub.open("alice")
         hostile = Attractive("hostile")
-        hostile.orphan, hostile.obeys = "orphan-12345678", False
+        hostile.orphan, hostile.obeys, hostile.status_seconds = "orphan-12345678", False, 1.0
         await hub.connect(hostile)
         await hostile.until(lambda: any(isinstance(each, StopSession) for each in hostile.calls))
         sound.disconnect()
