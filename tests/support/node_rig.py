@@ -60,14 +60,19 @@ class NodeRig:
         if join:
             self.nodes.add(NodeRow(node.name, "f" * 64, NOW, NOW + timedelta(days=30)))
         node.environments.add(KEY)
+        link = await self.link(node)
+        node.report()
+        await until(lambda: self._granted(node.name))
+        return link
+
+    async def link(self, node: FakeNode) -> FakeLink:
+        """Connect a node that has joined."""
         link, serving = await linked(node)
         self._links.append(link)
         self._tasks.append(serving)
         compared = self.compared
         self.launcher.came(link)
         await until(lambda: self.compared > compared)
-        node.report()
-        await until(lambda: self._granted(node.name))
         return link
 
     def _granted(self, name: str) -> bool:

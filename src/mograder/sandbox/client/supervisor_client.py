@@ -221,6 +221,9 @@ class SupervisorClient:
         """Notify the supervisor, in a background task, that a session's server has answered."""
         self._in_background(self._tell_answered(session_id))
 
+    def doubt(self, machine: str) -> None:
+        """Do nothing: there is only one supervisor."""
+
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)

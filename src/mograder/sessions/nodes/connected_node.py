@@ -70,6 +70,7 @@ class ConnectedNode:
         self._came = clock.steady()
         self._granted = float("-inf")
         self._failed = float("-inf")
+        self._doubted = float("-inf")
         self._reserved: dict[str, _Reservation] = {}
         self.session_ids: frozenset[str] = frozenset()
         """The sessions of its last status."""
@@ -143,6 +144,10 @@ class ConnectedNode:
         """Store that a start on it has failed."""
         self._failed = self._clock.steady()
 
+    def note_doubt(self) -> None:
+        """Store that a session that it has started does not answer, perhaps by its own fault."""
+        self._doubted = self._clock.steady()
+
     def note_use(self, news: Measured) -> list[SessionUse]:
         """Store the use of its sessions and runs; return that of sessions, as it is believed."""
         self._runs = news.runs
@@ -185,6 +190,7 @@ class ConnectedNode:
             name=self.name,
             usable=self.usable,
             failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
+            doubtful=self._clock.steady() - self._doubted < _FAILING_SECONDS,
             memory=self.memory,
             used=self.used,
             runs=_bounded(self._runs, self.used),

@@ -57,6 +57,9 @@ _LEFT_SECONDS = 1.0
 """The same where all usable nodes have failed."""
 _LIST_SECONDS = 5.0
 """How long a node has to list its sessions: all others wait for that."""
+_STOP_SECONDS = 45.0
+"""How long a node has to stop a session before it is cut off: by the limits of a supervisor that is
+busy a stop takes up to 30, if the session is still starting (zygote, fork, sandbox, save, end)."""
 _AGAIN_SECONDS = 5.0
 """When it is asked again."""
 
@@ -212,6 +215,11 @@ class NodeLauncher:
         """Notify a session's node, in a background task, that the session's server has answered."""
         self._in_background(self._tell_answered(session_id))
 
+    def doubt(self, machine: str) -> None:
+        """Prefer other nodes for a while: a session that this one said to run does not answer."""
+        if (node := self._registry.find(machine)) is not None:
+            node.note_doubt()
+
     async def hang_up(self, session_id: str) -> bool:
         """Close every connection to a session's server; return false if that is not possible."""
         node = self._registry.find(await self._place_of(session_id))
@@ -314,6 +322,7 @@ class NodeLauncher:
     async def _end_certainly(self, session_id: str, name: str) -> bool:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
         over = asyncio.ensure_future(self._leases.over(name))
+        since = self._registry.clock.steady()
         try:
             while not over.done():
                 stopping = asyncio.ensure_future(self._stop_on(session_id, name))
@@ -321,11 +330,28 @@ class NodeLauncher:
                 if stopping.done() and (stopped := stopping.result()) is not None:
                     return stopped
                 stopping.cancel()
+                if self._registry.clock.steady() - since >= _STOP_SECONDS:
+                    self._cut_off(name)
                 await asyncio.wait({over}, timeout=_RETRY_SECONDS)
             return False
         finally:
             over.cancel()
+            self._leases.refused.discard(name)
             self._forget(session_id)
+
+    def _cut_off(self, name: str) -> None:
+        """Grant a node no lease while it does not stop a session; there must be another node.
+
+        Its sessions end with the lease, so that those who wait can go on elsewhere.
+        """
+        node = self._registry.find(name)
+        others = any(each.usable for each in self._registry.all() if each is not node)
+        if node is None or not others or name in self._leases.refused:
+            return
+        _log.error("node %s does not stop a session; it is cut off until its lease is over", name)
+        self._leases.refused.add(name)
+        self._in_background(node.link.close())
+        self.went(node.link)
 
     async def _stop_on(self, session_id: str, name: str) -> bool | None:
         """Return the node's answer to a stop, or None if there is none."""
@@ -333,7 +359,8 @@ class NodeLauncher:
         if node is None:
             return None
         try:
-            return (await node.call(StopSession(session_id=session_id))).stopped
+            stop = StopSession(session_id=session_id)
+            return (await node.call(stop, seconds=_STOP_SECONDS)).stopped
         except MograderError as error:
             _log.warning("session %s is not stopped on %s yet: %.300s", session_id, name, error)
             return None

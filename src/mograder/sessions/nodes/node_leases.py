@@ -44,7 +44,8 @@ class Leases:
     once its lease is over. ``on_granted`` is called with each status whose lease was granted.
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
-    futures of :meth:`over`; ``_noted``, when a node's status was last stored.
+    futures of :meth:`over`; ``_noted``, when a node's status was last stored; ``refused``, the
+    names of nodes that get no lease from this hub.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Leases:
         self._tasks: dict[ConnectedNode, asyncio.Task[None]] = {}
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._noted: dict[str, _Noted] = {}
+        self.refused: set[str] = set()
 
     def renew(self, node: ConnectedNode, status: NodeStatus) -> None:
         """Renew a node's lease in answer to a status; older unanswered ones are dropped."""
@@ -152,8 +154,10 @@ class Leases:
             await asyncio.sleep(_RENEW_SECONDS)
 
     async def _renew(self, node: ConnectedNode, status: NodeStatus) -> bool:
-        """Renew a lease and tell the node; return false if the node was removed."""
+        """Renew a lease and tell the node; return false if it is refused or was removed."""
         link = node.link
+        if link.name in self.refused:
+            return False
         row = await asyncio.to_thread(
             self._nodes.renew_lease, link.name, link.fingerprint, self._seconds
         )

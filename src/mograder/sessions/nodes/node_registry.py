@@ -22,7 +22,7 @@ class NodeRegistry:
     """
 
     def __init__(self, clock: Clock, lease_seconds: float) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lease_seconds = lease_seconds
         self._nodes: dict[str, ConnectedNode] = {}
         self._change = asyncio.Event()
@@ -65,7 +65,7 @@ class NodeRegistry:
 
         A node connects again before this hub has noticed that its old connection is broken.
         """
-        node = ConnectedNode(link, self._clock, self._lease_seconds)
+        node = ConnectedNode(link, self.clock, self._lease_seconds)
         former = self._nodes.get(link.name)
         self._nodes[link.name] = node
         return node, former

@@ -36,6 +36,7 @@ class Attractive(FakeNode):
     orphan = ""
     obeys = True
     """Whether it answers when it is told to stop a session."""
+    refuses_stops = False
     asked = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +53,8 @@ class Attractive(FakeNode):
             return Failed(id=call.id, family=self.family, message="no")
         if isinstance(operation, StopSession) and not self.obeys:
             await asyncio.Event().wait()
+        if isinstance(operation, StopSession) and self.refuses_stops:
+            return Failed(id=call.id, family="RemoteFailed", message="no")
         if isinstance(operation, ListSessions) and self.orphan:
             info = SessionInfo(session_id=self.orphan, socket=Path("/x"))
             return Done(id=call.id, sessions=(info,))
@@ -129,6 +132,56 @@ async def test_an_orphan_that_its_node_does_not_stop_keeps_no_other_node_waiting
         sound.sessions.clear()
         await hub.connect(sound, join=False)
         await until(lambda: hub.pool.by_id(live.id) is None)
+
+
+async def test_a_node_that_stops_nothing_is_cut_off_and_the_start_goes_on_elsewhere(
+    rig: NodeRig,
+) -> None:
+    hostile, sound = Attractive("hostile"), FakeNode("sound")
+    hostile.refuses_stops = True
+    for node in (hostile, sound):
+        await rig.connect(node)
+    starting = asyncio.create_task(rig.start("a"))
+    await hostile.until(lambda: any(isinstance(each, StopSession) for each in hostile.calls))
+    rig.clock.advance(50)
+    sound.report()
+    await until(lambda: rig.registry.find("hostile") is None)
+    seen = len(hostile.grants)
+    await rig.link(hostile)
+    hostile.report()
+    await until(lambda: rig.registry.get("hostile").status is not None)
+    rig.lapse("hostile")
+    assert await starting == "sound"
+    assert len(hostile.grants) == seen, "it got no lease meanwhile"
+    await rig.connect(hostile, join=False)
+
+
+async def test_the_only_node_is_not_cut_off(rig: NodeRig) -> None:
+    """It would end all sessions, and none could start elsewhere; the share may be away."""
+    node = Attractive("only")
+    node.refuses_stops = True
+    await rig.connect(node)
+    starting = asyncio.create_task(rig.start("a"))
+    stops = [StopSession(session_id="session-a")]
+    await node.until(lambda: [e for e in node.calls if isinstance(e, StopSession)] == stops)
+    rig.clock.advance(50)
+    stops *= 3
+    await node.until(lambda: [e for e in node.calls if isinstance(e, StopSession)] == stops)
+    assert rig.registry.find("only") is not None
+    starting.cancel()
+    await asyncio.wait({starting})
+
+
+async def test_a_node_whose_session_never_answers_comes_last_for_a_while(rig: NodeRig) -> None:
+    async with pool_on(rig, start_timeout=1, serves=lambda each: each.node != "hostile") as hub:
+        hostile, sound = FakeNode("hostile", memory_mb=1 << 20), FakeNode("sound")
+        hostile.zygotes.add(ENVIRONMENT)
+        for node in (hostile, sound):
+            await hub.connect(node)
+        with pytest.raises(MograderError, match="did not start"):
+            await hub.open("alice")
+        assert (await hub.open("alice")).endpoint.node == "sound"
+        assert rig.registry.fits(1 << 35), "its memory counts: a student can cause this as well"
 
 
 class Mute(FakeNode):
