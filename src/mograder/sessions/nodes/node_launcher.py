@@ -163,7 +163,7 @@ class NodeLauncher:
             await self._refuse(node, error)
 
     async def _refuse(self, node: ConnectedNode, error: MograderError) -> None:
-        _log.warning("node %s is not used: %s", node.name, error)
+        _log.warning("node %s is not used: %.300s", node.name, error)
         await node.link.close()
         self.went(node.link)
 

@@ -265,7 +265,7 @@ async def test_news_of_a_node_whose_lease_is_over_are_dropped(rig: NodeRig) -> N
     await node.until(lambda: bool(node.grants) and node.grants[-1].number == number)
     kinds = {type(each) for each in rig.news[before:]}
     assert not kinds & {Arrived, Measured, Checked}
-    assert rig.registry.get("one").runs == 0
+    assert rig.registry.get("one").load().runs == 0
 
 
 async def test_news_that_come_before_the_first_status_count(rig: NodeRig) -> None:
