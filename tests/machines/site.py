@@ -176,10 +176,11 @@ def _start(made: Site) -> None:
 
 
 def _course(machine: Machine) -> Path:
-    course = machine.share / "course"
+    course, share = machine.share / "course", machine.share / "share"
     course.mkdir()
+    share.mkdir()
     (course / "mograder.toml").write_text(_SETTINGS)
-    for path in (course, course / "mograder.toml"):
+    for path in (course, share, course / "mograder.toml"):
         os.chown(path, 1000, 1000)
     return course
 

@@ -150,8 +150,8 @@ class Student:
 
     @property
     def copy(self) -> Path:
-        """The student's copy of the item."""
-        return self.hub.course / "hub-notebooks" / self.name / ITEM
+        """The student's copy of the item, in the share beside the course."""
+        return self.hub.course.parent / "share" / "hub-notebooks" / self.name / ITEM
 
     def told(self) -> str:
         """The history, for a failure's message."""

@@ -46,7 +46,7 @@ class SlurmSite:
         """Submit the shipped script for one node; return the job's number."""
         environment = {
             "MOGRADER_PROGRAM": str(MOGRADER),
-            "MOGRADER_NODE_SHARE": str(self.hub.course),
+            "MOGRADER_NODE_SHARE": str(self.hub.course.parent / "share"),
             "MOGRADER_NODE_STATE": str(self.place / "nodes"),
             "MOGRADER_NODE_UV_CACHE": str(self.uv_cache),
             "MOGRADER_NODE_TOKEN": self.token,
@@ -91,13 +91,16 @@ class SlurmSite:
 
 @pytest.fixture
 def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[SlurmSite]:
-    course = work_directory / "course"
+    course, share = work_directory / "course", work_directory / "share"
     course.mkdir()
-    put_release(course, ITEM, notebook(header=HEADER))
+    put_release(share, ITEM, notebook(header=HEADER))
     address = f"127.0.0.1:{free_port()}"
     settings = {
         "nodes.listen": address,
         "nodes.address": address,
+        "nodes.runs_dir": str(share / "hub-runs"),
+        "hub.notebooks_dir": str(share / "hub-notebooks"),
+        "hub.release_dir": str(share / "hub-release"),
         "hub.uv_cache_dir": str(uv_cache),
         "limits.memory_mb": SESSION_MB,
     }

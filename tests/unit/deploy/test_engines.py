@@ -13,6 +13,13 @@ from scripts.gen_seccomp_profile import NEEDED, PROFILE
 
 DEPLOY = REPOSITORY / "deploy"
 ROOTS_RIGHTS = ["SYS_ADMIN", "SETUID", "SETGID", "SETPCAP"]
+COURSE, SHARE = "/srv/mograder/course", "/srv/mograder/share"
+IN_THE_SHARE = {
+    "MOGRADER_HUB_NOTEBOOKS_DIR": f"{SHARE}/hub-notebooks",
+    "MOGRADER_HUB_RELEASE_DIR": f"{SHARE}/hub-release",
+    "MOGRADER_NODES_RUNS_DIR": f"{SHARE}/hub-runs",
+}
+"""What nodes need of a hub's files, and nothing else."""
 
 
 def service(file: str, name: str) -> dict[str, Any]:
@@ -43,14 +50,16 @@ def test_services_of_the_stack_have_the_rights_that_the_entry_point_gives_up() -
         assert option in entry
 
 
-def test_hubs_and_nodes_of_the_stack_share_one_directory_at_one_path() -> None:
-    shares = [
-        [mount for mount in each["volumes"] if mount["type"] == "bind"]
-        for each in (service("hub.yml", "hub"), service("nodes.yml", "node"))
+def test_hubs_and_nodes_of_the_stack_share_one_directory_and_the_course_is_the_hubs() -> None:
+    hub, node = service("hub.yml", "hub"), service("nodes.yml", "node")
+    mounts = [
+        [(mount["source"], mount["target"]) for mount in each["volumes"] if mount["type"] == "bind"]
+        for each in (hub, node)
     ]
-    assert shares[0] == shares[1]
-    assert [mount["target"] for mount in shares[1]] == ["/srv/mograder"]
-    assert service("nodes.yml", "node")["environment"]["MOGRADER_NODE_SHARE"] == "/srv/mograder"
+    assert mounts == [[(COURSE, COURSE), (SHARE, SHARE)], [(SHARE, SHARE)]]
+    assert hub["environment"]["MOGRADER_COURSE_DIR"] == COURSE
+    assert {name: hub["environment"][name] for name in IN_THE_SHARE} == IN_THE_SHARE
+    assert node["environment"]["MOGRADER_NODE_SHARE"] == SHARE
 
 
 def test_a_node_of_the_stack_gets_the_join_token_and_no_other_secret() -> None:

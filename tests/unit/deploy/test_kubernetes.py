@@ -22,7 +22,7 @@ VERSIONS = ("1.33", "1.37")
 ROOTS_RIGHTS = {"SYS_ADMIN", "SETUID", "SETGID", "SETPCAP"}
 """What the image's entry point needs, and gives up."""
 
-SHARE = "/srv/mograder/course"
+COURSE, SHARE = "/srv/mograder/course", "/srv/mograder/share"
 Resource = dict[str, Any]
 
 
@@ -147,7 +147,7 @@ def test_fields_that_do_not_fit_are_found(path: str, value: object, fault: str) 
 
 
 @pytest.mark.parametrize("name", ["base", "nfs"])
-def test_hubs_and_nodes_have_the_same_share_at_the_same_path(name: str) -> None:
+def test_hubs_and_nodes_have_the_same_share_and_the_course_is_the_hubs(name: str) -> None:
     places = {
         kind: [
             (volume["persistentVolumeClaim"]["claimName"], mount["mountPath"])
@@ -157,9 +157,26 @@ def test_hubs_and_nodes_have_the_same_share_at_the_same_path(name: str) -> None:
         ]
         for kind, pod in pods(name)
     }
-    assert list(places.values()) == [[("course", SHARE)]] * 2
-    (claim,) = [each for each in built(name) if each["kind"] == "PersistentVolumeClaim"]
-    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert places == {
+        "StatefulSet": [("course", COURSE), ("share", SHARE)],
+        "DaemonSet": [("share", SHARE)],
+    }
+    claims = [each for each in built(name) if each["kind"] == "PersistentVolumeClaim"]
+    assert {each["metadata"]["name"] for each in claims} == {"course", "share"}
+    assert all(each["spec"]["accessModes"] == ["ReadWriteMany"] for each in claims)
+
+
+def test_what_nodes_need_of_a_hubs_files_is_in_the_share() -> None:
+    variables = {
+        kind: {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        for kind, pod in pods("base")
+    }
+    assert variables["DaemonSet"]["MOGRADER_NODE_SHARE"] == SHARE
+    hub = variables["StatefulSet"]
+    assert hub["MOGRADER_COURSE_DIR"] == COURSE
+    assert hub["MOGRADER_HUB_NOTEBOOKS_DIR"] == f"{SHARE}/hub-notebooks"
+    assert hub["MOGRADER_HUB_RELEASE_DIR"] == f"{SHARE}/hub-release"
+    assert hub["MOGRADER_NODES_RUNS_DIR"] == f"{SHARE}/hub-runs"
 
 
 def test_a_node_gets_no_secret_of_the_hub() -> None:
