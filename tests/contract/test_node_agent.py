@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -213,11 +214,12 @@ async def _first_line(hub: LeasingHub, session_id: str, path: str) -> bytes:
 
 
 async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_back(
-    hub: LeasingHub, node: NodeConfig, wire: WireHub, runtime: Path
+    agent: NodeAgent, node: NodeConfig, wire: WireHub, runtime: Path
 ) -> None:
+    del agent
+    hub = await next_hub(wire, seconds=5.0)
     session_id = await start(hub, node, "cut")
     inside = await the_sleeper(runtime)
-    hub.seconds = 5.0
     await hub.status()
     hub.silent = True
     await until_gone(inside)
@@ -391,6 +393,22 @@ async def test_an_administrator_drains_and_undrains_it(hub: LeasingHub, node: No
     await hub.status()
     assert not (await hub.status()).draining
     await start(hub, node, "newer")
+
+
+async def test_it_takes_no_session_of_a_hub_if_only_one_of_the_two_is_root(
+    hub: LeasingHub, node: NodeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = os.geteuid()
+    hub.uid = 0 if own else 1000
+    await hub.status()
+    assert (await hub.status()).draining
+    with pytest.raises(SandboxUnavailable, match="no new sessions"):
+        await hub.link.connection.call(start_request(node, "other", SLEEPER))
+    assert caplog.text.count(f"runs as uid {own}, but its hub as uid {hub.uid}") == 1
+    hub.uid = own
+    await hub.status()
+    assert not (await hub.status()).draining
+    await start(hub, node, "same")
 
 
 async def test_it_connects_to_the_hubs_that_it_is_told_of(

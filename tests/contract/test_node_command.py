@@ -22,7 +22,7 @@ from mograder.core.settings import read_environ
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.protocol import StopSession
 from tests.support.node_agents import LeasingHub, next_hub, start_request
-from tests.support.node_wire import WireHub, make_identity, wire_hub
+from tests.support.node_wire import WireHub, wire_hub
 from tests.support.processes import processes_now
 from tests.support.supervisors import (
     PATIENCE,
@@ -240,14 +240,33 @@ async def test_the_check_tells_which_hub_does_not_answer(
 ) -> None:
     set_all(monkeypatch, variables)
     (tmp_path / "state").mkdir()
-    identity = make_identity(wire.authority, "node-7", wire.address, "127.0.0.1:9")
+    identity = wire.identity("node-7").model_copy(update={"hubs": (wire.address, "127.0.0.1:9")})
     identity.save(tmp_path / "state/identity.json")
     # Without a sandbox the rest is told all the same.
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert await asyncio.to_thread(run, ["node", "check"]) == 1
     said = capsys.readouterr().out
-    assert f"[ok] hub {wire.address}: answers" in said
+    assert f"[ok] hub {wire.address}: answers, and accepts this node" in said
     assert "[!!] hub 127.0.0.1:9: " in said
     assert "[!!] sandbox: bubblewrap (bwrap) is not installed" in said
     assert "identity: the node node-7" in said
+    del wire.rows.fingerprints["node-7"]
+    assert await asyncio.to_thread(run, ["node", "check"]) == 1
+    said = capsys.readouterr().out
+    assert f"[!!] hub {wire.address}: it does not accept this node, which was removed" in said
+    assert "mograder node join --again" in said
+
+
+def test_a_node_whose_directory_cannot_be_written_does_not_start(
+    wire: WireHub,
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    set_all(monkeypatch, variables)
+    (tmp_path / "state/agent.lock").mkdir(parents=True)
+    wire.identity("node-7").save(tmp_path / "state/identity.json")
+    assert run(["node", "run"]) == 2
+    assert f"{tmp_path}/state cannot be written: Is a directory" in capsys.readouterr().err

@@ -28,6 +28,7 @@ class LeasingHub:
     seconds: float = 12.0
     silent: bool = False
     draining: bool = False
+    uid: int | None = None
     hubs: tuple[str, ...] = ()
     ended: dict[str, Ended] = field(default_factory=dict)
     statuses: list[NodeStatus] = field(default_factory=list)
@@ -74,7 +75,11 @@ class LeasingHub:
 
     async def _grant(self, number: int) -> None:
         grant = GrantLease(
-            number=number, seconds=self.seconds, hubs=self.hubs, draining=self.draining
+            number=number,
+            seconds=self.seconds,
+            hubs=self.hubs,
+            draining=self.draining,
+            uid=self.uid,
         )
         with contextlib.suppress(MograderError):
             await self.link.connection.call(grant)

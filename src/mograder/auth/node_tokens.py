@@ -82,7 +82,7 @@ def split_address(address: str) -> tuple[str, int]:
     if not _ADDRESS.fullmatch(address):
         raise InvalidInput(
             f"This is not the address of a hub: {address[:100]!r}.",
-            hint="Write it as host:port, for example hub.example.edu:8443.",
+            hint="Write it as host:port, for example hub.example.edu:8442.",
         )
     host, _, port = address.rpartition(":")
     if not 0 < int(port) < 65536:

@@ -95,10 +95,10 @@ async def _hubs(identity: NodeIdentity) -> list[Line]:
         try:
             await probe_hub(identity, hub)
         except MograderError as error:
-            hint = "Is the hub running, and does a firewall let this machine reach that port?"
-            lines.append(problem("hub", f"hub {hub}: {error.message}", hint))
+            reach = "Is the hub running, and does a firewall let this machine reach that port?"
+            lines.append(problem("hub", f"hub {hub}: {error.message}", error.hint or reach))
         else:
-            lines.append(ok("hub", f"hub {hub}: answers, with the authority of this node"))
+            lines.append(ok("hub", f"hub {hub}: answers, and accepts this node"))
     return lines
 
 

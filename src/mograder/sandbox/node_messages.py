@@ -29,7 +29,7 @@ class GrantLease(Message):
 
     The node may run sessions for ``seconds``, counted from the moment when it sent that status.
     ``hubs`` are the addresses of all hubs, each of which the node connects to. ``draining`` is
-    whether an administrator wants the node to be drained.
+    whether an administrator wants the node to be drained. ``uid`` is the hub's user.
     """
 
     op: Literal["grant lease"] = "grant lease"
@@ -37,6 +37,7 @@ class GrantLease(Message):
     seconds: float = Field(ge=0, le=3600)
     hubs: tuple[str, ...] = ()
     draining: bool = False
+    uid: int | None = None
 
 
 class PrepareEnvironment(Message):

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _STATUS_SECONDS = 1.5
 _LOOK_SECONDS = 0.2
 _FAREWELL_SECONDS = 3.0
+_BUILD_END_SECONDS = 5.0
+"""How long builds may take to end after the drain: the engine kills the node soon after it."""
 _HOLD_SECONDS = 2.0
 """How long the supervisor may take to hold a lease; the next one is granted soon after."""
 
@@ -43,8 +45,8 @@ _HOLD_SECONDS = 2.0
 class NodeAgent:
     """A node at work, until :meth:`serve` returns.
 
-    Mutable state: the conversations with hubs, the lease, the drain, the sessions that it ends, and
-    the identity, which the hubs renew.
+    Mutable state: the conversations with hubs, the lease, the drain, the sessions that it ends,
+    the identity, which the hubs renew, and whether it may not serve them (:meth:`_is_unfit`).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class NodeAgent:
         self._talks: dict[HubConversation, str] = {}
         self._moving: dict[str, asyncio.Task[None]] = {}
         self._ending = False
+        self._unfit = False
         self._dialer = NodeDialer(
             identity,
             self._converse,
@@ -91,7 +94,9 @@ class NodeAgent:
 
     async def _end(self) -> None:
         self._ending = True
-        await self._builds.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BUILD_END_SECONDS):
+                await self._builds.close()
         try:
             await self._client.shutdown()  # before the dialer: the hubs are told of the ends
         except MograderError as error:
@@ -153,13 +158,30 @@ class NodeAgent:
 
     async def _hold(self, grant: GrantLease) -> None:
         until = self.end_of(grant)
+        self.drain.wish(draining=grant.draining or self._is_unfit(grant))
         async with asyncio.timeout(_HOLD_SECONDS):
             await self._client.hold_lease(until)
         self._lease.held_until(until)
-        self.drain.wish(draining=grant.draining)
         if grant.hubs and set(grant.hubs) != set(self._identity.hubs):
             self._keep(self._identity.model_copy(update={"hubs": grant.hubs}))
             self._dialer.connect_to(grant.hubs)
+
+    def _is_unfit(self, grant: GrantLease) -> bool:
+        """Return whether either the hub or this node is root, and log it once.
+
+        Such a node may take no session: as root it gives a copy's directory to the session's own
+        uid, which takes it away from a hub that is not root.
+        """
+        unfit = grant.uid is not None and (grant.uid == 0) != (os.geteuid() == 0)
+        if unfit and not self._unfit:
+            _log.error(
+                "this node runs as uid %d, but its hub as uid %d: it takes no sessions. Run both "
+                "as the same user",
+                os.geteuid(),
+                grant.uid,
+            )
+        self._unfit = unfit
+        return unfit
 
     async def _prepare(
         self, call_id: int, order: PrepareEnvironment, writer: asyncio.StreamWriter

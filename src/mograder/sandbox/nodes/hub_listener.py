@@ -50,6 +50,8 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 10.0
 """How long the hub may take to look for a node, or to let one join."""
 _CLOSE_SECONDS = 5.0
+_IN_USE_SECONDS = 3.0
+"""A node that was heard within this time is at work: it sends its status twice as often."""
 _RETRY_SECONDS = 0.5
 _BACKLOG = 512
 
@@ -200,19 +202,25 @@ class HubListener:
         tls = first.transport.get_extra_info("ssl_object")
         if tls.selected_alpn_protocol() != ALPN:
             return False
+        certificate = tls.getpeercert(binary_form=True)
+        peer = None if certificate is None else facts(certificate)
         if isinstance(hello, AuthorityRequest):
+            # A machine that is about to join has no certificate; a removed node notices here.
+            if peer is not None and not await self._knows(peer):
+                return False
             self._answer(first, self._authority)
             return True
         if isinstance(hello, JoinRequest):
             self._answer(first, encode(await self._join(hello)))
             return True
-        certificate = tls.getpeercert(binary_form=True)
-        if certificate is None:
+        if peer is None:
             return False
-        peer = facts(certificate)
         if isinstance(hello, SessionHello):
             return self._park(first, peer)
         return await self._connect(first, hello, peer, address)
+
+    async def _knows(self, peer: CertificateFacts) -> bool:
+        return await self._gate.recognizes(peer.name, peer.fingerprint)
 
     async def _join(self, request: JoinRequest) -> JoinAnswer:
         try:
@@ -235,7 +243,7 @@ class HubListener:
     async def _connect(
         self, first: FirstLineReader, hello: ControlHello, peer: CertificateFacts, address: str
     ) -> bool:
-        if not await self._gate.recognizes(peer.name, peer.fingerprint):
+        if not await self._knows(peer):
             _log.warning("the node %s at %s has not joined, or was removed", peer.name, address)
             self._known.forget(peer)
             return False
@@ -244,10 +252,11 @@ class HubListener:
             _log.debug("the node %s at %s connects too often", peer.name, address)
             return False
         while (earlier := self.links.get(peer.name)) is not None:
+            _warn_of_copy(earlier, address)
             await self._end(earlier)
         reader = PacedReader(traffic)
         writer = streams_of(first.transport, first.rest, reader)
-        link = NodeLink(peer, hello.version, address, Connection(reader, writer))
+        link = NodeLink(peer, hello.version, address, Connection(reader, writer), reader)
         self.links[link.name] = link
         _log.info("the node %s has connected from %s", link.name, address)
         self._came(link)
@@ -265,6 +274,18 @@ class HubListener:
         _log.info("the node %s is not connected any more", link.name)
         self._went(link)  # at once: another connection of this node may be accepted meanwhile
         await link.close()
+
+
+def _warn_of_copy(earlier: NodeLink, address: str) -> None:
+    """Log that a node connects again although its earlier connection is in use."""
+    if earlier.alive and asyncio.get_running_loop().time() - earlier.heard < _IN_USE_SECONDS:
+        _log.warning(
+            "the node %s connects from %s while its connection from %s is in use: has another "
+            "machine a copy of its directory? Each needs its own: mograder node join --again",
+            earlier.name,
+            address,
+            earlier.address,
+        )
 
 
 async def _begins(connection: socket.socket, guest: Guest) -> bool:

@@ -33,7 +33,7 @@ from mograder.core.errors import MograderError
 from mograder.sandbox.message import Message
 from mograder.sandbox.nodes.byte_relay import Relay
 from mograder.sandbox.nodes.first_line import FirstLineReader, streams_of
-from mograder.sandbox.nodes.node_identity import NodeIdentity
+from mograder.sandbox.nodes.node_identity import JOIN_AGAIN, NOT_ACCEPTED, NodeIdentity
 from mograder.sandbox.nodes.tls_contexts import node_context, use_certificate
 from mograder.sandbox.nodes.wire_messages import (
     FIRST_LINE_LIMIT,
@@ -153,7 +153,7 @@ class NodeDialer:
                 async with asyncio.timeout(_ACCEPT_SECONDS):
                     line = await first.line
             except ConnectionResetError:
-                raise ConnectionResetError("it does not accept this node") from None
+                raise ConnectionResetError(f"{NOT_ACCEPTED}. {JOIN_AGAIN}") from None
             pause.reset()
             reader = asyncio.StreamReader(limit=LINE_LIMIT)
             writer = streams_of(first.transport, line + b"\n" + first.rest, reader)

@@ -20,6 +20,9 @@ from mograder.core.errors import InvalidInput, NotFound
 
 _LARGEST = 1 << 20
 
+NOT_ACCEPTED = "it does not accept this node, which was removed or has joined under another key"
+JOIN_AGAIN = "Make a token with mograder hub node-token, and run mograder node join --again here."
+
 
 class NodeIdentity(BaseModel):
     """What a machine gets by joining; kept in one file that only its owner can read.

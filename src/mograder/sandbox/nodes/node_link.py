@@ -16,16 +16,21 @@ from mograder.sandbox.protocol import LINE_LIMIT, encode
 
 
 class PacedReader(asyncio.StreamReader):
-    """The reader of a control connection, which slows down a node that sends too much."""
+    """The reader of a control connection, which slows down a node that sends too much.
+
+    ``heard`` is the time of the loop when the last line came.
+    """
 
     def __init__(self, traffic: RateLimit) -> None:
         """``traffic`` is the limit of all control connections of this node."""
         super().__init__(limit=LINE_LIMIT)
         self._traffic = traffic
+        self.heard = asyncio.get_running_loop().time()
 
     async def readline(self) -> bytes:
         """Return the next line, later if too much was read before."""
         line = await super().readline()
+        self.heard = asyncio.get_running_loop().time()
         await self._traffic.passed(len(line))
         return line
 
@@ -43,7 +48,12 @@ class NodeLink:
     """
 
     def __init__(
-        self, peer: CertificateFacts, version: str, address: str, connection: Connection
+        self,
+        peer: CertificateFacts,
+        version: str,
+        address: str,
+        connection: Connection,
+        reader: PacedReader,
     ) -> None:
         self.name = peer.name
         self.fingerprint = peer.fingerprint
@@ -52,6 +62,12 @@ class NodeLink:
         self.address = address
         self.connection = connection
         self.parked = ParkedConnections()
+        self._reader = reader
+
+    @property
+    def heard(self) -> float:
+        """The time of the loop when the node has sent something for the last time."""
+        return self._reader.heard
 
     @property
     def alive(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mograder.core import file_lock
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 
 _LOCK = "agent.lock"
 _HOLD_SECONDS = 5.0
@@ -20,9 +20,16 @@ _DIGITS = 20
 def held(state: Path) -> Iterator[None]:
     """Hold the lock of a node's directory, with the number of this process in the file.
 
-    Raises: :class:`Conflict` if another agent is at work there.
+    Raises: :class:`Conflict` if another agent is at work there, :class:`InvalidInput` for a
+    directory in which this user cannot write.
     """
-    lock = file_lock.open_lock(state / _LOCK)
+    try:
+        lock = file_lock.open_lock(state / _LOCK)
+    except OSError as error:
+        raise InvalidInput(
+            f"The node's directory {state} cannot be written: {error.strerror} ({_LOCK}).",
+            hint="Run the node as the user who owns it, or name another one with --state.",
+        ) from error
     try:
         if not file_lock.acquire(lock, seconds=_HOLD_SECONDS):
             raise Conflict(

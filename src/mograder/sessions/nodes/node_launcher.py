@@ -14,14 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mograder.core.errors import (
-    Busy,
-    Conflict,
-    MograderError,
-    RemoteFailed,
-    SandboxUnavailable,
-    TimedOut,
-)
+from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
@@ -44,7 +37,7 @@ from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
-from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_registry import NodeRegistry, start_failure
 from mograder.sessions.nodes.placement import NodeLoad, choose_node
 from mograder.store.hub.hub_tables import SessionRow, SessionState
 
@@ -191,7 +184,7 @@ class NodeLauncher:
                 except _NotStarting:
                     raise
                 except MograderError as error:
-                    failed[node.name] = _as_failure(error)
+                    failed[node.name] = start_failure(node.name, error)
                     node.note_failure()
                     self._changed()
                     _log.warning("a start on node %s failed: %.300s", node.name, error)
@@ -481,13 +474,6 @@ async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None
     except asyncio.CancelledError:
         other.cancel()
         raise
-
-
-def _as_failure(error: MograderError) -> MograderError:
-    """Return what a start that failed on a node raises, whichever family the node has named."""
-    if isinstance(error, SandboxUnavailable | RemoteFailed | TimedOut | Busy):
-        return error
-    return RemoteFailed(error.message, hint=error.hint)
 
 
 def _info(session_id: str, name: str) -> SessionInfo:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ class Leases:
                 seconds=self._seconds,
                 hubs=self._hubs(),
                 draining=row.draining,
+                uid=os.geteuid(),
             ),
             seconds=self._seconds,
         )

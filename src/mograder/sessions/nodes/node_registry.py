@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from mograder.core.clock import Clock
-from mograder.core.errors import Busy, RemoteFailed
+from mograder.core.errors import (
+    Busy,
+    Forbidden,
+    MograderError,
+    NotFound,
+    RemoteFailed,
+    SandboxUnavailable,
+    TimedOut,
+)
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.placement import NodeLoad, dependable, fits
 
@@ -111,3 +119,18 @@ class NodeRegistry:
     def fits(self, expected: int) -> bool:
         """Return whether any node that counts has ``expected`` bytes to spare."""
         return any(fits(load, expected) for load in self.counted())
+
+
+def start_failure(name: str, error: MograderError) -> MograderError:
+    """Return what a start that failed on a node raises, whichever family the node has named.
+
+    A node that does not find or accept a directory, which the hub has just made, lacks the share.
+    """
+    if isinstance(error, SandboxUnavailable | RemoteFailed | TimedOut | Busy):
+        return error
+    if isinstance(error, NotFound | Forbidden):
+        return RemoteFailed(
+            f"The machine {name} cannot reach the notebook's files.",
+            hint="Try again; if it happens again, tell your instructor: the hub's log says more.",
+        )
+    return RemoteFailed(error.message, hint=error.hint)

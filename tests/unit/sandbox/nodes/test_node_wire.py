@@ -197,6 +197,18 @@ async def test_of_many_connections_of_one_node_each_is_over_before_the_next_begi
         assert hub.events == [each for link in links for each in (("came", link), ("went", link))]
 
 
+@on_uvloop
+async def test_a_copy_of_a_node_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with wire_hub() as hub:
+        identity = hub.identity("node-a")
+        async with raw_line(hub, ControlHello(), identity):
+            await hub.next_link()
+            assert "a copy of its directory" not in caplog.text
+            async with raw_line(hub, ControlHello(), identity):
+                await hub.next_link()
+                assert "node-a connects from 127.0.0.1 while its connection" in caplog.text
+
+
 async def _went(hub: WireHub, number: int) -> list[NodeLink]:
     return [await asyncio.wait_for(hub.went.get(), PATIENCE) for _ in range(number)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Busy, Conflict, MograderError
+from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.core.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.node_messages import PrepareEnvironment
@@ -102,6 +102,18 @@ async def test_the_error_of_the_only_node_is_told(rig: NodeRig) -> None:
     await rig.connect(broken)
     with pytest.raises(MograderError, match="no bubblewrap"):
         await rig.start("a")
+
+
+@pytest.mark.parametrize("family", ["NotFound", "Forbidden"])
+async def test_a_node_without_the_share_names_no_directory_to_students(
+    rig: NodeRig, family: str
+) -> None:
+    unmounted = FakeNode("unmounted")
+    unmounted.failure = Failed(id=0, family=family, message="no directory /srv/x/alice")
+    await rig.connect(unmounted)
+    with pytest.raises(RemoteFailed, match="unmounted cannot reach the notebook's files") as caught:
+        await rig.start("a")
+    assert "/srv" not in str(caught.value)
 
 
 async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: NodeRig) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mograder.auth.node_certificates import Authority
 from mograder.core.clock import Clock
-from mograder.core.errors import Conflict, MograderError
+from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
@@ -162,9 +162,19 @@ async def _listen(listener: HubListener, address: str) -> None:
 
 
 def _runs_directory(loaded: LoadedSettings, membership: HubMembership) -> Path:
-    """Return this hub's own directory for runs; remove those of hubs that are dead."""
-    own = own_directory(loaded.path(loaded.settings.nodes.runs_dir), membership)
-    own.mkdir(mode=0o700, exist_ok=True)
+    """Return this hub's own directory for runs; remove those of hubs that are dead.
+
+    Raises: :class:`InvalidInput` if it cannot be made.
+    """
+    directory = loaded.path(loaded.settings.nodes.runs_dir)
+    try:
+        own = own_directory(directory, membership)
+        own.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"The directory {directory} cannot be used: {error.strerror}.",
+            hint="Set [nodes] runs_dir to a directory that this user can write.",
+        ) from error
     return own
 
 
