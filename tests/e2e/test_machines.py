@@ -93,9 +93,11 @@ async def test_draining_and_removing_ask_first_and_go_by_keyboard(scene: Framed)
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("button", name="Drain now n1")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("status")).to_contain_text("n1 takes no new sessions.")
+    said = page.get_by_role("status")
+    await expect(said.filter(has_text="n1 takes no new sessions.")).to_be_visible()
+    await expect(said.filter(has_text="All machines are draining")).to_be_visible()
     await page.get_by_role("button", name="Use again n1").click()
-    await expect(page.get_by_role("status")).to_contain_text("n1 takes sessions again.")
+    await expect(said).to_contain_text("n1 takes sessions again.")
     await page.locator("summary", has_text="Remove").click()
     await expect(page.get_by_text("2 sessions that run there end")).to_be_visible()
     await page.get_by_role("button", name="Remove now n1").click()
@@ -110,7 +112,7 @@ async def test_the_page_follows_the_machines_without_a_reload(scene: Framed) -> 
     connected(scene.hub.engine, "n1")
     await expect(page.get_by_text("at work")).to_be_visible()
     Nodes(scene.hub.engine).drain("n1", draining=True)
-    await expect(page.get_by_text("draining")).to_be_visible()
+    await expect(page.get_by_text("draining", exact=True)).to_be_visible()
 
 
 async def test_the_bar_tells_of_the_shutdown_and_moves_the_notebook(
@@ -122,13 +124,16 @@ async def test_the_bar_tells_of_the_shutdown_and_moves_the_notebook(
     await expect(notice).to_have_count(0)
     connected(scene.hub.engine, "n1", draining=True, drain_seconds=1000.0)
     await expect(notice.get_by_role("status")).to_have_text(
-        "This notebook's machine will be shut down in about 15 minutes: "
-        "save, and open it again to move now."
+        "This notebook's machine will be shut down in about 15 minutes. What is saved stays."
     )
+    move = notice.get_by_role("button", name="Move now")
+    await expect(move).to_have_count(0)  # it could not be opened again
+    connected(scene.hub.engine, "n2")
+    await expect(move).to_be_visible()
     assert await look(tab.page, artifacts, "bar-leaving") == []
     stopped = tab.page.expect_request(f"**/stop-edit/alice/{ITEM}*")
     async with stopped, tab.page.expect_request(f"**/start-edit-deep/{ITEM}"):
-        await notice.get_by_role("button", name="Move now").click()
+        await move.click()
 
 
 async def test_the_message_goes_when_the_machine_stays(scene: Framed) -> None:

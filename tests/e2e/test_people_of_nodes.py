@@ -105,12 +105,13 @@ def test_nodes_come_are_drained_and_fail(rig: Rig) -> None:
         ("node-2", "ready"),
     ]
     on = {row.node: row for row in rows.values()}
-    stays = {"state": "running", "machine": {"leaving": False, "seconds": None}}
+    stays = {"state": "running", "machine": {"leaving": False, "seconds": None, "elsewhere": False}}
     assert stays.items() <= rig.standing(on["node-1"]).items()
 
     rig.command("drain", "node-1")
     until(lambda: rig.standing(on["node-1"]).get("machine") != stays["machine"])
-    assert rig.standing(on["node-1"])["machine"] == {"leaving": True, "seconds": None}
+    moves = {"leaving": True, "seconds": None, "elsewhere": True}
+    assert rig.standing(on["node-1"])["machine"] == moves
     assert stays.items() <= rig.standing(on["node-2"]).items()
     rig.follow("node-1")
     start(rig.hub, "erin")

@@ -105,12 +105,17 @@ class NodesView:
 
 
 def total(machines: Iterable[Machine]) -> Counter[str]:
-    """Return the sums of machines that are connected: ``machines``, ``memory``, ``used`` …"""
+    """Return the sums of machines that are connected.
+
+    ``machines`` and ``sessions`` are of all of them; ``ready``, ``memory`` and ``used`` of those
+    that take new sessions.
+    """
     sums: Counter[str] = Counter()
     for each in machines:
         if each.at_work:
-            numbers = {"memory": each.memory, "used": each.used, "sessions": each.sessions}
-            sums.update(machines=1, processors=each.processors, **numbers)
+            sums.update(machines=1, sessions=each.sessions)
+        if each.state is MachineState.READY:
+            sums.update(ready=1, memory=each.memory, used=each.used)
     return sums
 
 

@@ -55,7 +55,8 @@ def _user_line() -> Line:
     text = f"user: {user_name(uid)} (uid {uid})"
     if uid == 0:
         hint = "Run hub and nodes as the same ordinary user, uid 1000 in our images."
-        return note("user", f"{text}; a share with root_squash does not accept root", hint)
+        told = "it takes sessions of a hub that is root, too, and a share may not accept root"
+        return note("user", f"{text}; {told}", hint)
     return ok("user", f"{text}; the hub must run with the same uid")
 
 

@@ -73,7 +73,7 @@ class RenewCertificate(Message):
 
 
 class NodeStatus(Message):
-    """The state of a node, which its agent sends to every hub every two seconds.
+    """The state of a node, which its agent sends to every hub every 1.5 seconds.
 
     ``number`` counts up; the hub answers by :class:`GrantLease`. Memory is in bytes: ``memory`` is
     what sessions and runs may use together, ``used`` what they and the node's helpers use now.

@@ -63,7 +63,8 @@ class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
 
     ``ttl`` is the idle timeout in seconds. ``moving`` returns whether a session runs on a machine
-    that is being drained.
+    that is being drained, ``reached`` whether this hub can end it. An end of any other session
+    would wait until its machine is back, and the notebook could not be opened meanwhile.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class IdleCuller:
         self._census = census
         self._ttl = timedelta(seconds=ttl)
         self.moving: Callable[[LiveSession], bool] = lambda _: False
+        self.reached: Callable[[LiveSession], bool] = lambda _: True
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
     async def end_idle(self) -> None:
@@ -140,8 +142,11 @@ class IdleCuller:
 
     async def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
         """Return the sessions that a rule selects by the activity that all hubs have seen."""
-        await self._sessions.catch_up(rule(self._sessions.all(), self._clock.now()))
-        return rule(self._sessions.all(), self._clock.now())
+        await self._sessions.catch_up(rule(self._reached(), self._clock.now()))
+        return rule(self._reached(), self._clock.now())
+
+    def _reached(self) -> Sequence[LiveSession]:
+        return [live for live in self._sessions.all() if self.reached(live)]
 
     async def _end_all(
         self,

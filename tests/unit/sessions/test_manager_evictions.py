@@ -91,6 +91,18 @@ async def test_sessions_leave_a_drained_machine_unless_somebody_is_at_work(
         assert {live.key for live in pool.all()} == {BOB, CAROL}
 
 
+async def test_a_session_whose_machine_this_hub_does_not_reach_is_left_to_the_others(
+    rig: Rig,
+) -> None:
+    async with rig.pool(terms(ttl=QUICK)) as pool:
+        pool.culler.reached = lambda live: live.key != BOB
+        ours, other = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
+        left = gone(ours)
+        rig.clock.advance(1000)
+        await left
+        assert pool.find(BOB) is other
+
+
 # --- idleness, with what only servers and measurements know ----------------------------------
 
 

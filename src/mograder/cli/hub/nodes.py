@@ -23,7 +23,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.node_settings import address_for_nodes
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.operations.machines import Machine, NodesView
+from mograder.operations.machines import Machine, MachineState, NodesView
 from mograder.store.hub.hubs import Hubs
 from mograder.store.hub.node_authority import open_authority
 from mograder.store.hub.nodes import Nodes
@@ -63,11 +63,15 @@ def nodes(ctx: click.Context, course_dir: Path | None, *, as_json: bool) -> None
 def drain(loaded: LoadedSettings, name: str) -> None:
     """Give a node no new sessions.
 
-    Idle sessions there end; who works there is told to open the notebook again, which moves it.
+    Idle sessions there end; students at work there are told, and move by Move now in the bar.
     """
     with _node(loaded, name, "drain node") as stored:
         stored.drain(name, draining=True)
+        view = NodesView(stored, loaded.settings.nodes.lease_seconds)
+        others = any(each.state is MachineState.READY for each in view.read(_now()))
     click.echo(f"{name} takes no new sessions.")
+    if not others:
+        click.echo("No other node is ready, so no notebook can be opened.", err=True)
 
 
 @nodes.command("undrain")

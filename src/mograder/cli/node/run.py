@@ -90,7 +90,7 @@ def _demand_shares(config: NodeConfig) -> None:
     if not config.shares:
         raise InvalidInput(
             "A node needs the directories that it has in common with the hub.",
-            hint="Name them with --share, for example --share /srv/course.",
+            hint="Name them with --share, for example --share /srv/mograder/share.",
         )
     for share in config.shares:
         if share == Path(os.sep) or not share.is_dir():

@@ -278,14 +278,20 @@ class NodeAgent:
         """
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            for conversation, hub in tuple(self._talks.items()):
-                if conversation.is_silent():
-                    _log.warning("the hub at %s is silent; its connections are closed", hub)
-                    conversation.cut()
-                    self._dialer.cut_sessions(hub)
-            if self._lease.has_lapsed():
-                _log.error("the lease is over; all connections to hubs are closed")
-                self._dialer.cut()
+            try:
+                self._cut_silent()
+            except Exception:  # noqa: BLE001 - without this loop connections would outlive a lease
+                _log.exception("connections whose lease is over could not be closed")
+
+    def _cut_silent(self) -> None:
+        for conversation, hub in tuple(self._talks.items()):
+            if conversation.is_silent():
+                _log.warning("the hub at %s is silent; its connections are closed", hub)
+                conversation.cut()
+                self._dialer.cut_sessions(hub)
+        if self._lease.has_lapsed():
+            _log.error("the lease is over; all connections to hubs are closed")
+            self._dialer.cut()
 
 
 def _ids(sessions: tuple[SessionInfo, ...]) -> set[str]:

@@ -178,6 +178,9 @@ class Leases:
         node.note_grant(draining=row.draining)
         self.on_granted(status)
         now, noted = self._clock.steady(), self._noted.get(node.name)
+        if noted is not None and noted.draining != status.draining:
+            text = "is drained: it takes no new sessions" if status.draining else "takes sessions"
+            _log.info("node %s %s", node.name, text)
         if noted is None or now - noted.at >= _NOTE_SECONDS or noted.draining != status.draining:
             self._noted[node.name] = _Noted(now, status.draining)
             await asyncio.to_thread(self._note, node, status)

@@ -11,20 +11,21 @@ style.href = new URL("frame-machine.css", import.meta.url).href;
 document.head.append(style);
 
 const stop = document.getElementById("stop"), again = document.querySelector("#ended a");
+const mine = document.querySelector("#bar .tag") === null; // another person's notebook is moved by that person
 const place = document.createElement("p"), text = document.createElement("span"), move = document.createElement("button");
 place.id = "machine";
 text.role = "status";
 move.textContent = word("move");
 place.append(text);
-// Another person's notebook is opened again by that person.
-if (document.querySelector("#bar .tag") === null) place.append(move);
 
 let until = null, clock = 0;
 
-export function tell({ leaving, seconds }) {
+export function tell({ leaving, seconds, elsewhere }) {
   clearInterval(clock);
   if (!leaving) return place.remove();
   until = seconds === null ? null : Date.now() + seconds * 1000;
+  if (mine && elsewhere) place.append(move);
+  else move.remove();
   if (!place.isConnected) document.getElementById("bar").append(place);
   say();
   if (until !== null) clock = setInterval(say, CHECK_MS);
@@ -36,7 +37,8 @@ function say() {
 }
 
 function about(minutes) {
-  const step = STEPS.find((each) => minutes >= each) ?? 1;
+  const step = STEPS.find((each) => minutes >= each);
+  if (step === undefined) return word("moment");
   return step === 1 ? word("minute") : word("minutes", step);
 }
 

@@ -104,7 +104,8 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
     leaving = app.machines.leaving(node)
     if leaving is None:
         return SessionMachine(leaving=False)
-    return SessionMachine(leaving=True, seconds=leaving.seconds(app.services.clock.now()))
+    seconds = leaving.seconds(app.services.clock.now())
+    return SessionMachine(leaving=True, seconds=seconds, elsewhere=leaving.elsewhere)
 
 
 def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:

@@ -18,6 +18,10 @@ class HubNodes:
     registry: NodeRegistry
     listener: HubListener
 
+    def reached(self, live: LiveSession) -> bool:
+        """Return whether this hub can end a session: its node is connected."""
+        return not live.endpoint.node or self.registry.find(live.endpoint.node) is not None
+
     def drained(self, live: LiveSession) -> bool:
         """Return whether a session runs on a node that is being drained."""
         return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)

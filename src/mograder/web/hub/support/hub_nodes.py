@@ -184,9 +184,12 @@ async def _renew_certificates(
     """Renew the certificates of nodes when it is time, and the hub's own each hour."""
     while True:
         await asyncio.sleep(_RENEWAL_SECONDS)
-        use_certificate(context, gate.authority.hub_certificate(gate.clock.now()))
-        for link in tuple(listener.links.values()):
-            await _renew_one(link, gate)
+        try:
+            use_certificate(context, gate.authority.hub_certificate(gate.clock.now()))
+            for link in tuple(listener.links.values()):
+                await _renew_one(link, gate)
+        except Exception:  # noqa: BLE001 - the certificates that are left are renewed in an hour
+            _log.exception("the certificates of nodes could not be renewed")
 
 
 async def _renew_one(link: NodeLink, gate: NodeGate) -> None:

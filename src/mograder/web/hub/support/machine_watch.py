@@ -28,18 +28,22 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A machine that will be shut down, as a student is told; ``ends`` is None if not known."""
+    """A machine that will be shut down, as a student is told; ``ends`` is None if not known.
+
+    ``elsewhere`` is whether another machine takes the notebook now.
+    """
 
     ends: datetime | None
+    elsewhere: bool
 
     def seconds(self, now: datetime) -> int | None:
         """Return the seconds that are left, at least 0, or None."""
         return None if self.ends is None else max(0, int((self.ends - now).total_seconds()))
 
     def minutes(self, now: datetime) -> int | None:
-        """Return the minutes that are left, at least 1, or None."""
+        """Return the whole minutes that are left, or None."""
         seconds = self.seconds(now)
-        return None if seconds is None else max(1, seconds // 60)
+        return None if seconds is None else seconds // 60
 
 
 class MachineWatch:
@@ -67,7 +71,7 @@ class MachineWatch:
         machine = self._seen.get(name)
         if machine is None or machine.state is not MachineState.DRAINING:
             return None
-        return Leaving(machine.ends)
+        return Leaving(machine.ends, elsewhere=_any_ready(self._seen))
 
     def look(self) -> list[Machine]:
         """Read the database and return all machines, by name; blocks."""
@@ -77,6 +81,8 @@ class MachineWatch:
             found = {each.name: _steady(each, before.get(each.name)) for each in read}
             names = before.keys() | found.keys()
             self._changed |= {each for each in names if _gist(before, each) != _gist(found, each)}
+            if _any_ready(before) != _any_ready(found):  # "Move now" is offered only then
+                self._changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
             self._seen = found
             return list(found.values())
 
@@ -125,6 +131,10 @@ def _steady(machine: Machine, before: Machine | None) -> Machine:
         return machine
     close = abs(before.ends - machine.ends) < _SAME
     return replace(machine, ends=before.ends) if close else machine
+
+
+def _any_ready(machines: Mapping[str, Machine]) -> bool:
+    return any(each.state is MachineState.READY for each in machines.values())
 
 
 def _gist(machines: Mapping[str, Machine], name: str) -> object:

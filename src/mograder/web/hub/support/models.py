@@ -224,10 +224,14 @@ class Stopped(Body):
 
 
 class SessionMachine(Body):
-    """Whether the machine of a session will be shut down, and in how many seconds, if known."""
+    """Whether the machine of a session will be shut down, and in how many seconds, if known.
+
+    ``elsewhere`` is whether another machine takes the notebook then.
+    """
 
     leaving: bool
     seconds: int | None = None
+    elsewhere: bool = False
 
 
 class NotebookState(Body):

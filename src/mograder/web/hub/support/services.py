@@ -289,6 +289,7 @@ async def _open_pool(
         pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
     if hosting.nodes is not None:
         pool.culler.moving = hosting.nodes.drained
+        pool.culler.reached = hosting.nodes.reached
     pool.after_end = spawner.ended
     await pool.open()
     stack.push_async_callback(pool.close)

@@ -103,6 +103,19 @@ async def test_a_node_that_drains_by_itself_says_until_when(hub: Hub) -> None:
     assert "asked to drain on its own machine" in text
 
 
+async def test_where_all_machines_drain_the_page_says_that_nothing_can_be_opened(hub: Hub) -> None:
+    connected(hub.engine, "n1", draining=True, sessions=("one",))
+    connected(hub.engine, "n2", sessions=("two", "three"))
+    text = await see(hub)
+    assert "2 nodes are connected with 3 sessions" in text
+    assert "memory in use on the 1 node that takes new sessions." in text
+    assert "All machines are draining" not in text
+    await change(hub, "n2", "drain")
+    text = await see(hub)
+    assert "2 nodes are connected with 3 sessions." in text
+    assert "All machines are draining, so no notebook can be opened." in text
+
+
 async def test_a_removed_node_stays_until_its_lease_is_over(hub: Hub) -> None:
     connected(hub.engine, "n1")
     assert await change(hub, "n1", "remove") == 200
@@ -164,13 +177,21 @@ async def test_students_are_told_that_a_machine_will_be_shut_down(hub: Hub) -> N
     async with hub.client("alice", browser=True) as alice:
         ask, json = "/standing/alice/A1?session=alice-A1", {"Accept": "application/json"}
         state = (await alice.get(ask, headers=json)).json()
-        assert state["machine"] == {"leaving": False, "seconds": None}
+        assert state["machine"] == {"leaving": False, "seconds": None, "elsewhere": False}
         assert "will be shut down" not in (await alice.get("/")).text
         connected(hub.engine, "n1", draining=True, drain_seconds=620.0)
         await see(hub)
         state = (await alice.get(ask, headers=json)).json()
-        assert state["machine"] == {"leaving": True, "seconds": 620}
-        assert "Its machine will be shut down in about 10 minutes" in (await alice.get("/")).text
+        assert state["machine"] == {"leaving": True, "seconds": 620, "elsewhere": False}
+        text = "Its machine will be shut down in about 10 minutes. What is saved stays"
+        assert f"{text}.</p>" in (await alice.get("/")).text
+        connected(hub.engine, "n2")
+        await see(hub)
+        assert (await alice.get(ask, headers=json)).json()["machine"]["elsewhere"]
+        assert f"{text}: stop it and open it again to move now." in (await alice.get("/")).text
+        connected(hub.engine, "n1", draining=True, drain_seconds=20.0)
+        await see(hub)
+        assert "shut down in less than a minute" in (await alice.get("/")).text
         connected(hub.engine, "n1", draining=True, drain_seconds=None)
         await see(hub)
         assert "Its machine will be shut down soon" in (await alice.get("/")).text

@@ -67,6 +67,22 @@ def test_the_end_of_a_drain_is_steady_while_the_node_counts_down(engine: Engine)
     assert (left.seconds(clock.now()), left.minutes(clock.now())) == (60, 1)
 
 
+def test_pages_are_told_when_another_machine_could_take_their_notebook(engine: Engine) -> None:
+    watch = watch_of(engine, ManualClock())
+    connected(engine, "n1", draining=True)
+    watch.changed()
+    for ready in (True, False):
+        connected(engine, "n2", draining=not ready)
+        assert watch.changed() == {"n1", "n2"}
+        left = watch.leaving("n1")
+        assert left is not None
+        assert left.elsewhere is ready
+    connected(engine, "n3")
+    assert watch.changed() == {"n1", "n2", "n3"}
+    connected(engine, "n4")
+    assert watch.changed() == {"n4"}
+
+
 def test_pages_are_reminded_of_a_drain_once_a_minute(engine: Engine) -> None:
     clock = ManualClock()
     watch = watch_of(engine, clock)
