@@ -254,7 +254,7 @@ async def test_the_check_tells_which_hub_does_not_answer(
     del wire.rows.fingerprints["node-7"]
     assert await asyncio.to_thread(run, ["node", "check"]) == 1
     said = capsys.readouterr().out
-    assert f"[!!] hub {wire.address}: it does not accept this node, which was removed" in said
+    assert f"[!!] hub {wire.address}: it does not accept this node" in said
     assert "mograder node join --again" in said
 
 

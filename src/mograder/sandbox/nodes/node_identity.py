@@ -20,8 +20,11 @@ from mograder.core.errors import InvalidInput, NotFound
 
 _LARGEST = 1 << 20
 
-NOT_ACCEPTED = "it does not accept this node, which was removed or has joined under another key"
-JOIN_AGAIN = "Make a token with mograder hub node-token, and run mograder node join --again here."
+NOT_ACCEPTED = "it does not accept this node"
+JOIN_AGAIN = (
+    "If the node was removed, make a token with mograder hub node-token, and run mograder node "
+    "join --again here; else the hub's log says why."
+)
 
 
 class NodeIdentity(BaseModel):
