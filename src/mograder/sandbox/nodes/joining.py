@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ from mograder.sandbox.protocol import encode
 _log = logging.getLogger(__name__)
 
 _SECONDS = 30.0
+_ATTEMPTS = 8
+_PAUSE = 1.0
+"""Seconds between two attempts, on average."""
 
 
 async def join(token: NodeToken, name: str) -> NodeIdentity:
@@ -103,9 +107,7 @@ async def _ask(hub: str, context: ssl.SSLContext, request: Message) -> bytes:
     host, port = split_address(hub)
     try:
         async with asyncio.timeout(_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                host, port, ssl=context, server_hostname=HUB_NAME, limit=ANSWER_LIMIT
-            )
+            reader, writer = await _connected(host, port, context)
             try:
                 writer.write(encode(request))
                 return await _read_all(reader)
@@ -115,6 +117,28 @@ async def _ask(hub: str, context: ssl.SSLContext, request: Message) -> bytes:
         raise RemoteFailed(f"The hub at {hub} does not answer.") from None
     except OSError as error:
         raise RemoteFailed(f"The hub at {hub} cannot be reached: {error}.") from None
+
+
+async def _connected(
+    host: str, port: int, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a hub; try again if it closes the connection before the handshake is over.
+
+    It does so when many connections begin at once, as of a whole cluster behind one address.
+
+    Raises: ``OSError``.
+    """
+    attempts = 0
+    while True:
+        try:
+            return await asyncio.open_connection(
+                host, port, ssl=context, server_hostname=HUB_NAME, limit=ANSWER_LIMIT
+            )
+        except (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError):
+            attempts += 1
+            if attempts == _ATTEMPTS:
+                raise
+        await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import io
 import socket
 from contextlib import AsyncExitStack
@@ -11,7 +12,9 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
+from mograder.auth.node_tokens import split_address
 from mograder.sandbox.nodes.first_line import FirstLineReader
+from mograder.sandbox.nodes.joining import join
 from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.wire_messages import ControlHello, SessionHello
 from mograder.sandbox.protocol import ListSessions
@@ -207,6 +210,48 @@ async def test_a_copy_of_a_node_is_named_in_the_log(caplog: pytest.LogCaptureFix
             async with raw_line(hub, ControlHello(), identity):
                 await hub.next_link()
                 assert "node-a connects from 127.0.0.1 while its connection" in caplog.text
+
+
+async def _join_through_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Join at a port that closes the first connections, in both ways, before any handshake."""
+    monkeypatch.setattr("mograder.sandbox.nodes.joining._PAUSE", 0.01)
+    async with wire_hub() as hub:
+        ways = [asyncio.Transport.abort, asyncio.Transport.close] * 2
+        host, port = split_address(hub.address)
+        passing: list[asyncio.Task[None] | None] = []
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            passing.append(asyncio.current_task())
+            if ways:
+                ways.pop()(writer.transport)
+                return
+            answers, calls = await asyncio.open_connection(host, port)
+            await asyncio.gather(_copied(reader, calls), _copied(answers, writer))
+
+        crowd = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+        address = crowd.sockets[0].getsockname()
+        token = dataclasses.replace(hub.token(), hubs=(f"127.0.0.1:{address[1]}",))
+        async with crowd:
+            assert (await join(token, "node-a")).name == "node-a"
+        await asyncio.wait(filter(None, passing))
+        assert ways == []
+
+
+async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(1 << 16):
+        writer.write(chunk)
+    writer.close()
+
+
+async def test_a_machine_joins_though_the_hub_closes_some_of_many_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await _join_through_a_crowd(monkeypatch)
+
+
+@on_uvloop
+async def test_the_same_on_the_event_loop_of_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    await _join_through_a_crowd(monkeypatch)
 
 
 async def _went(hub: WireHub, number: int) -> list[NodeLink]:
