@@ -43,11 +43,11 @@ TABLE = """\
 Auto-discovered source: source/hw1/hw1.py
   Marks metadata: Q1=10 Q2=5 (total: 15)
 Autograding 3 submission(s) with 4 workers...
-Notebook    Q1: on  Q2: tw  Marks  Errors
------------------------------------------
-alice         PASS    PASS  15/15  0
+Notebook    Q1: on  Q2: tw  Marks   Errors
+------------------------------------------
+alice         PASS    PASS  15/15   0
 bob           PART    PART  7.5/15  0
-carol         FAIL    FAIL  0/15  0
+carol         FAIL    FAIL  0/15    0
   Grading copy: autograded/hw1/alice.py
   Grading copy: autograded/hw1/bob.py
   Grading copy: autograded/hw1/carol.py
@@ -427,6 +427,7 @@ def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
     manual = judged.model_copy(update={"state": GradingState.MANUAL, "available": 12.5})
     waits = row_of(graded_result(questions=(judged, manual), max_mark=22.5))
     lines = list(table([waits], ()))
+    assert lines[0].index("Errors") == lines[2].rindex("0")
     assert lines[2].split() == ["alice", "7.5/22.5", "(12.5", "wait)", "0"]
     assert lines[3] == "  (… wait): the marks of questions that a person marks or confirms."
     assert len(list(table([row_of(graded_result())], ()))) == 3

@@ -142,9 +142,15 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
     """Yield the lines of a table: a word for each check of each submission, and its marks."""
     wide = max(_LEAST_NAME, *(len(plain(row.student)) for row in rows))
     marked = any(row.max_mark is not None for row in rows)
+    marks_wide = max(len("Marks"), *(len(_marks(row)) for row in rows if not row.problem), 0)
     tampered = any(row.tampered for row in rows)
     heads = (f"{plain(column.label)[:_WIDTH]:>{_WIDTH}}" for column in columns)
-    parts = [f"{'Notebook':<{wide}}", *heads, *(["Marks"] if marked else []), "Errors"]
+    parts = [
+        f"{'Notebook':<{wide}}",
+        *heads,
+        *([f"{'Marks':<{marks_wide}}"] if marked else []),
+        "Errors",
+    ]
     head = "  ".join([*parts, *(["Tampered"] if tampered else [])])
     yield head
     yield "-" * len(head)
@@ -155,7 +161,7 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
             continue
         cells += [_coloured(row.word(column)) for column in columns]
         if marked:
-            cells.append(_marks(row))
+            cells.append(f"{_marks(row):<{marks_wide}}")
         cells.append(f"{row.cell_errors}")
         yield "  ".join([*cells, *([plain(", ".join(row.tampered))] if row.tampered else [])])
     if any(row.waiting for row in rows):
