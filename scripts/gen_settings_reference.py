@@ -41,9 +41,8 @@ directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the worki
 A value comes from the first of these that has one: the command's option, the environment
 variable, the file, the default. `mograder config show` tells each value and where it came from.
 
-In `[hub]`, `[security]`, `[safety]`, `[limits]`, `[items]` and `[database]` an unknown key or a
-value of the wrong type is refused, with its path and the nearest key that exists. In other
-sections it is a warning, since course files of earlier versions have to open.
+An unknown table or key, or a value of the wrong type, is refused, with its path and the nearest key
+that exists: a typing error that is ignored would change marks, or what a hub collects.
 
 A key that is *accepted for 0.3.16, no effect yet* may stand in the file, and nothing reads it.
 """

@@ -358,6 +358,8 @@ def _parse_toml(data: bytes, file: Path) -> Mapping[str, object]:
         if found and found[1]:
             line, column = int(found[1]), int(found[2])
         reason = _TOML_POSITION.sub("", message)
+        if reason == "Cannot overwrite a value":
+            reason = f"{text.splitlines()[line - 1].partition('=')[0].strip()} is there twice"
         raise InvalidInput(f"{file}:{line}:{column}: {reason}.") from error
     except RecursionError as error:
         raise InvalidInput(f"{file} is nested too deeply.") from error

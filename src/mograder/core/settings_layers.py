@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import PurePath
-from typing import TypeVar, get_args, get_origin
+from typing import get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -32,8 +33,6 @@ from mograder.core.settings_model import (
 )
 from mograder.core.settings_section import Section
 from mograder.core.validation_messages import complaint
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"
@@ -83,19 +82,18 @@ class Layers:
     def add_file(self, tree: Mapping[str, object], shown: str) -> None:
         """Merge a parsed ``mograder.toml`` over the defaults; ``shown`` is its path in messages.
 
-        Raises: InvalidInput for a mistake in a section of ours.
+        Raises: InvalidInput for a key that is none, or a value that cannot be used.
         """
         top = {name: value for name, value in tree.items() if name not in (*SECTIONS, ITEMS)}
         if top:
-            self._merge("", top, Origin.FILE, self._reporter("", shown))
+            self._merge("", top, Origin.FILE, partial(_mistake, "", shown=shown))
         for section in (name for name in tree if name in SECTIONS):
             table = tree[section]
             if isinstance(table, dict):
-                report = self._reporter(section, shown)
-                self._merge(section, table, Origin.FILE, report)
+                self._merge(section, table, Origin.FILE, partial(_mistake, section, shown=shown))
             else:
                 problem = _Problem((), False, f"must be a table, written [{section}]")
-                self._mistake(section, problem, shown)
+                raise _mistake(section, problem, shown)
         if ITEMS in tree:
             self._add_items(tree[ITEMS], shown)
 
@@ -132,17 +130,15 @@ class Layers:
                     f"There is no setting {key}.", hint=_did_you_mean(key, KEYS).strip()
                 )
             section, _, last = key.rpartition(".")
-            report = _refuser(f"The option for {key}", key)
+            refusal = _refuser(f"The option for {key}", key)
             plain = str(value) if isinstance(value, PurePath) else value
-            self._merge(section, {last: plain}, Origin.OPTION, report)
+            self._merge(section, {last: plain}, Origin.OPTION, refusal)
 
     def _add_items(self, table: object, shown: str) -> None:
         """Merge ``[items.NAME]``, a table per item; only the file has them."""
         if not isinstance(table, dict):
-            self._mistake(
-                ITEMS, _Problem((), False, "must be a table, written [items.NAME]"), shown
-            )
-            return
+            problem = _Problem((), False, "must be a table, written [items.NAME]")
+            raise _mistake(ITEMS, problem, shown)
         items: dict[str, ItemSettings] = {}
         for written, decided in table.items():
             name = _item_name(written, shown)
@@ -157,12 +153,15 @@ class Layers:
         section: str,
         table: Mapping[str, object],
         origin: Origin,
-        report: Callable[[_Problem], None],
+        refusal: Callable[[_Problem], InvalidInput],
     ) -> None:
-        """Validate a table, report its mistakes, and merge its valid keys."""
+        """Validate a table, and merge its keys. Raises: ``refusal`` for a mistake."""
         strict = origin is Origin.FILE and section in OUR_SECTIONS
         model = SECTIONS[section] if section else Settings
-        checked = _checked(model, dict(table), strict=strict, report=report)
+        try:
+            checked = model.model_validate(table, strict=strict)
+        except ValidationError as error:
+            raise refusal(_problem(model, error.errors(include_url=False)[0])) from None
         given = {name: getattr(checked, name) for name in checked.model_fields_set}
         if section:
             merged = getattr(self.settings, section).model_copy(update=given)
@@ -171,19 +170,6 @@ class Layers:
             self.settings = self.settings.model_copy(update=given)
         for name in given:
             self.origins[_dotted(section, _written(name, model.model_fields[name]))] = origin
-
-    def _reporter(self, section: str, shown: str) -> Callable[[_Problem], None]:
-        return lambda problem: self._mistake(section, problem, shown)
-
-    def _mistake(self, section: str, problem: _Problem, shown: str) -> None:
-        """Raise InvalidInput for a mistake in our own sections; warn about one elsewhere."""
-        parts = [str(each) for each in ((section,) if section else ()) + problem.path]
-        key = ".".join(parts)
-        nearest = _nearest(section, parts[-1]) if problem.unknown else ""
-        sentence = "is not a setting" if problem.unknown else problem.sentence
-        if section in OUR_SECTIONS:
-            raise InvalidInput(f"{shown}: {key} {sentence}.", hint=nearest)
-        self.warnings.append(f"{shown}: {key} {sentence}; it is ignored. {nearest}".strip())
 
 
 def _item_name(written: str, shown: str) -> str:
@@ -210,43 +196,6 @@ def _item(name: str, table: object, shown: str) -> ItemSettings:
     )
 
 
-def _checked(
-    model: type[SectionT],
-    table: dict[str, object],
-    *,
-    strict: bool,
-    report: Callable[[_Problem], None],
-) -> SectionT:
-    """Validate a table; a reported part is left out of the result unless ``report`` raises."""
-    while True:
-        try:
-            return model.model_validate(table, strict=strict)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-        report(_problem(model, first))
-        _leave_out(table, first["loc"])
-
-
-def _leave_out(table: dict[str, object], location: tuple[str | int, ...]) -> None:
-    """Remove the invalid part from ``table``; nested containers are copied, not changed."""
-    holder: dict[str, object] = table
-    name = str(location[0])
-    inner = holder[name]
-    if len(location) > 1 and isinstance(inner, list) and isinstance(location[1], int):
-        index = location[1]
-        items = list(inner)
-        if len(location) > 2 and isinstance(items[index], dict):
-            items[index] = dict(items[index])
-            _leave_out(items[index], location[2:])
-        else:
-            del items[index]
-        holder[name] = items
-    elif len(location) > 1 and isinstance(inner, dict) and location[1] in inner:
-        holder[name] = {key: value for key, value in inner.items() if key != location[1]}
-    else:
-        del holder[name]
-
-
 def _problem(model: type[Section], error: ErrorDetails) -> _Problem:
     path = error["loc"]
     if error["type"] == "extra_forbidden":
@@ -254,12 +203,19 @@ def _problem(model: type[Section], error: ErrorDetails) -> _Problem:
     return _Problem(path, False, complaint(error, secret=_is_secret(model, path)))
 
 
-def _refuser(who: str, key: str) -> Callable[[_Problem], None]:
-    def refuse(problem: _Problem) -> None:
-        hint = "" if who.endswith(key) else f"It sets {key}."
-        raise InvalidInput(f"{who} {problem.sentence}.", hint=hint)
+def _mistake(section: str, problem: _Problem, shown: str) -> InvalidInput:
+    """Return the error for a mistake in the file; with a similar key for one that is unknown."""
+    parts = [str(each) for each in ((section,) if section else ()) + problem.path]
+    key = ".".join(parts)
+    if not problem.unknown:
+        return InvalidInput(f"{shown}: {key} {problem.sentence}.")
+    hint = _nearest(section, parts[-1]) or "Remove it: nothing reads it."
+    return InvalidInput(f"{shown}: {key} is not a setting.", hint=hint)
 
-    return refuse
+
+def _refuser(who: str, key: str) -> Callable[[_Problem], InvalidInput]:
+    hint = "" if who.endswith(key) else f"It sets {key}."
+    return lambda problem: InvalidInput(f"{who} {problem.sentence}.", hint=hint)
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:

@@ -52,7 +52,7 @@ OUR_SECTIONS: Final = frozenset(
         "nodes",
     }
 )
-"""Sections where a mistake is an error; elsewhere it is a warning, since old files must load."""
+"""Sections whose values must have their own type; those of 0.3.16 also take a number as text."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
 """Keys whose value is masked in all output."""
