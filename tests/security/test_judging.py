@@ -422,3 +422,54 @@ async def test_41_42_nothing_that_a_worker_wrote_is_there_for_the_judge_or_the_n
         assert gained(found) == UNHARMED
         assert found.worker.cells[1].output_tail == "{'Zx9poison.decoy'} None None\n"
     assert await rig.contract(SOURCE, folder) == contract
+
+
+HELD_BACK = """\
+import gc
+report = next(each for each in gc.get_objects() if type(each).__name__ == "NotebookReport")
+say = type(report).say
+type(report).say = lambda self, words: words["kind"] == "end" or say(self, words)
+"""
+TELLER = """\
+def double(v):
+    line = {"kind": "check", "index": 0, "label": f"asked {v}", "outcomes": []}
+    say(report, line)
+    say(report, {"kind": "end"})
+    return 2 * v
+"""
+
+
+async def test_30_no_line_of_the_workers_report_repeats_a_question(
+    rig: JudgingRig, folder: Path
+) -> None:
+    """The report is closed before the first question, whatever the notebook says of its end."""
+    contract = await rig.contract(SOURCE, folder)
+    text = submission(HELD_BACK, TELLER)
+    request = rig.request(SOURCE, text, contract=contract, folder=folder)
+    deadlines = replace(request.deadlines, notebook=8.0)
+    result = await rig.runner.judge(replace(request, deadlines=deadlines))
+    assert gained(result) == ALL | {"Q1": 0.0}
+    assert [each.status for each in result.worker.cells][:2] == ["ok", "ok"]
+    assert "asked" not in repr(result.worker)
+
+
+MESSAGES = notebook(
+    "from mograder.runtime import check",
+    "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",
+    "### BEGIN HIDDEN TESTS\ncheck('Q1: hidden', [(double(0.625) == 1.25, 'no')])\n"
+    "### END HIDDEN TESTS",
+    "check('Q2', [(double(2) == 4, f'not four but {double(2)!r}')])",
+)
+
+
+async def test_30_a_visible_check_is_asked_before_the_hidden_ones(rig: JudgingRig) -> None:
+    """Else its message could tell what an answer has kept of a hidden test in shared memory."""
+    contract = await rig.contract(MESSAGES)
+    remembers = (
+        "def double(v):\n    if v < 1: asked[:5] = str(v).encode()\n    return asked[:5].hex()"
+    )
+    text = notebook("import mmap\nasked = mmap.mmap(-1, 1000)", remembers)
+    result = await rig.judge(MESSAGES, text, contract)
+    assert [check.hidden for check in result.checks] == [True, False]
+    message = of(result, "Q2").labels[0].conditions[0].message
+    assert message == "not four but '0000000000'"

@@ -7,8 +7,12 @@ and what the author's cells import. All that comes from the worker is data (``va
 Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
 "answers": 6, "rlimits": {}, "caches": "", "plan": {…}, "contract": {…} or null, "seconds":
 {"notebook": 60, "call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and
-contract may be paths, and the seed a descriptor to read it from. Without a contract the worker is
-the author's own solution, which is trusted, and a contract is recorded.
+contract may be paths, and the seed a descriptor to read a line from, which comes when the worker's
+report is closed and questions may be asked. Without a contract the worker is the author's own
+solution, which is trusted, and a contract is recorded.
+
+Checks without hidden tests are judged first: what an answer remembers of a hidden test cannot come
+out in the message of a visible one.
 
 ``"rehearsal": {"least": 5, "trial": 2}`` then tries the author's checks (``answer_rehearsal.py``).
 
@@ -122,7 +126,12 @@ def _read_seed(given: int | str) -> str:
     if isinstance(given, str):
         return given
     with open(given, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
-        return pipe.read()
+        return pipe.readline()
+
+
+def _is_hidden(part: dict[str, Any]) -> bool:
+    hidden: bool = part["check"]["hidden"]
+    return hidden
 
 
 @dataclass
@@ -137,7 +146,8 @@ class _Verdict:
 class _Judge:
     def __init__(self, options: dict[str, Any], template: Template) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
-        self._seed = _read_seed(options["seed"])
+        self._seed = ""
+        self._given_seed: int | str = options["seed"]
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts
@@ -162,10 +172,13 @@ class _Judge:
         signal.signal(signal.SIGALRM, self._interrupt)
         self._tell_failures(self._parts.failed)
         self._session.wait()
-        for part in self._plan.checks:
+        self._seed = _read_seed(self._given_seed)
+        self._session.start_time()
+        for part in sorted(self._plan.checks, key=_is_hidden):
             self._check(part)
         if self._contract is None:
-            contract = self._book.contract(self._plan.data["source_sha256"], tuple(self._seen))
+            labels = tuple(sorted(self._seen, key=lambda label: label.cell))
+            contract = self._book.contract(self._plan.data["source_sha256"], labels)
             self._lines.say("contract", **asdict(contract))
             if self._rehearsal is not None:
                 self._rehearse(contract, self._rehearsal)

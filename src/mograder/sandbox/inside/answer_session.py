@@ -78,7 +78,7 @@ class AnswerSession:
         self._last = time.monotonic() + all_checks
 
     def wait(self) -> None:
-        """Wait until the worker has run the notebook; then the time for all checks begins.
+        """Wait until the worker has run the notebook.
 
         If it does not say so in time, it is lost, and all checks are not run.
         """
@@ -91,6 +91,9 @@ class AnswerSession:
             self.broken = f"the notebook did not come to its end: {error}"
             if time.monotonic() >= self._ran_by:
                 self.broken = f"the notebook took more than {self._limits.notebook:g} seconds"
+
+    def start_time(self) -> None:
+        """Begin the time for all checks."""
         self._last = time.monotonic() + self._limits.submission
 
     def begin(self) -> float:
