@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 HOSTILE = [
+    "essay = " + "+".join(['"x"'] * 400),
+    "essay = " + "+".join(['"x"'] * 700),
     "essay = " + "+".join(['"x"'] * 3000),
     "essay = " + "-" * 5000 + "1",
     "essay = " + "[" * 150 + "]" * 150,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,19 @@ class LabelResult:
             "passed": bool(self.conditions) and all(each.passed for each in self.conditions),
             "conditions": [dataclasses.asdict(each) for each in self.conditions],
         }
+
+
+def of_data(found: dict[str, Any]) -> LabelResult:
+    """Return the result of ``asdict``; ``TypeError``, ``ValueError``, ``KeyError`` for another."""
+    conditions = tuple(Condition(**each) for each in found["conditions"])
+    texts = [found["label"], found["key"], *(each.message for each in conditions)]
+    texts += [each.reason for each in conditions]
+    if not all(type(each) is str for each in texts):
+        raise TypeError("not the result of a label")
+    for each in conditions:
+        if type(each.passed) is not bool or not 0 <= each.weight < math.inf:
+            raise ValueError("not a condition")
+    return LabelResult(found["label"], found["key"], conditions)
 
 
 class Recorder:
