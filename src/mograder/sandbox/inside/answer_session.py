@@ -175,11 +175,14 @@ class AnswerSession:
         tree: object,
         buffers: list[bytearray],
         hook: Any,
-        gaps: Callable[[], None] = lambda: None,
+        allows: Callable[[str], bool] = lambda trait: True,
     ) -> Any:
-        """Return the value of an answer; ``NoAnswer`` if it is none of the codec's."""
+        """Return the value of an answer; ``NoAnswer`` if it is none of the codec's.
+
+        ``codec_rules.Refused`` is raised for a value with a trait that is not allowed.
+        """
         try:
-            return value_decoder.decode(tree, buffers, hook, gaps)
+            return value_decoder.decode(tree, buffers, hook, allows)
         except codec_rules.Undecodable as error:
             self.overfull |= isinstance(error.__context__, MemoryError)
             self._break(f"no answer: {error}")
