@@ -48,6 +48,7 @@ import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
+import check_audit  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
 import judge_lines  # type: ignore[import-not-found]
 import judged_parts  # type: ignore[import-not-found]
@@ -218,6 +219,7 @@ class _Judge:
     def __init__(self, options: dict[str, Any], template: Template) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
         self._seed = ""
+        self._audit = check_audit.Audit()
         self._given_seed: int | str = options["seed"]
         _adopt_orphans()
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
@@ -372,6 +374,9 @@ class _Judge:
         answers.put_back()
         if self._session.broken and verdict.state == "judged":
             verdict = _Verdict("not run", self._session.broken)
+        if self._audit.found:
+            verdict = _Verdict("needs attention", self._audit.found)
+            self._audit.found = ""
         if self._session.overfull:
             verdict = _Verdict("needs attention", "the judge has no more memory")
             self._session.overfull = False
@@ -387,6 +392,8 @@ class _Judge:
             try:
                 with self._recorder.nothing():
                     self._run(each, names)
+            except check_audit.NotOfThePlan:
+                return _Verdict("needs attention", self._audit.found)
             except MemoryError:
                 return _Verdict("needs attention", "the judge has no more memory")
             except Exception as error:  # noqa: BLE001 - raised by a given cell on an answer
@@ -421,9 +428,10 @@ class _Judge:
         return ""
 
     def _run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
-        self._parts.run(part, names)
-        if part["check"] is not None and part["check"]["call"]:
-            names[part["check"]["call"]]()
+        with self._audit.watching(part, self._parts.codes(part)):
+            self._parts.run(part, names)
+            if part["check"] is not None and part["check"]["call"]:
+                names[part["check"]["call"]]()
 
     def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
         self._recorder.clear()

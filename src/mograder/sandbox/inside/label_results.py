@@ -90,14 +90,22 @@ class Recorder:
         self._results.clear()
 
     def taken(self) -> list[LabelResult]:
-        """Return the last result of each label."""
+        """Return the result of each label, the worst one of those that were recorded."""
         return list(self._results.values())
 
     def _record(self, result: Any) -> None:
         if self._ignores:
             return
         conditions = (Condition(o.message, o.weight, o.passed, o.reason) for o in result.outcomes)
-        self._results[result.label] = LabelResult(result.label, result.key, tuple(conditions))
+        found = LabelResult(result.label, result.key, tuple(conditions))
+        before = self._results.get(result.label, found)
+        self._results[result.label] = min(before, found, key=_share)
+
+
+def _share(result: LabelResult) -> float:
+    """Return the part of a label's weight that was earned; 0 for no conditions."""
+    earned = sum(each.weight for each in result.conditions if each.passed)
+    return earned / result.total if result.total else 0.0
 
 
 def of_asserts(label: str, key: str, problem: str) -> LabelResult:
