@@ -72,6 +72,7 @@ STAND_ALONE = (
     "src/mograder/sandbox/inside/label_results.py",
     "src/mograder/sandbox/inside/judged_parts.py",
     "src/mograder/sandbox/inside/answer_judge.py",
+    "src/mograder/sandbox/inside/check_audit.py",
     "src/mograder/sandbox/inside/judge_lines.py",
     "src/mograder/sandbox/inside/own_modules.py",
     "src/mograder/sandbox/inside/template_run.py",

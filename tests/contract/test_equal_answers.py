@@ -24,7 +24,7 @@ ALONE = "Quite another essay."
 async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
     async with open_marking_course(tmp_path / "course", "alice", "bob", "eve") as course:
         course.grade("dan", submission_of(ALONE))
-        course.grade("zoe", submission_of("my  ESSAY"))
+        course.grade("zoe", submission_of("my  ESSAY."))
         yield course
 
 

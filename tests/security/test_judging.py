@@ -5,6 +5,7 @@ Forgeries by values and calls are in ``tests/unit/sandbox/inside/test_forgeries.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -422,3 +423,109 @@ async def test_41_42_nothing_that_a_worker_wrote_is_there_for_the_judge_or_the_n
         assert gained(found) == UNHARMED
         assert found.worker.cells[1].output_tail == "{'Zx9poison.decoy'} None None\n"
     assert await rig.contract(SOURCE, folder) == contract
+
+
+HELD_BACK = """\
+import gc
+report = next(each for each in gc.get_objects() if type(each).__name__ == "NotebookReport")
+say = type(report).say
+type(report).say = lambda self, words: words["kind"] == "end" or say(self, words)
+"""
+TELLER = """\
+def double(v):
+    line = {"kind": "check", "index": 0, "label": f"asked {v}", "outcomes": []}
+    say(report, line)
+    say(report, {"kind": "end"})
+    return 2 * v
+"""
+
+
+async def test_30_no_line_of_the_workers_report_repeats_a_question(
+    rig: JudgingRig, folder: Path
+) -> None:
+    """The report is closed before the first question, whatever the notebook says of its end."""
+    contract = await rig.contract(SOURCE, folder)
+    text = submission(HELD_BACK, TELLER)
+    request = rig.request(SOURCE, text, contract=contract, folder=folder)
+    deadlines = replace(request.deadlines, notebook=8.0)
+    result = await rig.runner.judge(replace(request, deadlines=deadlines))
+    assert gained(result) == ALL | {"Q1": 0.0}
+    assert [each.status for each in result.worker.cells][:2] == ["ok", "ok"]
+    assert "asked" not in repr(result.worker)
+
+
+MESSAGES = notebook(
+    "from mograder.runtime import check",
+    "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",
+    "### BEGIN HIDDEN TESTS\ncheck('Q1: hidden', [(double(0.625) == 1.25, 'no')])\n"
+    "### END HIDDEN TESTS",
+    "check('Q2', [(double(2) == 4, f'not four but {double(2)!r}')])",
+)
+
+
+async def test_30_a_visible_check_is_asked_before_the_hidden_ones(rig: JudgingRig) -> None:
+    """Else its message could tell what an answer has kept of a hidden test in shared memory."""
+    contract = await rig.contract(MESSAGES)
+    remembers = (
+        "def double(v):\n    if v < 1: asked[:5] = str(v).encode()\n    return asked[:5].hex()"
+    )
+    text = notebook("import mmap\nasked = mmap.mmap(-1, 1000)", remembers)
+    result = await rig.judge(MESSAGES, text, contract)
+    assert [check.hidden for check in result.checks] == [True, False]
+    message = of(result, "Q2").labels[0].conditions[0].message
+    assert message == "not four but '0000000000'"
+
+
+MISLED = notebook(
+    "from mograder.runtime import check",
+    "### BEGIN SOLUTION\ntext = '1'\n### END SOLUTION",
+    "### BEGIN SOLUTION\ny = 5\n### END SOLUTION",
+    "check('Q1', [(run(text) == 1, 'not one'), (text != '', 'empty')])",
+    "check('Q2', [(y == 5, 'five')])",
+    "run = eval",
+)
+TAKES_OVER = """
+import os, signal, sys, mograder.runtime
+line = %r.encode()
+for name in os.listdir("/proc/self/fd"):
+    for opened in (int(name), "/proc/self/fd/" + name, f"/proc/{os.getppid()}/fd/{name}"):
+        try:
+            fd = opened if isinstance(opened, int) else os.open(opened, os.O_WRONLY)
+            fd < 3 or os.write(fd, line)
+        except OSError:
+            pass
+judge = sys.modules["__main__"]
+for module in list(sys.modules.values()):
+    for found in ("by_contract", "expected"):
+        if getattr(module, "__name__", "") == "label_results":
+            setattr(module, found, lambda results, *rest: [])
+mograder.runtime.write_sidecar = lambda result: None
+if os.fork() == 0:
+    os.setsid()
+    for number in range(1, 65):
+        try: signal.signal(number, signal.SIG_IGN)
+        except (OSError, ValueError): pass
+    while True:
+        for name in os.listdir("/proc/self/fd"):
+            try: os.read(int(name), 1 << 16)
+            except OSError: pass
+"""
+
+
+async def test_a_check_that_an_answer_has_misled_spoils_its_own_label_only(
+    rig: JudgingRig,
+) -> None:
+    """An answer's text that a check evaluates runs in the process of that check alone."""
+    contract = await rig.contract(MISLED)
+    forged = json.dumps(
+        {"kind": "judged", "cell": 4, "line": 30, "hidden": False, "state": "judged"}
+        | {"reason": "", "claims": [], "calls": []}
+        | {"labels": [{"label": "Q2", "key": "Q2", "earned": 1.0, "total": 1.0, "passed": True}]}
+    )
+    program = TAKES_OVER % f'\n{forged}\n{{"kind": "end"}}\n'
+    text = notebook(f"text = {f'exec({program!r}) or 1'!r}", "y = 4")
+    result = await rig.judge(MISLED, text, contract)
+    assert not result.problem, result.problem
+    assert earned(result)["Q2"] == (0.0, 1.0)
+    right = await rig.judge(MISLED, text.replace("y = 4", "y = 5"), contract)
+    assert earned(right)["Q2"] == (1.0, 1.0), of(right, "Q2")

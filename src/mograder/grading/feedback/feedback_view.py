@@ -35,6 +35,7 @@ _MOST_CALLS = 50
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
 """States of a question whose marks the submission's code had a part in."""
+_SILENT = "some conditions do not hold; what they say may repeat a hidden test"
 _TELLING = frozenset((GradingState.NOT_RUN, GradingState.UNPROTECTED))
 
 
@@ -208,15 +209,12 @@ def _notes(result: GradingResult | None) -> Iterator[str]:
 def _question(
     grade: QuestionGrade, result: GradingResult | None, disclosure: Disclosure
 ) -> QuestionView:
-    found = [
-        (check, label)
-        for check in (() if result is None else result.checks)
-        for label in check.labels
-        if label.key == grade.key
-    ]
+    checks = () if result is None else result.checks
+    found = [(check, label) for check in checks for label in check.labels if label.key == grade.key]
+    silent = _may_repeat(checks)
     hidden = any(label.hidden for _, label in found)
     if hidden and disclosure.later is not None:
-        labels = [_label(c, x, "", Level.NOTHING) for c, x in found if not x.hidden]
+        labels = [_label(c, x, "", Level.NOTHING, silent) for c, x in found if not x.hidden]
         until = f"Its marks, and hidden tests, will be told after {moment(disclosure.later)}."
         return QuestionView(grade.key, _LATER, "", (until,), tuple(labels))
     shares = {} if grade.available is None else _shares(found, grade.available)
@@ -225,7 +223,7 @@ def _question(
         _judgement(grade, found),
         _marks(grade),
         tuple(_sentences(grade, found, disclosure.level)),
-        tuple(_labels(found, shares, disclosure.level)),
+        tuple(_labels(found, shares, disclosure.level, silent)),
         paragraphs(grade.comment),
     )
 
@@ -295,12 +293,13 @@ def _labels(
     found: Sequence[tuple[GradedCheck, GradedLabel]],
     shares: Mapping[str, tuple[float, float]],
     level: Level,
+    silent: frozenset[tuple[int, str]],
 ) -> Iterator[LabelView]:
     together = []
     for check, label in found:
         marks = _share(shares.get(label.label))
         if not label.hidden or level >= Level.FULL:
-            yield _label(check, label, marks, level)
+            yield _label(check, label, marks, level, silent)
         elif level is Level.POINTS:
             together.append(label)
         elif level >= Level.LABEL:
@@ -326,39 +325,57 @@ def _together(
     return LabelView("Hidden tests", _of_marks(earned, available), _share((earned, available)))
 
 
-def _label(check: GradedCheck, label: GradedLabel, marks: str, level: Level) -> LabelView:
+def _label(
+    check: GradedCheck,
+    label: GradedLabel,
+    marks: str,
+    level: Level,
+    silent: frozenset[tuple[int, str]],
+) -> LabelView:
     """Return all of a label whose own tests are not hidden, or may be shown.
 
-    The calls are of the whole check, which may have hidden tests, too. An error that ended it may
-    come from a hidden test before the label, and repeat what that test asked.
+    The calls are of the whole check, which may have hidden tests, too.
     """
-    calls = _calls(check) if level >= Level.FULL or not check.hidden else ()
-    reasons = level >= Level.FULL or not any(each.hidden for each in _before(check, label))
+    full = level >= Level.FULL
+    calls = _calls(check) if full or not check.hidden else ()
+    telling = full or (check.cell, label.label) not in silent
     return LabelView(
         label.label,
         _of_label(check, label),
         marks,
-        check.reason if check.state in _TELLING else "",
-        tuple(_conditions(label, reasons=reasons)),
+        check.reason if telling and check.state in _TELLING else "",
+        tuple(_conditions(label, telling=telling)),
         tuple(calls),
     )
 
 
-def _conditions(label: GradedLabel, *, reasons: bool) -> Iterator[ConditionView]:
+def _conditions(label: GradedLabel, *, telling: bool) -> Iterator[ConditionView]:
     """Yield how many conditions hold, then those that do not: messages tell what is wrong."""
     failed = [each for each in label.conditions if not each.passed]
     held, count = len(label.conditions) - len(failed), len(label.conditions)
     if held:
         of = f"{held} of {count} conditions hold" if count > 1 else "its condition holds"
         yield ConditionView(True, of if failed or count == 1 else f"all {count} conditions hold")
-    for each in failed:
-        yield ConditionView(False, each.message, each.reason if reasons else "")
+    for each in failed if telling else ():
+        yield ConditionView(False, each.message, each.reason)
+    if failed and not telling:
+        yield ConditionView(False, _SILENT)
 
 
-def _before(check: GradedCheck, label: GradedLabel) -> tuple[GradedLabel, ...]:
-    """Return the labels of a check that are recorded before this one."""
-    at = next((n for n, each in enumerate(check.labels) if each.label == label.label), 0)
-    return check.labels[:at]
+def _may_repeat(checks: Sequence[GradedCheck]) -> frozenset[tuple[int, str]]:
+    """Return the cells and labels whose messages may repeat the call of a hidden test.
+
+    The judge asks the checks with hidden tests last, in their order. So these are the labels behind
+    the first hidden one.
+    """
+    labels = [
+        (check.cell, label)
+        for check in sorted(checks, key=lambda each: each.cell)
+        if check.hidden
+        for label in check.labels
+    ]
+    first = next((n for n, (_, label) in enumerate(labels) if label.hidden), len(labels))
+    return frozenset((cell, label.label) for cell, label in labels[first + 1 :])
 
 
 def _of_label(check: GradedCheck, label: GradedLabel) -> Judgement:

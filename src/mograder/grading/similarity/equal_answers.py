@@ -1,8 +1,8 @@
 """Answers to a question that are the same, so that they can be marked once.
 
-Code is the same if it differs in layout, comments, docstrings and the names that it gives itself.
-Texts are the same if their words are; texts with nearly the same words are near. Numbers are words:
-answers with different numbers are never together.
+Answers are the same if their syntax is: code may differ in layout, comments, docstrings and the
+names that it gives itself, texts in white space and case. Texts with nearly the same words are
+near. Numbers are words: answers with different numbers are never together.
 """
 
 from __future__ import annotations
@@ -65,15 +65,11 @@ def group_answers(
 def answer_key(codes: Sequence[str], kept: Set[str] = frozenset()) -> str:
     """Return a text that is the same for answers that are the same."""
     digest = hashlib.sha256()
-    words = _texts(codes)
-    if words is not None:
-        digest.update(" ".join(words).encode("utf-8", "replace"))
-        return digest.hexdigest()
     names = _Names(kept)
     for code in codes:
         tree = parse_python(code)
-        written = " ".join(code.split()) if tree is None else names.normalised(tree)
-        digest.update(written.encode("utf-8", "replace") + b"\0")
+        written = None if tree is None else names.normalised(tree)
+        digest.update((written or " ".join(code.split())).encode("utf-8", "replace") + b"\0")
     return digest.hexdigest()
 
 
@@ -84,12 +80,21 @@ class _Names(ast.NodeTransformer):
         self._kept = kept
         self._bound: dict[str, str] = {}
 
-    def normalised(self, tree: ast.Module) -> str:
-        """Return a cell's code without layout, comments, docstrings and its own names."""
+    def normalised(self, tree: ast.Module) -> str | None:
+        """Return a cell's code without layout, comments, docstrings and its own names.
+
+        It is None for code that is nested too deeply, or has an integer too long to be written.
+        """
         for name in _bindings(tree):
             if name not in self._kept:
-                self._bound.setdefault(name, f"name{len(self._bound)}")
-        return ast.dump(self.visit(tree))
+                # A name that no answer can have itself.
+                self._bound.setdefault(name, f"{len(self._bound)}")
+        if all(map(_is_text, tree.body)):
+            _fold_texts(tree)
+        try:
+            return ast.dump(self.visit(tree))
+        except (RecursionError, ValueError):
+            return None
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Rename what a node binds or uses, and leave out docstrings."""
@@ -206,11 +211,22 @@ def _texts(codes: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """Return whether a statement only writes text: a string, a call on one, or one with a name."""
+    """Return whether a statement only writes text: a string, named or not, or ``x.md`` of one."""
     if not isinstance(statement, (ast.Expr, ast.Assign)):
         return False
     value = statement.value
     if isinstance(value, ast.Call):
-        simple = (ast.Constant, ast.Name)
-        return all(isinstance(each, simple) for each in value.args) and not value.keywords
-    return isinstance(value, ast.Constant)
+        shows = isinstance(value.func, ast.Attribute) and value.func.attr == "md"
+        if not shows or value.keywords or len(value.args) != 1:
+            return False
+        value = value.args[0]
+        if isinstance(value, ast.Name):
+            return True
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _fold_texts(tree: ast.Module) -> None:
+    """Write each text with single spaces and without case."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = " ".join(node.value.split()).casefold()

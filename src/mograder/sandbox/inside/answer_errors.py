@@ -45,17 +45,24 @@ class Errors:
         return self._made[name]
 
     def error(self, names: object, text: str) -> Exception:
-        """Return the exception for the names of an exception's classes, nearest first."""
+        """Return the exception for the names of an exception's classes, nearest first.
+
+        A name with a dot before it is that of a class of the answer, which may be called as a
+        builtin is without being one.
+        """
         if type(names) is not list or not all(type(each) is str for each in names):
             return RuntimeError(text)
-        name = names[0] if names else "exception"
-        nearest = next((each for each in names if each in self._made or each in ALLOWED), None)
+        name = names[0].removeprefix(".") if names else "exception"
+        nearest = next(filter(None, map(self._known, names)), None)
         if nearest is None or not _ENDS.isdisjoint(names):
             return RuntimeError(f"{name}: {text}")
-        kind = self._made.get(nearest) or ALLOWED[nearest]
-        if nearest != name and name.isidentifier() and len(self._made) < _MOST_CLASSES:
-            kind = self._made[name] = type(name, (kind,), {"__module__": MODULE})
-        return kind(text)
+        named = nearest.__name__ == name
+        if not named and name.isidentifier() and len(self._made) < _MOST_CLASSES:
+            nearest = self._made[name] = type(name, (nearest,), {"__module__": MODULE})
+        return nearest(text)
+
+    def _known(self, name: str) -> type[Exception] | None:
+        return self._made.get(name[1:]) if name.startswith(".") else ALLOWED.get(name)
 
 
 def _is_allowed(name: object) -> bool:

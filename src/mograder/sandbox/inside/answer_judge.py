@@ -7,8 +7,12 @@ and what the author's cells import. All that comes from the worker is data (``va
 Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
 "answers": 6, "rlimits": {}, "caches": "", "plan": {…}, "contract": {…} or null, "seconds":
 {"notebook": 60, "call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and
-contract may be paths, and the seed a descriptor to read it from. Without a contract the worker is
-the author's own solution, which is trusted, and a contract is recorded.
+contract may be paths, and the seed a descriptor to read a line from, which comes when the worker's
+report is closed and questions may be asked. Without a contract the worker is the author's own
+solution, which is trusted, and a contract is recorded.
+
+Checks without hidden tests are judged first: what an answer remembers of a hidden test cannot come
+out in the message of a visible one.
 
 ``"rehearsal": {"least": 5, "trial": 2}`` then tries the author's checks (``answer_rehearsal.py``).
 
@@ -24,15 +28,17 @@ part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorde
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
 import pathlib
+import select
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,6 +48,7 @@ import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
+import check_audit  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
 import judge_lines  # type: ignore[import-not-found]
 import judged_parts  # type: ignore[import-not-found]
@@ -50,6 +57,13 @@ import stand_ins  # type: ignore[import-not-found]
 
 _PULSE = 0.5
 """Seconds between interruptions of a check whose time is over."""
+_GRACE = 5.0
+"""Seconds beyond the time of a check after which its process is killed."""
+_MOST_TOLD = 16 << 20
+"""Bytes that the process of a check may report."""
+_MOST_ROUNDS = 1000
+_PR_SET_CHILD_SUBREAPER = 36
+_STATES = ("judged", "not run", "needs attention")
 
 
 def main(argv: list[str]) -> None:
@@ -122,7 +136,12 @@ def _read_seed(given: int | str) -> str:
     if isinstance(given, str):
         return given
     with open(given, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
-        return pipe.read()
+        return pipe.readline()
+
+
+def _is_hidden(part: dict[str, Any]) -> bool:
+    hidden: bool = part["check"]["hidden"]
+    return hidden
 
 
 @dataclass
@@ -134,10 +153,75 @@ class _Verdict:
     results: list[Any] = field(default_factory=list)
 
 
+@dataclass
+class _Told:
+    """The report of a check's process, which counts for nothing if a field has another type."""
+
+    state: str
+    reason: str
+    results: list[dict[str, Any]]
+    claims: list[str]
+    calls: list[dict[str, Any]]
+    number: int
+
+    def __post_init__(self) -> None:
+        texts = (self.reason, *self.claims, *(each["call"] for each in self.calls))
+        texts += tuple(each[name] for each in self.calls for name in each.keys() & {"result"})
+        if self.state not in _STATES or not all(type(each) is str for each in texts):
+            raise TypeError("not the verdict of a check")
+        if type(self.number) is not int or self.number < 0:
+            raise TypeError("not a number of requests")
+
+    def verdict(self) -> _Verdict:
+        results = [label_results.of_data(each) for each in self.results]
+        return _Verdict(self.state, self.reason, results)
+
+
+def _read_told(descriptor: int, seconds: float) -> bytes | None:
+    """Return all that a process writes, up to a limit; None if it does not end in time."""
+    end, data = time.monotonic() + seconds, b""
+    while (left := end - time.monotonic()) > 0 and len(data) <= _MOST_TOLD:
+        if not select.select([descriptor], [], [], left)[0]:
+            break
+        if not (got := os.read(descriptor, 1 << 16)):
+            return data
+        data += got
+    return None
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what a check's process leaves behind, so that it can be ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> frozenset[int]:
+    with contextlib.suppress(OSError):
+        found = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
+        return frozenset(map(int, found.split()))
+    return frozenset()
+
+
+def _kill_all(child: int, others: frozenset[int]) -> None:
+    """Kill a check's process and all that it has left behind, but not the ``others``."""
+    waiting = {child}
+    for _ in range(_MOST_ROUNDS):
+        for each in waiting:
+            with contextlib.suppress(OSError):
+                os.kill(each, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(each, 0)
+        waiting = set(_children() - others)
+        if not waiting:
+            return
+
+
 class _Judge:
     def __init__(self, options: dict[str, Any], template: Template) -> None:
         self._lines = judge_lines.JudgeLines(options["report"])
-        self._seed = _read_seed(options["seed"])
+        self._seed = ""
+        self._audit = check_audit.Audit()
+        self._given_seed: int | str = options["seed"]
+        _adopt_orphans()
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts
@@ -162,10 +246,13 @@ class _Judge:
         signal.signal(signal.SIGALRM, self._interrupt)
         self._tell_failures(self._parts.failed)
         self._session.wait()
-        for part in self._plan.checks:
+        self._seed = _read_seed(self._given_seed)
+        self._session.start_time()
+        for part in sorted(self._plan.checks, key=_is_hidden):
             self._check(part)
         if self._contract is None:
-            contract = self._book.contract(self._plan.data["source_sha256"], tuple(self._seen))
+            labels = tuple(sorted(self._seen, key=lambda label: label.cell))
+            contract = self._book.contract(self._plan.data["source_sha256"], labels)
             self._lines.say("contract", **asdict(contract))
             if self._rehearsal is not None:
                 self._rehearse(contract, self._rehearsal)
@@ -184,10 +271,64 @@ class _Judge:
         rehearsal.run(attempt, self._seed, self._judged_before)
 
     def _check(self, part: dict[str, Any]) -> None:
-        """Judge one check, with a process of the worker's own for it."""
+        """Judge one check, with a process of the worker's own for it.
+
+        The author's own solution is trusted: it is judged in this process, which records it.
+        """
+        if self._contract is None:
+            log = answer_log.CallLog()
+            verdict, answers = self._attempt(part, self._seed, log)
+            self._tell(part, verdict, answers.claims, log.calls)
+        else:
+            self._tell(part, *self._apart(part))
+
+    def _apart(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
+        """Return a check's verdict, claims and calls, from a process of its own.
+
+        A check that an answer has misled, such as by a text that it evaluates, may do anything in
+        its process. What that reports counts for this check only; the judge's own report and the
+        seeds of other checks are not there.
+        """
+        seconds = self._session.begin()
+        reads, tells = os.pipe()
+        others = _children()
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                os.close(reads)
+                self._lines.close()
+                self._judge_here(part, seconds, tells)
+            os._exit(0)
+        os.close(tells)
+        try:
+            told = _read_told(reads, seconds + _GRACE)
+        finally:
+            os.close(reads)
+            _kill_all(child, others)
+        self._session.end()
+        if told is None:
+            hangs = "the process of this check did not end in time"
+            return _Verdict("needs attention", hangs), [], []
+        try:
+            found = _Told(**json.loads(told))
+            self._session.number = found.number
+            return found.verdict(), found.claims, found.calls
+        except (TypeError, ValueError, KeyError, RecursionError):
+            lost = "the process of this check has ended without a result"
+            return _Verdict("needs attention", lost), [], []
+
+    def _judge_here(self, part: dict[str, Any], seconds: float, tells: int) -> None:
+        """Judge a check in its own process, and report to the judge."""
         log = answer_log.CallLog()
-        verdict, answers = self._attempt(part, self._seed, log)
-        self._tell(part, verdict, answers.claims, log)
+        verdict, answers = self._in_time(part, self._seed, seconds, log)
+        told = asdict(verdict) | {
+            "claims": sorted(answers.claims),
+            "calls": log.calls,
+            "number": self._session.number,
+        }
+        data = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+        while data:
+            data = data[os.write(tells, data) :]
 
     def _attempt(
         self,
@@ -202,6 +343,20 @@ class _Judge:
         goes on with the next trial, unless it does not answer any more.
         """
         seconds = self._session.begin()
+        verdict, answers = self._in_time(part, seed, seconds, log, trial)
+        if trial is None or self._session.broken:
+            self._session.end()
+        return verdict, answers
+
+    def _in_time(
+        self,
+        part: dict[str, Any],
+        seed: str,
+        seconds: float,
+        log: Any,
+        trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+    ) -> tuple[_Verdict, Any]:
+        """Return the verdict of a check that has begun and may take ``seconds``."""
         # Other numbers for each submission, the same whenever it is judged.
         secret = f"{seed}:{part['cell']}"
         answer_calls.seed_random(secret)
@@ -219,11 +374,12 @@ class _Judge:
         answers.put_back()
         if self._session.broken and verdict.state == "judged":
             verdict = _Verdict("not run", self._session.broken)
+        if self._audit.found:
+            verdict = _Verdict("needs attention", self._audit.found)
+            self._audit.found = ""
         if self._session.overfull:
             verdict = _Verdict("needs attention", "the judge has no more memory")
             self._session.overfull = False
-        if trial is None or self._session.broken:
-            self._session.end()
         return verdict, answers
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
@@ -236,6 +392,8 @@ class _Judge:
             try:
                 with self._recorder.nothing():
                     self._run(each, names)
+            except check_audit.NotOfThePlan:
+                return _Verdict("needs attention", self._audit.found)
             except MemoryError:
                 return _Verdict("needs attention", "the judge has no more memory")
             except Exception as error:  # noqa: BLE001 - raised by a given cell on an answer
@@ -270,9 +428,10 @@ class _Judge:
         return ""
 
     def _run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
-        self._parts.run(part, names)
-        if part["check"] is not None and part["check"]["call"]:
-            names[part["check"]["call"]]()
+        with self._audit.watching(part, self._parts.codes(part)):
+            self._parts.run(part, names)
+            if part["check"] is not None and part["check"]["call"]:
+                names[part["check"]["call"]]()
 
     def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
         self._recorder.clear()
@@ -293,7 +452,13 @@ class _Judge:
             verdict.results = [result]
         return verdict
 
-    def _tell(self, part: dict[str, Any], verdict: _Verdict, claims: set[str], log: Any) -> None:
+    def _tell(
+        self,
+        part: dict[str, Any],
+        verdict: _Verdict,
+        claims: Iterable[str],
+        calls: list[dict[str, Any]],
+    ) -> None:
         cell, results = part["cell"], verdict.results
         if self._contract is None:
             self._seen += label_results.expected(cell, results)
@@ -302,7 +467,7 @@ class _Judge:
             wanted = [each for each in self._contract.labels if each.cell == cell]
             results = label_results.by_contract(results, wanted, verdict.reason)
         labels = [each.as_data() for each in results]
-        self._lines.tell_check(part, verdict, labels, claims, log.calls)
+        self._lines.tell_check(part, verdict, labels, claims, calls)
 
     def _tell_failures(self, failed: dict[int, str]) -> None:
         for part in self._plan.data["template"]:

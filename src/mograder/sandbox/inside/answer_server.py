@@ -6,6 +6,7 @@ Nothing here is a boundary: student code can do all that this module does. The j
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import inspect
@@ -271,7 +272,12 @@ def _doc(kind: type) -> str | None:
 
 
 def _classes(error: BaseException) -> list[str]:
-    return [value_encoder.short(_name(each)) for each in _mro(type(error))[: rules.CLASSES]]
+    """Return the names of an exception's classes, with a dot before those that are no builtins."""
+    classes = _mro(type(error))[: rules.CLASSES]
+    return [
+        ("" if vars(builtins).get(_name(each)) is each else ".") + value_encoder.short(_name(each))
+        for each in classes
+    ]
 
 
 def _text(error: BaseException) -> str:

@@ -66,7 +66,8 @@ class AnswerSession:
         self._ran_by = time.monotonic() + limits.notebook
         self._last = 0.0
         self._end = 0.0
-        self._number = 0
+        self.number = 0
+        """Requests until now, in all checks."""
         self._lost = False
         self._serving = False
         self._nonce = b""
@@ -78,7 +79,7 @@ class AnswerSession:
         self._last = time.monotonic() + all_checks
 
     def wait(self) -> None:
-        """Wait until the worker has run the notebook; then the time for all checks begins.
+        """Wait until the worker has run the notebook.
 
         If it does not say so in time, it is lost, and all checks are not run.
         """
@@ -91,6 +92,9 @@ class AnswerSession:
             self.broken = f"the notebook did not come to its end: {error}"
             if time.monotonic() >= self._ran_by:
                 self.broken = f"the notebook took more than {self._limits.notebook:g} seconds"
+
+    def start_time(self) -> None:
+        """Begin the time for all checks."""
         self._last = time.monotonic() + self._limits.submission
 
     def begin(self) -> float:
@@ -107,7 +111,7 @@ class AnswerSession:
             return 0.0
         if not self._lost and not self._serving:
             self._serving = True
-            self._tell(["begin", self._number])
+            self._tell(["begin", self.number])
         return self._end - now
 
     def end(self) -> None:
@@ -152,15 +156,15 @@ class AnswerSession:
         """Return the answer to one request; ``NoAnswer`` if there is none."""
         if self.broken:
             raise NoAnswer(self.broken)
-        self._number += 1
+        self.number += 1
         left = self._end - time.monotonic()
-        if left <= 0 or self._number > rules.CALLS:
+        if left <= 0 or self.number > rules.CALLS:
             self._break("the time of this check is over" if left <= 0 else "too many requests")
         seconds = min(left, self._limits.call)
         try:
             self._reader.expect_silence()
             buffers = [data] if operation != "pull" else []
-            self._writer.write([self._number, operation, *arguments], buffers, seconds=seconds)
+            self._writer.write([self.number, operation, *arguments], buffers, seconds=seconds)
             frame = self._reader.read(seconds)
         except frames.FrameError as error:
             self._break(f"no answer: {error}")
@@ -171,11 +175,14 @@ class AnswerSession:
         tree: object,
         buffers: list[bytearray],
         hook: Any,
-        gaps: Callable[[], None] = lambda: None,
+        allows: Callable[[str], bool] = lambda trait: True,
     ) -> Any:
-        """Return the value of an answer; ``NoAnswer`` if it is none of the codec's."""
+        """Return the value of an answer; ``NoAnswer`` if it is none of the codec's.
+
+        ``codec_rules.Refused`` is raised for a value with a trait that is not allowed.
+        """
         try:
-            return value_decoder.decode(tree, buffers, hook, gaps)
+            return value_decoder.decode(tree, buffers, hook, allows)
         except codec_rules.Undecodable as error:
             self.overfull |= isinstance(error.__context__, MemoryError)
             self._break(f"no answer: {error}")
@@ -184,7 +191,7 @@ class AnswerSession:
         number, status, *parts = [*frame.head, None, None][: max(2, len(frame.head))]
         if number == 0 and status == "gone":
             self._break("the notebook's process has ended")
-        if type(number) is not int or number != self._number or type(status) is not str:
+        if type(number) is not int or number != self.number or type(status) is not str:
             self._break("no answer: not the answer to this request")
         shape = _SHAPES.get(status)
         if shape is None or len(parts) != len(shape):

@@ -41,6 +41,19 @@ NAMES = 64
 
 KINDS = frozenset(("function", "class", "instance", "iterator", "opaque"))
 
+TRAITS = {
+    "gaps": "has masked or missing elements",
+    "half": "has numbers of half precision (float16), which hold three digits",
+    "order": "has categories with an order of their own",
+    "unitless": "has times without a unit",
+    "unsigned": "has unsigned integers",
+}
+"""Traits by which a value is equal to much that it is not, or in order; with their sentences.
+
+Libraries skip missing elements; numpy casts the number that it compares with to half precision, and
+a time to any unit. Differences of unsigned integers are never negative: these are made signed.
+"""
+
 
 class Unencodable(Exception):
     """A value that exceeds a limit or refers to itself; the message says which, for the student."""
@@ -52,6 +65,10 @@ class NotData(Exception):
 
 class Undecodable(Exception):
     """A tree or a buffer that the encoder would not have written."""
+
+
+class Refused(Exception):
+    """A value with a trait that is not allowed; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Use:
     """The value that a path of the author's solution gave.
 
     ``kinds`` are those of objects that stay in the worker ("function", "class", "instance",
-    "iterator"), empty for data, and "gaps" for data with masked or missing elements. ``example``
+    "iterator"), empty for data, and the traits of data (``codec_rules.TRAITS``). ``example``
     says in words what it was. ``changes`` are the arguments that it changes in place, by position
     or name, and ``same`` the positions of those that it returned itself.
     """

@@ -21,6 +21,10 @@ class JudgeLines:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def close(self) -> None:
+        """Close the report in this process, which will write no line."""
+        os.close(self._descriptor)
+
     def say(self, kind: str, **more: Any) -> None:
         """Write one line."""
         text = json.dumps({"kind": kind, **_finite(more)}, ensure_ascii=False)

@@ -93,14 +93,16 @@ class Parts:
 
     def run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
         """Run one part; raises what it raises."""
-        cell = self.plan.compiled.get(part["line"]) or self._compile(part)
-        for code in (cell.body, cell.last_expr):
-            if code is None:
-                continue
+        for code in self.codes(part):
             value = eval(code, names)  # noqa: S307 - the teacher's code
             if code.co_flags & inspect.CO_COROUTINE:
                 self._loop = self._loop or asyncio.new_event_loop()
                 self._loop.run_until_complete(value)
+
+    def codes(self, part: dict[str, Any]) -> tuple[types.CodeType, ...]:
+        """Return the code objects of a part; raises what compiling it raises."""
+        cell = self.plan.compiled.get(part["line"]) or self._compile(part)
+        return tuple(code for code in (cell.body, cell.last_expr) if code is not None)
 
     def _compile(self, part: dict[str, Any]) -> Any:
         compiler = importlib.import_module("marimo._ast.compiler")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,19 @@ class LabelResult:
         }
 
 
+def of_data(found: dict[str, Any]) -> LabelResult:
+    """Return the result of ``asdict``; ``TypeError``, ``ValueError``, ``KeyError`` for another."""
+    conditions = tuple(Condition(**each) for each in found["conditions"])
+    texts = [found["label"], found["key"], *(each.message for each in conditions)]
+    texts += [each.reason for each in conditions]
+    if not all(type(each) is str for each in texts):
+        raise TypeError("not the result of a label")
+    for each in conditions:
+        if type(each.passed) is not bool or not 0 <= each.weight < math.inf:
+            raise ValueError("not a condition")
+    return LabelResult(found["label"], found["key"], conditions)
+
+
 class Recorder:
     """Takes the results of ``check`` in place of the sidecar."""
 
@@ -76,14 +90,22 @@ class Recorder:
         self._results.clear()
 
     def taken(self) -> list[LabelResult]:
-        """Return the last result of each label."""
+        """Return the result of each label, the worst one of those that were recorded."""
         return list(self._results.values())
 
     def _record(self, result: Any) -> None:
         if self._ignores:
             return
         conditions = (Condition(o.message, o.weight, o.passed, o.reason) for o in result.outcomes)
-        self._results[result.label] = LabelResult(result.label, result.key, tuple(conditions))
+        found = LabelResult(result.label, result.key, tuple(conditions))
+        before = self._results.get(result.label, found)
+        self._results[result.label] = min(before, found, key=_share)
+
+
+def _share(result: LabelResult) -> float:
+    """Return the part of a label's weight that was earned; 0 for no conditions."""
+    earned = sum(each.weight for each in result.conditions if each.passed)
+    return earned / result.total if result.total else 0.0
 
 
 def of_asserts(label: str, key: str, problem: str) -> LabelResult:

@@ -119,14 +119,28 @@ def _array(dtype: Any, shape: list[int], data: bytearray) -> Any:
     return array
 
 
+def _judged(decoder: Any, array: Any) -> Any:
+    """Return an array or scalar as it is compared; note what would make it equal to much."""
+    kind = array.dtype.kind
+    decoder.note("half", array.dtype == np.float16)
+    if kind in "mM":
+        decoder.note("unitless", np.datetime_data(array.dtype)[0] == "generic")
+        decoder.note("gaps", bool(np.isnat(array).any()))
+    if kind == "u" and not decoder.allows("unsigned"):
+        signed = array.astype(np.int64)
+        if not (signed < 0).any():  # the largest ones stay as they are
+            return signed
+    return array
+
+
 def _decode_array(decoder: Any, depth: int, dtype: object, shape: object) -> Any:
-    return _array(_dtype(dtype), _shape(shape), decoder.buffer())
+    return _judged(decoder, _array(_dtype(dtype), _shape(shape), decoder.buffer()))
 
 
 def _decode_scalar(decoder: Any, depth: int, dtype: object, digits: object) -> Any:
     if type(digits) is not str:
         raise rules.Undecodable("not a scalar")
-    return _array(_dtype(dtype), [], bytearray.fromhex(digits))[()]
+    return _judged(decoder, _array(_dtype(dtype), [], bytearray.fromhex(digits))[()])
 
 
 def _decode_objects(decoder: Any, depth: int, shape: object, trees: object) -> Any:
@@ -162,18 +176,29 @@ def _decode_masked(decoder: Any, depth: int, data: object, mask: object, fill: o
     filler = None if fill is None else _part(decoder, depth, fill)
     if filler is not None and (filler.shape != () or filler.dtype.kind != values.dtype.kind):
         raise rules.Undecodable("not the fill value of this array")
-    decoder.has_gaps |= bool(np.any(hidden))
+    decoder.note("gaps", bool(np.any(hidden)))
     return np.ma.MaskedArray(values, hidden, fill_value=filler)
 
 
 def _decode_the_masked(decoder: Any, depth: int) -> Any:
-    decoder.has_gaps = True
+    decoder.note("gaps")
     return np.ma.masked
 
 
 def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
     """Return a one-dimensional array of one of the dtype kinds, for a column of a frame."""
     value = decoder.value(tree, depth + 1)
+    return _column_of(value, kinds)
+
+
+def stored_array(decoder: Any, tree: object, kinds: str) -> Any:
+    """Return such an array with the very dtype that was sent, for a library that has its own."""
+    if type(tree) is not list or len(tree) != 3 or tree[0] != "np.a":
+        raise rules.Undecodable("not an array")
+    return _column_of(_array(_dtype(tree[1]), _shape(tree[2]), decoder.buffer()), kinds)
+
+
+def _column_of(value: Any, kinds: str) -> Any:
     if type(value) is not np.ndarray or value.ndim != 1 or value.dtype.kind not in kinds:
         raise rules.Undecodable("not a column of this kind")
     return value

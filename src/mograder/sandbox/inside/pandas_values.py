@@ -144,16 +144,16 @@ def _zoned(decoder: Any, depth: int, zone: object, tree: object) -> Any:
 def _nullable(decoder: Any, depth: int, data: object, mask: object) -> Any:
     values = numpy_values.array_of(decoder, data, depth, "iufb")
     hidden = numpy_values.array_of(decoder, mask, depth, "b")
-    decoder.has_gaps |= bool(hidden.any())
+    decoder.note("gaps", bool(hidden.any()))
     return _MASKED_KINDS[values.dtype.kind](values, hidden)
 
 
 def _decode_texts(decoder: Any, depth: int, storage: object, nullable: object) -> Any:
     kept = value_decoder.matched(storage, _STORAGE)
     texts = decoder.texts()
+    decoder.note("gaps", None in texts)
     if value_decoder.flag(nullable):
         dtype = pd.StringDtype(kept)
-        decoder.has_gaps |= None in texts
     else:  # since pandas 2.3
         dtype = pd.StringDtype(kept, na_value=np.nan)
     return pd.array(np.array(texts, object), dtype=dtype)
@@ -164,6 +164,8 @@ def _categorical(
 ) -> Any:
     numbers = numpy_values.array_of(decoder, codes, depth, "i")
     index = _an_index(decoder, depth, categories)
+    decoder.note("gaps", bool((numbers < 0).any()))
+    decoder.note("order", value_decoder.flag(ordered))
     return pd.Categorical.from_codes(numbers, index, ordered=value_decoder.flag(ordered))
 
 
@@ -179,6 +181,7 @@ def _a_column(decoder: Any, depth: int, tree: object) -> Any:
     if type(values) is np.ndarray:
         if values.ndim != 1 or values.dtype.kind not in "biufcmMO":
             raise rules.Undecodable("not a column")
+        decoder.note("gaps", values.dtype.kind in "fcO" and bool(pd.isna(values).any()))
     elif type(values) not in _COLUMNS:
         raise rules.Undecodable("not a column")
     return values
@@ -259,8 +262,13 @@ def _decode_timedelta(
     return pd.Timedelta(length).as_unit(name)
 
 
+def _decode_nat(decoder: Any, depth: int) -> Any:
+    decoder.note("gaps")
+    return pd.NaT
+
+
 def _decode_na(decoder: Any, depth: int) -> Any:
-    decoder.has_gaps = True
+    decoder.note("gaps")
     return pd.NA
 
 
@@ -299,7 +307,7 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "pd.d": (3, _decode_frame),
     "pd.ts": (3, _decode_timestamp),
     "pd.td": (3, _decode_timedelta),
-    "pd.NaT": (0, lambda decoder, depth: pd.NaT),
+    "pd.NaT": (0, _decode_nat),
     "pd.NA": (0, _decode_na),
 }
 """The tags, how many parts each has, and their decoders."""

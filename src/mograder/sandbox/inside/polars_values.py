@@ -122,10 +122,10 @@ def _decode_series(
         raise rules.Undecodable("not a column's name")
     if kind in _TEXTS:
         texts = decoder.texts()
-        decoder.has_gaps |= None in texts
+        decoder.note("gaps", None in texts)
         return pl.Series(title, texts, pl.String).cast(dtype)
     if kind is pl.Null:
-        decoder.has_gaps |= values != 0
+        decoder.note("gaps", values != 0)
         length = value_decoder.integer(values, 0, rules.PACKED_TEXTS)
         return pl.Series(title, [None] * length, pl.Null)
     return _stored(decoder, depth, title, (kind, dtype), (values, mask))
@@ -135,18 +135,19 @@ def _stored(
     decoder: Any, depth: int, title: str, dtypes: tuple[Any, Any], trees: tuple[object, object]
 ) -> Any:
     kind, dtype = dtypes
-    numbers = numpy_values.array_of(decoder, trees[0], depth, "biuf")
+    numbers = numpy_values.stored_array(decoder, trees[0], "biuf")
     if numbers.dtype.str != _STORED[kind]:
         raise rules.Undecodable("not the numbers of this dtype")
     if not _can_be_told(kind, dtype, numbers):
         raise rules.Undecodable("a moment before year 1 or after year 9999")
+    decoder.note("gaps", numbers.dtype.kind == "f" and bool(np.isnan(numbers).any()))
     series = pl.Series(title, numbers)
     if trees[1] is not None:
         hidden = numpy_values.array_of(decoder, trees[1], depth, "b")
         if len(hidden) != len(numbers):
             raise rules.Undecodable("not the mask of this column")
         series = series.set(pl.Series(hidden), None)
-        decoder.has_gaps |= bool(hidden.any())
+        decoder.note("gaps", bool(hidden.any()))
     return series.cast(dtype) if kind in _MOMENTS else series
 
 

@@ -62,6 +62,12 @@ def _shape(tree: object) -> tuple[int, int]:
     return value_decoder.integer(tree[0], 0, _MOST), value_decoder.integer(tree[1], 0, _MOST)
 
 
+def _numbers(decoder: Any, depth: int, tree: object) -> Any:
+    values = numpy_values.array_of(decoder, tree, depth, "biufc")
+    decoder.note("gaps", values.dtype.kind in "fc" and bool(np.isnan(values).any()))
+    return values
+
+
 def _indices(decoder: Any, depth: int, tree: object, below: int) -> Any:
     array = numpy_values.array_of(decoder, tree, depth, "i")
     if len(array) and (int(array.min()) < 0 or int(array.max()) >= below):
@@ -74,7 +80,7 @@ def _decode_compressed(
 ) -> Any:
     made, form = _class(name, True)
     shape, axis = _shape(size), _COMPRESSED[form]
-    values = numpy_values.array_of(decoder, data, depth, "biufc")
+    values = _numbers(decoder, depth, data)
     indices = _indices(decoder, depth, at, shape[1 - axis])
     pointers = numpy_values.array_of(decoder, ends, depth, "i")
     if len(values) != len(indices) or len(pointers) != shape[axis] + 1:
@@ -89,7 +95,7 @@ def _decode_entries(
 ) -> Any:
     made, form = _class(name, False)
     shape = _shape(size)
-    values = numpy_values.array_of(decoder, data, depth, "biufc")
+    values = _numbers(decoder, depth, data)
     rows = _indices(decoder, depth, at, shape[0])
     columns = _indices(decoder, depth, across, shape[1])
     if not len(values) == len(rows) == len(columns):

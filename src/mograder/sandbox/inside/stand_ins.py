@@ -21,7 +21,6 @@ import answer_rules as rules  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import codec_rules  # type: ignore[import-not-found]
 
-_GAPS = "gaps"
 _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
 
 
@@ -76,17 +75,18 @@ class StandIns:
     def decoded(self, reply: Any, path: str) -> Any:
         """Return the value of an answer without a note of what it is.
 
-        Raises ``NotJudgeable`` if elements are missing where the author's solution has them all:
-        libraries skip those in comparisons, so that they would be equal to everything.
+        Raises ``NotJudgeable`` if it has a trait of ``codec_rules.TRAITS`` that the author's
+        solution does not have there: such a value could be equal to much that it is not.
         """
-        tree, buffers = reply.parts[0], reply.buffers
-        seen: list[bool] = []
-        value = self.session.decode(
-            tree, buffers, lambda facts: self._stand_in(facts, path), lambda: seen.append(True)
-        )
-        if seen and not self.book.allows(path, _GAPS):
-            raise answer_session.NotJudgeable(f"`{path}` has masked or missing elements.")
-        return value
+        try:
+            return self.session.decode(
+                reply.parts[0],
+                reply.buffers,
+                lambda facts: self._stand_in(facts, path),
+                lambda trait: self.book.allows(path, trait),
+            )
+        except codec_rules.Refused as refused:
+            raise answer_session.NotJudgeable(f"`{path}` {refused}.") from None
 
     def number_of(self, value: object) -> int | None:
         """Return the number of the object that a stand-in stands for, None for anything else."""

@@ -60,13 +60,14 @@ def decode(
     tree: object,
     buffers: list[bytearray],
     hook: Hook,
-    gaps: Callable[[], None] = lambda: None,
+    allows: Callable[[str], bool] = lambda trait: True,
 ) -> object:
     """Return the value of a tree that uses all of the buffers; otherwise ``Undecodable``.
 
-    ``gaps`` is called if an element is masked or missing, which comparisons of libraries skip.
+    ``allows`` is asked for each trait of ``codec_rules.TRAITS`` that the value has; ``Refused`` is
+    raised for one that is not allowed, except that unsigned integers are then made signed ones.
     """
-    decoder = Decoder(buffers, hook)
+    decoder = Decoder(buffers, hook, allows)
     try:
         value = decoder.value(tree, 0)
     except rules.Undecodable:
@@ -74,21 +75,27 @@ def decode(
     except Exception as error:  # noqa: BLE001  # whatever a library raises
         raise rules.Undecodable(f"the value cannot be built ({type(error).__name__})") from None
     decoder.finish()
-    if decoder.has_gaps:
-        gaps()
+    if decoder.refused:
+        raise rules.Refused(rules.TRAITS[min(decoder.refused)])
     return value
 
 
 class Decoder:
     """The state of one decoding; library modules call its methods, too."""
 
-    def __init__(self, buffers: list[bytearray], hook: Hook) -> None:
-        self.has_gaps = False
+    def __init__(self, buffers: list[bytearray], hook: Hook, allows: Callable[[str], bool]) -> None:
+        self.allows = allows
+        self.refused: set[str] = set()
         self._buffers = buffers
         self._taken = 0
         self._hook = hook
         self._nodes = 0
         self._texts = 0
+
+    def note(self, trait: str, present: bool = True) -> None:
+        """Refuse the whole value in the end if it has a trait that is not allowed."""
+        if present and not self.allows(trait):
+            self.refused.add(trait)
 
     def value(self, tree: object, depth: int) -> Any:
         """Return the value of a tree inside ``depth`` containers."""

@@ -51,7 +51,7 @@ WORKER = (
 
 JUDGE = (
     *("answer_judge.py", "answer_calls.py", "answer_errors.py", "answer_log.py"),
-    "answer_rehearsal.py",
+    *("answer_rehearsal.py", "check_audit.py"),
     *("answer_session.py", "grading_contract.py", "judge_lines.py", "judged_parts.py"),
     *("label_results.py", "stand_ins.py", *CELLRUN, *_ANSWERS),
 )

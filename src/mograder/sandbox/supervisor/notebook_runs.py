@@ -16,15 +16,19 @@ from mograder.sandbox.supervisor.sessions import NotebookRun, SessionTable
 from mograder.sandbox.warm.sessions import close_all
 
 _READ_BYTES = 65_536
+_END = b'{"kind": "end"}'
+"""The last line of a complete report; the programs of ``sandbox/inside`` write it."""
 
 
 class Report:
-    """Reads lines from a pipe as they are written, up to a maximum size."""
+    """Reads lines from a pipe as they are written, to the line that ends them or a maximum size."""
 
     def __init__(self, descriptor: int, bounds: ReportBounds = BOUNDS) -> None:
         """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the report or one of its lines was too long; the lines are then discarded."""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when no more lines are taken: after the last one, an overflow, or :meth:`close`."""
         self._descriptor = descriptor
         self._rest = bytearray()
         self._lines: list[str] = []
@@ -52,12 +56,15 @@ class Report:
         self._left -= len(data)
         *lines, rest = (bytes(self._rest) + data).split(b"\n")
         self._rest[:] = rest
+        ended = _END in lines
+        if ended:
+            lines = lines[: lines.index(_END) + 1]
         self._lines += [line.decode("utf-8", "replace") for line in lines]
         longest = max(map(len, (*lines, rest)))
         if self._left < 0 or longest > self._longest:
             self._lines.clear()
             self.overflow.set_result(None)
-        if not data or self.overflow.done():
+        if not data or ended or self.overflow.done():
             self._stop()
             return False
         return True
@@ -67,6 +74,7 @@ class Report:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+            self.closed.set_result(None)
 
 
 class Run:

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from mograder.grading.similarity.equal_answers import AnswerGroup, answer_key, group_answers
+from tests.support.hostile_answers import HOSTILE
 
 LOOP = """\
 def total(values):
@@ -58,12 +59,45 @@ def test_groups_are_the_largest_first_and_leave_nothing_out() -> None:
     assert group_answers(answers, {"total"}) == (AnswerGroup(("a", "b", "f"), same=True),)
 
 
-def test_texts_are_the_same_by_their_words_and_near_by_their_shingles() -> None:
-    """Case and punctuation do not count; a number does."""
+DIFFERENT = [
+    (["answer = 42", "mo.md('It is so.')"], ["answer = 17", "mo.md('It is so.')"]),
+    (["answer = convert(5, 'km')"], ["answer = convert(900, 'km')"]),
+    (["answer = solve('x')"], ["answer = guess('x')"]),
+    (["answer = '-5'"], ["answer = '5'"]),
+    (["mo.md('x < 3')"], ["mo.md('x > 3')"]),
+    (["mo.md('¬A')"], ["mo.md('A')"]),
+    (["mo.md('$a+b$')"], ["mo.md('$a-b$')"]),
+    (["mo.md('1/2')"], ["mo.md('1.2')"]),
+    (["def f(name1):\n    return name1"], ["def f(x):\n    return name1"]),
+    (["x = 'a b'.split(' ')"], ["x = 'a b'.split('  ')"]),
+    (["def f(a):\n    return name0"], ["def f(a):\n    return f"]),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_answers_of_other_syntax_are_never_the_same(one: list[str], other: list[str]) -> None:
+    """One mark for all of a group is given by one key, so that no number or sign may be lost."""
+    assert answer_key(one) != answer_key(other)
+    assert not group_answers({"a": one, "b": other})
+
+
+def test_the_same_text_may_differ_in_white_space_and_case() -> None:
+    assert answer_key(["mo.md('The  Mean\\n')"]) == answer_key(['mo.md("the mean")'])
+
+
+@pytest.mark.parametrize("code", HOSTILE)
+def test_every_answer_is_compared_however_it_is_built(code: str) -> None:
+    """An answer of one student must not keep a marker from the others."""
+    answers = {"a": [code], "b": [code], "c": [LOOP]}
+    assert AnswerGroup(("a", "b"), same=True) in group_answers(answers)
+
+
+def test_texts_are_the_same_but_for_case_and_near_by_their_shingles() -> None:
+    """Punctuation and a word more or less are near; another number is another answer."""
     texts = {
         "a": ESSAY,
-        "b": ESSAY.upper().replace(",", ""),
-        "c": ESSAY.replace("very ", ""),
+        "b": ESSAY.upper().replace(" ", "  "),
+        "c": ESSAY.replace("very ", "").replace(",", ""),
         "d": ESSAY.replace("12", "15"),
         "e": "I do not know.",
         "f": "It is 4.",

@@ -37,6 +37,7 @@ def pipes() -> Iterator[tuple[Any, Ends]]:
     session = answer_session.AnswerSession(told, asked, answers, LIMITS)
     os.write(given, frames.pack([0, "serving"]))
     session.wait()
+    session.start_time()
     session.begin()
     yield session, Ends(control, requests, given)
     for descriptor in (each for pipe in made for each in pipe):

@@ -1,4 +1,4 @@
-"""Values that are equal to everything because libraries skip their missing elements."""
+"""Values that are equal to much that they are not: by missing elements, dtypes, units, orders."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ GIVEN = """
 import numpy as np
 import pandas as pd
 import polars as pl
+from scipy import sparse
 from mograder.runtime import check
 _marks = {"Q1": 1}
 """
@@ -27,6 +28,13 @@ array = np.arange(5.0)
 series = pd.Series([1, 2, 3])
 number = 7
 holes = np.ma.array([1, 2], mask=[False, True])
+days = pd.Series(pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03"]))
+duration = np.timedelta64(36, "s")
+words = pd.Series(["a", "b", "c"])
+floats = pl.Series([1.0, 2.0])
+steps = np.array([1, 2, 3])
+matrix = sparse.csr_array([[1.0, 0.0], [0.0, 2.0]])
+large = 1e6
 def squares(v):
     return v * v
 ### END SOLUTION
@@ -38,8 +46,20 @@ def squares(v):
     "check('Q5', [(lambda: (squares(np.arange(3.0)) == np.array([0, 1, 4])).all(), 'equal')])",
     "check('Q6', [(number == 7, 'seven')])",
     "check('Q7', [(holes.sum() == 1, 'sum')])",
+    "_d = pd.Series(pd.date_range('2026-01-01', periods=3))\n"
+    "check('Q8', [((days - _d).abs().max() < pd.Timedelta('1s'), 'days')])",
+    "check('Q9', [(duration == np.timedelta64(36, 's'), 'duration')])",
+    "check('Q10', [(words.is_monotonic_increasing, 'sorted')])",
+    "check('Q11', [((floats - pl.Series([1.0, 2.0])).abs().max() < 1e-6, 'floats')])",
+    "check('Q12', [(bool((np.diff(steps) > 0).all()), 'rising')])",
+    "check('Q13', [((abs(matrix - sparse.csr_array([[1.0, 0], [0, 2.0]])) > 1e-9).nnz == 0, 'm')])",
+    "check('Q14', [(large == 1e6, 'a million')])",
 )
-NOTHING = "array = series = number = holes = None\ndef squares(v): pass\n"
+COUNT = 14
+NOTHING = """
+array = series = number = holes = days = duration = words = floats = steps = matrix = large = None
+def squares(v): pass
+"""
 WRONG = {
     "masked but for one": "array = np.ma.array(np.zeros(5), mask=[0, 1, 1, 1, 1])\n"
     "def squares(v): return np.ma.array(np.zeros(3), mask=[0, 1, 1])",
@@ -50,6 +70,16 @@ WRONG = {
     "nulls of polars": "array = pl.Series([None] * 5, dtype=pl.Float64)\n"
     "series = pl.Series([None] * 3, dtype=pl.Int64)",
     "nothing of polars": "number = array = series = pl.Series([], dtype=pl.Float64)",
+    "no moments": "days = pd.Series([pd.Timestamp('2026-01-01'), pd.NaT, pd.NaT])",
+    "without a unit": "duration = np.timedelta64(36)",
+    "an order of its own": "_c = pd.Categorical(list('cab'), list('cab'), ordered=True)\n"
+    "words = pd.Series(_c)",
+    "NaN in polars": "floats = pl.Series([1.0, float('nan')])",
+    "NaN in pandas": "series = pd.Series([float('nan')] * 3)\nwords = pd.Series([None] * 3)",
+    "unsigned": "steps = np.array([3, 2, 1], dtype=np.uint8)",
+    "NaN in a matrix": "matrix = sparse.csr_array([[np.nan, np.nan], [np.nan, np.nan]])",
+    "half precision": "large = np.float16('inf')\nnumber = np.float16(7)\n"
+    "array = np.arange(5, dtype=np.float16)",
     "no memory": "def squares(v): raise MemoryError('a fault of the judge?')",
 }
 
@@ -77,7 +107,7 @@ def test_the_authors_own_values_count(
     tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
 ) -> None:
     run = judged(tmp_path, SOURCE, SOURCE, contract=contract, programs=programs)
-    assert passed(run) == [f"Q{number}" for number in range(1, 8)]
+    assert passed(run) == [f"Q{number}" for number in range(1, COUNT + 1)]
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -96,3 +126,13 @@ def test_the_reason_is_told(
     run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
     assert "`array` has masked or missing elements." in run.text
     assert "`squares()` has masked or missing elements." in run.text
+
+
+def test_right_values_of_narrow_types_count(
+    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
+) -> None:
+    """As they do in one process, unless their type makes them equal to others."""
+    right = "array = np.arange(5, dtype=np.float32)\nsteps = np.array([1, 2, 3], dtype=np.uint8)\n"
+    text = notebook(GIVEN, NOTHING + right + "number = np.uint8(7)")
+    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    assert passed(run) == ["Q1", "Q2", "Q4", "Q6", "Q12"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -112,16 +113,16 @@ def _error(*names: str) -> Exception:
     ("names", "nearest"),
     [
         (["ValueError", "Exception"], ValueError),
-        (["TooBig", "ValueError", "Exception"], ValueError),
+        ([".TooBig", "ValueError", "Exception"], ValueError),
         (["ZeroDivisionError", "ArithmeticError"], ZeroDivisionError),
         (["StopIteration", "Exception"], RuntimeError),
-        (["MyStop", "StopIteration", "Exception"], RuntimeError),
+        ([".MyStop", "StopIteration", "Exception"], RuntimeError),
         (["StopAsyncIteration", "Exception"], RuntimeError),
         (["GeneratorExit", "BaseException"], RuntimeError),
         (["SystemExit", "BaseException"], RuntimeError),
         (["KeyboardInterrupt", "BaseException"], RuntimeError),
         (["ValueError", "KeyboardInterrupt"], RuntimeError),
-        (["NoAnswer", "BaseException"], RuntimeError),
+        ([".NoAnswer", "BaseException"], RuntimeError),
         (["UnicodeDecodeError", "UnicodeError", "ValueError"], UnicodeError),
         ([], RuntimeError),
     ],
@@ -135,9 +136,24 @@ def test_an_exception_is_the_nearest_builtin_that_is_an_error(
     assert "text" in str(error)
 
 
+def test_a_class_that_is_called_as_a_builtin_is_not_caught_as_one() -> None:
+    error = _error(".ValueError", "Exception", "BaseException")
+    assert type(error).__name__ == "ValueError"
+    assert not isinstance(error, ValueError)
+
+
+def test_a_label_that_is_recorded_in_a_loop_counts_as_its_worst() -> None:
+    recorder = label_results.Recorder()
+    for passed in (True, False, True):
+        outcome = SimpleNamespace(message="m", weight=1.0, passed=passed, reason="")
+        recorder._record(SimpleNamespace(label="Q1", key="Q1", outcomes=[outcome]))
+    (found,) = recorder.taken()
+    assert found.as_data()["earned"] == 0
+
+
 def test_no_more_classes_are_made_than_the_limit() -> None:
     errors = answer_errors.Errors()
-    kinds = {type(errors.error([f"E{n}", "ValueError"], "")) for n in range(300)}
+    kinds = {type(errors.error([f".E{n}", "ValueError"], "")) for n in range(300)}
     assert len(kinds) == 257  # the limit, and ValueError
 
 

@@ -1,0 +1,83 @@
+"""Checks that would run a text of the answer as code are stopped, and libraries go on working."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+
+GIVEN = """
+import collections, dataclasses, importlib, json, os, pickle, subprocess, timeit
+import numpy as np
+import pandas as pd
+from mograder.runtime import check
+_marks = {"Q1": 1}
+def same(text, value):
+    return eval(text) == value
+"""
+ANSWER = "### BEGIN SOLUTION\ntext = '1'\nname = 'colorsys'\nnumbers = [1, 2]\n### END SOLUTION"
+REFUSED = {
+    "eval": "eval(text) == 1",
+    "exec": "exec(text) is None",
+    "a given helper": "same(text, 1)",
+    "eval in a map": "list(map(eval, [text])) == [1]",
+    "a shell": "subprocess.run('true ' + text, shell=True) is not None",
+    "os.system": "os.system('true ' + text) == 0",
+    "a module by name": "importlib.import_module(name) is not None",
+    "a module by name, builtin": "__import__(name) is not None",
+    "timeit": "timeit.timeit(text, number=1) >= 0",
+    "unpickled": "pickle.loads(b'cos\\nsystem\\n.') is not None or text",
+}
+ALLOWED = {
+    "a namedtuple": "collections.namedtuple('P', 'x y')(*numbers).y == 2",
+    "a dataclass": "dataclasses.make_dataclass('P', ['x'])(numbers[0]).x == 1",
+    "a module of its own": "__import__('decimal').Decimal(numbers[0]) == 1",
+    "a late module of a library": "pd.DataFrame({'a': numbers}).describe().shape == (8, 1)",
+    "a query of pandas": "len(pd.DataFrame({'a': numbers}).query('a > 1', engine='python')) == 1",
+    "linear algebra": "np.linalg.matrix_rank(np.diag(numbers)) == 2",
+    "json": "json.loads(text) == 1",
+    "literals": "__import__('ast').literal_eval(text) == 1",
+}
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[WarmPrograms]:
+    started = WarmPrograms()
+    yield started
+    started.stop()
+
+
+def run(
+    place: Path, programs: WarmPrograms, condition: str, contract: dict[str, Any] | None = None
+) -> Judged:
+    check = f"check('Q1', [(lambda: {condition}, 'no'), (True, 'yes')])"
+    source = notebook(GIVEN, ANSWER, check)
+    return judged(place, source, source, contract=contract, programs=programs)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_check_that_runs_a_text_has_no_result(
+    tmp_path: Path, programs: WarmPrograms, name: str
+) -> None:
+    """Neither when the contract is recorded, so that `generate` tells it, nor in grading."""
+    found = run(tmp_path, programs, REFUSED[name])
+    assert [check["state"] for check in found.checks] == ["needs attention"], found.text
+    assert "which an answer could determine" in found.checks[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_check_may_use_what_libraries_make_for_themselves(
+    tmp_path: Path, programs: WarmPrograms, name: str
+) -> None:
+    found = run(tmp_path, programs, ALLOWED[name])
+    assert [check["state"] for check in found.checks] == ["judged"], found.text
+    assert found.passed["Q1"] == [True, True]
+    (tmp_path / "again").mkdir()
+    again = run(tmp_path / "again", programs, ALLOWED[name], found.contract)
+    assert again.passed["Q1"] == [True, True], again.text
