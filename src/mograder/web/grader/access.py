@@ -151,13 +151,19 @@ class ProxyAccess:
         names = request.headers.getlist(_USER)
         if len(names) > 1:
             raise InvalidInput("The request names its user more than once.")
-        client = request_context(request).client
+        context = request_context(request)
+        client = context.client
         named = names[0].strip() if names else ""
         if named:
             if not self._rules.trusts(client):
                 raise Forbidden(
                     "This address may not name a user.",
                     hint="Start the grader with --trusted-proxies or --trust-local-proxy.",
+                )
+            if not context.known_host:  # a page in a browser on the proxy's machine
+                raise Forbidden(
+                    "The grader has another name.",
+                    hint="Open it by its proxy's address, or by localhost.",
                 )
             user = Username.parse(named)
             return user, self._rules.role_of(user)

@@ -104,6 +104,7 @@ def create_app(
         Dispatcher(proxy, assets, own, front, origins),
         base_url=hub.base_url,
         public_url=hub.public_url,
+        sessions=url,
         trusts=trusts,
     )
 

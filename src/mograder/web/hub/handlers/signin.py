@@ -77,7 +77,7 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
     where = request_context(request)
     if visitor is not None and visitor.login_id:
         await to_thread.run_sync(end_login, app, visitor.login_id)
-        await app.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
+        await app.audit.granted(Event(visitor.username, "sign out", "", where.address))
     response: Response
     if wanted(request) is Wants.PAGE:
         response = go_to(request, "/login?bye=1")
@@ -92,7 +92,7 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
 async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str) -> Response:
     response = signed_in(request, app, new_login(app, claims.username, claims.role), target)
     where = request_context(request)
-    await app.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
+    await app.audit.granted(Event(claims.username, "sign in", "", where.address))
     return response
 
 
@@ -106,7 +106,7 @@ def _provider(app: HubApp) -> dict[str, str] | None:
 
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """Return the same page again, with the same message for every kind of failure."""
-    client = request_context(request).client or ""
+    client = request_context(request).address
     values = {"provider": _provider(app), **values}
     if not app.login_throttle.failed(client):
         response = page(request, template, 429, message="too many", **values)

@@ -195,7 +195,7 @@ class SessionProxy:
         owner = session.key.user
         if viewer.username != owner:
             what = f"{owner}/{session.key.item} ({session.key.mode})"
-            await self._on_visit(Event(viewer.username, "open session", what, context.client or ""))
+            await self._on_visit(Event(viewer.username, "open session", what, context.address))
 
     def _visit_by_login(
         self, path: UserPath, viewer: Identity, session: LiveSession, scope: Scope

@@ -48,7 +48,7 @@ class AuditTrail:
 
     async def record(self, request: Request, caller: Identity, action: str, what: str) -> None:
         """Record an action of the caller."""
-        where = request_context(request).client or ""
+        where = request_context(request).address
         await self.granted(Event(caller.username, action, what, where))
 
     async def record_foreign(
