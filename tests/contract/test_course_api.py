@@ -140,7 +140,9 @@ async def test_a_session_that_an_instructor_looks_at_goes_on(hub: Hub) -> None:
     row = SessionRow("alice-A1", "alice", "A1", *_REST)
     hub.services.state.add_session(row)
     looking = Identity("prof", Role.INSTRUCTOR, Method.COOKIE, "login", None)
-    hub.services.capabilities.issue(row.session_id, looking)
+    hub.services.capabilities.issue(
+        hub.services.capabilities.visit(row.session_id, row.username, looking)
+    )
     await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
     assert [live.key.user for live in hub.pool.all()] == ["alice"]
     hub.services.capabilities.revoke_user("prof")

@@ -218,7 +218,9 @@ async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None
     path.chmod(0o660)
     gone = proxied.rig.session(path, item="A3")
     alice = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-hers-1234", None)
-    cap = proxied.rig.services.capabilities.issue(gone.id, alice)
+    cap = proxied.rig.services.capabilities.issue(
+        proxied.rig.services.capabilities.visit(gone.id, "alice", alice)
+    )
     for asked in (f"/s/{cap}/x/y", f"/s/{cap}/x%2fy"):
         answer = await proxied.http.get(asked)
         assert (answer.status_code, answer.text) == (502, "Session unavailable")

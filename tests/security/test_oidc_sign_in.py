@@ -259,12 +259,12 @@ async def test_the_login_is_a_new_one_and_the_old_one_ends(
     async with made.browser() as browser:
         first = logged_in(await made.sign_in(browser))
         old = made.hub.services.authenticator.identify(
-            [(b"cookie", f"c={first}".encode())], None, cookie="c"
+            [(b"cookie", f"c={first}".encode())], None, cookie="c", host_known=True
         )
         assert old is not None
         made.hub.start("alice", "A1", server=made.hub.course / "socket")
         session = next(iter(made.hub.pool.all()))
-        cap = capabilities.issue(session.id, old)
+        cap = capabilities.issue(capabilities.visit(session.id, "alice", old))
         second = logged_in(await made.sign_in(browser))
         assert second
         assert second != first

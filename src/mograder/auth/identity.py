@@ -52,13 +52,19 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The user of a request. ``login_id`` is empty for bearer; ``fresh`` is for a new cookie."""
+    """The user of a request. ``login_id`` is empty for bearer; ``fresh`` is for a new cookie.
+
+    ``proven`` is the role that the credential proves, before the lists of the settings count.
+    ``since`` is the Unix time from which the day of its login counts, None for a bearer token.
+    """
 
     username: str
     role: Role
     method: Method
     login_id: str
     fresh: Login | None
+    proven: Role = field(default=Role.STUDENT, compare=False)
+    since: int | None = field(default=None, compare=False)
 
 
 class Revocations(Protocol):
@@ -172,7 +178,7 @@ class Authenticator:
         if login and named and login.username != named:
             login = None
         if login and found.bearer is None:
-            return self._identity(login.username, login.role, Method.COOKIE, login.login_id)
+            return self._identity(login.role, Method.COOKIE, login)
         if named:
             method = Method.HEADER if is_trusted(self._policy, client) else Method.DEV
             # Beside a foreign bearer token a login keeps its id, but its role is not used.
@@ -231,11 +237,12 @@ class Authenticator:
         claims = verify_token(self._policy.secret, text, self._revocations.epoch)
         if claims is None:
             return None
-        return self._identity(claims.username, claims.role, Method.BEARER, "")
+        role = self._policy.role_of(claims.username, claims.role)
+        return Identity(claims.username, role, Method.BEARER, "", None, claims.role)
 
     def _by_login(self, username: str, method: Method, login: Login | None) -> Identity:
         if login:
-            return self._identity(username, Role.STUDENT, method, login.login_id)
+            return self._identity(Role.STUDENT, method, login)
         mark = _DEV_LOGIN if method is Method.DEV else ""
         fresh = Login(
             username=username,
@@ -244,12 +251,13 @@ class Authenticator:
             issued=int(self._clock.now().timestamp()),
             epoch=self._revocations.epoch(username),
         )
-        return self._identity(username, Role.STUDENT, method, fresh.login_id, fresh)
+        return self._identity(Role.STUDENT, method, fresh, fresh)
 
     def _identity(
-        self, username: str, role: Role, method: Method, login_id: str, fresh: Login | None = None
+        self, proven: Role, method: Method, login: Login, fresh: Login | None = None
     ) -> Identity:
-        return Identity(username, self._policy.role_of(username, role), method, login_id, fresh)
+        role = self._policy.role_of(login.username, proven)
+        return Identity(login.username, role, method, login.login_id, fresh, proven, login.issued)
 
 
 def _unknown_host(what: str) -> InvalidInput:
