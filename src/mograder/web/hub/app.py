@@ -222,6 +222,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         await app.copy_counts.close()
         await app.work.close()
         await app.updates.close()
+        await app.audit.close()
         await asyncio.to_thread(book.close)
         await proxy.aclose()
 
