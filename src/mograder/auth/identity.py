@@ -214,7 +214,7 @@ class Authenticator:
             raise InvalidInput("The user's name in the request is not UTF-8 text.") from error
         if text and not host_known:
             raise _unknown_host(f"believes {self._policy.trusted_header}")
-        return Username.parse(text) if text else ""
+        return Username.claimed(text) if text else ""
 
     def _login(self, values: Sequence[bytes]) -> Login | None:
         if not values:

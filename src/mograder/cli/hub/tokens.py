@@ -49,7 +49,7 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
     secret. Where the hub's database is at hand, the token is one that is valid after earlier ones
     were revoked.
     """
-    user = Username.parse(username)
+    user = Username.claimed(username)
     secret = read_environ().hub_secret
     if secret is None:
         raise click.ClickException(
@@ -115,7 +115,7 @@ def login_link(
     It is good for 15 minutes. Run it on the hub's machine, as the hub's user: the link is kept
     in the hub's database.
     """
-    user = Username.parse(username)
+    user = Username.claimed(username)
     loaded = load_course(given, course_dir)
     base = _base_url(loaded, url)
     code = make_code()

@@ -115,8 +115,8 @@ def proxy_rules(
     except InvalidInput as error:
         raise InvalidInput(error.message, hint="Correct --trusted-proxies.") from error
     return ProxyRules(
-        frozenset(map(Username.parse, instructors)),
-        frozenset(map(Username.parse, markers)),
+        frozenset(map(Username.claimed, instructors)),
+        frozenset(map(Username.claimed, markers)),
         peers.networks,
         local_proxy=local_proxy,
     )
@@ -165,7 +165,7 @@ class ProxyAccess:
                     "The grader has another name.",
                     hint="Open it by its proxy's address, or by localhost.",
                 )
-            user = Username.parse(named)
+            user = Username.claimed(named)
             return user, self._rules.role_of(user)
         # A proxy on this machine that is trusted passes on requests of visitors without a name.
         if is_loopback(client) and not self._rules.trusts(client) and _without_proxy(request):
