@@ -266,7 +266,9 @@ async def test_two_changes_at_once_both_count(hub: Hub) -> None:
 
 async def test_a_revoked_token_is_void_at_once(hub: Hub) -> None:
     response = await prof(hub, "POST", "/revoke-token/alice")
-    assert response.json() == {"status": "ok", "epoch": 1}
+    assert response.json() == {"status": "ok", "epoch": 1, "known": False}
+    again = await prof(hub, "POST", "/revoke-token/alice")
+    assert again.json() == {"status": "ok", "epoch": 2, "known": True}
     assert (await ask(hub, "GET", "/assignments")).status_code == 403
     assert (await ask(hub, "GET", "/assignments", user="bob")).status_code == 200
     assert ("prof", "revoke token", "alice", "ok") in hub.audit()

@@ -19,6 +19,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
+from mograder.operations.accounts import is_recorded, unrecorded
 
 _HERE = "command line"
 _METRICS = "metrics"
@@ -85,19 +86,22 @@ def revoke_token(
 
     With --url or --ssh the hub there does it; else the database of the course here is changed,
     and a hub that runs on it notices within seconds. generate-token then makes a new one, where
-    the hub's database is at hand.
+    the hub's database is at hand. The exit status is 3 for a name of which the hub has no record.
     """
     user = Username.of_account(username)
     if address.given:
         with address.client() as client:
-            hub_course.revoke_token(client, user)
+            known = hub_course.revoke_token(client, user)
     else:
         loaded = load_course(given, course_dir)
         with open_hub_state(loaded) as state:
             if state is None:
                 raise no_hub(loaded)
+            known = is_recorded(loaded, state, user)
             state.bump_epoch(user)
             state.record(_now(), "", "revoke token", user, _HERE, "ok")
+    if not known:
+        raise unrecorded(user)
     click.echo(f"All tokens and logins of {user} are void.")
 
 

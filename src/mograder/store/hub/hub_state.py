@@ -96,6 +96,13 @@ class HubState:
         with reading(self._engine) as connection:
             return connection.execute(wanted).one_or_none() is not None
 
+    def records(self, username: str) -> bool:
+        """Return whether the user is known, or did something or was its object in the audit log."""
+        told = (audit.c.who == username) | (audit.c.what == username)
+        with reading(self._engine) as connection:
+            found = connection.execute(select(audit.c.number).where(told).limit(1)).one_or_none()
+        return found is not None or self.knows(username)
+
     def epoch(self, username: str) -> int:
         """Return how often the user's tokens were revoked; 0 for an unknown user."""
         wanted = select(users.c.epoch).where(users.c.username == username)
