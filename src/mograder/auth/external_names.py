@@ -82,3 +82,11 @@ def check_new_name(person: ProvenPerson, known: KnownName) -> Refusal | None:
     if known.used and not person.same_names:
         return Refusal.KNOWN_HERE
     return None
+
+
+def display_line(value: object, longest: int) -> str:
+    """Return a claim for display: printable, cut to a length, "" for what is no text."""
+    text = value if isinstance(value, str) else ""
+    shown = "".join(each if each.isprintable() else " " for each in text[: 4 * longest])
+    clean = shown.strip()
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

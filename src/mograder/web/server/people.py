@@ -39,15 +39,15 @@ async def register(info: RequestInfo) -> Response:
     if options.no_auth:
         raise InvalidInput("Server has no auth secret (running in --no-auth mode)")
     address = _address(info)
-    services.registration_limits.check(address)
     wish = _read(await read_body(info.request, _LIMIT))
     user = parse_username(wish.user)
+    services.registration_limits.check(address, user)
     if reads_as_a_submission(user):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
     try:
         check_code(options.enrollment_code, wish.enrollment_code)
     except Forbidden:
-        services.registration_limits.failed(address)
+        services.registration_limits.failed(address, user)
         raise
     mark = retry_mark(wish.retry_key) if wish.retry_key else ""
     caller = await identify(info.request, services)
