@@ -323,7 +323,9 @@ async def test_below_a_prefix_the_address_and_the_cookies_have_it(
         with httpx.Client(trust_env=False) as there:
             way = strict.sign_in(there, begun.headers["location"])
         assert way.startswith(f"{HUB}/live/hub{BACK}?")
-        answer = await browser.get(way.removeprefix(HUB), headers={"Host": "evil.test"})
+        back = way.removeprefix(HUB)
+        assert (await browser.get(back, headers={"Host": "evil.test"})).status_code == 421
+        answer = await browser.get(back, headers={"Host": "hub.internal:8080"})
         assert answer.headers["location"] == "/live/hub/edit/A1"
     strict.serve(HUB)
     hub.close()

@@ -118,7 +118,7 @@ def is_known(app: HubApp, name: Username) -> bool:
     services = app.services
     if name in services.policy.instructors or name in services.policy.markers:
         return True
-    if services.state.knows(name) or services.workspaces.has_folder(name):
+    if services.state.records(name) or services.workspaces.has_folder(name):
         return True
     if app.submissions.anything_of(name):
         return True
