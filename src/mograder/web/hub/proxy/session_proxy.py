@@ -259,7 +259,8 @@ class SessionProxy:
     async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities = self._services.capabilities
         visit = capabilities.visit(session.id, session.key.user, viewer)
-        return capabilities.known(visit) or await to_thread(capabilities.issue, visit)
+        known = capabilities.known(visit)
+        return known if known is not None else await to_thread(capabilities.issue, visit)
 
     async def _show(
         self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList

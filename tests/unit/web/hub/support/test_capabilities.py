@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
+
 from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
@@ -101,6 +103,52 @@ async def test_who_holds_something_open_is_told_from_any_thread() -> None:
     late = asyncio.Event()
     capabilities.on_revoke(capability, late.set)
     await asyncio.wait_for(late.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda capabilities: capabilities.forget_session("s1"),
+        lambda capabilities: capabilities.forget_visitor("s1", "bob"),
+        lambda capabilities: capabilities.forget_user("bob"),
+        lambda capabilities: capabilities.forget_login("login"),
+        lambda capabilities: capabilities.revoke_login("login"),
+        lambda capabilities: capabilities.revoke_user("bob"),
+    ],
+)
+async def test_a_visit_without_a_capability_hears_of_every_end(
+    end: Callable[[Capabilities], None],
+) -> None:
+    """Also of those at another hub, which are told to this one in memory."""
+    capabilities = Capabilities(table := FakeCapabilityTable(), ManualClock(), seal_key("secret"))
+    ended, other = asyncio.Event(), asyncio.Event()
+    undo = capabilities.on_revoke(visit("s1", "bob"), ended.set)
+    capabilities.on_revoke(visit("s2", "carol", "another"), other.set)
+    assert len(capabilities.all()) == 2
+    await asyncio.to_thread(end, capabilities)
+    await asyncio.wait_for(ended.wait(), 5)
+    assert not other.is_set()
+    undo()
+    assert [each.username for each in capabilities.all()] == ["carol"]
+    assert table.rows == []
+
+
+async def test_anothers_session_ends_with_the_login_and_ones_own_after_a_day() -> None:
+    clock = ManualClock()
+    capabilities = Capabilities(FakeCapabilityTable(), clock)
+    since = int(clock.now().timestamp()) - 16 * 3600  # a platform's teacher's, dated back
+    own = capabilities.issue(visit("s1", "alice", since=since))
+    anothers = capabilities.issue(visit("s1", "bob", since=since))
+    by_token = capabilities.issue(visit("s1", "carol", ""))
+    clock.advance(8 * 3600 - 1)
+    assert capabilities.resolve(anothers) is not None
+    clock.advance(1)
+    assert capabilities.resolve(anothers) is None
+    assert capabilities.known(visit("s1", "bob", since=since)) is None
+    clock.advance(16 * 3600 - 1)
+    assert None not in (capabilities.resolve(own), capabilities.resolve(by_token))
+    clock.advance(1)
+    assert capabilities.resolve(own) is capabilities.resolve(by_token) is None
 
 
 def test_nonsense_resolves_to_nothing() -> None:
