@@ -1104,13 +1104,13 @@ verify_front() {
 }
 
 next_steps() {
-  local token address="${domain:+https://$domain}"
+  local address="${domain:+https://$domain}"
   if [ -n "$dry" ]; then return; fi
-  token="$("$wrapper" generate-token --role instructor admin)" || token="(failed)"
+  # No token is printed: this output may be kept in a log.
   cat <<END
 
 The hub runs${address:+ at $address/}.
-Instructor token (keep it secret): $token
+An instructor's token, to be kept secret: sudo mograder-hub generate-token --role instructor admin
 
 What to do next:
   1. Edit $course/mograder.toml: how students hand in ([moodle] or [https]), [hub] instructors.

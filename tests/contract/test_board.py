@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -118,6 +118,31 @@ async def written(hub: Hub) -> None:
             return
         await asyncio.sleep(0.01)  # the hub writes a few times a second
     raise AssertionError("nothing was written")
+
+
+async def test_nobody_keeps_the_others_from_the_news_by_opening_many_boards(taught: Hub) -> None:
+    async with serving(taught) as address, AsyncExitStack() as stack:
+
+        async def listen(user: str) -> httpx.Response:
+            token = make_token(SECRET, user, Role.STUDENT)
+            headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+            client = httpx.AsyncClient(base_url=address, headers=headers, trust_env=False)
+            await stack.enter_async_context(client)
+            opening = client.stream("GET", "/board/A1/news", timeout=20)
+            return await stack.enter_async_context(opening)
+
+        first = await listen("marta")
+        others = [await listen("marta") for _ in range(8)]
+        assert {each.status_code for each in others} == {200}
+        assert (await first.aread()).endswith(b"event: end\ndata: -\n\n")
+
+
+async def test_a_message_of_several_lines_is_one_line_in_the_audit_log(taught: Hub) -> None:
+    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
+        sent = {"text": "Please\nlook\r\nhere"}
+        assert (await client.post("/board/A1/messages", data=sent)).status_code == 303
+    [row] = [what for _, action, what, _ in taught.audit() if action == "send message"]
+    assert row == "A1: Please look here"
 
 
 async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub) -> None:

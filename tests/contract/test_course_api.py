@@ -140,7 +140,9 @@ async def test_a_session_that_an_instructor_looks_at_goes_on(hub: Hub) -> None:
     row = SessionRow("alice-A1", "alice", "A1", *_REST)
     hub.services.state.add_session(row)
     looking = Identity("prof", Role.INSTRUCTOR, Method.COOKIE, "login", None)
-    hub.services.capabilities.issue(row.session_id, looking)
+    hub.services.capabilities.issue(
+        hub.services.capabilities.visit(row.session_id, row.username, looking)
+    )
     await prof(hub, "POST", "/sync-users", json={"users": ["bob"]})
     assert [live.key.user for live in hub.pool.all()] == ["alice"]
     hub.services.capabilities.revoke_user("prof")
@@ -264,7 +266,9 @@ async def test_two_changes_at_once_both_count(hub: Hub) -> None:
 
 async def test_a_revoked_token_is_void_at_once(hub: Hub) -> None:
     response = await prof(hub, "POST", "/revoke-token/alice")
-    assert response.json() == {"status": "ok", "epoch": 1}
+    assert response.json() == {"status": "ok", "epoch": 1, "known": False}
+    again = await prof(hub, "POST", "/revoke-token/alice")
+    assert again.json() == {"status": "ok", "epoch": 2, "known": True}
     assert (await ask(hub, "GET", "/assignments")).status_code == 403
     assert (await ask(hub, "GET", "/assignments", user="bob")).status_code == 200
     assert ("prof", "revoke token", "alice", "ok") in hub.audit()

@@ -11,6 +11,7 @@ import json
 import socket
 
 import pytest
+from websockets.asyncio.client import connect
 
 from bench.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
 from mograder.auth.identity import Identity, Method
@@ -84,6 +85,34 @@ async def test_a_program_with_a_token_passes(proxied: RunningProxy) -> None:
     """B19, B20."""
     answer = await proxied.http.get(A1 + "/x?y=1", headers=bearer("alice"))
     assert (answer.status_code, answer.json()["query"]) == (200, "y=1")
+
+
+async def test_what_a_client_says_of_its_address_is_not_in_the_log(proxied: RunningProxy) -> None:
+    """A front sets one of the two headers, and must not pass on the other."""
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9"}
+    for told in ({}, forged, {"X-Real-IP": "203.0.113.9"}):
+        headers = {**cookie("prof", role=Role.INSTRUCTOR), **DOCUMENT, **told}
+        assert (await proxied.http.get(A1 + "/", headers=headers)).status_code == 200
+    assert {visit.where for visit in proxied.rig.visits} == {"127.0.0.1"}
+
+
+async def test_sockets_of_programs_and_pages_end_with_the_token_and_the_login(
+    proxied: RunningProxy,
+) -> None:
+    capabilities = proxied.rig.services.capabilities
+    url = str(proxied.http.base_url).replace("http", "ws", 1).rstrip("/")
+    for path, headers in (
+        (f"{A1}/ws", bearer("prof", Role.INSTRUCTOR)),
+        (f"{A1}/ws_sync", cookie("prof", role=Role.INSTRUCTOR)),
+        ("", {"Origin": "null"}),
+    ):
+        where = path or f"{await proxied.capability('prof')}ws"
+        async with connect(url + where, additional_headers=headers, proxy=None) as line:
+            await line.send("typed")
+            assert await line.recv() == "typed"
+            await asyncio.to_thread(capabilities.revoke_user, "prof")
+            async with asyncio.timeout(40):
+                await line.wait_closed()
 
 
 async def test_nobody_outside_asks_the_hub_in_the_fronts_name(
@@ -218,7 +247,9 @@ async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None
     path.chmod(0o660)
     gone = proxied.rig.session(path, item="A3")
     alice = Identity("alice", Role.STUDENT, Method.COOKIE, "a-login-of-hers-1234", None)
-    cap = proxied.rig.services.capabilities.issue(gone.id, alice)
+    cap = proxied.rig.services.capabilities.issue(
+        proxied.rig.services.capabilities.visit(gone.id, "alice", alice)
+    )
     for asked in (f"/s/{cap}/x/y", f"/s/{cap}/x%2fy"):
         answer = await proxied.http.get(asked)
         assert (answer.status_code, answer.text) == (502, "Session unavailable")

@@ -167,9 +167,12 @@ def test_a_schedule_that_cannot_be_meant_changes_nothing(
 def test_a_token_is_revoked_on_a_hub_elsewhere(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    (served.hub.course / "allowed_users.txt").write_text("alice\n")
     assert run(["hub", "revoke-token", "alice", "--url", served.url]) == 0
     assert capfd.readouterr().out == "All tokens and logins of alice are void.\n"
     assert served.hub.services.revocations.epoch("alice") == 1
+    assert run(["hub", "revoke-token", "alcie", "--url", served.url]) == 3
+    assert "This hub has no record of alcie." in capfd.readouterr().err
 
 
 def _rules(served: Served) -> str:

@@ -85,11 +85,15 @@ async def test_without_the_sandbox_the_owners_own_pages_use_the_whole_proxy() ->
 async def test_without_the_sandbox_nobody_but_the_owner_is_served() -> None:
     async with served_on_unix(Upstream()) as path, running_rig(overrides=SAME_ORIGIN) as rig:
         session = rig.session(path)
+        alice = rig.services.authenticator.identify(
+            [(b"cookie", cookie("alice")["Cookie"].encode())],
+            None,
+            cookie="mograder_session",
+            host_known=True,
+        )
+        assert alice is not None
         cap = rig.services.capabilities.issue(
-            session.id,
-            rig.services.authenticator.identify(
-                [(b"cookie", cookie("alice")["Cookie"].encode())], None, cookie="mograder_session"
-            ),  # type: ignore[arg-type]
+            rig.services.capabilities.visit(session.id, "alice", alice)
         )
         async with client(rig) as http:
             prof = await http.get(A1 + "/", headers=cookie("prof", role=Role.INSTRUCTOR))

@@ -259,12 +259,12 @@ async def test_the_login_is_a_new_one_and_the_old_one_ends(
     async with made.browser() as browser:
         first = logged_in(await made.sign_in(browser))
         old = made.hub.services.authenticator.identify(
-            [(b"cookie", f"c={first}".encode())], None, cookie="c"
+            [(b"cookie", f"c={first}".encode())], None, cookie="c", host_known=True
         )
         assert old is not None
         made.hub.start("alice", "A1", server=made.hub.course / "socket")
         session = next(iter(made.hub.pool.all()))
-        cap = capabilities.issue(session.id, old)
+        cap = capabilities.issue(capabilities.visit(session.id, "alice", old))
         second = logged_in(await made.sign_in(browser))
         assert second
         assert second != first
@@ -323,7 +323,9 @@ async def test_below_a_prefix_the_address_and_the_cookies_have_it(
         with httpx.Client(trust_env=False) as there:
             way = strict.sign_in(there, begun.headers["location"])
         assert way.startswith(f"{HUB}/live/hub{BACK}?")
-        answer = await browser.get(way.removeprefix(HUB), headers={"Host": "evil.test"})
+        back = way.removeprefix(HUB)
+        assert (await browser.get(back, headers={"Host": "evil.test"})).status_code == 421
+        answer = await browser.get(back, headers={"Host": "hub.internal:8080"})
         assert answer.headers["location"] == "/live/hub/edit/A1"
     strict.serve(HUB)
     hub.close()

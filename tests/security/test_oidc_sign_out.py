@@ -78,10 +78,12 @@ async def test_signing_out_at_the_provider_ends_the_logins_of_that_session(
         session = next(iter(made.hub.pool.all()))
         cookie = browser.cookies["__Host-mograder_session"]
         login = made.hub.services.authenticator.identify(
-            [(b"cookie", f"c={cookie}".encode())], None, cookie="c"
+            [(b"cookie", f"c={cookie}".encode())], None, cookie="c", host_known=True
         )
         assert login is not None
-        cap = capabilities.resolve(capabilities.issue(session.id, login))
+        cap = capabilities.resolve(
+            capabilities.issue(capabilities.visit(session.id, "alice", login))
+        )
         assert cap is not None
         closed = asyncio.Event()
         capabilities.on_revoke(cap, closed.set)

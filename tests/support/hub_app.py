@@ -315,9 +315,8 @@ class Hub:
         if browser:
             headers["Accept"] = "text/html,application/xhtml+xml"
         transport = httpx.ASGITransport(self.app, client=("192.0.2.7", 5000))
-        async with httpx.AsyncClient(
-            transport=transport, base_url=ORIGIN, headers=headers
-        ) as client:
+        url = self.services.loaded.settings.hub.public_url or ORIGIN
+        async with httpx.AsyncClient(transport=transport, base_url=url, headers=headers) as client:
             yield client
 
     def publish(

@@ -7,6 +7,8 @@ Session pages run student code in an opaque origin, whose requests have ``Origin
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from mograder.auth.identity import Headers, Identity, Method
 from mograder.core.errors import Forbidden
 
@@ -19,16 +21,23 @@ def browser_marks(headers: Headers) -> bool:
 def same_origin(headers: Headers, own_origins: frozenset[str]) -> bool:
     """Return whether a page of ours sent the request; without these headers, it did not.
 
-    ``Sec-Fetch-Site`` helps where the hub does not know its own public name: no script can set it,
-    and a page in an opaque origin is never ``same-origin``.
+    ``Sec-Fetch-Site`` helps where the hub does not know by which scheme and port browsers come: no
+    script can set it, and a page in an opaque origin is never ``same-origin``. The name in
+    ``Origin`` has to be ours, or the one that was requested, all the same.
     """
     origins = _values(headers, b"origin")
     sites = _values(headers, b"sec-fetch-site")
     if len(origins) > 1 or len(sites) > 1:
         return False
-    if origins and origins[0] == "null":
+    if origins and origins[0] in own_origins:
+        return True
+    if sites != ["same-origin"]:
         return False
-    return (bool(origins) and origins[0] in own_origins) or sites == ["same-origin"]
+    if not origins:
+        return True
+    hosts = (f"//{host}" for host in _values(headers, b"host"))
+    named = _name(origins[0])
+    return named is not None and named in map(_name, (*own_origins, *hosts))
 
 
 def check_unsafe(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> None:
@@ -42,7 +51,8 @@ def check_unsafe(identity: Identity | None, headers: Headers, own_origins: froze
     if not _may(identity, headers, own_origins) and not _typed_in(headers):
         raise Forbidden(
             "This request did not come from a page of this hub.",
-            hint="Open the hub in this browser tab again and repeat it there.",
+            hint="Open the hub in this browser tab again and repeat it there. If that "
+            "does not help, the web server in front of the hub has to pass on the browser's Host.",
         )
 
 
@@ -55,6 +65,14 @@ def _may(identity: Identity | None, headers: Headers, own_origins: frozenset[str
 def _typed_in(headers: Headers) -> bool:
     """Return whether the user, not a page, caused the request (``Sec-Fetch-Site: none``)."""
     return not _values(headers, b"origin") and _values(headers, b"sec-fetch-site") == ["none"]
+
+
+def _name(origin: str) -> str | None:
+    """Return the host's name without its port, None for ``null`` and what cannot be read."""
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
 
 
 def _values(headers: Headers, wanted: bytes) -> list[str]:

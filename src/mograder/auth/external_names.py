@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal
 
 from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 
 
@@ -61,13 +62,17 @@ class KnownName:
 def parsed_name(person: ProvenPerson) -> Username | Refusal:
     """Return the user name that a person's system tells, by the one grammar of user names.
 
-    Nothing is trimmed or changed to lower case: names that only look alike are other people's.
+    Nothing is changed, neither blanks nor case nor Unicode's form: names that only look alike are
+    other people's.
     """
     if isinstance(person.name, Refusal):
         return person.name
     if not person.name:
         return Refusal.NO_NAME
-    return Username.valid(person.name) or Refusal.BAD_NAME
+    try:
+        return Username.claimed(person.name)
+    except InvalidInput:
+        return Refusal.BAD_NAME
 
 
 def check_new_name(person: ProvenPerson, known: KnownName) -> Refusal | None:
@@ -77,3 +82,11 @@ def check_new_name(person: ProvenPerson, known: KnownName) -> Refusal | None:
     if known.used and not person.same_names:
         return Refusal.KNOWN_HERE
     return None
+
+
+def display_line(value: object, longest: int) -> str:
+    """Return a claim for display: printable, cut to a length, "" for what is no text."""
+    text = value if isinstance(value, str) else ""
+    shown = "".join(each if each.isprintable() else " " for each in text[: 4 * longest])
+    clean = shown.strip()
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

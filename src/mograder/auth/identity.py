@@ -9,7 +9,9 @@ Pure: takes the headers of one request and returns at once, without SQL and with
   skipped only for ``Method.BEARER``, which no browser adds by itself. A bearer token that is not
   valid gives no identity, in dev mode too, unless a trusted proxy names the user (some proxies
   pass on their own OIDC tokens).
-- The header is read from trusted peers only, and never names a reserved user.
+- The header is read from trusted peers only, and never names a reserved user. It and dev mode count
+  only under a name that no other site's page can use (``host_known``): a browser on a trusted
+  machine is such a peer, too, and would send the page's header (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -50,13 +52,19 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The user of a request. ``login_id`` is empty for bearer; ``fresh`` is for a new cookie."""
+    """The user of a request. ``login_id`` is empty for bearer; ``fresh`` is for a new cookie.
+
+    ``proven`` is the role that the credential proves, before the lists of the settings count.
+    ``since`` is the Unix time from which the day of its login counts, None for a bearer token.
+    """
 
     username: str
     role: Role
     method: Method
     login_id: str
     fresh: Login | None
+    proven: Role = field(default=Role.STUDENT, compare=False)
+    since: int | None = field(default=None, compare=False)
 
 
 class Revocations(Protocol):
@@ -153,20 +161,24 @@ class Authenticator:
         self._clock = clock
         self._header = policy.trusted_header.lower().encode("latin-1")
 
-    def identify(self, headers: Headers, client: str | None, *, cookie: str) -> Identity | None:
+    def identify(
+        self, headers: Headers, client: str | None, *, cookie: str, host_known: bool
+    ) -> Identity | None:
         """Return the identity of a request, or None; ``cookie`` is the cookie's name.
 
-        ``client`` is the peer's address, None for the Unix socket.
+        ``client`` is the peer's address, None for the Unix socket. ``host_known``: no page of
+        another site can have sent the request under the name in its ``Host``.
 
-        Raises: InvalidInput for a repeated credential or a malformed name in the header.
+        Raises: InvalidInput for a repeated credential, a malformed name in the header, and a header
+        or dev mode under a name that is not known.
         """
         found = _Credentials.of(headers, self._header, cookie)
-        named = self._named(found.named, client)
+        named = self._named(found.named, client, host_known=host_known)
         login = self._login(found.logins)
         if login and named and login.username != named:
             login = None
         if login and found.bearer is None:
-            return self._identity(login.username, login.role, Method.COOKIE, login.login_id)
+            return self._identity(login.role, Method.COOKIE, login)
         if named:
             method = Method.HEADER if is_trusted(self._policy, client) else Method.DEV
             # Beside a foreign bearer token a login keeps its id, but its role is not used.
@@ -174,6 +186,8 @@ class Authenticator:
         if found.bearer is not None:
             return self._by_bearer(found.bearer)
         if self._policy.dev:
+            if not host_known:
+                raise _unknown_host("lets everybody in")
             return self._by_login(f"guest-{secrets.token_hex(2)}", Method.DEV, None)
         return None
 
@@ -188,7 +202,7 @@ class Authenticator:
         text = bearer.decode("utf-8", "replace")
         return verify_metrics_token(self._policy.secret, text, self._revocations.epoch)
 
-    def _named(self, values: Sequence[bytes], client: str | None) -> str:
+    def _named(self, values: Sequence[bytes], client: str | None, *, host_known: bool) -> str:
         """Return the user in the header if it counts (trusted peer or dev mode), else ''."""
         if not values or not (self._policy.dev or is_trusted(self._policy, client)):
             return ""
@@ -198,7 +212,9 @@ class Authenticator:
             text = values[0].decode()
         except UnicodeDecodeError as error:
             raise InvalidInput("The user's name in the request is not UTF-8 text.") from error
-        return Username.parse(text) if text else ""
+        if text and not host_known:
+            raise _unknown_host(f"believes {self._policy.trusted_header}")
+        return Username.claimed(text) if text else ""
 
     def _login(self, values: Sequence[bytes]) -> Login | None:
         if not values:
@@ -221,11 +237,12 @@ class Authenticator:
         claims = verify_token(self._policy.secret, text, self._revocations.epoch)
         if claims is None:
             return None
-        return self._identity(claims.username, claims.role, Method.BEARER, "")
+        role = self._policy.role_of(claims.username, claims.role)
+        return Identity(claims.username, role, Method.BEARER, "", None, claims.role)
 
     def _by_login(self, username: str, method: Method, login: Login | None) -> Identity:
         if login:
-            return self._identity(username, Role.STUDENT, method, login.login_id)
+            return self._identity(Role.STUDENT, method, login)
         mark = _DEV_LOGIN if method is Method.DEV else ""
         fresh = Login(
             username=username,
@@ -234,12 +251,20 @@ class Authenticator:
             issued=int(self._clock.now().timestamp()),
             epoch=self._revocations.epoch(username),
         )
-        return self._identity(username, Role.STUDENT, method, fresh.login_id, fresh)
+        return self._identity(Role.STUDENT, method, fresh, fresh)
 
     def _identity(
-        self, username: str, role: Role, method: Method, login_id: str, fresh: Login | None = None
+        self, proven: Role, method: Method, login: Login, fresh: Login | None = None
     ) -> Identity:
-        return Identity(username, self._policy.role_of(username, role), method, login_id, fresh)
+        role = self._policy.role_of(login.username, proven)
+        return Identity(login.username, role, method, login.login_id, fresh, proven, login.issued)
+
+
+def _unknown_host(what: str) -> InvalidInput:
+    return InvalidInput(
+        f"This hub {what} at localhost, at an IP address and at its own name only.",
+        hint="Set [hub] public_url to the address that browsers use.",
+    )
 
 
 @dataclass(slots=True)

@@ -12,12 +12,12 @@ from base64 import urlsafe_b64decode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from joserfc import jwe, jwk, jws
 from joserfc.errors import JoseError
 
-from mograder.auth.signing import derived_key
+from mograder.auth.signing import derived_key, read_record
 from mograder.core.errors import InvalidInput
 
 SKEW = 60
@@ -185,7 +185,7 @@ class PrivateKey:
         Raises: InvalidInput if the text was damaged, or the secret is another one.
         """
         try:
-            return cls(jwk.RSAKey.import_key(_json(unseal(text, secret, _PURPOSE))))
+            return cls(jwk.RSAKey.import_key(read_record(unseal(text, secret, _PURPOSE))))
         except (JoseError, ValueError, TypeError):
             raise _undecryptable() from None
 
@@ -289,32 +289,13 @@ def _parts(token: str) -> tuple[dict[str, object], dict[str, object]]:
     if len(parts) != 3 or not token.isascii():
         raise InvalidToken("This is no signed token.")
     try:
-        return _json(_decoded(parts[0])), _json(_decoded(parts[1]))
-    except (ValueError, RecursionError):
+        return read_record(_decoded(parts[0])), read_record(_decoded(parts[1]))
+    except ValueError:
         raise InvalidToken("The token cannot be read.") from None
 
 
 def _decoded(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _json(content: bytes) -> dict[str, Any]:
-    """Return a JSON object. Raises: ValueError for other content, and for a repeated member."""
-    found = json.loads(content, object_pairs_hook=_members, parse_constant=_refuse)
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
-
-
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member twice")
-    return members
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError("no number")
 
 
 def _moment(claims: Mapping[str, object], name: str) -> float:

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import parse_qs, urlsplit
 
+from mograder.auth.external_names import display_line
 from mograder.auth.jose import InvalidToken, check_times, text_claim
 from mograder.auth.lti_addresses import addresses_of, platform_origin
 from mograder.auth.roles import Role
@@ -128,7 +129,7 @@ def launch_of(
         course=course,
         course_title=course_title,
         resource_link=_resource_link(claims) if message is Message.LAUNCH else "",
-        title=_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
+        title=display_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
         item=_item(claims, own_url),
         services=_services(claims, platform),
         picking=_picking(claims, platform) if message is Message.PICK else None,
@@ -161,7 +162,7 @@ def _check_addressee(claims: Mapping[str, object], platform: LtiPlatform) -> Non
 
 def _activity(claims: Mapping[str, object]) -> str:
     link = _part(claims, f"{_LTI}resource_link")
-    title, number = _line(link.get("title"), 100), _line(link.get("id"), 100)
+    title, number = display_line(link.get("title"), 100), display_line(link.get("id"), 100)
     return f"The activity {title!r} (link {number})" if title or number else "The request"
 
 
@@ -191,10 +192,10 @@ def _role(claims: Mapping[str, object]) -> Role:
 def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, str]:
     """Return the id and the title of the course. Raises: Forbidden for a course of others."""
     course = _part(claims, f"{_LTI}context")
-    number, title = course.get("id"), _line(course.get("title"), _LONGEST_TITLE)
+    number, title = course.get("id"), display_line(course.get("title"), _LONGEST_TITLE)
     if isinstance(number, str) and number in platform.courses:
         return number, title
-    shown = f"{title!r} ({_line(number, 100)}) of {platform.issuer}"
+    shown = f"{title!r} ({display_line(number, 100)}) of {platform.issuer}"
     raise Forbidden(
         f"The course {shown} does not belong to this hub.",
         hint="An administrator can add its number to courses of [[lti.platform]].",
@@ -215,8 +216,10 @@ def _username(claims: Mapping[str, object], setting: str) -> str:
 
 
 def _display_name(claims: Mapping[str, object]) -> str:
-    parts = (_line(claims.get(each), _LONGEST_NAME) for each in ("given_name", "family_name"))
-    whole = _line(claims.get("name"), _LONGEST_NAME)
+    parts = (
+        display_line(claims.get(each), _LONGEST_NAME) for each in ("given_name", "family_name")
+    )
+    whole = display_line(claims.get("name"), _LONGEST_NAME)
     return whole or " ".join(filter(None, parts))[:_LONGEST_NAME]
 
 
@@ -289,10 +292,3 @@ def _told(value: object) -> str:
     Moodle leaves the member out, sends null or an empty text, or the name of the variable.
     """
     return "" if not isinstance(value, str) or value.startswith("$") else value
-
-
-def _line(value: object, longest: int) -> str:
-    """Return a text for display: printable, cut to a length, "" for a missing one."""
-    shown = "".join(each if each.isprintable() else " " for each in _told(value)[: 4 * longest])
-    clean = shown.strip()
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
-from mograder.auth.external_names import Refusal
+from mograder.auth.external_names import Refusal, display_line
 from mograder.auth.jose import InvalidToken, check_times, text_claim
 from mograder.auth.signin_state import SignInState
 from mograder.core.errors import InvalidInput, RemoteFailed
@@ -212,8 +212,7 @@ def user_name(claims: Mapping[str, object], claim: str, strip_domain: str) -> st
 
 def display_name(claims: Mapping[str, object]) -> str:
     """Return the person's name for display, or ""."""
-    name = claims.get("name")
-    return name[:_LONGEST_DISPLAY] if isinstance(name, str) else ""
+    return display_line(claims.get("name"), _LONGEST_DISPLAY)
 
 
 def session_id(claims: Mapping[str, object]) -> str:

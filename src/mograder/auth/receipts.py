@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mograder.auth.signing import derived_key, is_signature_of, signature_of
+from mograder.auth.signing import derived_key, is_signature_of, read_record, signature_of
 from mograder.core.errors import InvalidInput
 
 _PURPOSE = "receipt"
@@ -86,11 +86,11 @@ def read_receipt(text: bytes | str) -> Receipt:
     if len(text) > _LIMIT:
         raise InvalidInput("This is not a receipt: it is longer than 16 KB.")
     try:
-        return Receipt.model_validate_json(text)
+        return Receipt.model_validate(read_record(text))
     except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            raise InvalidInput("Invalid JSON") from error
         raise InvalidInput("This is not a receipt") from error
+    except ValueError as error:
+        raise InvalidInput("Invalid JSON") from error
 
 
 def is_genuine(secret: str, receipt: Receipt) -> bool:

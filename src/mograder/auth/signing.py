@@ -9,6 +9,7 @@ import functools
 import hmac
 import json
 from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from mograder.core.errors import InvalidInput
 
@@ -37,3 +38,29 @@ def is_signature_of(key: bytes, record: Mapping[str, object], signature: str) ->
     """Return whether a signature was made with this key for this record; constant-time."""
     expected = signature_of(key, record)
     return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
+
+
+def read_record(content: bytes | str) -> dict[str, Any]:
+    """Return a record that is signed, or signs itself, from JSON.
+
+    Raises: ValueError for anything but an object, and for a member that is there twice: of two
+    values one reader takes the first, another the last.
+    """
+    try:
+        found = json.loads(content, object_pairs_hook=_members, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member twice")
+    return members
+
+
+def _refuse(_: str) -> NoReturn:
+    raise ValueError("no number")

@@ -38,9 +38,16 @@ class _Count(BaseModel):
     count: int
 
 
+class _Revoked(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    known: bool = True  # earlier hubs do not say
+
+
 _ITEMS = TypeAdapter(list[_Item])
 _RULES = TypeAdapter(dict[str, Rule])
 _COUNT = TypeAdapter(_Count)
+_REVOKED = TypeAdapter(_Revoked)
 
 
 def sync_users(client: HubClient, users: Sequence[str]) -> int:
@@ -70,9 +77,10 @@ def set_rules(client: HubClient, changes: Mapping[str, Rule], *, replace: bool =
     client.ask("POST", "/visibility", body)
 
 
-def revoke_token(client: HubClient, username: str) -> None:
-    """End all tokens, sign-ins and open pages of a person."""
-    client.ask("POST", f"/revoke-token/{quote(username, safe='')}")
+def revoke_token(client: HubClient, username: str) -> bool:
+    """End all tokens, sign-ins and open pages of a person; return whether the hub knew the name."""
+    answer = client.ask("POST", f"/revoke-token/{quote(username, safe='')}")
+    return _read(_REVOKED, answer, client).known
 
 
 def _words(rule: Rule) -> dict[str, object]:

@@ -106,6 +106,22 @@ class Username(_Name):
         """
         return cls(text) if text == INSTRUCTOR else cls.parse(text)
 
+    @classmethod
+    def claimed(cls, text: str) -> Self:
+        """Return the name under which a person comes in, or is let in.
+
+        Raises: :class:`InvalidInput` as :meth:`parse` does, and for a name that Unicode turns into
+        another: at a provider that keeps the two apart, "\N{KELVIN SIGN}ate" is not "Kate".
+        """
+        name = cls.parse(text)
+        if name != text:
+            shown = ascii(text)[:200]
+            raise InvalidInput(
+                f"Invalid {cls.what} {shown}: it is another way to write {_shown(name)}.",
+                hint="Two people may have these names elsewhere; here they would be one.",
+            )
+        return name
+
 
 def rehearsal_user(number: int) -> Username:
     """Return the name of a user of a rehearsal, whose sessions no person opens.

@@ -267,7 +267,8 @@ class HubSettings(Section):
     base_url: Annotated[str, AfterValidator(normalise_base_url)] = ""
     """The path prefix under which browsers find the hub, such as "/live/hub"."""
     public_url: Annotated[str, AfterValidator(normalise_public_url)] = ""
-    """Scheme and host that browsers use, if the proxy in front does not pass them on."""
+    """Scheme and host that browsers use. The hub then answers under no other name, but for
+    addresses and names that nobody can register. Empty: those that the proxy in front passes on."""
     collect: bool = False
     """Whether the dashboard has a Submit button, which puts submissions into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"

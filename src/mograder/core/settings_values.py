@@ -92,7 +92,7 @@ def user(text: str) -> str:
     Raises: ValueError for a text that is not a valid username.
     """
     try:
-        return Username.parse(text)
+        return Username.claimed(text)
     except InvalidInput as error:
         raise ValueError(f"must list usernames: {error.message}") from error
 

@@ -30,8 +30,17 @@ FORMAT = 1
 DEEPEST = 64
 """Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
+_DIRECTORIES = ("source", "release", "submitted", "autograded", "feedback", "import")
+OUTSIDE = frozenset(
+    {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url"}
+    | {f"dirs.{name}" for name in _DIRECTORIES}
+)
+"""The settings that may name a place outside the course, which is a root of its own."""
+
 _MOST_TEXT = 256 << 20
-"""Most bytes of the header or the manifest: enough for a million files."""
+"""Most bytes of the manifest: enough for a million files."""
+
+_MOST_HEADER = 1 << 20
 
 _CHUNK = 1 << 20
 _DAMAGED = "Take another backup: this one was cut off or changed since it was made."
@@ -133,7 +142,7 @@ def read_first(tar: tarfile.TarFile) -> Header:
     if first is None or first.name != HEADER:
         raise InvalidInput("This is no backup of a mograder course.")
     try:
-        header = Header.model_validate_json(_read_text(tar, first))
+        header = Header.model_validate_json(_read_text(tar, first, _MOST_HEADER))
     except ValidationError as error:
         raise InvalidInput("This is no backup of a mograder course.") from error
     if header.format != FORMAT:
@@ -141,6 +150,10 @@ def read_first(tar: tarfile.TarFile) -> Header:
             f"The backup was made by a newer mograder ({header.version}).",
             hint="Restore it with that version, then upgrade or go on with it.",
         )
+    keys = [root.key for root in header.roots if root.name != COURSE]
+    names = {root.name for root in header.roots if member_parts(root.name) == (root.name,)}
+    if len(names) < len(header.roots) or COURSE not in names or not OUTSIDE.issuperset(keys):
+        raise damaged("it names places that no course has")
     return header
 
 
@@ -155,9 +168,9 @@ def read_manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Manifest:
         raise damaged("its list of files cannot be read") from error
 
 
-def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int = _MOST_TEXT) -> bytes:
     stream = tar.extractfile(member)
-    if stream is None or member.size > _MOST_TEXT:
+    if stream is None or member.size > most:
         raise damaged(f"{member.name} cannot be read")
     return stream.read()
 

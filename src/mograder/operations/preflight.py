@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -228,6 +229,10 @@ def _users(path: Path) -> Line:
     users = parse_users(content.decode("utf-8-sig", "replace"))
     if not users:
         return note("users", f"{path.name} is empty: only instructors may enter")
+    odd = sorted(ascii(name) for name in users if not unicodedata.is_normalized("NFC", name))
+    if odd:
+        text = f"{path.name}: {odd[0]} lets nobody in, since Unicode turns it into another name"
+        return problem("users", text, "Type it anew, as the person's name is at the sign-in.")
     return ok("users", f"{path.name}: {len(users)} users")
 
 

@@ -84,10 +84,12 @@ def restore(
 ) -> Restored:
     """Restore a backup into an empty directory, by default the course's original one.
 
-    Directories outside the course are restored to their original paths, or to those in
-    ``places``, by setting.
+    What stood outside the course is restored to the paths in ``places``, by setting; without
+    ``directory``, by default, to the original paths. Those stand in the backup, which may have been
+    changed: with ``directory`` nothing is written where the caller did not say.
+
     Raises: :class:`Conflict` if a target is not empty, :class:`InvalidInput` if the file is not a
-    backup or is damaged, :class:`Busy` when the disk is full.
+    backup or is damaged, or a place is missing, :class:`Busy` when the disk is full.
     """
     with opened(archive) as tar:
         header = read_first(tar)
@@ -128,9 +130,14 @@ def _places(
     header: Header, directory: Path | None, places: Mapping[str, Path]
 ) -> tuple[_Place, ...]:
     """Choose each root's target, check that it is empty, and create its staging directory."""
-    unknown = sorted(places.keys() - {root.key for root in header.roots if root.key})
-    if unknown:
+    outside = {root.key for root in header.roots if root.name != COURSE}
+    if unknown := sorted(places.keys() - outside):
         raise InvalidInput(f"The backup has nothing for {', '.join(unknown)}.")
+    if directory is not None and (missing := sorted(outside - places.keys())):
+        raise InvalidInput(
+            f"Outside the course stood {', '.join(missing)}.",
+            hint=" ".join(["Say where it goes:", *(f"--place {key}=PATH" for key in missing)]),
+        )
     chosen = []
     for root in header.roots:
         wanted = directory if root.name == COURSE else places.get(root.key)
@@ -183,9 +190,13 @@ def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) ->
         if top not in staged:
             raise damaged(f"it holds {member.name!r}, which belongs to nothing")
         path = staged[top].joinpath(*rest)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.isdir():
+                path.mkdir(exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise damaged(f"it holds something below {member.name!r}, which is a file") from error
         if member.isdir():
-            path.mkdir(exist_ok=True)
             unpacked.directories.append((path, member))
         elif member.issym():
             unpacked.links.append((path, member))
@@ -250,7 +261,10 @@ def _check_databases(header: Header, places: tuple[_Place, ...]) -> None:
 
 def _finish(unpacked: _Unpacked, places: tuple[_Place, ...]) -> None:
     for path, member in unpacked.links:
-        path.symlink_to(member.linkname)
+        try:
+            path.symlink_to(member.linkname)
+        except FileExistsError as error:
+            raise damaged(f"it holds {member.name!r} twice") from error
         _set(path, member)
     for path, member in reversed(unpacked.directories):
         _set(path, member)

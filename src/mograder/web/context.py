@@ -1,12 +1,16 @@
 """The client's address and the hub's public address, worked out once per request.
 
 A reverse proxy may serve the hub under a path prefix and over HTTPS, strip the prefix or not, and
-report this in ``X-Forwarded-*`` headers; they count from trusted peers only. All code behind this
-middleware uses one frozen :class:`RequestContext` and never reads these headers again.
+report this and the client's address in headers; they count from trusted peers only. All code behind
+this middleware uses one frozen :class:`RequestContext` and never reads these headers again.
+
+A web page may lead its own name to this machine or network (DNS rebinding) and then sends what it
+likes, but not another ``Host``: so :func:`is_known_host` decides where a request may name its user.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import re
@@ -23,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, request_id
+from mograder.core.session_url import SessionUrl
 from mograder.web.drain_before_reply import DrainBeforeReply, brings_body
 
 CONTEXT = "mograder.context"
@@ -36,6 +41,11 @@ _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
 _SESSIONS = (b"/s/", b"/edit/user/", b"/run/user/")
 _FRONT = b"/_front/"
+_PRIVATE = ("localhost", "local", "internal")
+"""Top-level domains that nobody can register."""
+_OF_ANY_HOST = frozenset({b"/health", b"/ready"})
+_HTTP = 80
+_MISDIRECTED = "This server has another name. Its [hub] public_url is {}."
 _FORWARDED = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
 )
@@ -47,8 +57,10 @@ class RequestContext:
     """The client's address, the public origin and the path of a request.
 
     ``prefix`` is "" or like "/live/hub"; ``client`` the peer's address, None on a Unix socket;
-    ``path`` is decoded and below the prefix, ``raw_path`` the same in the bytes received.
-    ``began`` is when the request arrived, in Unix seconds.
+    ``address`` is the client's, as a trusted peer reports it, for logs and for counting, "" if it
+    is not known. ``path`` is decoded and below the prefix, ``raw_path`` the same in the bytes
+    received. ``known_host``: see :func:`is_known_host`. ``began`` is when the request arrived, in
+    Unix seconds.
     """
 
     prefix: str
@@ -59,6 +71,8 @@ class RequestContext:
     request_id: str
     path: str
     raw_path: bytes = b""
+    address: str = ""
+    known_host: bool = False
     began: float = field(default_factory=time.time)
 
     @property
@@ -86,8 +100,9 @@ class ContextMiddleware:
     """The outermost layer: context, request id, limits on headers, access log.
 
     ``base_url`` is the prefix the hub was configured with, ``public_url`` the scheme and host that
-    browsers use; where they are empty, a trusted proxy's headers decide. ``trusts`` returns whether
-    an address is a trusted proxy's; by default no address is.
+    browsers use; where they are empty, a trusted proxy's headers decide. ``sessions`` are the
+    sessions' own origins. ``trusts`` returns whether an address is a trusted proxy's; by default no
+    address is.
     """
 
     def __init__(
@@ -96,11 +111,13 @@ class ContextMiddleware:
         *,
         base_url: str = "",
         public_url: str = "",
+        sessions: SessionUrl | None = None,
         trusts: Callable[[str | None], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._base_url = _checked_prefix(base_url)
         self._public = _public_origin(public_url)
+        self._sessions = sessions
         self._trusts = trusts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,6 +134,10 @@ class ContextMiddleware:
             return
         if _headers_too_large(scope):
             await _refuse(scope, receive, send, 431, "The request's headers exceed 64 KB.")
+            return
+        if self._public and not context.known_host and not _by_program(scope, context):
+            text = _MISDIRECTED.format("://".join(self._public))
+            await _refuse(scope, receive, send, 421, text)
             return
         await self._run(context, scope, receive, send)
 
@@ -150,11 +171,13 @@ class ContextMiddleware:
             request_id.reset(token)
 
     def _context(self, scope: Scope) -> RequestContext:
-        peer = scope.get("client")
+        peer, server = scope.get("client"), scope.get("server")
         client = str(peer[0]) if peer else None
         forwarded = _forwarded(scope["headers"]) if self._trusts(client) else {}
         prefix = self._base_url or _checked_prefix(forwarded.get(b"x-forwarded-prefix", ""))
-        scheme, host = self._public or _origin_seen(scope, forwarded)
+        named = _host_header(scope["headers"])
+        scheme, host = self._public or _origin_seen(scope, forwarded, named)
+        public = self._public[1] if self._public else ""
         raw_path = _raw_path(scope)
         mark = prefix.encode()
         if mark and (raw_path == mark or raw_path.startswith(mark + b"/")):
@@ -171,7 +194,96 @@ class ContextMiddleware:
             if b"%" in raw_path
             else raw_path.decode("latin-1"),
             raw_path=raw_path,
+            address=client_address(scope["headers"], client, self._trusts),
+            known_host=is_known_host(named, server[1] if server else None, public, self._sessions),
         )
+
+
+def is_known_host(
+    host: str, port: int | None, public: str = "", sessions: SessionUrl | None = None
+) -> bool:
+    """Return whether a Host header shows that no page of another site sent a request.
+
+    Such a page can lead any name that it owns to this server, so these are safe: this server's
+    public name and the sessions' (``public``, ``sessions``), addresses, and names that cannot be
+    registered, such as ``localhost`` and those of containers. Where the public name is not
+    configured, so is a name without a port, which only a front can have been sent: a browser that
+    comes directly names the port on which we listen, ``port``, unless that is 80.
+    """
+    name, given = _split_host(host)
+    if not name or "." not in name or name.rpartition(".")[2] in _PRIVATE or _is_address(name):
+        return True
+    if public:
+        return name == _split_host(public)[0] or (sessions is not None and sessions.is_below(host))
+    return not given and port != _HTTP
+
+
+def client_address(
+    headers: Iterable[tuple[bytes, bytes]], peer: str | None, trusts: Callable[[str | None], bool]
+) -> str:
+    """Return the address of a request's client: a trusted peer's report, else the peer's own.
+
+    The report is the last hop of ``X-Forwarded-For`` that is not trusted itself, or ``X-Real-IP``.
+    A front passes on whichever of the two it does not set, as the client sent it: if they differ,
+    neither is believed.
+    """
+    own = peer or ""
+    if not trusts(peer):
+        return own
+    found = set()
+    lists: dict[bytes, list[str]] = {b"x-forwarded-for": [], b"x-real-ip": []}
+    for name, value in headers:
+        if name in lists:
+            lists[name] += (each.strip() for each in value.decode("latin-1").split(","))
+    for hops in lists.values():
+        for hop in reversed(hops):
+            address = _address_of(hop)
+            if address and trusts(address):
+                continue
+            found.add(address)
+            break
+    return found.pop() or own if len(found) == 1 else own
+
+
+def _address_of(hop: str) -> str:
+    """Return a hop's address without port and brackets, "" if it is none."""
+    bare = hop[1:].partition("]")[0] if hop.startswith("[") else hop
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    return bare if _is_address(bare) else ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # a zone may be any text
+
+
+def _split_host(host: str) -> tuple[str, str]:
+    """Return the name, without brackets and a final dot, and the port, which may be "".
+
+    A name is in lower case.
+    """
+    if host.startswith("["):
+        name, _, rest = host[1:].partition("]")
+        return name, rest.removeprefix(":")
+    name, _, port = host.lower().partition(":")
+    return name.removesuffix("."), port
+
+
+def _by_program(scope: Scope, context: RequestContext) -> bool:
+    """Return whether a request under an unknown name may be answered: no browser adds a token.
+
+    With a token of another site's page, the trusted header does not count either.
+    """
+    if context.raw_path in _OF_ANY_HOST:
+        return True
+    return any(
+        name == b"authorization" and value[:7].lower() == b"bearer "
+        for name, value in scope["headers"]
+    )
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
@@ -186,11 +298,11 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
     return found
 
 
-def _origin_seen(scope: Scope, forwarded: dict[bytes, str]) -> tuple[str, str]:
+def _origin_seen(scope: Scope, forwarded: dict[bytes, str], named: str) -> tuple[str, str]:
     scheme = _SCHEMES.get(forwarded.get(b"x-forwarded-proto", "").lower() or scope["scheme"])
     if scheme is None:
         raise InvalidInput("The header x-forwarded-proto must be http or https.")
-    host = forwarded.get(b"x-forwarded-host", "") or _host_header(scope["headers"])
+    host = forwarded.get(b"x-forwarded-host", "") or named
     if host and not _HOST.fullmatch(host):
         raise InvalidInput("The host name of this request is malformed.")
     return scheme, host.lower()
@@ -276,5 +388,5 @@ def _log_access(scope: Scope, context: RequestContext, status: int, seconds: flo
         context.prefix + path,
         status or "-",
         round(seconds * 1000),
-        context.client or "unix",
+        context.address or "unix",
     )

@@ -16,6 +16,7 @@ BEARER = Identity("alice", Role.STUDENT, Method.BEARER, "", None)
 Given = list[tuple[str, str]]
 
 OURS: Given = [("origin", "https://hub.example.net")]
+SAME: Given = [("sec-fetch-site", "same-origin")]
 CASES: list[tuple[Given, bool]] = [
     ([], True),
     (OURS, True),
@@ -27,7 +28,13 @@ CASES: list[tuple[Given, bool]] = [
     ([("origin", "")], False),
     ([("origin", "null"), ("sec-fetch-site", "same-origin")], False),
     ([*OURS, *OURS], False),
-    ([("origin", "http://front.internal"), ("sec-fetch-site", "same-origin")], True),
+    # A front that does not tell the scheme or the port, and one that does not tell the name.
+    ([("origin", "http://hub.example.net:8443"), ("sec-fetch-site", "same-origin")], True),
+    ([("origin", "http://front.internal"), ("sec-fetch-site", "same-origin")], False),
+    ([("origin", "http://front.internal"), *SAME, ("host", "front.internal:80")], True),
+    ([("origin", "http://front.internal"), ("host", "front.internal")], False),
+    ([("origin", "http://["), *SAME], False),
+    ([("origin", "null"), *SAME, ("host", "")], False),
     ([("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")], False),
     ([("sec-fetch-site", "same-origin")], True),
     ([("sec-fetch-site", "same-site")], False),

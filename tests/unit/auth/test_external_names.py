@@ -32,6 +32,8 @@ def person(name: str = "alice", *, same: bool = False) -> ProvenPerson:
         ("a/b", Refusal.BAD_NAME),
         ("a\0b", Refusal.BAD_NAME),
         ("x" * 101, Refusal.BAD_NAME),
+        ("\u212aate", Refusal.BAD_NAME),
+        ("ju\u0308rgen", Refusal.BAD_NAME),
     ],
 )
 def test_names_pass_the_grammar_unchanged(name: str, expected: str) -> None:

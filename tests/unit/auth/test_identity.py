@@ -57,10 +57,11 @@ def ask(
     client: str | None = STRANGER,
     policy: AuthPolicy = POLICY,
     taken: Taken | None = None,
+    host_known: bool = True,
 ) -> Identity | None:
     raw = [(name.encode(), value.encode()) for name, value in headers]
     authenticator = Authenticator(policy, taken or Taken(), CLOCK)
-    return authenticator.identify(raw, client, cookie=COOKIE)
+    return authenticator.identify(raw, client, cookie=COOKIE, host_known=host_known)
 
 
 def login(username: str = "alice", role: Role = Role.STUDENT, epoch: int = 0) -> Login:
@@ -100,6 +101,20 @@ def test_b130_the_cookie_wins_over_an_agreeing_header_and_keeps_its_login() -> N
     assert found is not None
     assert found.method is Method.COOKIE
     assert found.fresh is None
+
+
+def test_the_header_and_dev_mode_count_under_no_name_that_another_site_may_have() -> None:
+    dev = replace(POLICY, dev=True)
+    for policy, client in ((POLICY, PROXY), (dev, PROXY), (dev, STRANGER)):
+        with pytest.raises(InvalidInput, match="at its own name"):
+            ask(remote("prof"), client=client, policy=policy, host_known=False)
+    with pytest.raises(InvalidInput, match="lets everybody in"):
+        ask(policy=dev, host_known=False)
+    # These no page of another site has.
+    assert ask(cookie(), host_known=False) is not None
+    assert ask(bearer("alice"), host_known=False) is not None
+    assert ask(remote(""), client=PROXY, host_known=False) is None
+    assert ask(remote("prof"), client=STRANGER, host_known=False) is None
 
 
 def test_a_cookie_that_contradicts_the_trusted_header_is_stale() -> None:
@@ -199,7 +214,7 @@ def test_reserved_and_malformed_names_in_the_header_are_refused(name: str) -> No
 def test_a_name_that_is_not_utf_8_is_refused() -> None:
     authenticator = Authenticator(POLICY, Taken(), CLOCK)
     with pytest.raises(InvalidInput):
-        authenticator.identify([(b"x-remote-user", b"\xff")], PROXY, cookie=COOKIE)
+        authenticator.identify([(b"x-remote-user", b"\xff")], PROXY, cookie=COOKIE, host_known=True)
 
 
 def test_repeated_credentials_are_refused() -> None:
@@ -217,10 +232,13 @@ def test_an_empty_header_names_nobody() -> None:
     assert ask(remote(""), client=PROXY) is None
 
 
-def test_names_beyond_ascii_are_normalised() -> None:
-    found = ask(remote("ju\u0308rgen"), client=PROXY)
+def test_a_name_that_unicode_turns_into_another_is_refused() -> None:
+    found = ask(remote("j\u00fcrgen"), client=PROXY)
     assert found is not None
     assert found.username == "j\u00fcrgen"
+    for name in ("ju\u0308rgen", "\u212aate"):
+        with pytest.raises(InvalidInput, match="another way to write"):
+            ask(remote(name), client=PROXY)
 
 
 def test_only_the_cookie_name_in_force_counts() -> None:

@@ -248,7 +248,8 @@ def test_user_names(value: object, domain: str, expected: object) -> None:
 
 
 def test_what_is_kept_besides_the_name() -> None:
-    assert display_name({"name": "A" * 300}) == "A" * 200
+    assert display_name({"name": "A" * 300}) == "A" * 199 + "…"
+    assert display_name({"name": " Ada\x1b[2J\nLovelace\u202e "}) == "Ada [2J Lovelace"
     assert display_name({"name": ["A"]}) == ""
     assert session_id({"sid": "s1"}) == "s1"
     assert session_id({}) == ""

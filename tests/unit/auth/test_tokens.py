@@ -79,6 +79,8 @@ def test_a_raised_epoch_revokes_old_tokens_of_this_user_only() -> None:
         old_token("alice", "another secret"),
         old_token("__admin__"),
         old_token("a/b"),
+        old_token("\u212aate"),
+        old_token("Kate").replace("K", "\u212a"),
         old_token("../alice"),
         old_token("alice:bob"),
         "alice:" + "ä" * 64,

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typing_extensions import Buffer
@@ -288,7 +289,11 @@ def test_b21_work_on_a_volume_of_its_own_is_in_it_and_goes_back_there(
     assert contents(tmp_path / "other") == contents(volume)
     (volume / "alice").rename(tmp_path / "alice-before")
     (volume / "lost+found").mkdir()
-    restore(tmp_path / "backup", tmp_path / "third", {}, quiet)
+    with pytest.raises(InvalidInput, match="--place hub"):
+        restore(tmp_path / "backup", tmp_path / "third", {}, quiet)
+    assert not (tmp_path / "third").exists()
+    course.rename(tmp_path / "course-before")
+    restore(tmp_path / "backup", None, {}, quiet)
     assert (volume / "alice/A1/A1.py").read_text() == NOTEBOOK + "# alice\n"
 
 
@@ -449,6 +454,70 @@ def test_a_forged_link_is_not_written_through(course: Path, tmp_path: Path) -> N
     forged = forge(course, tmp_path, link, evil("course/way/evil"))
     with pytest.raises(InvalidInput, match="damaged"):
         restore(forged, tmp_path / "again", {}, quiet)
+    assert not (tmp_path / "evil").exists()
+
+
+def with_header(course: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A backup with a changed header and all its members."""
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    with (
+        tarfile.open(tmp_path / "backup") as source,
+        tarfile.open(tmp_path / "forged", mode="w:gz") as tar,
+    ):
+        for member in source:
+            file = source.extractfile(member)
+            data = file.read() if file is not None else b""
+            if member.name == HEADER:
+                header = json.loads(data)
+                change(header)
+                data = json.dumps(header).encode()
+                member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return tmp_path / "forged"
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        {"name": "outside-1", "key": ""},
+        {"name": "outside-1", "key": "cron.d"},
+        {"name": "outside-1", "key": "gradebook.path", "kind": "file"},
+        {"name": "..", "key": "dirs.source"},
+        {"name": "course", "key": ""},
+    ],
+)
+def test_a_changed_header_writes_nowhere_that_was_not_said(
+    course: Path, tmp_path: Path, root: dict[str, str]
+) -> None:
+    added = {"path": str(tmp_path / "elsewhere"), "kind": "directory", **root}
+    forged = with_header(course, tmp_path, lambda header: header["roots"].append(added))
+    before = set(tmp_path.iterdir())
+    with pytest.raises(InvalidInput, match=r"damaged|--place gradebook"):
+        restore(forged, tmp_path / "again", {}, quiet)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_header_is_bounded(course: Path, tmp_path: Path) -> None:
+    forged = with_header(course, tmp_path, lambda header: header.update(version="x" * 2**21))
+    with pytest.raises(InvalidInput, match="damaged"):
+        restore(forged, tmp_path / "again", {}, quiet)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_a_link_with_a_file_below_it_is_damage(course: Path, tmp_path: Path, inverse: bool) -> None:
+    link, file = tarfile.TarInfo("course/way"), evil("course/way/evil")
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+    forged = forge(course, tmp_path, *((file, link) if inverse else (link, file)))
+    listing = tarfile.TarInfo(MANIFEST)
+    with tarfile.open(forged) as source, tarfile.open(tmp_path / "f2", mode="w:gz") as tar:
+        for member in source:
+            tar.addfile(member, source.extractfile(member) if member.isreg() else None)
+        sums = [{"path": file.name, "sha256": hashlib.sha256(b"evil").hexdigest(), "size": 4}]
+        manifest = json.dumps({"files": sums}).encode()
+        listing.size = len(manifest)
+        tar.addfile(listing, io.BytesIO(manifest))
+    with pytest.raises(InvalidInput, match="damaged"):
+        restore(tmp_path / "f2", tmp_path / "again", {}, quiet)
     assert not (tmp_path / "evil").exists()
 
 

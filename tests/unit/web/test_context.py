@@ -10,7 +10,14 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
-from mograder.web.context import ContextMiddleware, RequestContext, context_of
+from mograder.core.session_url import session_url
+from mograder.web.context import (
+    ContextMiddleware,
+    RequestContext,
+    client_address,
+    context_of,
+    is_known_host,
+)
 
 Sent = list[MutableMapping[str, Any]]
 
@@ -170,3 +177,90 @@ def test_a_malformed_base_url_is_refused_at_start(base_url: str) -> None:
 def test_a_malformed_public_url_is_refused_at_start(public_url: str) -> None:
     with pytest.raises(InvalidInput):
         ContextMiddleware(Probe(), base_url="", public_url=public_url, trusts=lambda _: False)
+
+
+PUBLIC = "hub.example.org"
+SESSIONS = session_url("https://{session}.example.net", f"https://{PUBLIC}")
+
+
+@pytest.mark.parametrize(
+    ("host", "configured", "unconfigured"),
+    [
+        # This machine, addresses and names that nobody can register.
+        ("127.0.0.1:8080", True, True),
+        ("[::1]:8080", True, True),
+        ("localhost:8080", True, True),
+        ("abc.localhost", True, True),
+        ("10.0.0.7", True, True),
+        ("hub:8080", True, True),
+        ("hub-1.internal:8080", True, True),
+        ("lab-pc.local:8080", True, True),
+        ("", True, True),
+        # The public name and the sessions' names; without a port a front has been sent them.
+        ("hub.example.org", True, True),
+        ("HUB.example.org.:8443", True, False),
+        ("abc.example.net", True, True),
+        # A page that leads its own name here names the port of the hub.
+        ("evil.example:8080", False, False),
+        ("evil.example:9000", False, False),
+        ("127.0.0.1.evil.example:8080", False, False),
+        ("localhost.evil.example:8080", False, False),
+        ("evil.example", False, True),
+    ],
+)
+def test_the_names_that_no_page_of_another_site_can_have(
+    host: str, configured: bool, unconfigured: bool
+) -> None:
+    assert is_known_host(host, 8080, PUBLIC, SESSIONS) is configured
+    assert is_known_host(host, 8080) is unconfigured
+
+
+def test_on_port_80_a_name_may_be_any_sites() -> None:
+    assert not is_known_host("evil.example", 80)
+    assert is_known_host("evil.example", 80, "evil.example")
+    assert is_known_host("localhost", 80)
+
+
+async def test_a_hub_with_a_public_name_answers_under_no_other() -> None:
+    public = "https://hub.example.org"
+    _, _, sent = await pass_through("/x", {"host": "evil.example:8080"}, public_url=public)
+    assert sent[0]["status"] == 421
+    assert b"https://hub.example.org" in sent[1]["body"]
+    forged = {"host": "evil.example:8080", "X-Forwarded-Host": "hub.example.org"}
+    _, _, sent = await pass_through("/x", forged, public_url=public)
+    assert sent[0]["status"] == 421
+    for path in ("/health", "/ready"):
+        context = await seen(path, {"host": "evil.example:8080"}, public_url=public)
+        assert not context.known_host
+    token = {"host": "hub.physics.example:8080", "Authorization": "Bearer abc"}
+    context = await seen("/publish/A1", token, public_url=public)
+    assert not context.known_host  # so that the trusted header does not count
+
+
+@pytest.mark.parametrize(
+    ("headers", "peer", "address"),
+    [
+        ({}, "127.0.0.1", "127.0.0.1"),
+        ({"x-forwarded-for": "192.0.2.7"}, "127.0.0.1", "192.0.2.7"),
+        ({"x-real-ip": "192.0.2.7"}, "127.0.0.1", "192.0.2.7"),
+        ({"x-forwarded-for": "2001:db8::7"}, "127.0.0.1", "2001:db8::7"),
+        ({"x-forwarded-for": "[2001:db8::7]:443, 127.0.0.1"}, "127.0.0.1", "2001:db8::7"),
+        ({"x-forwarded-for": "192.0.2.7:5000"}, "127.0.0.1", "192.0.2.7"),
+        # What the client itself sent stands before what the fronts added.
+        ({"x-forwarded-for": "203.0.113.9, 192.0.2.7, 127.0.0.2"}, "127.0.0.1", "192.0.2.7"),
+        ({"x-forwarded-for": "203.0.113.9, nonsense"}, "127.0.0.1", "127.0.0.1"),
+        ({"x-forwarded-for": "fe80::1%<b>"}, "127.0.0.1", "127.0.0.1"),
+        # One of them is the client's own.
+        ({"x-forwarded-for": "203.0.113.9", "x-real-ip": "192.0.2.7"}, "127.0.0.1", "127.0.0.1"),
+        ({"x-forwarded-for": "192.0.2.7", "x-real-ip": "192.0.2.7"}, "127.0.0.1", "192.0.2.7"),
+        ({"x-forwarded-for": "192.0.2.7", "x-real-ip": "127.0.0.2"}, "127.0.0.1", "192.0.2.7"),
+        ({"x-forwarded-for": "203.0.113.9"}, "192.0.2.7", "192.0.2.7"),
+        ({"x-forwarded-for": "203.0.113.9"}, None, ""),
+    ],
+)
+def test_the_clients_address_is_what_a_trusted_front_reports(
+    headers: dict[str, str], peer: str | None, address: str
+) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    trusted = {"127.0.0.1", "127.0.0.2"}
+    assert client_address(raw, peer, lambda each: each in trusted) == address

@@ -182,8 +182,9 @@ def restore(
 ) -> None:
     """Put a backup back, into a directory that is empty or not there.
 
-    DIRECTORY is the course; by default where it stood. All of it is checked before any of it is
-    put in place, and nothing that is there is overwritten. Stop the hub before.
+    DIRECTORY is the course; by default where it stood. With it, --place has to say where anything
+    goes that stood outside the course. All of it is checked before any of it is put in place, and
+    nothing that is there is overwritten. Stop the hub before.
     """
     target = directory or course_dir or given.course_dir
     with reporting() as report:

@@ -176,7 +176,7 @@ def link(
     ISSUER is its address as `people` and the settings have it, SUBJECT the person's id there; in
     Moodle that is the number of the profile's page.
     """
-    user = Username.parse(username)
+    user = Username.claimed(username)
     loaded = load_course(given, course_dir)
     with current_hub_state(loaded) as state:
         if issuer not in _issuers(loaded, state):
@@ -198,7 +198,7 @@ def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | No
 
     The next sign-in from there decides the name anew. Nothing of the person's work is changed.
     """
-    user = Username.parse(username)
+    user = Username.claimed(username)
     loaded = load_course(given, course_dir)
     with current_hub_state(loaded) as state:
         if not ExternalPeople(state.engine).unlink(issuer, user):

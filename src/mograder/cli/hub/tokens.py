@@ -19,6 +19,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
+from mograder.operations.accounts import is_recorded, unrecorded
 
 _HERE = "command line"
 _METRICS = "metrics"
@@ -49,7 +50,7 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
     secret. Where the hub's database is at hand, the token is one that is valid after earlier ones
     were revoked.
     """
-    user = Username.parse(username)
+    user = Username.claimed(username)
     secret = read_environ().hub_secret
     if secret is None:
         raise click.ClickException(
@@ -85,19 +86,22 @@ def revoke_token(
 
     With --url or --ssh the hub there does it; else the database of the course here is changed,
     and a hub that runs on it notices within seconds. generate-token then makes a new one, where
-    the hub's database is at hand.
+    the hub's database is at hand. The exit status is 3 for a name of which the hub has no record.
     """
     user = Username.of_account(username)
     if address.given:
         with address.client() as client:
-            hub_course.revoke_token(client, user)
+            known = hub_course.revoke_token(client, user)
     else:
         loaded = load_course(given, course_dir)
         with open_hub_state(loaded) as state:
             if state is None:
                 raise no_hub(loaded)
+            known = is_recorded(loaded, state, user)
             state.bump_epoch(user)
             state.record(_now(), "", "revoke token", user, _HERE, "ok")
+    if not known:
+        raise unrecorded(user)
     click.echo(f"All tokens and logins of {user} are void.")
 
 
@@ -115,7 +119,7 @@ def login_link(
     It is good for 15 minutes. Run it on the hub's machine, as the hub's user: the link is kept
     in the hub's database.
     """
-    user = Username.parse(username)
+    user = Username.claimed(username)
     loaded = load_course(given, course_dir)
     base = _base_url(loaded, url)
     code = make_code()

@@ -175,5 +175,6 @@ def load_courses(
 
 
 def _kept(member: Member, platform: LtiPlatform) -> RosterMember:
-    name = Username.valid(member.claims.get(platform.username, ""))
-    return RosterMember(member.subject, name or "", member.name, member.roles)
+    told = member.claims.get(platform.username, "")
+    name = told if Username.valid(told) == told else ""
+    return RosterMember(member.subject, name, member.name, member.roles)

@@ -293,7 +293,7 @@ def participant_name(number: int) -> str:
 def parse_username(text: str) -> Username | None:
     """Return a username, or None if it is not valid."""
     try:
-        return Username.parse(text.strip())
+        return Username.claimed(text.strip())
     except InvalidInput:
         return None
 
@@ -368,7 +368,7 @@ def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> Map
     if len(row.cells) <= max(user, *keys):
         raise InvalidInput(f"{name}, line {row.line}: there are too few columns.")
     try:
-        username = Username.parse(row.cell(user))
+        username = Username.claimed(row.cell(user))
     except MograderError as error:
         raise InvalidInput(f"{name}, line {row.line}: {error.message}") from error
     told = {key: row.cell(column) for column, key in keys.items() if row.cell(column)}
@@ -410,7 +410,7 @@ def _derived(person: Person, by: NamedBy | None) -> str:
 
 def _parse(text: str, person: Person) -> Username:
     try:
-        return Username.parse(text)
+        return Username.claimed(text)
     except MograderError as error:
         raise InvalidInput(
             f"{person.shown} cannot be named {text!r} here. {error.message}",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from mograder.auth.signing import read_record
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.grading.batch.grading_cells import grading_copy
@@ -126,6 +127,7 @@ def _read(path: Path) -> SignedResult:
         raise _unusable(path, f"it cannot be read: {error.strerror}") from error
     with suppress(ValueError):
         if len(data) <= _MOST_BYTES:
+            read_record(data)  # no member twice: another reader would take the other value
             return SignedResult.model_validate_json(data)
     raise _unusable(path, "it is no result of grading")
 

@@ -73,7 +73,7 @@ class Allowlist:
         """
         if role is not Role.STUDENT:
             return True
-        users, name = self._users(), unicodedata.normalize("NFC", username)
+        users, name = self._users(), username
         if self.more is not None and self.more.decides():
             return (users is not None and name in users) or self.more.has(name)
         return users is None or name in users
@@ -86,7 +86,7 @@ class Allowlist:
         Raises: :class:`InvalidInput` for a name that is not a valid username,
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
-        listed = sorted({Username.parse(name) for name in map(str.strip, users) if name})
+        listed = sorted({Username.claimed(name) for name in map(str.strip, users) if name})
         text = "".join(f"{line}\n" for line in (heading, *listed))
         # Write to the target of a symbolic link, so that an administrator's link stays.
         atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
@@ -138,7 +138,11 @@ class Allowlist:
             content = file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             return self._closed(f"it is larger than {_LIMIT} bytes")
-        look = _Look(_stamp(status), parse_users(content.decode("utf-8-sig", "replace")))
+        users = parse_users(content.decode("utf-8-sig", "replace"))
+        for name in users:
+            if not unicodedata.is_normalized("NFC", name):  # it names another person here
+                _log.error("%s: %s is not let in: Unicode changes it", self._path.name, ascii(name))
+        look = _Look(_stamp(status), users)
         self._last = look
         return look.users
 
@@ -149,7 +153,7 @@ class Allowlist:
 
 def parse_users(text: str) -> frozenset[str]:
     """Return the names in a list, one per line, without blank lines and ``#`` lines (B36)."""
-    lines = (unicodedata.normalize("NFC", line.strip()) for line in text.splitlines())
+    lines = (line.strip() for line in text.splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 

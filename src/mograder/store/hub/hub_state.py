@@ -96,6 +96,17 @@ class HubState:
         with reading(self._engine) as connection:
             return connection.execute(wanted).one_or_none() is not None
 
+    def records(self, username: str) -> bool:
+        """Return whether the user is known, or of something done in the audit log.
+
+        So one is to whom a token or a link was given that is not used yet.
+        """
+        told = (audit.c.who == username) | (audit.c.what == username)
+        told &= audit.c.outcome == "ok"  # a refusal may have any name
+        with reading(self._engine) as connection:
+            found = connection.execute(select(audit.c.number).where(told).limit(1)).one_or_none()
+        return found is not None or self.knows(username)
+
     def epoch(self, username: str) -> int:
         """Return how often the user's tokens were revoked; 0 for an unknown user."""
         wanted = select(users.c.epoch).where(users.c.username == username)

@@ -115,8 +115,8 @@ def proxy_rules(
     except InvalidInput as error:
         raise InvalidInput(error.message, hint="Correct --trusted-proxies.") from error
     return ProxyRules(
-        frozenset(map(Username.parse, instructors)),
-        frozenset(map(Username.parse, markers)),
+        frozenset(map(Username.claimed, instructors)),
+        frozenset(map(Username.claimed, markers)),
         peers.networks,
         local_proxy=local_proxy,
     )
@@ -151,7 +151,8 @@ class ProxyAccess:
         names = request.headers.getlist(_USER)
         if len(names) > 1:
             raise InvalidInput("The request names its user more than once.")
-        client = request_context(request).client
+        context = request_context(request)
+        client = context.client
         named = names[0].strip() if names else ""
         if named:
             if not self._rules.trusts(client):
@@ -159,7 +160,12 @@ class ProxyAccess:
                     "This address may not name a user.",
                     hint="Start the grader with --trusted-proxies or --trust-local-proxy.",
                 )
-            user = Username.parse(named)
+            if not context.known_host:  # a page in a browser on the proxy's machine
+                raise Forbidden(
+                    "The grader has another name.",
+                    hint="Open it by its proxy's address, or by localhost.",
+                )
+            user = Username.claimed(named)
             return user, self._rules.role_of(user)
         # A proxy on this machine that is trusted passes on requests of visitors without a name.
         if is_loopback(client) and not self._rules.trusts(client) and _without_proxy(request):

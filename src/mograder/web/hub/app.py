@@ -104,6 +104,7 @@ def create_app(
         Dispatcher(proxy, assets, own, front, origins),
         base_url=hub.base_url,
         public_url=hub.public_url,
+        sessions=url,
         trusts=trusts,
     )
 
@@ -221,6 +222,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         await app.copy_counts.close()
         await app.work.close()
         await app.updates.close()
+        await app.audit.close()
         await asyncio.to_thread(book.close)
         await proxy.aclose()
 

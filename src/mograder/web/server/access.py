@@ -96,9 +96,12 @@ def read_query(request: Request) -> dict[str, str]:
 async def identify(request: Request, services: Services) -> Caller | None:
     """Return the caller that the token names, or None without a valid token.
 
-    Raises: :class:`InvalidInput` for two of them.
+    Raises: :class:`InvalidInput` for two of them; :class:`Forbidden` without tokens under a name
+    that another site's page may have led here.
     """
     if services.options.no_auth:
+        if not context_of(request.scope).known_host:
+            raise Forbidden("With --no-auth, use localhost or the server's IP address")
         return Caller("", instructor=True)
     values = [value for name, value in request.scope["headers"] if name == b"authorization"]
     if len(values) > 1:

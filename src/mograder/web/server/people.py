@@ -14,12 +14,12 @@ from mograder.core.errors import Forbidden, InvalidInput
 from mograder.core.names import Username
 from mograder.store.assignment_server.name_registry import How, taken
 from mograder.store.submissions.history import reads_as_a_submission
-from mograder.web.context import context_of
+from mograder.web.context import client_address, context_of
 from mograder.web.server.access import RequestInfo, identify
 from mograder.web.server.request_bodies import read_body
 
 _LIMIT = 16 * 1024
-_LOOPBACK = frozenset({"", "127.0.0.1", "::1"})
+_LOOPBACK = frozenset({None, "127.0.0.1", "::1"})
 
 
 class _Wish(BaseModel):
@@ -39,15 +39,15 @@ async def register(info: RequestInfo) -> Response:
     if options.no_auth:
         raise InvalidInput("Server has no auth secret (running in --no-auth mode)")
     address = _address(info)
-    services.registration_limits.check(address)
     wish = _read(await read_body(info.request, _LIMIT))
     user = parse_username(wish.user)
+    services.registration_limits.check(address, user)
     if reads_as_a_submission(user):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
     try:
         check_code(options.enrollment_code, wish.enrollment_code)
     except Forbidden:
-        services.registration_limits.failed(address)
+        services.registration_limits.failed(address, user)
         raise
     mark = retry_mark(wish.retry_key) if wish.retry_key else ""
     caller = await identify(info.request, services)
@@ -95,11 +95,8 @@ async def _end(info: RequestInfo, how: How) -> Response:
 
 def _address(info: RequestInfo) -> str:
     """Return the client's address; behind a proxy on this machine, the one that it reports."""
-    client = context_of(info.request.scope).client or ""
-    forwarded = info.request.headers.get("x-forwarded-for", "")
-    return (
-        forwarded.rpartition(",")[2].strip()[:64] if forwarded and client in _LOOPBACK else client
-    )
+    peer = context_of(info.request.scope).client
+    return client_address(info.request.scope["headers"], peer, _LOOPBACK.__contains__)
 
 
 def _register(info: RequestInfo, user: Username, mark: str) -> None:

@@ -1,4 +1,8 @@
-"""Limits guessing of the enrollment code, and registering names in bulk."""
+"""Limits guessing of the enrollment code, and registering names in bulk.
+
+A campus is often one address: a wrong code counts for its name there, so that nobody locks out the
+others, and for all names together.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ _MOST_ADDRESSES = 10_000
 class RegistrationLimits:
     """Counts registrations by address; a class behind one address may all register at once.
 
-    Mutable state: ``_failed`` and ``_made``, the times of the last minute by address, and
-    ``_failed_in_all``; for one event loop.
+    Mutable state: ``_failed``, the times of the last minute by name and address, ``_made``, those
+    by address, and ``_failed_in_all``; for one event loop.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -27,13 +31,13 @@ class RegistrationLimits:
         self._made: dict[str, deque[float]] = {}
         self._failed_in_all: deque[float] = deque(maxlen=_FAILURES_OF_ALL)
 
-    def check(self, address: str) -> None:
-        """Refuse an address with too many attempts in the last minute.
+    def check(self, address: str, user: str) -> None:
+        """Refuse a name of an address with too many attempts in the last minute.
 
         Raises: :class:`TooManyAttempts`.
         """
         failures = (
-            (self._recent(self._failed.get(address, deque())), _FAILURES),
+            (self._recent(self._failed.get(f"{user} {address}", deque())), _FAILURES),
             (self._recent(self._failed_in_all), _FAILURES_OF_ALL),
             (self._recent(self._made.get(address, deque())), _NAMES),
         )
@@ -46,24 +50,24 @@ class RegistrationLimits:
                     retry_after=max(1, round(wait)),
                 )
 
-    def failed(self, address: str) -> None:
+    def failed(self, address: str, user: str) -> None:
         """Count a wrong code."""
-        self._note(self._failed, address)
+        self._note(self._failed, f"{user} {address}")
         self._failed_in_all.append(self._clock.steady())
 
     def made(self, address: str) -> None:
         """Count a registered name."""
         self._note(self._made, address)
 
-    def _note(self, counted: dict[str, deque[float]], address: str) -> None:
-        """Count an attempt, and drop the addresses without one in the last minute.
+    def _note(self, counted: dict[str, deque[float]], key: str) -> None:
+        """Count an attempt, and drop the keys without one in the last minute.
 
-        The addresses are in the order of their last attempts. Where there are too many, the one
-        whose last attempt is the oldest is dropped.
+        The keys are in the order of their last attempts. Where there are too many, the one whose
+        last attempt is the oldest is dropped.
         """
-        times = counted.pop(address, deque())
+        times = counted.pop(key, deque())
         times.append(self._clock.steady())
-        counted[address] = times
+        counted[key] = times
         while True:
             oldest = next(iter(counted))
             if len(counted) <= _MOST_ADDRESSES and self._recent(counted[oldest]):

@@ -68,6 +68,7 @@ function open() {
   if (source || document.visibilityState !== "visible") return;
   source = new EventSource(`${news}&seen=${encodeURIComponent(seen)}`);
   source.addEventListener("board", take);
+  source.addEventListener("end", hush);
 }
 
 function hush() {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.auth.tokens import Claims, verify_metrics_token, verify_token
+from mograder.auth.tokens import Claims, make_token, verify_metrics_token, verify_token
 from mograder.cli.main import run
 from mograder.core.clock import SystemClock
 from mograder.store.hub.hub_state import HubState
@@ -179,6 +179,18 @@ def test_revoking_ends_old_tokens_and_the_log_tells(
         ("revoke token", "alice", "command line"),
         ("make student token", "alice", "command line"),
     ]
+
+
+def test_a_name_that_the_hub_does_not_know_is_told_and_void_all_the_same(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A token may have been made where the hub's database is not at hand."""
+    elsewhere = make_token(SECRET, "alcie", Role.STUDENT)
+    assert run(["hub", "revoke-token", "alcie"]) == 3
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "This hub has no record of alcie." in told.err
+    assert verify_token(SECRET, elsewhere, state.epoch) is None
 
 
 def test_revoking_without_a_hub_makes_no_database(course: Path) -> None:

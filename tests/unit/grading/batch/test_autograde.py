@@ -168,6 +168,12 @@ def _other_mark(rig: Rig) -> None:
     path.write_text(path.read_text().replace('"auto_mark": 15.0', '"auto_mark": 14.0'))
 
 
+def _a_mark_twice(rig: Rig) -> None:
+    path = rig.output / "alice.json"
+    text = path.read_text()
+    path.write_text(text.replace('"auto_mark"', '"auto_mark": 20.0, "auto_mark"', 1))
+
+
 def _somebody_elses(rig: Rig) -> None:
     (rig.output / "alice.json").write_bytes((rig.output / "bob.json").read_bytes())
 
@@ -185,6 +191,7 @@ def _not_json(rig: Rig) -> None:
         (_empty_page, 1, ""),
         (_lost_copy, 1, ""),
         (_other_mark, 1, "alice.json is not used: it was changed after it was signed"),
+        (_a_mark_twice, 1, "alice.json is not used: it is no result of grading."),
         (_somebody_elses, 1, "alice.json is not used: it is the result of bob."),
         (_not_json, 1, "alice.json is not used: it is no result of grading."),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.core.errors import InvalidInput
 from mograder.store.course.allowlist import Allowlist
 
 STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
@@ -73,11 +74,15 @@ def test_deleting_the_list_lifts_the_restriction_b44(roster: Allowlist, path: Pa
     assert roster.allows("bob", STUDENT)
 
 
-def test_names_are_compared_in_one_normal_form_whatever_the_editor_wrote(
-    roster: Allowlist, path: Path
+def test_a_name_that_unicode_turns_into_another_lets_nobody_in(
+    roster: Allowlist, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path.write_bytes(b"\xef\xbb\xbf" + "Zoe\u0308\n".encode())
+    path.write_bytes(b"\xef\xbb\xbf" + "Zo\u00eb\n\u212aate\n".encode())
     assert roster.allows("Zo\u00eb", STUDENT)
+    assert not roster.allows("Kate", STUDENT)
+    assert "allowed_users.txt: '\\u212aate' is not let in" in caplog.text
+    with pytest.raises(InvalidInput, match="another way to write 'Kate'"):
+        roster.replace(["\u212aate"])
 
 
 @pytest.mark.parametrize("trap", ["directory", "pipe", "dangling", "loop", "binary"])

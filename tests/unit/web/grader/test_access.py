@@ -111,6 +111,8 @@ async def test_a_proxy_on_this_machine_may_name_users_if_it_is_trusted(tmp_path:
         assert await _status(grader.from_peer(LOOPBACK, PUBLIC, "eve")) == REFUSED
         unnamed = await _status(grader.from_peer(LOOPBACK), "POST", SWITCH)
         assert unnamed == REFUSED, "a proxy may pass on a visitor without a name"
+        rebound = grader.from_peer(LOOPBACK, "http://evil.example:2718", "prof")
+        assert await _status(rebound) == REFUSED, "a page that leads its own name here"
 
 
 async def test_a_repeated_or_malformed_user_is_refused(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ async def test_guessing_the_code_is_slowed_down(course: Course) -> None:
         assert (await _register(course, "mallory", "guess")).status_code == 403
     answer = await _register(course, "mallory", CODE)
     assert answer.status_code == 429
+    assert (await _register(course, "alice")).status_code == 200, "the others of the campus"
     assert int(answer.headers["retry-after"]) == 60
     course.clock.advance(60)
     assert (await _register(course, "mallory")).status_code == 200
@@ -208,6 +209,8 @@ async def test_b145_with_no_auth_nobody_signs_in(course: Course) -> None:
     assert (await course.ask("GET", "/assignments", headers=elsewhere)).status_code == 200
     own = {"Origin": "http://course.test"}
     assert (await course.ask("GET", "/people", headers=own)).status_code == 200
+    rebound = {"Host": "evil.example:8080"}  # a page that leads its own name here
+    assert (await course.ask("GET", "/people", headers=rebound)).status_code == 403
 
 
 def test_two_servers_that_begin_at_once_have_one_secret(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -335,6 +336,9 @@ async def test_a_receipt_is_genuine_only_as_it_was_given(course: Course) -> None
     for field, value in (("late", True), ("sequence", 2), ("user", "bob"), ("size", 2)):
         assert (await verified({**receipt, field: value}))["valid"] is False
     assert await verified({**receipt, "extra": 1}) == {"error": "This is not a receipt"}
+    twice = '{"user": "bob", ' + json.dumps(receipt).removeprefix("{")
+    answer = await course.ask("POST", "/receipts/verify", content=twice)
+    assert answer.json() == {"error": "Invalid JSON"}, "people read the first, programs the last"
     await course.submit("alice", b"y")
     assert (await verified(receipt))["counts"] is False
     (course.place() / receipt["filename"]).write_bytes(b"z")

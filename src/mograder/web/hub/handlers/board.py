@@ -112,7 +112,9 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         raise InvalidInput(f"A message is shown for 1 to {_MOST_MINUTES} minutes.")
     until = app.services.clock.now() + timedelta(minutes=int(minutes[:6]))
     await app.board.desk.send(item, text, caller.username, until)
-    await app.audit.record(request, caller, "send message", f"{item}: {text}"[:300])
+    await app.audit.record(
+        request, caller, "send message", f"{item}: {' '.join(text.split())}"[:300]
+    )
     return go_to(request, with_outcome(page_of(item), "message", item))
 
 
@@ -155,10 +157,10 @@ async def _lines(
     boards, view = hub_app(request).board.boards, _view(request, caller)
     asked = request.headers.get("last-event-id") or request.query_params.get("seen", "")
     run, seen = _parsed(asked)
-    with boards.watching(live):
+    with boards.watching(live, caller.username) as stream:
         boards.note(live.item)  # it may have changed since the page was made
         yield f"retry: {_RETRY_MS}\n\n".encode()
-        while not boards.closed and still_admitted(request, caller):
+        while not boards.closed and not stream.replaced and still_admitted(request, caller):
             if run != live.run_id:
                 run, seen = live.run_id, 0
             if live.version > seen:
@@ -169,6 +171,8 @@ async def _lines(
                 await asyncio.sleep(_PAUSE_SECONDS)
             elif not await live.news(seen, KEEP_ALIVE_SECONDS):
                 yield b": still here\n\n"
+        if stream.replaced:  # else it reconnects
+            yield b"event: end\ndata: -\n\n"
 
 
 def _changes(

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
+from mograder.operations.accounts import is_recorded
 from mograder.store.releases.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.handlers.roster_watch import end_removed
@@ -106,10 +107,11 @@ async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Cal
     name, services = Username.of_account(user), app.services
 
     async def job(_: Report) -> Revoked:
+        known = await to_thread.run_sync(is_recorded, services.loaded, services.state, name)
         epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
         await to_thread.run_sync(services.capabilities.revoke_user, name)
         await app.audit.record(request, caller, "revoke token", name)
-        return Revoked(epoch=epoch)
+        return Revoked(epoch=epoch, known=known)
 
     done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
     return await deliver(request, job, lambda _: done)

@@ -65,7 +65,7 @@ async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Let a person of another system be a user of this hub."""
     form = await read_form(request)
     issuer, subject = form.get("issuer", ""), form.get("subject", "").strip()
-    user = Username.parse(form.get("username", "").strip())
+    user = Username.claimed(form.get("username", "").strip())
     if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
         raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
 

@@ -103,7 +103,7 @@ async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list
     items = await to_thread.run_sync(_picked, app, wanted)
     token = await to_thread.run_sync(_signed, app, handle, items)
     names = ", ".join(each.name for each in items)
-    where = request_context(request).client or ""
+    where = request_context(request).address
     await app.audit.granted(Event("", "pick items", f"{handle.issuer}: {names}", where))
     shown = page(request, "lti_return.html", return_url=handle.return_url, token=token, items=items)
     signin_cookies.forget(request, shown, begun)

@@ -59,7 +59,7 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
     """Use the address up and register; the page tells the platform's page that it can close."""
     form = await read_form(request)
     platform = await _expected(app, code, use=True)
-    client = request_context(request).client or ""
+    client = request_context(request).address
     try:
         configuration, token = _parameters(form, platform)
         made = await _register(app, platform, configuration, token)

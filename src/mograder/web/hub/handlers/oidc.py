@@ -90,7 +90,7 @@ async def backchannel_logout(request: Request, app: CurrentApp) -> Response:
         logout = await oidc.logout(form.get("logout_token", ""))
         ended = await to_thread.run_sync(_end_logins, app, logout)
     except (InvalidInput, RemoteFailed) as error:
-        where = request_context(request).client or ""
+        where = request_context(request).address
         await app.audit.refused(Event("", "sign out by the provider", error.message, where))
         return JSONResponse({"error": "invalid_request"}, 400)
     if ended is None:

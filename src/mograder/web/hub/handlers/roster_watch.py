@@ -24,16 +24,24 @@ _log = get_logger(__name__)
 
 
 async def end_removed(app: HubApp) -> int:
-    """End the sessions of people who are no longer enrolled; return how many."""
-    roster = app.services.roster
-    seen = await to_thread.run_sync(app.services.capabilities.instructed)
+    """End the sessions of people who are no longer enrolled; return how many.
+
+    Where an instructor looks at one, it goes on, and only its student's pages end.
+    """
+    roster, capabilities = app.services.roster, app.services.capabilities
+    visits = await to_thread.run_sync(capabilities.all)
+    role_of = app.services.policy.role_of
+    roles = {(each.session_id, each.username, role_of(each.username, each.role)) for each in visits}
+    seen = frozenset(session for session, _, role in roles if role is Role.INSTRUCTOR)
     people = (live for live in app.services.pool.all() if not is_rehearsal(live.key.user))
     sessions = [(live, _role(app, live, seen)) for live in people]
 
     def removed() -> list[LiveSession]:
+        for user in {user for _, user, role in roles if not roster.allows(user, role)}:
+            capabilities.forget_user(user)
         return [live for live, role in sessions if not roster.allows(live.key.user, role)]
 
-    gone = await to_thread.run_sync(removed) if sessions else []
+    gone = await to_thread.run_sync(removed) if sessions or roles else []
     for live in gone:
         _log.info("ending a session of %s, who was removed from the roster", live.key.user)
         await app.services.pool.stop(live.key, EndReason.REMOVED)

@@ -14,6 +14,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.cookies import clear_cookie_header, cookie_name
+from mograder.auth.identity import Identity
 from mograder.auth.login_links import hash_code
 from mograder.auth.tokens import Claims, verify_token
 from mograder.core.external_settings import OidcSettings
@@ -51,7 +52,7 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
     claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
     if claims is None:
         return await _turned_away(request, app, "login.html", next=target, signed_out=False)
-    return await _signed_in(request, app, claims, target or f"{where.prefix}/")
+    return await _signed_in(request, app, visitor, claims, target or f"{where.prefix}/")
 
 
 async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
@@ -69,7 +70,8 @@ async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Respo
         claims = await to_thread.run_sync(_use_code, app, code)
     if claims is None:
         return await _turned_away(request, app, "link.html", code="")
-    return await _signed_in(request, app, claims, f"{request_context(request).prefix}/")
+    home = f"{request_context(request).prefix}/"
+    return await _signed_in(request, app, visitor, claims, home)
 
 
 async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
@@ -77,7 +79,7 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
     where = request_context(request)
     if visitor is not None and visitor.login_id:
         await to_thread.run_sync(end_login, app, visitor.login_id)
-        await app.audit.granted(Event(visitor.username, "sign out", "", where.client or ""))
+        await app.audit.granted(Event(visitor.username, "sign out", "", where.address))
     response: Response
     if wanted(request) is Wants.PAGE:
         response = go_to(request, "/login?bye=1")
@@ -89,10 +91,15 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
     return response
 
 
-async def _signed_in(request: Request, app: HubApp, claims: Claims, target: str) -> Response:
+async def _signed_in(
+    request: Request, app: HubApp, visitor: Identity | None, claims: Claims, target: str
+) -> Response:
+    """Sign the browser in; its login of before, perhaps another person's, ends."""
+    if visitor is not None and visitor.login_id and visitor.fresh is None:
+        await to_thread.run_sync(end_login, app, visitor.login_id)
     response = signed_in(request, app, new_login(app, claims.username, claims.role), target)
     where = request_context(request)
-    await app.audit.granted(Event(claims.username, "sign in", "", where.client or ""))
+    await app.audit.granted(Event(claims.username, "sign in", "", where.address))
     return response
 
 
@@ -106,7 +113,7 @@ def _provider(app: HubApp) -> dict[str, str] | None:
 
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """Return the same page again, with the same message for every kind of failure."""
-    client = request_context(request).client or ""
+    client = request_context(request).address
     values = {"provider": _provider(app), **values}
     if not app.login_throttle.failed(client):
         response = page(request, template, 429, message="too many", **values)

@@ -18,6 +18,7 @@ from mograder.web.hub.proxy.headers import (
     RawHeaders,
     content_length,
     header,
+    location_header,
     public_location,
     response_headers,
     session_headers,
@@ -185,8 +186,8 @@ def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, medi
         kept = _without(plain.headers, {b"content-disposition"})
         disposition = (b"content-disposition", value.encode("latin-1"))
         return Shape(status, [*kept, disposition], plain.length)
-    location = visit.document_url.encode("ascii")
-    return _instead(303, b"", [*visit.own_headers(), (b"location", location)])
+    location = location_header(visit.document_url)
+    return _instead(303, b"", [*visit.own_headers(), location])
 
 
 def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:

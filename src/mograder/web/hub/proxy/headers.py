@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from multidict import CIMultiDict, istr
 
@@ -39,6 +39,7 @@ _FROM_SESSION_NEVER = frozenset(name.encode() for name in FROM_SESSION_NEVER)
 _FROM_SESSION_NEVER_PREFIXES = tuple(name.encode() for name in FROM_SESSION_NEVER_PREFIXES)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_VISIBLE = "".join(map(chr, range(33, 127)))
 
 
 def header(headers: RawHeaders, name: bytes) -> str:
@@ -107,6 +108,11 @@ def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
     """
     policy = [(b"content-security-policy", _POLICY)] if sandbox else []
     return [*_ALWAYS, *policy, *(_SHARED if shared else ())]
+
+
+def location_header(address: str) -> Header:
+    """Return where to go, with every byte of the request's address that a header may not have."""
+    return (b"location", quote(address.encode("latin-1"), safe=_VISIBLE).encode("ascii"))
 
 
 def public_location(location: str, base_url: str, public_base: str) -> str | None:

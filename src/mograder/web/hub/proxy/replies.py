@@ -11,7 +11,7 @@ from mograder.auth.csrf import browser_marks, same_origin
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable
 from mograder.web.hub.proxy.answer_rules import Visit
-from mograder.web.hub.proxy.headers import Header, header
+from mograder.web.hub.proxy.headers import Header, header, location_header
 from mograder.web.hub.proxy.http_relay import METHODS
 
 GONE: Header = (b"x-mograder-session", b"gone")
@@ -42,14 +42,14 @@ def ended() -> ProxyReply:
 
 def see_other(location: str) -> ProxyReply:
     """Return a redirect that the browser follows with GET."""
-    return ProxyReply(303, "", ((b"location", location.encode("ascii")),))
+    return ProxyReply(303, "", (location_header(location),))
 
 
 def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:
     """Return a redirect to the address with a final slash, which the page's relative links need."""
     raw = context.raw_path.decode("latin-1")
     location = f"{context.prefix}{raw}/{query_of(scope)}"
-    return ProxyReply(307, "", ((b"location", location.encode("latin-1")),))
+    return ProxyReply(307, "", (location_header(location),))
 
 
 def preflight() -> ProxyReply:

@@ -195,7 +195,7 @@ class SessionProxy:
         owner = session.key.user
         if viewer.username != owner:
             what = f"{owner}/{session.key.item} ({session.key.mode})"
-            await self._on_visit(Event(viewer.username, "open session", what, context.client or ""))
+            await self._on_visit(Event(viewer.username, "open session", what, context.address))
 
     def _visit_by_login(
         self, path: UserPath, viewer: Identity, session: LiveSession, scope: Scope
@@ -215,9 +215,34 @@ class SessionProxy:
             sandbox=self._sandbox,
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=login_headers(viewer, context, self._services.secret),
-            on_revoke=_never,
+            on_revoke=partial(self._while_admitted, path, viewer, session, scope),
             ancestors=whose_frame(context) if framed else "",
         )
+
+    def _while_admitted(
+        self,
+        path: UserPath,
+        viewer: Identity,
+        session: LiveSession,
+        scope: Scope,
+        cut: Callable[[], None],
+    ) -> Callable[[], None]:
+        """Call back when a visit by login would not be admitted any more; return how to undo it."""
+        capabilities = self._services.capabilities
+        undo = capabilities.on_revoke(capabilities.visit(session.id, path.user, viewer), cut)
+        # Since it was admitted, and before it was watched, its login may have ended.
+        try:
+            now = identify(scope, self._services)
+        except MograderError:
+            now = None
+        if (
+            now is None
+            or now.username != viewer.username
+            or restricted(now, self._services)
+            or not self._may_enter(now.username, now.role, path.key)
+        ):
+            cut()
+        return undo
 
     async def _page(self, session: LiveSession, viewer: Identity, context: RequestContext) -> Page:
         """Return the addresses of a page that is about to be shown."""
@@ -233,10 +258,9 @@ class SessionProxy:
 
     async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities = self._services.capabilities
-        cap = capabilities.known(session.id, viewer)
-        if cap is None:
-            cap = await to_thread(capabilities.issue, session.id, viewer)
-        return cap
+        visit = capabilities.visit(session.id, session.key.user, viewer)
+        known = capabilities.known(visit)
+        return known if known is not None else await to_thread(capabilities.issue, visit)
 
     async def _show(
         self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList
@@ -339,9 +363,7 @@ class SessionProxy:
             raise ended()
         session = self._pool.by_id(capability.session_id)
         # Removed from the roster during a session: the page ends with the access (B43).
-        role = capability.role
-        if role is Role.STUDENT and capability.username in services.policy.markers:
-            role = Role.MARKER  # an earlier hub knows no such word, so it is not stored
+        role = services.policy.role_of(capability.username, capability.role)
         if session is None or not services.roster.allows(capability.username, role):
             raise ended()
         if not self._may_enter(capability.username, role, session.key):
@@ -465,7 +487,3 @@ def _own_origin_headers(context: RequestContext) -> HeaderList:
 
 async def _unheeded(event: Event) -> None:
     """Ignore the event."""
-
-
-def _never(cut: Callable[[], None]) -> Callable[[], None]:
-    return lambda: None

@@ -48,7 +48,9 @@ def identify(scope: Scope, services: Services) -> Identity | None:
     """
     context = context_of(scope)
     name = cookie_name(secure=context.secure, prefix=context.prefix)
-    return services.authenticator.identify(scope["headers"], context.client, cookie=name)
+    return services.authenticator.identify(
+        scope["headers"], context.client, cookie=name, host_known=context.known_host
+    )
 
 
 def restricted(identity: Identity, services: Services) -> bool:

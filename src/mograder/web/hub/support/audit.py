@@ -1,12 +1,13 @@
 """Writes the audit log: every grant, refusal and privileged action (security.md, "Who is asking").
 
-Refusals repeat: a page that polls, a script that tries. They are recorded once a minute, so that
-refused requests cannot fill the disk.
+Refusals repeat: a page that polls, a script that tries. Equal ones are recorded once a minute, and
+at most twenty of one person (of one address, without a login); one line tells how many more there
+were. So refused requests cannot fill the disk.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from anyio import to_thread
@@ -20,6 +21,7 @@ from mograder.store.hub.hub_state import HubState
 from mograder.web.context import request_context
 
 _QUIET_SECONDS = 60.0
+_MOST_REFUSED = 20
 _REMEMBERED = 1000
 _log = get_logger(__name__)
 
@@ -34,13 +36,27 @@ class Event:
     where: str = ""
 
 
+@dataclass(slots=True)
+class _Minute:
+    """The refusals of one person since a steady time: the different ones, and what is not told."""
+
+    since: float
+    last: Event
+    recorded: set[Event] = field(default_factory=set)
+    more: int = 0
+
+
 class AuditTrail:
-    """The writer of the log; SQL runs in a thread."""
+    """The writer of the log; SQL runs in a thread.
+
+    Mutable state: ``_lately``, when an event was recorded, and ``_refusals``, by person or address.
+    """
 
     def __init__(self, state: HubState, clock: Clock) -> None:
         self._state = state
         self._clock = clock
         self._lately: dict[Event, float] = {}
+        self._refusals: dict[str, _Minute] = {}
 
     async def granted(self, event: Event) -> None:
         """Record that an action was done."""
@@ -48,7 +64,7 @@ class AuditTrail:
 
     async def record(self, request: Request, caller: Identity, action: str, what: str) -> None:
         """Record an action of the caller."""
-        where = request_context(request).client or ""
+        where = request_context(request).address
         await self.granted(Event(caller.username, action, what, where))
 
     async def record_foreign(
@@ -64,9 +80,31 @@ class AuditTrail:
             await self._write(event, "ok")
 
     async def refused(self, event: Event) -> None:
-        """Record a refusal, once a minute for equal events."""
-        if self._is_news(event):
-            await self._write(event, "refused")
+        """Record a refusal, unless an equal one or too many others were in the same minute."""
+        await self._tell_rest(self._clock.steady() - _QUIET_SECONDS)
+        now, who = self._clock.steady(), event.who or event.where
+        minute = self._refusals.setdefault(who, _Minute(now, event))
+        minute.last = event
+        if event in minute.recorded:
+            return
+        if len(minute.recorded) >= _MOST_REFUSED:
+            minute.more += 1
+            return
+        minute.recorded.add(event)
+        await self._write(event, "refused")
+
+    async def close(self) -> None:
+        """Record what is not told yet."""
+        await self._tell_rest(self._clock.steady())
+
+    async def _tell_rest(self, until: float) -> None:
+        """Forget the minutes that began by then; record how many refusals each did not tell."""
+        over = [who for who, minute in self._refusals.items() if minute.since <= until]
+        for minute in [self._refusals.pop(who) for who in over]:
+            if minute.more:
+                last = minute.last
+                event = Event(last.who, last.action, f"and {minute.more} more", last.where)
+                await self._write(event, "refused")
 
     def _is_news(self, event: Event) -> bool:
         now = self._clock.steady()

@@ -2,9 +2,9 @@
 
 A session's page has an opaque origin, so it has no cookie; it is authorised by the path
 ``/s/<capability>/`` (security.md, "The page is theirs as well"). There is one per viewer, login and
-session. Capabilities are resolved in memory, since every request of a page does it; the database
-holds only SHA-256 hashes, so that pages survive a restart of the hub and a stolen database gives no
-access.
+session, and none is valid for more than a day. Capabilities are resolved in memory, since every
+request of a page does it; the database holds only SHA-256 hashes, so that pages survive a restart
+of the hub and a stolen database gives no access.
 
 Of several hubs each may be asked for a capability that another one issued, and then looks it up.
 There a capability carries a seal by the hubs' secret, so that made-up ones cost no look-up.
@@ -19,10 +19,12 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from mograder.auth.cookies import LIFETIME
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
@@ -39,13 +41,18 @@ _MOST_ENDED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """The meaning of a capability: this viewer, by this login, in this session."""
+    """The meaning of a capability: this viewer, by this login, in this session.
+
+    ``role`` is the one that the login proves; the lists of the settings count at each use.
+    ``hash`` is empty for a visit by the login itself, which is valid without a capability.
+    """
 
     hash: str
     session_id: str
     username: str
     role: Role
     login_id: str
+    ends: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ class Capabilities:
     """Issues, resolves and revokes capabilities; may be called from any thread.
 
     Mutable state: ``_by_hash`` (all valid ones), ``_issued`` (the plain text, known only to the
-    process that issued it), ``_watchers`` (callbacks for the revocation of each), ``_ended``
+    process that issued it), ``_watchers`` (callbacks for the end of visits in progress), ``_ended``
     (hashes of sealed ones that have ended, the newest), ``_drops``, which counts revocations.
     """
 
@@ -74,7 +81,7 @@ class Capabilities:
         self._issuing = threading.Lock()  # held over a write to the database
         self._by_hash: dict[str, Capability] = {}
         self._issued: dict[_Viewer, str] = {}
-        self._watchers: defaultdict[str, dict[object, Callable[[], None]]] = defaultdict(dict)
+        self._watchers: dict[object, tuple[Capability, Callable[[], None]]] = {}
 
     def load(self) -> None:
         """Read the capabilities that an earlier hub issued, so that open pages go on working."""
@@ -97,33 +104,45 @@ class Capabilities:
         """End a session's capabilities in memory when it ends, also if it is never visited."""
         session.on_stop.append(functools.partial(self.forget_session, session.id))
 
-    def known(self, session_id: str, identity: Identity) -> str | None:
-        """Return the viewer's capability if this process has issued it, else None; no I/O."""
-        return self._issued.get(_Viewer(session_id, identity.username, identity.login_id))
+    def visit(self, session_id: str, owner: str, viewer: Identity) -> Capability:
+        """Return what a visit of a session is, and until when.
 
-    def issue(self, session_id: str, identity: Identity) -> str:
-        """Return the viewer's capability for a session, a new one the first time (writes)."""
-        viewer = _Viewer(session_id, identity.username, identity.login_id)
+        In another person's session it ends with the login. In one's own it lasts a day from its
+        beginning: a class that meets at the same time each day signed in a day ago, and its pages
+        must not end while people type.
+        """
+        since = self._clock.now()
+        if viewer.since is not None and viewer.username != owner:
+            since = datetime.fromtimestamp(viewer.since, UTC)
+        ends = since + timedelta(seconds=LIFETIME)
+        return Capability("", session_id, viewer.username, viewer.proven, viewer.login_id, ends)
+
+    def known(self, visit: Capability) -> str | None:
+        """Return the viewer's capability if this process has issued it, else None; no I/O."""
+        cap = self._issued.get(_viewer(visit))
+        return cap if cap is not None and self.resolve(cap) is not None else None
+
+    def issue(self, visit: Capability) -> str:
+        """Return the viewer's capability for a visit, a new one the first time (writes)."""
         with self._issuing:
-            if viewer in self._issued:
-                return self._issued[viewer]
+            if (known := self.known(visit)) is not None:
+                return known
             cap = secrets.token_urlsafe(_RANDOM_BYTES)
             if self._seal is not None:
                 cap += _seal_of(cap, self._seal)
             row = CapabilityRow(
                 cap_hash=_hash(cap),
-                session_id=session_id,
-                username=identity.username,
-                # A marker has a student's rights here, and an earlier hub knows no other word.
-                role=Role.STUDENT if identity.role is Role.MARKER else identity.role,
-                login_id=identity.login_id,
-                created=self._clock.now(),
+                session_id=visit.session_id,
+                username=visit.username,
+                role=visit.role,
+                login_id=visit.login_id,
+                created=visit.ends - timedelta(seconds=LIFETIME),
             )
             # Stored before it is returned: a page that uses it must survive a restart.
             self._state.add_capability(row)
             with self._lock:
                 self._by_hash[row.cap_hash] = _capability(row)
-                self._issued[viewer] = cap
+                self._issued[_viewer(visit)] = cap
             return cap
 
     def resolve(self, cap: str) -> Capability | None:
@@ -131,7 +150,8 @@ class Capabilities:
         if len(cap) > _LONGEST:
             return None
         # Looking up the hash, not the text, makes timing attacks useless.
-        return self._by_hash.get(_hash(cap))
+        found = self._by_hash.get(_hash(cap))
+        return found if found is not None and self._clock.now() < found.ends else None
 
     def may_be_elsewhere(self, cap: str) -> bool:
         """Return whether another hub may have issued a capability that is unknown here; no I/O."""
@@ -189,45 +209,51 @@ class Capabilities:
         if self._seal is not None:
             self._drop(lambda capability: capability.username == username)
 
-    def instructed(self) -> frozenset[str]:
-        """Return the ids of the sessions that an instructor has a page of.
+    def forget_user(self, username: str) -> None:
+        """End, in memory, every visit of a person who was removed from the course's list."""
+        self._drop(lambda capability: capability.username == username)
 
-        From memory; where there may be several hubs, from the database.
+    def all(self) -> tuple[Capability, ...]:
+        """Return all that are valid, and the visits without one that are in progress.
+
+        From memory; where there may be several hubs, from the database, too.
         """
-        if self._seal is not None:
-            rows = self._state.capabilities()
-            return frozenset(row.session_id for row in rows if row.role is Role.INSTRUCTOR)
+        rows = () if self._seal is None else self._state.capabilities()
         with self._lock:
-            found = self._by_hash.values()
-            return frozenset(each.session_id for each in found if each.role is Role.INSTRUCTOR)
+            visits = (visit for visit, _ in self._watchers.values() if not visit.hash)
+            return (*self._by_hash.values(), *map(_capability, rows), *visits)
 
-    def on_revoke(self, capability: Capability, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back on the event loop when the capability ends; return a function to undo it.
+    def on_revoke(self, visit: Capability, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back on the event loop when a visit ends; return a function to undo it.
 
-        If the capability ended between its resolution and this call, the callback runs at once.
+        If its capability ended between its resolution and this call, the callback runs at once.
         """
         loop = asyncio.get_running_loop()
         key = object()
 
+        def end() -> None:
+            forget()
+            callback()
+
         def on_loop() -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(callback)
+                loop.call_soon_threadsafe(end)
+
+        left = (visit.ends - self._clock.now()).total_seconds()
+        timer = loop.call_later(max(left, 0), end)
+
+        def forget() -> None:
+            timer.cancel()
+            with self._lock:
+                self._watchers.pop(key, None)
 
         with self._lock:
-            if capability.hash in self._by_hash:
-                self._watchers[capability.hash][key] = on_loop
-                return lambda: self._forget(capability.hash, key)
-        on_loop()
-        return _nothing
-
-    def _forget(self, cap_hash: str, key: object) -> None:
-        with self._lock:
-            watchers = self._watchers.get(cap_hash)
-            if watchers is None:
-                return
-            watchers.pop(key, None)
-            if not watchers:
-                del self._watchers[cap_hash]
+            valid = not visit.hash or visit.hash in self._by_hash
+            if valid:
+                self._watchers[key] = (visit, on_loop)
+        if not valid:
+            on_loop()
+        return forget
 
     def _drop(self, ends: Callable[[Capability], bool]) -> None:
         with self._lock:
@@ -238,11 +264,8 @@ class Capabilities:
             for viewer, cap in list(self._issued.items()):
                 if _hash(cap) in gone:
                     del self._issued[viewer]
-            callbacks = [
-                callback
-                for cap_hash in gone
-                for callback in self._watchers.pop(cap_hash, {}).values()
-            ]
+            over = [key for key, (visit, _) in self._watchers.items() if ends(visit)]
+            callbacks = [self._watchers.pop(key)[1] for key in over]
         for callback in callbacks:
             callback()
 
@@ -266,13 +289,14 @@ def _seal_of(text: str, key: bytes) -> str:
     return base64.urlsafe_b64encode(mac[:_SEAL_BYTES]).decode()
 
 
+def _viewer(visit: Capability) -> _Viewer:
+    return _Viewer(visit.session_id, visit.username, visit.login_id)
+
+
 def _capability(row: CapabilityRow) -> Capability:
-    return Capability(row.cap_hash, row.session_id, row.username, row.role, row.login_id)
+    ends = row.created + timedelta(seconds=LIFETIME)
+    return Capability(row.cap_hash, row.session_id, row.username, row.role, row.login_id, ends)
 
 
 def _hash(cap: str) -> str:
     return hashlib.sha256(cap.encode("utf-8", "replace")).hexdigest()
-
-
-def _nothing() -> None:
-    return None

@@ -50,7 +50,7 @@ async def complete(
     login = new_login(app, name, person.role, person.lifetime)
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)
-    where = request_context(request).client or ""
+    where = request_context(request).address
     if linked:
         link = f"{name} {person.issuer} {person.subject}"
         await app.audit.granted(Event(name, "link person", link, where))
@@ -73,7 +73,7 @@ async def refuse(
     ``reason`` is a :class:`Refusal` or another reason that the template ``signin_refused.html``
     has words for; ``detail`` is a text of ours for it.
     """
-    client = request_context(request).client or ""
+    client = request_context(request).address
     if not app.login_throttle.failed(client):
         response = page(request, "signin_refused.html", 429, reason="too many", name="", detail="")
         response.headers["Retry-After"] = "60"
@@ -118,7 +118,7 @@ def is_known(app: HubApp, name: Username) -> bool:
     services = app.services
     if name in services.policy.instructors or name in services.policy.markers:
         return True
-    if services.state.knows(name) or services.workspaces.has_folder(name):
+    if services.state.records(name) or services.workspaces.has_folder(name):
         return True
     if app.submissions.anything_of(name):
         return True

@@ -188,10 +188,14 @@ class Rules(RootModel[dict[str, VisibilityEntry]]):
 
 
 class Revoked(Body):
-    """All earlier tokens and logins are void; ``epoch`` counts the revocations."""
+    """All earlier tokens and logins are void; ``epoch`` counts the revocations.
+
+    ``known``: the hub had a record of the name; if not, it may be misspelt.
+    """
 
     status: Literal["ok"] = "ok"
     epoch: int
+    known: bool
 
 
 class AuditEntry(Body):

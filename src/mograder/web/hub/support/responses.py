@@ -178,4 +178,4 @@ async def _note_refusal(request: Request, error: Forbidden) -> None:
     action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
     where = request_context(request)
     what = f"{request.method} {where.path}"[:300]
-    await hub_app(request).audit.refused(Event(who.username, action, what, where.client or ""))
+    await hub_app(request).audit.refused(Event(who.username, action, what, where.address))

@@ -162,7 +162,9 @@ async def test_the_login_before_ends_with_its_open_notebooks(lti: LtiHub) -> Non
         first = login_of(lti, await tab.launch("bob", lti.activity()))
         session = lti.hub.start("bob", "A1", Mode.EDIT, server=lti.hub.course / "s.sock")
         bob = Identity("bob", Role.STUDENT, Method.COOKIE, first.login_id, None)
-        capability = lti.hub.services.capabilities.issue(session.id, bob)
+        capability = lti.hub.services.capabilities.issue(
+            lti.hub.services.capabilities.visit(session.id, "bob", bob)
+        )
         assert lti.hub.services.capabilities.resolve(capability) is not None
         second = login_of(lti, await tab.launch("alice", lti.activity()))
         assert second.login_id != first.login_id

@@ -137,6 +137,17 @@ async def test_signing_out_ends_the_login_for_good(hub: Hub) -> None:
     assert ("alice", "sign out", "", "ok") in hub.audit()
 
 
+async def test_signing_in_ends_the_browsers_login_of_before(hub: Hub) -> None:
+    """A shared computer: the next person signs in where the one before forgot to sign out."""
+    async with hub.client(browser=True) as client, hub.client() as elsewhere:
+        await sign_in(client, make_token(SECRET, "alice"))
+        elsewhere.cookies.update(dict(client.cookies))
+        assert (await elsewhere.get("/assignments")).status_code == 200
+        await sign_in(client, make_token(SECRET, "bob"))
+        assert "<strong>bob</strong>" in (await client.get("/")).text
+        assert (await elsewhere.get("/assignments")).status_code == 403
+
+
 async def test_another_site_cannot_sign_anybody_out(hub: Hub) -> None:
     async with hub.client(browser=True) as client:
         await sign_in(client, make_token(SECRET, "alice"))

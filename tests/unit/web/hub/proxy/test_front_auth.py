@@ -63,7 +63,7 @@ async def opened(directory: Path, client: str = "127.0.0.1") -> AsyncIterator[Ru
     socket.chmod(0o660)  # as the supervisor does for nginx's group
     session = made.pool.add("alice", "L 1", Mode.EDIT, socket)
     session.base_url = "/edit/user/alice/L%201"
-    cap = made.capabilities.issue(session.id, ALICE)
+    cap = made.capabilities.issue(made.capabilities.visit(session.id, "alice", ALICE))
     cut: list[str] = []
 
     async def hang_up(session_id: str) -> bool:
@@ -221,7 +221,9 @@ async def test_where_none_can_be_cut_websockets_go_by_the_hub(proxied: RunningPr
         while len(proxied.cut) < 2:  # noqa: ASYNC110 - the second comes by a timer
             await asyncio.sleep(0.05)
     await asyncio.sleep(0)
-    proxied.cap = proxied.services.capabilities.issue(proxied.session.id, ALICE)
+    proxied.cap = proxied.services.capabilities.issue(
+        proxied.services.capabilities.visit(proxied.session.id, "alice", ALICE)
+    )
     assert (await proxied.ask(proxied.own("ws"), **socket)).status_code == 403
     assert (await proxied.ask(proxied.own("x"))).status_code == 200
 

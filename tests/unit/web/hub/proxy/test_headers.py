@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 import pytest
+from starlette.types import Message, Scope
 
+from mograder.sandbox.protocol import Mode
 from mograder.web.hub.proxy.headers import (
     content_length,
+    location_header,
     public_location,
     response_headers,
     session_headers,
     upstream_headers,
 )
+from tests.support.hub_app import Hub, hub
+
+__all__ = ["hub"]
 
 BASE = "/edit/user/alice/A1"
+
+
+def test_an_address_of_any_bytes_becomes_a_redirect() -> None:
+    """A browser encodes them; a program may send what no header may have."""
+    assert location_header("/edit/A1/?q=\xe9\r\n\x7f%C3") == (
+        b"location",
+        b"/edit/A1/?q=%E9%0D%0A%7F%C3",
+    )
+
+
+async def test_a_query_that_is_not_ascii_is_redirected_as_any_other(hub: Hub) -> None:
+    hub.start("alice", "L01", Mode.RUN)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = {"host": "hub.test", "x-remote-user": "alice", "accept": "text/html"}
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/run/user/alice/L01/",
+        "raw_path": b"/run/user/alice/L01/",
+        "query_string": b"q=\xe9",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 5000),
+    }
+    await hub.app(scope, receive, send)
+    assert sent[0]["status"] == 303
+    told = dict(sent[0]["headers"])
+    assert told[b"location"] == b"/run/user/alice/L01/?show-code=true&q=%E9"
 
 
 @pytest.mark.parametrize(

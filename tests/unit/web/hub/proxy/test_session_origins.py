@@ -92,6 +92,7 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
         Dispatcher(proxy, proxy, proxy, proxy, origins),
         base_url="",
         public_url=HUB,
+        sessions=URL,
         trusts=lambda _: True,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:

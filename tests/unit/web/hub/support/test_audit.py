@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mograder.web.hub.support.audit import AuditTrail, Event
@@ -18,6 +20,26 @@ async def test_the_same_refusal_is_written_again_after_a_minute(hub: Hub) -> Non
     hub.clock.advance(61)
     await trail.refused(EVENT)
     assert len(hub.audit()) == 2
+
+
+async def test_the_refusals_of_one_person_are_bounded_and_counted(hub: Hub) -> None:
+    trail = AuditTrail(hub.services.state, hub.clock)
+    for number in range(3000):
+        await trail.refused(replace(EVENT, what=f"GET /made-up/{number}"))
+    await trail.refused(replace(EVENT, who="bob"))
+    rows = hub.audit()
+    assert len([row for row in rows if row[0] == "alice"]) == 20
+    assert rows[-1][0] == "bob", "nobody's refusals hide another's"
+    hub.clock.advance(61)
+    await trail.refused(EVENT)
+    assert hub.audit()[-2:] == [
+        ("alice", "access", "and 2980 more", "refused"),
+        ("alice", "access", "GET /x", "refused"),
+    ]
+    for number in range(22):
+        await trail.refused(replace(EVENT, what=f"GET /made-up/{number}"))
+    await trail.close()
+    assert hub.audit()[-1][2] == "and 3 more", "told at the end, too"
 
 
 async def test_a_visit_is_written_once_a_minute(hub: Hub) -> None:

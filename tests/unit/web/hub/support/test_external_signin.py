@@ -41,6 +41,11 @@ def by_session(hub: Hub) -> None:
     hub.services.state.slot_of("alice")
 
 
+def by_unused_token(hub: Hub) -> None:
+    now = hub.clock.now()
+    hub.services.state.record(now, "", "make student token", "alice", "command line", "ok")
+
+
 def by_revoked_token(hub: Hub) -> None:
     hub.services.revocations.bump_epoch("alice")
 
@@ -102,7 +107,7 @@ async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None
 
 @pytest.mark.parametrize(
     "known",
-    [by_session, by_revoked_token, by_copy, by_marks, by_another_issuer],
+    [by_session, by_unused_token, by_revoked_token, by_copy, by_marks, by_another_issuer],
 )
 async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_its_own_names(
     hub: Hub, app: HubApp, known: Callable[[Hub], None]

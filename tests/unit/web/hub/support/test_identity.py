@@ -19,7 +19,7 @@ def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") ->
         "type": "http",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         "mograder.context": RequestContext(
-            prefix, scheme, "h", frozenset(), "127.0.0.1", "id", "/", b"/"
+            prefix, scheme, "h", frozenset(), "127.0.0.1", "id", "/", b"/", known_host=True
         ),
     }
 

@@ -30,6 +30,8 @@ from mograder.web.hub.support.board.help_desk import HelpDesk
 from mograder.web.hub.support.board.item_checks import Column, ItemChecks
 
 MOST_VIEWERS = 200
+MOST_OF_ONE = 8
+"""Streams of one person; a further one ends the oldest."""
 """Open boards of all items at this hub; a further one is told to come back."""
 
 _MOST_BOARDS = 60
@@ -134,10 +136,10 @@ class LiveBoard:
         return Changes(newer, gone, self._heads_at > version, self._queue_at > version)
 
     async def news(self, version: int, seconds: float) -> bool:
-        """Wait until the board is newer than a version; return whether it is."""
+        """Wait until the board is newer than a version, or a stream ends; return whether it is."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.version <= version:
+                if self.version <= version:
                     await self._changed.wait()
         return self.version > version
 
@@ -224,13 +226,21 @@ def order_of(line: Line, key: str) -> str:
     return f"{line.order.value} {since} {key}"
 
 
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One open page of a board; ``replaced`` if the person has opened too many since."""
+
+    live: LiveBoard
+    replaced: bool = False
+
+
 class Boards:
     """The boards that are looked at, for one event loop; :meth:`run` keeps them current.
 
     With ``shared`` other hubs write reports too.
 
-    Mutable state: ``_live``, the boards by item, the last used last, and ``_stale``, the items
-    with news.
+    Mutable state: ``_live``, the boards by item, the last used last, ``_streams``, the open pages
+    by user, the oldest first, and ``_stale``, the items with news.
     """
 
     def __init__(
@@ -254,6 +264,7 @@ class Boards:
         self._render = render
         self._seconds = _SHARED_SECONDS if shared else _LOOK_SECONDS
         self._live: dict[str, LiveBoard] = {}
+        self._streams: defaultdict[str, list[Stream]] = defaultdict(list)
         self._stale: set[str] = set()
         self._news = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -283,13 +294,21 @@ class Boards:
             raise Busy("Too many boards are open.", hint="Reload this one to see news.")
 
     @contextmanager
-    def watching(self, live: LiveBoard) -> Iterator[None]:
-        """Keep a board current while the block runs."""
+    def watching(self, live: LiveBoard, username: str) -> Iterator[Stream]:
+        """Keep a board current while the block runs; the person's oldest stream may end."""
+        streams, stream = self._streams[username], Stream(live)
+        streams.append(stream)
         live.viewers += 1
+        if len(streams) > MOST_OF_ONE:
+            streams[0].replaced = True
+            streams[0].live.tell()
         try:
-            yield
+            yield stream
         finally:
+            streams.remove(stream)
             live.viewers -= 1
+            if not streams:
+                self._streams.pop(username, None)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the boards that are looked at current until ``stop`` is set."""
