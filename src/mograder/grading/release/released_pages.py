@@ -77,8 +77,9 @@ def write_released_pages(
 def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
     if marks.run is None:
         return LastResult()
-    runs = feedback.book.runs(marks.grade.assignment, marks.grade.student)
-    found = result_of_run(feedback.key, runs, marks.run)
+    grade = marks.grade
+    run = feedback.book.run(grade.assignment, grade.student, marks.run)
+    found = result_of_run(feedback.key, run)
     if found.problem:
         raise InvalidInput(
             f"The reasons for these marks cannot be shown: {found.problem}.",
@@ -89,6 +90,6 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
 
 def _is_latest_work(book: Gradebook, marks: ReleasedMarks) -> bool:
     """Return whether the files of the last grading are of the submission of these marks."""
-    runs = book.runs(marks.grade.assignment, marks.grade.student)
+    runs = book.run_facts(marks.grade.assignment, marks.grade.student)
     works = {run.number: run.submission_sha256 for run in runs}
     return marks.run is None or works.get(marks.run) == runs[-1].submission_sha256

@@ -7,13 +7,13 @@ of ``submissions`` is written again from the marks that count, so that 0.3.16 sh
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, RowMapping, Table, insert, select
+from sqlalchemy import Connection, Row, RowMapping, Select, Table, case, func, insert, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
@@ -61,6 +61,9 @@ from mograder.store.gradebook.mark_counting import (
 )
 
 _Students: TypeAlias = str | Collection[str] | None
+_NEWER = 1_000_000_000_000
+"""More than the number of runs: a run with marks counts before any that needs attention."""
+
 _RUN_FACTS = ("student", "id", "submission_sha256", "state", "problem")
 MARK_COLUMNS = (
     "student",
@@ -137,19 +140,60 @@ def read_runs(
     connection: Connection, assignment: str, student: str | None
 ) -> tuple[RecordedRun, ...]:
     """Return the grading runs of a student's submissions, or of all, oldest first."""
-    return tuple(
-        RecordedRun(
-            row["id"],
-            row["assignment"],
-            row["student"],
-            row["submission_sha256"],
-            row["state"],
-            row["problem"],
-            row["result"],
-            row["signature"],
-            row["at"],
-        )
-        for row in _of(connection, grading_runs, assignment, student)
+    return tuple(map(_run, _of(connection, grading_runs, assignment, student)))
+
+
+def read_run(
+    connection: Connection, assignment: str, student: str, number: int
+) -> RecordedRun | None:
+    """Return a grading run of a student's submissions, None without it."""
+    own = _where(grading_runs, assignment, student) & (grading_runs.c.id == number)
+    row = connection.execute(select(grading_runs).where(own)).mappings().first()
+    return None if row is None else _run(row)
+
+
+def read_run_facts(connection: Connection, assignment: str, student: str) -> Sequence[RunFacts]:
+    """Return the grading runs of a student's submissions without their results, oldest first."""
+    own = _where(grading_runs, assignment, student)
+    runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
+    return runs.get(student, ())
+
+
+def explaining_runs(assignments: Collection[str], students: _Students) -> Select[Any]:
+    """Select the number of each student's run that explains the marks.
+
+    It is the newest one with marks, else the newest (``grading.results.recorded_result``).
+    """
+    runs = grading_runs.c
+    order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
+    own: ColumnElement[bool] = runs.assignment.in_(assignments)
+    if students is not None:
+        own &= runs.student.in_([students] if isinstance(students, str) else students)
+    newest = select(func.max(order).label("newest")).where(own)
+    grouped = newest.group_by(runs.assignment, runs.student).subquery()
+    return select(grouped.c.newest % _NEWER)
+
+
+def read_explaining_runs(
+    connection: Connection, assignment: str, students: _Students
+) -> tuple[RecordedRun, ...]:
+    """Return the run that explains each student's marks, of all students or of some."""
+    numbers = explaining_runs([assignment], students)
+    wanted = select(grading_runs).where(grading_runs.c.id.in_(numbers))
+    return tuple(map(_run, connection.execute(wanted).mappings()))
+
+
+def _run(row: RowMapping) -> RecordedRun:
+    return RecordedRun(
+        row["id"],
+        row["assignment"],
+        row["student"],
+        row["submission_sha256"],
+        row["state"],
+        row["problem"],
+        row["result"],
+        row["signature"],
+        row["at"],
     )
 
 

@@ -18,9 +18,14 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings_model import CourseRule
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import read_assignments, read_rows, write_penalty
+from mograder.store.gradebook.gradebook_marks import (
+    explaining_runs,
+    read_assignments,
+    read_rows,
+    write_penalty,
+)
 from mograder.store.gradebook.gradebook_tables import grading_runs
-from mograder.store.gradebook.grading_records import NEEDS_ATTENTION, Penalty, StudentGrade
+from mograder.store.gradebook.grading_records import Penalty, StudentGrade
 from mograder.store.gradebook.late_facts import (
     Change,
     Extension,
@@ -40,9 +45,6 @@ from mograder.store.gradebook.marking_tables import (
 _T = TypeVar("_T")
 ChooseAssignments = Callable[[LateFacts], Sequence[str] | None]
 """Returns the assignments to read, given what is in force; None for all."""
-
-_NEWER = 1_000_000_000_000
-"""More than the number of runs: a run with marks counts before any that needs attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,25 +242,15 @@ def _names(connection: Connection) -> tuple[str, ...]:
 def _times(
     connection: Connection, names: Sequence[str], students: Collection[str] | None
 ) -> Mapping[tuple[str, str], RecordedTime]:
-    """Return the times in the results that explain the marks (``grading.results.last_result``)."""
+    """Return the times in the results that explain the marks."""
     runs = grading_runs.c
-    order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
-    own = [runs.assignment.in_(names)]
-    if students is not None:
-        own.append(runs.student.in_(students))
-    newest = (
-        select(func.max(order).label("newest"))
-        .where(*own)
-        .group_by(runs.assignment, runs.student)
-        .subquery()
-    )
     result = case((func.json_valid(runs.result) == 1, runs.result), else_="{}")
     wanted = select(
         runs.assignment,
         runs.student,
         func.json_extract(result, "$.received").label("received"),
         func.json_extract(result, "$.receipt").label("receipt"),
-    ).where(runs.id.in_(select(newest.c.newest % _NEWER)))
+    ).where(runs.id.in_(explaining_runs(names, students)))
     found = {}
     for row in connection.execute(wanted):
         received = _moment(row.received)
