@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -124,7 +125,16 @@ class LateWork:
             InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
-            return LateFacts().after(_changes(connection))
+            return _facts(connection)
+
+    def changes(self) -> tuple[tuple[datetime, Change], ...]:
+        """Return every change ever recorded with its time, oldest first.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        with self._book.reading() as connection:
+            return tuple(sorted(_changes(connection), key=itemgetter(0)))
 
     def history(self) -> tuple[Extension, ...]:
         """Return all extensions ever recorded, also withdrawn ones, oldest first."""
@@ -215,7 +225,7 @@ def _put(
 def _read(
     connection: Connection, choose: ChooseAssignments, students: Collection[str] | None = None
 ) -> LateRecords:
-    facts = LateFacts().after(_changes(connection))
+    facts = _facts(connection)
     chosen = choose(facts)
     names = _names(connection) if chosen is None else chosen
     ours = select(mirrored_penalties).where(mirrored_penalties.c.assignment.in_(names))
@@ -274,12 +284,21 @@ def _version(connection: Connection) -> str:
     return ".".join(str(each or 0) for each in newest)
 
 
-def _changes(connection: Connection) -> Iterable[Change]:
-    yield from _extensions(connection)
+def _facts(connection: Connection) -> LateFacts:
+    return LateFacts().after(change for _, change in _changes(connection))
+
+
+def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
+    for each in _extensions(connection):
+        yield datetime.fromisoformat(each.at), each
     for row in connection.execute(select(group_members).order_by(group_members.c.id)):
-        yield Membership(row.student_group, row.student, row.removed)
+        yield (
+            datetime.fromisoformat(row.at),
+            Membership(row.student_group, row.student, row.removed),
+        )
     for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
-        yield PolicyChange(row.assignment, _policy(row.assignment, row.policy))
+        changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))
+        yield datetime.fromisoformat(row.at), changed
 
 
 def _extensions(connection: Connection) -> tuple[Extension, ...]:
