@@ -121,6 +121,11 @@ class Gradebook(Closing):
             rows = connection.execute(select(students).order_by(students.c.username))
             return {row.username: row.full_name or "" for row in rows}
 
+    def known_students(self) -> frozenset[str]:
+        """Return the students with a name, a submission or a mark, in any assignment."""
+        with self.reading() as connection:
+            return gradebook_marks.known_students(connection)
+
     def put_students(self, names: Mapping[str, str]) -> None:
         """Add students, or update their full names (B31); an empty name does not replace one.
 
