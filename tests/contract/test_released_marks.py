@@ -174,6 +174,23 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
 
 
+async def test_the_pages_of_marking_count_the_requests_that_wait(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    course.mark("carol", 5)
+    await release(hub)
+    for path in ("/marking", "/marking/A1"):
+        assert "everything is marked" in (await see(hub, path, "prof")).text
+    await ask(hub)
+    for user, path in (("prof", "/marking"), ("prof", "/marking/A1"), (MARKER, "/marking")):
+        page = (await see(hub, path, user)).text
+        assert "everything is marked" not in page
+        assert "1 request waits" in page
+        assert re.search(r"Requests to look again <span[^>]*>1</span>", page)
+    await decide(hub, MARKER, action="keep")
+    assert "everything is marked" in (await see(hub, "/marking", "prof")).text
+
+
 async def test_an_items_page_names_the_checks_that_all_or_no_students_pass(
     hub: Hub, course: ReleasedCourse
 ) -> None:
