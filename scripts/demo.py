@@ -106,7 +106,7 @@ def _publish_everything(url: str, environment: dict[str, str]) -> None:
     }
     for release in sorted(path for path in (COURSE / "release").iterdir() if path.is_dir()):
         _say(f"publishing {release.name} (the first time its packages are installed)")
-        command = [str(MOGRADER), "hub", "publish", release.name, "--force"]
+        command = [str(MOGRADER), "hub", "publish", release.name]
         subprocess.run(command, env=with_token, cwd=COURSE, check=True)
 
 

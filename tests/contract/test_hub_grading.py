@@ -285,6 +285,13 @@ async def test_the_button_of_the_items_page_grades_without_scripts(hub: Hub) -> 
     assert "Last grading: 2 graded" in await see(hub)
 
 
+async def test_an_items_page_counts_what_was_graded_by_command(hub: Hub) -> None:
+    """The hub has no job for it."""
+    submit(hub, "alice")
+    hub.grades.append(StudentGrade("A1", "alice", state="judged", run=1))
+    assert "1 student has submitted. 1 is graded." in await see(hub)
+
+
 async def test_the_page_of_a_running_job_tells_how_far_it_is_and_offers_to_cancel(hub: Hub) -> None:
     submit(hub, "alice")
     hub.batch.hold = asyncio.Event()

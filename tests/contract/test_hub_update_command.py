@@ -100,7 +100,15 @@ def test_an_item_that_is_not_there_is_told(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["hub", "update", "Z9"]) == 3
-    assert capfd.readouterr().err == "Error: There is no such item.\n"
+    assert "There is no assignment 'Z9' on the hub." in capfd.readouterr().err
+
+
+def test_an_item_is_found_by_a_part_of_its_name(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    served.hub.publish("A4-My-First")
+    assert run(["hub", "update", "A4", "--preview"]) == 0
+    assert "0 copies" in capfd.readouterr().out
 
 
 def test_two_wishes_at_once_are_refused(served: Served) -> None:

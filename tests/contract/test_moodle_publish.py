@@ -250,6 +250,7 @@ def test_publish_without_a_moodle_says_how_to_go_on(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     release(student, b"import marimo\n")
+    (student.course / "mograder.toml").write_text("[moodle]\ncourse_id = 3\n")
     monkeypatch.delenv("MOGRADER_MOODLE_URL")
     assert run(["hub", "publish", "A1"]) == 1
     told = capfd.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,7 @@ from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
-from tests.support.hub_app import Hub, hub
+from tests.support.hub_app import Hub, hub, make_hub
 from tests.support.hub_copies import FORM
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
@@ -173,6 +174,23 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
 
 
+async def test_the_pages_of_marking_count_the_requests_that_wait(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    course.mark("carol", 5)
+    await release(hub)
+    for path in ("/marking", "/marking/A1"):
+        assert "everything is marked" in (await see(hub, path, "prof")).text
+    await ask(hub)
+    for user, path in (("prof", "/marking"), ("prof", "/marking/A1"), (MARKER, "/marking")):
+        page = (await see(hub, path, user)).text
+        assert "everything is marked" not in page
+        assert "1 request waits" in page
+        assert re.search(r"Requests to look again <span[^>]*>1</span>", page)
+    await decide(hub, MARKER, action="keep")
+    assert "everything is marked" in (await see(hub, "/marking", "prof")).text
+
+
 async def test_an_items_page_names_the_checks_that_all_or_no_students_pass(
     hub: Hub, course: ReleasedCourse
 ) -> None:
@@ -203,38 +221,65 @@ async def test_marks_that_are_taken_back_leave_a_note(hub: Hub, course: Released
     assert seen_mark((await see(hub, "/marks/bob/A1", "bob")).text) == "16.5"
 
 
-async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
-    hub.clock.advance((AT - hub.clock.now()).total_seconds())
+@contextmanager
+def hidden_tests(hub: Hub) -> Iterator[tuple[Hub, ReleasedCourse]]:
+    """Yield a hub and the course, with hidden tests and a due date in an hour."""
     due = int(later(60).timestamp())
     toml = f'[hub]\ninstructors = ["prof"]\n[[assignments]]\nname = "A1"\nduedate = {due}\n'
     with open_released_course(hub.course, toml) as course:
-        from tests.support.hub_app import make_hub
-
         other = make_hub(hub.course, toml)
         other.publish("A1")
         other.clock.advance((AT - other.clock.now()).total_seconds())
         (check,) = course.result("alice").checks
         labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
         hidden = check.model_copy(update={"labels": labels, "hidden": True})
-        course.grade("alice", checks=(hidden,))
+        for student in ("alice", "bob"):
+            course.grade(student, checks=(hidden,))
         course.release("alice")
+        yield other, course
+        other.close()
+
+
+async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
+    with hidden_tests(hub) as (other, course):
         for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):
             text = (await see(other, path)).text
             assert "13.5" not in text, path
             assert "be told after" in text, path
-        staff = await see(other, "/marking/A1/release", "prof")
-        assert "the last due date is then" in staff.text
+        staff = (await see(other, "/marking/A1/release", "prof")).text
+        assert "alice does not see their marks before" in staff
+        assert "the last due date is then" in staff
+        assert staff.count("told after") == 1, "bob's marks are not released"
+        page = (await see(other, "/marks/alice/A1")).text
+        assert re.findall(r'Ask to look again<span class="unseen"> at (\w+)', page) == ["Essay"]
         until = extension("A1", "bob", until=later(120))
         LateWork(course.book).record([until], by="prof", at=AT)
         other.clock.advance(3600)
-        staff = await see(other, "/marking/A1/release", "prof")
-        assert "an extension of a student runs until then" in staff.text
+        staff = (await see(other, "/marking/A1/release", "prof")).text
+        assert "an extension of a student runs until then" in staff
         assert "be told after" in (await see(other, "/marks/alice/A1")).text
         other.clock.advance(3600)
-        staff = await see(other, "/marking/A1/release", "prof")
-        assert "Students do not see these marks" not in staff.text
+        staff = (await see(other, "/marking/A1/release", "prof")).text
+        assert "not see their marks" not in staff
         assert "<strong>13.5/20</strong>" in (await see(other, "/")).text
-        other.close()
+
+
+async def test_an_extension_hides_no_marks_that_were_seen_and_its_preview_says_so(hub: Hub) -> None:
+    with hidden_tests(hub) as (other, _):
+        other.clock.advance(3601)
+        fields = {"action": "add", "student": "bob", "until": "2026-12-24T18:00"}
+        preview = (await post(other, "/marking/A1/late/preview", "prof", **fields)).text
+        assert "tell results of hidden tests are told after <time" in preview
+        assert "Seen already, and so not hidden again: the marks of alice." in preview
+        assert "bob, A1: due <time" in preview
+        seen = re.search(r'name="version" value="([^"]*)"', preview)
+        await post(other, "/marking/A1/late", "prof", **fields, version=seen[1] if seen else "")
+        for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):
+            assert "13.5" in (await see(other, path)).text, path
+        await release(other)
+        staff = (await see(other, "/marking/A1/release", "prof")).text
+        assert "bob does not see their marks before" in staff
+        assert "be told after" in (await see(other, "/marks/bob/A1", "bob")).text
 
 
 @pytest.mark.parametrize("fields", [{"for": "student:nobody"}, {"for": "group:x"}, {"for": ""}])

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import read_student, write_penalty
+from mograder.store.gradebook.gradebook_marks import read_stamps, write_penalty
 from mograder.store.gradebook.gradebook_rows import CheckResult
 from mograder.store.gradebook.grading_records import (
     MANUAL,
@@ -129,4 +129,6 @@ def give(book: Gradebook, later: int = 1, student: str = "alice", **points: floa
 def put_penalty(book: Gradebook, student: str, penalty: Penalty, *, assignment: str = "A1") -> None:
     """Write a deduction as 0.3.16 does, which computes it by itself."""
     with book.writing() as connection:
-        write_penalty(connection, read_student(connection, assignment, student), penalty, AT)
+        key = (assignment, student)
+        stamp = read_stamps(connection, [assignment], [student])[key]
+        write_penalty(connection, key, stamp, penalty, AT)

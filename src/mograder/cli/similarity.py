@@ -51,8 +51,9 @@ def similarity(
 
     Other names, other comments and functions in another order hide nothing. Text of the release and
     of the solution does not count, nor what many students have in common, and short answers are
-    not reported. Nothing leaves this machine. A share proves nothing: compare the lines, on the
-    page "Similar submissions" of the hub or of `mograder grader`, and keep your verdict there.
+    not reported; files that are the same to the letter always are. Nothing leaves this machine. A
+    share proves nothing: compare the lines, on the page "Similar submissions" of the hub or of
+    `mograder grader`, and keep your verdict there.
     """
     loaded = load_course(Given(), course_dir)
     name = _named(loaded, assignment)
@@ -95,6 +96,8 @@ def _verdict(pair: SimilarPair, verdicts: _Verdicts) -> GivenVerdict | None:
 
 def _lines(name: str, found: SimilarWork, verdicts: _Verdicts) -> Iterator[str]:
     yield f"{name}: {found.students} submission(s) compared, {len(found.pairs)} similar pair(s)"
+    for same in found.identical:
+        yield f"  identical files: {', '.join(same)}"
     if found.without_given:
         yield "  Neither source nor release was found, so the teacher's text counts, too."
     for student in found.unread:
@@ -111,7 +114,7 @@ def _lines(name: str, found: SimilarWork, verdicts: _Verdicts) -> Iterator[str]:
     groups = [each for each in found.groups if len(each) > 2]
     for group in groups:
         yield f"  group: {', '.join(group)}"
-    if found.pairs:
+    if found.pairs or found.identical:
         yield "A share proves nothing: compare the lines of a pair before you decide."
 
 
@@ -144,6 +147,7 @@ def _json(name: str, found: SimilarWork, verdicts: _Verdicts) -> dict[str, objec
         "compared": found.students,
         "unread": list(found.unread),
         "groups": [list(each) for each in found.groups],
+        "identical": [list(each) for each in found.identical],
         "pairs": [_pair_json(pair, verdicts) for pair in found.pairs],
     }
 

@@ -489,3 +489,20 @@ def test_a_preview_needs_a_gradebook(desk: Desk, capfd: pytest.CaptureFixture[st
 def _runs(desk: Desk) -> int:
     with Gradebook(desk.root / "gradebook.db") as book:
         return len(book.runs("hw1"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("[hub]\ncollect = true\n", "Students submit on the hub; none has submitted this yet."),
+        ('transport = "https"\n', "`mograder https fetch-submissions`"),
+        ('[moodle]\nurl = "https://moodle.example.org"\n', "`mograder moodle fetch-submissions`"),
+        ("", "`collect = true` below [hub]"),
+    ],
+)
+def test_without_submissions_the_way_of_this_course_is_told(
+    desk: Desk, capfd: pytest.CaptureFixture[str], settings: str, told: str
+) -> None:
+    (desk.root / "mograder.toml").write_text(settings)
+    assert run(["autograde", *_without_submissions(desk)]) == 2
+    assert told in capfd.readouterr().err

@@ -10,9 +10,16 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
+from mograder.core.clock import SystemClock
+from mograder.grading.late.explanation import moment
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.releasing import release
+from mograder.grading.results.result_signature import grading_key
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.gradebooks import put_recorded
-from tests.support.graded_courses import DUE, SETTINGS, grades, put
+from tests.support.graded_courses import DUE, SETTINGS, grades, loaded, put
 
+LONG_AGO = DUE + timedelta(hours=1)
 LATER = (DUE + timedelta(days=2)).isoformat()
 
 
@@ -45,7 +52,9 @@ def test_an_extension_after_judging_changes_the_mark_everywhere(
     assert "A1, alice: 64.1 -> 67.5   Submitted in time: due" in told
     assert "by an extension" in told
     assert "A1, cleo: 57.4 -> 64.1   67.5 − 5 % (1 day late after 5 min grace; due" in told
-    assert "2 mark(s) change." in told
+    assert "2 marks change." in told
+    assert f"A1, alice: due {moment(DUE + timedelta(days=2))}; before: {moment(DUE)}" in told
+    assert f"Recorded: alice, A1: until {moment(DUE + timedelta(days=2))}." in told
     assert {name: each.final for name, each in grades(course).items()} == marks(capsys)
     assert marks(capsys) == {"alice": 67.5, "bob": 67.5, "cleo": 64.1}
     assert run(["gradebook", "explain", "A1", "cleo"]) == 0
@@ -177,3 +186,22 @@ def test_a_deduction_of_0_3_16_stays_until_something_is_known(
     assert run(["extension", "remove", "A1", "alice"]) == 0
     assert marks(capsys)["alice"] == 60
     assert (grades(course)["alice"].penalty_pct, grades(course)["alice"].final) == (10, 60)
+
+
+def test_an_extension_tells_whose_marks_wait_for_it_and_whose_are_seen(
+    course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A1 has hidden tests; its due date passed long ago, and the extension has not ended."""
+    until = SystemClock().now().replace(microsecond=0) + timedelta(days=2)
+    with Gradebook(course / "gradebook.db") as book:
+        feedback = CourseFeedback(loaded(course), book, "A1", grading_key(loaded(course)), LONG_AGO)
+        release(feedback, ["alice"], at=None, by="prof")
+    assert run(["extension", "add", "A1", "bob", "--until", until.isoformat(), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    tell = f"A1: marks that tell results of hidden tests are told after {moment(until)}"
+    assert f"{tell}; before: at once." in told
+    assert "Seen already, and so not hidden again: the marks of alice." in told
+    assert "Released, and told then" not in told
+    (course / "mograder.toml").write_text("")
+    assert run(["extension", "add", "A1", "bob", "--until", until.isoformat()]) == 0
+    assert "A1 has no due date, and so nothing is late there." in capsys.readouterr().err

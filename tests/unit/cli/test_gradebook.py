@@ -58,6 +58,10 @@ def graded(course: Path) -> Path:
     return path
 
 
+SQUARES: Mapping[str, object] = {"message": "your squares are wrong", "passed": True, "reason": ""}
+"""A condition that holds, with the text for one that does not."""
+
+
 def result(points: Mapping[str, float]) -> GradingResult:
     condition = GradedCondition(message="area of a square", weight=1, passed=False, reason=BIDI)
     label = GradedLabel(
@@ -67,7 +71,7 @@ def result(points: Mapping[str, float]) -> GradingResult:
         total=7,
         passed=False,
         hidden=True,
-        conditions=(condition,),
+        conditions=(condition, condition.model_copy(update=SQUARES)),
     )
     call = GradedCall(call="area(2)", status="returned", result="12.566", milliseconds=0.12)
     return GradingResult(
@@ -147,11 +151,12 @@ def test_explain_tells_conditions_markers_and_the_penalty(
 ) -> None:
     said = out(capfd, "explain", "A1", "alice")
     lines = said.splitlines()
-    assert lines[:4] + lines[13:16] == [
+    assert lines[:5] + lines[14:17] == [
         "A1, alice: 60.4 of 100",
         "  Q1: 7.1 of 10, judged",
         "      Q1: area (hidden): weight 5 of 7",
         "        failed    1  area of a square [ gnirts [31m]",
+        "        passed    1  (on failure: your squares are wrong)",
         "        area(2) → 12.566 (0.1 ms)",
         "        and 2 more calls, which --json lists",
         "  Q2: 15 of 15, judged",

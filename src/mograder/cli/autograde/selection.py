@@ -137,9 +137,24 @@ def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
     if not directory.is_dir():
         raise InvalidInput(
             f"Assignment directory not found: {shown(directory)}",
-            hint="Collect the submissions first, such as by `mograder https fetch-submissions`.",
+            hint=_how_to_collect(loaded),
         )
     return directory, None
+
+
+def _how_to_collect(loaded: LoadedSettings) -> str:
+    """Return how submissions come into the course, by its settings."""
+    settings = loaded.settings
+    if loaded.on_moodle:
+        return "Collect the submissions first: `mograder moodle fetch-submissions`."
+    if settings.https.url or settings.transport == "https":
+        return "Collect the submissions first: `mograder https fetch-submissions`."
+    if settings.hub.collect:
+        return "Students submit on the hub; none has submitted this yet."
+    return (
+        "Students submit on the hub with `collect = true` below [hub], or you collect the "
+        "submissions from Moodle or an assignment server with `fetch-submissions`."
+    )
 
 
 def _named(argument: str, loaded: LoadedSettings) -> str:
@@ -169,8 +184,7 @@ def _choose(
     if not found:
         raise InvalidInput(
             f"No .py files in {shown(directory)}",
-            hint=" ".join(others)
-            or "Collect the submissions first, such as by `mograder https fetch-submissions`.",
+            hint=" ".join(others) or _how_to_collect(loaded),
         )
     course = _course_of(loaded, directory)
     source, notes = _source(wanted.source, course, name)

@@ -21,8 +21,14 @@ from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import ComparedGrade, CourseLate
 from mograder.grading.late.explanation import late_sentence, moment
-from mograder.grading.late.late_changes import RULE_KEYS
+from mograder.grading.late.late_changes import RULE_KEYS, described
 from mograder.grading.late.late_names import known_assignments, unknown_students
+from mograder.grading.release.late_preview import (
+    LatePreview,
+    due_sentence,
+    preview_late,
+    told_sentences,
+)
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -55,35 +61,32 @@ class Extensions:
         return LateWork(self.book).facts()
 
     def note_early(self, assignment: str, until: datetime | None) -> None:
-        """Tell of a due date that is not later than the general one."""
+        """Tell of a due date that is not later than the general one, or of one without that."""
         due = CourseLate(self.loaded).terms(assignment, self.facts()).due.general
-        if until is not None and due is not None and until <= due:
+        if until is not None and due is None:
+            text = f"{assignment} has no due date, and so nothing is late there"
+            click.echo(plain(f"WARNING: {text}."), err=True)
+        elif until is not None and due is not None and until <= due:
             text = f"{moment(until)} is not after the due date, {moment(due)}"
             click.echo(f"WARNING: {text}, which stays.", err=True)
 
     def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
-        """Tell whose marks change, and record the changes."""
+        """Tell what the changes do, and record them."""
         unknown = unknown_students(self.book, changes)
         if unknown:
             names = plain(listed(unknown))
             click.echo(f"WARNING: the gradebook does not know {names} yet.", err=True)
-        late = CourseLate(self.loaded)
-        preview = late.preview(self.book, changes)
-        differing = [each for each in preview.grades if each.differs]
-        for each in differing:
-            click.echo(plain(_line(each)))
-        click.echo(f"{len(differing)} mark(s) change.")
+        now = SystemClock().now()
+        preview = preview_late(self.loaded, self.book, changes, now)
+        for line in _preview(preview):
+            click.echo(plain(line))
         if dry_run:
             click.echo("Dry run — nothing was recorded.")
             return
-        late.record(
-            self.book,
-            changes,
-            by=account_name(),
-            at=SystemClock().now(),
-            version=preview.version,
-        )
-        click.echo(f"Recorded {len(changes)} change(s).")
+        late, version = CourseLate(self.loaded), preview.version
+        late.record(self.book, changes, by=account_name(), at=now, version=version)
+        for change in changes:
+            click.echo(plain(f"Recorded: {described(change)}."))
 
     def show_rule(self, assignment: str) -> None:
         """Print the rule in force, and where each key comes from."""
@@ -116,12 +119,23 @@ def opened(course_dir: Path | None, *, writes: bool) -> Iterator[Extensions]:
         yield Extensions(loaded, book, known_assignments(loaded, book))
 
 
+def _preview(preview: LatePreview) -> Iterator[str]:
+    yield from (f"  {due_sentence(each)}" for each in preview.dues)
+    yield from (f"  {_line(each)}" for each in preview.differing)
+    count = len(preview.differing)
+    yield f"{count} {'mark changes' if count == 1 else 'marks change'}."
+    if preview.is_released:
+        yield "Students see released marks as they were until you release them again."
+    for told in preview.told:
+        yield from told_sentences(told)
+
+
 def _line(each: ComparedGrade) -> str:
     before, after = each.before.grade, each.after
     name = f"{before.assignment}, {before.student}"
     marks = f"{_mark(before.final)} -> {_mark(after.grade.final)}"
     told = late_sentence(after.grade, after.deduction)
-    return f"  {name}: {marks}{f'   {told}' if told else ''}"
+    return f"{name}: {marks}{f'   {told}' if told else ''}"
 
 
 def _mark(value: float | None) -> str:

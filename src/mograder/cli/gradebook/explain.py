@@ -156,7 +156,9 @@ def _label(label: GradedLabel) -> Iterator[str]:
     for each in label.conditions:
         sign = "passed" if each.passed else "failed"
         why = f" [{each.reason}]" if each.reason else ""
-        yield f"{_INDENT}  {sign} {number_text(each.weight):>4}  {each.message}{why}"
+        # The author's text is for a condition that does not hold.
+        told = f"(on failure: {each.message})" if each.passed else each.message
+        yield f"{_INDENT}  {sign} {number_text(each.weight):>4}  {told}{why}"
 
 
 def _sum(grade: StudentGrade) -> Iterator[str]:

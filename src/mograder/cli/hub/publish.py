@@ -15,7 +15,7 @@ from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.settings import LoadedSettings
+from mograder.core.settings import LoadedSettings, Origin
 from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.publishing.release_diff import Changes, changes, digests
@@ -63,8 +63,8 @@ def publish(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Publish an assignment or a lecture to a hub.
 
-    An assignment is first compared with what Moodle hands out, unless --force is given; the address
-    and your sign-in are those of `mograder moodle`.
+    In a course on Moodle, an assignment is first compared with what Moodle hands out, unless
+    --force is given; the address and your sign-in are those of `mograder moodle`.
 
     ASSIGNMENT is a released item's name, a unique part of it, or a directory. The notebook, the
     files and folders beside it are sent; hidden files and what exports leave beside it (.html,
@@ -84,7 +84,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     kind = stated or release.detected or ItemKind.ASSIGNMENT
     _announce(release, kind, say, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
-        _demand_same_on_moodle(release, loaded, moodle_assignment or release.name, say)
+        _demand_same_on_moodle(release, loaded, moodle_assignment, say)
     source = None if no_source else _source_of(release, kind, loaded)
     done = _Done()
     # A dry run without a hub has printed the files already.
@@ -167,7 +167,7 @@ def _demand_same_on_moodle(
 ) -> None:
     """Compare every file with Moodle's attachments (B86, B89; compatibility-0.3.16.md 10).
 
-    ``named`` is the assignment's name on Moodle.
+    ``named`` is the assignment's name on Moodle, "" for the release's.
 
     Raises:
         click.ClickException: A file differs, or Moodle cannot be asked; nothing was sent.
@@ -176,9 +176,10 @@ def _demand_same_on_moodle(
     from mograder.cli.moodle.check import local_digests, verify  # noqa: PLC0415
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
 
-    if loaded.settings.transport == "https" and not loaded.settings.moodle.url:
-        say("This course is not on Moodle (transport), so there is nothing to compare.")
+    if not (named or _names_a_moodle(loaded)):
+        say("This course is not on Moodle, so there is nothing to compare.")
         return
+    named = named or release.name
     local = local_digests(release.files, release.name)
     try:
         chosen, found = verify(Site(None, None, None), loaded, named, local, release.name)
@@ -193,6 +194,18 @@ def _demand_same_on_moodle(
         return
     lines = [f"Moodle verification: FAILED ({chosen.name})", *found.lines()]
     raise click.ClickException("\n".join([*lines, *_remedy(release, found)]))
+
+
+def _names_a_moodle(loaded: LoadedSettings) -> bool:
+    """Return whether anything in the settings is of a Moodle, even if its address is missing."""
+    settings = loaded.settings
+    if settings.moodle.url:
+        return True
+    if settings.transport == "https":
+        return False
+    named = loaded.origins.get("transport", Origin.DEFAULT) is not Origin.DEFAULT
+    listed = any(each.id or each.cmid for each in settings.assignments)
+    return bool(named or settings.moodle.course_id or listed)
 
 
 def _remedy(release: LocalRelease, found: Differences) -> list[str]:

@@ -11,9 +11,10 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
-from mograder.clients import hub_updates
+from mograder.clients import hub_course, hub_updates
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_updates import Undone, UpdateLine, UpdateStatus
+from mograder.core.name_lookup import Words, find_name
 
 _SHOWN = 40
 
@@ -30,11 +31,11 @@ def update(
 ) -> None:
     """Bring a new release into the copies that students have.
 
-    ITEM is the name of a published assignment. The hub first merges its release into every copy to
-    look at the results: students' answers stay, the author's cells that they left alone are
-    replaced, new cells and checks come in, removed ones go. Then it asks whether to offer the
-    update. Each copy gets it when its student opens it next, or takes it in the editor; a notebook
-    that is open is never changed.
+    ITEM is the name of a published assignment, or a unique part of it. The hub first merges its
+    release into every copy to look at the results: students' answers stay, the author's cells that
+    they left alone are replaced, new cells and checks come in, removed ones go. Then it asks
+    whether to offer the update. Each copy gets it when its student opens it next, or takes it in
+    the editor; a notebook that is open is never changed.
 
     With --json nothing is asked, and nothing offered without --yes.
 
@@ -45,6 +46,7 @@ def update(
         raise click.UsageError("Give one of --preview and --undo.")
     only_preview = preview or (as_json and not yes)  # a script is not asked
     with address.client() as client:
+        item = find_name(item, tuple(hub_course.items(client)), Words(where="on the hub"))
         ok = (
             _undo(client, item, as_json=as_json)
             if undo

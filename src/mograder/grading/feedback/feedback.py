@@ -15,7 +15,7 @@ from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedba
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.course_late import CountedGrade
 from mograder.grading.pages.notebook_page import cells_of_page, view_code
-from mograder.grading.results.recorded_result import LastResult, last_result
+from mograder.grading.results.recorded_result import LastResult, last_results
 from mograder.notebook.integrity.graders_cells import GRADERS_CELLS
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named
@@ -64,8 +64,13 @@ def works_of(
     request: FeedbackRequest, book: Gradebook, counted: Iterable[CountedGrade]
 ) -> tuple[StudentWork, ...]:
     """Return the marks of students with what explains them."""
+    grades = tuple(counted)
+    students = [each.grade.student for each in grades]
     reasons = read_mark_reasons(book, request.assignment)
-    return tuple(_work(request, book, each, reasons) for each in counted)
+    results = last_results(request.key, book, request.assignment, students)
+    return tuple(
+        _work(each, results.get(each.grade.student, LastResult()), reasons) for each in grades
+    )
 
 
 def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Iterator[WrittenPage]:
@@ -85,14 +90,11 @@ def write_pages(request: FeedbackRequest, works: Iterable[StudentWork]) -> Itera
 
 
 def _work(
-    request: FeedbackRequest,
-    book: Gradebook,
     counted: CountedGrade,
+    last: LastResult,
     reasons: Mapping[str, Mapping[str, MarkReasons]],
 ) -> StudentWork:
-    student = counted.grade.student
-    last = last_result(request.key, book.runs(request.assignment, student))
-    said = reasons.get(student, {})
+    said = reasons.get(counted.grade.student, {})
     return StudentWork(GradedWork(counted.grade, last.result, counted.deduction, said), last)
 
 

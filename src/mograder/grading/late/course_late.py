@@ -109,7 +109,7 @@ class CourseLate:
         Raises:
             InvalidInput: A stored policy is damaged.
         """
-        records = LateWork(book).read(self._scope(assignment), students)
+        records = LateWork(book).read(self._scope(assignment), students, (assignment,))
         return self._count(records, records.facts).get(assignment, ())
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
@@ -121,8 +121,11 @@ class CourseLate:
         return tuple(each.grade for each in self.counted(book, assignment))
 
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
-        """Return the marks that changes may concern, before and after them."""
-        records = LateWork(book).read(self._touched(changes))
+        """Return the marks that changes may concern, before and after them.
+
+        Those of assignments that no change names are without their questions.
+        """
+        records = LateWork(book).read(self._touched(changes), whole=_named(changes))
         before = self._count(records, records.facts)
         after = self._count(records, records.facts.after(changes))
         pairs = (
@@ -150,16 +153,31 @@ class CourseLate:
         work.record(changes, by=by, at=at, version=version)
         return work.write_penalties(self._compute(None), lambda _: names, at=at)
 
-    def refresh(self, book: Gradebook, *, at: datetime, assignment: str | None = None) -> Refreshed:
+    def refresh(
+        self,
+        book: Gradebook,
+        *,
+        at: datetime,
+        assignment: str | None = None,
+        students: Collection[str] | None = None,
+    ) -> Refreshed:
         """Write the penalty columns where they have changed; return what became of an assignment.
 
-        Those of other assignments are written too where late days of the term are shared.
+        Those of other assignments are written too where late days of the term are shared. Only
+        marks of ``students`` have changed, of any if they are not given.
 
         Raises:
             Busy: The gradebook is locked, or the disk is full.
         """
-        work = LateWork(book)
-        return work.write_penalties(self._compute(assignment), self._scope(assignment), at=at)
+        work, choose = LateWork(book), self._scope(assignment)
+        facts = work.facts()
+        names = choose(facts)
+        if names is None:
+            names = [each.name for each in book.assignments()]
+        deducts = any(self.terms(name, facts).may_deduct for name in names)
+        if not deducts and not work.has_penalties(names):
+            return Refreshed()
+        return work.write_penalties(self._compute(assignment), choose, at=at, students=students)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the policy of an assignment."""
@@ -237,7 +255,7 @@ class CourseLate:
 
     def _touched(self, changes: Sequence[Change]) -> ChooseAssignments:
         """Return the choice of the assignments whose marks changes may concern."""
-        named = {"" if isinstance(each, Membership) else each.assignment for each in changes}
+        named = _named(changes)
 
         def choose(facts: LateFacts) -> Sequence[str] | None:
             shared = any(map(self._late_days, (facts, facts.after(changes))))
@@ -274,6 +292,13 @@ class CourseLate:
             recorded = records.times.get((assignment, each.student))
             time = _time(each, recorded, fetched.get(student), source)
             yield Work(assignment, student, time)
+
+
+def _named(changes: Sequence[Change]) -> frozenset[str]:
+    """Return the assignments that changes name; "" among them for all."""
+    return frozenset(
+        ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
+    )
 
 
 def _time(

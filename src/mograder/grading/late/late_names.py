@@ -25,8 +25,6 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
 
 def unknown_students(book: Gradebook, changes: Iterable[Change]) -> tuple[str, ...]:
     """Return students that changes name and the gradebook does not know; they may be mistyped."""
-    known = {nfc(name) for name in book.students()}
-    for row in book.assignments():
-        known |= {nfc(each.student) for each in book.grades(row.name)}
+    known = {nfc(name) for name in book.known_students()}
     named = {each.student for each in changes if isinstance(each, Extension | Membership)}
     return tuple(sorted(named - known - {""}))

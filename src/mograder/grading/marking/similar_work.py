@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +57,16 @@ class ComparedWork:
 class SimilarWork:
     """The similar pairs of a class, the largest share first, and the groups that they make.
 
-    ``students`` counts the submissions compared. ``unread`` are students whose submission cannot be
-    read. ``without_given``: neither source nor release was found, so that common text of the
-    teacher counts.
+    ``students`` counts the submissions compared. ``identical`` are the students of files that are
+    the same to the letter, and not the teacher's: these count also where many have them. ``unread``
+    are students whose submission cannot be read. ``without_given``: neither source nor release was
+    found, so that common text of the teacher counts.
     """
 
     students: int
     pairs: tuple[SimilarPair, ...]
     groups: tuple[tuple[str, ...], ...]
+    identical: tuple[tuple[str, ...], ...]
     unread: tuple[str, ...]
     without_given: bool
 
@@ -101,17 +105,25 @@ async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: No
     texts = await asyncio.to_thread(lambda: list(_given(work.given)))
     given = [await apart.call(_terms, text, size=len(text)) for text in texts]
     submissions: dict[str, NotebookTerms] = {}
+    same: defaultdict[bytes, list[str]] = defaultdict(list)
     unread = []
     for student in await asyncio.to_thread(work.students):
         try:
             text = await asyncio.to_thread(work.text, student)
-            own = _terms if await asyncio.to_thread(work.has_own, student) else _terms_of_copy
+            is_own = await asyncio.to_thread(work.has_own, student)
+            own = _terms if is_own else _terms_of_copy
             submissions[student] = await apart.call(own, text, size=len(text))
         except (MograderError, OSError):
             unread.append(student)
+        else:
+            if is_own and text not in texts:
+                same[hashlib.sha256(text.encode("utf-8", "replace")).digest()].append(student)
         tell()
     pairs = await asyncio.to_thread(similar_pairs, submissions, given)
-    return SimilarWork(len(submissions), pairs, groups_of(pairs), tuple(unread), not given)
+    identical = sorted(tuple(each) for each in same.values() if len(each) > 1)
+    return SimilarWork(
+        len(submissions), pairs, groups_of(pairs), tuple(identical), tuple(unread), not given
+    )
 
 
 def marked_lines(text: str, places: Sequence[Place]) -> tuple[Line, ...]:

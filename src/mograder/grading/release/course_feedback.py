@@ -8,7 +8,6 @@ from datetime import datetime
 
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback import FeedbackRequest, StudentWork, works_of
 from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.store.filesystem.files import entry_named
@@ -42,9 +41,11 @@ class CourseFeedback:
         """Return the present marks with what explains them, as :meth:`grades`."""
         return works_of(self.request(), self.book, self._counted(students))
 
-    def refresh(self) -> None:
-        """Write the penalty columns that 0.3.16 reads."""
-        CourseLate(self.loaded).refresh(self.book, at=self.now, assignment=self.assignment)
+    def refresh(self, students: Collection[str] | None = None) -> None:
+        """Write the penalty columns that 0.3.16 reads, of students or of all."""
+        CourseLate(self.loaded).refresh(
+            self.book, at=self.now, assignment=self.assignment, students=students
+        )
 
     def request(self) -> FeedbackRequest:
         """Return what the pages of feedback are made from."""
@@ -59,17 +60,6 @@ class CourseFeedback:
             now=self.now,
             last_due=CourseLate(loaded).terms(name, LateWork(self.book).facts()).due.last,
         )
-
-    def is_due(self) -> bool:
-        """Return whether the general due date has passed, so that only extensions still run."""
-        due = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts()).due
-        return due.general is not None and due.general <= self.now
-
-    def disclosure(self) -> Disclosure:
-        """Return what pages show of hidden tests now."""
-        terms = CourseLate(self.loaded).terms(self.assignment, LateWork(self.book).facts())
-        settings = self.loaded.settings
-        return Disclosure.of(settings, self.assignment, due=terms.due.last, now=self.now)
 
     def _counted(self, students: Collection[str] | None) -> tuple[CountedGrade, ...]:
         found = CourseLate(self.loaded).counted(self.book, self.assignment, students)

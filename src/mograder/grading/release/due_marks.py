@@ -10,6 +10,7 @@ from mograder.core.log import get_logger
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.telling import telling
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 
@@ -38,9 +39,9 @@ class DueMarks:
 
 def due_marks(feedback: CourseFeedback) -> DueMarks:
     """Return the marks that students see now; blocks, and may raise the gradebook's errors."""
-    later = feedback.disclosure().later
+    tells = telling(feedback)
     found: dict[str, DueMark | None] = {}
-    moments = [] if later is None else [later]
+    moments = [] if tells.ahead.later is None else [tells.ahead.later]
     for student, rows in MarkReleases(feedback.book).rows(feedback.assignment).items():
         stands = standing(rows, feedback.now)
         if stands.waiting is not None and stands.waiting.visible_from is not None:
@@ -54,8 +55,9 @@ def due_marks(feedback: CourseFeedback) -> DueMarks:
         except MograderError as error:
             _log.error("the marks of %s for %s: %s", student, feedback.assignment, error)
             continue
-        if marks.grade.final is not None and not (marks.hidden_tests and later is not None):
-            found[student] = _due(marks)
+        if marks.grade.final is None or (marks.hidden_tests and tells.of(rows).later is not None):
+            continue
+        found[student] = _due(marks)
     return DueMarks(found, min(moments, default=None))
 
 

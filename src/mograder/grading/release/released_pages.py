@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback import page_name, shown_notebook
 from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import FeedbackView, view_feedback
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.telling import telling
 from mograder.grading.results.recorded_result import LastResult, result_of_run
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
@@ -22,16 +24,20 @@ from mograder.store.gradebook.mark_release import MarkReleases, standing
 _PRIVATE = 0o600
 
 
-def view_marks(feedback: CourseFeedback, marks: ReleasedMarks) -> FeedbackView:
+def view_marks(
+    feedback: CourseFeedback, marks: ReleasedMarks, disclosure: Disclosure
+) -> FeedbackView:
     """Return what a student's page says.
 
     Raises: :class:`InvalidInput` if the result that explains the marks is not to be used.
     """
     found = _explained(feedback, marks)
-    return view_feedback(marks.work(found.result), feedback.disclosure())
+    return view_feedback(marks.work(found.result), disclosure)
 
 
-def render_marks_page(feedback: CourseFeedback, marks: ReleasedMarks) -> str:
+def render_marks_page(
+    feedback: CourseFeedback, marks: ReleasedMarks, disclosure: Disclosure
+) -> str:
     """Return the page of feedback with the notebook, if that is still the one of these marks.
 
     Raises: as :func:`view_marks`.
@@ -41,7 +47,7 @@ def render_marks_page(feedback: CourseFeedback, marks: ReleasedMarks) -> str:
     if _is_latest_work(feedback.book, marks):
         notebook = shown_notebook(feedback.request().autograded, marks.grade.student)
     work = marks.work(found.result)
-    return render_feedback_page(work, feedback.disclosure(), notebook, found.signature)
+    return render_feedback_page(work, disclosure, notebook, found.signature)
 
 
 def released_marks(feedback: CourseFeedback) -> Mapping[str, ReleasedMarks] | None:
@@ -64,11 +70,12 @@ def write_released_pages(
 
     Yields the students whose page could not be written, with the reason.
     """
+    tells, rows = telling(feedback), MarkReleases(feedback.book).rows(feedback.assignment)
     for marks in released:
         student = marks.grade.student
         try:
             path = directory / page_name(student)
-            page = render_marks_page(feedback, marks)
+            page = render_marks_page(feedback, marks, tells.of(rows.get(student, ())))
             atomic_write(path, page.encode("utf-8", "replace"), _PRIVATE)
         except (MograderError, OSError) as error:
             yield student, str(error)
@@ -77,8 +84,9 @@ def write_released_pages(
 def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
     if marks.run is None:
         return LastResult()
-    runs = feedback.book.runs(marks.grade.assignment, marks.grade.student)
-    found = result_of_run(feedback.key, runs, marks.run)
+    grade = marks.grade
+    run = feedback.book.run(grade.assignment, grade.student, marks.run)
+    found = result_of_run(feedback.key, run)
     if found.problem:
         raise InvalidInput(
             f"The reasons for these marks cannot be shown: {found.problem}.",
@@ -89,6 +97,6 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
 
 def _is_latest_work(book: Gradebook, marks: ReleasedMarks) -> bool:
     """Return whether the files of the last grading are of the submission of these marks."""
-    runs = book.runs(marks.grade.assignment, marks.grade.student)
+    runs = book.run_facts(marks.grade.assignment, marks.grade.student)
     works = {run.number: run.submission_sha256 for run in runs}
     return marks.run is None or works.get(marks.run) == runs[-1].submission_sha256

@@ -148,7 +148,7 @@ def release(
     if news and not dry_run:
         releases.add(feedback.assignment, news, by=by, at=now, note=note)
     if not dry_run:
-        feedback.refresh()
+        feedback.refresh(students)
     return Released(tuple(each.student for each in news), tuple(left_out))
 
 

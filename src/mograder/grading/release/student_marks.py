@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,8 +15,11 @@ from mograder.grading.feedback.feedback_view import view_feedback
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.telling import telling
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.gradebook.late_facts import LateFacts
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 
 _log = get_logger(__name__)
@@ -50,12 +53,15 @@ def marks_of_student(
     requests: defaultdict[str, list[RegradeRequest]] = defaultdict(list)
     found: dict[str, StudentMark] = {}
     releases = MarkReleases(book).rows_of(student)
-    if releases:
-        for request in RegradeRequests(book).of(student=student):
-            requests[request.assignment].append(request)
+    if not releases:
+        return found
+    facts = LateWork(book).facts()
+    for request in RegradeRequests(book).of(student=student):
+        requests[request.assignment].append(request)
     for assignment, rows in releases.items():
+        feedback = CourseFeedback(loaded, book, assignment, key, now)
         try:
-            told = _told(CourseFeedback(loaded, book, assignment, key, now), standing(rows, now))
+            told = _told(feedback, facts, rows)
         except MograderError as error:
             _log.error("the released marks of %s for %s: %s", student, assignment, error)
             continue
@@ -64,16 +70,20 @@ def marks_of_student(
     return found
 
 
-def _told(feedback: CourseFeedback, stands: Standing) -> StudentMark | None:
+def _told(
+    feedback: CourseFeedback, facts: LateFacts, rows: Sequence[ReleaseRow]
+) -> StudentMark | None:
+    stands = standing(rows, feedback.now)
     if stands.shown is not None:
-        return _summary(feedback, parse_marks(stands.shown.grade))
+        marks = parse_marks(stands.shown.grade)
+        later = telling(feedback, facts).of(rows).later if marks.hidden_tests else None
+        return _summary(marks, later)
     if stands.taken_back is not None:
         return StudentMark(status=f"was taken back: {stands.taken_back.note}")
     return None
 
 
-def _summary(feedback: CourseFeedback, marks: ReleasedMarks) -> StudentMark:
-    later = feedback.disclosure().later if marks.hidden_tests else None
+def _summary(marks: ReleasedMarks, later: datetime | None) -> StudentMark:
     if later is not None:
         return StudentMark(status=f"will be told after {moment(later)}")
     view = view_feedback(marks.work(None), Disclosure(Level.NOTHING))

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.results.grading_result import GradingResult, parse_result
 from mograder.grading.results.result_signature import is_signed
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import NEEDS_ATTENTION, RecordedRun
 
 _DAMAGED = "its result in the gradebook is damaged"
@@ -46,15 +47,30 @@ def last_result(key: bytes, runs: Iterable[RecordedRun]) -> LastResult:
     return LastResult()
 
 
-def result_of_run(key: bytes, runs: Iterable[RecordedRun], number: int) -> LastResult:
-    """Return the result of a run, by its number."""
-    for run in runs:
-        if run.number == number:
-            try:
-                return _verified(key, run, parse_result(run.result))
-            except InvalidInput:
-                return LastResult(problem=_DAMAGED)
-    return LastResult(problem="its result is not in the gradebook")
+def last_results(
+    key: bytes, book: Gradebook, assignment: str, students: Collection[str] | None = None
+) -> Mapping[str, LastResult]:
+    """Return the result that explains the marks of each student, of all or of some; blocks.
+
+    Students without any run are left out.
+    """
+    found = {}
+    for run in book.explaining_runs(assignment, students):
+        last = last_result(key, [run])
+        if last == LastResult():  # without questions, so that an older one may explain the marks
+            last = last_result(key, book.runs(assignment, run.student))
+        found[run.student] = last
+    return found
+
+
+def result_of_run(key: bytes, run: RecordedRun | None) -> LastResult:
+    """Return the result of a run; None for one that is not in the gradebook."""
+    if run is None:
+        return LastResult(problem="its result is not in the gradebook")
+    try:
+        return _verified(key, run, parse_result(run.result))
+    except InvalidInput:
+        return LastResult(problem=_DAMAGED)
 
 
 def _verified(key: bytes, run: RecordedRun, result: GradingResult) -> LastResult:

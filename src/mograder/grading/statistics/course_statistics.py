@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.results.recorded_result import last_result
+from mograder.grading.results.recorded_result import last_results
 from mograder.grading.statistics.item_statistics import ItemStatistics, item_statistics
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import RecordedRun
 
 
 def course_statistics(
@@ -19,9 +16,6 @@ def course_statistics(
 
     Results whose signature is not by ``key`` do not count.
     """
-    runs: dict[str, list[RecordedRun]] = defaultdict(list)
-    for run in book.runs(assignment):
-        runs[run.student].append(run)
-    found = {student: last_result(key, each).result for student, each in runs.items()}
-    results = {student: each for student, each in found.items() if each is not None}
+    found = last_results(key, book, assignment)
+    results = {name: last.result for name, last in found.items() if last.result is not None}
     return item_statistics(assignment, CourseLate(loaded).grades(book, assignment), results)

@@ -22,6 +22,7 @@ from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
+from mograder.core.settings import FILE_NAME
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.references import names_folder
 from mograder.store.course.support_files import Belongings, belongings, is_private
@@ -60,6 +61,11 @@ def find_source(argument: str, base: Path) -> SourceItem:
     """
     if is_path(argument):
         return _at(Path(argument).expanduser().absolute())
+    if not base.is_dir() and not any((up / FILE_NAME).is_file() for up in base.parents):
+        raise InvalidInput(
+            f"You are not in a course: there is no {FILE_NAME} in {base.parent}.",
+            hint="Change to the directory of your course, or name it: -C DIRECTORY.",
+        )
     return _in(base / _meant(argument, _directories(base), base))
 
 

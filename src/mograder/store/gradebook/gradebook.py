@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +55,7 @@ from mograder.store.gradebook.grading_records import (
     RecordedRun,
     StudentGrade,
 )
-from mograder.store.gradebook.mark_counting import grade_of
+from mograder.store.gradebook.mark_counting import RunFacts, grade_of
 
 __all__ = [
     "GRADEBOOK_MIGRATIONS",
@@ -120,6 +120,11 @@ class Gradebook(Closing):
         with self.reading() as connection:
             rows = connection.execute(select(students).order_by(students.c.username))
             return {row.username: row.full_name or "" for row in rows}
+
+    def known_students(self) -> frozenset[str]:
+        """Return the students with a name, a submission or a mark, in any assignment."""
+        with self.reading() as connection:
+            return gradebook_marks.known_students(connection)
 
     def put_students(self, names: Mapping[str, str]) -> None:
         """Add students, or update their full names (B31); an empty name does not replace one.
@@ -222,6 +227,23 @@ class Gradebook(Closing):
         """Return the results of grading a student's submissions, or all, oldest first."""
         with self.reading() as connection:
             return gradebook_marks.read_runs(connection, assignment, student)
+
+    def run(self, assignment: str, student: str, number: int) -> RecordedRun | None:
+        """Return a result of grading a student's submissions, None without it."""
+        with self.reading() as connection:
+            return gradebook_marks.read_run(connection, assignment, student, number)
+
+    def run_facts(self, assignment: str, student: str) -> Sequence[RunFacts]:
+        """Return what is known of a student's runs, oldest first, without their results."""
+        with self.reading() as connection:
+            return gradebook_marks.read_run_facts(connection, assignment, student)
+
+    def explaining_runs(
+        self, assignment: str, students: Collection[str] | None = None
+    ) -> tuple[RecordedRun, ...]:
+        """Return each student's newest result with marks, else the newest one."""
+        with self.reading() as connection:
+            return gradebook_marks.read_explaining_runs(connection, assignment, students)
 
     def students_with_runs(self, assignment: str) -> tuple[str, ...]:
         """Return the students of whose submissions there are results, sorted."""

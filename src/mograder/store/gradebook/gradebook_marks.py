@@ -7,20 +7,20 @@ of ``submissions`` is written again from the marks that count, so that 0.3.16 sh
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, RowMapping, Table, insert, select
+from sqlalchemy import Connection, Row, RowMapping, Select, Table, case, func, insert, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import NotFound
 from mograder.store.gradebook.gradebook_rows import (
+    PENALTY_COLUMNS,
     AssignmentRow,
     DamagedRow,
     Marks,
@@ -28,12 +28,14 @@ from mograder.store.gradebook.gradebook_rows import (
     by_student,
     damaged_json,
     from_row,
+    penalty_from_row,
 )
 from mograder.store.gradebook.gradebook_tables import (
     assignments,
     grading_runs,
     mirrored,
     question_marks,
+    students,
     submissions,
 )
 from mograder.store.gradebook.grading_records import (
@@ -58,9 +60,13 @@ from mograder.store.gradebook.mark_counting import (
     manual_percent,
     mark_after,
     marked_by_earlier,
+    short_grade,
 )
 
 _Students: TypeAlias = str | Collection[str] | None
+_NEWER = 1_000_000_000_000
+"""More than the number of runs: a run with marks counts before any that needs attention."""
+
 _RUN_FACTS = ("student", "id", "submission_sha256", "state", "problem")
 MARK_COLUMNS = (
     "student",
@@ -75,6 +81,14 @@ MARK_COLUMNS = (
     "at",
 )
 """The student, and what :class:`RecordedMark` is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowStamp:
+    """When a row was last written, as 0.3.16 writes times, and whether that was us."""
+
+    updated: str
+    is_ours: bool
 
 
 def read_assignment(connection: Connection, name: str) -> AssignmentRow | None:
@@ -125,6 +139,40 @@ def read_rows(
     )
 
 
+def read_stamps(
+    connection: Connection, names: Collection[str], students: Collection[str] | None
+) -> Mapping[tuple[str, str], RowStamp]:
+    """Return the states of rows, by assignment and student."""
+    rows, ours = submissions.c, mirrored.c
+    same = (ours.assignment == rows.assignment) & (ours.student == rows.student)
+    wanted = (
+        select(rows.assignment, rows.student, rows.updated_at, ours.updated_at.label("ours"))
+        .select_from(submissions.outerjoin(mirrored, same))
+        .where(rows.assignment.in_(names))
+    )
+    if students is not None:
+        wanted = wanted.where(rows.student.in_(students))
+    return {
+        (row.assignment, row.student): RowStamp(row.updated_at or "", row.updated_at == row.ours)
+        for row in connection.execute(wanted)
+    }
+
+
+def read_short_grades(
+    connection: Connection, assignment: str, students: Collection[str] | None
+) -> tuple[StudentGrade, ...]:
+    """Return marks without their questions, as the rows have them that 0.3.16 reads."""
+    runs = grading_runs.c
+    graded = select(runs.student, func.max(runs.id)).where(runs.assignment == assignment)
+    newest = {row[0]: row[1] for row in connection.execute(graded.group_by(runs.student))}
+    own = _where(submissions, assignment, students)
+    columns = (submissions.c[name] for name in PENALTY_COLUMNS)
+    return tuple(
+        short_grade(penalty_from_row(assignment, row), newest.get(row.student))
+        for row in connection.execute(select(*columns).where(own))
+    )
+
+
 def read_student(connection: Connection, assignment: str, student: str) -> StudentRows:
     """Return what is known of one student; empty records for a student without any."""
     for rows in read_rows(connection, assignment, student):
@@ -137,19 +185,60 @@ def read_runs(
     connection: Connection, assignment: str, student: str | None
 ) -> tuple[RecordedRun, ...]:
     """Return the grading runs of a student's submissions, or of all, oldest first."""
-    return tuple(
-        RecordedRun(
-            row["id"],
-            row["assignment"],
-            row["student"],
-            row["submission_sha256"],
-            row["state"],
-            row["problem"],
-            row["result"],
-            row["signature"],
-            row["at"],
-        )
-        for row in _of(connection, grading_runs, assignment, student)
+    return tuple(map(_run, _of(connection, grading_runs, assignment, student)))
+
+
+def read_run(
+    connection: Connection, assignment: str, student: str, number: int
+) -> RecordedRun | None:
+    """Return a grading run of a student's submissions, None without it."""
+    own = _where(grading_runs, assignment, student) & (grading_runs.c.id == number)
+    row = connection.execute(select(grading_runs).where(own)).mappings().first()
+    return None if row is None else _run(row)
+
+
+def read_run_facts(connection: Connection, assignment: str, student: str) -> Sequence[RunFacts]:
+    """Return the grading runs of a student's submissions without their results, oldest first."""
+    own = _where(grading_runs, assignment, student)
+    runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
+    return runs.get(student, ())
+
+
+def explaining_runs(assignments: Collection[str], students: _Students) -> Select[Any]:
+    """Select the number of each student's run that explains the marks.
+
+    It is the newest one with marks, else the newest (``grading.results.recorded_result``).
+    """
+    runs = grading_runs.c
+    order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
+    own: ColumnElement[bool] = runs.assignment.in_(assignments)
+    if students is not None:
+        own &= runs.student.in_([students] if isinstance(students, str) else students)
+    newest = select(func.max(order).label("newest")).where(own)
+    grouped = newest.group_by(runs.assignment, runs.student).subquery()
+    return select(grouped.c.newest % _NEWER)
+
+
+def read_explaining_runs(
+    connection: Connection, assignment: str, students: _Students
+) -> tuple[RecordedRun, ...]:
+    """Return the run that explains each student's marks, of all students or of some."""
+    numbers = explaining_runs([assignment], students)
+    wanted = select(grading_runs).where(grading_runs.c.id.in_(numbers))
+    return tuple(map(_run, connection.execute(wanted).mappings()))
+
+
+def _run(row: RowMapping) -> RecordedRun:
+    return RecordedRun(
+        row["id"],
+        row["assignment"],
+        row["student"],
+        row["submission_sha256"],
+        row["state"],
+        row["problem"],
+        row["result"],
+        row["signature"],
+        row["at"],
     )
 
 
@@ -157,6 +246,14 @@ def students_with_runs(connection: Connection, assignment: str) -> tuple[str, ..
     """Return the students with grading runs, sorted."""
     wanted = select(grading_runs.c.student).where(grading_runs.c.assignment == assignment)
     return tuple(sorted(connection.execute(wanted.distinct()).scalars()))
+
+
+def known_students(connection: Connection) -> frozenset[str]:
+    """Return the students of all tables."""
+    named = students.c.username
+    others = (table.c.student for table in (submissions, question_marks, grading_runs))
+    found = (connection.execute(select(each).distinct()).scalars() for each in (named, *others))
+    return frozenset(student for names in found for student in names)
 
 
 def damaged_rows(connection: Connection) -> Iterable[DamagedRow]:
@@ -298,18 +395,10 @@ def mirror_rows(
 
 
 def write_penalty(
-    connection: Connection, rows: StudentRows, penalty: Penalty, at: datetime
+    connection: Connection, key: tuple[str, str], stamp: RowStamp, penalty: Penalty, at: datetime
 ) -> None:
-    """Write the columns of a late submission.
-
-    Raises: :class:`NotFound` when the student has no row.
-    """
-    if rows.row is None:
-        raise NotFound(
-            f"The gradebook has no submission of {rows.student} for {rows.assignment.name}.",
-            hint="Grade it first.",
-        )
-    updated = _later_than(rows.row.updated_at, at)
+    """Write the columns of a late submission, into the row of an assignment and a student."""
+    updated = _later_than(stamp.updated, at)
     values: dict[str, object] = {
         "penalty_pct": penalty.percent,
         "penalised_mark": penalty.mark,
@@ -317,10 +406,10 @@ def write_penalty(
     }
     if penalty.submitted_at is not None:
         values["submitted_at"] = _unix_text(penalty.submitted_at)
-    key = {"assignment": rows.assignment.name, "student": rows.student}
-    _put(connection, submissions, key, values)
-    if rows.mirrored is not None and rows.mirrored.updated_at == rows.row.updated_at:
-        _put(connection, mirrored, key, {"updated_at": updated})
+    place = dict(zip(("assignment", "student"), key, strict=True))
+    _put(connection, submissions, place, values)
+    if stamp.is_ours:
+        _put(connection, mirrored, place, {"updated_at": updated})
 
 
 def _write_assignment(connection: Connection, run: GradingRun) -> None:

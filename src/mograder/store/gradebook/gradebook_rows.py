@@ -140,6 +140,22 @@ def short_from_row(assignment: str, row: Row[Any]) -> Marks:
     )
 
 
+PENALTY_COLUMNS = ("student", "total_mark", "penalty_pct", "penalised_mark", "submitted_at")
+"""The columns of ``submissions`` that tell a mark and its penalty."""
+
+
+def penalty_from_row(assignment: str, row: Row[Any]) -> Marks:
+    """Return the marks of a row with :data:`PENALTY_COLUMNS`."""
+    return Marks(
+        assignment,
+        str(row.student),
+        total_mark=_number(row.total_mark),
+        penalty_pct=_number(row.penalty_pct),
+        penalised_mark=_number(row.penalised_mark),
+        submitted_at=_text(row.submitted_at),
+    )
+
+
 def from_row(row: RowMapping) -> Marks:
     """Return a row of the table ``submissions`` as marks."""
     return Marks(

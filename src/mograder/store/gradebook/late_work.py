@@ -8,19 +8,29 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, case, func, insert, select
+from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.settings_model import CourseRule
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import read_assignments, read_rows, write_penalty
-from mograder.store.gradebook.gradebook_tables import grading_runs
-from mograder.store.gradebook.grading_records import NEEDS_ATTENTION, Penalty, StudentGrade
+from mograder.store.gradebook.gradebook_marks import (
+    RowStamp,
+    explaining_runs,
+    read_assignments,
+    read_rows,
+    read_short_grades,
+    read_stamps,
+    write_penalty,
+)
+from mograder.store.gradebook.gradebook_tables import grading_runs, submissions
+from mograder.store.gradebook.grading_records import Penalty, StudentGrade
 from mograder.store.gradebook.late_facts import (
     Change,
     Extension,
@@ -38,11 +48,12 @@ from mograder.store.gradebook.marking_tables import (
 )
 
 _T = TypeVar("_T")
+_AT_ONCE = 100
+"""Rows of one transaction: the others who write wait for it, some 20 ms."""
+
+_MOST_ROUNDS = 10
 ChooseAssignments = Callable[[LateFacts], Sequence[str] | None]
 """Returns the assignments to read, given what is in force; None for all."""
-
-_NEWER = 1_000_000_000_000
-"""More than the number of runs: a run with marks counts before any that needs attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +78,21 @@ class LateRecords:
 
     Attributes:
         facts: The changes of extensions, groups and policies, applied.
-        grades: All students' marks by assignment.
+        grades: Students' marks by assignment; those of most assignments only what deductions need.
         times: Times of submission by assignment and student, where a result has one.
         written: The penalties that we last wrote, by assignment and student.
+        stamps: The state of the row of an assignment and a student.
         version: It changes with every recorded change.
+        last_run: The number of the newest result of any student.
     """
 
     facts: LateFacts
     grades: Mapping[str, tuple[StudentGrade, ...]]
     times: Mapping[tuple[str, str], RecordedTime]
     written: Mapping[tuple[str, str], WrittenPenalty]
+    stamps: Mapping[tuple[str, str], RowStamp]
     version: str
+    last_run: int
 
     def by_student(self) -> Mapping[tuple[str, str], StudentGrade]:
         """Return the marks by assignment and student."""
@@ -122,7 +137,16 @@ class LateWork:
             InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
-            return LateFacts().after(_changes(connection))
+            return _facts(connection)
+
+    def changes(self) -> tuple[tuple[datetime, Change], ...]:
+        """Return every change ever recorded with its time, oldest first.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        with self._book.reading() as connection:
+            return tuple(sorted(_changes(connection), key=itemgetter(0)))
 
     def history(self) -> tuple[Extension, ...]:
         """Return all extensions ever recorded, also withdrawn ones, oldest first."""
@@ -130,15 +154,32 @@ class LateWork:
             return _extensions(connection)
 
     def read(
-        self, choose: ChooseAssignments, students: Collection[str] | None = None
+        self,
+        choose: ChooseAssignments,
+        students: Collection[str] | None = None,
+        whole: Collection[str] = (),
     ) -> LateRecords:
         """Return what deductions are computed from, for some assignments and students or all.
+
+        The marks are complete for the assignments ``whole``. Of others the questions are left out,
+        which takes a twentieth of the time.
 
         Raises:
             InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
-            return _read(connection, choose, students)
+            return _read(connection, choose, students, whole)
+
+    def has_penalties(self, assignments: Collection[str] | None) -> bool:
+        """Return whether an assignment, or any, has or had a penalty in its columns."""
+        rows = submissions.c
+        held = select(rows.student).where(rows.penalty_pct.is_not(None))
+        ours = select(mirrored_penalties.c.student)
+        if assignments is not None:
+            held = held.where(rows.assignment.in_(assignments))
+            ours = ours.where(mirrored_penalties.c.assignment.in_(assignments))
+        with self._book.reading() as connection:
+            return any(connection.execute(each.limit(1)).first() for each in (held, ours))
 
     def record(
         self, changes: Iterable[Change], *, by: str, at: datetime, version: str | None = None
@@ -164,64 +205,151 @@ class LateWork:
         choose: ChooseAssignments,
         *,
         at: datetime,
+        students: Collection[str] | None = None,
     ) -> _T:
         """Write the penalty columns where they differ; return the first value of ``compute``.
 
-        ``compute`` returns penalties by assignment and student. It reads in the same transaction,
-        so that no change comes between.
+        ``compute`` returns penalties by assignment and student. It runs without a lock, so that
+        nobody waits for it: those of students whose records changed meanwhile are computed again.
 
         Raises:
             InvalidInput: A stored policy is damaged.
-            Busy: The gradebook is locked, or the disk is full.
+            Busy: The gradebook is locked, the disk is full, or others change it all the time.
         """
-        with self._book.writing() as connection:
-            records = _read(connection, choose)
-            told, penalties = compute(records)
-            held = records.by_student()
-            for key, penalty in penalties.items():
-                _put(connection, records, held[key], penalty, at)
-            return told
+        records = self.read(choose, students)
+        told, penalties = compute(records)
+        for _ in range(_MOST_ROUNDS):
+            late = self._put(records, penalties, at)
+            if late is not None and not late:
+                return told
+            # After a change of extensions or policies all are another's.
+            again = students if late is None else late
+            records = self.read(choose, again)
+            found, penalties = compute(records)
+            told = found if late is None else told
+        raise Busy("The gradebook is being changed all the time.", hint="Try again.")
+
+    def _put(
+        self,
+        records: LateRecords,
+        penalties: Mapping[tuple[str, str], Penalty],
+        at: datetime,
+    ) -> frozenset[str] | None:
+        """Write penalties, some at a time; return the students whose records are others now.
+
+        None if the extensions or policies are.
+        """
+        held = records.by_student()
+        news = [
+            each
+            for key, penalty in penalties.items()
+            if (each := _change_of(records, held[key], penalty)) is not None
+        ]
+        changed: set[str] = set()
+        for first in range(0, len(news), _AT_ONCE):
+            with self._book.writing() as connection:
+                if records.version != _version(connection):
+                    return None
+                changed |= _write(connection, records, news[first : first + _AT_ONCE], at)
+        return frozenset(changed)
 
 
-def _put(
-    connection: Connection,
-    records: LateRecords,
-    grade: StudentGrade,
-    penalty: Penalty,
-    at: datetime,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """New columns of a student's row, and of what we wrote there; None where they stay."""
+
+    assignment: str
+    student: str
+    columns: Penalty | None
+    written: WrittenPenalty | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The assignment and the student."""
+        return self.assignment, self.student
+
+
+def _change_of(records: LateRecords, grade: StudentGrade, penalty: Penalty) -> _Change | None:
     key = grade.assignment, grade.student
     held = Penalty(grade.penalty_pct, grade.penalised, grade.submitted_at)
-    earlier = records.earlier(grade)
-    if penalty != held:
-        for rows in read_rows(connection, *key):
-            write_penalty(connection, rows, penalty, at)
-    if penalty.percent is None and earlier is None and key not in records.written:
-        return
-    news = WrittenPenalty(penalty.percent, earlier or Penalty(None, None))
-    if news != records.written.get(key):
-        values = {
-            "penalty_pct": news.percent,
-            "earlier_pct": news.earlier.percent,
-            "earlier_mark": news.earlier.mark,
-        }
-        place = dict(zip(("assignment", "student"), key, strict=True))
-        added = upsert(mirrored_penalties).values(**place, **values)
-        connection.execute(added.on_conflict_do_update(list(place), set_=values))
+    earlier, known = records.earlier(grade), records.written.get(key)
+    columns = None if penalty == held else penalty
+    written = None
+    if penalty.percent is not None or earlier is not None or known is not None:
+        news = WrittenPenalty(penalty.percent, earlier or Penalty(None, None))
+        written = None if news == known else news
+    if columns is None and written is None:
+        return None
+    return _Change(*key, columns, written)
+
+
+def _write(
+    connection: Connection, records: LateRecords, changes: Sequence[_Change], at: datetime
+) -> set[str]:
+    """Write what is still the result of the records; return the other students."""
+    names = {each.assignment for each in changes}
+    found = {each.student for each in changes}
+    stamps = read_stamps(connection, names, found)
+    changed = _newly_graded(connection, records.last_run) & found
+    others = (each for each in changes if stamps.get(each.key) != records.stamps[each.key])
+    changed |= {each.student for each in others}
+    for each in changes:
+        if each.student in changed:
+            continue
+        if each.columns is not None:
+            write_penalty(connection, each.key, stamps[each.key], each.columns, at)
+        if each.written is not None:
+            _put_written(connection, each, each.written)
+    return changed
+
+
+def _put_written(connection: Connection, change: _Change, news: WrittenPenalty) -> None:
+    values = {
+        "assignment": change.assignment,
+        "student": change.student,
+        "penalty_pct": news.percent,
+        "earlier_pct": news.earlier.percent,
+        "earlier_mark": news.earlier.mark,
+    }
+    connection.execute(_PUT_WRITTEN, values)
+
+
+def _upsert_of_written() -> Insert:
+    added = upsert(mirrored_penalties)
+    columns = ("penalty_pct", "earlier_pct", "earlier_mark")
+    news = {each: added.excluded[each] for each in columns}
+    return added.on_conflict_do_update(["assignment", "student"], set_=news)
+
+
+_PUT_WRITTEN = _upsert_of_written()
+
+
+def _newly_graded(connection: Connection, since: int) -> set[str]:
+    wanted = select(grading_runs.c.student).where(grading_runs.c.id > since).distinct()
+    return set(connection.execute(wanted).scalars())
 
 
 def _read(
-    connection: Connection, choose: ChooseAssignments, students: Collection[str] | None = None
+    connection: Connection,
+    choose: ChooseAssignments,
+    students: Collection[str] | None,
+    whole: Collection[str],
 ) -> LateRecords:
-    facts = LateFacts().after(_changes(connection))
+    facts = _facts(connection)
     chosen = choose(facts)
     names = _names(connection) if chosen is None else chosen
     ours = select(mirrored_penalties).where(mirrored_penalties.c.assignment.in_(names))
     if students is not None:
         ours = ours.where(mirrored_penalties.c.student.in_(students))
+    stamps = read_stamps(connection, names, students)
     return LateRecords(
         facts,
-        {name: tuple(map(grade_of, read_rows(connection, name, students))) for name in names},
+        {
+            name: _whole(connection, name, students)
+            if name in whole
+            else _short(connection, name, students, stamps)
+            for name in names
+        },
         _times(connection, names, students),
         {
             (row.assignment, row.student): WrittenPenalty(
@@ -229,8 +357,34 @@ def _read(
             )
             for row in connection.execute(ours)
         },
+        stamps,
         _version(connection),
+        connection.execute(select(func.max(grading_runs.c.id))).scalar() or 0,
     )
+
+
+def _whole(
+    connection: Connection, name: str, students: Collection[str] | None
+) -> tuple[StudentGrade, ...]:
+    return tuple(map(grade_of, read_rows(connection, name, students)))
+
+
+def _short(
+    connection: Connection,
+    name: str,
+    students: Collection[str] | None,
+    stamps: Mapping[tuple[str, str], RowStamp],
+) -> tuple[StudentGrade, ...]:
+    """Return marks without questions, from the rows that we wrote last; whole ones of others."""
+    others = [
+        student
+        for (assignment, student), stamp in stamps.items()
+        if assignment == name and not stamp.is_ours
+    ]
+    found = {each.student: each for each in _whole(connection, name, others)} if others else {}
+    for grade in read_short_grades(connection, name, students):
+        found.setdefault(grade.student, grade)
+    return tuple(found[each] for each in sorted(found, key=str.casefold))
 
 
 def _names(connection: Connection) -> tuple[str, ...]:
@@ -240,25 +394,15 @@ def _names(connection: Connection) -> tuple[str, ...]:
 def _times(
     connection: Connection, names: Sequence[str], students: Collection[str] | None
 ) -> Mapping[tuple[str, str], RecordedTime]:
-    """Return the times in the results that explain the marks (``grading.results.last_result``)."""
+    """Return the times in the results that explain the marks."""
     runs = grading_runs.c
-    order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
-    own = [runs.assignment.in_(names)]
-    if students is not None:
-        own.append(runs.student.in_(students))
-    newest = (
-        select(func.max(order).label("newest"))
-        .where(*own)
-        .group_by(runs.assignment, runs.student)
-        .subquery()
-    )
     result = case((func.json_valid(runs.result) == 1, runs.result), else_="{}")
     wanted = select(
         runs.assignment,
         runs.student,
         func.json_extract(result, "$.received").label("received"),
         func.json_extract(result, "$.receipt").label("receipt"),
-    ).where(runs.id.in_(select(newest.c.newest % _NEWER)))
+    ).where(runs.id.in_(explaining_runs(names, students)))
     found = {}
     for row in connection.execute(wanted):
         received = _moment(row.received)
@@ -282,12 +426,21 @@ def _version(connection: Connection) -> str:
     return ".".join(str(each or 0) for each in newest)
 
 
-def _changes(connection: Connection) -> Iterable[Change]:
-    yield from _extensions(connection)
+def _facts(connection: Connection) -> LateFacts:
+    return LateFacts().after(change for _, change in _changes(connection))
+
+
+def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
+    for each in _extensions(connection):
+        yield datetime.fromisoformat(each.at), each
     for row in connection.execute(select(group_members).order_by(group_members.c.id)):
-        yield Membership(row.student_group, row.student, row.removed)
+        yield (
+            datetime.fromisoformat(row.at),
+            Membership(row.student_group, row.student, row.removed),
+        )
     for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
-        yield PolicyChange(row.assignment, _policy(row.assignment, row.policy))
+        changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))
+        yield datetime.fromisoformat(row.at), changed
 
 
 def _extensions(connection: Connection) -> tuple[Extension, ...]:

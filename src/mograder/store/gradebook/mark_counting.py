@@ -100,6 +100,21 @@ def grade_of(rows: StudentRows) -> StudentGrade:
     return _flagged(_with_row(grade, row, rows), rows)
 
 
+def short_grade(row: Marks, run: int | None) -> StudentGrade:
+    """Return the marks of a row that we wrote last, without questions; ``run`` is the newest."""
+    penalised, final = _after_penalty(row.total_mark, row)
+    return StudentGrade(
+        row.assignment,
+        row.student,
+        total=row.total_mark,
+        penalty_pct=row.penalty_pct,
+        penalised=penalised,
+        final=final,
+        run=run,
+        submitted_at=unix_time(row.submitted_at),
+    )
+
+
 def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
     """Return the mark of one question that counts; None if there is no such question.
 
@@ -384,16 +399,22 @@ def _manual_points(row: Marks, assignment: AssignmentRow) -> float:
     return sum_of_marks([total, -row.auto_mark])
 
 
+def _after_penalty(total: float | None, row: Marks) -> tuple[float | None, float | None]:
+    """Return the mark after the penalty of the row, None without one, and the mark that counts."""
+    stale = is_stale(total, row.penalty_pct, row.penalised_mark)
+    penalised = None if stale or row.penalty_pct is None else row.penalised_mark
+    final = total if row.penalty_pct is None else penalised
+    return penalised, None if total is None else final
+
+
 def _with_row(grade: StudentGrade, row: Marks, rows: StudentRows) -> StudentGrade:
     """Add what the row that 0.3.16 reads holds: comment, penalty, checks."""
-    stale = is_stale(grade.total, row.penalty_pct, row.penalised_mark)
-    penalised = None if stale or row.penalty_pct is None else row.penalised_mark
-    final = grade.total if row.penalty_pct is None else penalised
+    penalised, final = _after_penalty(grade.total, row)
     return replace(
         grade,
         penalty_pct=row.penalty_pct,
         penalised=penalised,
-        final=None if grade.total is None else final,
+        final=final,
         comment=row.feedback,
         cell_errors=row.cell_errors,
         tampered=row.tampered,

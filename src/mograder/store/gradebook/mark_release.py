@@ -81,8 +81,7 @@ class MarkReleases:
         Raises: :class:`Busy` when the gradebook is locked or the disk is full.
         """
         with self._book.writing() as connection:
-            for each in news:
-                insert_release(connection, assignment, each, by=by, at=at, note=note)
+            insert_releases(connection, assignment, news, by=by, at=at, note=note)
 
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
         """Return the rows of an assignment by student, oldest first."""
@@ -154,27 +153,30 @@ def _written_by_others(assignment: str) -> Select[Any]:
     return select(rows.student).select_from(joined).where((rows.assignment == assignment) & other)
 
 
-def insert_release(
+def insert_releases(
     connection: Connection,
     assignment: str,
-    new: NewRelease,
+    news: Iterable[NewRelease],
     *,
     by: str,
     at: datetime,
     note: str = "",
 ) -> None:
-    """Add a row in a transaction of the gradebook."""
-    visible = None if new.visible_from is None else utc_iso(new.visible_from)
-    values = {
-        "assignment": assignment,
-        "student": new.student,
-        "visible_from": visible,
-        "note": note,
-        "grade": new.grade,
-        "by": by,
-        "at": utc_iso(at),
-    }
-    connection.execute(insert(mark_releases).values(values))
+    """Add rows in a transaction of the gradebook."""
+    rows = [
+        {
+            "assignment": assignment,
+            "student": new.student,
+            "visible_from": None if new.visible_from is None else utc_iso(new.visible_from),
+            "note": note,
+            "grade": new.grade,
+            "by": by,
+            "at": utc_iso(at),
+        }
+        for new in news
+    ]
+    if rows:
+        connection.execute(insert(mark_releases), rows)
 
 
 def standing(rows: Sequence[ReleaseRow], now: datetime) -> Standing:

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.mark_release import NewRelease, insert_release
+from mograder.store.gradebook.mark_release import NewRelease, insert_releases
 from mograder.store.gradebook.marking_tables import regrade_messages, regrade_requests
 
 
@@ -175,8 +175,8 @@ class RegradeRequests:
                     )
                 _insert(connection, number, message)
                 if release is not None:
-                    insert_release(
-                        connection, request.assignment, release, by=message.by, at=message.at
+                    insert_releases(
+                        connection, request.assignment, [release], by=message.by, at=message.at
                     )
                 return
         raise NotFound("There is no such request.")

@@ -30,6 +30,7 @@ from mograder.grading.late.late_changes import (
     removal,
 )
 from mograder.grading.late.late_names import known_assignments, unknown_students
+from mograder.grading.release.late_preview import LatePreview, preview_late
 from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -82,14 +83,13 @@ class LateView:
 class PreviewView:
     """The class before and after a change: the students whose mark changes, with sentences.
 
-    ``changes`` are in words.
+    ``changes`` are with their words.
     """
 
+    found: LatePreview
     rows: tuple[tuple[ComparedGrade, str], ...]
-    total: int
     unknown: tuple[str, ...]
-    version: str
-    changes: tuple[str, ...]
+    changes: tuple[tuple[Change, str], ...]
 
 
 async def late_page(
@@ -177,19 +177,17 @@ def _rules(late: CourseLate, facts: LateFacts, assignment: str) -> tuple[RuleLin
 
 
 def _preview(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> PreviewView:
-    book, late = marking.book(), CourseLate(marking.loaded)
+    book = marking.book()
     changes = _changes(marking, name, fields)
-    found = late.preview(book, changes)
+    found = preview_late(marking.loaded, book, changes, marking.clock.now())
     return PreviewView(
+        found,
         tuple(
             (each, late_sentence(each.after.grade, each.after.deduction))
-            for each in found.grades
-            if each.differs
+            for each in found.differing
         ),
-        len(found.grades),
         unknown_students(book, changes),
-        found.version,
-        tuple(map(described, changes)),
+        tuple((each, described(each)) for each in changes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -18,6 +19,7 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.student_grades import grades_of
 from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress
 from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
+from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.context import request_context
 from mograder.web.marking.answer_access import (
@@ -52,7 +54,10 @@ class QuestionLine:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One assignment; ``submitted`` are its students with a submission."""
+    """One assignment; ``submitted`` are its students with a submission.
+
+    ``requests`` are those to look again that wait.
+    """
 
     name: str
     submitted: int
@@ -60,6 +65,7 @@ class AssignmentLine:
     questions: tuple[QuestionLine, ...]
     mine: int
     is_open: bool
+    requests: int
 
     @property
     def to_mark(self) -> tuple[QuestionLine, ...]:
@@ -86,12 +92,14 @@ class StudentLine:
 async def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
     """Show the assignments: all to instructors, to markers those that are open for marking."""
     lines = await to_thread.run_sync(_assignment_lines, marking, marker)
+    requests = sum(line.requests for line in lines)
     done, item = outcome(request)
     return page(
         request,
         "marking/course.html",
         here="marking",
         lines=lines,
+        requests=requests,
         instructor=marker.role is Role.INSTRUCTOR,
         done=done,
         done_item=item,
@@ -110,7 +118,8 @@ async def assignment(
 
     def read() -> tuple[AssignmentLine, Sheet[StudentLine]]:
         item = assignment_of(a)
-        line = _assignment_line(marking, marker, item, open_for_marking(marking.loaded.course_dir))
+        opened = open_for_marking(marking.loaded.course_dir)
+        line = _assignment_line(marking, marker, item, opened, _requests(marking)[item])
         answers = answers_of(marking, marker, item, shown)
         if not line.submitted and not answers.order:
             raise NotFound("There is nothing to mark under this name.")
@@ -159,7 +168,16 @@ def _assignment_lines(marking: MarkingApp, marker: Marker) -> list[AssignmentLin
     if marker.role is not Role.INSTRUCTOR:
         names &= opened
     ordered = sorted(names, key=str.casefold)
-    return [_assignment_line(marking, marker, ItemName.parse(each), opened) for each in ordered]
+    asked = _requests(marking)
+    return [
+        _assignment_line(marking, marker, ItemName.parse(each), opened, asked[each])
+        for each in ordered
+    ]
+
+
+def _requests(marking: MarkingApp) -> Counter[str]:
+    """Return the number of requests to look again that wait, by assignment."""
+    return Counter(each.assignment for each in RegradeRequests(marking.book()).of() if each.waits)
 
 
 def _submitted_names(marking: MarkingApp) -> set[str]:
@@ -172,7 +190,7 @@ def _submitted_names(marking: MarkingApp) -> set[str]:
 
 
 def _assignment_line(
-    marking: MarkingApp, marker: Marker, item: ItemName, opened: frozenset[str]
+    marking: MarkingApp, marker: Marker, item: ItemName, opened: frozenset[str], requests: int
 ) -> AssignmentLine:
     directory = entry_named(marking.loaded.path(marking.loaded.settings.dirs.submitted), item)
     progress = marking.progress.of(marking.book(), item)
@@ -191,6 +209,7 @@ def _assignment_line(
         ),
         mine=progress.of_marker(marker.name),
         is_open=item in opened,
+        requests=requests,
     )
 
 

@@ -14,7 +14,7 @@ from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import marks_now
+from mograder.grading.release.released_marks import marks_now, render_marks
 from mograder.grading.release.released_pages import render_marks_page
 from mograder.grading.release.releasing import (
     LONGEST_NOTE,
@@ -26,10 +26,12 @@ from mograder.grading.release.releasing import (
     release_states,
     take_back,
 )
+from mograder.grading.release.telling import telling, untold_students
 from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_counting import waiting_for
+from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.context import request_context
 from mograder.web.inert_page import inert_page
@@ -45,24 +47,29 @@ _STUDENT, _GROUP = "student:", "group:"
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One student's row; ``waits`` says why there is no mark."""
+    """One student's row; ``waits`` says why there is no mark.
+
+    ``told`` is until when the student does not see released marks, None for one who does.
+    """
 
     entry: StudentRelease
     waits: str
+    told: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
     """The page: some students' rows, all students' names, and the number of changed marks.
 
-    Until ``hidden_until`` students do not see marks that tell results of hidden tests, None if they
-    do; ``extended`` is whether that is because of extensions only.
+    The students ``untold`` do not see their released marks, which tell results of hidden tests,
+    before ``hidden_until``; ``extended`` is whether that is because of extensions only.
     """
 
     sheet: Sheet[_Line]
     names: Sequence[str]
     changed: int
     groups: Mapping[str, tuple[str, ...]]
+    untold: Sequence[str]
     hidden_until: datetime | None
     extended: bool
 
@@ -149,20 +156,26 @@ def _view(
         found = [each.grade.student for each in states if each.state is state]
     sheet = sheet_of(found, request)
     shown = release_states(feedback, sheet.lines)
-    lines = [_Line(each, ", ".join(waiting_for(each.grade))) for each in shown]
+    tells = telling(feedback)
+    later = tells.ahead.later
+    untold = untold_students(feedback, tells)
+    lines = [
+        _Line(
+            each,
+            ", ".join(waiting_for(each.grade)),
+            later if each.grade.student in untold else None,
+        )
+        for each in shown
+    ]
     return _View(
         Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following),
         names,
         changed_marks(feedback, shown),
         LateWork(book).facts().groups(),
-        feedback.disclosure().later if any(map(_is_hidden, shown)) else None,
-        feedback.is_due(),
+        untold,
+        later,
+        tells.is_extended,
     )
-
-
-def _is_hidden(entry: StudentRelease) -> bool:
-    """Return whether a student's released marks tell results of hidden tests."""
-    return entry.newest is not None and entry.newest.hidden_tests
 
 
 def _change(
@@ -202,4 +215,7 @@ def _moment(text: str, zone: str) -> datetime | None:
 def _preview(marking: MarkingApp, assignment: str, student: str) -> str:
     feedback = feedback_of(marking, assignment)
     (work,) = feedback.works((student,))
-    return render_marks_page(feedback, marks_now(work))
+    marks = marks_now(work)
+    rows = MarkReleases(feedback.book).rows_for(assignment, student)
+    told = telling(feedback).anew(rows, render_marks(marks))
+    return render_marks_page(feedback, marks, told)

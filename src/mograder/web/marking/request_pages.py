@@ -22,7 +22,9 @@ from mograder.grading.release import look_again
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import view_marks
+from mograder.grading.release.telling import telling
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.answer_states import AnswerStates
 from mograder.store.marking.open_marking import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
@@ -162,7 +164,8 @@ def _reasons(marking: MarkingApp, request: RegradeRequest) -> QuestionView | Non
     (work,) = feedback.works((request.student,))
     if work.recorded.problem:
         return None
-    view = view_marks(feedback, marks_now(work))
+    rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
+    view = view_marks(feedback, marks_now(work), telling(feedback).of(rows))
     return next((each for each in view.questions if each.key == request.question), None)
 
 

@@ -100,21 +100,39 @@ def test_lecture_makes_an_assignment_one_and_implies_force(
     assert hub.received[0].query == "type=lecture"
 
 
-@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--moodle-assignment", "A1. Intro"]])
-def test_an_assignment_without_force_is_not_sent(
-    hub: FakeHub, more: list[str], capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        ("[moodle]\ncourse_id = 3\n", []),
+        ("[moodle]\ncourse_id = 3\n", ["--dry-run"]),
+        ('transport = "moodle"\n', []),
+        ('[[assignments]]\nname = "A1. Intro"\nid = 4\ncmid = 7\n', []),
+        ("", ["--moodle-assignment", "A1. Intro"]),
+    ],
+)
+def test_in_a_course_on_moodle_an_assignment_without_force_is_not_sent(
+    course: Path,
+    hub: FakeHub,
+    settings: str,
+    more: list[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """B86, B89: what cannot be compared with Moodle is not sent."""
+    (course / "mograder.toml").write_text(settings)
     assert run(["hub", "publish", "A1", *more]) == 1
     assert capfd.readouterr().err == UNVERIFIED
     assert hub.received == []
 
 
+@pytest.mark.parametrize(
+    "settings",
+    ["", 'transport = "https"\n', '[[assignments]]\nname = "A1"\nduedate = 1795176000\n'],
+)
 def test_a_course_that_is_not_on_moodle_needs_no_force(
-    course: Path, hub: FakeHub, capfd: pytest.CaptureFixture[str]
+    course: Path, hub: FakeHub, settings: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """B86 has nothing to compare with where students fetch from an assignment server."""
-    (course / "mograder.toml").write_text('transport = "https"\n')
+    """B86 has nothing to compare with where nothing in the settings is of a Moodle."""
+    (course / "mograder.toml").write_text(settings)
     hub.streams("/publish/A1-Intro", DONE)
     assert run(["hub", "publish", "A1"]) == 0
     assert "not on Moodle" in capfd.readouterr().out

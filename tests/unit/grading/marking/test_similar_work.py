@@ -52,8 +52,20 @@ def test_cells_that_grading_added_do_not_count(tmp_path: Path) -> None:
     assert len(compared(tmp_path).pairs) == 1  # the comment does not hide a student's own cell
 
 
+def test_identical_files_are_named_however_many_or_short_they_are(tmp_path: Path) -> None:
+    (tmp_path / "release.py").write_text(RELEASE)
+    for student in ("ada", "bob", "cleo", "dan", "eve", "fay"):
+        hand_in(tmp_path, student, honest(1))
+    short = RELEASE.replace("app.run()", "app.run()  # mine")
+    for student, text in {"gil": short, "hal": short, "ida": RELEASE, "jon": RELEASE}.items():
+        hand_in(tmp_path, student, text)
+    found = compared(tmp_path, tmp_path / "release.py")
+    assert found.pairs == (), "what six students share counts as common"
+    assert found.identical == (("ada", "bob", "cleo", "dan", "eve", "fay"), ("gil", "hal"))
+
+
 def test_a_course_without_submissions_has_no_pairs(tmp_path: Path) -> None:
-    assert compared(tmp_path) == SimilarWork(0, (), (), (), without_given=True)
+    assert compared(tmp_path) == SimilarWork(0, (), (), (), (), without_given=True)
 
 
 def test_lines_tell_their_matches() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
+from mograder.grading.feedback.disclosure import Disclosure, Level
+from mograder.grading.late.late_changes import extension, removal
 from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.due_marks import due_marks
+from mograder.grading.release.late_preview import preview_late
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks, render_marks
 from mograder.grading.release.released_pages import (
     released_marks,
@@ -25,6 +30,8 @@ from mograder.grading.release.releasing import (
     release_states,
     take_back,
 )
+from mograder.grading.release.student_marks import marks_of_student
+from mograder.grading.release.telling import telling, untold_students
 from mograder.grading.results.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_facts import Membership
@@ -39,6 +46,7 @@ from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 NOT_RUN = GradingState.NOT_RUN
+OPEN = Disclosure(Level.POINTS)
 
 
 @pytest.fixture
@@ -195,14 +203,14 @@ def test_a_page_tells_the_marks_and_reasons_of_the_release(course: ReleasedCours
     course.grade("alice", checks=())
     feedback = course.feedback(1)
     marks = (released_marks(feedback) or {})["alice"]
-    view = view_marks(feedback, marks)
+    view = view_marks(feedback, marks, OPEN)
     assert (view.mark, view.most) == ("13.5", "20")
     assert [(each.key, each.marks) for each in view.questions] == [
         ("Q1", "7.5 of 10"),
         ("Essay", "6 of 10"),
     ]
     assert [each.title for each in view.questions[0].labels] == ["Q1: sum"]
-    page = render_marks_page(feedback, marks)
+    page = render_marks_page(feedback, marks, OPEN)
     assert "<strong>13.5</strong> of 20 marks" in page
     assert "Essay is fair." in page
 
@@ -214,9 +222,9 @@ def test_the_notebook_of_another_submission_is_no_part_of_the_page(course: Relea
     course.release("alice")
     feedback = course.feedback(1)
     marks = (released_marks(feedback) or {})["alice"]
-    assert "shown" in render_marks_page(feedback, marks)
+    assert "shown" in render_marks_page(feedback, marks, OPEN)
     course.grade("alice", submission_sha256="c" * 64)
-    assert "shown" not in render_marks_page(feedback, marks)
+    assert "shown" not in render_marks_page(feedback, marks, OPEN)
 
 
 def test_a_forged_result_explains_nothing(course: ReleasedCourse) -> None:
@@ -226,7 +234,7 @@ def test_a_forged_result_explains_nothing(course: ReleasedCourse) -> None:
     feedback = course.feedback(1)
     marks = (released_marks(feedback) or {})["alice"]
     with pytest.raises(InvalidInput, match="changed after it was signed"):
-        view_marks(feedback, marks)
+        view_marks(feedback, marks, OPEN)
 
 
 def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
@@ -236,7 +244,7 @@ def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
     course.release("alice")
     feedback = course.feedback(1)
     marks = (released_marks(feedback) or {})["alice"]
-    page = render_marks_page(feedback, marks)
+    page = render_marks_page(feedback, marks, OPEN)
     assert "&lt;script&gt;" in page
     assert "<script" not in page
 
@@ -266,7 +274,7 @@ def test_saved_comments_and_comments_at_lines_are_released(course: ReleasedCours
     feedback = course.feedback(1)
     marks = (released_marks(feedback) or {})["alice"]
     assert marks.grade.final == 14.0
-    page = render_marks_page(feedback, marks)
+    page = render_marks_page(feedback, marks, OPEN)
     for told in (
         "<strong>unit</strong>",
         "<math",
@@ -278,5 +286,130 @@ def test_saved_comments_and_comments_at_lines_are_released(course: ReleasedCours
     assert "<script" not in page
     wish = CommentWish("Another text.", -1.5, 0)
     SavedComments(course.book).change("A1", "Essay", saved.comment, wish, author, saved.version)
-    assert "Another text." not in render_marks_page(feedback, marks)
+    assert "Another text." not in render_marks_page(feedback, marks, OPEN)
     assert course.release("alice", minutes=2).students == ("alice",)
+
+
+# Hidden tests, due dates and extensions --------------------------------------------------
+
+
+def open_course_due(path: Path, minutes: float) -> AbstractContextManager[ReleasedCourse]:
+    """Open the course with a due date some minutes after :data:`AT`."""
+    due = int(later(minutes).timestamp())
+    return open_released_course(path, f'[[assignments]]\nname = "A1"\nduedate = {due}\n')
+
+
+def grade_hidden(course: ReleasedCourse, *students: str, **changes: object) -> None:
+    """Grade with hidden tests."""
+    (check,) = course.result("alice").checks
+    labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
+    hidden = check.model_copy(update={"labels": labels, "hidden": True})
+    for student in students:
+        course.grade(student, checks=(hidden,), **changes)
+
+
+def extend(course: ReleasedCourse, student: str, minutes: float, *, at: float) -> None:
+    """Give an extension that ends so many minutes after :data:`AT`."""
+    given = extension("A1", student, until=later(minutes))
+    LateWork(course.book).record([given], by="prof", at=later(at))
+
+
+def told(course: ReleasedCourse, minutes: float) -> set[str]:
+    """Return the students who are told their marks, by their pages and to other systems."""
+    feedback = course.feedback(minutes)
+    rows = MarkReleases(course.book).rows("A1")
+    tells = telling(feedback)
+    found = {student for student, own in rows.items() if tells.of(own).later is None}
+    assert {student for student, mark in due_marks(feedback).marks.items() if mark} == found
+    untold = set(untold_students(feedback, tells))
+    assert untold == {each for each in released_marks(feedback) or {} if each not in found}
+    for student in rows:
+        mark = marks_of_student(course.loaded, course.book, b"", student, feedback.now).get("A1")
+        assert (mark is not None and mark.mark != "") == (student in found)
+    return found
+
+
+def test_an_extension_takes_no_marks_back_that_students_have_seen(tmp_path: Path) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        grade_hidden(course, "alice", "bob")
+        course.release("alice", minutes=1)
+        assert told(course, 2) == {"alice"}
+        extend(course, "bob", 100, at=3)
+        assert told(course, 4) == {"alice"}
+        course.release("bob", minutes=5)
+        assert told(course, 6) == {"alice"}, "what is released now waits for the extension"
+        assert told(course, 101) == {"alice", "bob"}
+
+
+def test_an_extension_before_the_due_date_holds_back_what_was_released_before(
+    tmp_path: Path,
+) -> None:
+    with open_course_due(tmp_path, 60) as course:
+        grade_hidden(course, "alice", "bob")
+        course.release("alice", minutes=1)
+        extend(course, "bob", 100, at=3)
+        assert told(course, 61) == set()
+        removed = removal(LateWork(course.book).facts(), "A1", "bob")
+        LateWork(course.book).record([removed], by="prof", at=later(70))
+        assert told(course, 71) == {"alice"}
+        extend(course, "bob", 100, at=80)
+        assert told(course, 81) == {"alice"}, "she saw them in between"
+
+
+def test_marks_that_were_seen_are_seen_again_when_they_are_released_anew(tmp_path: Path) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        grade_hidden(course, "alice", "bob")
+        course.release(minutes=1)
+        extend(course, "bob", 100, at=3)
+        for student in ("alice", "bob"):
+            course.mark(student, 3)
+        course.release(minutes=5)
+        assert told(course, 6) == {"alice", "bob"}, "they know the results of their work"
+        grade_hidden(course, "alice", "bob", submission_sha256="c" * 64)
+        for student in ("alice", "bob"):
+            course.mark(student, 4)
+        course.release(minutes=7)
+        assert told(course, 8) == {"alice"}, "bob may still improve the new work"
+        assert told(course, 101) == {"alice", "bob"}
+
+
+def test_a_release_that_was_never_seen_does_not_count_as_told(tmp_path: Path) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        grade_hidden(course, "alice", "bob")
+        course.release("alice", minutes=1, at=later(50))
+        course.release("bob", minutes=1)
+        take_back(course.feedback(2), ["bob"], by="prof", note="Wrong.")
+        extend(course, "bob", 100, at=3)
+        course.release("bob", minutes=4)
+        assert told(course, 5) == {"bob"}, "he had seen them, and they are of the same work"
+        assert told(course, 51) == {"bob"}, "hers was not visible when the extension came"
+
+
+def test_the_preview_of_an_extension_says_who_sees_marks_and_who_waits(tmp_path: Path) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        grade_hidden(course, "alice", "bob")
+        course.release("alice", minutes=1)
+        given = [extension("A1", "bob", until=later(100))]
+        found = preview_late(course.loaded, course.book, given, later(2))
+        assert [(each.student, each.before, each.after) for each in found.dues] == [
+            ("bob", later(-60), later(100))
+        ]
+        (told,) = found.told
+        assert (told.before, told.after) == (None, later(100))
+        assert (told.waiting, told.seen) == ((), ("alice",))
+        extend(course, "bob", 100, at=3)
+        course.release("bob", minutes=4)
+        more = [extension("A1", "bob", until=later(200))]
+        (told,) = preview_late(course.loaded, course.book, more, later(5)).told
+        assert (told.before, told.after) == (later(100), later(200))
+        assert (told.waiting, told.seen) == (("bob",), ("alice",))
+        gone = [removal(LateWork(course.book).facts(), "A1", "bob")]
+        (told,) = preview_late(course.loaded, course.book, gone, later(5)).told
+        assert (told.before, told.after, told.waiting) == (later(100), None, ())
+
+
+def test_a_preview_says_nothing_of_hidden_tests_where_there_are_none(tmp_path: Path) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        course.release(minutes=1)
+        given = [extension("A1", "bob", until=later(100))]
+        assert preview_late(course.loaded, course.book, given, later(2)).told == ()

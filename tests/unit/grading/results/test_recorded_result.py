@@ -56,10 +56,10 @@ def test_a_damaged_or_forged_result_is_not_replaced_by_an_older_one() -> None:
     assert last_result(KEY, [damaged(1), recorded(2, graded_result())]) == of(graded_result(), 2)
 
 
-def test_the_result_of_a_run_is_found_by_its_number_and_verified() -> None:
-    first, second = recorded(1, graded_result(auto_mark=5.0)), recorded(2, graded_result())
-    assert result_of_run(KEY, [first, second], 1) == of(graded_result(auto_mark=5.0), 1)
-    assert result_of_run(KEY, [first, damaged(2)], 2) == DAMAGED
+def test_the_result_of_a_run_is_verified() -> None:
+    first = recorded(1, graded_result(auto_mark=5.0))
+    assert result_of_run(KEY, first) == of(graded_result(auto_mark=5.0), 1)
+    assert result_of_run(KEY, damaged(2)) == DAMAGED
     forged = recorded(2, graded_result(questions=()), student="bob")
-    assert result_of_run(KEY, [first, forged], 2) == CHANGED
-    assert result_of_run(KEY, [first], 2).problem == "its result is not in the gradebook"
+    assert result_of_run(KEY, forged) == CHANGED
+    assert result_of_run(KEY, None).problem == "its result is not in the gradebook"

@@ -236,3 +236,11 @@ def test_an_argument_with_the_separator_of_the_system_is_a_path(
     argument: str, separator: str, expected: bool
 ) -> None:
     assert is_path(argument, separator=separator) == expected
+
+
+def test_a_name_outside_a_course_says_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"You are not in a course: there is no mograder\.toml"):
+        find_source("A4", tmp_path / "source")
+    (tmp_path / "mograder.toml").write_text("")
+    with pytest.raises(InvalidInput, match="There is no source 'A4'"):
+        find_source("A4", tmp_path / "source")

@@ -265,8 +265,6 @@ def test_a_penalised_mark_follows_the_total(book: Gradebook, path: Path) -> None
     assert only(book).final is None
     put_penalty(book, "alice", Penalty(None, None))
     assert (only(book).final, only(book).flags) == (62.1, ())
-    with pytest.raises(NotFound, match="no submission of bob"):
-        put_penalty(book, "bob", Penalty(5, 1))
 
 
 def test_a_penalty_of_earlier_work_does_not_hold_for_new_work(book: Gradebook) -> None:

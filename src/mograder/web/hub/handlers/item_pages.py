@@ -53,6 +53,7 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         submitted=len(submitted),
         job=job,
         lines=lines,
+        graded=sum(each.is_graded for each in lines),
         warnings=[text for who, text in problems if not who],
         pages=await to_thread.run_sync(_pages, app, parsed),
         changed=await to_thread.run_sync(_changed, app, parsed),

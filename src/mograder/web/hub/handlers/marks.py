@@ -5,7 +5,7 @@ For the student and for instructors. A request is written by the student alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,11 +19,17 @@ from mograder.grading.feedback.feedback_view import FeedbackView
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import LONGEST_TEXT, RequestRules
-from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.released_marks import parse_marks
 from mograder.grading.release.released_pages import render_marks_page, view_marks
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
+from mograder.grading.release.telling import telling
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.gradebook.mark_release import (
+    MarkReleases,
+    ReleaseRow,
+    Standing,
+    standing,
+)
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.support.access import Caller
@@ -113,8 +119,8 @@ def released_marks_of(app: HubApp, user: Username) -> Mapping[str, StudentMark]:
     return marks_of_student(loaded, marking.book(), marking.key, user, now)
 
 
-def _standing(app: HubApp, copy: CopyOf) -> Standing:
-    """Return what is released.
+def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing]:
+    """Return the releases, and what they mean now.
 
     Raises: NotFound if the student never saw a mark.
     """
@@ -124,29 +130,27 @@ def _standing(app: HubApp, copy: CopyOf) -> Standing:
     found = standing(rows, app.services.clock.now())
     if found.shown is None and found.taken_back is None:
         raise NotFound(_NO_MARKS.format(item=copy.item))
-    return found
-
-
-def _released(app: HubApp, copy: CopyOf) -> ReleasedMarks:
-    found = _standing(app, copy)
-    if found.shown is None:
-        raise NotFound(_NO_MARKS.format(item=copy.item))
-    return parse_marks(found.shown.grade)
+    return rows, found
 
 
 def _shown(app: HubApp, copy: CopyOf) -> _Shown:
-    found, book = _standing(app, copy), app.marking.book()
+    rows, found = _standing(app, copy)
+    book, feedback = app.marking.book(), feedback_of(app.marking, copy.item)
     view = None
     if found.shown is not None:
-        view = view_marks(feedback_of(app.marking, copy.item), parse_marks(found.shown.grade))
+        told = telling(feedback).of(rows)
+        view = view_marks(feedback, parse_marks(found.shown.grade), told)
     requests = RegradeRequests(book).of(copy.item, copy.user)
     by_question = {each.question: each for each in requests}
     return _Shown(found, view, by_question, _rules(app).closes(found))
 
 
 def _page(app: HubApp, copy: CopyOf) -> str:
-    marks = _released(app, copy)
-    return render_marks_page(feedback_of(app.marking, copy.item), marks)
+    rows, found = _standing(app, copy)
+    if found.shown is None:
+        raise NotFound(_NO_MARKS.format(item=copy.item))
+    feedback = feedback_of(app.marking, copy.item)
+    return render_marks_page(feedback, parse_marks(found.shown.grade), telling(feedback).of(rows))
 
 
 def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:

@@ -39,6 +39,11 @@ class MarkLine:
     to_mark: int = 0
 
     @property
+    def is_graded(self) -> bool:
+        """Whether a submission of the student was graded, or marked by a person."""
+        return self.mark is not None or self.state not in ("", _NOT_GRADED)
+
+    @property
     def is_user(self) -> bool:
         """Whether the name can be that of a user of the hub, who has a page."""
         return Username.valid(self.student) is not None
