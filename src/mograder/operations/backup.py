@@ -41,7 +41,7 @@ from mograder.operations.archive import (
     written,
 )
 from mograder.operations.tree_walk import DIRECTORY, walk
-from mograder.store.database.database import copy_sqlite, database_url
+from mograder.store.database.database import copy_sqlite, database_url, sqlite_file
 
 _TRIES = 3
 _CHUNK = 1 << 20
@@ -324,12 +324,12 @@ def _plan(loaded: LoadedSettings) -> _Plan:
 def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
     """Return the existing SQLite files by setting, and whether the hub uses a database server."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
-    own = url.startswith("sqlite:///")
+    file = sqlite_file(url)
     found = {"gradebook.path": loaded.gradebook_path}
-    if own:
-        found["database.url"] = Path(url.removeprefix("sqlite:///"))
+    if file is not None:
+        found["database.url"] = file
     existing = {key: path.resolve() for key, path in found.items() if path.is_file()}
-    return existing, not own
+    return existing, file is None
 
 
 def _within(path: Path, roots: Sequence[Root]) -> bool:

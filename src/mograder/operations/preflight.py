@@ -59,6 +59,7 @@ from mograder.store.database.database import (
     database_url,
     open_engine,
     sqlite_damage,
+    sqlite_file,
 )
 
 _SECRET_LENGTH = 32
@@ -200,7 +201,7 @@ def _integrity(check: str, file: Path, whole: str) -> Line:
 def _database(loaded: LoadedSettings) -> Line:
     try:
         url = database_url(loaded.settings.database.url, loaded.course_dir)
-        file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+        file = sqlite_file(url)
         # Do not create the database here: it would have the wrong owner.
         if file is not None and not file.exists():
             return ok("database", "database: new, made at the hub's first start")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, ok, problem
-from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.database import database_url, open_engine, sqlite_file
 from mograder.store.versions.version_survey import Survey, survey
 
 _SAMPLE = 500
@@ -22,7 +20,8 @@ def version_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     """
     try:
         url = database_url(loaded.settings.database.url, loaded.course_dir)
-        if url.startswith("sqlite:") and not Path(url.removeprefix("sqlite:///")).exists():
+        file = sqlite_file(url)
+        if file is not None and not file.exists():
             return ()
         engine = open_engine(url)
         try:

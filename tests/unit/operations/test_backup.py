@@ -32,7 +32,7 @@ from mograder.operations.archive import HEADER, MANIFEST
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
 from mograder.operations.verify import verify
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine, sqlite_url, upgrade
 from mograder.store.hub.hub_state import HubState
 
 NOTEBOOK = "import marimo\napp = marimo.App()\n"
@@ -45,7 +45,7 @@ def quiet(_: str) -> None:
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
     """A course that was worked in: state, releases, students' work, what they handed in."""
-    course = tmp_path / "course"
+    course = tmp_path / "Übung 100%41"
     files = {
         "mograder.toml": "title = 'Spring'\n",
         "allowed_users.txt": "alice\nbob\n",
@@ -68,7 +68,7 @@ def course(tmp_path: Path) -> Path:
         marks.execute("CREATE TABLE marks (student TEXT, mark REAL)")
         marks.execute("INSERT INTO marks VALUES ('alice', 7.5)")
     marks.close()
-    engine = open_engine(f"sqlite:///{course}/.mograder/hub.db")
+    engine = open_engine(sqlite_url(course / ".mograder" / "hub.db"))
     upgrade(engine)
     HubState(engine).record(datetime.now(UTC), "alice", "sign in", "hub", "test", "ok")
     HubState(engine).slot_of("alice")
@@ -110,7 +110,7 @@ def test_a_used_course_comes_back_as_it_was(course: Path, tmp_path: Path) -> Non
     with sqlite3.connect(again / "gradebook.db") as marks:
         assert marks.execute("SELECT * FROM marks").fetchall() == [("alice", 7.5)]
     marks.close()
-    engine = open_engine(f"sqlite:///{again}/.mograder/hub.db")
+    engine = open_engine(sqlite_url(again / ".mograder" / "hub.db"))
     state = HubState(engine)
     assert [row.action for row in state.recent_audit(5)] == ["sign in"]
     assert state.slot_of("alice") == 1, "nobody gets another's number"
@@ -133,7 +133,7 @@ def test_a_database_that_is_written_to_is_copied_as_of_one_moment(
     writer.execute("ROLLBACK")
     writer.close()
     again = rebuilt(tmp_path, tmp_path / "backup")
-    engine = open_engine(f"sqlite:///{again}/.mograder/hub.db")
+    engine = open_engine(sqlite_url(again / ".mograder" / "hub.db"))
     assert HubState(engine).epoch("alice") == 0
     engine.dispose()
 

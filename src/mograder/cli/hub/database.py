@@ -8,7 +8,7 @@ import click
 
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.store.database.database import database_url
+from mograder.store.database.database import database_url, sqlite_url
 from mograder.store.database.earlier_database import find_earlier, put_back
 from mograder.store.gradebook.gradebook import GRADEBOOK_MIGRATIONS
 
@@ -28,7 +28,7 @@ def return_database(given: Given, /, course_dir: Path | None) -> None:
     found = [find_earlier(database_url(loaded.settings.database.url, loaded.course_dir))]
     gradebook = loaded.gradebook_path
     if gradebook.is_file():
-        url = f"sqlite:///{gradebook}"
+        url = sqlite_url(gradebook)
         found.append(find_earlier(url, migrations=GRADEBOOK_MIGRATIONS, private=False))
     changed = [each for each in found if each is not None]
     if not changed:

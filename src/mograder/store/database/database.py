@@ -76,14 +76,24 @@ def database_url(url: str, course_dir: Path) -> str:
     Raises: :class:`InvalidInput` if the URL names neither SQLite nor PostgreSQL.
     """
     if not url:
-        path = course_dir / ".mograder" / "hub.db"
-        return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+        return sqlite_url(course_dir / ".mograder" / "hub.db")
     parsed = _parse(url)
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise InvalidInput("[database] url names no SQLite file.", hint=_URL_HINT)
         parsed = parsed.set(database=str(course_dir / parsed.database))
     return parsed.render_as_string(hide_password=False)
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite file; special characters of its path are encoded."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file that a URL of :func:`database_url` names; None for a database server."""
+    parsed = _parse(url)
+    return Path(parsed.database or "") if parsed.drivername == "sqlite" else None
 
 
 def open_engine(url: str, *, private: bool = True) -> Engine:
@@ -95,8 +105,8 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
     Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
     """
     parsed = _parse(url)
-    if parsed.drivername == "sqlite":
-        path = Path(parsed.database or "")
+    path = sqlite_file(url)
+    if path is not None:
         _make_private(path, mend=private)
         _set_journal(path)
         engine = create_engine(parsed, execution_options={_TURN: threading.Lock()})

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
 from mograder.core.atomic_file import move_file
 from mograder.core.clock import from_unix
 from mograder.core.errors import Busy, Conflict, NotFound
@@ -21,6 +19,8 @@ from mograder.store.database.database import (
     known_versions,
     open_engine,
     schema_version,
+    sqlite_file,
+    sqlite_url,
 )
 
 
@@ -57,13 +57,12 @@ def find_earlier(
     version = _version(url, private=private)
     if version is None or version in known:
         return None
-    parsed = make_url(url)
-    if parsed.drivername != "sqlite":
+    path = sqlite_file(url)
+    if path is None:
         raise Conflict(
             f"A newer mograder has changed the database (its tables are at {version!r}).",
             hint="Restore the dump of [database] url that you made before the upgrade.",
         )
-    path = Path(parsed.database or "")
     earlier = Earlier(path, _newest_copy(path, known), version)
     _demand_unused(path)
     return earlier
@@ -114,7 +113,7 @@ def _version_of_copy(copy: Path) -> str | None:
     duplicate.unlink(missing_ok=True)
     try:
         copy_sqlite(copy, duplicate)
-        return _version(f"sqlite:///{duplicate}")
+        return _version(sqlite_url(duplicate))
     finally:
         for suffix in ("", "-wal", "-shm"):
             duplicate.with_name(duplicate.name + suffix).unlink(missing_ok=True)

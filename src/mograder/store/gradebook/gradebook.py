@@ -16,7 +16,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.engine import URL
 
 from mograder.core import file_lock
 from mograder.core.closing import Closing, closing_fd
@@ -27,6 +26,7 @@ from mograder.store.database.database import (
     copy_sqlite,
     open_engine,
     reading,
+    sqlite_url,
     upgrade,
     writing,
 )
@@ -344,8 +344,7 @@ def viewed_gradebook(path: Path) -> Iterator[Gradebook]:
 
 
 def _engine(path: Path) -> Engine:
-    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-    return open_engine(url, private=False)
+    return open_engine(sqlite_url(path), private=False)
 
 
 @contextlib.contextmanager

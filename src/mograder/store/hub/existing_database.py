@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from mograder.store.database.database import open_engine, schema_version
+from mograder.store.database.database import open_engine, schema_version, sqlite_file
 from mograder.store.hub.hub_state import HubState
 
 
@@ -16,7 +15,7 @@ def existing_state(url: str) -> Iterator[HubState | None]:
 
     It is never created here, since it would have the wrong owner or directory.
     """
-    file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:") else None
+    file = sqlite_file(url)
     if file is not None and not file.exists():
         yield None
         return

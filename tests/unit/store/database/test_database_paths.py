@@ -1,0 +1,52 @@
+"""Databases in directories whose names have to be encoded in a URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mograder.core.settings import load_settings
+from mograder.operations.version_checks import version_lines
+from mograder.store.database.database import (
+    database_url,
+    open_engine,
+    sqlite_file,
+    sqlite_url,
+    upgrade,
+)
+from mograder.store.database.earlier_database import find_earlier
+from mograder.store.hub.existing_database import existing_state
+
+NAMES = ["Übung 1", "100% course", "%41", "a#b?c", "数学"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hub_in_any_directory_has_its_database_there(tmp_path: Path, name: str) -> None:
+    course = tmp_path / name
+    course.mkdir()
+    url = database_url("", course)
+    file = course / ".mograder" / "hub.db"
+    assert sqlite_file(url) == file
+    with existing_state(url) as state:
+        assert state is None
+    engine = open_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    assert file.is_file()
+    with existing_state(url) as state:
+        assert state is not None
+    assert version_lines(load_settings(course, environ={}))
+    assert find_earlier(url) is None
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_the_same_after_its_url(tmp_path: Path, name: str) -> None:
+    assert sqlite_file(sqlite_url(tmp_path / name / "hub.db")) == tmp_path / name / "hub.db"
+
+
+def test_a_configured_url_is_of_a_file_or_a_server(tmp_path: Path) -> None:
+    course = tmp_path / "100%41"
+    assert sqlite_file(database_url("sqlite:///a%20b.db", course)) == course / "a b.db"
+    assert sqlite_file("postgresql://alice@host/name") is None
