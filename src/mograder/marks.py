@@ -27,6 +27,21 @@ class Weights:
 NOTHING = Weights(0.0, 0.0)
 
 
+def held_to(found: Weights, expected: float) -> Weights:
+    """Return the result of a check of the weight that it had in the author's own run.
+
+    A check may have a condition for each item of an answer. Those that are missing have failed.
+    Of more than the author's, those that failed count with their whole weight: else an answer
+    could add conditions that hold until the others weigh nothing. ``expected`` 0: not known.
+    """
+    total = max(found.total, 0.0)
+    earned = min(max(found.earned, 0.0), total)
+    if expected > 0:
+        surplus = max(total - expected, 0.0)
+        earned, total = max(earned - surplus, 0.0), expected
+    return Weights(earned, total, found.passed)
+
+
 def question_marks(
     available: float,
     results: Mapping[str, Weights],
@@ -37,18 +52,15 @@ def question_marks(
     Args:
         available: The marks of the question.
         results: The last result of each label of its key.
-        expected: The total weight of each label in the author's own run, where that is known. A
-            label's total is never less than this, and a label that is only expected counts as
-            failed: neither the number of conditions nor the checks that run are the student's
-            choice.
+        expected: The total weight of each label in the author's own run, where that is known. Each
+            result is held to it (:func:`held_to`), and a label that is only expected has failed:
+            neither the number of conditions nor the checks that run are the student's choice.
     """
-    total = question_weight(results, expected)
+    held = _held(results, expected)
+    total = math.fsum(each.total for each in held)
     if total <= 0:  # every weight is 0, so the conditions decide alone (0.3.16: marks on success)
-        labels = results.keys() | (expected or {}).keys()
-        passed = bool(labels) and all(results.get(label, NOTHING).passed for label in labels)
-        return round(available, 1) if passed else 0.0
-    earned = math.fsum(min(max(each.earned, 0.0), each.total) for each in results.values())
-    return marks_of_weight(available, min(earned, total), total)
+        return round(available, 1) if held and all(each.passed for each in held) else 0.0
+    return marks_of_weight(available, math.fsum(each.earned for each in held), total)
 
 
 def marks_of_weight(available: float, weight: float, total: float) -> float:
@@ -60,11 +72,13 @@ def question_weight(
     results: Mapping[str, Weights], expected: Mapping[str, float] | None = None
 ) -> float:
     """Return the weight that earns all marks of a question; as :func:`question_marks`."""
+    return math.fsum(each.total for each in _held(results, expected))
+
+
+def _held(results: Mapping[str, Weights], expected: Mapping[str, float] | None) -> list[Weights]:
     known = expected or {}
-    return math.fsum(
-        max(results.get(label, NOTHING).total, known.get(label, 0.0), 0.0)
-        for label in results.keys() | known.keys()
-    )
+    labels = results.keys() | known.keys()
+    return [held_to(results.get(label, NOTHING), known.get(label, 0.0)) for label in labels]
 
 
 def sum_of_marks(marks: Iterable[float]) -> float:

@@ -55,7 +55,7 @@ def _():
 @app.cell
 def _(Grader):
     # === MOGRADER: MARKS ===
-    _marks = {{"Q1": 10, "Q2": 10, "Q3": 10, "Q4": 10, "Q5": 10, "Q6": 10, "Q7": 10}}
+    _marks = {{"Q1": 10, "Q2": 10, "Q3": 10, "Q4": 10, "Q5": 10, "Q6": 10, "Q7": 10, "Q8": 6}}
     grader = Grader(_marks)
     check = grader.check
     return check, grader
@@ -74,8 +74,9 @@ def _():
     def shout(word):
         return word.upper()
     value = 0.25
+    many = [2, 3, 5, 7, 11]
     ### END SOLUTION
-    return Rect, items, shout, square, text, value
+    return Rect, items, many, shout, square, text, value
 
 
 @app.cell
@@ -126,6 +127,15 @@ def _(check, value):
     return
 
 
+@app.cell
+def _(check, many):
+    check(
+        "Q8: primes",
+        [(isinstance(v, int), "a number") for v in many] + [(many == [2, 3, 5, 7, 11], "primes")],
+    )
+    return
+
+
 if __name__ == "__main__":
     app.run()
 '''
@@ -133,7 +143,7 @@ _MADE = make_release(SOURCE, filename="hw1.py", assignment="hw1")
 assert _MADE is not None
 RELEASE = _MADE.text
 ANSWER = "    # YOUR CODE HERE\n    pass\n"
-NOTHING = "Rect = items = shout = square = text = value = None"
+NOTHING = "Rect = items = shout = square = text = value = many = None"
 
 
 @pytest.fixture
@@ -160,10 +170,11 @@ def cell(*lines: str) -> str:
 
 FORGERIES = {
     "17 an own number of conditions": answer("items = []", "square = None"),
+    "17 conditions that hold beside one that fails": answer("many = [1] * 900", "items = None"),
     "17 one condition for four": answer("items = [0]", "square = None"),
     "18 labels of its own": answer(
         "from mograder.runtime import check as _c",
-        'for _q in range(1, 8): _c(f"Q{_q}: forged", [(True, "")])',
+        'for _q in range(1, 9): _c(f"Q{_q}: forged", [(True, "")])',
         NOTHING,
     ),
     "37 changed checks": RELEASE.replace('(text == "hello"', "(True").replace(
@@ -271,7 +282,7 @@ FORGERIES = {
 async def test_no_forgery_earns_more_than_the_empty_release(rig: GradingRig) -> None:
     assignment = await rig.prepare(SOURCE, quick=True)
     honest = await rig.grade(assignment, SOURCE)
-    assert honest.result.auto_mark == 70.0
+    assert honest.result.auto_mark == 76.0
     empty = await rig.grade(assignment, RELEASE)
     assert empty.result.auto_mark == 0.0
     earned = {}
@@ -283,12 +294,14 @@ async def test_no_forgery_earns_more_than_the_empty_release(rig: GradingRig) -> 
         assert found.result.state is not S.NEEDS_ATTENTION, (name, found.result.problem)
         assert parse_result(render_result(found.result)) == found.result
         assert len(render_result(found.result)) < 500_000, name
-        assert found.result.max_mark == 70.0
+        assert found.result.max_mark == 76.0
     # One item of four is what its author's check gives for one right item of four.
     assert earned.pop("17 one condition for four") == {"Q1": 2.5}
+    # One wrong list of six conditions, however long it is.
+    assert earned.pop("17 conditions that hold beside one that fails") == {"Q8": 5.0}
     assert not {name: found for name, found in earned.items() if found}
     again = await rig.grade(assignment, SOURCE)
-    assert again.result.auto_mark == 70.0
+    assert again.result.auto_mark == 76.0
 
 
 async def test_47_what_was_changed_of_the_release_is_told(rig: GradingRig) -> None:
@@ -323,7 +336,7 @@ async def test_30_54_hidden_inputs_and_secrets_reach_no_student(rig: GradingRig)
         "    print('seen', word)",
         "    open('seen.txt', 'a').write(word)",
         "    return word.upper()",
-        "Rect = items = square = text = value = None",
+        "Rect = items = square = text = value = many = None",
     )
     found = await rig.grade(assignment, text)
     assert marks(found)["Q5"] == (10.0, S.JUDGED)
@@ -362,7 +375,7 @@ async def test_31_before_the_due_date_no_page_tells_what_hidden_tests_found(
 ) -> None:
     """Else a student could search for what they ask by submitting again."""
     assignment = await rig.prepare(SOURCE)
-    others = "Rect = items = square = text = value = None"
+    others = "Rect = items = square = text = value = many = None"
     first, second = [
         await rig.grade(assignment, answer(f"def shout(word): return {said}", others))
         for said in ("word.upper()", "'A' * len(word)")
@@ -375,7 +388,9 @@ async def test_31_before_the_due_date_no_page_tells_what_hidden_tests_found(
 
 async def test_55_random_checks_ask_the_same_whenever_one_is_graded(rig: GradingRig) -> None:
     assignment = await rig.prepare(SOURCE)
-    text = answer("def square(x):\n        return 1", "Rect = items = shout = text = value = None")
+    text = answer(
+        "def square(x):\n        return 1", "Rect = items = shout = text = value = many = None"
+    )
 
     async def asked(of: str) -> str:
         found = await rig.grade(assignment, of)
@@ -401,7 +416,7 @@ async def test_50_the_name_of_a_file_matters_to_nothing(rig: GradingRig, name: s
     assignment = await rig.prepare(SOURCE)
     submitted = SubmittedNotebook("mallory", Path(name), SOURCE.encode())
     found = await grade_submission(assignment, submitted, rig.tools)
-    assert found.result.auto_mark == 70.0
+    assert found.result.auto_mark == 76.0
     assert found.result.filename == Path(name).name
 
 

@@ -31,7 +31,11 @@ _ROW = re.compile(r"<tr><th[^>]*>(.*?)</th><td[^>]*>.*?</td><td[^>]*>([\d.]+)/[\
         # The author's own run had more conditions, or a label that did not run here.
         ({"Q1": Weights(1, 1, True)}, {"Q1": 4}, 2.5),
         ({"Q1: a": ALL}, {"Q1: a": 2, "Q1: b": 2}, 5.0),
-        ({"Q1": Weights(3, 4)}, {"Q1": 2}, 7.5),
+        # It had fewer: what failed keeps its weight, whatever holds besides.
+        ({"Q1": Weights(3, 4)}, {"Q1": 2}, 5.0),
+        ({"Q1": Weights(900, 901)}, {"Q1": 6}, 8.3),
+        ({"Q1": Weights(900, 906)}, {"Q1": 6}, 0.0),
+        ({"Q1": Weights(900, 900, True)}, {"Q1": 6}, 10.0),
         # All weights are 0: the conditions decide.
         ({"Q1": Weights(0, 0, True)}, {"Q1": 0}, 10.0),
         ({"Q1": Weights(0, 0, False)}, {"Q1": 0}, 0.0),
@@ -103,9 +107,21 @@ def test_marks_are_never_more_than_available_and_never_more_with_a_stricter_auth
     results = {"a": _validated("a", conditions).weights}
     earned = question_marks(available, results, expected)
     assert 0 <= earned <= available
-    assert question_weight(results, expected) >= question_weight(results)
     if question_weight(results) > 0:
         assert earned <= question_marks(available, results)
+
+
+@given(_CONDITIONS, st.integers(0, 1000), _WEIGHTS.filter(bool), st.sampled_from([1.0, 15.0]))
+def test_conditions_that_an_answer_adds_never_earn_more(
+    conditions: list[tuple[bool, float]], added: int, expected: float, available: float
+) -> None:
+    before, after = (
+        question_marks(available, {"a": _validated("a", each).weights}, {"a": expected})
+        for each in (conditions, [*conditions, *[(True, 1.0)] * added])
+    )
+    lost = sum(weight for holds, weight in conditions if not holds)
+    assert after <= round(available * max(expected - lost, 0) / expected, 1)
+    assert added or after == before
 
 
 @given(_MARKS, _RESULTS)

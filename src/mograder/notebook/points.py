@@ -94,29 +94,33 @@ def has_conditions(code: str, label: str) -> bool:
     return any(_holds_tuples(node) for argument in given for node in ast.walk(argument))
 
 
-def least_weights(notebook: NotebookText) -> Mapping[str, float]:
-    """Return the weight that the text states for each label of its checks, as a lower bound.
+def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
+    """Return the weight of each label whose conditions are all written out in the text.
 
-    Conditions that are not written out, as in a list comprehension, count as 0. Of several calls
-    with one label the heaviest counts.
+    Where some are not, as in a list comprehension, their weight is known only when the check runs.
+    Of several calls with one label the heaviest counts.
     """
     found: dict[str, float] = {}
+    open_labels = set()
     for tree in filter(None, (parse_python(cell.code) for cell in notebook.cells)):
         for node in ast.walk(tree):
             match node:
                 case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
-                    weight = math.fsum(map(_least_weight, entries))
-                    found[label] = max(weight, found.get(label, 0.0))
-    return found
+                    weights = [_stated_weight(entry) for entry in entries]
+                    if None in weights:
+                        open_labels.add(label)
+                    known = math.fsum(weight or 0.0 for weight in weights)
+                    found[label] = max(known, found.get(label, 0.0))
+    return {label: weight for label, weight in found.items() if label not in open_labels}
 
 
-def _least_weight(entry: ast.expr) -> float:
+def _stated_weight(entry: ast.expr) -> float | None:
     match entry:
         case ast.Tuple(elts=[_, _]):
             return 1.0
         case ast.Tuple(elts=[_, _, ast.Constant(value=int() | float() as weight)]):
-            return float(weight) if 0 <= weight <= _MOST_MARKS else 0.0
-    return 0.0
+            return float(weight) if 0 <= weight <= _MOST_MARKS else None
+    return None
 
 
 def _is_text(nodes: Sequence[ast.expr], text: str) -> bool:

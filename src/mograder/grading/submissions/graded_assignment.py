@@ -33,7 +33,7 @@ from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.hashes import is_editable
 from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
-from mograder.notebook.points import labels_in, least_weights, marks_of
+from mograder.notebook.points import labels_in, marks_of, stated_weights
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.execution.judging import Deadlines, JudgeFiles
@@ -182,7 +182,7 @@ def _read(source: Path, release: Path | None, unprotected: Collection[str]) -> _
         release=None,
         checks=checks,
         beside=None,
-        weights=least_weights(parse_cells(text, filename)),
+        weights=stated_weights(parse_cells(text, filename)),
         warnings=tuple(_unknown_keys(planned.plan, unprotected, filename)),
     )
     if planned.plan.beside:

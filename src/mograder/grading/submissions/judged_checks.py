@@ -18,7 +18,7 @@ from mograder.grading.results.grading_result import (
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
 from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
-from mograder.notebook.points import checks_in, key_of, least_weights
+from mograder.notebook.points import checks_in, key_of, stated_weights
 from mograder.sandbox.execution.judging import JudgedCheck, JudgedLabel, JudgingResult
 from mograder.sandbox.inside.grading_contract import Contract
 
@@ -37,7 +37,7 @@ def expected_labels(
     """Return the labels that every submission should have.
 
     Those of the judge's checks are the contract's. Those of unprotected checks are in the plan, and
-    ``weights`` are the least ones that the source states for them.
+    ``weights`` are those that the source states for them.
     """
     lines = {part.cell: part.line for part in plan.checks}
     judged = [
@@ -58,7 +58,7 @@ def expected_labels(
 
 def released_labels(release: NotebookText) -> tuple[ExpectedLabel, ...]:
     """Return the labels of a release, for an assignment without a source."""
-    weights = least_weights(release)
+    weights = stated_weights(release)
     return tuple(
         ExpectedLabel(
             each.cell.index, each.line, each.label, each.key, weights.get(each.label, 0.0), True

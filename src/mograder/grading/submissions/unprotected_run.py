@@ -19,6 +19,7 @@ from mograder.grading.submissions.graded_assignment import GradedAssignment, sou
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
 from mograder.grading.validation.report import CheckStatus, ValidatedCheck, ValidationReport
 from mograder.grading.validation.validate import Submission, validate
+from mograder.marks import held_to
 from mograder.notebook.grading.grading_plan import Part
 
 
@@ -99,20 +100,18 @@ def _check(
 
 
 def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
-    """Return the result of one label, with at most the weight that its author has given it.
+    """Return the result of one label, held to the weight that its author has given it.
 
     The run does not tell the weights of its conditions.
     """
     ran = check.status is not CheckStatus.NOT_RUN
     conditions = (GradedCondition(message=m, weight=0.0, passed=False) for m in check.messages)
-    earned, total = check.weights.earned, check.weights.total
-    if 0 < wanted < total:
-        earned, total = earned * wanted / total, wanted
+    held = held_to(check.weights, wanted)
     return GradedLabel(
         label=check.label,
         key=check.key,
-        earned=min(earned, total),
-        total=max(total, wanted),
+        earned=held.earned,
+        total=held.total,
         passed=check.status is CheckStatus.SUCCESS,
         conditions=tuple(conditions) if ran else (),
     )

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from mograder.marks import (
     NOTHING,
     Weights,
+    held_to,
     marks_of_weight,
     question_marks,
     question_weight,
@@ -129,7 +130,7 @@ def with_marks(
     Args:
         checks: The checks, with their weights.
         available: The marks of each question, by key.
-        expected: The least total weight of each label (:func:`mograder.marks.question_marks`).
+        expected: The known weights of labels (:func:`mograder.marks.question_marks`).
 
     The second value is None if no check belongs to a question with marks. Checks of one question
     divide its marks by their weights.
@@ -171,8 +172,9 @@ def _shares(
     return [
         replace(
             check,
-            earned=share(min(check.weights.earned, check.weights.total)),
-            available=share(max(check.weights.total, least[check.label])),
+            earned=share(held.earned),
+            available=share(held.total),
         )
         for check in checks
+        for held in [held_to(check.weights, least[check.label])]
     ]

@@ -32,8 +32,8 @@ from mograder.notebook.points import (
     has_conditions,
     key_of,
     labels_in,
-    least_weights,
     marks_of,
+    stated_weights,
 )
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
@@ -154,7 +154,7 @@ def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
     labels = dict.fromkeys(check.label for check in checks_in(released, renamed=True))
     checks = [_not_run(label, "the notebook cannot be read") for label in labels]
-    return with_marks(checks, marks, least_weights(released))
+    return with_marks(checks, marks, stated_weights(released))
 
 
 def _not_run(label: str, why: str) -> ValidatedCheck:
@@ -176,7 +176,7 @@ class _Judging:
         self._to_run = to_run
         self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
         self._marks = marks_of(released or to_run) or {}
-        self._expected = least_weights(released or to_run)
+        self._expected = stated_weights(released or to_run)
         self._cells = {each.index: each for each in result.cells}
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted

@@ -244,7 +244,7 @@ class _Review:
             if any(map(self._grows, (given, *_named(given, lists)))):
                 message = "the number of conditions depends on the answer; marks are counted out "
                 hint = "Write one condition for all of them, and compare the lengths as well."
-                more = "of as many as your solution has, or more."
+                more = "of as many as your solution has."
                 yield self._finding(given, f"{message}{more}", hint)
 
     def _conditions_of(self, call: ast.Call) -> ast.expr | None:

@@ -129,7 +129,7 @@ def by_contract(
 
     A label that is missing has failed; one that the author's run did not have does not count, since
     the answer may have chosen it. The weight of a label is the author's: missing weight counts as
-    failed, and with more of it all weights are scaled down.
+    failed, and with more of it what failed keeps its weight, and what holds has the rest.
     """
     found = {each.label: each for each in results}
     return [_fitted(found.get(each.label), each, reason) for each in wanted]
@@ -147,7 +147,17 @@ def _fitted(result: LabelResult | None, wanted: Any, reason: str) -> LabelResult
         more = Condition(text, max(lacking, 0.0), False)
         return dataclasses.replace(result, conditions=(*result.conditions, more))
     if lacking < 0:
-        share = wanted.total / result.total
-        scaled = (dataclasses.replace(c, weight=c.weight * share) for c in result.conditions)
-        return dataclasses.replace(result, conditions=tuple(scaled))
+        # Else an answer could add conditions that hold until those that failed weigh nothing.
+        failed = sum(c.weight for c in result.conditions if not c.passed)
+        lost = min(failed, wanted.total)
+        weights = {False: (failed, lost), True: (result.total - failed, wanted.total - lost)}
+        return dataclasses.replace(
+            result, conditions=tuple(_weighed(c, *weights[c.passed]) for c in result.conditions)
+        )
     return result
+
+
+def _weighed(condition: Condition, found: float, wanted: float) -> Condition:
+    """Return a condition with its part of the weight that all of ``found`` should have."""
+    weight = condition.weight * (wanted / found) if found > 0 else 0.0
+    return dataclasses.replace(condition, weight=weight)

@@ -80,6 +80,8 @@ def test_a_label_weighs_what_it_weighs_in_the_authors_run(
     assert math.isclose(data["total"], total, abs_tol=1e-6, rel_tol=1e-9)
     assert data["earned"] <= data["total"]
     assert not data["passed"] or all(ok for _, ok in weights)
+    lost = sum(weight for weight, ok in weights if not ok)
+    assert data["earned"] <= max(total - lost, 0) + 1e-6 * max(total, 1)
 
 
 @pytest.mark.parametrize(
