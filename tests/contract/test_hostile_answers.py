@@ -30,7 +30,10 @@ async def test_every_page_and_list_of_marking_answers(course: MarkingCourse) -> 
         for question in ("Q1", "Essay", "Q4")
         for part in ("queue", "groups")
     ]
-    pages = [(f"/marking/{A}", {}), (f"/marking/{A}/questions/Essay", {})]
+    pages: list[tuple[str, dict[str, str]]] = [
+        (f"/marking/{A}", {}),
+        (f"/marking/{A}/questions/Essay", {}),
+    ]
     pages += [(f"/marking/{A}/similarity", {}), (f"/marking/{A}/release", {}), ("/marking", {})]
     for address, query in (*lists, *pages):
         response = await course.ask("GET", address, "prof", params=query)
