@@ -326,27 +326,9 @@ async def strike(hub: HubProcess, page: Page, frame: Frame, typed: str) -> None:
     hub.stop()
 
 
-async def strike_a_save(hub: HubProcess, page: Page, frame: Frame, typed: str) -> None:
-    """The same while marimo's request to save is on its way."""
-    on_its_way, over = asyncio.Event(), asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        on_its_way.set()
-        await over.wait()
-        await route.continue_()
-
-    await page.route("**/api/kernel/save*", hold)
-    await insert(frame, typed)
-    await on_its_way.wait()
-    hub.kill()
-    hub.stop()
-    over.set()
-
-
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("when", ["before the save", "during the save"])
 async def test_what_was_typed_when_the_hub_was_killed_is_put_back_byte_for_byte(
-    people: People, artifacts: Path, start_hub: Callable[..., HubProcess], when: str
+    people: People, artifacts: Path, start_hub: Callable[..., HubProcess]
 ) -> None:
     hub = start_hub()
     page, frame = await typed_in_the_real_editor(hub, people)
@@ -356,7 +338,7 @@ async def test_what_was_typed_when_the_hub_was_killed_is_put_back_byte_for_byte(
     assert wanted != before
     typed = "\ntyped = '4711 é'"
     await page.keyboard.press("Control+End")
-    await (strike_a_save if when == "during the save" else strike)(hub, page, frame, typed)
+    await strike(hub, page, frame, typed)
     waits = page.locator("#saved")
     await expect(waits).to_have_text("Not connected, your last changes are not saved yet")
     await expect(page.get_by_role("button", name="Validate")).to_be_disabled()
@@ -366,15 +348,12 @@ async def test_what_was_typed_when_the_hub_was_killed_is_put_back_byte_for_byte(
     await expect(page.get_by_role("alert")).to_contain_text("kept in this browser")
     offer = page.locator("#kept")
     await expect(offer).to_contain_text("1 line that you changed was not saved")
-    if when == "before the save":
-        await page.get_by_role("link", name="Open it again").click()
-        await page.wait_for_url(f"**/edit/user/alice/{TINY}/")
-        await expect(offer).to_contain_text("1 line that you changed was not saved", timeout=90_000)
-        await offer.get_by_role("button", name="Put back").click()
-        await page.screenshot(path=artifacts / "marimo-put-back.png")
-        await offer.get_by_role("button", name="Put back now").click()
-    else:
-        await offer.get_by_role("button", name="Put back").click()
+    await page.get_by_role("link", name="Open it again").click()
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/")
+    await expect(offer).to_contain_text("1 line that you changed was not saved", timeout=90_000)
+    await offer.get_by_role("button", name="Put back").click()
+    await page.screenshot(path=artifacts / "marimo-put-back.png")
+    await offer.get_by_role("button", name="Put back now").click()
     await page.wait_for_url(f"**/edit/{TINY}")
     await page.wait_for_url(f"**/edit/user/alice/{TINY}/")
     shown = (await notebook(page)).locator(".cm-content").first
