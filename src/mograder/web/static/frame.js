@@ -19,8 +19,8 @@ const HAND_OVER_MS = 1000; // a page that answers does so at once
 
 let in_class = null; // the module for help and messages, once there is something to say
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
-let told = {}; // the newest state of the notebook
-let joined = true, unsaved = false; // whether the notebook's page has its session, and holds what is not saved: as it says
+let told = {};
+let joined = true, unsaved = false; // as the notebook's page says
 
 // Requests go one after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
@@ -60,7 +60,6 @@ async function look() {
   older = false;
 }
 
-// What the hub has recorded, and whether it can have recorded all.
 function tell_saved(now = told) {
   told = now;
   const cut = ended.hidden && (away > 0 || !joined), place = of("saved"), words = [];
